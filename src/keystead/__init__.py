@@ -1,3 +1,3 @@
-"""Keystead: the API-key layer of a multi-tenant product. This module names what is public, nothing else."""
+"""Keystead: the API-key layer of a multi-tenant product. Public names only."""
 
 __version__ = "0.1.0"
