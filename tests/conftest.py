@@ -1,0 +1,63 @@
+"""What every test may ask for: databases of both engines, and the rule for proofs that cannot run here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import OwnPostgres, Postgres, find_binaries, own_postgres, shared_postgres
+
+REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything is required (continuous integration), a skip is a failure: nothing goes unproven."""
+    report = yield
+    if os.environ.get(REQUIRE_ALL) == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though {REQUIRE_ALL}=1 requires it: {report.longreprtext}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio, as the server does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL, started once for the whole run; a skip where its binaries are not to be had."""
+    _require_postgres()
+    base = tmp_path_factory.getbasetemp()
+    with shared_postgres(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[OwnPostgres]:
+    """A PostgreSQL of the test's own, syncing to disk, to be stopped, killed and started again."""
+    _require_postgres()
+    with own_postgres() as server:
+        yield server
+
+
+def _require_postgres() -> None:
+    if find_binaries() is None:
+        pytest.skip("no PostgreSQL binaries on this platform")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, empty database, once on each engine: the test that asks for it runs twice."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'keystead.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create_database()
+    yield server.dsn(name)
+    server.drop_database(name)
