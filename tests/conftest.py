@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,13 +14,26 @@ from tests.postgres import OwnPostgres, Postgres, find_binaries, own_postgres, s
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
 
 
+AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge the skip of a test."""
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge the skip of a whole module."""
+    return refuse_skip((yield))
+
+
+def refuse_skip(report: AnyReport) -> AnyReport:
     """Where everything is required (continuous integration), a skip is a failure: nothing goes unproven."""
-    report = yield
     if os.environ.get(REQUIRE_ALL) == "1" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"skipped, though {REQUIRE_ALL}=1 requires it: {report.longreprtext}"
+        report.longrepr = f"skipped, though {REQUIRE_ALL}=1 requires it: {report.longrepr}"
     return report
 
 

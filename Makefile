@@ -1,0 +1,65 @@
+# `make` alone lists the targets. Variables: PYTHON (to begin with), ARGS (passed on), WORKERS (test processes).
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= data
+WORKERS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+PATHS := $(wildcard src tests bench scripts)
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test prove bench check format lock openapi clean dev \
+  check-format check-lint check-types check-imports check-dependencies
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs included
+	@$(PYTHON) scripts/bootstrap.py server
+	@exec $(BIN)/keystead serve --data $(DATA) $(ARGS)
+
+test: ## Run the tests on both databases (ARGS="-k revoke" for some of them)
+	@$(PYTHON) scripts/bootstrap.py dev --browser
+	@$(PYTEST) $(ARGS)
+
+prove: ## Run the long forms of the experiments
+	@$(PYTHON) scripts/bootstrap.py dev --browser
+	@$(PYTEST) -m prove --timeout 3600 $(ARGS)
+
+bench: dev ## Measure, print ratios, and write bench/latest.json
+	@$(BIN)/python -m bench $(ARGS)
+
+check: dev ## Format, lint, types, import contracts and dependencies, side by side
+	@$(MAKE) --no-print-directory -k -j 5 $(if $(filter output-sync,$(.FEATURES)),-O) \
+	  check-format check-lint check-types check-imports check-dependencies
+
+format: dev ## Format the code, and mend what ruff can mend
+	@$(BIN)/ruff format $(PATHS)
+	@$(BIN)/ruff check --fix $(PATHS)
+
+lock: dev ## Resolve the locks anew (ARGS=--upgrade for newer versions)
+	@$(PYTHON) scripts/lock.py $(ARGS)
+
+openapi: dev ## Write openapi.json anew from the code
+	@$(BIN)/python -m keystead.api.openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+clean: ## Remove .venv and caches (./data stays)
+	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(PATHS) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+dev:
+	@$(PYTHON) scripts/bootstrap.py dev
+
+check-format:
+	@$(BIN)/ruff format --check $(PATHS)
+
+check-lint:
+	@$(BIN)/ruff check $(PATHS)
+
+check-types:
+	@$(BIN)/mypy $(PATHS)
+
+check-imports:
+	@$(BIN)/lint-imports --no-logo
+
+check-dependencies:
+	@$(BIN)/deptry --no-ansi src

@@ -1,0 +1,244 @@
+"""From a bare python3 to a working `.venv`: locked dependencies, each checked by its hash.
+
+    python3 scripts/bootstrap.py server              what `keystead serve` needs
+    python3 scripts/bootstrap.py dev [--browser]     and what the tests need (with a browser, where it can)
+
+Standard library only. Nothing happens when `.venv` is up to date. Old Pythons must be able to read this
+file (hence no modern syntax), so that it can find a newer one or say clearly what is missing.
+"""
+
+import argparse
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, NoReturn
+
+OLDEST = (3, 11)
+NEWER = ("python3.14", "python3.13", "python3.12", "python3.11")
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "keystead-stamp"
+LOCKS = ROOT / "requirements"
+HASHED = ["--require-hashes", "--only-binary", ":all:"]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+REASON = re.compile(r"hash mismatch|do not match the hash|error|fail|^E: ", re.IGNORECASE)
+UNREACHED = re.compile(
+    r"connect|resolve|dns|time.?out|proxy|certificate|no matching", re.IGNORECASE
+)
+
+
+def main() -> None:
+    """Parse the command line and make `.venv` what it asks for."""
+    parser = argparse.ArgumentParser(description="Make .venv from the locked dependencies.")
+    parser.add_argument("kind", choices=("server", "dev"))
+    parser.add_argument(
+        "--browser", action="store_true", help="also chromium and strace, for tests"
+    )
+    arguments = parser.parse_args()
+    require_python()
+    with one_at_a_time():
+        make_environment(arguments.kind)
+        if arguments.browser:
+            install_tools()
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print("bootstrap: " + line, file=sys.stderr, flush=True)
+
+
+def fail(line: str) -> NoReturn:
+    """End with one clear line and exit code 1."""
+    say("error: " + line)
+    sys.exit(1)
+
+
+def require_python() -> None:
+    """Go on in this Python if it is new enough, else start again in the newest one there is."""
+    if sys.version_info >= OLDEST:
+        return
+    for name in NEWER:
+        found = shutil.which(name)
+        if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
+            os.execv(found, [found, *sys.argv])  # noqa: S606
+    fail("Keystead needs Python 3.11 or newer; this is " + sys.version.split()[0])
+
+
+def one_at_a_time() -> "IO[str]":
+    """This file, opened and locked, so that two bootstraps never write one `.venv`."""
+    try:
+        import fcntl
+    except ImportError:
+        fail("Keystead runs on Linux and macOS; on Windows use WSL")
+    handle = Path(__file__).open()  # noqa: SIM115 - the caller closes it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        say("another bootstrap is at work; waiting for it")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def make_environment(kind: str) -> None:
+    """Make or mend `.venv`; one that is good for the tests is good for the server too."""
+    stamp = STAMP.read_text().split() if STAMP.exists() else []
+    wanted = "dev" if stamp[:1] == ["dev"] else kind
+    if stamp == [wanted, fingerprint(wanted)] and PYTHON.exists():
+        return
+    create_venv()
+    if STAMP.exists():
+        STAMP.unlink()
+    install_dependencies(wanted)
+    install_project()
+    STAMP.write_text(wanted + " " + fingerprint(wanted) + "\n")
+    say("ready")
+
+
+def fingerprint(kind: str) -> str:
+    """SHA-256 of all that decides what `.venv` holds, and of the place it was made for."""
+    digest = hashlib.sha256((LOCKS / (kind + ".lock")).read_bytes())
+    digest.update((ROOT / "pyproject.toml").read_bytes())
+    digest.update((sys.version + str(ROOT)).encode())
+    return digest.hexdigest()
+
+
+def create_venv() -> None:
+    """A virtual environment of this very Python; one of another version or place is made anew."""
+    if is_of_this_python():
+        return
+    if importlib.util.find_spec("ensurepip") is None:
+        install_venv_package()
+    say("creating .venv with Python " + sys.version.split()[0])
+    interpreter = getattr(sys, "_base_executable", sys.executable)
+    done = run([interpreter, "-m", "venv", "--clear", str(VENV)])
+    if done.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        fail("could not create .venv: " + last_words(done))
+
+
+def is_of_this_python() -> bool:
+    """Whether `.venv` works, was made at this place, and runs this Python."""
+    configuration = VENV / "pyvenv.cfg"
+    if not PYTHON.exists() or not configuration.exists():
+        return False
+    if str(VENV) not in configuration.read_text():
+        return False
+    done = run([str(PYTHON), "-c", "import pip, sys; print(sys.version)"])
+    return done.returncode == 0 and done.stdout.strip() == sys.version.strip()
+
+
+def install_venv_package() -> None:
+    """Debian's Python comes without ensurepip: install the package that has it, or name it."""
+    package = "python{}.{}-venv".format(*sys.version_info)
+    if not (can_install() and apt_install([package])):
+        fail("this Python makes no virtual environments; install " + package + " (Debian, Ubuntu)")
+    importlib.invalidate_caches()
+
+
+def install_dependencies(kind: str) -> None:
+    """Make `.venv` hold what the lock names, by uv, or by pip where uv does not work."""
+    lock = str(LOCKS / (kind + ".lock"))
+    say("installing " + kind + " dependencies")
+    pip_install = [str(PYTHON), "-m", "pip", "install", "--quiet", *HASHED, "-r"]
+    if run([*pip_install, str(LOCKS / "uv.lock")]).returncode == 0:
+        uv = [str(VENV / "bin" / "uv"), "pip", "sync", "--quiet", "--python", str(PYTHON)]
+        done = run([*uv, *HASHED, lock], uv_environment())
+        if done.returncode == 0:
+            return
+        say("uv could not (" + last_words(done) + "); trying pip")
+    done = run([*pip_install, lock])
+    if done.returncode != 0:
+        fail("could not install " + kind + " dependencies: " + last_words(done) + advice(done))
+
+
+def install_project() -> None:
+    """Install this very folder, editable; everything it needs to be built is in the lock."""
+    offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = run([str(PYTHON), "-m", "pip", "install", *offline, "--editable", str(ROOT)])
+    if done.returncode != 0:
+        fail("could not install Keystead itself: " + last_words(done))
+
+
+def uv_environment() -> "dict[str, str]":
+    """What pip is configured with and uv does not read: the package index and the certificates."""
+    listed = run([str(PYTHON), "-m", "pip", "config", "list"]).stdout
+    configured = {}
+    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
+        name, _, value = line.partition("=")
+        configured[name.rpartition(".")[2]] = value.strip("'\"")
+    handed_over = {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}
+    return {
+        variable: configured[name]
+        for variable, name in handed_over.items()
+        if name in configured and variable not in os.environ
+    }
+
+
+def run(
+    command: "list[str]", more_environment: "dict[str, str] | None" = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, its output captured as text."""
+    environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0")
+    environment.update(more_environment or {})
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def last_words(done: "subprocess.CompletedProcess[str]") -> str:
+    """The line in which a failed command said why, for one line of our own."""
+    said = (done.stderr or done.stdout or "").strip()
+    lines = [line.strip() for line in said.splitlines()]
+    telling = [line for line in lines if REASON.search(line)]
+    return (telling[:1] or lines[-1:] or ["exit code " + str(done.returncode)])[0][:300]
+
+
+def advice(done: "subprocess.CompletedProcess[str]") -> str:
+    """What to do about it, when the failure looks like the network's."""
+    if UNREACHED.search(done.stderr):
+        return " (is the package index reachable? PIP_INDEX_URL names another)"
+    return ""
+
+
+def install_tools() -> None:
+    """A browser and strace for the tests that need them; what is missing is said, and skips later."""
+    missing = {}
+    if not any(map(shutil.which, BROWSERS)):
+        missing["chromium"] = "browser tests"
+    if sys.platform == "linux" and not shutil.which("strace"):
+        missing["strace"] = "tests of what is synced to disk"
+    if not missing or (can_install() and apt_install(list(missing))):
+        return
+    for package, tests in missing.items():
+        say("no " + package + " here: " + tests + " will be skipped; install it to run them")
+
+
+def can_install() -> bool:
+    """Whether this is root on a machine with apt."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def apt_install(packages: "list[str]") -> bool:
+    """Install Debian packages; the package lists are fetched only when those here do not do."""
+    say("installing " + " and ".join(packages))
+    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120"]
+    install = [*apt, "install", "--no-install-recommends", *packages]
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    if run(install, quiet).returncode == 0:
+        return True
+    run([*apt, "update"], quiet)
+    done = run(install, quiet)
+    if done.returncode != 0:
+        say("apt-get could not: " + last_words(done))
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    main()
