@@ -1,0 +1,62 @@
+"""The layers that `make check` guards are all the layers there are, and the guards look everywhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "keystead"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS: dict[str, Any] = {
+    contract["id"]: contract for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
+}
+
+
+def imported_by(path: Path) -> set[str]:
+    """The top-level names that a module imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "domain").rglob("*.py")), ids=lambda p: p.stem)
+def test_the_domain_needs_nothing_but_python(path: Path) -> None:
+    """A rule of the domain imports the standard library and the domain, nothing else."""
+    assert imported_by(path) - sys.stdlib_module_names - {"keystead"} == set()
+
+
+def test_the_contracts_name_every_dependency() -> None:
+    """Contract 2 forbids the domain each package that Keystead depends on, by the name it is imported by."""
+    forbidden = set(CONTRACTS["pure-domain"]["forbidden_modules"])
+    dependencies = {
+        match[0].lower().replace("_", "-")
+        for line in PYPROJECT["project"]["dependencies"]
+        if (match := re.match(r"[A-Za-z0-9-]+", line))
+    }
+    imported_as = {
+        module
+        for module, distributions in packages_distributions().items()
+        if not module.startswith("_")
+        and dependencies & {name.lower().replace("_", "-") for name in distributions}
+    }
+    assert {"fastapi", "sqlalchemy", "psycopg"} <= imported_as
+    assert imported_as - forbidden == {"multipart"} & imported_as
+
+
+def test_every_package_has_its_layer() -> None:
+    """Each package of Keystead stands in the layers of contract 1, settings aside."""
+    layered = set(re.findall(r"\((\w+)\)", " ".join(CONTRACTS["layers"]["layers"])))
+    there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - layered == there & {"__init__", "__main__", "__pycache__", "settings"}
