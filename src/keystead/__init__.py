@@ -1,3 +1,3 @@
-"""Keystead: the API-key layer of a multi-tenant product. Public names only."""
+"""Keystead: API keys for a multi-tenant product, created once, verified everywhere, revoked at once."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,77 @@
+"""The digest of a token: HMAC-SHA-256 under a pepper that lives outside the database. Hazmat."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from keystead.domain.token import Token
+
+PEPPER_BYTES: Final = 32
+_PEPPER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class Digest(NamedTuple):
+    """What is stored of a token: the pepper's id and 32 bytes."""
+
+    pepper_id: str
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"<Digest under {self.pepper_id}>"
+
+
+class Pepper:
+    """A named HMAC key of at least 32 bytes; its repr shows the name alone."""
+
+    __slots__ = ("_key", "id")
+
+    def __init__(self, id: str, key: bytes) -> None:
+        if not _PEPPER_ID.fullmatch(id):
+            raise ValueError("a pepper's id is 1-32 of a-z, 0-9 and hyphens")
+        if len(key) < PEPPER_BYTES or len(set(key)) < 8:
+            raise ValueError(f"the pepper {id} must be at least 32 random bytes")
+        self.id = id
+        self._key = key
+
+    def digest(self, body: bytes) -> bytes:
+        """HMAC-SHA-256 (RFC 2104) of `body`."""
+        return hmac.digest(self._key, body, "sha256")
+
+    def __repr__(self) -> str:
+        return f"<Pepper {self.id}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a pepper is not pickled")
+
+
+class Peppers:
+    """The current pepper, which new keys use, and retired ones, which still verify."""
+
+    __slots__ = ("_by_id", "current")
+
+    def __init__(self, current: Pepper, retired: Iterable[Pepper] = ()) -> None:
+        self.current = current
+        self._by_id = {pepper.id: pepper for pepper in (current, *retired)}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all peppers at hand."""
+        return frozenset(self._by_id)
+
+    def __contains__(self, pepper_id: object) -> bool:
+        return pepper_id in self._by_id
+
+    def seal(self, token: Token) -> Digest:
+        """The digest to store for a new token."""
+        return Digest(self.current.id, self.current.digest(token.body()))
+
+    def match(self, token: Token, pepper_id: str, stored: bytes) -> bool:
+        """Whether `token` is the one whose digest is stored, in constant time; False without that pepper."""
+        pepper = self._by_id.get(pepper_id)
+        return pepper is not None and hmac.compare_digest(pepper.digest(token.body()), stored)
+
+    def __repr__(self) -> str:
+        return f"<Peppers {', '.join(self._by_id)}>"

@@ -1,0 +1,265 @@
+"""Every refusal of a use case, as one tree: a code and a title each; what HTTP makes of them stands elsewhere.
+
+KeysteadError
+├ InvalidRequest            the request cannot be understood
+├ Unauthenticated           no credentials
+├ InvalidToken              credentials that do not stand (malformed, unknown, expired, revoked, suspended)
+├ InsufficientScope         a live key without the needed scope
+│ └ Forbidden               a member whose role does not allow it
+├ WouldWiden                a key may not hand out more than it holds
+├ NotFound                  nothing of that name in this workspace
+├ Conflict
+│ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
+│ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress
+├ TooLarge · UnsupportedMediaType
+├ Invalid                   understood and refused, with one entry per field
+│ └ InvalidCursor · IdempotencyMismatch
+├ RateLimited
+└ StorageError
+  └ Unavailable · OutcomeUnknown · DiskFull
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One refused value: `pointer` is a JSON pointer into the body (RFC 6901), or a parameter's name."""
+
+    pointer: str
+    detail: str
+
+
+class KeysteadError(Exception):
+    """The root. `code` is stable and has a page of documentation; `detail` is for a person."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+
+    def extras(self) -> Mapping[str, object]:
+        """Further members of the problem (RFC 9457 section 3.2), plain JSON values."""
+        return {}
+
+
+class InvalidRequest(KeysteadError):
+    """The request cannot be understood."""
+
+    code = "invalid-request"
+    title = "The request cannot be understood"
+
+
+class Unauthenticated(KeysteadError):
+    """The request carries no credentials."""
+
+    code = "unauthenticated"
+    title = "This needs an API key"
+
+
+class InvalidToken(KeysteadError):
+    """The one answer to every token that does not stand, whatever the reason (RFC 6750 section 3.1)."""
+
+    code = "invalid-token"
+    title = "The token is not valid"
+
+
+class InsufficientScope(KeysteadError):
+    """The key lives, but does not hold the scope that is needed."""
+
+    code = "insufficient-scope"
+    title = "The key lacks a scope"
+
+    def __init__(self, scope: str, detail: str = "") -> None:
+        super().__init__(detail or f"This needs the scope {scope}.")
+        self.scope = scope
+
+    def extras(self) -> Mapping[str, object]:
+        """The scope that is missing."""
+        return {"scope": self.scope}
+
+
+class Forbidden(InsufficientScope):
+    """The member's role does not allow it."""
+
+
+class WouldWiden(KeysteadError):
+    """A key may not make, change or rotate a key beyond its own scopes and expiry."""
+
+    code = "would-widen"
+    title = "That would be more than the caller holds"
+
+
+class NotFound(KeysteadError):
+    """Nothing of that name here; the same for what belongs to another workspace."""
+
+    code = "not-found"
+    title = "Not found"
+
+
+class Conflict(KeysteadError):
+    """The request is fine; the state of things is not."""
+
+
+class LimitReached(Conflict):
+    """A limit of the plan is full. `candidates` are the keys that cost least to revoke, as JSON values."""
+
+    code = "limit-reached"
+    title = "The plan's limit is reached"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        limit: int,
+        used: int,
+        plan: str,
+        candidates: Sequence[Mapping[str, object]] = (),
+        plans_url: str | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(detail or f"The plan {plan} allows {limit} {what}; {used} are in use.")
+        self.what, self.limit, self.used, self.plan = what, limit, used, plan
+        self.candidates, self.plans_url = tuple(candidates), plans_url
+
+    def extras(self) -> Mapping[str, object]:
+        """What the caller needs to choose: the limit, its use, the plan, candidates, where plans are."""
+        return {
+            "limit": self.limit,
+            "used": self.used,
+            "plan": self.plan,
+            "candidates": list(self.candidates),
+            "plans_url": self.plans_url,
+        }
+
+
+class KeyRevoked(Conflict):
+    """Revocation is final."""
+
+    code = "key-revoked"
+    title = "The key is revoked"
+
+
+class KeyExpired(Conflict):
+    """Expiry is final."""
+
+    code = "key-expired"
+    title = "The key has expired"
+
+
+class RotationInProgress(Conflict):
+    """The key was rotated already, or its predecessor is still in its overlap."""
+
+    code = "rotation-in-progress"
+    title = "A rotation is in progress"
+
+
+class NameTaken(Conflict):
+    """Names are unique within a workspace."""
+
+    code = "name-taken"
+    title = "The name is taken"
+
+
+class CollectionNotEmpty(Conflict):
+    """A collection with documents is deleted only when its documents are named too."""
+
+    code = "collection-not-empty"
+    title = "The collection holds documents"
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request with this Idempotency-Key has not ended yet."""
+
+    code = "idempotency-in-progress"
+    title = "The same request is still in progress"
+
+
+class TooLarge(KeysteadError):
+    """The body is over its bound."""
+
+    code = "too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMediaType(KeysteadError):
+    """The body is not of the type this call takes."""
+
+    code = "unsupported-media-type"
+    title = "The body's media type is not supported"
+
+
+class Invalid(KeysteadError):
+    """Understood and refused, with one entry per field."""
+
+    code = "invalid"
+    title = "The request holds invalid values"
+
+    def __init__(self, errors: Sequence[FieldError] = (), detail: str = "") -> None:
+        super().__init__(detail or "; ".join(f"{e.pointer}: {e.detail}" for e in errors))
+        self.errors = tuple(errors)
+
+    @classmethod
+    def field(cls, pointer: str, detail: str) -> Invalid:
+        """One refused field."""
+        return cls([FieldError(pointer, detail)])
+
+    def extras(self) -> Mapping[str, object]:
+        """One entry per refused field."""
+        return {"errors": [{"pointer": e.pointer, "detail": e.detail} for e in self.errors]}
+
+
+class InvalidCursor(Invalid):
+    """The cursor is not one of this list with these filters."""
+
+    code = "invalid-cursor"
+    title = "The cursor does not fit this list"
+
+
+class IdempotencyMismatch(Invalid):
+    """The same Idempotency-Key was sent with another body."""
+
+    code = "idempotency-mismatch"
+    title = "The Idempotency-Key was used for another request"
+
+
+class RateLimited(KeysteadError):
+    """Too fast; `retry_after` in whole seconds."""
+
+    code = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, retry_after: int, detail: str = "") -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class StorageError(KeysteadError):
+    """The store did not do its part; the caller is not to blame."""
+
+
+class Unavailable(StorageError):
+    """The database cannot be reached, is busy beyond the time allowed, or is read-only. Nothing was done."""
+
+    code = "unavailable"
+    title = "The service is not available right now"
+
+
+class OutcomeUnknown(StorageError):
+    """The commit's answer was lost: the change was made, or it was not."""
+
+    code = "outcome-unknown"
+    title = "It is not known whether the change was made"
+
+
+class DiskFull(StorageError):
+    """The store has no room. Nothing was done."""
+
+    code = "disk-full"
+    title = "The store is full"

@@ -1,0 +1,76 @@
+"""Events: what happened, to what, by whom. One table serves as audit log and, later, as webhook outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from keystead.domain.ids import EventId, WorkspaceId
+from keystead.domain.principals import Actor
+
+
+class EventType(StrEnum):
+    """Every type of event; the part before the dot is the noun."""
+
+    KEY_CREATED = "key.created"
+    KEY_UPDATED = "key.updated"
+    KEY_ROTATED = "key.rotated"
+    KEY_REVOKED = "key.revoked"
+    COLLECTION_CREATED = "collection.created"
+    COLLECTION_UPDATED = "collection.updated"
+    COLLECTION_DELETED = "collection.deleted"
+    DOCUMENTS_PUSHED = "documents.pushed"
+    DOCUMENTS_DELETED = "documents.deleted"
+    MEMBER_ADDED = "member.added"
+    MEMBER_SIGNED_IN = "member.signed_in"
+    MEMBER_SIGNED_OUT = "member.signed_out"
+    WORKSPACE_CREATED = "workspace.created"
+    WORKSPACE_UPDATED = "workspace.updated"
+    WORKSPACE_SUSPENDED = "workspace.suspended"
+    WORKSPACE_RESUMED = "workspace.resumed"
+    WORKSPACE_PLAN_CHANGED = "workspace.plan_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an event is about: the kind of thing and its id."""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from; recorded with what it changed."""
+
+    address: str | None = None
+    request_id: str | None = None
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act, as its event tells it: who, when, from where."""
+
+    actor: Actor
+    at: datetime
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened. `sequence` orders a workspace's events without gaps; `data` is plain JSON, never a secret."""
+
+    id: EventId
+    workspace_id: WorkspaceId
+    sequence: int
+    type: EventType
+    occurred_at: datetime
+    actor: Actor
+    target: Target
+    origin: Origin = NOWHERE
+    data: Mapping[str, object] = field(default_factory=dict)

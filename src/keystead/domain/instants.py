@@ -1,0 +1,53 @@
+"""Instants: aware UTC inside, RFC 3339 with `Z` outside, whole microseconds in rows."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FORM = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:([Zz])|([+-])(\d\d):(\d\d))",
+    re.ASCII,
+)
+
+
+def parse_instant(text: str) -> datetime:
+    """The instant that `text` writes (RFC 3339 section 5.6; at most 6 fractional digits). ValueError says why not."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError("must be an RFC 3339 instant with a zone, such as 2027-01-31T12:00:00Z")
+    *fields, fraction, zulu, sign, hours, minutes = match.groups()
+    year, month, day, hour, minute, second = map(int, fields)
+    microsecond = int((fraction or "0").ljust(6, "0"))
+    try:
+        local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
+        return local - _offset(zulu, sign, hours, minutes)
+    except (ValueError, OverflowError):
+        raise ValueError("is not a date and time of the calendar (years 1-9999)") from None
+
+
+def _offset(zulu: str | None, sign: str, hours: str, minutes: str) -> timedelta:
+    if zulu:
+        return timedelta()
+    if int(hours) > 23 or int(minutes) > 59:
+        raise ValueError
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return offset if sign == "+" else -offset
+
+
+def format_instant(instant: datetime) -> str:
+    """RFC 3339 in UTC with `Z`; a fraction only where there is one."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Whole microseconds since 1970-01-01T00:00:00Z."""
+    return (instant - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The instant that many microseconds after 1970-01-01T00:00:00Z."""
+    return EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,107 @@
+"""Who acts: a key, a member, an operator or the system; always within one workspace, operators aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from keystead.domain.errors import Forbidden, InsufficientScope
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
+from keystead.domain.workspaces import MANAGES_EVERY_KEY, ROLE_SCOPES, Member, Role
+
+
+class PrincipalKind(StrEnum):
+    """The kinds of principals, as events and `created_by` name them."""
+
+    KEY = "key"
+    MEMBER = "member"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something, as it is recorded: `id` is a key id, a user id, or a name of the installation."""
+
+    kind: PrincipalKind
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts, where, and with which rights. `role` is a member's; `expires_at` a key's."""
+
+    kind: PrincipalKind
+    id: str
+    name: str
+    workspace_id: WorkspaceId
+    scopes: Scopes
+    expires_at: datetime | None = None
+    role: Role | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """This principal as it is recorded."""
+        return Actor(self.kind, self.id, self.name)
+
+    @property
+    def is_key(self) -> bool:
+        """Whether a key acts, and not a person or the installation."""
+        return self.kind is PrincipalKind.KEY
+
+    def require(self, scope: str) -> None:
+        """InsufficientScope (for members Forbidden) unless this principal holds `scope`."""
+        if self.scopes.permit(scope):
+            return
+        if self.role is None:
+            raise InsufficientScope(scope)
+        raise Forbidden(scope, f"The role {self.role} does not allow this ({scope}).")
+
+    @property
+    def manages_every_key(self) -> bool:
+        """Whether keys that others made may be changed and ended too: all but developers and viewers."""
+        return self.role is None or self.role in MANAGES_EVERY_KEY
+
+    def may_manage(self, maker: Actor) -> bool:
+        """Whether this principal may change or end a key that `maker` made."""
+        made_it = maker.kind is PrincipalKind.MEMBER and maker.id == self.id
+        return made_it or self.manages_every_key
+
+
+_ALL = Scopes([EVERYTHING, KEYS_WRITE])
+
+
+def of_key(
+    key_id: KeyId,
+    description: str,
+    workspace_id: WorkspaceId,
+    scopes: Scopes,
+    expires_at: datetime | None,
+) -> Principal:
+    """The principal of a verified key."""
+    return Principal(PrincipalKind.KEY, key_id, description, workspace_id, scopes, expires_at)
+
+
+def of_member(member: Member) -> Principal:
+    """The principal of a signed-in member, with the rights of their role."""
+    return Principal(
+        PrincipalKind.MEMBER,
+        member.user.id,
+        member.user.name,
+        member.workspace_id,
+        ROLE_SCOPES[member.role],
+        role=member.role,
+    )
+
+
+def operator(name: str, workspace_id: WorkspaceId) -> Principal:
+    """Who runs the installation, acting on one workspace, from the command line."""
+    return Principal(PrincipalKind.OPERATOR, name, name, workspace_id, _ALL)
+
+
+def system(workspace_id: WorkspaceId) -> Principal:
+    """The installation itself: set-up, housekeeping, expiry."""
+    return Principal(PrincipalKind.SYSTEM, "keystead", "Keystead", workspace_id, _ALL)

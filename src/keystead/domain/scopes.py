@@ -1,0 +1,112 @@
+"""Scopes (`resource:action`): which there are, and what a set of them permits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+EVERYTHING = "*"
+KEYS_READ = "keys:read"
+KEYS_WRITE = "keys:write"
+COLLECTIONS_READ = "collections:read"
+COLLECTIONS_WRITE = "collections:write"
+DOCUMENTS_READ = "documents:read"
+DOCUMENTS_WRITE = "documents:write"
+EVENTS_READ = "events:read"
+WEBHOOKS_READ = "webhooks:read"
+WEBHOOKS_WRITE = "webhooks:write"
+PLAN_READ = "plan:read"
+
+BUILT_IN: Mapping[str, str] = {
+    EVERYTHING: "All of the workspace's data, but not its keys",
+    KEYS_READ: "See the workspace's keys",
+    KEYS_WRITE: "Create, change, rotate and revoke keys",
+    COLLECTIONS_READ: "List collections",
+    COLLECTIONS_WRITE: "Create, change and delete collections",
+    DOCUMENTS_READ: "Read and search documents",
+    DOCUMENTS_WRITE: "Push, replace and delete documents",
+    EVENTS_READ: "Read what happened",
+    WEBHOOKS_READ: "See webhooks and their deliveries",
+    WEBHOOKS_WRITE: "Create, change, test and delete webhooks",
+    PLAN_READ: "See the plan and its use",
+}
+READ_ONLY = (
+    KEYS_READ,
+    COLLECTIONS_READ,
+    DOCUMENTS_READ,
+    EVENTS_READ,
+    WEBHOOKS_READ,
+    PLAN_READ,
+)
+
+_FORM = re.compile(r"[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}")
+
+
+class Scopes:
+    """An immutable set of scopes; iterates and prints in alphabetical order."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Iterable[str] = ()) -> None:
+        self._held = frozenset(held)
+
+    @classmethod
+    def parse(cls, text: str) -> Scopes:
+        """From its written form: scopes parted by single spaces (RFC 6749 section 3.3)."""
+        return cls(text.split())
+
+    def permit(self, required: str) -> bool:
+        """Whether `required` is held: by name, or by `*`, which never covers `keys:write`."""
+        held = self._held
+        return required in held or (required != KEYS_WRITE and EVERYTHING in held)
+
+    def cover(self, others: Scopes) -> bool:
+        """Whether every scope of `others` could be handed out by a holder of these; only `*` covers `*`."""
+        return all(self.permit(other) for other in others)
+
+    def without(self, scope: str) -> Scopes:
+        """These, less one."""
+        return Scopes(self._held - {scope})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._held))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scopes) and self._held == other._held
+
+    def __hash__(self) -> int:
+        return hash(self._held)
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+    def __repr__(self) -> str:
+        return f"Scopes({str(self)!r})"
+
+
+FULL = Scopes([EVERYTHING])
+
+
+@dataclass(frozen=True)
+class ScopeCatalog:
+    """The scopes that keys may be given here: the built-in ones and those the product adds."""
+
+    added: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for scope in self.added:
+            if not _FORM.fullmatch(scope):
+                raise ValueError(f"{scope!r} is not of the form resource:action")
+            if scope in BUILT_IN:
+                raise ValueError(f"{scope!r} is a built-in scope")
+
+    def descriptions(self) -> Mapping[str, str]:
+        """Scope -> what it allows, for people."""
+        return {**BUILT_IN, **self.added}
+
+    def __contains__(self, scope: object) -> bool:
+        return scope in BUILT_IN or scope in self.added

@@ -1,0 +1,130 @@
+"""The token and the secrets of signing in. Hazmat: the only types that carry a secret in the clear."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import zlib
+from datetime import datetime
+from typing import Final
+
+from keystead.domain.ids import ALPHABET, ID_WIDTH, KeyId, encode_base62, number_of, uuid7
+
+SECRET_BYTES: Final = 32
+SECRET_WIDTH: Final = 43
+CHECKSUM_WIDTH: Final = 6
+TOKEN_PATTERN: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}"
+LARGEST_SECRET: Final = encode_base62((1 << 256) - 1, SECRET_WIDTH)
+RESERVED_ENDINGS: Final = ("_svc", "_op")
+
+_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_TOKEN = re.compile(
+    r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*)_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})"
+)
+_LONGEST = 20 + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+
+
+class Token:
+    """A whole token. `reveal()` is the only way to its text; repr and str are redacted."""
+
+    __slots__ = ("_text", "key_id")
+
+    key_id: KeyId
+
+    def __init__(self, text: str, key_id: KeyId) -> None:
+        self._text = text
+        self.key_id = key_id
+
+    def reveal(self) -> str:
+        """The text that a client sends. It leaves once: in the answer that created the key."""
+        return self._text
+
+    def body(self) -> bytes:
+        """What the digest is made over: the token without its checksum, which binds prefix and id."""
+        return self._text[:-CHECKSUM_WIDTH].encode("ascii")
+
+    @property
+    def hint(self) -> str:
+        """Prefix and last four characters, to tell keys apart in a list."""
+        prefix = self._text[: -(ID_WIDTH + SECRET_WIDTH + CHECKSUM_WIDTH + 2)]
+        return f"{prefix}_…{self._text[-4:]}"
+
+    def __repr__(self) -> str:
+        return f"<Token of {self.key_id}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a token is not pickled")
+
+
+class Secret:
+    """256 random bits that sign a person in: a link or a session. `reveal()` is the only way to its text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @classmethod
+    def fresh(cls) -> Secret:
+        """From the operating system's generator."""
+        return cls(base64.urlsafe_b64encode(os.urandom(SECRET_BYTES)).rstrip(b"=").decode("ascii"))
+
+    def reveal(self) -> str:
+        """The text that the person's browser sends."""
+        return self._text
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the text: what is stored, and looked up by. Enough for 256 random bits."""
+        return hashlib.sha256(self._text.encode("utf-8", "replace")).digest()
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+def checksum(text: str) -> str:
+    """CRC-32 of `text` (ASCII) as base62 in six characters."""
+    high, rest = divmod(zlib.crc32(text.encode("ascii")), 14776336)
+    middle, low = divmod(rest, 3844)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` itself, when a product may use it: 2-20 characters, the endings `_svc` and `_op` reserved."""
+    if not 2 <= len(prefix) <= 20 or not _PREFIX.fullmatch(prefix):
+        raise ValueError(
+            "a token prefix is 2-20 of a-z, 0-9 and single underscores, a letter first"
+        )
+    if prefix.endswith(RESERVED_ENDINGS):
+        raise ValueError("the prefix endings _svc and _op are reserved")
+    return prefix
+
+
+def assemble(prefix: str, number: int, secret: bytes) -> Token:
+    """The token of the key whose UUID is `number`, with 32 bytes of secret."""
+    id_part = encode_base62(number, ID_WIDTH)
+    body = f"{prefix}_{id_part}_{encode_base62(int.from_bytes(secret, 'big'), SECRET_WIDTH)}"
+    return Token(body + checksum(body), KeyId(f"key_{id_part}"))
+
+
+def mint(prefix: str, now: datetime, after: KeyId | None = None) -> Token:
+    """A fresh token: an id above `after`, ordered by time, and 256 bits from the operating system's generator."""
+    return assemble(prefix, uuid7(now, number_of(after)), os.urandom(SECRET_BYTES))
+
+
+def parse(text: str) -> Token | None:
+    """The token that `text` writes, or None: wrong form, checksum or range. No I/O, linear time."""
+    if len(text) > _LONGEST:
+        return None
+    match = _TOKEN.fullmatch(text)
+    if match is None:
+        return None
+    _, id_part, secret, check = match.groups()
+    if checksum(text[:-CHECKSUM_WIDTH]) != check or secret > LARGEST_SECRET:
+        return None
+    return Token(text, KeyId("key_" + id_part))

@@ -1,0 +1,101 @@
+"""The one decision: whether this token stands, for this scope, at this instant."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from keystead.domain import principals
+from keystead.domain.digest import Peppers
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.instants import from_microseconds
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import Scopes
+from keystead.domain.token import Token
+
+
+class DenialReason(StrEnum):
+    """Why a token is refused. Strangers see only `invalid_token` or `insufficient_scope` (RFC 6750)."""
+
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    RATE_LIMITED = "rate_limited"
+
+
+class KeyRecord(NamedTuple):
+    """The row a verification reads. Instants are microseconds since 1970, scopes in their written form."""
+
+    key_id: str
+    workspace_id: str
+    description: str
+    pepper_id: str
+    digest: bytes
+    scopes: str
+    expires_at: int | None
+    revoked_at: int | None
+    suspended_at: int | None
+
+
+class Verified(NamedTuple):
+    """The token stands; `principal` acts."""
+
+    principal: Principal
+
+
+class Denied(NamedTuple):
+    """The token does not stand. The ids are set where the secret was right: its owner may know."""
+
+    reason: DenialReason
+    key_id: KeyId | None = None
+    workspace_id: WorkspaceId | None = None
+
+
+Verification = Verified | Denied
+
+MALFORMED = Denied(DenialReason.MALFORMED)
+UNKNOWN = Denied(DenialReason.UNKNOWN)
+
+
+def judge(
+    token: Token, record: KeyRecord | None, required: str | None, now: int, peppers: Peppers
+) -> Verification:
+    """The digest first, so that a stranger learns nothing of a key; then revoked, expired, suspended, scope.
+
+    `now` in microseconds since 1970; `required` None asks for a live key only.
+    """
+    if record is None or not peppers.match(token, record.pepper_id, record.digest):
+        return UNKNOWN
+    reason = _ended(record, now)
+    if reason is not None:
+        return _denied(reason, record)
+    scopes = Scopes.parse(record.scopes)
+    if required is not None and not scopes.permit(required):
+        return _denied(DenialReason.INSUFFICIENT_SCOPE, record)
+    return Verified(_principal(record, scopes))
+
+
+def _ended(record: KeyRecord, now: int) -> DenialReason | None:
+    if record.revoked_at is not None:
+        return DenialReason.REVOKED
+    if record.expires_at is not None and record.expires_at <= now:
+        return DenialReason.EXPIRED
+    return None if record.suspended_at is None else DenialReason.SUSPENDED
+
+
+def _denied(reason: DenialReason, record: KeyRecord) -> Denied:
+    return Denied(reason, KeyId(record.key_id), WorkspaceId(record.workspace_id))
+
+
+def _principal(record: KeyRecord, scopes: Scopes) -> Principal:
+    expires_at = record.expires_at
+    return principals.of_key(
+        KeyId(record.key_id),
+        record.description,
+        WorkspaceId(record.workspace_id),
+        scopes,
+        None if expires_at is None else from_microseconds(expires_at),
+    )

@@ -1,0 +1,76 @@
+"""Workspaces (the tenants), the people in them, and what each role may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from keystead.domain import scopes
+from keystead.domain.errors import Invalid
+from keystead.domain.ids import UserId, WorkspaceId
+from keystead.domain.scopes import Scopes
+
+MAX_NAME = 100
+
+
+class Role(StrEnum):
+    """What a member may do, from most to least."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+_READ = Scopes(scopes.READ_ONLY)
+_DEVELOP = Scopes(
+    [*_READ, scopes.EVERYTHING, scopes.KEYS_WRITE, scopes.COLLECTIONS_WRITE, scopes.DOCUMENTS_WRITE]
+)
+ROLE_SCOPES: Mapping[Role, Scopes] = {
+    Role.VIEWER: _READ,
+    Role.DEVELOPER: _DEVELOP,
+    Role.ADMIN: _DEVELOP,
+    Role.OWNER: _DEVELOP,
+}
+MANAGES_EVERY_KEY = frozenset({Role.OWNER, Role.ADMIN})
+"""Roles that change keys they did not make; a developer changes only their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A tenant. Suspended: its keys are refused until it is resumed."""
+
+    id: WorkspaceId
+    name: str
+    plan_id: str
+    created_at: datetime
+    suspended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who signs in; a member of any number of workspaces."""
+
+    id: UserId
+    name: str
+    email: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user in one workspace, with a role."""
+
+    workspace_id: WorkspaceId
+    user: User
+    role: Role
+
+
+def check_name(name: str, pointer: str = "/name") -> str:
+    """A name for people, stripped: 1-100 printable characters."""
+    stripped = name.strip()
+    if not 1 <= len(stripped) <= MAX_NAME or not stripped.isprintable():
+        raise Invalid.field(pointer, f"must be 1-{MAX_NAME} printable characters")
+    return stripped

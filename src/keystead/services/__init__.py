@@ -1,0 +1,28 @@
+"""The use cases: one method, one transaction, its event inside. Rights first, then rules, then rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keystead.services.documents import Documents
+from keystead.services.events import Events
+from keystead.services.keys import Keys
+from keystead.services.plans import Plans
+from keystead.services.sign_in import SignIn
+from keystead.services.usage import Usage
+from keystead.services.verifier import Verifier
+from keystead.services.workspaces import Workspaces
+
+
+@dataclass(frozen=True)
+class Services:
+    """Every use case, over one database: what a front door is handed."""
+
+    keys: Keys
+    verifier: Verifier
+    usage: Usage
+    events: Events
+    plans: Plans
+    workspaces: Workspaces
+    sign_in: SignIn
+    documents: Documents

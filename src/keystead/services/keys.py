@@ -1,0 +1,280 @@
+"""API keys: create, see, change, revoke, rotate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keystead.domain import keys as rules
+from keystead.domain.digest import Peppers
+from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
+from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.instants import format_instant
+from keystead.domain.keys import (
+    UNSET,
+    ApiKey,
+    KeyDraft,
+    KeyGrant,
+    KeyPatch,
+    KeyStatus,
+    Rotation,
+    Unset,
+)
+from keystead.domain.plans import Quota, require_room
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
+from keystead.domain.token import Token, mint
+from keystead.services.idempotency import Idempotency, Once
+from keystead.storage import events, plans
+from keystead.storage import keys as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+CANDIDATES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A new key; `token` leaves once, and is None where the same request was answered before."""
+
+    key: ApiKey
+    token: Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """Keys, newest first; `next` is the id to continue after, None at the end."""
+
+    keys: list[ApiKey]
+    next: KeyId | None
+    quota: Quota
+
+
+class Keys:
+    """The keys of workspaces. Every method acts for a principal, within that principal's workspace."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        peppers: Peppers,
+        catalog: ScopeCatalog,
+        *,
+        prefix: str,
+        plans_url: str | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._peppers = peppers
+        self._prefix = prefix
+        self._plans_url = plans_url
+        self._idempotency = Idempotency(database, clock)
+        self.catalog = catalog
+
+    def create(
+        self,
+        principal: Principal,
+        draft: KeyDraft,
+        origin: Origin = NOWHERE,
+        once: Once | None = None,
+    ) -> CreatedKey:
+        """A new key, if the plan has room. LimitReached, Invalid or WouldWiden otherwise."""
+        principal.require(KEYS_WRITE)
+        with self._idempotency.run(principal, once) as run:
+            if run.result is not None:
+                return CreatedKey(self._get(principal, KeyId(run.result)), None)
+            with self._database.write(principal.workspace_id) as tx:
+                act = self._act(principal, origin)
+                granted = rules.grant(draft, principal, self.catalog, act.at)
+                self._require_room(tx, principal.workspace_id, act.at)
+                key, token = self._issue(tx, principal.workspace_id, granted, act)
+                _record(tx, EventType.KEY_CREATED, key, act)
+                run.finish(tx, key.id)
+            return CreatedKey(key, token)
+
+    def list(
+        self,
+        principal: Principal,
+        *,
+        status: KeyStatus | None = None,
+        query: str = "",
+        limit: int = 50,
+        before: KeyId | None = None,
+    ) -> KeyPage:
+        """One page of keys, newest first, and how much of the limit is used."""
+        principal.require(KEYS_READ)
+        workspace_id, now = principal.workspace_id, self._clock.now()
+        with self._database.read(workspace_id) as tx:
+            found = rows.page_of_keys(
+                tx,
+                workspace_id,
+                now=now,
+                limit=limit + 1,
+                before=before,
+                status=status,
+                query=query,
+            )
+            quota = self._quota(tx, workspace_id, now)
+        page = found[:limit]
+        return KeyPage(page, page[-1].id if len(found) > limit else None, quota)
+
+    def get(self, principal: Principal, key_id: KeyId) -> ApiKey:
+        """One key; NotFound for an id of another workspace too."""
+        principal.require(KEYS_READ)
+        return self._get(principal, key_id)
+
+    def update(
+        self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE
+    ) -> ApiKey:
+        """The key after `patch`. Nothing is written, and no event, where nothing changes."""
+        principal.require(KEYS_WRITE)
+        with self._database.write(principal.workspace_id) as tx:
+            act = self._act(principal, origin)
+            key = self._find(tx, principal, key_id)
+            rules.require_manager(principal, key)
+            changed = rules.apply_patch(key, patch, principal, self.catalog, act.at)
+            if changed != key:
+                rows.update_key(tx, changed)
+                names = _changed_names(key, changed)
+                _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
+        return changed
+
+    def revoke(self, principal: Principal, key_id: KeyId, origin: Origin = NOWHERE) -> ApiKey:
+        """Ends the key, finally and at once. Again: the same answer, no second event. A key may always end itself."""
+        if principal.id != key_id:
+            principal.require(KEYS_WRITE)
+        with self._database.write(principal.workspace_id) as tx:
+            act = self._act(principal, origin)
+            key = self._find(tx, principal, key_id)
+            rules.require_manager(principal, key)
+            if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
+                key = replace(key, revoked_at=act.at)
+                _record(tx, EventType.KEY_REVOKED, key, act)
+        return key
+
+    def rotate(
+        self,
+        principal: Principal,
+        key_id: KeyId,
+        *,
+        overlap: timedelta = timedelta(),
+        expires_at: datetime | None | Unset = UNSET,
+        origin: Origin = NOWHERE,
+        once: Once | None = None,
+    ) -> CreatedKey:
+        """A successor with the same description and scopes; the old key ends now, or after the overlap."""
+        principal.require(KEYS_WRITE)
+        with self._idempotency.run(principal, once) as run:
+            if run.result is not None:
+                return CreatedKey(self._get(principal, KeyId(run.result)), None)
+            with self._database.write(principal.workspace_id) as tx:
+                act = self._act(principal, origin)
+                old = self._find(tx, principal, key_id)
+                rules.require_manager(principal, old)
+                rotation = rules.plan_rotation(old, overlap, expires_at, principal, act.at)
+                self._require_settled(tx, old, rotation, act.at)
+                key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
+                _succeed(tx, old, key, rotation, act.at)
+                seconds = overlap // timedelta(seconds=1)
+                told = {"rotated_to": key.id, "overlap_seconds": seconds}
+                _record(tx, EventType.KEY_ROTATED, old, act, **told)
+                run.finish(tx, key.id)
+            return CreatedKey(key, token)
+
+    def now(self) -> datetime:
+        """The instant by which statuses are told."""
+        return self._clock.now()
+
+    def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
+        with self._database.read(principal.workspace_id) as tx:
+            return self._find(tx, principal, key_id)
+
+    def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
+        key = rows.find_key(tx, principal.workspace_id, key_id)
+        if key is None:
+            raise NotFound("There is no such key.")
+        return key
+
+    def _act(self, principal: Principal, origin: Origin) -> Act:
+        return Act(principal.actor, self._clock.now(), origin)
+
+    def _issue(
+        self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
+    ) -> tuple[ApiKey, Token]:
+        token = mint(self._prefix, act.at, rows.newest_key_id(tx, workspace_id))
+        key = ApiKey(
+            id=token.key_id,
+            workspace_id=workspace_id,
+            description=granted.description,
+            hint=token.hint,
+            scopes=granted.scopes,
+            created_at=act.at,
+            created_by=act.actor,
+            expires_at=granted.expires_at,
+        )
+        rows.insert_key(tx, key, self._peppers.seal(token))
+        return key, token
+
+    def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
+        limit = plans.plan_of(tx, workspace_id).limits.api_keys
+        return Quota(limit, rows.count_keys(tx, workspace_id, now))
+
+    def _require_room(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> None:
+        """LimitReached, with the keys that cost least to revoke, where the plan is full. The lock is held."""
+        plan = plans.plan_of(tx, workspace_id)
+        if plan.limits.api_keys is None:
+            return
+        quota = Quota(plan.limits.api_keys, rows.count_keys(tx, workspace_id, now))
+        try:
+            require_room("api_keys", quota, plan, plans_url=self._plans_url)
+        except LimitReached as full:
+            full.candidates = tuple(
+                _candidate(key) for key in rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+            )
+            raise
+
+    def _require_settled(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
+        """No chains of overlaps: at most as many keys live beyond the limit as the limit counts."""
+        before = rows.find_predecessor(tx, old.workspace_id, old.id)
+        if before is not None and before.status(now) is KeyStatus.ACTIVE:
+            raise RotationInProgress(
+                "The key before this one is still in its overlap; revoke it first."
+            )
+        if rotation.revoke_now:
+            return
+        plan = plans.plan_of(tx, old.workspace_id)
+        if plan.limits.api_keys is None:
+            return
+        allowed = max(plan.limits.api_keys, rows.count_keys(tx, old.workspace_id, now))
+        overlapping = rows.count_overlapping_keys(tx, old.workspace_id, now)
+        require_room(
+            "overlapping_keys", Quota(allowed, overlapping), plan, plans_url=self._plans_url
+        )
+
+
+def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
+    rows.update_key(tx, replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at))
+    if rotation.revoke_now:
+        rows.revoke_key(tx, old.workspace_id, old.id, now)
+
+
+def _record(tx: Tx, type: EventType, key: ApiKey, act: Act, **data: object) -> None:
+    told = {"description": key.description, "hint": key.hint, **data}
+    events.append_event(tx, key.workspace_id, type, act, Target("key", key.id), told)
+
+
+def _candidate(key: ApiKey) -> dict[str, object]:
+    used = key.last_use and format_instant(key.last_use.at)
+    return {
+        "id": key.id,
+        "description": key.description,
+        "hint": key.hint,
+        "last_used_at": used,
+    }
+
+
+def _changed_names(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
+    names = ("description", "scopes", "expires_at")
+    return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -1,0 +1,71 @@
+"""Plans: which there are, what a workspace may have and uses of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import PLAN_READ
+from keystead.storage import collections, keys, workspaces
+from keystead.storage import plans as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+
+class Plans:
+    """The plans of the installation and their use; the database is the only truth."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def all(self) -> list[Plan]:
+        """Every plan, from small to large."""
+        with self._database.read_across() as tx:
+            return rows.all_plans(tx)
+
+    def apply(self, wanted: Sequence[Plan]) -> None:
+        """Makes `wanted` all the plans there are. Invalid where a plan that is in use would go."""
+        _check_distinct(wanted)
+        with self._database.write_across() as tx:
+            rows.lock_plans(tx)
+            orphaned = rows.plans_in_use(tx) - {plan.id for plan in wanted}
+            if orphaned:
+                names = ", ".join(sorted(orphaned))
+                raise Invalid.field("/plans", f"lacks {names}, which workspaces are on")
+            rows.replace_plans(tx, wanted)
+
+    def use(self, principal: Principal) -> PlanUse:
+        """The workspace's plan, and a quota for each limit."""
+        principal.require(PLAN_READ)
+        workspace_id = principal.workspace_id
+        with self._database.read(workspace_id) as tx:
+            plan = rows.plan_of(tx, workspace_id)
+            used = self._used(tx, principal)
+        quotas = {name: Quota(plan.limits.get(name), used[name]) for name in LIMIT_NAMES}
+        return PlanUse(plan, quotas)
+
+    def get(self, plan_id: str) -> Plan:
+        """The plan of that id."""
+        with self._database.read_across() as tx:
+            plan = rows.find_plan(tx, plan_id)
+        if plan is None:
+            raise NotFound("There is no such plan.")
+        return plan
+
+    def _used(self, tx: Tx, principal: Principal) -> dict[str, int]:
+        workspace_id = principal.workspace_id
+        return {
+            "api_keys": keys.count_keys(tx, workspace_id, self._clock.now()),
+            "collections": collections.count_collections(tx, workspace_id),
+            "documents": collections.count_documents(tx, workspace_id),
+            "webhooks": 0,
+            "members": workspaces.count_members(tx, workspace_id),
+        }
+
+
+def _check_distinct(wanted: Sequence[Plan]) -> None:
+    if not wanted or len({plan.id for plan in wanted}) != len(wanted):
+        raise Invalid.field("/plans", "must hold at least one plan, each id once")

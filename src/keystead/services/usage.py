@@ -1,0 +1,66 @@
+"""The use of keys: noted in memory at each verification, flushed in one transaction, read for charts."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+
+from keystead.domain.ids import KeyId
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import KEYS_READ
+from keystead.domain.usage import UseTally
+from keystead.storage import usage as rows
+from keystead.storage.database import Database
+
+
+class Usage:
+    """Notes are never on the way of a verification: a failed flush keeps them for the next."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._tallies: dict[KeyId, UseTally] = {}
+
+    def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
+        """One successful verification of a key at that microsecond."""
+        key_id = KeyId(principal.id)
+        with self._noting:
+            tally = self._tallies.get(key_id)
+            if tally is None:
+                tally = self._tallies[key_id] = UseTally(key_id, principal.workspace_id)
+            tally.note(at, address, agent)
+
+    def flush(self) -> int:
+        """Writes what was noted since the last flush; of how many keys. StorageError: the notes stay in memory."""
+        with self._flushing:
+            taken = self._take()
+            if not taken:
+                return 0
+            try:
+                with self._database.write_across() as tx:
+                    rows.record_use(tx, taken)
+            except BaseException:
+                self._put_back(taken)
+                raise
+            return len(taken)
+
+    def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
+        """Uses of one key on each day (UTC) from `since` on."""
+        principal.require(KEYS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
+
+    def _take(self) -> dict[KeyId, UseTally]:
+        with self._noting:
+            taken, self._tallies = self._tallies, {}
+        return taken
+
+    def _put_back(self, taken: dict[KeyId, UseTally]) -> None:
+        with self._noting:
+            for key_id, earlier in taken.items():
+                later = self._tallies.get(key_id)
+                if later is None:
+                    self._tallies[key_id] = earlier
+                else:
+                    later.merge(earlier)

@@ -1,0 +1,46 @@
+"""Verification: parse without I/O, one read, one decision, and a note of the use. It never writes."""
+
+from __future__ import annotations
+
+from keystead.domain.digest import Peppers
+from keystead.domain.errors import Unavailable
+from keystead.domain.token import parse
+from keystead.domain.verification import MALFORMED, Verification, Verified, judge
+from keystead.services.usage import Usage
+from keystead.storage.clock import Clock
+from keystead.storage.lookup import Lookup
+
+
+class Verifier:
+    """Tells for a token who acts. Every answer is as fresh as a read that began after the call."""
+
+    def __init__(self, lookup: Lookup, peppers: Peppers, clock: Clock, usage: Usage) -> None:
+        self._lookup = lookup
+        self._peppers = peppers
+        self._clock = clock
+        self._usage = usage
+
+    def verify(
+        self,
+        text: str,
+        required: str | None = None,
+        *,
+        address: str | None = None,
+        agent: str | None = None,
+    ) -> Verification:
+        """Verified or Denied. `required` None asks for a live key of any scope.
+
+        Unavailable where the database is away, or where this server lacks the pepper of a stored key: a live key is
+        never called invalid.
+        """
+        token = parse(text)
+        if token is None:
+            return MALFORMED
+        record = self._lookup.find(token.key_id)
+        if record is not None and record.pepper_id not in self._peppers:
+            raise Unavailable("This server lacks a pepper that keys were made with.")
+        now = self._clock.microseconds()
+        verdict = judge(token, record, required, now, self._peppers)
+        if isinstance(verdict, Verified):
+            self._usage.note(verdict.principal, now, address, agent)
+        return verdict

@@ -1,0 +1,191 @@
+"""Workspaces: make, see, suspend, resume, put on a plan. The acts of who runs the installation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.ids import UserId, WorkspaceId, new_id
+from keystead.domain.plans import DEFAULT_PLANS, Limits
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.storage import events, plans
+from keystead.storage import workspaces as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+FIRST_WORKSPACE: Final = "My workspace"
+FIRST_OWNER: Final = "Owner"
+OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "Command line")
+SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "keystead", "Keystead")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspacePage:
+    """Workspaces, newest first; `next` is the id to continue after, None at the end."""
+
+    workspaces: list[Workspace]
+    next: WorkspaceId | None
+
+
+class Workspaces:
+    """The tenants of the installation."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(
+        self,
+        name: str,
+        *,
+        plan_id: str | None = None,
+        owner: str | None = None,
+        email: str | None = None,
+        actor: Actor = OPERATOR,
+        origin: Origin = NOWHERE,
+    ) -> Workspace:
+        """A new workspace on a plan (the smallest, unless named), with an owner where one is named."""
+        with self._database.write_across() as tx:
+            plans.lock_plans(tx)
+            act = Act(actor, self._clock.now(), origin)
+            workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
+            if owner is not None:
+                _add_owner(tx, workspace.id, check_name(owner, "/owner"), email, act)
+        return workspace
+
+    def first(self) -> Member:
+        """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
+        with self._database.write_across() as tx:
+            plans.lock_plans(tx)
+            found = rows.oldest_owner(tx)
+            if found is not None:
+                return found
+            if not plans.all_plans(tx):
+                plans.replace_plans(tx, DEFAULT_PLANS)
+            act = Act(SYSTEM, self._clock.now())
+            workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
+            return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
+
+    def get(self, workspace_id: WorkspaceId) -> Workspace:
+        """The workspace of that id."""
+        with self._database.read(workspace_id) as tx:
+            return self._find(tx, workspace_id)
+
+    def named(self, text: str) -> Workspace:
+        """The workspace of that id or, where only one bears it, of that name."""
+        with self._database.read_across() as tx:
+            found = rows.find_workspace(tx, WorkspaceId(text))
+            candidates = [found] if found else rows.workspaces_named(tx, text)
+        if not candidates:
+            raise NotFound("There is no workspace of that id or name.")
+        if len(candidates) > 1:
+            raise Invalid.field("workspace", "is the name of several workspaces; give the id")
+        return candidates[0]
+
+    def list(self, *, limit: int = 50, before: WorkspaceId | None = None) -> WorkspacePage:
+        """One page of workspaces, newest first."""
+        with self._database.read_across() as tx:
+            found = rows.page_of_workspaces(tx, limit=limit + 1, before=before)
+        page = found[:limit]
+        return WorkspacePage(page, page[-1].id if len(found) > limit else None)
+
+    def suspend(self, workspace_id: WorkspaceId, actor: Actor = OPERATOR) -> Workspace:
+        """Refuses every key of the workspace from now on, until it is resumed."""
+        return self._set_suspension(workspace_id, actor, suspended=True)
+
+    def resume(self, workspace_id: WorkspaceId, actor: Actor = OPERATOR) -> Workspace:
+        """Lets the workspace's keys work again."""
+        return self._set_suspension(workspace_id, actor, suspended=False)
+
+    def set_plan(
+        self,
+        workspace_id: WorkspaceId,
+        plan_id: str,
+        overrides: Mapping[str, int | None] | None = None,
+        actor: Actor = OPERATOR,
+    ) -> Workspace:
+        """Puts the workspace on a plan, with limits of its own where given. A lowered limit stops creation only."""
+        own = _check_overrides(overrides or {})
+        with self._database.write(workspace_id) as tx:
+            if plans.find_plan(tx, plan_id) is None:
+                raise Invalid.field("/plan", "is not a plan of this installation")
+            rows.set_plan(tx, workspace_id, plan_id, own)
+            act, data = Act(actor, self._clock.now()), {"plan": plan_id, "overrides": dict(own)}
+            _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
+            return self._find(tx, workspace_id)
+
+    def owner(self, workspace_id: WorkspaceId) -> Member:
+        """The workspace's longest-standing owner."""
+        with self._database.read(workspace_id) as tx:
+            self._find(tx, workspace_id)
+            owners = [m for m in rows.members_of(tx, workspace_id) if m.role is Role.OWNER]
+        if not owners:
+            raise NotFound("The workspace has no owner.")
+        return owners[0]
+
+    def _find(self, tx: Tx, workspace_id: WorkspaceId) -> Workspace:
+        workspace = rows.find_workspace(tx, workspace_id)
+        if workspace is None:
+            raise NotFound("There is no such workspace.")
+        return workspace
+
+    def _set_suspension(
+        self, workspace_id: WorkspaceId, actor: Actor, *, suspended: bool
+    ) -> Workspace:
+        with self._database.write(workspace_id) as tx:
+            before = self._find(tx, workspace_id)
+            if (before.suspended_at is not None) == suspended:
+                return before
+            act = Act(actor, self._clock.now())
+            rows.set_suspension(tx, workspace_id, act.at if suspended else None)
+            kind = EventType.WORKSPACE_SUSPENDED if suspended else EventType.WORKSPACE_RESUMED
+            _record(tx, kind, workspace_id, act)
+            return self._find(tx, workspace_id)
+
+
+def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:
+    workspace = Workspace(WorkspaceId(new_id("ws", act.at)), name, plan_id, act.at)
+    rows.insert_workspace(tx, workspace)
+    _record(tx, EventType.WORKSPACE_CREATED, workspace.id, act, {"name": name})
+    return workspace
+
+
+def _add_owner(tx: Tx, workspace_id: WorkspaceId, name: str, email: str | None, act: Act) -> Member:
+    user = User(UserId(new_id("usr", act.at)), name, email, act.at)
+    member = Member(workspace_id, user, Role.OWNER)
+    rows.insert_user(tx, user)
+    rows.insert_member(tx, member, act.at)
+    told = {"name": name, "role": member.role}
+    target = Target("member", user.id)
+    events.append_event(tx, workspace_id, EventType.MEMBER_ADDED, act, target, told)
+    return member
+
+
+def _chosen_plan(tx: Tx, plan_id: str | None) -> str:
+    if plan_id is None:
+        return plans.all_plans(tx)[0].id
+    if plans.find_plan(tx, plan_id) is None:
+        raise Invalid.field("/plan", "is not a plan of this installation")
+    return plan_id
+
+
+def _check_overrides(overrides: Mapping[str, int | None]) -> Mapping[str, int | None]:
+    try:
+        Limits.of(overrides)
+    except ValueError as error:
+        raise Invalid.field("/overrides", str(error)) from None
+    return overrides
+
+
+def _record(
+    tx: Tx,
+    type: EventType,
+    workspace_id: WorkspaceId,
+    act: Act,
+    data: Mapping[str, object] | None = None,
+) -> None:
+    events.append_event(tx, workspace_id, type, act, Target("workspace", workspace_id), data)

@@ -1,0 +1,1 @@
+"""The rows: all SQL, as functions (tx, workspace_id, ...) -> domain values; no rules of the product."""

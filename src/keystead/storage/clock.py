@@ -1,0 +1,83 @@
+"""Whose time decides: the database's, carried between reads by this machine's monotonic clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime
+from typing import Final, Protocol
+
+from sqlalchemy import text
+
+from keystead.domain.errors import StorageError
+from keystead.domain.instants import from_microseconds
+from keystead.storage.database import Database
+
+RESAMPLE_SECONDS: Final = 1.0
+_DATABASE_TIME: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+
+
+class Clock(Protocol):
+    """Tells the one time by which keys expire."""
+
+    def microseconds(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z."""
+        ...
+
+    def now(self) -> datetime:
+        """The same as an aware instant."""
+        ...
+
+
+class SystemClock:
+    """This machine's clock, which is also SQLite's."""
+
+    def microseconds(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z."""
+        return time.time_ns() // 1000
+
+    def now(self) -> datetime:
+        """The same as an aware instant."""
+        return from_microseconds(self.microseconds())
+
+
+class DatabaseClock:
+    """PostgreSQL's clock, read at most once a second; in between, and while it is away, carried monotonically."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sampling = threading.Lock()
+        self._offset = 0
+        self._sampled = -RESAMPLE_SECONDS
+        self._sample()
+
+    def microseconds(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z."""
+        if time.monotonic() - self._sampled >= RESAMPLE_SECONDS and self._sampling.acquire(
+            blocking=False
+        ):
+            try:
+                self._sample()
+            except StorageError:
+                self._sampled = time.monotonic()
+            finally:
+                self._sampling.release()
+        return time.monotonic_ns() // 1000 + self._offset
+
+    def now(self) -> datetime:
+        """The same as an aware instant."""
+        return from_microseconds(self.microseconds())
+
+    def _sample(self) -> None:
+        """The offset is taken at the middle of the round trip: wrong by half of it at most."""
+        with self._database.read_across() as tx:
+            asked = time.monotonic_ns()
+            told = int(tx.execute(_DATABASE_TIME).scalar_one())
+        answered = time.monotonic_ns()
+        self._offset = told - (asked + answered) // 2000
+        self._sampled = time.monotonic()
+
+
+def clock_of(database: Database) -> Clock:
+    """The clock that decides on this database."""
+    return SystemClock() if database.is_sqlite else DatabaseClock(database)

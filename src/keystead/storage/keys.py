@@ -1,0 +1,184 @@
+"""API keys in rows: every statement names its workspace."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
+
+from keystead.domain.digest import Digest
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.keys import ApiKey, KeyStatus, KeyUse, fold
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.storage.database import Tx
+from keystead.storage.schema import api_keys, key_use
+
+_UNREAD = {"digest", "pepper_id", "folded_description"}
+_KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
+_USE_COLUMNS = [key_use.c.last_used_at, key_use.c.last_used_ip, key_use.c.last_used_agent]
+
+
+def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
+    """Adds a key with the digest of its token."""
+    tx.execute(
+        insert(api_keys),
+        {
+            "id": key.id,
+            "workspace_id": key.workspace_id,
+            "description": key.description,
+            "folded_description": fold(key.description),
+            "hint": key.hint,
+            "pepper_id": digest.pepper_id,
+            "digest": digest.value,
+            "scopes": key.scopes,
+            "created_at": key.created_at,
+            "created_by_kind": key.created_by.kind,
+            "created_by_id": key.created_by.id,
+            "created_by_name": key.created_by.name,
+            "expires_at": key.expires_at,
+        },
+    )
+
+
+def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
+    """The workspace's key of that id, with its last use."""
+    row = tx.execute(_keys_of(workspace_id).where(api_keys.c.id == key_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
+    """The key that was rotated to this one."""
+    row = tx.execute(_keys_of(workspace_id).where(api_keys.c.rotated_to == key_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
+    """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
+    newest = select(func.max(api_keys.c.id)).where(api_keys.c.workspace_id == workspace_id)
+    return tx.execute(newest).scalar()
+
+
+def page_of_keys(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    *,
+    now: datetime,
+    limit: int,
+    before: str | None = None,
+    status: KeyStatus | None = None,
+    query: str = "",
+) -> list[ApiKey]:
+    """At most `limit` keys, newest first, with an id below `before`; of one status, and matching `query`, where given.
+
+    `query` is part of the description in any case, the exact id, or the last four characters of the token.
+    """
+    keys = _keys_of(workspace_id).order_by(api_keys.c.id.desc()).limit(limit)
+    if before is not None:
+        keys = keys.where(api_keys.c.id < before)
+    if status is not None:
+        keys = keys.where(_has_status(status, now))
+    if query:
+        keys = keys.where(_matches(query))
+    return [_from_row(row) for row in tx.execute(keys)]
+
+
+def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
+    """How many keys take a place of the limit: active, and not in the overlap of a rotation."""
+    return _count(tx, workspace_id, now, api_keys.c.rotated_to.is_(None))
+
+
+def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
+    """How many rotated keys still live beside their successors."""
+    return _count(tx, workspace_id, now, api_keys.c.rotated_to.is_not(None))
+
+
+def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
+    """The counted keys that cost least to revoke: never used (oldest first), then longest unused."""
+    keys = (
+        _keys_of(workspace_id)
+        .where(_is_active(now), api_keys.c.rotated_to.is_(None))
+        .order_by(key_use.c.last_used_at.asc().nulls_first(), api_keys.c.id)
+        .limit(limit)
+    )
+    return [_from_row(row) for row in tx.execute(keys)]
+
+
+def update_key(tx: Tx, key: ApiKey) -> None:
+    """Writes what may change while a key lives: description, scopes, expiry, successor."""
+    tx.execute(
+        _one(key.workspace_id, key.id).values(
+            description=key.description,
+            folded_description=fold(key.description),
+            scopes=key.scopes,
+            expires_at=key.expires_at,
+            rotated_to=key.rotated_to,
+        )
+    )
+
+
+def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) -> bool:
+    """Ends the key; False where it was revoked before. The first instant stays."""
+    ended = _one(workspace_id, key_id).where(api_keys.c.revoked_at.is_(None))
+    return tx.execute(ended.values(revoked_at=now).returning(api_keys.c.id)).first() is not None
+
+
+def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
+    """The peppers that keys of any workspace still need; ids alone."""
+    return set(tx.execute(select(api_keys.c.pepper_id).where(_is_active(now)).distinct()).scalars())
+
+
+def _keys_of(workspace_id: WorkspaceId) -> Select[Any]:
+    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
+    columns = select(*_KEY_COLUMNS, *_USE_COLUMNS).select_from(joined)
+    return columns.where(api_keys.c.workspace_id == workspace_id)
+
+
+def _one(workspace_id: WorkspaceId, key_id: KeyId) -> Any:
+    return update(api_keys).where(api_keys.c.workspace_id == workspace_id, api_keys.c.id == key_id)
+
+
+def _is_active(now: datetime) -> ColumnElement[bool]:
+    unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    return and_(api_keys.c.revoked_at.is_(None), unexpired)
+
+
+def _has_status(status: KeyStatus, now: datetime) -> ColumnElement[bool]:
+    match status:
+        case KeyStatus.ACTIVE:
+            return _is_active(now)
+        case KeyStatus.EXPIRED:
+            return and_(api_keys.c.revoked_at.is_(None), api_keys.c.expires_at <= now)
+        case KeyStatus.REVOKED:
+            return api_keys.c.revoked_at.is_not(None)
+
+
+def _matches(query: str) -> ColumnElement[bool]:
+    in_description = api_keys.c.folded_description.contains(fold(query), autoescape=True)
+    last_four = func.substr(api_keys.c.hint, func.length(api_keys.c.hint) - 3)
+    return or_(in_description, api_keys.c.id == query, last_four == query)
+
+
+def _count(tx: Tx, workspace_id: WorkspaceId, now: datetime, which: ColumnElement[bool]) -> int:
+    counted = select(func.count()).select_from(api_keys)
+    counted = counted.where(api_keys.c.workspace_id == workspace_id, _is_active(now), which)
+    return tx.execute(counted).scalar_one()
+
+
+def _from_row(row: Row[Any]) -> ApiKey:
+    used = row.last_used_at
+    return ApiKey(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        description=row.description,
+        hint=row.hint,
+        scopes=row.scopes,
+        created_at=row.created_at,
+        created_by=Actor(
+            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
+        ),
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        rotated_to=row.rotated_to,
+        last_use=used and KeyUse(used, row.last_used_ip, row.last_used_agent),
+    )

@@ -1,0 +1,228 @@
+"""Every table, constraint and index, once, for both dialects. Foreign keys carry the workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from keystead.domain.plans import LIMIT_NAMES
+from keystead.storage.columns import Bytes, Count, Identifier, Instant, Json, ScopeSet
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fk",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+_STRICT: dict[str, Any] = {"sqlite_strict": True}
+_CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
+"""SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    *(Column(name, Count) for name in LIMIT_NAMES),
+    **_STRICT,
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("plan_id", Identifier, ForeignKey("plans.id"), nullable=False),
+    Column("limit_overrides", Json, nullable=False, server_default="{}"),
+    Column("created_at", Instant, nullable=False),
+    Column("suspended_at", Instant),
+    Column("last_event", Count, nullable=False, server_default="0"),
+    **_CLUSTERED,
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("created_at", Instant, nullable=False),
+    **_CLUSTERED,
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("user_id", Identifier, ForeignKey("users.id"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("joined_at", Instant, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "user_id"),
+    Index("members_by_user", "user_id"),
+    **_CLUSTERED,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("folded_description", Identifier, nullable=False, comment="for search in any case"),
+    Column("hint", Text, nullable=False),
+    Column("pepper_id", Text, nullable=False),
+    Column("digest", Bytes, nullable=False),
+    Column("scopes", ScopeSet, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by_kind", Text, nullable=False),
+    Column("created_by_id", Text, nullable=False),
+    Column("created_by_name", Text, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Column("rotated_to", Identifier),
+    UniqueConstraint("workspace_id", "id"),
+    ForeignKeyConstraint(
+        ["workspace_id", "rotated_to"],
+        ["api_keys.workspace_id", "api_keys.id"],
+    ),
+    CheckConstraint("length(digest) = 32", name="digest_length"),
+    Index(
+        "api_keys_live",
+        "workspace_id",
+        "id",
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+    Index(
+        "api_keys_predecessor",
+        "workspace_id",
+        "rotated_to",
+        sqlite_where=text("rotated_to IS NOT NULL"),
+        postgresql_where=text("rotated_to IS NOT NULL"),
+    ),
+    Index("api_keys_by_pepper", "pepper_id"),
+    **_CLUSTERED,
+)
+
+key_use = Table(
+    "key_use",
+    metadata,
+    Column("key_id", Identifier, primary_key=True),
+    Column("workspace_id", Identifier, nullable=False),
+    Column("last_used_at", Instant, nullable=False),
+    Column("last_used_ip", Text),
+    Column("last_used_agent", Text),
+    ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    **_CLUSTERED,
+)
+
+key_use_days = Table(
+    "key_use_days",
+    metadata,
+    Column("key_id", Identifier, nullable=False),
+    Column("day", Integer, nullable=False, comment="days since 1970-01-01, UTC"),
+    Column("workspace_id", Identifier, nullable=False),
+    Column("uses", Count, nullable=False),
+    PrimaryKeyConstraint("key_id", "day"),
+    ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    **_CLUSTERED,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("caller", Identifier, nullable=False),
+    Column("key", Identifier, nullable=False),
+    Column("fingerprint", Bytes, nullable=False),
+    Column("claim", Identifier, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("resource_id", Identifier, comment="null while the request is in progress"),
+    PrimaryKeyConstraint("workspace_id", "caller", "key"),
+    **_CLUSTERED,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("sequence", Count, nullable=False),
+    Column("id", Identifier, nullable=False),
+    Column("type", Identifier, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Text, nullable=False),
+    Column("address", Text),
+    Column("request_id", Text),
+    Column("data", Json, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "sequence"),
+    UniqueConstraint("workspace_id", "id"),
+    Index("events_by_type", "workspace_id", "type", "sequence"),
+    **_CLUSTERED,
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("name", Identifier, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("documents", Count, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("workspace_id", "name"),
+    UniqueConstraint("workspace_id", "id"),
+    **_CLUSTERED,
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("digest", Bytes, primary_key=True),
+    Column("workspace_id", Identifier, nullable=False),
+    Column("user_id", Identifier, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+    ForeignKeyConstraint(
+        ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
+    ),
+    Index("sign_in_links_by_member", "workspace_id", "user_id"),
+    **_CLUSTERED,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", Bytes, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("signed_in_at", Instant, nullable=False, comment="the last proof of identity"),
+    Column("seen_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("address", Text),
+    Column("agent", Text),
+    Index("sessions_by_user", "user_id"),
+    **_CLUSTERED,
+)
