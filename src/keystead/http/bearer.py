@@ -1,0 +1,88 @@
+"""The bearer credential of a request and the challenge of a refusal (RFC 6750); not whether a token stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keystead.domain.errors import (
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    KeysteadError,
+    Unauthenticated,
+)
+from keystead.http.asgi import Header
+
+REALM = "keystead"
+
+_CHALLENGE = f'Bearer realm="{REALM}"'
+# RFC 9110 section 11.2 (token68) and section 11.4 (credentials: scheme 1*SP token68).
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_BEARER_SCHEME = re.compile(rb"(?i:bearer)(?!" + _TCHAR + rb")")
+# Two fields that something on the way joined to one (RFC 9110 section 5.3): a comma, then again `scheme SP value`.
+_JOINED = re.compile(rb",[ \t,]*" + _TCHAR + rb"+ +[^ ,=]")
+# RFC 6750 section 3: what the scope attribute may hold.
+_SCOPE_TEXT = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
+
+
+class TwoCredentials(InvalidRequest):
+    """The request carries its credentials twice (RFC 6750 section 3.1, `invalid_request`)."""
+
+
+def read_bearer(headers: Iterable[Header]) -> str:
+    """The token68 text of the one bearer credential in raw ASGI `headers`.
+
+    TwoCredentials for two Authorization fields, joined ones included; Unauthenticated for none or another scheme;
+    InvalidToken for a bearer value that is not token68.
+    """
+    field: bytes | None = None
+    for name, value in headers:
+        if len(name) == 13 and name.lower() == b"authorization":
+            if field is not None:
+                raise TwoCredentials("The request has two Authorization fields; send one.")
+            field = value
+    if field is None:
+        raise Unauthenticated
+    return _token68(field.strip(b" \t"))
+
+
+def bearer_of(scope: Mapping[str, Any]) -> str:
+    """As read_bearer, for an ASGI scope; an `access_token` in the query beside it is a second credential."""
+    token = read_bearer(scope["headers"])
+    if b"access_token=" in scope["query_string"]:
+        raise TwoCredentials("Send the token in the Authorization field only, never in the URL.")
+    return token
+
+
+def _token68(field: bytes) -> str:
+    match = _BEARER.fullmatch(field)
+    if match is not None:
+        return match[1].decode("ascii")
+    if _JOINED.search(field):
+        raise TwoCredentials("The Authorization field holds two credentials; send one.")
+    raise InvalidToken if _BEARER_SCHEME.match(field) else Unauthenticated
+
+
+def challenge(error: KeysteadError) -> str | None:
+    """The WWW-Authenticate value that belongs to `error` (RFC 6750 section 3), or None.
+
+    A request without credentials is told the scheme and nothing else (section 3.1).
+    """
+    match error:
+        case Unauthenticated():
+            return _CHALLENGE
+        case InvalidToken():
+            return f'{_CHALLENGE}, error="invalid_token"'
+        case TwoCredentials():
+            return f'{_CHALLENGE}, error="invalid_request"'
+        case InsufficientScope():
+            return f'{_CHALLENGE}, error="insufficient_scope"{_scope_attribute(error.scope)}'
+        case _:
+            return None
+
+
+def _scope_attribute(scope: str) -> str:
+    return f', scope="{scope}"' if _SCOPE_TEXT.fullmatch(scope) else ""

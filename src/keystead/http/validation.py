@@ -1,0 +1,53 @@
+"""Refused values: where they stand (JSON pointers, RFC 6901) and what is said about them, without repeating any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from keystead.domain.errors import FieldError, Invalid, InvalidRequest, KeysteadError
+
+_LONGEST_NAME = 64
+_SHOWN_OF_LONGER = 20
+_PARAMETER_PLACES = frozenset({"query", "path", "header", "cookie"})
+
+Location = Iterable[str | int]
+
+
+def body_pointer(location: Location) -> str:
+    """The JSON pointer of `location` in the body, `""` for the whole body.
+
+    A member name that is too long to be one of ours is cut: it may be a secret that was pasted in the wrong place.
+    """
+    return "".join(f"/{_segment(str(part))}" for part in location)
+
+
+def request_pointer(location: Location) -> str:
+    """The pointer of FastAPI's `loc`: `("body", "title")` is `/title`, `("query", "limit")` is `query:limit`."""
+    place, *path = location
+    if place in _PARAMETER_PLACES:
+        return f"{place}:{'.'.join(map(str, path))}"
+    return body_pointer(path)
+
+
+def invalid_of(
+    errors: Sequence[Mapping[str, Any]], pointer: Callable[[Location], str] = body_pointer
+) -> KeysteadError:
+    """The refusal that pydantic's `errors()` amount to: Invalid, or InvalidRequest where the body is no JSON."""
+    if any(error["type"] == "json_invalid" for error in errors):
+        return InvalidRequest("The body is not JSON.")
+    return Invalid([FieldError(pointer(error["loc"]), _sentence(error)) for error in errors])
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    # Some of pydantic's messages quote the input (an unknown tag of a union); an answer never does.
+    sentence, value = str(error["msg"]), error.get("input")
+    if isinstance(value, str) and len(value) > 3 and value in sentence:
+        return "This value is not allowed."
+    return sentence.removeprefix("Value error, ")
+
+
+def _segment(name: str) -> str:
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_SHOWN_OF_LONGER]}…"
+    return name.replace("~", "~0").replace("/", "~1")
