@@ -1,0 +1,77 @@
+"""Reading a request's body within bounds of size and time. What the bytes mean is json_body.py's question."""
+
+from __future__ import annotations
+
+import asyncio
+
+from keystead.domain.errors import InvalidRequest, TooLarge
+from keystead.http.asgi import Message, Receive
+
+KIB = 1024
+MIB = 1024 * KIB
+JSON_LIMIT = 64 * KIB
+"""Bytes of a JSON body, where the call does not name another bound."""
+
+
+async def read_body(receive: Receive, limit: int, content_length: int | None = None) -> bytes:
+    """The whole body, at most `limit` bytes.
+
+    TooLarge as soon as it is known: from `content_length` before a byte is read, else at the first byte too many.
+    InvalidRequest when the client leaves in the middle.
+    """
+    if content_length is not None and content_length > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        chunk, more = _part(await receive())
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _part(message: Message) -> tuple[bytes, bool]:
+    if message["type"] != "http.request":
+        raise InvalidRequest("The body ended early.")
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is over {limit:,} bytes.")
+
+
+class BoundedBody:
+    """A `receive` for everything behind the stack: the body has arrived by the deadline and is at most `limit` bytes.
+
+    The server's own time-out ends with the header fields; without this one, a body that trickles in is held for ever.
+    InvalidRequest when it is late, TooLarge when it is over. After the body, it waits for the client as long as asked.
+    """
+
+    __slots__ = ("_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
+
+    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+        self._receive, self._seconds = receive, seconds
+        self._limit = self._left = limit
+        self._more, self._deadline = True, 0.0
+
+    async def receive(self) -> Message:
+        """The next message of the server."""
+        if not self._more:
+            return await self._receive()
+        message = await self._in_time()
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise _too_large(self._limit)
+        return message
+
+    async def _in_time(self) -> Message:
+        # Counted from the first read: a body that no one reads costs nothing and is cut off with the answer.
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError:
+            raise InvalidRequest(f"The body did not arrive within {self._seconds:g} s.") from None

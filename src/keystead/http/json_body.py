@@ -1,0 +1,135 @@
+"""JSON bodies, read strictly (RFC 8259, and RFC 7493 where that one leaves a choice): one text, one meaning."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from keystead.domain.errors import Invalid, InvalidRequest, UnsupportedMediaType
+from keystead.http.validation import body_pointer, invalid_of
+
+MAX_DEPTH = 32
+"""How deep arrays and objects may nest."""
+
+_INTEGERS = range(-(2**63), 2**63)
+_BOM = b"\xef\xbb\xbf"
+_TOO_DEEP = f"Arrays and objects nest at most {MAX_DEPTH} deep."
+_TOO_LARGE = "An integer has at most 64 bits."
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def require_json(content_type: str | None) -> None:
+    """UnsupportedMediaType unless the Content-Type is application/json; its charset, if named, is UTF-8."""
+    media_type, *parameters = (content_type or "").lower().split(";")
+    if media_type.strip(" \t") != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json.")
+    for parameter in parameters:
+        name, _, value = parameter.strip(" \t").partition("=")
+        if name == "charset" and value.strip('"') not in {"utf-8", "utf8"}:
+            raise UnsupportedMediaType("Send the body in UTF-8.")
+
+
+def decode_json(data: bytes) -> Any:
+    """The value that the JSON text `data` writes, in UTF-8 without a byte order mark.
+
+    InvalidRequest for what is not JSON at all (NaN and trailing bytes too). Invalid, with a pointer, for JSON that does
+    not mean the same everywhere or cannot be kept: a name twice in an object, a lone surrogate, NUL in a string, an
+    integer beyond 64 bits, a number beyond a double, nesting over MAX_DEPTH.
+    """
+    try:
+        value = json.loads(_text(data), object_pairs_hook=_object, parse_constant=_not_json)
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not JSON, at character {error.pos}.") from None
+    except RecursionError:
+        raise Invalid.field("", _TOO_DEEP) from None
+    except ValueError:  # more digits than Python is willing to read
+        raise Invalid.field("", _TOO_LARGE) from None
+    if (fault := _fault(value, 0)) is not None:
+        raise Invalid.field(body_pointer(fault.path), fault.sentence)
+    return value
+
+
+def decode_model(model: type[M], data: bytes) -> M:
+    """`data` as a `model`, types strict; Invalid with one entry per refused field, and all that decode_json refuses."""
+    decode_json(data)
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise invalid_of(error.errors(include_url=False)) from None
+
+
+class _Repeating(dict[str, Any]):
+    """An object in which a name stood more than once."""
+
+    name = ""
+
+
+class _Fault(NamedTuple):
+    path: tuple[str | int, ...]
+    sentence: str
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    names = [name for name, _ in pairs]
+    repeating = _Repeating(members)
+    repeating.name = next(name for name in names if names.count(name) > 1)
+    return repeating
+
+
+def _text(data: bytes) -> str:
+    if data.startswith(_BOM):
+        raise InvalidRequest("The body begins with a byte order mark; send plain UTF-8.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The body is not UTF-8, at byte {error.start}.") from None
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise InvalidRequest(f"{constant} is not JSON.")
+
+
+def _fault(value: Any, depth: int) -> _Fault | None:
+    if isinstance(value, str):
+        return _text_fault(value)
+    if isinstance(value, dict | list):
+        return _Fault((), _TOO_DEEP) if depth == MAX_DEPTH else _fault_inside(value, depth + 1)
+    if type(value) is int and value not in _INTEGERS:
+        return _Fault((), _TOO_LARGE)
+    if isinstance(value, float) and math.isinf(value):
+        return _Fault((), "The number is too large.")
+    return None
+
+
+def _fault_inside(value: dict[str, Any] | list[Any], depth: int) -> _Fault | None:
+    if isinstance(value, _Repeating):
+        return _Fault((value.name,), "This name stands more than once.")
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, member in members:
+        fault = (_text_fault(name) if isinstance(name, str) else None) or _fault(member, depth)
+        if fault is not None:
+            return _Fault((name, *fault.path), fault.sentence)
+    return None
+
+
+def _text_fault(text: str) -> _Fault | None:
+    if "\0" in text:
+        return _Fault((), "The character NUL is not allowed.")
+    if not text.isascii() and not _is_unicode(text):
+        return _Fault((), "A surrogate stands alone; that is no character.")
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

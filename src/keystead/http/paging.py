@@ -1,0 +1,112 @@
+"""Lists in pages: the request's limit and cursor, and the answer's shape; not where the rows come from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from keystead.domain.errors import FieldError, Invalid, InvalidCursor
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+P = TypeVar("P", str, int)
+
+_BINDING_BYTES = 16
+_LONGEST_CURSOR = 512
+_DIGITS = re.compile(r"[0-9]{1,4}")
+# What a position may be, whoever made the cursor: an id of any kind, or a sequence that fits 64 bits.
+_POSITION = {str: re.compile(rb"[!-~]{1,200}"), int: re.compile(rb"0|[1-9][0-9]{0,17}")}
+_ALPHABET = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[P]):
+    """One page as it is asked for: at most `limit` items that come after the position `after` (None: from the start).
+
+    A position is the id (`str`) or the sequence (`int`) of the last item that was given out.
+    """
+
+    limit: int
+    after: P | None
+    binding: bytes
+
+    def cursor(self, position: P) -> str:
+        """The cursor that continues after `position`."""
+        return _base64url(self.binding + str(position).encode("ascii"))
+
+    def answer(self, items: Sequence[Any], next_position: P | None) -> dict[str, Any]:
+        """The answer's body: `{"items", "next_cursor"}`. `next_position` is the last item's, None at the end."""
+        return {
+            "items": items,
+            "next_cursor": None if next_position is None else self.cursor(next_position),
+        }
+
+
+def read_page(
+    kind: type[P],
+    *,
+    workspace_id: str,
+    path: str,
+    filters: Mapping[str, str | None] | None = None,
+    limit: int | str | None = None,
+    cursor: str | None = None,
+) -> Page[P]:
+    """The page that a request asks for; `kind` is the type of the list's positions, `str` or `int`.
+
+    Invalid for a limit outside 1-200; InvalidCursor for a cursor of another workspace, path or filters, or of our
+    making not at all. A cursor is no secret and grants nothing: it only names a position, and the workspace is in the
+    WHERE of every list.
+    """
+    binding = _binding(workspace_id, path, filters or {})
+    after = None if cursor is None else _position(kind, cursor, binding)
+    return Page(_limit(limit), after, binding)
+
+
+def _limit(limit: int | str | None) -> int:
+    if limit is None:
+        return DEFAULT_LIMIT
+    number = int(limit) if _DIGITS.fullmatch(str(limit)) else 0
+    if not 1 <= number <= MAX_LIMIT:
+        raise Invalid.field("query:limit", f"The limit is a number from 1 to {MAX_LIMIT}.")
+    return number
+
+
+def _binding(workspace_id: str, path: str, filters: Mapping[str, str | None]) -> bytes:
+    used = sorted((name, value) for name, value in filters.items() if value is not None)
+    text = json.dumps([workspace_id, path, used])
+    return hashlib.sha256(text.encode()).digest()[:_BINDING_BYTES]
+
+
+def _position(kind: type[P], cursor: str, binding: bytes) -> P:
+    data = _decoded(cursor)
+    match = _POSITION[kind].fullmatch(data, _BINDING_BYTES)
+    if match is None or not data.startswith(binding):
+        raise _unfit()
+    return kind(match[0].decode("ascii"))
+
+
+def _decoded(cursor: str) -> bytes:
+    if len(cursor) > _LONGEST_CURSOR or not _ALPHABET.fullmatch(cursor):
+        raise _unfit()
+    try:
+        data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except binascii.Error:
+        raise _unfit() from None
+    if _base64url(data) != cursor:  # one position, one text
+        raise _unfit()
+    return data
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _unfit() -> InvalidCursor:
+    return InvalidCursor([FieldError("query:cursor", "The cursor belongs to another list.")])
