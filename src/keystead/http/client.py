@@ -1,0 +1,111 @@
+"""Who is at the other end of a request: address, agent, request id, and whether the way is private.
+
+What proxies say is believed only when the peer is a configured proxy; everybody else's X-Forwarded-* is noise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from keystead.http.head import Head
+from keystead.http.redaction import redacted
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+AGENT_LENGTH = 200
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# An address, or one with the port that some proxies add: 192.0.2.1:4711, [2001:db8::1]:4711.
+_HOP = re.compile(
+    r"(?:([0-9.]{7,15})|\[([0-9A-Fa-f:.]{2,45})\])(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`address` as text ("" when the server does not know it), `agent` at most 200 printable characters.
+
+    `secure`: the request came over TLS, as far as the server or a configured proxy can tell. `private`: it may carry
+    credentials, being secure or not having left this machine.
+    """
+
+    address: str
+    agent: str
+    request_id: str
+    secure: bool
+    private: bool
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """The networks of configured proxies, single addresses included. ValueError names what is neither."""
+    return tuple(ip_network(text.strip()) for text in texts)
+
+
+def read_client(
+    peer: str, scheme: str, head: Head, proxies: Sequence[Network], fresh_id: str
+) -> Client:
+    """The client behind `peer`, the address at the other end of the connection.
+
+    `fresh_id` is the request's id unless a configured proxy sent a well-formed X-Request-Id.
+    """
+    peer_address = _address(peer)
+    trusted = _within(peer_address, proxies)
+    address = _forwarded(head, peer_address, proxies) if trusted else peer_address
+    secure = scheme == "https" or (trusted and _forwarded_https(head))
+    forwarded = trusted and bool(head.forwarded_for or head.forwarded_proto)
+    loopback = peer_address is not None and peer_address.is_loopback
+    return Client(
+        address="" if address is None else str(address),
+        agent=_agent(head.agent[: 4 * AGENT_LENGTH]),
+        request_id=_request_id(head, fresh_id) if trusted else fresh_id,
+        secure=secure,
+        private=secure or (loopback and not forwarded),
+    )
+
+
+def _within(address: Address | None, networks: Sequence[Network]) -> bool:
+    return address is not None and any(address in network for network in networks)
+
+
+def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> Address | None:
+    # From the right, where each proxy wrote what it saw, to the first address that is no proxy of ours.
+    nearest = peer
+    for hop in reversed(b",".join(head.forwarded_for).decode("latin-1").split(",")):
+        match = _HOP.fullmatch(hop.strip())
+        address = _address(match[1] or match[2] or match[3]) if match else None
+        if address is None:
+            break
+        nearest = address
+        if not _within(address, proxies):
+            break
+    return nearest
+
+
+def _forwarded_https(head: Head) -> bool:
+    said = b",".join(head.forwarded_proto).lower().split(b",")
+    return all(protocol.strip() == b"https" for protocol in said)
+
+
+def _request_id(head: Head, fresh_id: str) -> str:
+    said = b",".join(head.request_id).decode("latin-1")
+    return said if _REQUEST_ID.fullmatch(said) else fresh_id
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> Address | None:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+@lru_cache(maxsize=1024)
+def _agent(field: bytes) -> str:
+    text = field.decode("utf-8", "replace")
+    return redacted("".join(filter(str.isprintable, text)))[:AGENT_LENGTH]

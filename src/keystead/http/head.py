@@ -1,0 +1,131 @@
+"""The head of a request (method, target, header fields), read in one pass and held to its bounds."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keystead.domain.errors import InvalidRequest, TooLarge
+from keystead.http.asgi import Header
+from keystead.http.bearer import TwoCredentials
+from keystead.http.problems import HeaderTooLarge, MethodNotAllowed
+
+MAX_FIELDS = 100
+MAX_BLOCK = 32 * 1024
+MAX_URL = 8 * 1024
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Methods that reach an application, which may refuse them again: no one here answers OPTIONS, so preflights fail."""
+
+_ALLOW = ", ".join(METHODS[:-1])
+# RFC 9110 section 5.5: CR, LF and NUL are dangerous in a value; the other controls have no meaning. HTAB is allowed.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# The decoded path: controls, and U+FFFD, which the server puts where the bytes were not UTF-8.
+_PATH_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
+# RFC 3986 section 3.2.2, without the percent-encodings and sub-delimiters that no host name has.
+_HOST = re.compile(rb"(?:[A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+_NONE: tuple[bytes, ...] = ()
+_READ = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"host",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the stack needs to know of the header fields. `block` is their size in bytes as HTTP/1.1 writes them."""
+
+    fields: int
+    block: int
+    clean: bool
+    credentials: int
+    hosts: Sequence[bytes]
+    content_length: Sequence[bytes]
+    agent: bytes
+    forwarded_for: Sequence[bytes]
+    forwarded_proto: Sequence[bytes]
+    request_id: Sequence[bytes]
+
+
+def read_head(headers: Sequence[Header]) -> Head:
+    """The head of raw ASGI `headers`, whose names are in lower case."""
+    found = defaultdict[bytes, list[bytes]](list)
+    for name, value in headers:
+        if name in _READ:
+            found[name].append(value)
+    values = b" ".join([value for _, value in headers])
+    return Head(
+        fields=len(headers),
+        block=len(values) + sum([len(name) for name, _ in headers]) + 3 * len(headers),
+        clean=_CONTROL.search(values) is None,
+        credentials=len(found.get(b"authorization", _NONE)),
+        hosts=found.get(b"host", _NONE),
+        content_length=found.get(b"content-length", _NONE),
+        agent=b" ".join(found.get(b"user-agent", _NONE)),
+        forwarded_for=found.get(b"x-forwarded-for", _NONE),
+        forwarded_proto=found.get(b"x-forwarded-proto", _NONE),
+        request_id=found.get(b"x-request-id", _NONE),
+    )
+
+
+def check_head(scope: Mapping[str, Any], head: Head, max_body: int) -> None:
+    """Refuse what no application should see.
+
+    HeaderTooLarge for a head over its bounds, InvalidRequest for an ambiguous or malformed one, MethodNotAllowed for a
+    method that is served nowhere, TooLarge for an announced body over `max_body` bytes.
+    """
+    _check_size(scope, head)
+    if not head.clean:
+        raise InvalidRequest("A header field holds a control character.")
+    _check_host(scope, head)
+    _check_target(scope)
+    if head.credentials > 1:
+        raise TwoCredentials("The request has two Authorization fields; send one.")
+    if scope["method"] not in METHODS:
+        raise MethodNotAllowed(_ALLOW)
+    _check_length(head, max_body)
+
+
+def _check_size(scope: Mapping[str, Any], head: Head) -> None:
+    if head.fields > MAX_FIELDS:
+        raise HeaderTooLarge(f"A request has at most {MAX_FIELDS} header fields.")
+    if head.block > MAX_BLOCK:
+        raise HeaderTooLarge(f"The header fields are over {MAX_BLOCK:,} bytes.")
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL:
+        raise HeaderTooLarge(f"The URL is over {MAX_URL:,} bytes.")
+
+
+def _check_host(scope: Mapping[str, Any], head: Head) -> None:
+    # RFC 9112 section 3.2. The server hands a missing field on as an empty one; HTTP/1.0 may go without.
+    if scope["http_version"] == "1.0" and not any(head.hosts):
+        return
+    if len(head.hosts) != 1 or not _HOST.fullmatch(head.hosts[0]):
+        raise InvalidRequest("A request has exactly one well-formed Host field.")
+
+
+def _check_target(scope: Mapping[str, Any]) -> None:
+    path: str = scope["path"]
+    if not path.startswith("/") or _PATH_FORBIDDEN.search(path):
+        raise InvalidRequest("The path is malformed.")
+    query: bytes = scope["query_string"]
+    # NUL: PostgreSQL cannot keep or compare it, so no parameter ever means anything with it.
+    if b"%00" in query or _CONTROL.search(query):
+        raise InvalidRequest("The query holds a control character.")
+
+
+def _check_length(head: Head, max_body: int) -> None:
+    for length in head.content_length:
+        if not length.isdigit() or len(length) > 18:
+            raise InvalidRequest("The Content-Length is malformed.")
+        if int(length) > max_body:
+            raise TooLarge(f"The body is over {max_body:,} bytes.")

@@ -1,0 +1,143 @@
+"""The outermost layer of the server: every request passes here first, every answer last.
+
+Behind it, applications may rely on a sound head, a bounded body and a known client (`record.client_of`), and every
+answer has its request id and its safe defaults. No exception leaves it: the server would print the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+
+from keystead.domain.errors import InvalidRequest, KeysteadError, StorageError
+from keystead.domain.ids import new_id
+from keystead.http.access_log import log_failure, log_request
+from keystead.http.asgi import Answer, App, Header, Message, Receive, Scope, Send, send_answer
+from keystead.http.body import MIB, BoundedBody
+from keystead.http.client import Client, Network, read_client
+from keystead.http.head import METHODS, Head, check_head, read_head
+from keystead.http.problems import Problems
+from keystead.http.record import RequestRecord, begin_record
+
+MAX_BODY = 10 * MIB
+BODY_SECONDS = 15.0
+
+ABANDONED = 499
+"""The status that is counted when the client was gone before the answer began."""
+
+OnResponse = Callable[[str, str, int, float], None]
+"""(method, route template or "", status, seconds); both names come from small fixed sets, fit for labels."""
+
+_DEFAULTS: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_SERVER = (b"server", b"keystead")  # what is absent, granian fills in with its own name
+_HSTS = (b"strict-transport-security", b"max-age=63072000")
+
+
+class Stack:
+    """Wraps the whole application. `proxies` are the networks whose X-Forwarded-* and X-Request-Id are believed."""
+
+    def __init__(
+        self,
+        app: App,
+        problems: Problems,
+        *,
+        proxies: Sequence[Network] = (),
+        on_response: OnResponse | None = None,
+        max_body: int = MAX_BODY,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self._app, self._problems = app, problems
+        self._proxies, self._on_response = tuple(proxies), on_response
+        self._max_body, self._body_seconds = max_body, body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: serve a request, refuse a websocket, hand everything else (lifespan) on."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        head = read_head(scope["headers"])
+        client = self._client(scope, head)
+        record = begin_record(scope, client)
+        reply = _Reply(send, client)
+        body = BoundedBody(receive, self._max_body, self._body_seconds)
+        try:
+            check_head(scope, head, self._max_body)
+            _check_way(head, client)
+            await self._app(scope, body.receive, reply.send)
+            await reply.finish(self._problems.internal)
+        except Exception as error:  # noqa: BLE001 - the last frame that is ours: the server prints what leaves it
+            await reply.finish(self._answer(scope, error))
+        finally:
+            self._settle(scope, record, reply.status, perf_counter() - started)
+
+    def _client(self, scope: Scope, head: Head) -> Client:
+        peer = (scope["client"] or ("", 0))[0]
+        fresh_id = new_id("req", datetime.now(UTC))
+        return read_client(peer, scope["scheme"], head, self._proxies, fresh_id)
+
+    def _answer(self, scope: Scope, error: Exception) -> Answer:
+        if not isinstance(error, KeysteadError) or isinstance(error, StorageError):
+            log_failure(scope, error)
+        return (
+            self._problems.answer(error)
+            if isinstance(error, KeysteadError)
+            else self._problems.internal
+        )
+
+    def _settle(
+        self, scope: Scope, record: RequestRecord, status: int | None, seconds: float
+    ) -> None:
+        log_request(scope, record, status, seconds)
+        if self._on_response is not None:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            route = record.route or str(getattr(scope.get("route"), "path", ""))
+            self._on_response(method, route, status or ABANDONED, seconds)
+
+
+class _Reply:
+    """The answer on its way out: adds what every answer has, and knows whether it has begun."""
+
+    __slots__ = ("_client", "_send", "status")
+
+    def __init__(self, send: Send, client: Client) -> None:
+        self._send, self._client = send, client
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = _completed(message.get("headers", ()), self._client)
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def finish(self, answer: Answer) -> None:
+        """Answer, unless an answer has begun: then the server cuts the connection, and the client sees it broken."""
+        if self.status is None:
+            await send_answer(self.send, answer)
+
+
+def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
+    kept = [header for header in headers if header[0] != b"server"]
+    names = {name for name, _ in kept}
+    kept += [default for default in _DEFAULTS if default[0] not in names]
+    kept += [_SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
+    return [*kept, _HSTS] if client.secure else kept
+
+
+def _check_way(head: Head, client: Client) -> None:
+    # Refused and not redirected: a redirect would hide that the credential has already crossed the network in clear.
+    if head.credentials and not client.private:
+        raise InvalidRequest(
+            "Credentials are refused over plain HTTP. Use https, and replace this key."
+        )
