@@ -1,0 +1,80 @@
+"""The page of each problem, at the address that its `type` names: docs/problems/ as small HTML pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+from keystead.domain.errors import NotFound
+from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.http.problems import STATUS, MethodNotAllowed, Problems
+
+PREFIX = "/problems"
+
+_STYLE = (
+    ":root{color-scheme:light dark;font:1rem/1.6 system-ui,sans-serif}"
+    "body{max-width:46rem;margin:2rem auto;padding:0 1rem}"
+    "pre{overflow-x:auto;padding:1rem;border:1px solid;border-radius:.4rem}"
+    "table{border-collapse:collapse}th,td{text-align:start;padding:.2rem 1rem .2rem 0}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_HEADERS = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"cache-control", b"public, max-age=3600"),
+    (
+        b"content-security-policy",
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none';"
+        " form-action 'none'; frame-ancestors 'none'".encode(),
+    ),
+)
+_PAGE_LINK = re.compile(r'href="([a-z-]+)\.md"')
+
+
+class ProblemPages:
+    """ASGI: GET `/problems` is the index, GET `/problems/<code>` the page of one problem."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await send_answer(send, self.answer(scope["method"], scope["path"]))
+
+    def answer(self, method: str, path: str) -> Answer:
+        """The page at `path`, a 404 problem where there is none, a 405 problem for any method but GET and HEAD."""
+        code = path.removeprefix(PREFIX).strip("/") or "README"
+        if code != "README" and code not in STATUS:
+            return self._problems.answer(NotFound("There is no problem of that name."))
+        if method not in {"GET", "HEAD"}:
+            return self._problems.answer(MethodNotAllowed("GET, HEAD"))
+        return Answer(200, _HEADERS, _html(code, self._problems.address).encode())
+
+
+def source(name: str) -> str:
+    """The Markdown of one page (`README` or a code), from the installed package or from the source tree."""
+    return _folder().joinpath(f"{name}.md").read_text(encoding="utf-8")
+
+
+def _folder() -> Traversable:
+    packaged = files("keystead.http") / "pages"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "docs" / "problems"
+
+
+@cache
+def _html(name: str, address: str) -> str:
+    markdown = source(name)
+    title = markdown.partition("\n")[0].removeprefix("# ")
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    body = _PAGE_LINK.sub(rf'href="{address}/\1"', body)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title} · Keystead</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<body><main>{body}</main></body></html>"
+    )
