@@ -7,11 +7,18 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.postgres import OwnPostgres, Postgres, find_binaries, own_postgres, shared_postgres
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
+
+# A slow machine is no fault of the code: no property fails for the time it takes.
+hypothesis.settings.register_profile(
+    "keystead", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("keystead")
 
 
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
