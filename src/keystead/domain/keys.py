@@ -87,11 +87,11 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyDraft:
-    """What is asked of a new key; `UNSET` leaves the choice to the rules."""
+    """What is asked of a new key; `UNSET` leaves the choice to the rules. Scopes in the order they were sent."""
 
     description: str
     expires_at: datetime | None | Unset = UNSET
-    scopes: Scopes | Unset = UNSET
+    scopes: Iterable[str] | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class KeyPatch:
 
     description: str | Unset = UNSET
     expires_at: datetime | None | Unset = UNSET
-    scopes: Scopes | Unset = UNSET
+    scopes: Iterable[str] | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,14 @@ class Keys:
         principal.require(KEYS_READ)
         return self._get(principal, key_id)
 
+    def own(self, principal: Principal) -> ApiKey:
+        """The key that acts, which may see itself without any scope."""
+        return self._get(principal, KeyId(principal.id))
+
+    def require(self, principal: Principal, key_id: KeyId) -> None:
+        """NotFound unless the workspace has that key: what a front door asks before it refuses a call's values."""
+        self._get(principal, key_id)
+
     def update(
         self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE
     ) -> ApiKey:
