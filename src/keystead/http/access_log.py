@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from traceback import walk_tb
 from typing import Any
 
 import structlog
 
 from keystead.http.asgi import Scope
+from keystead.http.failures import places, type_names
 from keystead.http.record import RequestRecord, record_of
 from keystead.http.redaction import one_line
 
 _PATH_LENGTH = 300
-_FRAMES = 20
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.http")
 
@@ -39,26 +37,8 @@ def log_failure(scope: Scope, error: BaseException) -> None:
     record = record_of(scope)
     _log.error(
         "failure",
-        errors=[_type_name(link) for link in _chain(error)],
-        places=list(_places(error))[-_FRAMES:],
+        errors=type_names(error),
+        places=places(error),
         path=one_line(scope["path"], _PATH_LENGTH),
         request_id=record.client.request_id,
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _type_name(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__qualname__}"
-
-
-def _places(error: BaseException) -> Iterator[str]:
-    for link in reversed(list(_chain(error))):
-        for frame, line in walk_tb(link.__traceback__):
-            yield f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
