@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -132,6 +133,13 @@ class Keys:
     def require(self, principal: Principal, key_id: KeyId) -> None:
         """NotFound unless the workspace has that key: what a front door asks before it refuses a call's values."""
         self._get(principal, key_id)
+
+    def candidates(self, principal: Principal) -> Sequence[ApiKey]:
+        """The keys that cost least to revoke, for who needs room: never used, then longest unused."""
+        principal.require(KEYS_READ)
+        workspace_id, now = principal.workspace_id, self._clock.now()
+        with self._database.read(workspace_id) as tx:
+            return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
     def update(
         self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE
