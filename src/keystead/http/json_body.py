@@ -15,7 +15,6 @@ MAX_DEPTH = 32
 """How deep arrays and objects may nest."""
 
 _INTEGERS = range(-(2**63), 2**63)
-_BOM = b"\xef\xbb\xbf"
 _TOO_DEEP = f"Arrays and objects nest at most {MAX_DEPTH} deep."
 _TOO_LARGE = "An integer has at most 64 bits."
 
@@ -84,10 +83,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _text(data: bytes) -> str:
-    if data.startswith(_BOM):
-        raise InvalidRequest("The body begins with a byte order mark; send plain UTF-8.")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8")  # given bytes, json would guess UTF-16 and UTF-32
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8, at byte {error.start}.") from None
 

@@ -18,6 +18,7 @@ from keystead.http.problems import STATUS, MethodNotAllowed, Problems
 
 PREFIX = "/problems"
 
+_INDEX = frozenset({PREFIX, f"{PREFIX}/"})
 _STYLE = (
     ":root{color-scheme:light dark;font:1rem/1.6 system-ui,sans-serif}"
     "body{max-width:46rem;margin:2rem auto;padding:0 1rem}"
@@ -49,12 +50,12 @@ class ProblemPages:
 
     def answer(self, method: str, path: str) -> Answer:
         """The page at `path`, a 404 problem where there is none, a 405 problem for any method but GET and HEAD."""
-        code = path.removeprefix(PREFIX).strip("/") or "README"
-        if code != "README" and code not in STATUS:
+        name = "README" if path in _INDEX else path.removeprefix(f"{PREFIX}/")
+        if path not in _INDEX and name not in STATUS:
             return self._problems.answer(NotFound("There is no problem of that name."))
         if method not in {"GET", "HEAD"}:
             return self._problems.answer(MethodNotAllowed("GET, HEAD"))
-        return Answer(200, _HEADERS, _html(code, self._problems.address).encode())
+        return Answer(200, _HEADERS, _html(name, self._problems.address).encode())
 
 
 def source(name: str) -> str:

@@ -40,11 +40,12 @@ def invalid_of(
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    # Some of pydantic's messages quote the input (an unknown tag of a union); an answer never does.
-    sentence, value = str(error["msg"]), error.get("input")
-    if isinstance(value, str) and len(value) > 3 and value in sentence:
+    # Some of pydantic's messages quote what was sent, such as the tag of a union; an answer never does.
+    sentence = str(error["msg"]).removeprefix("Value error, ")
+    sent = (error.get("input"), error.get("ctx", {}).get("tag"))
+    if any(isinstance(value, str) and len(value) > 3 and value in sentence for value in sent):
         return "This value is not allowed."
-    return sentence.removeprefix("Value error, ")
+    return sentence
 
 
 def _segment(name: str) -> str:

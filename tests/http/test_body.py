@@ -1,0 +1,98 @@
+"""Bodies are read within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from keystead.domain.errors import InvalidRequest, TooLarge
+from keystead.http.asgi import Message
+from keystead.http.body import BoundedBody, read_body
+
+
+class Wire:
+    """A server's side of a body: parts that arrive, then silence, or the client's leaving."""
+
+    def __init__(self, parts: Sequence[bytes], *, ends: bool = True, leaves: bool = False) -> None:
+        self.read = 0
+        self._parts, self._ends, self._leaves = parts, ends, leaves
+
+    async def receive(self) -> Message:
+        """The next part."""
+        if self.read == len(self._parts):
+            if self._leaves:
+                return {"type": "http.disconnect"}
+            await asyncio.Event().wait()
+        self.read += 1
+        last = self._ends and self.read == len(self._parts)
+        return {"type": "http.request", "body": self._parts[self.read - 1], "more_body": not last}
+
+
+def test_a_body_arrives_whole_up_to_its_bound() -> None:
+    """As many bytes as allowed, in however many parts."""
+    wire = Wire([b"ab", b"", b"cd"])
+    assert asyncio.run(read_body(wire.receive, 4)) == b"abcd"
+    assert asyncio.run(read_body(Wire([b""]).receive, 0)) == b""
+
+
+def test_an_announced_excess_is_refused_unread() -> None:
+    """A Content-Length over the bound is enough: not a byte is read."""
+    wire = Wire([b"abcde"])
+    with pytest.raises(TooLarge):
+        asyncio.run(read_body(wire.receive, 4, content_length=5))
+    assert wire.read == 0
+
+
+def test_an_unannounced_excess_is_refused_at_the_first_byte_too_many() -> None:
+    """Without a length, reading ends with the part that goes over, however much would follow."""
+    wire = Wire([b"abc", b"de", b"never read"], ends=False)
+    with pytest.raises(TooLarge):
+        asyncio.run(read_body(wire.receive, 4))
+    assert wire.read == 2
+
+
+def test_a_client_that_leaves_in_the_middle_ends_the_reading() -> None:
+    """Half a body is no body."""
+    wire = Wire([b"abc"], ends=False, leaves=True)
+    with pytest.raises(InvalidRequest):
+        asyncio.run(read_body(wire.receive, 4))
+
+
+def test_a_late_body_is_refused() -> None:
+    """A body that has begun and does not end is given up at its deadline, however far it came."""
+    body = BoundedBody(Wire([b"a", b"b"], ends=False).receive, 10, seconds=0.02)
+    with pytest.raises(InvalidRequest):
+        asyncio.run(read_body(body.receive, 10))
+
+
+def test_a_trickle_does_not_move_the_deadline() -> None:
+    """Each part in time is not enough: the whole has to be."""
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    body = BoundedBody(trickle, 10**6, seconds=0.02)
+    with pytest.raises(InvalidRequest):
+        asyncio.run(asyncio.wait_for(read_body(body.receive, 10**6), 30))
+
+
+def test_the_ceiling_holds_for_readers_without_a_bound() -> None:
+    """Even code that reads on and on is stopped at the ceiling of the server."""
+    body = BoundedBody(Wire([b"abc"] * 5).receive, 8, seconds=5)
+    with pytest.raises(TooLarge):
+        asyncio.run(read_body(body.receive, 1_000))
+
+
+def test_after_the_body_the_deadline_is_over() -> None:
+    """Waiting for the client to leave, as a long answer does, is not cut off."""
+
+    async def outlive() -> None:
+        body = BoundedBody(Wire([b"abc"]).receive, 8, seconds=0.001)
+        await body.receive()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(body.receive(), 0.01)
+
+    asyncio.run(outlive())

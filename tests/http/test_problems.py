@@ -1,0 +1,141 @@
+"""Every refusal is one problem, and strangers learn nothing from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keystead.domain.errors import (
+    InsufficientScope,
+    InvalidToken,
+    KeysteadError,
+    LimitReached,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
+from keystead.http.asgi import Answer
+from keystead.http.bearer import TwoCredentials
+from keystead.http.problems import STATUS, MethodNotAllowed, Problems
+
+PROBLEMS = Problems("https://keys.example.com/")
+
+CONTRACT = """invalid-request 400; unauthenticated, invalid-token 401; insufficient-scope, would-widen 403;
+not-found 404; method-not-allowed 405; limit-reached, key-revoked, key-expired, rotation-in-progress, name-taken,
+collection-not-empty, idempotency-in-progress 409; too-large 413; unsupported-media-type 415; invalid, invalid-cursor,
+idempotency-mismatch 422; rate-limited 429; header-too-large 431; unavailable, outcome-unknown 503; disk-full 507"""
+
+
+def contract() -> dict[str, int]:
+    """Codes and statuses as they are promised."""
+    table = {}
+    for group in CONTRACT.replace("\n", " ").split(";"):
+        names, _, status = group.strip().rpartition(" ")
+        table.update(dict.fromkeys(names.split(", "), int(status)))
+    return table
+
+
+def classes(root: type[KeysteadError] = KeysteadError) -> set[type[KeysteadError]]:
+    """The error tree, the root included."""
+    return {root}.union(*(classes(child) for child in root.__subclasses__()))
+
+
+def field(answer: Answer, name: bytes) -> str | None:
+    """One header field of an answer."""
+    return next((value.decode() for key, value in answer.headers if key == name), None)
+
+
+def test_the_table_is_the_promised_one() -> None:
+    """Each code has the status that is promised; only `internal` is added to them."""
+    assert dict(STATUS) == {**contract(), "internal": 500}
+
+
+def test_every_error_has_a_status_and_every_status_an_error() -> None:
+    """No refusal is without a status, and no row of the table without a refusal."""
+    codes = {kind.code for kind in classes() if hasattr(kind, "code")}
+    assert codes == set(STATUS)
+
+
+def test_a_problem_has_the_members_of_rfc_9457() -> None:
+    """Type is an absolute URL, status that of the answer, and the error's own members stand beside them."""
+    error = LimitReached("active API keys", limit=5, used=5, plan="Free", plans_url="https://p")
+    answer = PROBLEMS.answer(error)
+    assert answer.status == 409
+    assert json.loads(answer.body) == {
+        "type": "https://keys.example.com/problems/limit-reached",
+        "title": "The plan's limit is reached",
+        "status": 409,
+        "detail": "The plan Free allows 5 active API keys; 5 are in use.",
+        "code": "limit-reached",
+        "limit": 5,
+        "used": 5,
+        "plan": "Free",
+        "candidates": [],
+        "plans_url": "https://p",
+    }
+
+
+def test_problems_are_problem_json_and_never_stored() -> None:
+    """Media type and caching of every problem."""
+    answer = PROBLEMS.answer(NotFound())
+    assert field(answer, b"content-type") == "application/problem+json"
+    assert field(answer, b"cache-control") == "no-store"
+
+
+def test_every_dead_token_gets_the_same_bytes() -> None:
+    """Malformed, unknown, expired, revoked, suspended, wrong checksum: one answer, whatever the code says inside.
+
+    The request id is added by the stack, differs for every request, and stands in the header alone.
+    """
+    kinds = ["malformed", "unknown", "expired", "revoked", "suspended", "wrong checksum"]
+    answers = {PROBLEMS.answer(error) for error in [InvalidToken(), *map(InvalidToken, kinds)]}
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "value"),
+    [
+        (Unauthenticated(), 401, 'Bearer realm="keystead"'),
+        (InvalidToken(), 401, 'Bearer realm="keystead", error="invalid_token"'),
+        (TwoCredentials(), 400, 'Bearer realm="keystead", error="invalid_request"'),
+        (
+            InsufficientScope("a:b"),
+            403,
+            'Bearer realm="keystead", error="insufficient_scope", scope="a:b"',
+        ),
+        (NotFound(), 404, None),
+    ],
+)
+def test_refused_credentials_are_challenged(
+    error: KeysteadError, status: int, value: str | None
+) -> None:
+    """Every 401, the 403 for a scope and the 400 for two credentials carry WWW-Authenticate."""
+    answer = PROBLEMS.answer(error)
+    assert (answer.status, field(answer, b"www-authenticate")) == (status, value)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(RateLimited(17), "17"), (Unavailable(), "2"), (OutcomeUnknown(), "2"), (NotFound(), None)],
+)
+def test_who_shall_wait_is_told_how_long(error: KeysteadError, seconds: str | None) -> None:
+    """429 and 503 carry Retry-After in seconds."""
+    assert field(PROBLEMS.answer(error), b"retry-after") == seconds
+
+
+def test_a_wrong_method_is_told_the_right_ones() -> None:
+    """405 carries Allow."""
+    assert field(PROBLEMS.answer(MethodNotAllowed("GET, PUT")), b"allow") == "GET, PUT"
+
+
+def test_a_failure_of_the_store_shows_nothing_of_its_inside() -> None:
+    """Whatever text a storage error was raised with stays inside."""
+    assert b"SELECT" not in PROBLEMS.answer(Unavailable("SELECT * FROM keys: timeout")).body
+
+
+def test_detail_that_is_no_unicode_is_still_answered() -> None:
+    """A lone surrogate in a sentence, from wherever, makes no server error."""
+    assert json.loads(PROBLEMS.answer(NotFound("\ud800")).body)["detail"] == "\ud800"
