@@ -6,12 +6,14 @@ import base64
 import hashlib
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from keystead.domain.errors import KeysteadError
-from keystead.http.problem_pages import PREFIX, ProblemPages, source
+from keystead.http import problem_pages
+from keystead.http.problem_pages import PACKAGED, PREFIX, ProblemPages, source
 from keystead.http.problems import STATUS, Problems
 from keystead.http.stack import Stack
 from tests.http.raw import call, scope_of
@@ -102,6 +104,15 @@ def test_the_policy_allows_the_style_and_nothing_else() -> None:
 def test_there_are_no_other_pages(name: str) -> None:
     """No file is read but a page of a code."""
     assert call(PAGES, scope_of(path=f"{PREFIX}/{name}")).status == 404
+
+
+def test_the_wheel_carries_the_pages_where_they_are_looked_for() -> None:
+    """An installed server has no source tree: the build puts the pages beside the code that serves them."""
+    build = tomllib.loads((DOCS.parents[1] / "pyproject.toml").read_text())["tool"]["hatch"][
+        "build"
+    ]
+    target = build["targets"]["wheel"]["force-include"]["docs/problems"]
+    assert target == f"{problem_pages.__package__.replace('.', '/')}/{PACKAGED}"
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])

@@ -17,6 +17,8 @@ from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.problems import STATUS, MethodNotAllowed, Problems
 
 PREFIX = "/problems"
+PACKAGED = "pages"
+"""The folder beside this module that holds the pages in an installed package."""
 
 _INDEX = frozenset({PREFIX, f"{PREFIX}/"})
 _STYLE = (
@@ -64,7 +66,7 @@ def source(name: str) -> str:
 
 
 def _folder() -> Traversable:
-    packaged = files("keystead.http") / "pages"
+    packaged = files("keystead.http") / PACKAGED
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "docs" / "problems"
 
 
