@@ -1,0 +1,283 @@
+"""Collections and documents: what they are, what may be pushed, and what a push changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple, NewType
+
+from keystead.domain.attributes import attributes_fault
+from keystead.domain.errors import FieldError, Invalid
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.keys import UNSET, Unset
+from keystead.domain.text import UNSTORABLE, is_one_line, is_storable
+
+CollectionId = NewType("CollectionId", str)
+
+NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,63}"
+ID_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
+MAX_TITLE: Final = 300
+MAX_TEXT_BYTES: Final = 256 * 1024
+MAX_URL: Final = 2_048
+MAX_PUSH: Final = 1_000
+MAX_REFUSALS: Final = 100
+
+_NAME = re.compile(NAME_PATTERN)
+_ID = re.compile(ID_PATTERN)
+_DOTS = frozenset({".", ".."})
+_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#][^\s\x00-\x1f\x7f]*", re.IGNORECASE)
+_NAME_RULE = "must be 1-64 of a-z, 0-9, hyphens and underscores, a letter or digit first"
+_ID_RULE = "must be 1-128 of A-Z, a-z, 0-9, dots, underscores and hyphens, and not . or .."
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents. `id` is internal; `updated_at` moves with the title and with every changed document."""
+
+    id: CollectionId
+    workspace_id: WorkspaceId
+    name: str
+    title: str
+    documents: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDraft:
+    """What is asked of a new collection; without a title it is titled by its name."""
+
+    name: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPatch:
+    """What is to change; the name is what a collection is known by and never does."""
+
+    title: str | Unset = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """A document as lists show it. `number` orders a collection's documents by creation and stays inside."""
+
+    id: str
+    number: int
+    title: str
+    url: str | None
+    attributes: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Document(DocumentSummary):
+    """A whole document."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDraft:
+    """A document as it is sent; it replaces the one of the same id."""
+
+    id: str
+    text: str
+    title: str = ""
+    url: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Documents to put and ids to delete, together."""
+
+    upsert: Sequence[DocumentDraft] = ()
+    delete: Sequence[str] = ()
+
+
+class Incoming(NamedTuple):
+    """A checked document with the digest of what it says."""
+
+    draft: DocumentDraft
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What became of a push."""
+
+    created: int
+    updated: int
+    unchanged: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """What a push changes in a collection as it stands."""
+
+    created: tuple[Incoming, ...]
+    updated: tuple[Incoming, ...]
+    unchanged: int
+    deleted: tuple[str, ...]
+
+    @property
+    def added(self) -> int:
+        """How many documents more there are afterwards; negative when there are fewer."""
+        return len(self.created) - len(self.deleted)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether everything is already as the push wants it."""
+        return not (self.created or self.updated or self.deleted)
+
+    @property
+    def report(self) -> PushReport:
+        """The plan in numbers."""
+        return PushReport(len(self.created), len(self.updated), self.unchanged, len(self.deleted))
+
+
+def is_collection_name(text: str) -> bool:
+    """Whether `text` may name a collection: 1-64 of a-z, 0-9, hyphens and underscores, a letter or digit first."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_document_id(text: str) -> bool:
+    """Whether `text` may be a document's id: 1-128 of A-Z, a-z, 0-9, `.`, `_` and `-`.
+
+    `.` and `..` may not: a URL cannot name them (RFC 3986 section 5.2.4 removes such segments).
+    """
+    return _ID.fullmatch(text) is not None and text not in _DOTS
+
+
+def check_collection(draft: CollectionDraft) -> CollectionDraft:
+    """The draft with a title. Invalid with one entry per refused field."""
+    title = draft.name if draft.title is None else draft.title
+    name_fault = None if is_collection_name(draft.name) else _NAME_RULE
+    title_fault = None if draft.title is None else _heading_fault(title)
+    _refuse(_field_errors("", {"name": name_fault, "title": title_fault}))
+    return CollectionDraft(draft.name, title)
+
+
+def check_collection_patch(patch: CollectionPatch) -> None:
+    """Invalid where the title is not 1-300 characters on one line."""
+    title_fault = None if patch.title is UNSET else _heading_fault(patch.title)
+    _refuse(_field_errors("", {"title": title_fault}))
+
+
+def apply_collection_patch(collection: Collection, patch: CollectionPatch) -> Collection:
+    """The collection after a checked patch; equal where nothing changes."""
+    return collection if patch.title is UNSET else replace(collection, title=patch.title)
+
+
+def check_document(draft: DocumentDraft) -> Incoming:
+    """The draft with its digest. Invalid with one entry per refused field."""
+    _refuse(_document_faults(draft, ""))
+    return Incoming(draft, content_digest(draft))
+
+
+def check_push(push: Push) -> list[Incoming]:
+    """The documents of a push with their digests.
+
+    Invalid for more than 1,000 entries, for an id that stands twice (in either list, or in both), and for each refused
+    field, with its pointer (`/upsert/3/text`); the first 100 are told.
+    """
+    if len(push.upsert) + len(push.delete) > MAX_PUSH:
+        raise Invalid.field(
+            "", f"must hold at most {MAX_PUSH:,} documents to put and ids to delete"
+        )
+    _refuse(_push_faults(push))
+    return [Incoming(draft, content_digest(draft)) for draft in push.upsert]
+
+
+def content_digest(draft: DocumentDraft) -> bytes:
+    """SHA-256 of all that a document says; the order of names in its attributes says nothing."""
+    said = [draft.title, draft.text, draft.url, draft.attributes]
+    written = json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(written.encode()).digest()
+
+
+def diff(
+    existing: Mapping[str, bytes], incoming: Sequence[Incoming], deletes: Iterable[str] = ()
+) -> PushPlan:
+    """What a push changes, given the digests of the existing documents by id. Deleting an absent one is nothing."""
+    created = tuple(one for one in incoming if one.draft.id not in existing)
+    known = [one for one in incoming if one.draft.id in existing]
+    updated = tuple(one for one in known if existing[one.draft.id] != one.digest)
+    deleted = tuple(id for id in deletes if id in existing)
+    return PushPlan(created, updated, len(known) - len(updated), deleted)
+
+
+def _refuse(faults: Iterable[FieldError]) -> None:
+    refused = list(islice(faults, MAX_REFUSALS))
+    if refused:
+        raise Invalid(refused)
+
+
+def _push_faults(push: Push) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, draft in enumerate(push.upsert):
+        yield from _document_faults(draft, f"/upsert/{index}")
+        yield from _repetition(draft.id, seen, f"/upsert/{index}/id")
+    for index, id in enumerate(push.delete):
+        yield from _field_errors("/delete", {str(index): _id_fault(id)})
+        yield from _repetition(id, seen, f"/delete/{index}")
+
+
+def _repetition(id: str, seen: set[str], pointer: str) -> Iterator[FieldError]:
+    if id in seen:
+        yield FieldError(pointer, "stands in this batch already")
+    seen.add(id)
+
+
+def _document_faults(draft: DocumentDraft, pointer: str) -> Iterator[FieldError]:
+    faults = {
+        "id": _id_fault(draft.id),
+        "title": _title_fault(draft.title),
+        "text": _text_fault(draft.text),
+        "url": _url_fault(draft.url),
+        "attributes": attributes_fault(draft.attributes),
+    }
+    return _field_errors(pointer, faults)
+
+
+def _field_errors(pointer: str, faults: Mapping[str, str | None]) -> Iterator[FieldError]:
+    return (FieldError(f"{pointer}/{name}", fault) for name, fault in faults.items() if fault)
+
+
+def _id_fault(id: str) -> str | None:
+    return None if is_document_id(id) else _ID_RULE
+
+
+def _heading_fault(title: str) -> str | None:
+    fits = title.strip() and len(title) <= MAX_TITLE and is_one_line(title)
+    return None if fits else f"must be 1-{MAX_TITLE} characters on one line"
+
+
+def _title_fault(title: str) -> str | None:
+    if len(title) > MAX_TITLE:
+        return f"must be at most {MAX_TITLE} characters"
+    return None if is_storable(title) else UNSTORABLE
+
+
+def _text_fault(text: str) -> str | None:
+    if not is_storable(text):
+        return UNSTORABLE
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+        return f"must be at most {MAX_TEXT_BYTES:,} bytes in UTF-8"
+    return None
+
+
+def _url_fault(url: str | None) -> str | None:
+    if url is None:
+        return None
+    if len(url) > MAX_URL or not _URL.fullmatch(url):
+        return f"must be an absolute http or https URL of at most {MAX_URL:,} characters"
+    return None if is_storable(url) else UNSTORABLE
