@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -16,11 +17,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.storage.columns import Bytes, Count, Identifier, Instant, Json, ScopeSet
+from keystead.storage.search import PENDING_KILOBYTES, Words, create_search_after
 
 metadata = MetaData(
     naming_convention={
@@ -186,15 +189,47 @@ collections = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
-    Column("name", Identifier, nullable=False),
+    Column("name", Identifier, comment="null once deleted, until its last document is gone"),
     Column("title", Text, nullable=False),
     Column("documents", Count, nullable=False, server_default="0"),
+    Column("last_number", Count, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     UniqueConstraint("workspace_id", "name"),
     UniqueConstraint("workspace_id", "id"),
     **_CLUSTERED,
 )
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("serial", Count, Identity(always=True), primary_key=True),
+    Column("workspace_id", Identifier, nullable=False),
+    Column("collection_id", Identifier, nullable=False),
+    Column("number", Count, nullable=False, comment="counts within the collection"),
+    Column("id", Identifier, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("url", Text),
+    Column("attributes", Json, nullable=False),
+    Column("digest", Bytes, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("words", Words, nullable=False, comment="what search looks into"),
+    UniqueConstraint("workspace_id", "collection_id", "id"),
+    UniqueConstraint("workspace_id", "collection_id", "number"),
+    ForeignKeyConstraint(
+        ["workspace_id", "collection_id"], ["collections.workspace_id", "collections.id"]
+    ),
+    Index(
+        "documents_by_word",
+        "words",
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": PENDING_KILOBYTES},
+    ).ddl_if(dialect="postgresql"),
+    **_STRICT,
+)
+event.listen(documents, "after_create", create_search_after)
 
 sign_in_links = Table(
     "sign_in_links",
