@@ -1,0 +1,354 @@
+"""Collections and their documents: make, see, push, search, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keystead.domain import documents as rules
+from keystead.domain.documents import (
+    Collection,
+    CollectionDraft,
+    CollectionId,
+    CollectionPatch,
+    Document,
+    DocumentDraft,
+    DocumentSummary,
+    Incoming,
+    Push,
+    PushPlan,
+    PushReport,
+)
+from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
+from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.ids import WorkspaceId, new_id
+from keystead.domain.plans import Quota, require_room
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import (
+    COLLECTIONS_READ,
+    COLLECTIONS_WRITE,
+    DOCUMENTS_READ,
+    DOCUMENTS_WRITE,
+)
+from keystead.domain.search import clauses, index_terms, parse_query
+from keystead.storage import collections, events, plans
+from keystead.storage import documents as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+DELETED_AT_ONCE: Final = 1_000
+"""How many documents one transaction removes with their collection: SQLite's one writer takes some 0.2 s for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPage:
+    """Collections, newest first; `next` is the id to continue after, None at the end."""
+
+    collections: list[Collection]
+    next: CollectionId | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Documents, newest first; `next` is the number to continue below, None at the end."""
+
+    documents: list[DocumentSummary]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutDocument:
+    """A document after a put; `created` where there was none of its id."""
+
+    document: Document
+    created: bool
+
+
+class Documents:
+    """The collections of workspaces and the documents in them."""
+
+    def __init__(self, database: Database, clock: Clock, *, plans_url: str | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        self._plans_url = plans_url
+
+    def create_collection(
+        self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
+    ) -> Collection:
+        """A new, empty collection. Invalid, NameTaken or LimitReached otherwise."""
+        principal.require(COLLECTIONS_WRITE)
+        draft = rules.check_collection(draft)
+        with self._database.write(principal.workspace_id) as tx:
+            act = self._act(principal, origin)
+            if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
+                raise NameTaken(f"There is a collection {draft.name} already.")
+            self._require_room_for_collection(tx, principal.workspace_id)
+            collection = _new_collection(tx, principal.workspace_id, draft, act)
+            collections.insert_collection(tx, collection)
+            _record(tx, EventType.COLLECTION_CREATED, collection, act)
+        return collection
+
+    def list_collections(
+        self, principal: Principal, *, limit: int = 50, before: CollectionId | None = None
+    ) -> CollectionPage:
+        """One page of collections, newest first."""
+        principal.require(COLLECTIONS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            found = collections.page_of_collections(
+                tx, principal.workspace_id, limit=limit + 1, before=before
+            )
+        page = found[:limit]
+        return CollectionPage(page, page[-1].id if len(found) > limit else None)
+
+    def get_collection(self, principal: Principal, name: str) -> Collection:
+        """One collection; NotFound for a name of another workspace too."""
+        principal.require(COLLECTIONS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return _find(tx, principal, name)
+
+    def update_collection(
+        self, principal: Principal, name: str, patch: CollectionPatch, origin: Origin = NOWHERE
+    ) -> Collection:
+        """The collection after `patch`. Nothing is written, and no event, where nothing changes."""
+        principal.require(COLLECTIONS_WRITE)
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            rules.check_collection_patch(patch)
+            changed = rules.apply_collection_patch(collection, patch)
+            if changed != collection:
+                act = self._act(principal, origin)
+                changed = replace(changed, updated_at=act.at)
+                collections.retitle_collection(tx, changed)
+                _record(tx, EventType.COLLECTION_UPDATED, changed, act, changed=("title",))
+        return changed
+
+    def delete_collection(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        with_documents: bool = False,
+        origin: Origin = NOWHERE,
+    ) -> None:
+        """Deletes a collection, at once for every reader. CollectionNotEmpty unless its documents are to go too.
+
+        The rows of many documents go afterwards, in transactions short enough to let others write in between.
+        """
+        principal.require(COLLECTIONS_WRITE)
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            if collection.documents and not with_documents:
+                raise CollectionNotEmpty(
+                    f"The collection holds {collection.documents:,} documents."
+                )
+            collections.unname_collection(tx, collection)
+            act = self._act(principal, origin)
+            _record(
+                tx, EventType.COLLECTION_DELETED, collection, act, documents=collection.documents
+            )
+            done = _remove_some(tx, collection.workspace_id, collection.id)
+        if not done:
+            self._remove_rest(collection.workspace_id, collection.id)
+
+    def finish_deletions(self) -> None:
+        """Removes what deletions of collections left behind when their process died; to be called at start."""
+        with self._database.read_across() as tx:
+            left = collections.unnamed_collections(tx)
+        for workspace_id, collection_id in left:
+            self._remove_rest(workspace_id, collection_id)
+
+    def put(
+        self, principal: Principal, name: str, draft: DocumentDraft, origin: Origin = NOWHERE
+    ) -> PutDocument:
+        """Creates or replaces one document; the same again changes nothing."""
+        principal.require(DOCUMENTS_WRITE)
+        with self._database.read(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            change = _Change([rules.check_document(draft)], single=draft.id)
+            if change.prepare(tx, collection).changes_nothing:
+                return PutDocument(_find_document(tx, collection, draft.id), created=False)
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            plan = self._apply(tx, collection, change, self._act(principal, origin))
+            return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
+
+    def push(
+        self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
+    ) -> PushReport:
+        """Puts and deletes documents together, all or nothing. The same push again finds everything unchanged."""
+        principal.require(DOCUMENTS_WRITE)
+        with self._database.read(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            change = _Change(rules.check_push(push), push.delete)
+            plan = change.prepare(tx, collection)
+        if plan.changes_nothing:
+            return plan.report
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            return self._apply(tx, collection, change, self._act(principal, origin)).report
+
+    def delete(self, principal: Principal, name: str, id: str, origin: Origin = NOWHERE) -> None:
+        """Deletes one document; NotFound where there is none of that id."""
+        principal.require(DOCUMENTS_WRITE)
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            _find_document(tx, collection, id)
+            change = _Change(deletes=[id], single=id)
+            self._apply(tx, collection, change, self._act(principal, origin))
+
+    def get(self, principal: Principal, name: str, id: str) -> Document:
+        """One whole document."""
+        principal.require(DOCUMENTS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return _find_document(tx, _find(tx, principal, name), id)
+
+    def list(
+        self, principal: Principal, name: str, *, limit: int = 50, before: int | None = None
+    ) -> DocumentPage:
+        """One page of a collection's documents, newest first."""
+        principal.require(DOCUMENTS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            found = rows.page_of_documents(tx, collection, limit=limit + 1, before=before)
+        page = found[:limit]
+        return DocumentPage(page, page[-1].number if len(found) > limit else None)
+
+    def search(
+        self, principal: Principal, name: str, query: str, *, limit: int = 50
+    ) -> Sequence[DocumentSummary]:
+        """The best `limit` matches of a collection, the best first: see domain.search."""
+        principal.require(DOCUMENTS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
+
+    def _act(self, principal: Principal, origin: Origin) -> Act:
+        return Act(principal.actor, self._clock.now(), origin)
+
+    def _apply(self, tx: Tx, collection: Collection, change: _Change, act: Act) -> PushPlan:
+        """Makes the change that the rows, now locked, still call for, and records it."""
+        plan = change.plan(tx, collection)
+        if plan.changes_nothing:
+            return plan
+        if plan.created:
+            self._require_room_for_documents(tx, collection.workspace_id, plan.added)
+        created, deleted = len(plan.created), len(plan.deleted)
+        number = collections.take_numbers(
+            tx, collection, created=created, deleted=deleted, now=act.at
+        )
+        rows.delete_documents(tx, collection, plan.deleted)
+        terms = change.terms_of(plan)
+        rows.update_documents(tx, collection, plan.updated, terms, act.at)
+        rows.insert_documents(tx, collection, plan.created, terms, number, act.at)
+        _record_change(tx, collection, plan, act, change.single)
+        return plan
+
+    def _require_room_for_collection(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        plan = plans.plan_of(tx, workspace_id)
+        quota = Quota(plan.limits.collections, collections.count_collections(tx, workspace_id))
+        require_room("collections", quota, plan, plans_url=self._plans_url)
+
+    def _require_room_for_documents(self, tx: Tx, workspace_id: WorkspaceId, added: int) -> None:
+        plan = plans.plan_of(tx, workspace_id)
+        quota = Quota(plan.limits.documents, collections.count_documents(tx, workspace_id))
+        require_room("documents", quota, plan, added, plans_url=self._plans_url)
+
+    def _remove_rest(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:
+        done = False
+        while not done:
+            with self._database.write(workspace_id) as tx:
+                done = _remove_some(tx, workspace_id, collection_id)
+
+
+class _Change:
+    """Documents to put and ids to delete, with what is indexed of them, which is made before the lock is taken."""
+
+    def __init__(
+        self,
+        incoming: Sequence[Incoming] = (),
+        deletes: Sequence[str] = (),
+        *,
+        single: str | None = None,
+    ) -> None:
+        self.single = single
+        self._incoming = incoming
+        self._deletes = deletes
+        self._terms: dict[str, list[str]] = {}
+
+    def plan(self, tx: Tx, collection: Collection) -> PushPlan:
+        """What it changes in the collection as it stands."""
+        ids = [*(one.draft.id for one in self._incoming), *self._deletes]
+        return rules.diff(rows.digests_of(tx, collection, ids), self._incoming, self._deletes)
+
+    def prepare(self, tx: Tx, collection: Collection) -> PushPlan:
+        """The plan, by a reading that may be outrun, and what will be indexed if it is not."""
+        plan = self.plan(tx, collection)
+        self._terms = self.terms_of(plan)
+        return plan
+
+    def terms_of(self, plan: PushPlan) -> dict[str, list[str]]:
+        """What is indexed of the documents that the plan writes."""
+        written = [one.draft for one in (*plan.created, *plan.updated)]
+        return {
+            draft.id: self._terms.get(draft.id) or index_terms(draft.title, draft.text)
+            for draft in written
+        }
+
+
+def _find(tx: Tx, principal: Principal, name: str) -> Collection:
+    collection = None
+    if rules.is_collection_name(name):
+        collection = collections.find_collection(tx, principal.workspace_id, name)
+    if collection is None:
+        raise NotFound("There is no such collection.")
+    return collection
+
+
+def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
+    document = rows.find_document(tx, collection, id) if rules.is_document_id(id) else None
+    if document is None:
+        raise NotFound("There is no such document.")
+    return document
+
+
+def _new_collection(
+    tx: Tx, workspace_id: WorkspaceId, draft: CollectionDraft, act: Act
+) -> Collection:
+    newest = collections.newest_collection_id(tx, workspace_id)
+    return Collection(
+        id=CollectionId(new_id("col", act.at, newest)),
+        workspace_id=workspace_id,
+        name=draft.name,
+        title=draft.name if draft.title is None else draft.title,
+        documents=0,
+        created_at=act.at,
+        updated_at=act.at,
+    )
+
+
+def _remove_some(tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
+    """Removes documents of a deleted collection, and it itself with the last of them; whether that is done."""
+    removed = rows.delete_some_documents(tx, workspace_id, collection_id, DELETED_AT_ONCE)
+    if removed == DELETED_AT_ONCE:
+        return False
+    collections.delete_collection(tx, workspace_id, collection_id)
+    return True
+
+
+def _record_change(
+    tx: Tx, collection: Collection, plan: PushPlan, act: Act, single: str | None
+) -> None:
+    """One event for what was put, one for what was deleted; with the id where it was a single document."""
+    which = {} if single is None else {"id": single}
+    created, updated, deleted = len(plan.created), len(plan.updated), len(plan.deleted)
+    if created or updated:
+        told = {"created": created, "updated": updated}
+        _record(tx, EventType.DOCUMENTS_PUSHED, collection, act, **told, **which)
+    if deleted:
+        _record(tx, EventType.DOCUMENTS_DELETED, collection, act, deleted=deleted, **which)
+
+
+def _record(tx: Tx, type: EventType, collection: Collection, act: Act, **data: object) -> None:
+    target = Target("collection", collection.name)
+    events.append_event(tx, collection.workspace_id, type, act, target, data)
