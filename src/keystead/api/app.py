@@ -1,0 +1,47 @@
+"""The application: routers, refusals as problems, and the pages that describe them."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from keystead.api.openapi import ROUTERS, describe
+from keystead.api.reference import ReferencePages
+from keystead.api.route import Gate
+from keystead.http.exception_handlers import install_handlers
+from keystead.http.problem_pages import ProblemPages
+from keystead.http.problems import Problems
+from keystead.services import Services
+
+
+def create_api(services: Services, *, base_url: str, verify_inline: bool) -> FastAPI:
+    """ASGI, for a `Stack`: `/v1/…` for workspaces' code; `/openapi.json`, `/docs`, `/problems` for everybody.
+
+    `base_url` is where this server is reached. `verify_inline`: verify on the event loop's thread, for a database that
+    answers in microseconds (SQLite); else in the thread pool.
+    """
+    problems = Problems(base_url)
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.gate = Gate(services, verify_inline=verify_inline)
+    install_handlers(app, problems)
+    for router in ROUTERS:
+        app.include_router(router)
+    _add_pages(app, problems, base_url)
+    return app
+
+
+def _add_pages(app: FastAPI, problems: Problems, base_url: str) -> None:
+    reference, pages = ReferencePages(describe(), base_url), ProblemPages(problems)
+    app.router.routes += [
+        Route("/openapi.json", reference.document),
+        Route("/docs", reference.page),
+        Route("/docs/reference.css", reference.style),
+        Route("/problems", pages),
+        Route("/problems/{code}", pages),
+    ]

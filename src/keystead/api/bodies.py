@@ -1,0 +1,220 @@
+"""What calls take. The rules about the values stand in the domain, which alone refuses them.
+
+What a schema says here beyond a member's type (lengths, patterns) tells readers and generators of the domain's rule.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from keystead.domain import documents
+from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
+from keystead.domain.instants import parse_instant
+from keystead.domain.keys import (
+    MAX_DESCRIPTION,
+    MAX_OVERLAP,
+    MAX_SCOPES,
+    UNSET,
+    KeyDraft,
+    KeyPatch,
+)
+
+INSTANT_SCHEMA: Final = {
+    "type": "string",
+    "format": "date-time",
+    "examples": ["2027-01-31T12:00:00Z"],
+}
+
+
+def member(description: str, *examples: Any, **schema: Any) -> Any:
+    """A member as the schema describes it: `schema` is JSON Schema (2020-12) beside what the type says."""
+    return Field(description=description, examples=list(examples) or None, json_schema_extra=schema)
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for described in schema["properties"].values():
+        described.pop("default", None)
+
+
+class Body(BaseModel):
+    """Strict types, no unknown members. What it means to omit a member, the member's description says."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_without_defaults,
+    )
+
+    def sent(self, name: str) -> Any:
+        """The member of that name, or UNSET where it was not sent."""
+        return getattr(self, name) if name in self.model_fields_set else UNSET
+
+
+def _read_instant(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be an RFC 3339 instant, written as a string")  # noqa: TRY004 - what pydantic catches
+    return parse_instant(value)
+
+
+_Instant = Annotated[datetime, PlainValidator(_read_instant), WithJsonSchema(INSTANT_SCHEMA)]
+_EXPIRY = (
+    "When the key ends: RFC 3339 with an offset, in whole seconds, later than now. Null: never."
+)
+
+_Description = Annotated[
+    str,
+    member(
+        f"What the key is for: 1-{MAX_DESCRIPTION} characters on one line.",
+        "data-warehouse sync",
+        minLength=1,
+        maxLength=MAX_DESCRIPTION,
+    ),
+]
+_SCOPES = "`resource:action` each; `*` is all of the workspace's data, but never `keys:write`."
+
+
+def _scopes(description: str) -> Any:
+    return member(
+        description, ["collections:read", "documents:write"], minItems=1, maxItems=MAX_SCOPES
+    )
+
+
+class NewKey(Body):
+    """A key as it is asked for."""
+
+    description: _Description
+    expires_at: Annotated[_Instant | None, member(f"{_EXPIRY} Omitted: as the caller.")] = None
+    scopes: Annotated[
+        list[str], _scopes(f"{_SCOPES} Omitted: the caller's, without `keys:write`.")
+    ] = []
+
+    def draft(self) -> KeyDraft:
+        """What the rules are asked about."""
+        return KeyDraft(self.description, self.sent("expires_at"), self.sent("scopes"))
+
+
+class KeyChange(Body):
+    """What is to change of a key; what is omitted stays."""
+
+    description: _Description = ""
+    expires_at: Annotated[_Instant | None, member(_EXPIRY)] = None
+    scopes: Annotated[list[str], _scopes(f"What remains: scopes only shrink. {_SCOPES}")] = []
+
+    def patch(self) -> KeyPatch:
+        """What the rules are asked about."""
+        return KeyPatch(self.sent("description"), self.sent("expires_at"), self.sent("scopes"))
+
+
+class NewRotation(Body):
+    """How a key is to be succeeded."""
+
+    overlap_seconds: Annotated[
+        int,
+        Field(
+            description="How long the old key lives on. 0, or omitted: it is revoked at once.",
+            ge=0,
+            le=MAX_OVERLAP // timedelta(seconds=1),
+        ),
+    ] = 0
+    expires_at: Annotated[
+        _Instant | None, member(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now.")
+    ] = None
+
+    @property
+    def overlap(self) -> timedelta:
+        """The overlap as a duration."""
+        return timedelta(seconds=self.overlap_seconds)
+
+
+def _collection_title(description: str) -> Any:
+    maximum = documents.MAX_TITLE
+    return member(description, "Product handbook", minLength=1, maxLength=maximum)
+
+
+class NewCollection(Body):
+    """A collection as it is asked for."""
+
+    name: Annotated[
+        str,
+        member(
+            "Its name in URLs: unique in the workspace, and for good.",
+            "handbook",
+            pattern=f"^{documents.NAME_PATTERN}$",
+        ),
+    ]
+    title: Annotated[
+        str | None, _collection_title("For people, on one line. Omitted or null: the name.")
+    ] = None
+
+    def draft(self) -> CollectionDraft:
+        """What the rules are asked about."""
+        return CollectionDraft(self.name, self.title)
+
+
+class CollectionChange(Body):
+    """What is to change of a collection; what is omitted stays."""
+
+    title: Annotated[str, _collection_title("For people, on one line.")] = ""
+
+    def patch(self) -> CollectionPatch:
+        """What the rules are asked about."""
+        return CollectionPatch(self.sent("title"))
+
+
+class NewDocument(Body):
+    """A document's content, the whole of it."""
+
+    title: Annotated[
+        str, member("Omitted: none.", "Lost passwords", maxLength=documents.MAX_TITLE)
+    ] = ""
+    text: Annotated[str, member("At most 256 KiB in UTF-8.", "Ask the help desk for a new one.")]
+    url: Annotated[
+        str | None,
+        member(
+            "Where it stands: http or https. Omitted or null: nowhere.",
+            "https://example.com/handbook/passwords",
+            maxLength=documents.MAX_URL,
+        ),
+    ] = None
+    attributes: Annotated[
+        dict[str, Any],
+        member("Anything else: at most 16 KiB as JSON, 8 deep. Omitted: none.", {"team": "it"}),
+    ] = {}
+
+    def draft(self, id: str) -> DocumentDraft:
+        """What the rules are asked about."""
+        return DocumentDraft(id, self.text, self.title, self.url, self.attributes)
+
+
+class BatchDocument(NewDocument):
+    """A document of a batch."""
+
+    id: Annotated[
+        str,
+        member("Its id in the collection.", "passwords", pattern=f"^{documents.ID_PATTERN}$"),
+    ]
+
+
+class Batch(Body):
+    """Documents to put and ids to delete: together at most 1,000, each id once, all or nothing."""
+
+    upsert: Annotated[
+        list[BatchDocument],
+        Field(description="Documents to put. Omitted: none.", max_length=documents.MAX_PUSH),
+    ] = []
+    delete: Annotated[
+        list[str],
+        Field(
+            description="Ids of documents to delete; an absent one counts nothing. Omitted: none.",
+            max_length=documents.MAX_PUSH,
+        ),
+    ] = []
+
+    def push(self) -> Push:
+        """What the rules are asked about."""
+        return Push([each.draft(each.id) for each in self.upsert], self.delete)

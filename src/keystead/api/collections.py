@@ -1,0 +1,109 @@
+"""Collections of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from keystead.api.bodies import CollectionChange, NewCollection
+from keystead.api.listing import Cursor, Limit, next_cursor, page_of
+from keystead.api.resources import Collection, CollectionList
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.domain.documents import CollectionId
+from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
+from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
+
+
+class CollectionRoute(WorkspaceRoute):
+    """A route about collections: `name` in its path is a collection's."""
+
+    def find(self, call: Call, named: Mapping[str, str]) -> None:
+        """NotFound unless the workspace has the collection."""
+        if "name" in named:
+            call.services.documents.require(call.principal, named["name"])
+
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=CollectionRoute)
+
+
+@router.post(
+    "",
+    operation_id="collections_create",
+    summary="Create a collection",
+    status_code=201,
+    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached),
+)
+def create_collection(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
+    """A new, empty collection."""
+    made = call.services.documents.create_collection(call.principal, body.draft(), call.origin)
+    response.headers["location"] = f"/v1/collections/{made.name}"
+    return Collection.of(made)
+
+
+@router.get(
+    "",
+    operation_id="collections_list",
+    summary="List collections",
+    **needs(COLLECTIONS_READ, InvalidCursor),
+)
+def list_collections(
+    call: CurrentCall, limit: Limit = None, cursor: Cursor = None
+) -> CollectionList:
+    """All collections of the workspace, newest first."""
+    page = page_of(call, str, limit, cursor)
+    before = None if page.after is None else CollectionId(page.after)
+    found = call.services.documents.list_collections(
+        call.principal, limit=page.limit, before=before
+    )
+    return CollectionList(
+        items=[Collection.of(each) for each in found.collections],
+        next_cursor=next_cursor(page, found.next),
+    )
+
+
+@router.get(
+    "/{name}",
+    operation_id="collections_get",
+    summary="See a collection",
+    **needs(COLLECTIONS_READ),
+)
+def get_collection(call: CurrentCall, name: str) -> Collection:
+    """One collection, and how many documents it holds."""
+    return Collection.of(call.services.documents.get_collection(call.principal, name))
+
+
+@router.patch(
+    "/{name}",
+    operation_id="collections_update",
+    summary="Change a collection",
+    **needs(COLLECTIONS_WRITE),
+)
+def update_collection(call: CurrentCall, name: str, body: CollectionChange) -> Collection:
+    """Gives the collection another title. Its name is for good."""
+    documents = call.services.documents
+    return Collection.of(
+        documents.update_collection(call.principal, name, body.patch(), call.origin)
+    )
+
+
+@router.delete(
+    "/{name}",
+    operation_id="collections_delete",
+    summary="Delete a collection",
+    status_code=204,
+    **needs(COLLECTIONS_WRITE, CollectionNotEmpty),
+)
+def delete_collection(
+    call: CurrentCall,
+    name: str,
+    documents: Annotated[
+        Literal["delete"] | None,
+        Query(description="`delete`: its documents too. Omitted: only an empty collection goes."),
+    ] = None,
+) -> None:
+    """Deletes the collection, for good."""
+    call.services.documents.delete_collection(
+        call.principal, name, with_documents=documents == "delete", origin=call.origin
+    )

@@ -1,0 +1,187 @@
+"""API keys: create, see, change, revoke, rotate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Response
+
+from keystead.api import bodies
+from keystead.api.bodies import KeyChange, NewKey, NewRotation
+from keystead.api.listing import Cursor, Limit, next_cursor, page_of
+from keystead.api.resources import CreatedKey, Key, KeyList, Quota
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.domain.errors import (
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    InsufficientScope,
+    InvalidCursor,
+    KeyExpired,
+    KeyRevoked,
+    LimitReached,
+    RotationInProgress,
+    WouldWiden,
+)
+from keystead.domain.ids import KeyId
+from keystead.domain.keys import KeyStatus
+from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
+from keystead.services import keys as service
+from keystead.services.idempotency import Once
+
+
+class KeyRoute(WorkspaceRoute):
+    """A route about keys: `id` in its path is a key's."""
+
+    def find(self, call: Call, named: Mapping[str, str]) -> None:
+        """NotFound unless the workspace has the key."""
+        if "id" in named:
+            call.services.keys.require(call.principal, KeyId(named["id"]))
+
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
+
+
+@router.post(
+    "",
+    operation_id="keys_create",
+    summary="Create a key",
+    status_code=201,
+    **needs(
+        KEYS_WRITE,
+        LimitReached,
+        WouldWiden,
+        IdempotencyInProgress,
+        IdempotencyMismatch,
+        once=True,
+    ),
+)
+def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
+    """A new key. Its token is in this answer and nowhere else, ever: keep it before you close the connection.
+
+    A key hands out no more than it holds: scopes within its own, an end no later than its own.
+    """
+    once = _once(call, body)
+    created = call.services.keys.create(call.principal, body.draft(), call.origin, once)
+    return _created(call, created, response)
+
+
+@router.get(
+    "",
+    operation_id="keys_list",
+    summary="List keys",
+    **needs(KEYS_READ, InvalidCursor),
+)
+def list_keys(
+    call: CurrentCall,
+    status: Annotated[
+        KeyStatus | None, Query(description="Only keys of this status; omitted: all.")
+    ] = None,
+    query: Annotated[
+        str | None,
+        Query(description="Part of the description, or the exact id, or the token's last four."),
+    ] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+) -> KeyList:
+    """All keys of the workspace, newest first, the ended ones too; and how many more the plan allows."""
+    page = page_of(call, str, limit, cursor, status=status, query=query)
+    keys = call.services.keys
+    before = None if page.after is None else KeyId(page.after)
+    found = keys.list(
+        call.principal, status=status, query=query or "", limit=page.limit, before=before
+    )
+    now = keys.now()
+    return KeyList(
+        items=[Key.of(key, now) for key in found.keys],
+        next_cursor=next_cursor(page, found.next),
+        quota=Quota.of(found.quota),
+    )
+
+
+@router.get("/{id}", operation_id="keys_get", summary="See a key", **needs(KEYS_READ))
+def get_key(call: CurrentCall, id: str) -> Key:
+    """One key, whatever became of it."""
+    keys = call.services.keys
+    return Key.of(keys.get(call.principal, KeyId(id)), keys.now())
+
+
+@router.patch(
+    "/{id}",
+    operation_id="keys_update",
+    summary="Change a key",
+    **needs(KEYS_WRITE, KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+)
+def update_key(call: CurrentCall, id: str, body: KeyChange) -> Key:
+    """Describe it anew, change its end, take scopes away. Effective from the next request that the key makes."""
+    keys = call.services.keys
+    return Key.of(keys.update(call.principal, KeyId(id), body.patch(), call.origin), keys.now())
+
+
+@router.delete(
+    "/{id}",
+    operation_id="keys_revoke",
+    summary="Revoke a key",
+    status_code=204,
+    **needs(None, InsufficientScope),
+)
+def revoke_key(call: CurrentCall, id: str) -> None:
+    """Ends the key at once and for good; again, the answer is the same. The row stays, for the record.
+
+    Needs `keys:write`, unless a key ends itself.
+    """
+    call.services.keys.revoke(call.principal, KeyId(id), call.origin)
+
+
+@router.post(
+    "/{id}/rotate",
+    operation_id="keys_rotate",
+    summary="Rotate a key",
+    status_code=201,
+    **needs(
+        KEYS_WRITE,
+        LimitReached,
+        KeyRevoked,
+        KeyExpired,
+        RotationInProgress,
+        WouldWiden,
+        IdempotencyInProgress,
+        IdempotencyMismatch,
+        once=True,
+    ),
+)
+def rotate_key(
+    call: CurrentCall,
+    id: str,
+    response: Response,
+    body: Annotated[NewRotation, Body(default_factory=NewRotation)],
+) -> CreatedKey:
+    """A successor with the same description and scopes. The old key ends now, or lives on for the overlap.
+
+    In its overlap the old key takes no place of the plan's limit, so that rotation works when the plan is full.
+    """
+    created = call.services.keys.rotate(
+        call.principal,
+        KeyId(id),
+        overlap=body.overlap,
+        expires_at=body.sent("expires_at"),
+        origin=call.origin,
+        once=_once(call, body),
+    )
+    return _created(call, created, response)
+
+
+def _created(call: Call, created: service.CreatedKey, response: Response) -> CreatedKey:
+    key, token = created.key, created.token
+    response.headers["location"] = f"/v1/keys/{key.id}"
+    shown = token and token.reveal()
+    return CreatedKey.of(key, call.services.keys.now(), token=shown)
+
+
+def _once(call: Call, body: bodies.Body) -> Once | None:
+    """The Idempotency-Key and what it stands for: the path and the members that were sent, however spelled."""
+    if call.once is None:
+        return None
+    meaning = f"{call.path}\n{body.model_dump_json(exclude_unset=True)}"
+    return Once(call.once, hashlib.sha256(meaning.encode()).digest())

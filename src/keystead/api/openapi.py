@@ -1,0 +1,151 @@
+"""The OpenAPI 3.1 document: what FastAPI knows of the routes, and what is the same for all of them.
+
+`python -m keystead.api.openapi` prints it as openapi.json holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastapi.openapi.utils import get_openapi
+
+from keystead.api import collections, documents, events, keys, plans, workspaces
+from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
+from keystead.api.resources import Problem
+from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY
+
+ROUTERS: Final = (
+    workspaces.router,
+    keys.router,
+    plans.router,
+    collections.router,
+    documents.router,
+    events.router,
+)
+
+_DESCRIPTION = """\
+API keys, collections and documents of one workspace: the one that the key belongs to.
+
+**Credentials.** Every call carries an API key, as `Authorization: Bearer <token>` and nowhere else
+([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)). A call names the scope that its key must hold. `*` holds all but
+`keys:write`.
+
+**Refusals** are problems ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): `code` is for programs, `detail` for
+people, and `type` is a page that says what to do. They come in this order: 400 for the request's head; 401; 403 for
+the scope; 413, 415 and 400 for the body's size, type and syntax; 404; then 409 or 422. An id of another workspace is
+answered exactly like one that never existed.
+
+**Requests.** Bodies are JSON in UTF-8. Unknown members, a name twice in an object, unknown query parameters and a
+parameter sent twice are refused with 422: nothing is ever half understood.
+
+**Lists** take `limit` and `cursor`, and answer `items` and `next_cursor`. A cursor belongs to its list with its
+filters; following cursors, nothing comes twice, and what was added meanwhile is left out.
+
+**Instants** are RFC 3339. Sent with any offset, they are answered in UTC with `Z`.
+
+**Answers** are never to be cached. A good one to a key that ends within 14 days carries `Keystead-Key-Expires`.
+"""
+_TAGS: Final = {
+    "workspaces": "Who calls, and for which workspace.",
+    "keys": "API keys: created once, revoked at once. A key never contains its token.",
+    "plan": "What the workspace's plan allows, and what is used of it.",
+    "collections": "Named sets of documents.",
+    "documents": "Texts with attributes, pushed singly or in batches, found by their words.",
+    "events": "What happened, to what, by whom.",
+}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "<prefix>_<key id>_<secret>",
+    "description": "An API key of the workspace. The scope that a call needs stands beside it.",
+}
+_HEADERS: Final = {
+    EXPIRES_HEADER: {
+        "description": "When the calling key ends, if that is within 14 days.",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "Location": {
+        "description": "The path of what was made.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+}
+_DONE: Final = {"200": "Done.", "201": "Made.", "204": "Done; there is nothing to say."}
+_METHODS: Final = ("get", "put", "post", "patch", "delete")
+
+
+def describe() -> dict[str, Any]:
+    """The whole document, made anew."""
+    document = get_openapi(
+        title="Keystead Workspace API",
+        version="1",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        routes=[route for router in ROUTERS for route in router.routes],
+        tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
+    )
+    for path, method, operation in operations(document):
+        _complete(path, method, operation)
+    _complete_components(document["components"])
+    # The framework's own model of OpenAPI makes every bound a float; a bound that is whole is written so.
+    whole: dict[str, Any] = json.loads(json.dumps(document), parse_float=_number)
+    return whole
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method in lower case, and operation, of each operation of an OpenAPI document."""
+    for path, item in document["paths"].items():
+        yield from ((path, method, item[method]) for method in _METHODS if method in item)
+
+
+def written(document: dict[str, Any]) -> str:
+    """The document as openapi.json holds it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    scopes = operation["security"][0][SECURITY]
+    need = f"the scope `{scopes[0]}`" if scopes else "a live key, of any scope"
+    operation["description"] += f"\n\n**Needs** {need}."
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
+    own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
+    if "requestBody" in operation:
+        operation["requestBody"]["description"] = f"At most {max_body:,} bytes."
+    done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
+    for status, response in done.items():
+        names = (EXPIRES_HEADER, "Location") if status == "201" else (EXPIRES_HEADER,)
+        response |= {"description": _DONE[status], "headers": references("headers", names)}
+    operation["responses"] = done | responses_of(path, method, operation, own)
+
+
+def _complete_components(components: dict[str, Any]) -> None:
+    schemas = components["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**problem.pop("$defs"), "Problem": problem}
+    for framework_owned in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(framework_owned)
+    for schema in schemas.values():
+        for member in schema.get("properties", {}).values():
+            member.pop("title", None)
+    components["securitySchemes"] = {SECURITY: _BEARER}
+    components["headers"] = _HEADERS | REFUSAL_HEADERS
+    components["examples"] = examples()
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter may be absent, but it is never null."""
+    options = [option for option in schema.pop("anyOf", ()) if option != {"type": "null"}]
+    schema.pop("title", None)
+    return {**options[0], **schema} if options else schema
+
+
+def _number(text: str) -> float | int:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+if __name__ == "__main__":
+    sys.stdout.write(written(describe()))

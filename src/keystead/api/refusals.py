@@ -1,0 +1,130 @@
+"""The refusals of each operation, as the OpenAPI document shows them: by status, with codes and an example of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from keystead.domain.errors import (
+    DiskFull,
+    InsufficientScope,
+    Invalid,
+    InvalidRequest,
+    InvalidToken,
+    KeysteadError,
+    LimitReached,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from keystead.http.problems import STATUS, Problems
+
+REFUSAL_HEADERS: Final = {
+    "WWW-Authenticate": {
+        "description": "What is lacking (RFC 6750 section 3).",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+_HEADERS_BY_STATUS: Final = {
+    401: ["WWW-Authenticate"],
+    403: ["WWW-Authenticate"],
+    503: ["Retry-After"],
+}
+_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
+_DEFAULT: Final = {
+    "description": "Any other refusal.",
+    "content": {"application/problem+json": {"schema": _SCHEMA}},
+}
+_PROBLEMS: Final = Problems("https://keys.example.com")
+_SAMPLES: Final[dict[str, KeysteadError]] = {
+    InsufficientScope.code: InsufficientScope("documents:write"),
+    Invalid.code: Invalid.field("/expires_at", "must be later than now"),
+    RateLimited.code: RateLimited(30),
+    LimitReached.code: LimitReached(
+        "active API keys",
+        limit=5,
+        used=5,
+        plan="Free",
+        candidates=[
+            {
+                "id": "key_02tcRIyrxLXTR81B3dqdOx",
+                "description": "old laptop",
+                "hint": "ks_…laf3",
+                "last_used_at": None,
+            }
+        ],
+        plans_url="https://example.com/plans",
+    ),
+}
+
+
+def responses_of(
+    path: str, method: str, operation: dict[str, Any], own: Sequence[str]
+) -> dict[str, Any]:
+    """Status -> response: the refusals that an operation of this kind has in any case, and those of its `own` codes."""
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys((*_shared(path, method, operation), *own)):
+        by_status.setdefault(STATUS[code], []).append(code)
+    listed = {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
+    return {**listed, "default": _DEFAULT}
+
+
+def examples() -> dict[str, Any]:
+    """An example of every problem, by code."""
+    return {
+        code: {"summary": sample.title, "value": _PROBLEMS.body(sample)}
+        for code, sample in sorted(_samples().items())
+    }
+
+
+def references(kind: str, names: Iterable[str]) -> dict[str, Any]:
+    """Name -> reference, to components of that kind."""
+    return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
+
+
+def _shared(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
+    kinds: list[type[KeysteadError]] = [InvalidRequest, Unauthenticated, InvalidToken]
+    if any(scopes for requirement in operation["security"] for scopes in requirement.values()):
+        kinds.append(InsufficientScope)
+    if "{" in path:
+        kinds.append(NotFound)
+    if "requestBody" in operation:
+        kinds += [TooLarge, UnsupportedMediaType]
+    kinds += [Invalid, Unavailable]
+    if method != "get":
+        kinds += [OutcomeUnknown, DiskFull]
+    return (kind.code for kind in kinds)
+
+
+def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
+    samples = _samples()
+    return {
+        "description": "\n".join(f"- `{code}`: {samples[code].title}" for code in codes),
+        "headers": references("headers", _HEADERS_BY_STATUS.get(status, ())),
+        "content": {
+            "application/problem+json": {
+                "schema": _SCHEMA,
+                "examples": references("examples", codes),
+            }
+        },
+    }
+
+
+def _samples() -> dict[str, KeysteadError]:
+    return _SAMPLES | {code: kind() for code, kind in _kinds(KeysteadError) if code not in _SAMPLES}
+
+
+def _kinds(root: type[KeysteadError]) -> Iterator[tuple[str, type[KeysteadError]]]:
+    """Every code of the domain, with the kind of error that bears it."""
+    for kind in root.__subclasses__():
+        if kind.__module__ == root.__module__ and "code" in vars(kind):
+            yield kind.code, kind
+        yield from _kinds(kind)

@@ -1,0 +1,227 @@
+"""The way that every call of the Workspace API takes: credentials, scope, body, values, and only then the use case.
+
+The order of refusal is kept here, once: 400 for the head, 401, 403, then the body's size, type and syntax, then 404,
+and only then 409 or 422. What a route enforces is what its OpenAPI operation says: both are one declaration, `needs`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, cast
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from keystead.api.bodies import Body
+from keystead.domain.errors import (
+    FieldError,
+    InsufficientScope,
+    Invalid,
+    InvalidRequest,
+    InvalidToken,
+    KeysteadError,
+)
+from keystead.domain.events import Origin
+from keystead.domain.instants import format_instant
+from keystead.domain.keys import EXPIRES_SOON
+from keystead.domain.principals import Principal
+from keystead.domain.verification import DenialReason, Denied, Verification, Verified
+from keystead.http.asgi import Scope
+from keystead.http.bearer import bearer_of
+from keystead.http.body import JSON_LIMIT, KIB, read_body
+from keystead.http.json_body import decode_model, require_json
+from keystead.http.record import client_of, note_caller
+from keystead.services import Services
+
+SECURITY: Final = "key"
+"""The name of the security scheme in the OpenAPI document."""
+
+EXPIRES_HEADER: Final = "Keystead-Key-Expires"
+ONCE_HEADER: Final = "Idempotency-Key"
+
+MAX_BODY: Final = "x-max-body"
+PROBLEMS: Final = "x-problems"
+_ONCE_FORM = re.compile(r"[!-~]{1,255}")
+_ONCE_PARAMETER: Mapping[str, Any] = {
+    "name": ONCE_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Any text of 1-255 visible ASCII characters. For 24 hours, the same request with the same text is"
+    " answered with the same key and `token` null; another one is refused.",
+    "schema": {"type": "string", "pattern": f"^{_ONCE_FORM.pattern}$"},
+}
+_INLINE_BODY = 16 * KIB
+"""Bytes of a body that are decoded on the event loop's thread; more would hold up everybody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a live key that holds the scope: who acts, from where, and the use cases there are."""
+
+    services: Services
+    principal: Principal
+    origin: Origin
+    path: str
+    once: str | None
+
+
+async def _current(request: Request) -> Call:
+    call: Call = request.state.call
+    return call
+
+
+CurrentCall = Annotated[Call, Depends(_current)]
+
+
+def needs(
+    scope: str | None,
+    *refusals: type[KeysteadError],
+    max_body: int = JSON_LIMIT,
+    once: bool = False,
+) -> dict[str, Any]:
+    """What a route needs, as arguments of its decorator: the scope (None: a live key), and the refusals of its own.
+
+    `max_body` in bytes; `once`: it takes an Idempotency-Key.
+    """
+    declared: dict[str, Any] = {
+        "security": [{SECURITY: [] if scope is None else [scope]}],
+        MAX_BODY: max_body,
+        PROBLEMS: [refusal.code for refusal in refusals],
+    }
+    if once:
+        declared["parameters"] = [_ONCE_PARAMETER]
+    return {"openapi_extra": declared}
+
+
+class Gate:
+    """Tells who calls. `verify_inline`: the read of the key is so fast that it stays on the event loop's thread."""
+
+    def __init__(self, services: Services, *, verify_inline: bool) -> None:
+        self._services = services
+        self._verify_inline = verify_inline
+
+    async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
+        """The call of the request's key; Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
+        token = bearer_of(scope)
+        once = _read_once(scope) if takes_once else None
+        client = client_of(scope)
+        if self._verify_inline:
+            verdict = self._verify(token, required, client.address, client.agent)
+        else:
+            verdict = await run_in_threadpool(
+                self._verify, token, required, client.address, client.agent
+            )
+        principal = _judged(scope, verdict, required)
+        origin = Origin(client.address or None, client.request_id)
+        return Call(self._services, principal, origin, scope["path"], once)
+
+    def stamp(self, call: Call, response: Response) -> Response:
+        """The answer, with the caller's end where that is near."""
+        ends = call.principal.expires_at
+        if ends is not None and ends - self._services.keys.now() <= EXPIRES_SOON:
+            response.headers[EXPIRES_HEADER] = format_instant(ends)
+        return response
+
+    def _verify(self, token: str, required: str | None, address: str, agent: str) -> Verification:
+        return self._services.verifier.verify(
+            token, required, address=address or None, agent=agent or None
+        )
+
+
+def _judged(scope: Scope, verdict: Verification, required: str | None) -> Principal:
+    match verdict:
+        case Verified(principal):
+            note_caller(scope, key_id=principal.id, workspace_id=principal.workspace_id)
+            return principal
+        case Denied(reason, key_id, workspace_id):
+            note_caller(scope, key_id=key_id, workspace_id=workspace_id)
+            raise _refusal(reason, required)
+
+
+def _refusal(reason: DenialReason, required: str | None) -> KeysteadError:
+    if reason is DenialReason.INSUFFICIENT_SCOPE and required is not None:
+        return InsufficientScope(required)
+    return InvalidToken()
+
+
+def _read_once(scope: Scope) -> str | None:
+    sent = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    if not sent:
+        return None
+    text = str(sent[0], "latin-1").strip(" \t")
+    if len(sent) > 1 or not _ONCE_FORM.fullmatch(text):
+        raise InvalidRequest(f"Send one {ONCE_HEADER} of 1-255 visible ASCII characters.")
+    return text
+
+
+class WorkspaceRoute(APIRoute):
+    """A route of the Workspace API; a noun's own subclass tells how the things in its paths are found."""
+
+    def find(self, call: Call, named: Mapping[str, str]) -> None:
+        """NotFound unless what the path names is there: asked before a refusal of values leaves, 404 before 422."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, behind the gate and with a body that is decoded already."""
+        handle = super().get_route_handler()
+        declared = self.openapi_extra or {}
+        required = next(iter(declared["security"][0][SECURITY]), None)
+        takes_once = "parameters" in declared
+
+        async def guarded(request: Request) -> Response:
+            gate: Gate = request.app.state.gate
+            call = await gate.admit(request.scope, required, takes_once=takes_once)
+            request.state.call = call
+            try:
+                decoded = await self._decoded(request, declared[MAX_BODY])
+                self._check_query(request)
+                response = await handle(decoded)
+            except (Invalid, RequestValidationError):
+                await run_in_threadpool(self.find, call, request.path_params)
+                raise
+            return gate.stamp(call, response)
+
+        return guarded
+
+    def _check_query(self, request: Request) -> None:
+        """Refuses parameters that mean nothing here, and those that come twice and so mean two things."""
+        known = {field.alias for field in self.dependant.query_params}
+        sent = [name for name, _ in request.query_params.multi_items()]
+        errors = [
+            FieldError(f"query:{name}", "must stand once" if name in known else "is not known here")
+            for name in sorted(set(sent))
+            if name not in known or sent.count(name) > 1
+        ]
+        if errors:
+            raise Invalid(errors)
+
+    async def _decoded(self, request: Request, max_body: int) -> Request:
+        if self.body_field is None:
+            return request
+        headers = request.headers
+        length = headers.get("content-length")
+        data = await read_body(request.receive, max_body, int(length) if length else None)
+        if not data and not self.body_field.field_info.is_required():
+            return _Decoded(request, None)
+        require_json(headers.get("content-type"))
+        model = cast(type[Body], self.body_field.field_info.annotation)
+        if len(data) > _INLINE_BODY:
+            return _Decoded(request, await run_in_threadpool(decode_model, model, data))
+        return _Decoded(request, decode_model(model, data))
+
+
+class _Decoded(Request):
+    """A request as FastAPI is to see it: its body is a model already, or there is none."""
+
+    def __init__(self, request: Request, model: object) -> None:
+        super().__init__(request.scope, request.receive)
+        self._model = model
+
+    async def body(self) -> bytes:
+        return b"" if self._model is None else b"{}"
+
+    async def json(self) -> object:
+        return self._model
