@@ -53,8 +53,12 @@ class Peppers:
     __slots__ = ("_by_id", "current")
 
     def __init__(self, current: Pepper, retired: Iterable[Pepper] = ()) -> None:
+        """ValueError where two bear the same id: which of them made a digest could not be told."""
+        peppers = (current, *retired)
         self.current = current
-        self._by_id = {pepper.id: pepper for pepper in (current, *retired)}
+        self._by_id = {pepper.id: pepper for pepper in peppers}
+        if len(self._by_id) != len(peppers):
+            raise ValueError("two peppers have the same id")
 
     @property
     def ids(self) -> frozenset[str]:

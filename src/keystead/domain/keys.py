@@ -21,6 +21,7 @@ from keystead.domain.errors import (
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
 MAX_SCOPES: Final = 50
@@ -132,18 +133,25 @@ def outlives(end: datetime | None, bound: datetime | None) -> bool:
 
 
 def check_description(text: str) -> str:
-    """A description, stripped: 1-200 characters on one line."""
-    stripped = text.strip()
-    if not 1 <= len(stripped) <= MAX_DESCRIPTION or any(
-        ord(c) < 32 or ord(c) == 127 for c in stripped
-    ):
-        raise Invalid.field("/description", f"must be 1-{MAX_DESCRIPTION} characters on one line")
-    return stripped
+    """A description: 1-200 characters on one line."""
+    return check_line(text, "/description", MAX_DESCRIPTION)
+
+
+def check_query(text: str) -> str:
+    """What may be searched for: nothing, or what a description could hold."""
+    if len(text) > MAX_DESCRIPTION or not is_one_line(text):
+        raise Invalid.field(
+            "query:query", f"must be at most {MAX_DESCRIPTION} characters on one line"
+        )
+    return text
 
 
 def fold(text: str) -> str:
-    """`text` without differences of case and of compatible forms, for searching (NFKC, Unicode case folding)."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    """`text` without differences of case and of compatible forms, for searching (NFKD, Unicode case folding).
+
+    Character by character, so that whatever is a part of a text is also a part of its folded form.
+    """
+    return "".join(unicodedata.normalize("NFKD", character) for character in text).casefold()
 
 
 def check_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:

@@ -43,5 +43,9 @@ class UseTally:
 
     @property
     def last(self) -> KeyUse:
-        """The latest use."""
-        return KeyUse(from_microseconds(self.last_at), self.address, self.agent)
+        """The latest use, fit to be stored whatever a client called itself: no row may hold up the others."""
+        return KeyUse(from_microseconds(self.last_at), _fit(self.address), _fit(self.agent))
+
+
+def _fit(text: str | None) -> str | None:
+    return text and "".join(filter(str.isprintable, text[:MAX_AGENT]))

@@ -39,6 +39,17 @@ class KeyRecord(NamedTuple):
     revoked_at: int | None
     suspended_at: int | None
 
+    def ended(self, now: int) -> DenialReason | None:
+        """Why the key does not stand at `now` (microseconds): revoked, expired or suspended; None where it does."""
+        if self.revoked_at is not None:
+            return DenialReason.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return DenialReason.EXPIRED
+        return None if self.suspended_at is None else DenialReason.SUSPENDED
+
+    def __repr__(self) -> str:
+        return f"<KeyRecord of {self.key_id}>"
+
 
 class Verified(NamedTuple):
     """The token stands; `principal` acts."""
@@ -69,21 +80,13 @@ def judge(
     """
     if record is None or not peppers.match(token, record.pepper_id, record.digest):
         return UNKNOWN
-    reason = _ended(record, now)
+    reason = record.ended(now)
     if reason is not None:
         return _denied(reason, record)
     scopes = Scopes.parse(record.scopes)
     if required is not None and not scopes.permit(required):
         return _denied(DenialReason.INSUFFICIENT_SCOPE, record)
     return Verified(_principal(record, scopes))
-
-
-def _ended(record: KeyRecord, now: int) -> DenialReason | None:
-    if record.revoked_at is not None:
-        return DenialReason.REVOKED
-    if record.expires_at is not None and record.expires_at <= now:
-        return DenialReason.EXPIRED
-    return None if record.suspended_at is None else DenialReason.SUSPENDED
 
 
 def _denied(reason: DenialReason, record: KeyRecord) -> Denied:

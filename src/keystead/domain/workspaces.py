@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from keystead.domain import scopes
-from keystead.domain.errors import Invalid
 from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.scopes import Scopes
+from keystead.domain.text import check_line
 
 MAX_NAME = 100
 
@@ -69,8 +69,5 @@ class Member:
 
 
 def check_name(name: str, pointer: str = "/name") -> str:
-    """A name for people, stripped: 1-100 printable characters."""
-    stripped = name.strip()
-    if not 1 <= len(stripped) <= MAX_NAME or not stripped.isprintable():
-        raise Invalid.field(pointer, f"must be 1-{MAX_NAME} printable characters")
-    return stripped
+    """A name for people: 1-100 characters on one line."""
+    return check_line(name, pointer, MAX_NAME)

@@ -30,16 +30,16 @@ class Verifier:
     ) -> Verification:
         """Verified or Denied. `required` None asks for a live key of any scope.
 
-        Unavailable where the database is away, or where this server lacks the pepper of a stored key: a live key is
-        never called invalid.
+        Unavailable where the database is away, or where this server lacks the pepper of a living key: a live key is
+        never called invalid, and one that has ended needs no pepper to be refused.
         """
         token = parse(text)
         if token is None:
             return MALFORMED
         record = self._lookup.find(token.key_id)
-        if record is not None and record.pepper_id not in self._peppers:
-            raise Unavailable("This server lacks a pepper that keys were made with.")
         now = self._clock.microseconds()
+        if record is not None and record.pepper_id not in self._peppers and not record.ended(now):
+            raise Unavailable("This server lacks a pepper that keys were made with.")
         verdict = judge(token, record, required, now, self._peppers)
         if isinstance(verdict, Verified):
             self._usage.note(verdict.principal, now, address, agent)
