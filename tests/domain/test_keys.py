@@ -1,0 +1,435 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.domain import keys as rules
+from keystead.domain.errors import (
+    Forbidden,
+    Invalid,
+    KeyExpired,
+    KeyRevoked,
+    KeysteadError,
+    RotationInProgress,
+    WouldWiden,
+)
+from keystead.domain.ids import KeyId, UserId, WorkspaceId
+from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, KeyStatus
+from keystead.domain.principals import Principal, of_key, of_member, operator
+from keystead.domain.scopes import BUILT_IN, FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.workspaces import Member, Role, User
+from tests.clocks import NOON
+
+WORKSPACE = WorkspaceId("ws_1")
+CATALOG = ScopeCatalog({"invoices:read": "Read invoices"})
+OPERATOR = operator("cli", WORKSPACE)
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+NAMES = st.sampled_from([*BUILT_IN, "invoices:read"])
+SETS = st.frozensets(NAMES, min_size=1).map(Scopes)
+ENDS = st.none() | st.integers(1, 10**8).map(lambda seconds: NOON + timedelta(seconds=seconds))
+
+
+def _caller(scopes: Scopes, expires_at: datetime | None = None) -> Principal:
+    return of_key(KeyId("key_9"), "caller", WORKSPACE, scopes, expires_at)
+
+
+def _member(role: Role, user: str = "usr_1") -> Principal:
+    return of_member(Member(WORKSPACE, User(UserId(user), "Ada", None, NOON), role))
+
+
+def _key(
+    scopes: Scopes = FULL,
+    expires_at: datetime | None = None,
+    revoked_at: datetime | None = None,
+    rotated_to: str | None = None,
+) -> ApiKey:
+    return ApiKey(
+        id=KeyId("key_1"),
+        workspace_id=WORKSPACE,
+        description="sync",
+        hint="ks_…abcd",
+        scopes=scopes,
+        created_at=NOON,
+        created_by=OPERATOR.actor,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        rotated_to=KeyId(rotated_to) if rotated_to else None,
+    )
+
+
+def _refusal(act: object) -> type[KeysteadError] | None:
+    """The kind of refusal that calling `act` ends in."""
+    try:
+        act()  # type: ignore[operator]
+    except KeysteadError as error:
+        return type(error)
+    return None
+
+
+# --- status and counting ---
+
+
+@given(ENDS, st.none() | st.just(NOON), st.integers(0, 2 * 10**8))
+def test_status(expires_at: datetime | None, revoked_at: datetime | None, passed: int) -> None:
+    """A key is revoked, else expired from the very instant of its expiry on, else active."""
+    now = NOON + timedelta(seconds=passed)
+    status = _key(expires_at=expires_at, revoked_at=revoked_at).status(now)
+    if revoked_at is not None:
+        assert status is KeyStatus.REVOKED
+    else:
+        expired = expires_at is not None and expires_at <= now
+        assert status is (KeyStatus.EXPIRED if expired else KeyStatus.ACTIVE)
+
+
+def test_what_counts() -> None:
+    """Only active keys count towards the limit, and not those in the overlap of a rotation."""
+    assert _key().counts(NOON)
+    assert not _key(revoked_at=NOON).counts(NOON)
+    assert not _key(expires_at=NOON).counts(NOON)
+    assert not _key(rotated_to="key_2").counts(NOON)
+
+
+# --- expiry ---
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    [NOON, NOON - SECOND, NOON - timedelta(days=400), NOON + HOUR + timedelta(microseconds=1)],
+)
+def test_expiries_that_cannot_be_set(expires_at: datetime) -> None:
+    """An expiry that is not later than now, or not in whole seconds, is refused and never left out."""
+    for draft in (KeyDraft("sync", expires_at), KeyDraft("sync", expires_at, FULL)):
+        with pytest.raises(Invalid) as refused:
+            rules.grant(draft, OPERATOR, CATALOG, NOON)
+        assert [error.pointer for error in refused.value.errors] == ["/expires_at"]
+    assert _refusal(
+        lambda: rules.apply_patch(_key(), KeyPatch(expires_at=expires_at), OPERATOR, CATALOG, NOON)
+    )
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    [
+        NOON + SECOND,
+        datetime(2028, 2, 29, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        None,
+    ],
+)
+def test_expiries_that_can_be_set(expires_at: datetime | None) -> None:
+    """An expiry from the next second to the end of the year 9999 is kept exactly; null is never."""
+    assert (
+        rules.grant(KeyDraft("sync", expires_at), OPERATOR, CATALOG, NOON).expires_at == expires_at
+    )
+
+
+def test_a_naive_expiry_is_an_error() -> None:
+    """An expiry without a zone never becomes a key, with or without an end."""
+    with pytest.raises(TypeError):
+        rules.grant(KeyDraft("sync", datetime(2027, 1, 1)), OPERATOR, CATALOG, NOON)  # noqa: DTZ001
+
+
+# --- creation ---
+
+
+def test_what_a_person_gives() -> None:
+    """A key made by a person without a choice has `*` and no end."""
+    for person in (OPERATOR, _member(Role.OWNER), _member(Role.DEVELOPER)):
+        granted = rules.grant(KeyDraft("sync"), person, CATALOG, NOON)
+        assert (granted.scopes, granted.expires_at) == (FULL, None)
+
+
+def test_what_a_key_gives() -> None:
+    """A key made by a key without a choice has the caller's scopes without `keys:write`, and the caller's end."""
+    end = NOON + HOUR
+    granted = rules.grant(
+        KeyDraft("sync"), _caller(Scopes([KEYS_WRITE, "events:read"]), end), CATALOG, NOON
+    )
+    assert (granted.scopes, granted.expires_at) == (Scopes(["events:read"]), end)
+
+
+def test_a_key_with_nothing_to_give() -> None:
+    """A key that holds `keys:write` alone must name what it hands out; no key without scopes is made."""
+    with pytest.raises(Invalid):
+        rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NOON)
+    named = KeyDraft("sync", scopes=[KEYS_WRITE])
+    assert set(rules.grant(named, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
+        KEYS_WRITE
+    }
+
+
+@given(SETS, ENDS, SETS, ENDS)
+def test_no_key_makes_a_wider_one(
+    held: Scopes, end: datetime | None, asked: Scopes, until: datetime | None
+) -> None:
+    """What a key makes is within its own scopes and its own life, or it is refused (R55)."""
+    draft = KeyDraft("child", until, asked)
+    within = held.cover(asked) and (end is None or (until is not None and until <= end))
+    try:
+        granted = rules.grant(draft, _caller(held, end), CATALOG, NOON)
+    except WouldWiden:
+        assert not within
+    else:
+        assert within
+        assert (granted.scopes, granted.expires_at) == (asked, until)
+
+
+@given(SETS, ENDS)
+def test_defaults_are_never_wider(held: Scopes, end: datetime | None) -> None:
+    """What a key makes without naming scopes or end never manages keys, and never outlives it."""
+    if _refusal(lambda: rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NOON)):
+        assert set(held) == {KEYS_WRITE}
+        return
+    granted = rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NOON)
+    assert held.cover(granted.scopes)
+    assert not granted.scopes.permit(KEYS_WRITE)
+    assert granted.expires_at == end
+
+
+def test_a_developers_keys_do_not_manage_keys() -> None:
+    """A developer, who manages only their own keys, makes none that could manage those of others."""
+    draft = KeyDraft("sync", scopes=[KEYS_WRITE])
+    assert (
+        _refusal(lambda: rules.grant(draft, _member(Role.DEVELOPER), CATALOG, NOON)) is WouldWiden
+    )
+    assert _refusal(lambda: rules.grant(draft, _member(Role.ADMIN), CATALOG, NOON)) is None
+
+
+def test_unknown_scopes_are_pointed_at() -> None:
+    """Each unknown scope is named by its place in what was sent, and its text is not repeated."""
+    draft = KeyDraft("sync", scopes=["events:read", "zzz:zzz", "documents:read", "aaa:aaa"])
+    with pytest.raises(Invalid) as refused:
+        rules.grant(draft, OPERATOR, CATALOG, NOON)
+    assert [error.pointer for error in refused.value.errors] == ["/scopes/1", "/scopes/3"]
+    assert "zzz" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scopes", [[], ["events:read"] * 51])
+def test_how_many_scopes(scopes: list[str]) -> None:
+    """A key is asked for with 1-50 scopes: an empty list is no way to say all or none."""
+    with pytest.raises(Invalid) as refused:
+        rules.grant(KeyDraft("sync", scopes=scopes), OPERATOR, CATALOG, NOON)
+    assert [error.pointer for error in refused.value.errors] == ["/scopes"]
+
+
+# --- change ---
+
+
+@given(SETS, SETS)
+def test_scopes_only_shrink(held: Scopes, asked: Scopes) -> None:
+    """Nobody, operators included, gives a key a scope that it did not permit before."""
+    patch = KeyPatch(scopes=asked)
+    widened = _refusal(lambda: rules.apply_patch(_key(held), patch, OPERATOR, CATALOG, NOON))
+    assert (widened is WouldWiden) == (not held.cover(asked))
+
+
+@given(SETS, ENDS, SETS, ENDS, SETS, ENDS)
+def test_no_key_changes_beyond_itself(
+    held: Scopes,
+    end: datetime | None,
+    target: Scopes,
+    target_end: datetime | None,
+    asked: Scopes,
+    until: datetime | None,
+) -> None:
+    """What a key leaves behind after a change is within its own scopes and its own life."""
+    principal, patch = _caller(held, end), KeyPatch(scopes=asked, expires_at=until)
+    try:
+        changed = rules.apply_patch(_key(target, target_end), patch, principal, CATALOG, NOON)
+    except WouldWiden:
+        return
+    assert held.cover(changed.scopes)
+    assert target.cover(changed.scopes)
+    assert end is None or (changed.expires_at is not None and changed.expires_at <= end)
+
+
+def test_absent_fields_stay() -> None:
+    """What a patch does not name stays, and an empty patch changes nothing."""
+    before = _key(Scopes(["events:read"]), NOON + HOUR)
+    assert rules.apply_patch(before, KeyPatch(), OPERATOR, CATALOG, NOON) == before
+    described = rules.apply_patch(before, KeyPatch(description="other"), OPERATOR, CATALOG, NOON)
+    assert described == replace(before, description="other")
+
+
+def test_null_is_never() -> None:
+    """A patch with a null expiry lets the key live for ever."""
+    changed = rules.apply_patch(
+        _key(expires_at=NOON + HOUR), KeyPatch(expires_at=None), OPERATOR, CATALOG, NOON
+    )
+    assert changed.expires_at is None
+
+
+def test_the_same_expiry_is_no_change() -> None:
+    """Sending back the expiry that a key has is no change, even where it could not be chosen any more."""
+    odd = _key(expires_at=NOON + HOUR + timedelta(microseconds=7))
+    for now in (NOON, NOON + 2 * HOUR):
+        patch = KeyPatch(expires_at=odd.expires_at)
+        assert rules.apply_patch(odd, patch, OPERATOR, CATALOG, now) == odd
+
+
+def test_a_revoked_key_cannot_be_changed() -> None:
+    """Revocation is final: no field of a revoked key changes."""
+    ended = _key(revoked_at=NOON)
+    for patch in (KeyPatch("other"), KeyPatch(expires_at=None), KeyPatch(scopes=["events:read"])):
+        assert (
+            _refusal(lambda patch=patch: rules.apply_patch(ended, patch, OPERATOR, CATALOG, NOON))
+            is KeyRevoked
+        )
+
+
+def test_an_expired_key_can_be_described() -> None:
+    """An expired key is described, but neither extended nor narrowed: its end is final."""
+    ended = _key(expires_at=NOON)
+    later = NOON + HOUR
+    assert rules.apply_patch(ended, KeyPatch("old"), OPERATOR, CATALOG, NOON).description == "old"
+    for patch in (KeyPatch(expires_at=later), KeyPatch(expires_at=None)):
+        assert (
+            _refusal(lambda patch=patch: rules.apply_patch(ended, patch, OPERATOR, CATALOG, NOON))
+            is KeyExpired
+        )
+
+
+def test_an_overlap_cannot_be_made_longer() -> None:
+    """A rotated key's overlap is cut short at will, and never prolonged."""
+    old = _key(expires_at=NOON + HOUR, rotated_to="key_2")
+    for patch in (KeyPatch(expires_at=NOON + 2 * HOUR), KeyPatch(expires_at=None)):
+        assert (
+            _refusal(lambda patch=patch: rules.apply_patch(old, patch, OPERATOR, CATALOG, NOON))
+            is RotationInProgress
+        )
+    cut = rules.apply_patch(old, KeyPatch(expires_at=NOON + SECOND), OPERATOR, CATALOG, NOON)
+    assert cut.expires_at == NOON + SECOND
+
+
+def test_a_developer_changes_only_their_own() -> None:
+    """A developer changes the keys that they made, an admin every key."""
+    own = replace(_key(), created_by=_member(Role.DEVELOPER).actor)
+    rules.require_manager(_member(Role.DEVELOPER), own)
+    rules.require_manager(_member(Role.ADMIN, "usr_2"), own)
+    with pytest.raises(Forbidden):
+        rules.require_manager(_member(Role.DEVELOPER, "usr_2"), own)
+
+
+# --- rotation ---
+
+
+def _rotation(
+    old: ApiKey,
+    overlap: timedelta = timedelta(),
+    expires_at: datetime | rules.Unset | None = UNSET,
+    principal: Principal = OPERATOR,
+    now: datetime = NOON,
+) -> rules.Rotation:
+    return rules.plan_rotation(old, overlap, expires_at, principal, now)
+
+
+def test_without_overlap_the_old_key_ends_now() -> None:
+    """Without an overlap the old key is revoked as its successor begins."""
+    planned = _rotation(_key(Scopes(["events:read"])))
+    assert planned.revoke_now
+    assert planned.successor == rules.KeyGrant("sync", None, Scopes(["events:read"]))
+
+
+@given(ENDS, st.integers(1, 604_800))
+def test_an_overlap_ends(end: datetime | None, seconds: int) -> None:
+    """In an overlap the old key ends after it, or at its own expiry if that comes first."""
+    overlap = timedelta(seconds=seconds)
+    planned = _rotation(_key(expires_at=end), overlap)
+    assert not planned.revoke_now
+    assert planned.old_expires_at == min(filter(None, [end, NOON + overlap]))
+
+
+@pytest.mark.parametrize("seconds", [-1, 604_801])
+def test_overlaps_that_cannot_be(seconds: int) -> None:
+    """An overlap is between nothing and seven days."""
+    with pytest.raises(Invalid) as refused:
+        _rotation(_key(), timedelta(seconds=seconds))
+    assert [error.pointer for error in refused.value.errors] == ["/overlap_seconds"]
+
+
+@given(st.integers(1, 10**8), st.integers(0, 10**8))
+def test_a_successor_lives_as_long(life: int, passed: int) -> None:
+    """Without a choice the successor gets the old key's lifetime, counted from now."""
+    now = NOON + timedelta(seconds=min(passed, life - 1))
+    planned = _rotation(_key(expires_at=NOON + timedelta(seconds=life)), now=now)
+    assert planned.successor.expires_at == now + timedelta(seconds=life)
+
+
+def test_a_successor_of_the_longest_life() -> None:
+    """A lifetime that would pass the end of the calendar ends with it."""
+    planned = _rotation(_key(expires_at=rules.LATEST), now=NOON + HOUR)
+    assert planned.successor.expires_at == rules.LATEST
+
+
+def test_a_chosen_expiry() -> None:
+    """A chosen expiry is the successor's; null is never; one that cannot be is refused."""
+    assert _rotation(_key(), expires_at=NOON + HOUR).successor.expires_at == NOON + HOUR
+    assert _rotation(_key(expires_at=NOON + HOUR), expires_at=None).successor.expires_at is None
+    with pytest.raises(Invalid):
+        _rotation(_key(), expires_at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("old", "refused"),
+    [
+        (_key(revoked_at=NOON), KeyRevoked),
+        (_key(expires_at=NOON), KeyExpired),
+        (_key(rotated_to="key_2", expires_at=NOON + HOUR), RotationInProgress),
+        (_key(rotated_to="key_2", revoked_at=NOON), KeyRevoked),
+    ],
+    ids=["revoked", "expired", "rotated", "rotated and revoked"],
+)
+def test_keys_that_cannot_be_rotated(old: ApiKey, refused: type[KeysteadError]) -> None:
+    """A key that has ended, or that has a successor, is not rotated."""
+    for overlap in (timedelta(), HOUR):
+        assert _refusal(lambda overlap=overlap: _rotation(old, overlap)) is refused
+
+
+@given(SETS, ENDS, SETS, ENDS)
+def test_no_key_rotates_beyond_itself(
+    held: Scopes, end: datetime | None, target: Scopes, until: datetime | None
+) -> None:
+    """A key's successor made by a key is within the maker's scopes and life."""
+    try:
+        planned = _rotation(_key(target), HOUR, until, _caller(held, end))
+    except WouldWiden:
+        return
+    assert held.cover(planned.successor.scopes)
+    assert end is None or (until is not None and until <= end)
+
+
+# --- search ---
+
+
+LETTERS = (
+    st.sampled_from("ae\u00e9\u0301\u0327ßΣςİı\ufb01\u1112\u1161\ud55c%_\\/") | st.characters()
+)
+
+
+@given(st.text(LETTERS, max_size=20), st.data())
+def test_a_part_is_found(text: str, data: st.DataObject) -> None:
+    """Whatever is a part of a text is a part of its folded form, in any script."""
+    begin = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(begin, len(text)))
+    assert rules.fold(text[begin:end]) in rules.fold(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Data-Warehouse Sync", "data-warehouse sync"),
+        ("STRASSE", "straße"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("ﬁnance", "FIN"),
+        ("\uff21\uff22\uff23", "abc"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+    ],
+)
+def test_case_and_form_do_not_matter(text: str, query: str) -> None:
+    """Search does not ask how a letter was typed: upper or lower case, composed or not, wide or narrow."""
+    assert rules.fold(query) in rules.fold(text)

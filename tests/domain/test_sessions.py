@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.ids import UserId
+from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME, Session
+from tests.clocks import NOON
+
+SESSION = Session(UserId("usr_1"), NOON, NOON, NOON)
+INSTANT = timedelta(microseconds=1)
+
+
+def test_limits() -> None:
+    """A session ends after an hour without use and after 24 in any case (NIST SP 800-63B), a link after 15 minutes."""
+    limits = (IDLE_LIMIT, ABSOLUTE_LIMIT, LINK_LIFETIME)
+    assert limits == (timedelta(hours=1), timedelta(hours=24), timedelta(minutes=15))
+
+
+def test_idle_limit() -> None:
+    """A session stands until the very instant at which it was unused for an hour."""
+    assert SESSION.stands(NOON + IDLE_LIMIT - INSTANT)
+    assert not SESSION.stands(NOON + IDLE_LIMIT)
+
+
+def test_absolute_limit() -> None:
+    """A session in constant use ends 24 hours after it began."""
+    busy = replace(SESSION, seen_at=NOON + ABSOLUTE_LIMIT - INSTANT)
+    assert busy.stands(NOON + ABSOLUTE_LIMIT - INSTANT)
+    assert not busy.stands(NOON + ABSOLUTE_LIMIT)
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 3600])
+def test_an_ended_session_never_stands(seconds: int) -> None:
+    """A session that was ended does not stand, not even for a clock that runs behind."""
+    ended = replace(SESSION, ended_at=NOON + timedelta(seconds=seconds))
+    assert not ended.stands(NOON)
+
+
+def test_touches_are_rare() -> None:
+    """Reading pages writes a session's use at most once a minute."""
+    assert not SESSION.needs_touch(NOON + timedelta(seconds=60) - INSTANT)
+    assert SESSION.needs_touch(NOON + timedelta(seconds=60))

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.instants import from_microseconds
+from keystead.domain.principals import PrincipalKind
+from keystead.domain.token import assemble
+from keystead.domain.verification import DenialReason, Denied, KeyRecord, Verified, judge
+
+NOW = 1_000_000
+PEPPERS = Peppers(Pepper("one", bytes(range(32))))
+TOKEN = assemble("ks", 1, bytes(range(32)))
+STRANGER = assemble("ks", 1, bytes(range(1, 33)))
+LIVE = KeyRecord(
+    key_id=TOKEN.key_id,
+    workspace_id="ws_1",
+    description="sync",
+    pepper_id="one",
+    digest=PEPPERS.seal(TOKEN).value,
+    scopes="documents:read documents:write",
+    expires_at=None,
+    revoked_at=None,
+    suspended_at=None,
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """A record's ends, each reached or not."""
+
+    revoked: bool
+    expired: bool
+    suspended: bool
+
+    def record(self) -> KeyRecord:
+        """The record in that state."""
+        return LIVE._replace(
+            revoked_at=1 if self.revoked else None,
+            expires_at=NOW if self.expired else NOW + 1,
+            suspended_at=1 if self.suspended else None,
+        )
+
+
+STATES = [State(*bits) for bits in product([False, True], repeat=3)]
+
+
+@pytest.mark.parametrize("state", STATES, ids=str)
+@pytest.mark.parametrize("required", [None, "documents:read", "keys:write"])
+def test_order_of_reasons(state: State, required: str | None) -> None:
+    """The first reason that holds is told: revoked, expired, suspended, then the missing scope."""
+    if state.revoked:
+        reason = DenialReason.REVOKED
+    elif state.expired:
+        reason = DenialReason.EXPIRED
+    elif state.suspended:
+        reason = DenialReason.SUSPENDED
+    elif required == "keys:write":
+        reason = DenialReason.INSUFFICIENT_SCOPE
+    else:
+        assert isinstance(judge(TOKEN, state.record(), required, NOW, PEPPERS), Verified)
+        return
+    verdict = judge(TOKEN, state.record(), required, NOW, PEPPERS)
+    assert verdict == Denied(reason, TOKEN.key_id, WorkspaceId("ws_1"))
+
+
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_a_stranger_learns_nothing(state: State) -> None:
+    """Whoever has the key's id but not its secret is told the same of a live, a dead and an absent key."""
+    verdict = judge(STRANGER, state.record(), "keys:write", NOW, PEPPERS)
+    assert verdict == judge(STRANGER, None, None, NOW, PEPPERS) == Denied(DenialReason.UNKNOWN)
+
+
+def test_no_pepper_no_verification() -> None:
+    """A record under a pepper that is not at hand verifies nothing."""
+    assert judge(TOKEN, LIVE._replace(pepper_id="two"), None, NOW, PEPPERS) == Denied(
+        DenialReason.UNKNOWN
+    )
+
+
+@given(st.integers(0, 2 * NOW), st.integers(0, 2 * NOW))
+def test_expiry_is_exact(expires_at: int, now: int) -> None:
+    """A key is refused from the very microsecond of its expiry on, and not before (R38)."""
+    verdict = judge(TOKEN, LIVE._replace(expires_at=expires_at), None, now, PEPPERS)
+    assert isinstance(verdict, Denied) == (now >= expires_at)
+
+
+def test_the_principal_is_the_key() -> None:
+    """Who is verified acts as the key itself: its id, its workspace, its scopes, its end."""
+    verdict = judge(TOKEN, LIVE._replace(expires_at=NOW + 1), "documents:write", NOW, PEPPERS)
+    assert isinstance(verdict, Verified)
+    principal = verdict.principal
+    assert (principal.kind, principal.id, principal.name) == (
+        PrincipalKind.KEY,
+        TOKEN.key_id,
+        "sync",
+    )
+    assert principal.workspace_id == "ws_1"
+    assert str(principal.scopes) == LIVE.scopes
+    assert principal.expires_at == from_microseconds(NOW + 1)
+    assert principal.role is None
+
+
+def test_a_record_is_never_shown() -> None:
+    """However a stored record is written down by mistake, its digest is not in it."""
+    for text in (repr(LIVE), str(LIVE), f"{LIVE}", repr([LIVE]), "%s" % (LIVE,)):  # noqa: UP031
+        assert repr(LIVE.digest)[2:-1] not in text
+        assert LIVE.digest.hex() not in text
+        assert TOKEN.key_id in text
