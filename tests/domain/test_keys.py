@@ -406,12 +406,12 @@ def test_no_key_rotates_beyond_itself(
 # --- search ---
 
 
-LETTERS = (
+LETTERS = st.sampled_from("ae\u00e9\u0301\u0327ßΣ\ufb01\u1112\u1161%_")  # some compose with one another
     st.sampled_from("ae\u00e9\u0301\u0327ßΣςİı\ufb01\u1112\u1161\ud55c%_\\/") | st.characters()
 )
 
 
-@given(st.text(LETTERS, max_size=20), st.data())
+@given(st.text(LETTERS, max_size=6) | st.text(), st.data())
 def test_a_part_is_found(text: str, data: st.DataObject) -> None:
     """Whatever is a part of a text is a part of its folded form, in any script."""
     begin = data.draw(st.integers(0, len(text)))
