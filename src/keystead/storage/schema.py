@@ -107,9 +107,11 @@ api_keys = Table(
     ),
     CheckConstraint("length(digest) = 32", name="digest_length"),
     Index(
-        "api_keys_live",
+        "api_keys_live",  # holds all that the count of a quota reads
         "workspace_id",
-        "id",
+        "rotated_to",
+        "expires_at",
+        "revoked_at",
         sqlite_where=text("revoked_at IS NULL"),
         postgresql_where=text("revoked_at IS NULL"),
     ),
