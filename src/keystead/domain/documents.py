@@ -270,7 +270,7 @@ def _title_fault(title: str) -> str | None:
 def _text_fault(text: str) -> str | None:
     if not is_storable(text):
         return UNSTORABLE
-    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+    if len(text.encode()) > MAX_TEXT_BYTES:
         return f"must be at most {MAX_TEXT_BYTES:,} bytes in UTF-8"
     return None
 

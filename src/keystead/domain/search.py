@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from keystead.domain.errors import Invalid
@@ -112,11 +113,15 @@ def _lookup(mark: str, whole: Sequence[str], last: str) -> Iterator[Term]:
 
 
 def _folded(text: str) -> str:
-    """Marks go first: sorting a long run of them, as NFKD must, takes time that grows with its square."""
-    decomposed = unicodedata.normalize("NFKD", _without_marks(text))
-    return _without_marks(unicodedata.normalize("NFKD", decomposed.casefold()))
+    """Character by character: what NFKD does across characters is to sort marks, and they are dropped.
+
+    It would also take time that grows with the square of a run of marks.
+    """
+    return text.translate({ord(character): _fold(character) for character in set(text)})
 
 
-def _without_marks(text: str) -> str:
-    marks = {ord(c): None for c in set(text) if unicodedata.category(c).startswith("M")}
-    return text.translate(marks) if marks else text
+@lru_cache(maxsize=16_384)
+def _fold(character: str) -> str:
+    folded = unicodedata.normalize("NFKD", character).casefold()
+    decomposed = unicodedata.normalize("NFKD", folded)
+    return "".join(c for c in decomposed if not unicodedata.category(c).startswith("M"))

@@ -1,0 +1,148 @@
+"""Search: words, terms, queries and points, before any engine."""
+
+from __future__ import annotations
+
+import itertools
+import string
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.domain.errors import Invalid
+from keystead.domain.search import (
+    MAX_INDEXED_BYTES,
+    MAX_QUERY,
+    MAX_QUERY_WORDS,
+    MAX_WORD,
+    Term,
+    clauses,
+    index_terms,
+    parse_query,
+    words_of,
+)
+
+LARGEST_TSVECTOR = 1024 * 1024 - 1
+MARK_WIDTH = 10
+TEXT_BYTES = 256 * 1024
+
+
+def plainly(text: str) -> list[str]:
+    """The rule of search, word by word as it is written down, however slow."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    decomposed = unicodedata.normalize("NFKD", decomposed)
+    kept = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
+    parted = "".join(c if c.isalnum() else " " for c in kept)
+    return [word[:MAX_WORD] for word in parted.split(" ") if word]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, World", ["hello", "world"]),
+        ("v2.1 a.b/c snake_case", ["v2", "1", "a", "b", "c", "snake", "case"]),
+        ("Élan vital: naïve", ["elan", "vital", "naive"]),
+        ("Straße STRASSE", ["strasse", "strasse"]),
+        ("İstanbul", ["istanbul"]),
+        ("ﬁne №5 ½", ["fine", "no5", "1", "2"]),
+        ("漢字 かな", ["漢字", "かな"]),
+        ("ΣΊΣΥΦΟΣ", ["σισυφοσ"]),
+        ("", []),
+        (" \t…—\0\ud800", []),
+        ("x" * 100, ["x" * MAX_WORD]),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    """Case, marks and compatibility forms do not part what people read as the same word."""
+    assert words_of(text) == words
+
+
+@given(st.text())
+def test_words_are_made_by_the_rule(text: str) -> None:
+    """The quick way of making words gives what the rule says, for any text."""
+    assert words_of(text) == plainly(text)
+
+
+def test_every_character_of_unicode_makes_words_that_engines_leave_whole() -> None:
+    """Words of any characters stay themselves, and hold no ASCII that FTS5 or a tsvector could part or fold."""
+    words = words_of(" ".join(map(chr, range(sys.maxunicode + 1))))
+    assert words_of(" ".join(words)) == words
+    ascii_characters = {character for word in words for character in word if character.isascii()}
+    assert ascii_characters == {*string.ascii_lowercase, *string.digits}
+
+
+def test_terms_tell_where_and_how_often() -> None:
+    """A word has one term for being there, one for the title, one each for 2, 4 and 8 times."""
+    assert index_terms("Key", "key once") == ["akey", "tkey", "aonce"]
+    assert index_terms("", "two " * 2) == ["atwo", "btwo"]
+    assert index_terms("", "w " * 7) == ["aw", "bw", "cw"]
+    assert index_terms("w w w", "w " * 8) == ["aw", "tw", "bw", "cw", "dw"]
+    assert index_terms("", "") == []
+
+
+def distinct_words(alphabet: str) -> str:
+    """As many different words as a text has room for, the shortest first."""
+    words = ("".join(w) for n in range(1, 5) for w in itertools.product(alphabet, repeat=n))
+    text = " ".join(itertools.islice(words, TEXT_BYTES))
+    return text.encode()[:TEXT_BYTES].decode(errors="ignore")
+
+
+@pytest.mark.parametrize(
+    "alphabet",
+    [string.ascii_lowercase + string.digits, "абвгдежзиклмнопрст", "漢字水火木金土日月山川田"],
+)
+def test_a_text_is_indexed_whole(alphabet: str) -> None:
+    """The most words that 256 KiB can hold are all indexed, within a tsvector."""
+    text = distinct_words(alphabet)
+    terms = index_terms("", text)
+    assert {term[1:] for term in terms if term[0] == "a"} == set(words_of(text))
+    assert sum(len(term.encode()) + MARK_WIDTH for term in terms) < LARGEST_TSVECTOR
+
+
+def test_a_text_that_expands_is_indexed_as_far_as_there_is_room() -> None:
+    """Where one character becomes many, the first words are found and the terms stay within a tsvector."""
+    squared = [chr(number) for number in range(0x3300, 0x3358)]
+    text = " ".join("".join(three) for three in itertools.product(squared, repeat=3))
+    terms = index_terms("first", text.encode()[:TEXT_BYTES].decode(errors="ignore"))
+    size = sum(len(term.encode()) + MARK_WIDTH for term in terms)
+    assert terms[:2] == ["afirst", "tfirst"]
+    assert MAX_INDEXED_BYTES * 0.9 < size < LARGEST_TSVECTOR
+
+
+def test_a_run_of_marks_costs_no_more_than_other_text() -> None:
+    """A text of nothing but marks, which NFKD would sort in quadratic time, is done in a moment."""
+    assert words_of("a" + "\u0300\u0316" * (TEXT_BYTES // 4)) == ["a"]
+
+
+@pytest.mark.parametrize("query", ["", "  ", "!?*\"'", "one " * 11, "x" * (MAX_QUERY + 1)])
+def test_a_query_has_one_to_ten_words(query: str) -> None:
+    """Without a word, with more than ten, or longer than 1,000 characters, a query is refused at its parameter."""
+    with pytest.raises(Invalid) as refused:
+        parse_query(query)
+    assert [error.pointer for error in refused.value.errors] == ["query:query"]
+
+
+def test_words_of_a_query() -> None:
+    """Ten words are taken, repetitions count once, and the last stays the last."""
+    ten = [f"w{n}" for n in range(MAX_QUERY_WORDS)]
+    assert parse_query(" ".join(ten)) == tuple(ten)
+    assert parse_query("a b a b") == ("a", "b", "b")
+    assert parse_query('"Crème" AND NEAR*') == ("creme", "and", "near")
+
+
+def test_what_a_query_asks() -> None:
+    """All words are required in every clause, the last as a prefix; the title is worth four, each step of often one."""
+    required = (Term("aapi", False), Term("ake", True))
+    asked = clauses(("api", "ke"))
+    assert asked[0] == (0, required)
+    assert all(clause.terms[:2] == required for clause in asked)
+    extra = {clause.terms[2]: clause.points for clause in asked[1:]}
+    assert extra == {
+        Term("ake", False): 1,
+        Term("tapi", False): 4,
+        Term("tke", True): 4,
+        **{Term(f"{mark}api", False): 1 for mark in "bcd"},
+        **{Term(f"{mark}ke", True): 1 for mark in "bcd"},
+    }
