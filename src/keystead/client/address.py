@@ -1,0 +1,40 @@
+"""Where a token may be sent: over TLS, or to this machine itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from keystead.client.errors import UnsafeAddress
+
+
+def server_address(url: str) -> str:
+    """The server's URL without a slash at the end. UnsafeAddress unless it is https, or http to loopback."""
+    parts = _split(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise UnsafeAddress("The server's URL has no user, no query and no fragment.")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise UnsafeAddress("Plain http would show the token to the network; use https.")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: a loopback address, or `localhost` (RFC 6761 section 6.3)."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+        parts = SplitResult("", "", "", "", "")
+    if not usable or any(character.isspace() for character in url):
+        raise UnsafeAddress(
+            "The server's URL is of the form https://host or http://127.0.0.1:8080."
+        )
+    return parts

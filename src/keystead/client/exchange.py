@@ -1,0 +1,159 @@
+"""One call from its request to its result, without I/O: both clients drive the same steps.
+
+A step is a Request to be sent, or a Pause to be waited out; what comes back decides the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from keystead.client.errors import Problem, Refusal, UnexpectedAnswer, Unreachable
+from keystead.domain.errors import FieldError
+
+T = TypeVar("T")
+
+PROBLEM_TYPE = "application/problem+json"
+_MEMBERS = {"type", "title", "status", "detail", "code", "errors", "instance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent: a path below the server's URL, a query, a JSON body. `repeatable`: twice does what once does."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Seconds to wait before the next step."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how its result is read from the answer's JSON."""
+
+    request: Request
+    read: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a call is tried again. Seconds; `longest` bounds every single pause."""
+
+    attempts: int = 5
+    first: float = 0.25
+    longest: float = 30.0
+
+    def pause(self, failures: int, asked: float | None) -> Pause:
+        """The wait after that many failures: what the server asked for, and a random share of a doubling step."""
+        step = min(self.longest, self.first * 2 ** (failures - 1))
+        return Pause((asked or 0.0) + step * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+
+
+Steps = Generator[Request | Pause, Reply | Unreachable | None, T]
+
+
+def exchange(call: Call[T], patience: Patience) -> Steps[T]:
+    """The steps of a call. Returns its result; raises Problem, Unreachable or UnexpectedAnswer when patience ends."""
+    failures = 0
+    while True:
+        outcome = yield call.request
+        if isinstance(outcome, Reply) and outcome.status < HTTPStatus.MULTIPLE_CHOICES:
+            return _result(call, outcome)
+        fault = _fault(outcome)
+        failures += 1
+        asked = fault.refusal.retry_after if isinstance(fault, Problem) else None
+        if failures >= patience.attempts or (asked or 0.0) > patience.longest:
+            raise fault
+        if not _may_repeat(call.request, fault):
+            raise fault
+        yield patience.pause(failures, asked)
+
+
+def _result(call: Call[T], reply: Reply) -> T:
+    try:
+        return call.read(json.loads(reply.body) if reply.body else None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UnexpectedAnswer(reply.status) from None
+
+
+def _fault(outcome: Reply | Unreachable | None) -> Problem | Unreachable | UnexpectedAnswer:
+    if isinstance(outcome, Reply):
+        refusal = _refusal(outcome)
+        return Problem(refusal) if refusal else UnexpectedAnswer(outcome.status)
+    return outcome or Unreachable("No answer came.", sent=True)
+
+
+def _may_repeat(request: Request, fault: Exception) -> bool:
+    """Too fast, or away with nothing done: always. In doubt whether it was done: only what may be done twice."""
+    match fault:
+        case Problem(refusal=Refusal(status=HTTPStatus.TOO_MANY_REQUESTS)):
+            return True
+        case Problem(refusal=Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, code=code)):
+            return request.repeatable or code == "unavailable"
+        case UnexpectedAnswer(status=HTTPStatus.TOO_MANY_REQUESTS):
+            return True
+        case UnexpectedAnswer(status=HTTPStatus.SERVICE_UNAVAILABLE):
+            return request.repeatable
+        case Unreachable(sent=sent):
+            return request.repeatable or not sent
+        case _:
+            return False
+
+
+def _refusal(reply: Reply) -> Refusal | None:
+    """The problem that `reply` carries; None where it is none of Keystead's."""
+    if not reply.headers.get("content-type", "").startswith(PROBLEM_TYPE):
+        return None
+    try:
+        members = json.loads(reply.body)
+        errors = [
+            FieldError(str(e["pointer"]), str(e["detail"])) for e in members.get("errors", ())
+        ]
+        return Refusal(
+            status=reply.status,
+            code=str(members["code"]),
+            title=str(members.get("title", "")),
+            detail=str(members.get("detail", "")),
+            errors=errors,
+            extras={name: value for name, value in members.items() if name not in _MEMBERS},
+            retry_after=_retry_after(reply.headers.get("retry-after")),
+            request_id=reply.headers.get("x-request-id"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of Retry-After (RFC 9110 section 10.2.3); None for none that can be read."""
+    if value is None:
+        return None
+    if value.isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())

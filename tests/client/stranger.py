@@ -1,0 +1,61 @@
+"""A server that is not ours: it answers as it is told and keeps what it was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass
+class Stranger:
+    """What it is told to answer, one after the other, and what it was sent: method, path, fields, body."""
+
+    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def stranger() -> Iterator[Stranger]:
+    """Starts one, on loopback."""
+    one = Stranger()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            one.requests.append((self.command, self.path, headers, body))
+            status, fields, content = one.answers.pop(0) if one.answers else (500, {}, b"")
+            self.send_response(status)
+            for name, value in fields.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_CONNECT = answer  # noqa: N815 - http.server looks for these names
+
+        def log_message(self, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield one
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def json_answer(value: object) -> tuple[int, dict[str, str], bytes]:
+    """200 with JSON."""
+    return 200, {"content-type": "application/json"}, json.dumps(value).encode()

@@ -1,0 +1,167 @@
+"""The steps of a call: what is tried again, after which wait, and what a caller is told in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from keystead.client.errors import Problem, UnexpectedAnswer, Unreachable
+from keystead.client.exchange import Call, Patience, Pause, Reply, Request, exchange
+
+READ = Request("GET", "/v1/whoami")
+CREATE = Request("POST", "/v1/collections", body=b"{}", repeatable=False)
+DONE = Reply(200, {"content-type": "application/json"}, b'{"answer": 42}')
+PATIENCE = Patience(attempts=4, first=0.25, longest=30.0)
+
+
+def problem(status: int, code: str, retry_after: str | None = None, **extras: object) -> Reply:
+    """A refusal as the server writes it."""
+    body = {"type": f"https://x/problems/{code}", "title": "No", "status": status}
+    headers = {"content-type": "application/problem+json", "x-request-id": "req-1"}
+    if retry_after is not None:
+        headers["retry-after"] = retry_after
+    text = json.dumps(body | {"detail": "It is so.", "code": code} | extras)
+    return Reply(status, headers, text.encode())
+
+
+BUSY = problem(503, "unavailable", "2")
+LOST = problem(503, "outcome-unknown", "2")
+
+
+def drive(
+    request: Request, outcomes: Sequence[Reply | Unreachable], patience: Patience = PATIENCE
+) -> tuple[object, list[float], int]:
+    """Runs a call against prepared outcomes: its result or error, the pauses, how often the request was sent."""
+    steps = exchange(Call(request, lambda payload: payload["answer"]), patience)
+    coming, pauses, sent = iter(outcomes), list[float](), 0
+    outcome: Reply | Unreachable | None = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as done:
+            return done.value, pauses, sent
+        except (Problem, Unreachable, UnexpectedAnswer) as error:
+            return error, pauses, sent
+        if isinstance(step, Pause):
+            pauses.append(step.seconds)
+            outcome = None
+        else:
+            assert step is request
+            outcome, sent = next(coming), sent + 1
+
+
+def test_an_answer_is_read_and_nothing_is_sent_twice() -> None:
+    """A good answer ends the call after one request."""
+    assert drive(READ, [DONE]) == (42, [], 1)
+
+
+@pytest.mark.parametrize("request_", [READ, CREATE], ids=["repeatable", "not"])
+@pytest.mark.parametrize("refusal", [problem(429, "rate-limited", "2"), BUSY], ids=["429", "503"])
+def test_too_fast_and_away_are_tried_again_after_the_wait_that_was_asked(
+    request_: Request, refusal: Reply
+) -> None:
+    """429, and 503 with nothing done: any request again, never before Retry-After is over, not all at one instant."""
+    result, pauses, sent = drive(request_, [refusal, refusal, DONE])
+    assert (result, sent) == (42, 3)
+    assert all(2.0 < pause <= 2.5 for pause in pauses)
+    many = {drive(request_, [refusal, DONE])[1][0] for _ in range(20)}
+    assert len(many) > 15
+
+
+def test_what_may_have_been_done_is_repeated_only_where_that_is_harmless() -> None:
+    """A lost outcome, or a request that may have arrived: again for what does twice what once does, else told."""
+    vanished = Unreachable("Gone.", sent=True)
+    assert drive(READ, [LOST, vanished, DONE])[0] == 42
+    for outcome in (LOST, vanished, Reply(503, {}, b"<html>")):
+        error, pauses, sent = drive(CREATE, [outcome])
+        assert isinstance(error, Problem | Unreachable | UnexpectedAnswer)
+        assert (pauses, sent) == ([], 1)
+
+
+def test_what_never_left_is_repeated() -> None:
+    """A connection that was not made did nothing: any request again."""
+    assert drive(CREATE, [Unreachable("Refused.", sent=False), DONE])[0] == 42
+
+
+def test_patience_ends() -> None:
+    """After its attempts the call is told the last refusal; the waits between them double."""
+    error, pauses, sent = drive(READ, [Unreachable("Nobody.", sent=False)] * 4)
+    assert isinstance(error, Unreachable)
+    assert sent == 4
+    steps = (0.25, 0.5, 1.0)
+    assert all(step / 2 <= pause <= step for pause, step in zip(pauses, steps, strict=True))
+
+
+def test_no_wait_is_longer_than_patience_allows() -> None:
+    """A server that asks for an hour is not waited for: the caller learns it at once, with the hour."""
+    error, pauses, sent = drive(READ, [problem(429, "rate-limited", "3600")])
+    assert isinstance(error, Problem)
+    assert error.refusal.retry_after == 3600
+    assert (pauses, sent) == ([], 1)
+
+
+def test_retry_after_may_be_a_date() -> None:
+    """Both forms of RFC 9110 section 10.2.3 are understood; a past date and nonsense ask for nothing."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    (pause,) = drive(READ, [problem(503, "unavailable", later), DONE])[1]
+    assert 15 < pause <= 20.5
+    for value in ("Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-5"):
+        (pause,) = drive(READ, [problem(503, "unavailable", value), DONE])[1]
+        assert pause <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "invalid-token"),
+        (403, "insufficient-scope"),
+        (404, "not-found"),
+        (409, "name-taken"),
+        (422, "invalid"),
+        (500, "internal"),
+        (507, "disk-full"),
+    ],
+)
+def test_a_refusal_is_final(status: int, code: str) -> None:
+    """What would be refused again is asked once, and told with its code."""
+    error, pauses, sent = drive(READ, [problem(status, code)])
+    assert isinstance(error, Problem)
+    assert (error.status, error.code, str(error)) == (status, code, "It is so.")
+    assert (pauses, sent) == ([], 1)
+
+
+def test_a_problem_arrives_whole() -> None:
+    """Fields, further members and the request's id of an RFC 9457 problem are values of the error."""
+    fields = [{"pointer": "/upsert/3/id", "detail": "is bad"}]
+    error, _, _ = drive(READ, [problem(422, "invalid", errors=fields, limit=5)])
+    assert isinstance(error, Problem)
+    (field,) = error.errors
+    assert (field.pointer, field.detail) == ("/upsert/3/id", "is bad")
+    assert error.refusal.extras == {"limit": 5}
+    assert error.refusal.request_id == "req-1"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, {}, b"<html>"),
+        Reply(200, {}, b'{"other": 1}'),
+        Reply(200, {}, b"[1]"),
+        Reply(204, {}, b""),
+        Reply(302, {"location": "http://elsewhere/"}, b""),
+        Reply(404, {"content-type": "text/html"}, b"<html>"),
+        Reply(400, {"content-type": "application/problem+json"}, b"{"),
+        Reply(400, {"content-type": "application/problem+json"}, b"[]"),
+        Reply(400, {"content-type": "application/problem+json"}, b'{"title": "no code"}'),
+    ],
+    ids=lambda reply: f"{reply.status} {reply.body!r}",
+)
+def test_what_is_not_keystead_is_called_that(reply: Reply) -> None:
+    """Any other answer, a redirect too, is an UnexpectedAnswer and never half a result."""
+    error, _, sent = drive(READ, [reply])
+    assert isinstance(error, UnexpectedAnswer)
+    assert (error.status, sent) == (reply.status, 1)
