@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import hypothesis
 import pytest
 
 from tests.postgres import OwnPostgres, Postgres, find_binaries, own_postgres, shared_postgres
+
+if TYPE_CHECKING:
+    from tests.serving import Serving
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
 
@@ -82,3 +85,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     name = server.create_database()
     yield server.dsn(name)
     server.drop_database(name)
+
+
+@pytest.fixture
+def server(database_url: str) -> Iterator[Serving]:
+    """A real server, once on each engine: the test that asks for it runs twice."""
+    from tests.serving import serving
+
+    with serving(database_url) as started:
+        yield started

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from keystead.domain.digest import Peppers
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
+from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
 from keystead.services import Services
 from keystead.services.documents import Documents
 from keystead.services.events import Events
@@ -14,10 +22,19 @@ from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.services.workspaces import Workspaces
-from keystead.settings import Settings
+from keystead.settings import Settings, read_settings
+from keystead.storage import migrate as migrations
 from keystead.storage.clock import Clock, clock_of
 from keystead.storage.database import Database
+from keystead.storage.keys import pepper_ids_of_live_keys
 from keystead.storage.lookup import Lookup, lookup_of
+from keystead.storage.migrate import SchemaState, SchemaStatus
+
+if TYPE_CHECKING:
+    from keystead.http.asgi import App
+    from keystead.operation.metrics import Metrics
+
+FLUSH_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,17 +56,44 @@ class Installation:
 
 
 def open_installation(
-    settings: Settings, peppers: Peppers, clock: Clock | None = None
+    settings: Settings,
+    peppers: Peppers,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
 ) -> Installation:
     """The services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
     lookup = lookup_of(database)
-    services = _services(settings, peppers, database, lookup, clock or clock_of(database))
+    services = _services(settings, peppers, database, lookup, clock or clock_of(database), metrics)
     return Installation(settings, database, lookup, services)
 
 
+def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
+    """The installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
+    peppers = find_peppers(settings)
+    if peppers is None:
+        raise ConfigurationError(_no_peppers(settings))
+    return open_installation(settings, peppers, metrics=metrics)
+
+
+def create_app() -> App:
+    """The ASGI application of one of the server's processes. Settings come from the environment and the file."""
+    from keystead.operation import logs
+
+    settings = read_settings()
+    logs.configure(settings.log_level)
+    metrics = _metrics(settings)
+    installation = open_safely(settings, metrics)
+    return _application(installation, metrics)
+
+
 def _services(
-    settings: Settings, peppers: Peppers, database: Database, lookup: Lookup, clock: Clock
+    settings: Settings,
+    peppers: Peppers,
+    database: Database,
+    lookup: Lookup,
+    clock: Clock,
+    metrics: Metrics | None,
 ) -> Services:
     usage = Usage(database)
     keys = Keys(
@@ -62,11 +106,190 @@ def _services(
     )
     return Services(
         keys=keys,
-        verifier=Verifier(lookup, peppers, clock, usage),
+        verifier=_verifier(metrics)(lookup, peppers, clock, usage),
         usage=usage,
         events=Events(database),
         plans=Plans(database, clock),
         workspaces=Workspaces(database, clock),
         sign_in=SignIn(database, clock),
         documents=Documents(database, clock, plans_url=settings.plans_url),
+    )
+
+
+# --- the applications of one process ---
+
+
+def import_applications() -> None:
+    """Imports what `create_app` needs, so that processes forked afterwards have it."""
+    for name in ("keystead.api.app", "keystead.developer_area.app", "keystead.worker.loop"):
+        import_module(name)
+
+
+def _application(installation: Installation, metrics: Metrics | None) -> App:
+    from keystead.http.problems import Problems
+    from keystead.http.stack import Stack
+    from keystead.operation.front import Front
+    from keystead.worker.loop import Loop, Task
+
+    settings = installation.settings
+    flush = Task("flush use", FLUSH_SECONDS, installation.services.usage.flush)
+    loop = Loop([flush], metrics.on_task if metrics else None)
+
+    def stop() -> None:
+        loop.stop()
+        installation.close()
+
+    return Stack(
+        Front(_apps(installation), loop.start, stop),
+        Problems(settings.base_url),
+        proxies=settings.trusted_proxies,
+        on_response=metrics.on_response if metrics else None,
+    )
+
+
+def _apps(installation: Installation) -> dict[str, App]:
+    from keystead.api.app import create_api
+    from keystead.developer_area.app import create_developer_area
+    from keystead.operation.health import PATHS, Health
+
+    settings, services = installation.settings, installation.services
+    api = create_api(services, base_url=settings.base_url, verify_inline=settings.is_embedded)
+    area = create_developer_area(services, base_url=settings.base_url, plans_url=settings.plans_url)
+    health = Health(installation.database.ping)
+    of_api = dict.fromkeys(("/v1", "/openapi.json", "/docs", "/problems"), api)
+    return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
+
+
+def _metrics(settings: Settings) -> Metrics | None:
+    """Counted only where somebody asks: without a listener there is nothing that could fail."""
+    if settings.metrics_port is None:
+        return None
+    from keystead.operation.metrics import Metrics
+
+    return Metrics()
+
+
+def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
+    if metrics is None:
+        return Verifier
+    from keystead.operation.metrics import CountedVerifier
+
+    return partial(CountedVerifier, metrics=metrics)
+
+
+# --- what must hold before anything is opened ---
+
+
+def prepare(settings: Settings) -> None:
+    """Makes what a first start needs. ConfigurationError where it would be unsafe to go on.
+
+    A storage error where the database is away. The embedded database is brought to this version's schema; a
+    PostgreSQL is changed by `keystead migrate` alone.
+    """
+    make_place(settings)
+    database = Database(settings.database_url)
+    try:
+        if settings.is_embedded:
+            _upgrade(database)
+        require_schema(database)
+        _require_peppers(settings, database, may_make=settings.is_embedded)
+    finally:
+        database.close()
+
+
+def migrate(settings: Settings) -> SchemaState:
+    """Brings the database to this version's schema; what was found before.
+
+    The pepper of a new installation is made here, on the server where it begins: a second server that made its own
+    could not verify the keys of the first.
+    """
+    make_place(settings)
+    database = Database(settings.database_url)
+    try:
+        before = migrations.state(database)
+        if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
+            make_peppers(settings.data / FILE_NAME)
+        _upgrade(database)
+        _require_peppers(settings, database, may_make=settings.is_embedded)
+    finally:
+        database.close()
+    return before
+
+
+def schema_state(settings: Settings) -> SchemaState:
+    """How the database's schema stands, without changing anything."""
+    database = Database(settings.database_url)
+    try:
+        return migrations.state(database)
+    finally:
+        database.close()
+
+
+def make_place(settings: Settings) -> None:
+    """The data folder and, for the embedded database, its file: for their owner's eyes only."""
+    make_folder(settings.data)
+    require_private(settings.data, "The data folder", STRANGERS)
+    if settings.is_embedded:
+        file = database_file(settings)
+        make_folder(file.parent)
+        require_private(file.parent, "The database's folder", STRANGERS)
+        make_empty_file(file)
+        require_private(file, "The database", STRANGERS)
+
+
+def database_file(settings: Settings) -> Path:
+    """The file of the embedded database."""
+    return Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
+
+
+def find_peppers(settings: Settings) -> Peppers | None:
+    """The peppers of the environment, else of the file; None where neither is there."""
+    if settings.peppers is not None:
+        return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
+    return read_peppers(settings.data / FILE_NAME)
+
+
+def require_schema(database: Database) -> None:
+    """ConfigurationError unless the database has this version's schema."""
+    state = migrations.state(database)
+    match state.status:
+        case SchemaStatus.AHEAD:
+            raise ConfigurationError(
+                f"The database is at revision {state.found}, which a newer Keystead wrote; "
+                f"this one knows it up to {state.needed}: install the newer version again."
+            )
+        case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
+            raise ConfigurationError(
+                f"The database's schema is {state.status}; run: keystead migrate"
+            )
+        case SchemaStatus.CURRENT:
+            return
+
+
+def _upgrade(database: Database) -> None:
+    if migrations.state(database).status in {SchemaStatus.EMPTY, SchemaStatus.BEHIND}:
+        migrations.upgrade(database)
+
+
+def _require_peppers(settings: Settings, database: Database, *, may_make: bool) -> None:
+    """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
+    with database.read_across() as tx:
+        needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
+    peppers = find_peppers(settings)
+    if peppers is None and may_make and not needed:
+        peppers = make_peppers(settings.data / FILE_NAME)
+    if peppers is None:
+        raise ConfigurationError(_no_peppers(settings))
+    missing = needed - peppers.ids
+    if missing:
+        raise ConfigurationError(
+            f"Live keys need the pepper {min(missing)}, which is not at hand: put it back into "
+            f"KEYSTEAD_PEPPERS or {settings.data / FILE_NAME}; without it these keys cannot be verified."
+        )
+
+
+def _no_peppers(settings: Settings) -> str:
+    return (
+        f"There is no pepper: set KEYSTEAD_PEPPERS, or copy the file {FILE_NAME} of the server where this "
+        f"installation was begun to {settings.data / FILE_NAME} (mode 0600)."
     )

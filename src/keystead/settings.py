@@ -2,50 +2,120 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.token import check_prefix
+from keystead.http.client import Network, parse_networks
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import require_private
 
-FILE_NAME = "keystead.toml"
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+FILE_NAME: Final = "keystead.toml"
+PREFIX: Final = "KEYSTEAD_"
+CLIENT_NAMES: Final = frozenset({"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_URL"})
+"""What the command line reads as a client of a server."""
+FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
+DATABASES: Final = ("sqlite:///", "postgresql://")
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    """`a, b` as the environment holds it; a list as TOML does."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        raise ValueError("must be a list of networks such as 10.0.0.0/8")  # noqa: TRY004 - pydantic's way
+    networks = parse_networks(str(part) for part in listed)
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("a network of all addresses would let everybody forge theirs")
+    return networks
+
+
+def _catalogued(scopes: dict[str, str]) -> dict[str, str]:
+    ScopeCatalog(scopes)
+    return scopes
+
+
+def _supported(url: str | None) -> str | None:
+    if url is not None and not url.startswith(DATABASES):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    if url is not None and (url.endswith(":///") or ":memory:" in url):
+        raise ValueError("needs a file: a database in memory is gone with its process")
+    return url
+
+
+def _origin(url: str | None) -> str | None:
+    """`url`, if it is an origin that may be reached safely: https, or http on this machine."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an absolute URL such as https://keys.example.com")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must have no path, query, fragment or user")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must be https: tokens sent over plain http can be read on the way")
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
     """How one installation runs. Every field is `KEYSTEAD_<NAME>` in the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="KEYSTEAD_", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
     data: Path = Field(Path("data"), description="Folder for the embedded database and the pepper")
-    database: str | None = Field(None, description="Database URL; the default is SQLite in `data`")
+    database: Annotated[str | None, AfterValidator(_supported)] = Field(
+        None, repr=False, description="Database URL; the default is SQLite in `data`"
+    )
     host: str = Field("127.0.0.1", description="Address to listen on")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one")
     workers: int = Field(1, ge=1, le=256, description="Server processes")
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="Port of /metrics; off if unset"
     )
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics")
-    public_url: str | None = Field(None, description="Where people and code reach this server")
+    public_url: Annotated[str | None, AfterValidator(_origin)] = Field(
+        None, description="Where people and code reach this server"
+    )
     plans_url: str | None = Field(None, description="Where customers change their plan")
     token_prefix: Annotated[str, AfterValidator(check_prefix)] = Field(
         "ks", description="Prefix of new tokens"
     )
-    scopes: dict[str, str] = Field(
+    scopes: Annotated[dict[str, str], AfterValidator(_catalogued)] = Field(
         default_factory=dict, description="The product's own scopes: name -> description"
     )
-    trusted_proxies: tuple[Network, ...] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-* headers are believed"
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM)")
@@ -70,9 +140,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ScopeCatalog(self.scopes)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
+            raise ValueError(
+                f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
+                "with the network of the proxy that ends TLS"
+            )
+        if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
+            raise ValueError("metrics_port must not be the port of the server")
         return self
 
     @property
@@ -86,10 +162,76 @@ class Settings(BaseSettings):
         return self.database or f"sqlite:///{self.data / 'keystead.db'}"
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether the database is SQLite, in a file of this machine."""
+        return self.database_url.startswith("sqlite:")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a start on one's own machine: nobody else can reach the server, nothing stands before it."""
+        return is_loopback(self.host) and self.public_url is None and not self.trusted_proxies
+
+    @property
     def base_url(self) -> str:
         """Where people and code reach this server, without a slash at the end."""
         if self.public_url is not None:
-            return self.public_url.rstrip("/")
+            return self.public_url
         scheme = "https" if self.tls_cert else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
+
+
+def read_settings(**arguments: object) -> Settings:
+    """The settings; `arguments` (None: not given) win over the environment and the file. ConfigurationError in one line."""
+    _refuse_unknown_names()
+    _refuse_open_file(Path(FILE_NAME))
+    given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [_fault(one["loc"], one["msg"], one["type"]) for one in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from None
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{FILE_NAME} is not TOML: {error}") from None
+
+
+def export(arguments: dict[str, object]) -> None:
+    """Puts `arguments` (None: not given) into the environment, for the server's processes to read."""
+    for name, value in arguments.items():
+        if value is not None:
+            listed = value if isinstance(value, list | tuple) else [value]
+            os.environ[PREFIX + name.upper()] = ",".join(map(str, listed))
+
+
+def _fault(place: tuple[int | str, ...], message: str, kind: str) -> str:
+    name = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        return f"{FILE_NAME}: there is no setting {name}{_nearest(name)}"
+    said = message.removeprefix("Value error, ")
+    return f"{name}: {said}" if name else said
+
+
+def _refuse_unknown_names() -> None:
+    """A misspelt name would be a setting that silently is not made."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_NAMES
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN_NAMES):
+            setting = name.removeprefix(PREFIX).lower()
+            raise ConfigurationError(f"there is no setting {name}{_nearest(setting)}")
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def _refuse_open_file(path: Path) -> None:
+    """A settings file that holds secrets is private."""
+    try:
+        holds = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return
+    if holds.keys() & {"peppers", "database"}:
+        require_private(path, "With secrets in it, the settings file")

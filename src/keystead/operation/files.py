@@ -1,0 +1,75 @@
+"""Files and folders that only their owner may read, and the refusal of those that others can."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from keystead.operation.faults import ConfigurationError
+
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+STRANGERS: Final = stat.S_IRWXO | stat.S_IWGRP
+"""For the database a reading group is allowed, such as one that makes backups."""
+
+
+def make_folder(path: Path) -> None:
+    """The folder with mode 0700, where there is none yet."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data folder {path} cannot be made: {error.strerror}."
+        ) from None
+
+
+def make_empty_file(path: Path) -> None:
+    """An empty file with mode 0600, where there is none yet: SQLite's other files take over its mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def require_private(path: Path, what: str, forbidden: int = OTHERS) -> None:
+    """ConfigurationError where others have one of the `forbidden` rights on an existing file or folder."""
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & forbidden:
+            kept = mode & ~forbidden
+            raise ConfigurationError(
+                f"{what} {path} is open to others (mode {mode:04o}); run: chmod {kept:04o} {path}"
+            )
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """A file with mode 0600 that appears whole and synced, or not at all; False where it was there already.
+
+    Of several processes that do this at once, one wins; nothing is ever overwritten.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    _write_synced(draft, content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

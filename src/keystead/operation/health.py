@@ -1,0 +1,45 @@
+"""`/healthz`, that the process answers, and `/readyz`, that its database does: for probes and load balancers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from keystead.domain.errors import Unavailable
+from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.http.problems import MethodNotAllowed
+from keystead.http.record import note_route
+
+PATHS: Final = frozenset({"/healthz", "/readyz"})
+PING_SECONDS: Final = 2.0
+_OK: Final = Answer(200, ((b"content-type", b"application/json"),), b'{"status":"ok"}')
+
+
+class Health:
+    """An ASGI application. `ping` returns where the database answers, and raises a storage error where it does not."""
+
+    def __init__(self, ping: Callable[[], None]) -> None:
+        self._ping = ping
+        self._pinging: asyncio.Future[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. MethodNotAllowed, or Unavailable where the database does not answer in time."""
+        note_route(scope, scope["path"])
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise MethodNotAllowed("GET, HEAD")
+        if scope["path"] == "/readyz":
+            await self._require_database()
+        await send_answer(send, _OK)
+
+    async def _require_database(self) -> None:
+        """Probes that come while one is waiting wait with it: a database that hangs holds one thread, not all."""
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.ensure_future(asyncio.to_thread(self._ping))
+            self._pinging.add_done_callback(
+                asyncio.Future.exception
+            )  # asked for, should nobody wait
+        try:
+            await asyncio.wait_for(asyncio.shield(self._pinging), PING_SECONDS)
+        except TimeoutError:
+            raise Unavailable("The database does not answer in time.") from None

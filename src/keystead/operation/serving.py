@@ -1,0 +1,141 @@
+"""The server: granian, with the bounds that hold here, its processes, and how they start, stop and are renewed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from keystead.domain.errors import KeysteadError
+from keystead.http.asgi import App, Receive, Scope, Send
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.logs import library_logging
+
+HEADER_MILLISECONDS: Final = 5_000
+HEADER_BYTES: Final = 32 * 1024
+BACKLOG: Final = 1024
+STOP_SECONDS: Final = 9
+"""What a process that is told to stop gets for its running requests, before it is killed."""
+PARENT_SECONDS: Final = 0.25
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, with how many processes, and with which certificate and key."""
+
+    host: str
+    port: int
+    workers: int = 1
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Server(MPServer):
+    """One parent and its processes. SIGTERM and SIGINT end it, SIGHUP renews the processes one after the other.
+
+    `begun` runs once they are begun; `check` says whether a renewal may begin.
+    """
+
+    def __init__(
+        self, address: Address, begun: Callable[[], None], check: Callable[[], bool]
+    ) -> None:
+        self._begun, self._check = begun, check
+        super().__init__(
+            "keystead",
+            address=address.host,
+            port=address.port,
+            workers=address.workers,
+            interface=Interfaces.ASGI,
+            loop=Loops.asyncio,
+            http=HTTPModes.auto,
+            websockets=False,
+            backlog=BACKLOG,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES
+            ),
+            http2_settings=HTTP2Settings(
+                max_headers_size=HEADER_BYTES,
+                max_concurrent_streams=100,
+                keep_alive_interval=HEADER_MILLISECONDS,
+                keep_alive_timeout=5,
+            ),
+            log_level=LogLevels.warning,
+            log_dictconfig=library_logging(),
+            ssl_cert=address.certificate,
+            ssl_key=address.key,
+            ssl_protocol_min=SSLProtocols.tls12,
+            respawn_failed_workers=True,
+            workers_kill_timeout=STOP_SECONDS,
+        )
+
+    def signal_handler_reload(self, *_: Any) -> None:
+        """SIGHUP: only a configuration that could start is taken over; the old processes go on else."""
+        if self._check():
+            super().signal_handler_reload()  # type: ignore[no-untyped-call]
+
+    def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+        super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        self._begun()
+
+
+def serve(
+    address: Address,
+    app: Callable[[], App],
+    *,
+    begun: Callable[[], None],
+    check: Callable[[], bool],
+) -> None:
+    """Serves until it is told to stop. SystemExit with a code where its processes do not stay up.
+
+    `app` makes the application, in each process. On Linux the processes are forks, which start at once and share the
+    memory of what the parent has imported; so the parent has no connection open, and no thread until `begun`.
+    """
+    method = "fork" if sys.platform == "linux" else "spawn"
+    multiprocessing.set_start_method(method, force=True)
+    Server(address, begun, check).serve(target_loader=partial(_begin, app), wrap_loader=False)
+
+
+def _begin(app: Callable[[], App]) -> App:
+    """The application of one process, which ends when its parent does, and leaves Ctrl+C to it."""
+    _end_with(os.getppid())
+    try:
+        made = app()
+    except Exception as error:  # noqa: BLE001 - a process that cannot start says so in one line, and ends
+        _log.critical("start failed", detail=_told(error), exc_info=error)
+        raise SystemExit(1) from None
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        await made(scope, receive, send)
+
+    return served
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigurationError | KeysteadError) else ""
+
+
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="watch parent", daemon=True).start()

@@ -1,0 +1,77 @@
+"""Bringing a database to the schema of this version: all revisions in one transaction, one process at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import column, inspect, select, table, text
+
+from keystead.storage.database import Database
+
+REVISIONS: Final = Path(__file__).parent / "migrations"
+_VERSIONS: Final = table("alembic_version", column("version_num"))
+_FOUND: Final = select(_VERSIONS.c.version_num)
+_LOCK: Final = 0x6B65797374656164  # "keystead"; nobody else on this database takes an advisory lock of that number
+_ALONE: Final = (
+    "SET LOCAL lock_timeout = 0",
+    "SET LOCAL statement_timeout = 0",
+    f"SELECT pg_advisory_xact_lock({_LOCK})",
+)
+
+
+class SchemaStatus(StrEnum):
+    """How a database's schema stands to the one that this version needs."""
+
+    EMPTY = "empty"
+    BEHIND = "behind"
+    CURRENT = "current"
+    AHEAD = "ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """The revision found in the database (None: no schema yet), the one that is needed, and what that means."""
+
+    found: str | None
+    needed: str
+    status: SchemaStatus
+
+
+def state(database: Database) -> SchemaState:
+    """How the database's schema stands."""
+    with database.read_across() as tx:
+        found = tx.execute(_FOUND).scalar() if inspect(tx).has_table(_VERSIONS.name) else None
+    needed = newest_revision()
+    return SchemaState(found, needed, _status(found, needed))
+
+
+def newest_revision() -> str:
+    """The revision that this version needs. They are numbered, and a file is named after its number."""
+    return max(file.name[1:5] for file in REVISIONS.glob("versions/r[0-9]*.py"))
+
+
+def upgrade(database: Database) -> None:
+    """Brings the schema to the newest revision: all of it or nothing. A second process waits, and finds it done."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with database.write_across() as tx:
+        if not database.is_sqlite:
+            for statement in _ALONE:
+                tx.execute(text(statement))
+        config.attributes["connection"] = tx
+        command.upgrade(config, "head")
+
+
+def _status(found: str | None, needed: str) -> SchemaStatus:
+    if found is None:
+        return SchemaStatus.EMPTY
+    if found == needed:
+        return SchemaStatus.CURRENT
+    return SchemaStatus.BEHIND if found < needed else SchemaStatus.AHEAD
