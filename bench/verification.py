@@ -10,7 +10,7 @@ from typing import Any
 from bench.figures import Figure, durations, side_by_side
 from bench.installations import Ground, filled
 from keystead.domain.token import Token, parse
-from keystead.storage.database import SQLITE_PRAGMAS, sqlite_driver
+from keystead.storage.engines import SQLITE_PRAGMAS, sqlite_driver
 
 CALLS = 4_000
 

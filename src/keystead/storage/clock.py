@@ -70,7 +70,7 @@ class DatabaseClock:
 
     def _sample(self) -> None:
         """The offset is taken at the middle of the round trip: wrong by half of it at most."""
-        with self._database.read_across() as tx:
+        with self._database.read_aside() as tx:
             asked = time.monotonic_ns()
             told = int(tx.execute(_DATABASE_TIME).scalar_one())
         answered = time.monotonic_ns()

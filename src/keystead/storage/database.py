@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import Connection, Engine, make_url, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import schema
+from keystead.storage.engines import (
+    LOCK_SECONDS,
+    POOL_SIZE,
+    WARNINGS,
+    postgresql_engine,
+    sqlite_engine,
+)
 
 Tx = Connection
 """An open transaction. Only storage looks inside; services hand it on."""
 
-
-def _sqlite_driver() -> Any:
-    bundled = importlib.util.find_spec("pysqlite3") is not None
-    return importlib.import_module("pysqlite3.dbapi2" if bundled else "sqlite3")
-
-
-sqlite_driver: Final = _sqlite_driver()
-"""The one copy of SQLite in this process: two copies on one file lose each other's locks."""
-
-LOCK_SECONDS: Final = 5
-POOL_SIZE: Final = 16
-MMAP_BYTES: Final = 64 * 1024**3
-SQLITE_PRAGMAS: Final = (
-    f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    f"PRAGMA mmap_size = {MMAP_BYTES}",
-)
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
 _NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
+_SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""All statements of a read see one state, on PostgreSQL by this, on SQLite without being asked."""
+
+
+class StatementFault(Exception):
+    """A statement that the database refused: this program's fault. Its code, constraint and text, never its values."""
 
 
 class Database:
@@ -56,7 +45,9 @@ class Database:
         """`url`: `sqlite:///path` or `postgresql://user@host:port/name`."""
         self.url = _with_driver(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
+        make_engine = sqlite_engine if self.is_sqlite else postgresql_engine
+        self.engine = make_engine(self.url, POOL_SIZE)
+        self._engine_aside = make_engine(self.url, 1)
         self._writing = threading.Lock()
 
     @contextmanager
@@ -83,6 +74,12 @@ class Database:
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE") as tx:
             yield tx
 
+    @contextmanager
+    def read_aside(self) -> Iterator[Tx]:
+        """As read_across, on a connection kept for this: it never waits behind those who wait for a lock."""
+        with self._transaction("BEGIN", engine=self._engine_aside) as tx:
+            yield tx
+
     def ping(self) -> None:
         """Unavailable unless the database answers."""
         with self.read_across() as tx:
@@ -91,6 +88,7 @@ class Database:
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
+        self._engine_aside.dispose()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -106,9 +104,11 @@ class Database:
             self._writing.release()
 
     @contextmanager
-    def _transaction(self, begin: str, locked: WorkspaceId | None = None) -> Iterator[Tx]:
+    def _transaction(
+        self, begin: str, locked: WorkspaceId | None = None, engine: Engine | None = None
+    ) -> Iterator[Tx]:
         with translated_errors():
-            tx = self._open(begin, locked)
+            tx = self._open(engine or self.engine, begin, locked)
         try:
             with translated_errors():
                 yield tx
@@ -119,18 +119,20 @@ class Database:
         finally:
             tx.close()
 
-    def _open(self, begin: str, locked: WorkspaceId | None) -> Tx:
+    def _open(self, engine: Engine, begin: str, locked: WorkspaceId | None) -> Tx:
         """A begun transaction. A pooled connection that died is replaced: nothing was done on it yet."""
         try:
-            return self._begin(begin, locked)
+            return self._begin(engine, begin, locked)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            return self._begin(begin, locked)
+            return self._begin(engine, begin, locked)
 
-    def _begin(self, begin: str, locked: WorkspaceId | None) -> Tx:
-        tx = self.engine.connect()
+    def _begin(self, engine: Engine, begin: str, locked: WorkspaceId | None) -> Tx:
+        tx = engine.connect()
         try:
+            if begin == "BEGIN" and not self.is_sqlite:
+                tx = tx.execution_options(**_SNAPSHOT)
             tx.begin()
             tx.exec_driver_sql(begin if self.is_sqlite else "SELECT 1")
             if locked is not None:
@@ -154,42 +156,6 @@ def _with_driver(url: str) -> URL:
             )
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        module=sqlite_driver,
-        hide_parameters=True,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_timeout=LOCK_SECONDS,
-        connect_args={"check_same_thread": False, "isolation_level": None},
-    )
-    event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
-def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
-    for pragma in SQLITE_PRAGMAS:
-        connection.execute(pragma).fetchall()
-
-
-def _postgresql_engine(url: URL) -> Engine:
-    timeouts = {
-        "lock_timeout": LOCK_SECONDS,
-        "statement_timeout": 4 * LOCK_SECONDS,
-        "idle_in_transaction_session_timeout": 4 * LOCK_SECONDS,
-    }
-    options = " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items())
-    return create_engine(
-        url,
-        hide_parameters=True,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_timeout=LOCK_SECONDS,
-        connect_args={"connect_timeout": 2, "options": f"-c timezone=UTC {options}"},
-    )
-
-
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
     """On PostgreSQL the row's lock (foreign keys may still point at it); SQLite holds the whole database already."""
     workspaces = schema.workspaces
@@ -200,16 +166,21 @@ def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
 
 
 def _commit(tx: Tx) -> None:
-    """Commits, never cancelled. OutcomeUnknown where the answer was lost or is in doubt."""
+    """Commits, never cancelled. OutcomeUnknown where the answer was lost or is in doubt.
+
+    PostgreSQL reports a commit whose synchronous standby it gave up waiting for as a success with a WARNING.
+    """
+    warnings = tx.info.get(WARNINGS, [])
+    warnings.clear()
     try:
         tx.commit()
     except DBAPIError as error:
         fault = storage_error(error)
-        if fault is None:
-            raise
-        if _rolled_back(error):
-            raise fault from None
+        if fault is None or _rolled_back(error):
+            raise fault or _fault_of(error) from None
         raise OutcomeUnknown("The database did not confirm the change.") from None
+    if warnings:
+        raise OutcomeUnknown("The database confirmed the change with a warning.")
 
 
 def _abandon(tx: Tx) -> None:
@@ -234,16 +205,13 @@ def _driver_code(error: DBAPIError) -> str:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """The store's faults become storage errors, without the statement's values; this program's own stay."""
+    """The store's faults become storage errors, this program's own StatementFault; neither tells a value."""
     try:
         yield
     except PoolTimeout:
         raise Unavailable("The database is busy.") from None
     except DBAPIError as error:
-        fault = storage_error(error)
-        if fault is None:
-            raise
-        raise fault from None
+        raise storage_error(error) or _fault_of(error) from None
 
 
 def storage_error(error: DBAPIError) -> StorageError | None:
@@ -251,5 +219,12 @@ def storage_error(error: DBAPIError) -> StorageError | None:
     code = _driver_code(error)
     if code in _FULL:
         return DiskFull("The database has no room left.")
-    away = isinstance(error, OperationalError | InterfaceError) and code != "SQLITE_ERROR"
+    away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
     return Unavailable("The database does not answer.") if away or code in _READ_ONLY else None
+
+
+def _fault_of(error: DBAPIError) -> StatementFault:
+    """PostgreSQL's own words would repeat the whole refused row, digest and all."""
+    origin = error.orig
+    constraint = origin.diag.constraint_name if isinstance(origin, psycopg.Error) else None
+    return StatementFault(type(origin).__name__, _driver_code(error), constraint, error.statement)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Protocol
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any, Final, Protocol
 
 import psycopg
-from psycopg_pool import ConnectionPool
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect
@@ -14,11 +16,19 @@ from sqlalchemy.engine import URL, Dialect
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord
-from keystead.storage.database import SQLITE_PRAGMAS, Database, sqlite_driver
+from keystead.storage.database import Database
+from keystead.storage.engines import SQLITE_PRAGMAS, ImpatientConnection, sqlite_driver
 from keystead.storage.schema import api_keys, workspaces
 
-CONNECTIONS = 8
-WAIT_SECONDS = 2.0
+LINES: Final = 8
+WAIT_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 1.0
+CONNECT: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "prepare_threshold": 1,
+    "connect_timeout": 2,
+    "options": "-c statement_timeout=1s -c timezone=UTC",
+}
 
 
 class Lookup(Protocol):
@@ -58,90 +68,115 @@ def _compiled(dialect: Dialect) -> str:
 
 
 class SqliteLookup:
-    """One read-only connection a thread, on the calling thread: a read costs less than a hop to another."""
+    """Read-only connections, each with one thread at a time, on the calling thread: a hop to another costs more."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path = Path(path).absolute()
         self._sql = _compiled(sqlite.dialect(paramstyle="qmark"))
-        self._local = threading.local()
-        self._opened: list[Any] = []
-        self._opening = threading.Lock()
+        self._idle: list[Any] = []
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the file cannot be read."""
+        connection = self._take()
         try:
-            row = self._connection().execute(self._sql, (key_id,)).fetchone()
+            row = connection.execute(self._sql, (key_id,)).fetchone()
         except sqlite_driver.Error:
+            connection.close()
             raise Unavailable("The database does not answer.") from None
+        self._idle.append(connection)
         return None if row is None else KeyRecord._make(row)
 
     def close(self) -> None:
-        """Closes every thread's connection."""
-        with self._opening:
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
-        self._local = threading.local()
+        """Closes every connection that is not at work."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def _connection(self) -> Any:
-        connection = getattr(self._local, "connection", None)
-        return connection if connection is not None else self._open()
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open()
 
     def _open(self) -> Any:
-        connection = sqlite_driver.connect(
-            self._path, isolation_level=None, check_same_thread=False
-        )
-        for pragma in (*SQLITE_PRAGMAS, "PRAGMA query_only = ON"):
-            connection.execute(pragma).fetchall()
-        with self._opening:
-            self._opened.append(connection)
-        self._local.connection = connection
+        try:
+            connection = sqlite_driver.connect(
+                self._path, isolation_level=None, check_same_thread=False
+            )
+            for pragma in (*SQLITE_PRAGMAS, "PRAGMA query_only = ON"):
+                connection.execute(pragma).fetchall()
+        except sqlite_driver.Error:
+            raise Unavailable("The database does not answer.") from None
         return connection
 
 
 class PostgresqlLookup:
-    """A small pool of its own in autocommit, with the statement prepared: a busy writer never holds up a read."""
+    """A few lines of its own, in autocommit, with the statement prepared: a busy writer never holds up a read.
+
+    Whoever finds a line dead connects it anew. So a read is refused at once while the server is away, and answered from
+    the moment it is back; a server that is there and silent costs no more than the seconds below.
+    """
 
     def __init__(self, url: URL) -> None:
         dialect: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-        self._sql = _compiled(dialect)
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._pool = ConnectionPool(
-            dsn,
-            min_size=1,
-            max_size=CONNECTIONS,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": 1,
-                "connect_timeout": 2,
-                "options": "-c statement_timeout=2s -c timezone=UTC",
-            },
-            open=True,
-        )
+        self._idle: LifoQueue[_Line] = LifoQueue()
+        for _ in range(LINES):
+            self._idle.put(_Line(dsn, _compiled(dialect)))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None. Unavailable where the server does not answer within two seconds."""
+        """The record, or None. Unavailable where the server does not answer in time."""
         try:
-            row = self._read(key_id)
+            line = self._idle.get(timeout=WAIT_SECONDS)
+        except Empty:
+            raise Unavailable("The database is busy.") from None
+        try:
+            row = line.read(key_id)
         except psycopg.OperationalError:
-            row = self._read_again(key_id)
+            raise Unavailable("The database does not answer.") from None
+        finally:
+            self._idle.put(line)
         return None if row is None else KeyRecord._make(row)
 
-    def _read(self, key_id: KeyId) -> Any:
-        with self._pool.connection(WAIT_SECONDS) as connection:
-            return connection.execute(self._sql, {"key_id": key_id}).fetchone()
+    def close(self) -> None:
+        """Closes every line that is not at work; there are none to be had afterwards."""
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
 
-    def _read_again(self, key_id: KeyId) -> Any:
-        """Once more on a checked connection: the pooled one may have died unnoticed, as after a restart."""
+
+class _Line:
+    """One connection: made when it is first needed, and again when it has died."""
+
+    def __init__(self, dsn: str, sql: str) -> None:
+        self._dsn = dsn
+        self._sql = sql
+        self._connection: ImpatientConnection | None = None
+
+    def read(self, key_id: KeyId) -> Any:
+        """The row, or None. OperationalError where the server is away or slow; only a quick failure is tried again."""
+        began = time.monotonic()
         try:
-            self._pool.check()
-            return self._read(key_id)
-        except psycopg.Error:
-            raise Unavailable("The database does not answer.") from None
+            return self._ask(key_id)
+        except psycopg.OperationalError:
+            if time.monotonic() - began > ANSWER_SECONDS / 2:
+                raise
+            return self._ask(key_id)
 
     def close(self) -> None:
-        """Closes the pool."""
-        self._pool.close()
+        """Hangs up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, key_id: KeyId) -> Any:
+        if self._connection is None:
+            self._connection = ImpatientConnection.connect(self._dsn, **CONNECT)
+            self._connection.patience = ANSWER_SECONDS
+        try:
+            return self._connection.execute(self._sql, {"key_id": key_id}).fetchone()
+        except BaseException:
+            self.close()
+            raise
 
 
 def lookup_of(database: Database) -> Lookup:

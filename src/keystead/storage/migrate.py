@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import column, inspect, select, table, text
 
 from keystead.storage.database import Database
+from keystead.storage.engines import be_patient
 
 REVISIONS: Final = Path(__file__).parent / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
@@ -63,6 +64,7 @@ def upgrade(database: Database) -> None:
     config.set_main_option("path_separator", "os")
     with database.write_across() as tx:
         if not database.is_sqlite:
+            be_patient(tx)
             for statement in _ALONE:
                 tx.execute(text(statement))
         config.attributes["connection"] = tx

@@ -1,0 +1,118 @@
+"""How connections to either engine are opened: drivers, pragmas, pools, time-outs; not what is done on them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Final
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.errors import Diagnostic
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
+
+
+def _sqlite_driver() -> Any:
+    bundled = importlib.util.find_spec("pysqlite3") is not None
+    return importlib.import_module("pysqlite3.dbapi2" if bundled else "sqlite3")
+
+
+sqlite_driver: Final = _sqlite_driver()
+"""The one copy of SQLite in this process: two copies on one file lose each other's locks."""
+
+LOCK_SECONDS: Final = 5
+STATEMENT_SECONDS: Final = 4 * LOCK_SECONDS
+POOL_SIZE: Final = 16
+MMAP_BYTES: Final = 64 * 1024**3
+SQLITE_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    f"PRAGMA mmap_size = {MMAP_BYTES}",
+)
+WARNINGS: Final = "keystead_warnings"
+"""Where a PostgreSQL connection's `info` keeps what the server warned of."""
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Hangs up on a server that is silent: the server's own time-outs need a server that runs."""
+
+    patience: float | None = STATEMENT_SECONDS + 2.0
+    """How many seconds an answer may take; None: as long as it takes."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """As psycopg's; OperationalError, and the connection closed, where the answer does not come in time."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+def be_patient(connection: Connection) -> None:
+    """Lets this connection wait for each answer as long as it takes, as a migration must."""
+    connection.connection.driver_connection.patience = None  # type: ignore[union-attr]
+
+
+def sqlite_engine(url: URL, connections: int) -> Engine:
+    """SQLite, so set up that a commit is on disk before it is reported."""
+    engine = create_engine(
+        url,
+        module=sqlite_driver,
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=connections,
+        pool_timeout=LOCK_SECONDS,
+        connect_args={"check_same_thread": False, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(pragma).fetchall()
+
+
+def postgresql_engine(url: URL, connections: int) -> Engine:
+    """PostgreSQL, where nothing waits for ever: not for a lock, a statement, an idle transaction or a silent server."""
+    timeouts = {
+        "lock_timeout": LOCK_SECONDS,
+        "statement_timeout": STATEMENT_SECONDS,
+        "idle_in_transaction_session_timeout": STATEMENT_SECONDS,
+    }
+    options = " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items())
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=connections,
+        pool_timeout=LOCK_SECONDS,
+        connect_args={"connect_timeout": 2, "options": f"-c timezone=UTC {options}"},
+    )
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "connect", _gather_warnings)
+    return engine
+
+
+def _connect(_: Any, __: Any, arguments: Any, parameters: Any) -> ImpatientConnection:
+    return ImpatientConnection.connect(*arguments, **parameters)
+
+
+def _gather_warnings(connection: Any, entry: ConnectionPoolEntry) -> None:
+    """Keeps what the server warns of, for `_commit`."""
+    warnings: list[str | None] = []
+    entry.info[WARNINGS] = warnings
+
+    def gather(notice: Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            warnings.append(notice.sqlstate)
+
+    connection.add_notice_handler(gather)
