@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import date
 
-from keystead.domain.ids import KeyId
+from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
-from keystead.domain.usage import UseTally
+from keystead.domain.usage import MAX_CALLERS, KeyCaller, UseTally
+from keystead.domain.verification import Denied
 from keystead.storage import usage as rows
 from keystead.storage.database import Database
 
@@ -24,12 +25,17 @@ class Usage:
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
         """One successful verification of a key at that microsecond."""
-        key_id = KeyId(principal.id)
         with self._noting:
-            tally = self._tallies.get(key_id)
-            if tally is None:
-                tally = self._tallies[key_id] = UseTally(key_id, principal.workspace_id)
+            tally = self._tally(KeyId(principal.id), principal.workspace_id)
             tally.note(at, address, agent)
+
+    def note_refusal(self, denied: Denied, at: int, address: str | None, agent: str | None) -> None:
+        """One refused verification; only where the secret was right: strangers leave no trace on a key."""
+        if denied.key_id is None or denied.workspace_id is None:
+            return
+        with self._noting:
+            tally = self._tally(denied.key_id, denied.workspace_id)
+            tally.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
         """Writes what was noted since the last flush; of how many keys. StorageError: the notes stay in memory."""
@@ -50,6 +56,23 @@ class Usage:
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
+
+    def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
+        """Who called with the key, the latest first: at most ten whom it served, and ten whom it was refused."""
+        principal.require(KEYS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.callers_of(tx, principal.workspace_id, key_id, MAX_CALLERS)
+
+    def forget_old(self) -> int:
+        """Drops all but the latest callers of each key; how many rows that were."""
+        with self._database.write_across() as tx:
+            return rows.delete_old_callers(tx, MAX_CALLERS)
+
+    def _tally(self, key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:
+        tally = self._tallies.get(key_id)
+        if tally is None:
+            tally = self._tallies[key_id] = UseTally(key_id, workspace_id)
+        return tally
 
     def _take(self) -> dict[KeyId, UseTally]:
         with self._noting:

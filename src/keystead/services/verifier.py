@@ -43,4 +43,6 @@ class Verifier:
         verdict = judge(token, record, required, now, self._peppers)
         if isinstance(verdict, Verified):
             self._usage.note(verdict.principal, now, address, agent)
+        else:
+            self._usage.note_refusal(verdict, now, address, agent)
         return verdict

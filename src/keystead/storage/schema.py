@@ -150,6 +150,21 @@ key_use_days = Table(
     **_CLUSTERED,
 )
 
+key_callers = Table(
+    "key_callers",
+    metadata,
+    Column("key_id", Identifier, nullable=False),
+    Column("reason", Text, nullable=False, comment="why it was refused; empty where it was not"),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("workspace_id", Identifier, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("times", Count, nullable=False),
+    PrimaryKeyConstraint("key_id", "reason", "address", "agent"),
+    ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    **_CLUSTERED,
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

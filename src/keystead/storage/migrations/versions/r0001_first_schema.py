@@ -212,6 +212,29 @@ def _create_keys() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "key_callers",
+        sa.Column("key_id", IDENTIFIER, nullable=False),
+        sa.Column(
+            "reason",
+            sa.Text(),
+            nullable=False,
+            comment="why it was refused; empty where it was not",
+        ),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("workspace_id", IDENTIFIER, nullable=False),
+        sa.Column("last_at", COUNT, nullable=False),
+        sa.Column("times", COUNT, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "key_id"],
+            ["api_keys.workspace_id", "api_keys.id"],
+            name="key_callers_workspace_id_key_id_fk",
+        ),
+        sa.PrimaryKeyConstraint("key_id", "reason", "address", "agent", name="key_callers_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "idempotency_keys",
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
         sa.Column("caller", IDENTIFIER, nullable=False),
