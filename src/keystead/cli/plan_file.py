@@ -1,0 +1,117 @@
+"""The file of plans (TOML): read, checked, every fault told with its place; and what applying it would change."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from keystead.domain.errors import FieldError, Invalid
+from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES, Limits, Plan
+from keystead.domain.workspaces import check_name
+
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_MEMBERS: Final = ("id", "name", "limits")
+
+
+def read_plans(text: str) -> list[Plan]:
+    """The plans that `text` writes, from small to large as they stand there. Invalid, with every fault in its place."""
+    try:
+        file = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid((), f"This is not TOML: {error}.") from None
+    faults = [*_unknown(file, ("plans",), "")]
+    entries = file.get("plans", [])
+    if not isinstance(entries, list) or not entries:
+        faults.append(FieldError("plans", "needs at least one [[plans]]"))
+        raise Invalid(faults)
+    for number, entry in enumerate(entries, 1):
+        faults += _faults(entry, f"plans[{number}]")
+    faults += _repeated(entries)
+    if faults:
+        raise Invalid(faults)
+    return [
+        Plan(entry["id"], entry["name"].strip(), Limits.of(entry.get("limits", {})), position)
+        for position, entry in enumerate(entries)
+    ]
+
+
+def changes(present: Sequence[Plan], wanted: Sequence[Plan]) -> list[str]:
+    """What applying `wanted` changes, one line each; empty where nothing does."""
+    before, after = ({plan.id: plan for plan in plans} for plans in (present, wanted))
+    lines = [f"- {id}: goes" for id in before if id not in after]
+    for id, plan in after.items():
+        if id not in before:
+            lines.append(f"+ {id}: {plan.name}, {_described(plan)}")
+        elif told := ", ".join(_differences(before[id], plan)):
+            lines.append(f"~ {id}: {told}")
+    order = [plan.id for plan in present if plan.id in after]
+    if order != [plan.id for plan in wanted if plan.id in before]:
+        lines.append(f"~ order: {', '.join(after)}")
+    return lines
+
+
+def number_of(limit: int | None) -> str:
+    """A limit for people."""
+    return "unlimited" if limit is None else str(limit)
+
+
+def _faults(entry: Any, place: str) -> Iterator[FieldError]:
+    if not isinstance(entry, dict):
+        yield FieldError(place, "must be a table")
+        return
+    yield from _unknown(entry, _MEMBERS, f"{place}.")
+    if not isinstance(entry.get("id"), str) or not _ID.fullmatch(entry["id"]):
+        yield FieldError(f"{place}.id", "must be 1-40 of a-z, 0-9, _ and -")
+    yield from _name_faults(entry.get("name"), f"{place}.name")
+    limits = entry.get("limits", {})
+    if isinstance(limits, dict):
+        yield from _limit_faults(limits, f"{place}.limits")
+    else:
+        yield FieldError(f"{place}.limits", "must be a table")
+
+
+def _name_faults(name: Any, place: str) -> Iterator[FieldError]:
+    try:
+        check_name(name if isinstance(name, str) else "", place)
+    except Invalid as error:
+        yield from error.errors
+
+
+def _limit_faults(limits: Mapping[str, Any], place: str) -> Iterator[FieldError]:
+    yield from _unknown(limits, LIMIT_NAMES, f"{place}.")
+    for name in LIMIT_NAMES:
+        number = limits.get(name, 0)
+        if type(number) is not int or not 0 <= number <= LARGEST_LIMIT:
+            sentence = (
+                f"must be a whole number from 0 to {LARGEST_LIMIT}; leave it out for unlimited"
+            )
+            yield FieldError(f"{place}.{name}", sentence)
+
+
+def _unknown(table: Mapping[str, Any], known: Sequence[str], place: str) -> Iterator[FieldError]:
+    for name in table:
+        if name not in known:
+            yield FieldError(f"{place}{name}", f"is unknown; there are {', '.join(known)}")
+
+
+def _repeated(entries: Sequence[Any]) -> Iterator[FieldError]:
+    seen: dict[Any, int] = {}
+    for number, entry in enumerate(entries, 1):
+        id = entry.get("id") if isinstance(entry, dict) else None
+        if isinstance(id, str) and seen.setdefault(id, number) != number:
+            yield FieldError(f"plans[{number}].id", f"is that of plans[{seen[id]}] already")
+
+
+def _differences(before: Plan, after: Plan) -> Iterator[str]:
+    if before.name != after.name:
+        yield f"name {before.name} -> {after.name}"
+    for name in LIMIT_NAMES:
+        old, new = before.limits.get(name), after.limits.get(name)
+        if old != new:
+            yield f"{name} {number_of(old)} -> {number_of(new)}"
+
+
+def _described(plan: Plan) -> str:
+    return ", ".join(f"{name} {number_of(plan.limits.get(name))}" for name in LIMIT_NAMES)

@@ -1,0 +1,98 @@
+"""`keystead plans`: which plans there are, and a file that says which there shall be; on this machine's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from keystead.cli import render, shapes
+from keystead.cli.options import Json, Place
+from keystead.cli.outcome import Exit, Failure
+
+app = App(name="plans", help="See the plans and their limits; change them by a file.")
+
+HERE: Final = Place()
+LARGEST_FILE: Final = 1024 * 1024
+
+
+@app.command(name="list")
+def list_(*, place: Place = HERE, json: Json = False) -> None:
+    """List the plans, from small to large, with their limits."""
+    from keystead.cli.installation import opened
+    from keystead.cli.plan_file import number_of
+    from keystead.domain.plans import LIMIT_NAMES
+
+    with opened(place) as installation:
+        plans = installation.services.plans.all()
+    if json:
+        render.print_json(shapes.listed(map(shapes.plan, plans)))
+        return
+    headings = ("ID", "NAME", *(name.replace("_", " ").upper() for name in LIMIT_NAMES))
+    rows = [
+        (plan.id, plan.name, *(number_of(plan.limits.get(name)) for name in LIMIT_NAMES))
+        for plan in plans
+    ]
+    render.print_table(headings, rows)
+
+
+@app.command
+def apply(
+    file: Path,
+    /,
+    *,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    place: Place = HERE,
+    json: Json = False,
+) -> None:
+    """Make the plans of a file all the plans there are, at once or not at all.
+
+    The file is TOML. It lists the plans from small to large; a limit that is
+    left out is unlimited:
+
+        [[plans]]
+        id = "free"
+        name = "Free"
+        [plans.limits]
+        api_keys = 5
+
+    Limits are api_keys, collections, documents, webhooks and members. A lowered
+    limit stops creation only. A plan that workspaces are on cannot go.
+
+    Parameters
+    ----------
+    file
+        The file of plans.
+    dry_run
+        Only check the file, and show what would change.
+    """
+    from keystead.cli.installation import opened
+    from keystead.cli.plan_file import changes, read_plans
+
+    wanted = read_plans(_text(file))
+    with opened(place) as installation:
+        plans = installation.services.plans
+        changed = changes(plans.all(), wanted)
+        if not dry_run:
+            plans.apply(wanted)
+    if json:
+        items = map(shapes.plan, wanted)
+        render.print_json(shapes.listed(items, changes=changed, applied=not dry_run))
+        return
+    for line in changed or ["Nothing changes."]:
+        render.print_line(line)
+    render.note("Nothing was written (--dry-run)." if dry_run else f"{len(wanted)} plans hold now.")
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened_file:
+            data = opened_file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise Failure(f"{file} is too large for a file of plans.", Exit.USAGE)
+        return data.decode("utf-8")
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.USAGE) from None
+    except UnicodeDecodeError:
+        raise Failure(f"{file} is not UTF-8.", Exit.USAGE) from None

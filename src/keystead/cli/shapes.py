@@ -1,0 +1,110 @@
+"""The wire shapes that `--json` prints: those of the API, so that what reads the one reads the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from keystead.domain.instants import format_instant
+
+if TYPE_CHECKING:
+    from keystead.client import Document
+    from keystead.domain.events import Event
+    from keystead.domain.keys import ApiKey
+    from keystead.domain.plans import Plan, Quota
+    from keystead.domain.principals import Actor
+    from keystead.domain.workspaces import Workspace
+
+Shape = dict[str, object]
+
+
+def listed(items: Iterable[Shape], next_cursor: str | None = None, **more: object) -> Shape:
+    """A list; `next_cursor` is what `--cursor` continues after, None at the end."""
+    return {"items": list(items), "next_cursor": next_cursor, **more}
+
+
+def key(record: ApiKey, now: datetime) -> Shape:
+    """A key, its status told by `now`."""
+    use = record.last_use
+    return {
+        "id": record.id,
+        "description": record.description,
+        "hint": record.hint,
+        "scopes": list(record.scopes),
+        "status": record.status(now).value,
+        "created_at": format_instant(record.created_at),
+        "created_by": actor(record.created_by),
+        "expires_at": instant(record.expires_at),
+        "last_used_at": instant(use.at if use else None),
+        "last_used_ip": use.address if use else None,
+        "last_used_agent": use.agent if use else None,
+        "revoked_at": instant(record.revoked_at),
+        "rotated_to": record.rotated_to,
+    }
+
+
+def workspace(record: Workspace, **more: object) -> Shape:
+    """A workspace, for who runs the installation."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "plan": record.plan_id,
+        "created_at": format_instant(record.created_at),
+        "suspended_at": instant(record.suspended_at),
+        **more,
+    }
+
+
+def plan(record: Plan) -> Shape:
+    """A plan with all its limits; null is unlimited."""
+    from keystead.domain.plans import LIMIT_NAMES
+
+    limits = {name: record.limits.get(name) for name in LIMIT_NAMES}
+    return {"id": record.id, "name": record.name, "limits": limits}
+
+
+def quotas(found: Mapping[str, Quota]) -> Shape:
+    """Limits with their use, by name."""
+    return {name: quota(one) for name, one in found.items()}
+
+
+def quota(found: Quota) -> Shape:
+    """One limit with its use."""
+    return {"limit": found.limit, "used": found.used}
+
+
+def event(record: Event) -> Shape:
+    """What happened."""
+    return {
+        "id": record.id,
+        "type": record.type.value,
+        "occurred_at": format_instant(record.occurred_at),
+        "actor": actor(record.actor),
+        "target": {"type": record.target.type, "id": record.target.id},
+        "address": record.origin.address,
+        "request_id": record.origin.request_id,
+        "data": dict(record.data),
+    }
+
+
+def document(record: Document) -> Shape:
+    """A document without its text, as lists tell it."""
+    return {
+        "id": record.id,
+        "title": record.title,
+        "url": record.url,
+        "attributes": dict(record.attributes),
+        "created_at": format_instant(record.created_at),
+        "updated_at": format_instant(record.updated_at),
+    }
+
+
+def actor(who: Actor) -> Shape:
+    """Who did it."""
+    return {"type": who.kind.value, "id": who.id, "name": who.name}
+
+
+def instant(of: datetime | None) -> str | None:
+    """RFC 3339, or null."""
+    return None if of is None else format_instant(of)

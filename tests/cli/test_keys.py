@@ -1,0 +1,256 @@
+"""`keystead keys` on the installation's own database: what is printed where, and what it does."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from keystead.api import resources
+from keystead.bootstrap import Installation
+from keystead.cli.outcome import Exit
+from keystead.domain.events import EventType
+from keystead.domain.instants import parse_instant
+from keystead.domain.verification import Denied, Verification, Verified
+from tests.cli.conftest import Ended, Keystead, one_engine
+
+
+def verify(installation: Installation, token: str, scope: str | None = None) -> Verification:
+    """What the server would decide."""
+    return installation.services.verifier.verify(token, scope)
+
+
+def create(keystead: Keystead, *arguments: str) -> tuple[str, str]:
+    """A new key's id and token."""
+    made = keystead("keys", "create", "--description", "sync", "--json", *arguments)
+    assert made.code == Exit.DONE, made.err
+    return made.json["id"], made.json["token"]
+
+
+def test_the_token_is_alone_on_standard_output(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """A pipe gets the token and a newline; what a person wants to know is on standard error, without the token."""
+    made = keystead("keys", "create", "-d", "data-warehouse sync", "--expires", "90d")
+    assert made.code == Exit.DONE
+    token = made.out.removesuffix("\n")
+    assert isinstance(verify(installation, token, "documents:write"), Verified)
+    assert token not in made.err
+    assert "data-warehouse sync" in made.err
+    assert "expires" in made.err
+
+
+def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
+    """Create, show, list, rotate and revoke print exactly what the API answers, as one document."""
+    id, _ = create(keystead)
+    resources.Key.model_validate_json(keystead("keys", "show", id, "--json").out)
+    listed = resources.KeyList.model_validate_json(keystead("keys", "list", "--json").out)
+    assert (listed.quota.limit, listed.quota.used) == (5, 1)
+    rotated = keystead("keys", "rotate", id, "--json")
+    new = resources.CreatedKey.model_validate_json(rotated.out)
+    ended = keystead("keys", "revoke", new.id, "--yes", "--json")
+    assert resources.Key.model_validate_json(ended.out).status == "revoked"
+    assert rotated.err == ended.err == ""
+
+
+def test_the_account_that_ran_the_command_is_on_record(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """A key made here names the operator's account as its maker, and so does its event."""
+    made = keystead("keys", "create", "-d", "x", "--json").json
+    assert made["created_by"]["type"] == "operator"
+    assert made["created_by"]["name"] != ""
+    events = keystead("events", "list", "--type", "key.created", "--json").json["items"]
+    assert events[0]["actor"] == made["created_by"]
+
+
+@one_engine
+def test_a_span_counts_from_now(keystead: Keystead) -> None:
+    """The end is the span after the creation, to the second."""
+    made = keystead("keys", "create", "-d", "x", "--expires", "36h", "--json").json
+    end, begin = parse_instant(made["expires_at"]), parse_instant(made["created_at"])
+    assert timedelta() <= begin + timedelta(hours=36) - end < timedelta(seconds=2)
+
+
+@one_engine
+def test_an_instant_is_taken_exactly_and_never_means_never(keystead: Keystead) -> None:
+    """An instant with any offset, `never`, and no option at all are what they say."""
+    made = keystead("keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json")
+    assert made.json["expires_at"] == "2031-02-28T10:00:00Z"
+    for arguments in (["--expires", "never"], []):
+        made = keystead("keys", "create", "-d", "x", *arguments, "--json")
+        assert made.json["expires_at"] is None
+
+
+UNREADABLE = ("", "9", "-1d", "soon", "0d", "2020-01-01T00:00:00Z", "2031-02-29T00:00:00Z", "NaN")
+
+
+@one_engine
+def test_an_end_that_cannot_be_read_makes_no_key(keystead: Keystead) -> None:
+    """A wrong or past expiry is refused in one line; never is a key without expiry made in its place."""
+    for text in UNREADABLE:
+        refused = keystead("keys", "create", "-d", "x", f"--expires={text}")
+        assert refused.code in {Exit.USAGE, Exit.REFUSED}, text
+        assert refused.out == ""
+        assert refused.err.count("\n") == 1
+    assert keystead("keys", "list", "--json").json["items"] == []
+
+
+def test_scopes_are_named_one_by_one(keystead: Keystead, installation: Installation) -> None:
+    """A key holds the scopes that were named and no others; an unknown one is told with those there are."""
+    _, token = create(keystead, "--scope", "documents:read", "--scope", "keys:read")
+    assert isinstance(verify(installation, token, "documents:read"), Verified)
+    assert isinstance(verify(installation, token, "documents:write"), Denied)
+    refused = keystead("keys", "create", "-d", "x", "--scope", "documents:eat")
+    assert refused.code == Exit.USAGE
+    assert "documents:eat" in refused.err
+    assert "documents:read" in refused.err
+
+
+def test_a_list_can_be_narrowed_and_continued(keystead: Keystead) -> None:
+    """Status, text and size narrow the list; the cursor of one page begins the next."""
+    ids = [create(keystead)[0] for _ in range(3)]
+    keystead("keys", "revoke", ids[0], "--yes")
+    listed = keystead("keys", "list", "--json").json
+    assert [key["id"] for key in listed["items"]] == ids[::-1]
+    first = keystead("keys", "list", "--limit", "2", "--json").json
+    assert [key["id"] for key in first["items"]] == ids[:0:-1]
+    rest = keystead("keys", "list", "--cursor", first["next_cursor"], "--json").json
+    assert [key["id"] for key in rest["items"]] == ids[:1]
+    assert rest["next_cursor"] is None
+    active = keystead("keys", "list", "--status", "active", "--json").json["items"]
+    assert [key["id"] for key in active] == ids[:0:-1]
+    assert keystead("keys", "list", "--query", "warehouse", "--json").json["items"] == []
+    assert keystead("keys", "list", "--limit", "0").code == Exit.USAGE
+
+
+@one_engine
+def test_a_list_in_a_pipe_is_aligned_text(keystead: Keystead) -> None:
+    """One line a key below the headings, every column at its place, no borders."""
+    keystead("keys", "create", "-d", "short")
+    keystead("keys", "create", "-d", "a longer description, with 漢字", "--expires", "90d")
+    listed = keystead("keys", "list")
+    heading, *lines = listed.out.splitlines()
+    assert len(lines) == 2
+    place = heading.index("STATUS")
+    assert lines[1][place:].startswith("active")
+    assert lines[0][place - 2 :].startswith("active")
+    assert "2 active (of 5)" in listed.err
+
+
+def test_rotation_hands_over_with_an_overlap(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """Both tokens work during the overlap, which ends when it was said to."""
+    id, old = create(keystead)
+    rotated = keystead("keys", "rotate", id, "--overlap", "24h")
+    new = rotated.out.removesuffix("\n")
+    assert isinstance(verify(installation, old), Verified)
+    assert isinstance(verify(installation, new), Verified)
+    assert new not in rotated.err
+    end = parse_instant(keystead("keys", "show", id, "--json").json["expires_at"])
+    assert abs(end - datetime.now(UTC) - timedelta(hours=24)) < timedelta(minutes=5)
+
+
+def test_rotation_without_overlap_ends_the_old_key(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """Without an overlap the old token is refused as soon as the new one is printed."""
+    id, old = create(keystead)
+    keystead("keys", "rotate", id)
+    assert isinstance(verify(installation, old), Denied)
+    assert keystead("keys", "rotate", id).code == Exit.REFUSED
+    for overlap in ("8d", "1", "-1h"):
+        assert keystead("keys", "rotate", id, f"--overlap={overlap}").code != Exit.DONE
+
+
+@one_engine
+def test_revoking_needs_a_word(keystead: Keystead, installation: Installation) -> None:
+    """Where nobody can be asked, nothing is revoked without --yes; the line says so."""
+    id, token = create(keystead)
+    refused = keystead("keys", "revoke", id)
+    assert refused.code == Exit.USAGE
+    assert "--yes" in refused.err
+    assert isinstance(verify(installation, token), Verified)
+
+
+def test_a_revoked_key_stays_revoked(keystead: Keystead, installation: Installation) -> None:
+    """With --yes the token is refused at once; again is done as well, and tells no second event."""
+    id, token = create(keystead)
+    for _ in range(2):
+        assert keystead("keys", "revoke", id, "--yes").code == Exit.DONE
+        assert isinstance(verify(installation, token), Denied)
+    told = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json["items"]
+    assert len(told) == 1
+
+
+def test_with_several_workspaces_one_is_named(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """By id or by name; unnamed is wrong usage; a key of another workspace is not found."""
+    other = installation.services.workspaces.create("Other")
+    refused = keystead("keys", "create", "-d", "x")
+    assert (refused.code, refused.out) == (Exit.USAGE, "")
+    id, _ = create(keystead, "--workspace", "Acme")
+    assert len(keystead("keys", "list", "-w", "Acme", "--json").json["items"]) == 1
+    assert keystead("keys", "list", "-w", other.id, "--json").json["items"] == []
+    for arguments in (["show", id], ["revoke", id, "--yes"], ["rotate", id]):
+        assert keystead("keys", *arguments, "-w", other.id).code == Exit.REFUSED
+    assert keystead("keys", "list", "-w", "Nobody").code == Exit.REFUSED
+
+
+@one_engine
+def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) -> None:
+    """A token in the place of an id is refused and not repeated; its key's id is told, to be revoked."""
+    id, token = create(keystead)
+    for command, *options in (["show"], ["revoke", "--yes"], ["rotate"]):
+        refused = keystead("keys", command, token, *options)
+        assert refused.code == Exit.USAGE
+        assert token not in refused.out + refused.err
+        assert id in refused.err
+        assert keystead("keys", command, "nonsense", *options).code == Exit.USAGE
+        assert keystead("keys", command, "key_" + 22 * "0", *options).code == Exit.REFUSED
+    assert isinstance(verify(installation, token), Verified)
+    stray = keystead("keys", "list", token)
+    assert stray.code == Exit.USAGE
+    assert token not in stray.out + stray.err
+
+
+def test_a_full_plan_says_which_keys_cost_least(keystead: Keystead) -> None:
+    """At the limit nothing is created; keys that could go are named, and in JSON the problem is whole."""
+    ids = {create(keystead)[0] for _ in range(5)}
+    refused = keystead("keys", "create", "-d", "one more")
+    assert (refused.code, refused.out) == (Exit.REFUSED, "")
+    assert {line.split(":")[0] for line in refused.err.splitlines()[:-1]} == ids
+    problem = json.loads(keystead("keys", "create", "-d", "one more", "--json").err)
+    assert (problem["code"], problem["limit"], problem["used"]) == ("limit-reached", 5, 5)
+    assert {candidate["id"] for candidate in problem["candidates"]} == ids
+
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+TURNED = "report\u202egpj.exe"
+
+
+@one_engine
+def test_foreign_text_does_nothing_to_a_terminal(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """A caller's agent full of escapes, and a description that turns the line around, are shown and not obeyed."""
+    id, token = create(keystead)
+    installation.services.verifier.verify(token, address="127.0.0.1", agent=ESCAPE)
+    installation.services.usage.flush()
+    keystead("keys", "create", "-d", TURNED)
+    shown = [keystead("keys", "show", id), keystead("keys", "list"), keystead("events", "list")]
+    shown += [keystead("keys", "show", id, "--json"), keystead("keys", "list", "--json")]
+    for ended in shown:
+        assert not {"\x1b", "\x07", "\u202e"} & set(ended.out + ended.err)
+    assert "owned" in shown[0].out
+    assert "report\\u202egpj.exe" in shown[1].out
+    assert "owned" in shown[3].json["last_used_agent"]
+
+
+@one_engine
+def test_a_description_with_escapes_is_refused(keystead: Keystead) -> None:
+    """Control characters do not get into a description, and the refusal does not repeat them."""
+    refused: Ended = keystead("keys", "create", "-d", ESCAPE)
+    assert refused.code == Exit.REFUSED
+    assert "\x1b" not in refused.err

@@ -1,0 +1,122 @@
+"""`keystead plans`: a file says which plans there are; every fault in it is told with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keystead.cli.outcome import Exit
+from keystead.cli.plan_file import changes, read_plans
+from keystead.domain.errors import Invalid
+from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
+from tests.cli.conftest import Keystead
+
+FILE = """
+[[plans]]
+id = "free"
+name = "Free"
+[plans.limits]
+api_keys = 7
+collections = 3
+documents = 1000
+webhooks = 1
+members = 3
+
+[[plans]]
+id = "pro"
+name = "Pro"
+"""
+
+
+def test_a_file_is_read_as_it_stands() -> None:
+    """From small to large in the file's order; a limit that is left out is unlimited."""
+    free, pro = read_plans(FILE)
+    assert free == Plan("free", "Free", Limits(7, 3, 1000, 1, 3), 0)
+    assert pro == Plan("pro", "Pro", Limits(), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("", ["plans"]),
+        ("plans = 3", ["plans"]),
+        ("[[plans]]", ["plans[1].id", "plans[1].name"]),
+        ('[[plans]]\nid = "A b"\nname = "X"', ["plans[1].id"]),
+        ('[[plans]]\nid = "a"\nname = ""', ["plans[1].name"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nprice = 5', ["plans[1].price"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nlimits = 5', ["plans[1].limits"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nlimits.keys = 5', ["plans[1].limits.keys"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = -1', ["plans[1].limits.api_keys"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = true', ["plans[1].limits.api_keys"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nlimits.members = 1.5', ["plans[1].limits.members"]),
+        ('[[plans]]\nid = "a"\nname = "X"\n' * 2, ["plans[2].id"]),
+        ('version = 1\n[[plans]]\nid = "a"\nname = "X"', ["version"]),
+    ],
+)
+def test_every_fault_is_told_with_its_place(text: str, places: list[str]) -> None:
+    """What cannot hold is refused, all of it at once, each with the place where it stands."""
+    with pytest.raises(Invalid) as refused:
+        read_plans(text)
+    assert [error.pointer for error in refused.value.errors] == places
+
+
+def test_what_is_not_toml_is_told_with_its_line() -> None:
+    """A slip of the pen is found by line and column."""
+    with pytest.raises(Invalid, match="line 2"):
+        read_plans("[[plans]]\nid = free")
+
+
+def test_changes_are_told_one_by_one() -> None:
+    """New, changed, gone and reordered plans are a line each; the same plans again are none."""
+    assert changes(DEFAULT_PLANS, DEFAULT_PLANS) == []
+    free, team, scale = DEFAULT_PLANS
+    raised = Plan("free", "Free", Limits(7, 3, 1_000, 1, 3))
+    lines = changes(DEFAULT_PLANS, [raised, scale, Plan("pro", "Pro", Limits(api_keys=9))])
+    assert lines[:2] == ["- team: goes", "~ free: api_keys 5 -> 7"]
+    assert lines[2].startswith("+ pro: Pro, api_keys 9, collections unlimited")
+    (line,) = changes(DEFAULT_PLANS, [team, free, scale])
+    assert line == "~ order: team, free, scale"
+
+
+def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
+    """What the file says holds afterwards; a dry run says the same and writes nothing."""
+    file = tmp_path / "plans.toml"
+    file.write_text(FILE)
+    before = keystead("plans", "list", "--json").json["items"]
+    rehearsed = keystead("plans", "apply", str(file), "--dry-run")
+    assert rehearsed.code == Exit.DONE
+    assert keystead("plans", "list", "--json").json["items"] == before
+    applied = keystead("plans", "apply", str(file))
+    assert applied.out == rehearsed.out
+    assert "~ free: api_keys 5 -> 7" in applied.out.splitlines()
+    after = keystead("plans", "list", "--json").json["items"]
+    assert [plan["id"] for plan in after] == ["free", "pro"]
+    assert after[0]["limits"]["api_keys"] == 7
+    assert after[1]["limits"]["api_keys"] is None
+    assert "unlimited" in keystead("plans", "list").out
+    again = keystead("plans", "apply", str(file), "--json").json
+    assert again["changes"] == []
+
+
+def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
+    """A file without the plan that a workspace is on is refused by its name, and nothing changes."""
+    file = tmp_path / "plans.toml"
+    file.write_text(FILE.replace('"free"', '"basic"'))
+    before = keystead("plans", "list", "--json").out
+    refused = keystead("plans", "apply", str(file))
+    assert refused.code == Exit.REFUSED
+    assert "free" in refused.err
+    assert keystead("plans", "list", "--json").out == before
+
+
+def test_a_file_that_cannot_be_read_is_told(run: Keystead, tmp_path: Path) -> None:
+    """Missing, a folder, not UTF-8, endless: one line, wrong usage, before any database is opened."""
+    (tmp_path / "latin").write_bytes(b"# caf\xe9")
+    (tmp_path / "large").write_bytes(b"#" * (1024 * 1024 + 1))
+    for name in ("missing", ".", "latin", "large"):
+        refused = run("plans", "apply", str(tmp_path / name))
+        assert refused.code == Exit.USAGE, name
+        assert refused.err.count("\n") == 1
+    (tmp_path / "bad.toml").write_text('[[plans]]\nid = "a"')
+    assert "plans[1].name" in run("plans", "apply", str(tmp_path / "bad.toml")).err

@@ -1,0 +1,103 @@
+"""`keystead workspaces` and `keystead events`: tenants, their plans, and the record of what was done to them."""
+
+from __future__ import annotations
+
+from keystead.api import resources
+from keystead.bootstrap import Installation
+from keystead.cli.outcome import Exit
+from keystead.domain.verification import Denied, Verified
+from tests.cli.conftest import Keystead, one_engine
+
+
+def test_a_workspace_is_made_with_its_owner(keystead: Keystead, installation: Installation) -> None:
+    """Its id is alone on standard output; plan and owner are the ones that were named."""
+    made = keystead(
+        "workspaces",
+        "create",
+        "Bolt",
+        "--plan",
+        "team",
+        "--owner",
+        "Bo",
+        "--email",
+        "bo@bolt.example",
+    )
+    assert made.code == Exit.DONE
+    workspace = installation.services.workspaces.named("Bolt")
+    assert made.out == f"{workspace.id}\n"
+    assert workspace.plan_id == "team"
+    owner = installation.services.workspaces.owner(workspace.id).user
+    assert (owner.name, owner.email) == ("Bo", "bo@bolt.example")
+
+
+@one_engine
+def test_nothing_is_made_of_what_cannot_be(keystead: Keystead) -> None:
+    """An unknown plan, an empty name, an e-mail address without its owner: refused, and nothing is there."""
+    for arguments in (["Bolt", "--plan", "gold"], [" "], ["Bolt", "--email", "x@y.example"]):
+        refused = keystead("workspaces", "create", *arguments)
+        assert refused.code in {Exit.REFUSED, Exit.USAGE}
+        assert refused.out == ""
+    listed = keystead("workspaces", "list", "--json").json
+    assert [workspace["name"] for workspace in listed["items"]] == ["Acme"]
+
+
+def test_workspaces_are_listed_newest_first(keystead: Keystead) -> None:
+    """Each with its plan and whether it is suspended; pages continue by cursor."""
+    for name in ("Bolt", "Cog"):
+        keystead("workspaces", "create", name)
+    listed = keystead("workspaces", "list", "--json").json["items"]
+    assert [workspace["name"] for workspace in listed] == ["Cog", "Bolt", "Acme"]
+    assert set(listed[0]) == {"id", "name", "plan", "created_at", "suspended_at"}
+    page = keystead("workspaces", "list", "--limit", "1", "--json").json
+    rest = keystead("workspaces", "list", "--cursor", page["next_cursor"], "--json").json
+    assert [workspace["name"] for workspace in rest["items"]] == ["Bolt", "Acme"]
+    assert "Cog" in keystead("workspaces", "list").out
+
+
+def test_suspension_is_felt_at_once_and_undone(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """A suspended workspace's tokens are refused from the next request on, and work again when it is resumed."""
+    token = keystead("keys", "create", "-d", "x").out.strip()
+    verify = installation.services.verifier.verify
+    assert keystead("workspaces", "suspend", "Acme", "--json").json["suspended_at"] is not None
+    assert isinstance(verify(token), Denied)
+    assert "suspended" in keystead("workspaces", "show", "Acme").out
+    assert keystead("workspaces", "resume", "Acme", "--json").json["suspended_at"] is None
+    assert isinstance(verify(token), Verified)
+    assert keystead("workspaces", "suspend", "Nobody").code == Exit.REFUSED
+
+
+def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
+    """The plan's limits hold but for those the workspace was given; the quotas have the shape of the API."""
+    keystead("keys", "create", "-d", "x")
+    own = ("--limit", "api_keys=20", "--limit", "documents=unlimited")
+    changed = keystead("workspaces", "plan", "Acme", "team", *own, "--json").json
+    quotas = resources.Quotas.model_validate(changed["quotas"])
+    assert (changed["plan"], quotas.api_keys.limit, quotas.api_keys.used) == ("team", 20, 1)
+    assert quotas.documents.limit is None
+    assert quotas.collections.limit == 25
+    assert "1 of 20" in keystead("workspaces", "show", "Acme").out
+    for text in ("api_keys", "api_keys=", "api_keys=-1", "api_keys=many", "keys=1", "api_keys=1e3"):
+        refused = keystead("workspaces", "plan", "Acme", "team", f"--limit={text}")
+        assert refused.code in {Exit.USAGE, Exit.REFUSED}, text
+    assert keystead("workspaces", "plan", "Acme", "gold").code == Exit.REFUSED
+    assert keystead("workspaces", "show", "Acme", "--json").json["quotas"] == changed["quotas"]
+
+
+def test_events_tell_who_did_what(keystead: Keystead) -> None:
+    """Newest first, in the shape of the API, to be narrowed by type and continued by cursor."""
+    keystead("keys", "create", "-d", "sync")
+    keystead("workspaces", "suspend", "Acme")
+    listed = resources.EventList.model_validate_json(keystead("events", "list", "--json").out)
+    types = [event.type.value for event in listed.items]
+    assert types == ["workspace.suspended", "key.created", "workspace.created"]
+    page = keystead("events", "list", "--limit", "2", "--json").json
+    rest = keystead("events", "list", "--cursor", page["next_cursor"], "--json").json
+    assert [event["type"] for event in rest["items"]] == types[2:]
+    only = keystead("events", "list", "--type", "key.created", "--type", "key.revoked", "--json")
+    assert [event["type"] for event in only.json["items"]] == ["key.created"]
+    assert "description=sync" in keystead("events", "list").out
+    refused = keystead("events", "list", "--type", "key.eaten")
+    assert refused.code == Exit.USAGE
+    assert "key.revoked" in refused.err
