@@ -78,6 +78,10 @@ _Description = Annotated[
 _SCOPES = "`resource:action` each; `*` is all of the workspace's data, but never `keys:write`."
 
 
+def _expiry(description: str) -> Any:
+    return member(description, *INSTANT_SCHEMA["examples"])
+
+
 def _scopes(description: str) -> Any:
     return member(
         description, ["collections:read", "documents:write"], minItems=1, maxItems=MAX_SCOPES
@@ -88,7 +92,7 @@ class NewKey(Body):
     """A key as it is asked for."""
 
     description: _Description
-    expires_at: Annotated[_Instant | None, member(f"{_EXPIRY} Omitted: as the caller.")] = None
+    expires_at: Annotated[_Instant | None, _expiry(f"{_EXPIRY} Omitted: as the caller.")] = None
     scopes: Annotated[
         list[str], _scopes(f"{_SCOPES} Omitted: the caller's, without `keys:write`.")
     ] = []
@@ -102,7 +106,7 @@ class KeyChange(Body):
     """What is to change of a key; what is omitted stays."""
 
     description: _Description = ""
-    expires_at: Annotated[_Instant | None, member(_EXPIRY)] = None
+    expires_at: Annotated[_Instant | None, _expiry(_EXPIRY)] = None
     scopes: Annotated[list[str], _scopes(f"What remains: scopes only shrink. {_SCOPES}")] = []
 
     def patch(self) -> KeyPatch:
@@ -122,7 +126,7 @@ class NewRotation(Body):
         ),
     ] = 0
     expires_at: Annotated[
-        _Instant | None, member(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now.")
+        _Instant | None, _expiry(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now.")
     ] = None
 
     @property
@@ -211,6 +215,7 @@ class Batch(Body):
         list[str],
         Field(
             description="Ids of documents to delete; an absent one counts nothing. Omitted: none.",
+            examples=[["old-passwords"]],
             max_length=documents.MAX_PUSH,
         ),
     ] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.bodies import CollectionChange, NewCollection
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
@@ -24,6 +24,8 @@ class CollectionRoute(WorkspaceRoute):
         if "name" in named:
             call.services.documents.require(call.principal, named["name"])
 
+
+CollectionName = Annotated[str, Path(description="The collection's name.", examples=["handbook"])]
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=CollectionRoute)
 
@@ -69,7 +71,7 @@ def list_collections(
     summary="See a collection",
     **needs(COLLECTIONS_READ),
 )
-def get_collection(call: CurrentCall, name: str) -> Collection:
+def get_collection(call: CurrentCall, name: CollectionName) -> Collection:
     """One collection, and how many documents it holds."""
     return Collection.of(call.services.documents.get_collection(call.principal, name))
 
@@ -80,7 +82,9 @@ def get_collection(call: CurrentCall, name: str) -> Collection:
     summary="Change a collection",
     **needs(COLLECTIONS_WRITE),
 )
-def update_collection(call: CurrentCall, name: str, body: CollectionChange) -> Collection:
+def update_collection(
+    call: CurrentCall, name: CollectionName, body: CollectionChange
+) -> Collection:
     """Gives the collection another title. Its name is for good."""
     documents = call.services.documents
     return Collection.of(
@@ -97,7 +101,7 @@ def update_collection(call: CurrentCall, name: str, body: CollectionChange) -> C
 )
 def delete_collection(
     call: CurrentCall,
-    name: str,
+    name: CollectionName,
     documents: Annotated[
         Literal["delete"] | None,
         Query(description="`delete`: its documents too. Omitted: only an empty collection goes."),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.bodies import Batch, NewDocument
+from keystead.api.collections import CollectionName
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
 from keystead.api.resources import Document, DocumentList, DocumentSummary, PushReport
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
 from keystead.http.body import KIB, MIB
@@ -28,6 +30,15 @@ class DocumentRoute(WorkspaceRoute):
         call.services.documents.require(call.principal, named["name"], id)
 
 
+_Id = Annotated[
+    str,
+    Path(
+        description="The document's id.",
+        examples=["passwords"],
+        json_schema_extra={"pattern": f"^{ID_PATTERN}$"},
+    ),
+]
+
 router = APIRouter(
     prefix="/v1/collections/{name}/documents", tags=["documents"], route_class=DocumentRoute
 )
@@ -41,7 +52,7 @@ router = APIRouter(
 )
 def list_documents(
     call: CurrentCall,
-    name: str,
+    name: CollectionName,
     query: Annotated[
         str | None,
         Query(
@@ -67,7 +78,7 @@ def list_documents(
 @router.get(
     "/{id}", operation_id="documents_get", summary="See a document", **needs(DOCUMENTS_READ)
 )
-def get_document(call: CurrentCall, name: str, id: str) -> Document:
+def get_document(call: CurrentCall, name: CollectionName, id: _Id) -> Document:
     """One document, with its text."""
     return Document.whole(call.services.documents.get(call.principal, name, id))
 
@@ -80,7 +91,7 @@ def get_document(call: CurrentCall, name: str, id: str) -> Document:
     **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_DOCUMENT),
 )
 def put_document(
-    call: CurrentCall, name: str, id: str, body: NewDocument, response: Response
+    call: CurrentCall, name: CollectionName, id: _Id, body: NewDocument, response: Response
 ) -> Document:
     """Makes the document what is sent, the whole of it: 201 if it is new, 200 if it replaced one."""
     put = call.services.documents.put(call.principal, name, body.draft(id), call.origin)
@@ -97,7 +108,7 @@ def put_document(
     status_code=204,
     **needs(DOCUMENTS_WRITE),
 )
-def delete_document(call: CurrentCall, name: str, id: str) -> None:
+def delete_document(call: CurrentCall, name: CollectionName, id: _Id) -> None:
     """Deletes the document, for good."""
     call.services.documents.delete(call.principal, name, id, call.origin)
 
@@ -108,7 +119,7 @@ def delete_document(call: CurrentCall, name: str, id: str) -> None:
     summary="Push a batch of documents",
     **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BATCH),
 )
-def push_documents(call: CurrentCall, name: str, body: Batch) -> PushReport:
+def push_documents(call: CurrentCall, name: CollectionName, body: Batch) -> PushReport:
     """Puts and deletes up to 1,000 documents, all or nothing. The same push again finds everything `unchanged`."""
     return PushReport.of(
         call.services.documents.push(call.principal, name, body.push(), call.origin)

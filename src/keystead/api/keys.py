@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from keystead.api import bodies
 from keystead.api.bodies import KeyChange, NewKey, NewRotation
@@ -39,6 +39,8 @@ class KeyRoute(WorkspaceRoute):
         if "id" in named:
             call.services.keys.require(call.principal, KeyId(named["id"]))
 
+
+_Id = Annotated[str, Path(description="The key's id.", examples=["key_02tcRIyrxLXTR81B3dqdOx"])]
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
 
@@ -101,7 +103,7 @@ def list_keys(
 
 
 @router.get("/{id}", operation_id="keys_get", summary="See a key", **needs(KEYS_READ))
-def get_key(call: CurrentCall, id: str) -> Key:
+def get_key(call: CurrentCall, id: _Id) -> Key:
     """One key, whatever became of it."""
     keys = call.services.keys
     return Key.of(keys.get(call.principal, KeyId(id)), keys.now())
@@ -113,7 +115,7 @@ def get_key(call: CurrentCall, id: str) -> Key:
     summary="Change a key",
     **needs(KEYS_WRITE, KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
 )
-def update_key(call: CurrentCall, id: str, body: KeyChange) -> Key:
+def update_key(call: CurrentCall, id: _Id, body: KeyChange) -> Key:
     """Describe it anew, change its end, take scopes away. Effective from the next request that the key makes."""
     keys = call.services.keys
     return Key.of(keys.update(call.principal, KeyId(id), body.patch(), call.origin), keys.now())
@@ -126,7 +128,7 @@ def update_key(call: CurrentCall, id: str, body: KeyChange) -> Key:
     status_code=204,
     **needs(None, InsufficientScope),
 )
-def revoke_key(call: CurrentCall, id: str) -> None:
+def revoke_key(call: CurrentCall, id: _Id) -> None:
     """Ends the key at once and for good; again, the answer is the same. The row stays, for the record.
 
     Needs `keys:write`, unless a key ends itself.
@@ -153,7 +155,7 @@ def revoke_key(call: CurrentCall, id: str) -> None:
 )
 def rotate_key(
     call: CurrentCall,
-    id: str,
+    id: _Id,
     response: Response,
     body: Annotated[NewRotation, Body(default_factory=NewRotation)],
 ) -> CreatedKey:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead.api.openapi import operations
-from keystead.api.samples import sample_of, sample_request
+from keystead.api.samples import named, sample_of, sample_request
 
 _CACHE: Final = "public, max-age=300"
 _POLICY: Final = (
@@ -63,7 +63,7 @@ def render(document: dict[str, Any], base_url: str) -> str:
         "markdown": _markdown,
         "kind": kind_of,
         "sample": lambda schema: _written(sample_of(schema, schemas)),
-        "written": _written,
+        "body_schema": lambda body: schemas[named(body["content"]["application/json"]["schema"])],
     }
     listed = list(operations(document))
     calls = {
@@ -85,8 +85,7 @@ def render(document: dict[str, Any], base_url: str) -> str:
 def kind_of(schema: dict[str, Any]) -> Markup:
     """What a value of that schema is, in a few words, with links to named ones."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return Markup('<a href="#schema-{0}">{0}</a>').format(name)
+        return Markup('<a href="#schema-{0}">{0}</a>').format(named(schema))
     if "anyOf" in schema:
         return Markup(" or ").join(kind_of(option) for option in schema["anyOf"])
     if "enum" in schema or "const" in schema:

@@ -24,8 +24,8 @@ def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
     match schema:
         case {"examples": [example, *_]} | {"enum": [example, *_]} | {"const": example}:
             return example
-        case {"$ref": reference}:
-            return sample_of(schemas[reference.rpartition("/")[2]], schemas)
+        case {"$ref": _}:
+            return sample_of(schemas[named(schema)], schemas)
         case {"anyOf": [*_, last]}:
             return sample_of(last, schemas)
         case {"properties": members}:
@@ -34,6 +34,12 @@ def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
             return [sample_of(items, schemas)]
         case _:
             return _BY_TYPE.get(schema.get("type", ""))
+
+
+def named(schema: dict[str, Any]) -> str:
+    """The name of the component that a reference names."""
+    reference: str = schema["$ref"]
+    return reference.rpartition("/")[2]
 
 
 def sample_request(call: dict[str, Any], base_url: str, schemas: Schemas) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest, KeysteadError
 
+MAX_ENTRIES = 100
+"""Refused values that one answer names: a body of millions of wrong ones is not answered with as many sentences."""
+
 _LONGEST_NAME = 64
 _SHOWN_OF_LONGER = 20
 _PARAMETER_PLACES = frozenset({"query", "path", "header", "cookie"})
@@ -33,10 +36,13 @@ def request_pointer(location: Location) -> str:
 def invalid_of(
     errors: Sequence[Mapping[str, Any]], pointer: Callable[[Location], str] = body_pointer
 ) -> KeysteadError:
-    """The refusal that pydantic's `errors()` amount to: Invalid, or InvalidRequest where the body is no JSON."""
+    """The refusal that pydantic's `errors()` amount to: Invalid with the first MAX_ENTRIES of them, or InvalidRequest
+    where the body is no JSON.
+    """
     if any(error["type"] == "json_invalid" for error in errors):
         return InvalidRequest("The body is not JSON.")
-    return Invalid([FieldError(pointer(error["loc"]), _sentence(error)) for error in errors])
+    shown = errors[:MAX_ENTRIES]
+    return Invalid([FieldError(pointer(error["loc"]), _sentence(error)) for error in shown])
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -1,0 +1,45 @@
+"""Worlds for a whole run: every test makes tenants of its own in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.world import Tenant, World, open_world
+
+
+@pytest.fixture(scope="session")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The API over SQLite."""
+    with open_world(f"sqlite:///{tmp_path_factory.mktemp('api') / 'keystead.db'}") as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def postgresql_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """The API over PostgreSQL."""
+    server = request.getfixturevalue("postgres")
+    name = server.create_database()
+    with open_world(server.dsn(name)) as world:
+        yield world
+    server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest) -> World:
+    """The API over SQLite, then over PostgreSQL: for what touches storage."""
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    return found
+
+
+@pytest.fixture
+def tenant(world: World) -> Tenant:
+    """A workspace without limits, on each engine."""
+    return world.tenant()
+
+
+@pytest.fixture
+def quick(sqlite_world: World) -> Tenant:
+    """A workspace without limits, on SQLite: for what does not touch storage."""
+    return sqlite_world.tenant()

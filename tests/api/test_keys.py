@@ -1,0 +1,408 @@
+"""Keys over REST: create, see, change, revoke, rotate."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from keystead.domain.instants import format_instant
+from keystead.domain.token import TOKEN_PATTERN
+from tests.api.world import Client, Tenant, pointers, problem
+
+KEY_MEMBERS = {
+    "id", "description", "hint", "scopes", "status", "created_at", "created_by", "expires_at",
+    "last_used_at", "last_used_ip", "last_used_agent", "revoked_at", "rotated_to",
+}  # fmt: skip
+
+
+def end_of(tenant: Tenant, **lives: float) -> str:
+    """An instant that long after now, as it is written on the wire."""
+    return format_instant(tenant.world.clock.now() + timedelta(**lives))
+
+
+def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None:
+    """201 with every member of a key, its token, its place, `no-store`; the token works and is in no later answer."""
+    client = tenant.client()
+    answer = client.post("/v1/keys", {"description": "data-warehouse sync"})
+    assert answer.status_code == 201
+    made = answer.json()
+    assert set(made) == KEY_MEMBERS | {"token"}
+    assert re.fullmatch(TOKEN_PATTERN, made["token"])
+    assert made["hint"] == f"ks_…{made['token'][-4:]}"
+    assert made["description"] == "data-warehouse sync"
+    assert made["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
+    assert made["created_at"] == format_instant(tenant.world.clock.now())
+    assert answer.headers["location"] == f"/v1/keys/{made['id']}"
+    assert answer.headers["cache-control"] == "no-store"
+    mine = tenant.world.client(made["token"])
+    assert mine.get("/v1/whoami").json()["key"]["id"] == made["id"]
+    places = (answer.headers["location"], "/v1/keys", "/v1/events", "/v1/whoami")
+    later = [client.get(place).text for place in places]
+    assert all(made["token"] not in text and made["token"][30:60] not in text for text in later)
+    shown = client.get(answer.headers["location"]).json()
+    assert shown == {name: value for name, value in made.items() if name != "token"}
+
+
+def test_a_key_without_a_choice_is_as_its_maker_but_no_manager(tenant: Tenant) -> None:
+    """Omitted scopes are the caller's without `keys:write`; an omitted end is the caller's."""
+    client = tenant.client("keys:write", "documents:read", lives=timedelta(days=30))
+    made = client.created()
+    assert made["scopes"] == ["documents:read"]
+    assert made["expires_at"] == end_of(tenant, days=30)
+
+
+def test_a_key_with_only_keys_write_must_name_scopes(tenant: Tenant) -> None:
+    """There is nothing that it could pass on by default: 422 that says where."""
+    answer = tenant.client("keys:write").post("/v1/keys", {"description": "x"})
+    assert pointers(answer) == ["/scopes"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"scopes": ["documents:write"]},
+        {"scopes": ["documents:read", "events:read"]},
+        {"scopes": ["*"]},
+        {"expires_at": None},
+        {"expires_at": "9999-12-31T23:59:59Z"},
+    ],
+    ids=["another scope", "one more scope", "everything", "for ever", "longer"],
+)
+def test_no_key_hands_out_more_than_it_holds(tenant: Tenant, asked: dict[str, Any]) -> None:
+    """Wider or longer-lived than the caller: 403 `would-widen`, and no key. Creating, changing and rotating alike."""
+    client = tenant.client("keys:write", "keys:read", "documents:read", lives=timedelta(days=9))
+    own = client.created(scopes=["documents:read"])
+    before = client.get("/v1/keys").json()
+    assert problem(client.post("/v1/keys", {"description": "x", **asked})) == (403, "would-widen")
+    assert problem(client.patch(f"/v1/keys/{own['id']}", asked)) == (403, "would-widen")
+    if "expires_at" in asked:
+        refused = client.post(f"/v1/keys/{own['id']}/rotate", asked)
+        assert problem(refused) == (403, "would-widen")
+    assert client.get("/v1/keys").json() == before
+
+
+def test_a_key_does_not_touch_wider_keys_but_may_end_them(tenant: Tenant) -> None:
+    """With `keys:write` alone a wider key can be neither changed nor rotated, yet revoked."""
+    wide = tenant.token()
+    client = tenant.client("keys:write")
+    path = f"/v1/keys/{wide.key_id}"
+    assert problem(client.patch(path, {"description": "x"})) == (403, "would-widen")
+    assert problem(client.post(f"{path}/rotate")) == (403, "would-widen")
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("scopes", "places"),
+    [
+        (["plan:read", "nonsense", "events:read", "*:*"], ["/scopes/1", "/scopes/3"]),
+        ([], ["/scopes"]),
+        (["plan:read"] * 51, ["/scopes"]),
+        ([1], ["/scopes/0"]),
+        ("plan:read", ["/scopes"]),
+        (None, ["/scopes"]),
+        (["Plan:read"], ["/scopes/0"]),
+        (["plan:read "], ["/scopes/0"]),
+    ],
+)
+def test_scopes_that_do_not_exist_are_pointed_at(
+    tenant: Tenant, scopes: Any, places: list[str]
+) -> None:
+    """Each unknown scope is named by its place in what was sent."""
+    answer = tenant.client().post("/v1/keys", {"description": "x", "scopes": scopes})
+    assert pointers(answer) == places
+
+
+def test_a_scope_of_the_product_is_a_scope(tenant: Tenant) -> None:
+    """What the installation's settings add can be given, and `*` covers it."""
+    made = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
+    assert made["scopes"] == ["invoices:read"]
+
+
+@pytest.mark.parametrize("description", ["", "   ", "x" * 201, "two\nlines", "tab\there", "\x7f"])
+def test_a_description_is_one_line_of_1_to_200_characters(tenant: Tenant, description: str) -> None:
+    """Anything else is refused where it stands; what is accepted comes back unchanged."""
+    client = tenant.client()
+    refused = client.post("/v1/keys", {"description": description})
+    assert pointers(refused) == ["/description"]
+    for text in ("ж" * 200, "…", "émoji 🔑", "<b>&\"'", "e\u0301"):
+        assert client.created(description=text)["description"] == text
+
+
+def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> None:
+    """Newest first, ended keys too; `status` and `query` narrow it; the quota counts active keys alone."""
+    client = tenant.client()
+    live = client.created(description="Live Ünit")
+    ended = client.created(description="ended", expires_at=end_of(tenant, seconds=1))
+    gone = client.created(description="gone")
+    client.delete(f"/v1/keys/{gone['id']}")
+    tenant.world.clock.advance(seconds=1)
+    listed = client.get("/v1/keys").json()
+    assert set(listed) == {"items", "next_cursor", "quota"}
+    assert all(set(item) == KEY_MEMBERS for item in listed["items"])
+    ids = [item["id"] for item in listed["items"]]
+    assert ids == [gone["id"], ended["id"], live["id"], client.key_id]
+    assert [item["status"] for item in listed["items"]] == [
+        "revoked", "expired", "active", "active",
+    ]  # fmt: skip
+    assert listed["quota"] == {"limit": None, "used": 2}
+    assert listed["next_cursor"] is None
+
+    def found(query: str) -> list[str]:
+        return [item["id"] for item in client.get(f"/v1/keys?{query}").json()["items"]]
+
+    assert found("status=active") == [live["id"], client.key_id]
+    assert found("status=expired") == [ended["id"]]
+    assert found("status=revoked") == [gone["id"]]
+    assert found("query=üNIT") == found(f"query={live['hint'][-4:]}") == [live["id"]]
+    assert found(f"query={gone['id']}&status=revoked") == [gone["id"]]
+    assert found("query=%25") == found("query=_nit") == []
+
+
+def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
+    """Following cursors shows every key once, in order, and none that was made meanwhile."""
+    client = tenant.client()
+    made = [client.created(description=str(number))["id"] for number in range(7)]
+    path: str | None = "/v1/keys?limit=3"
+    seen: list[str] = []
+    while path:
+        page = client.get(path).json()
+        seen += [item["id"] for item in page["items"]]
+        client.created(description="later")
+        path = page["next_cursor"] and f"/v1/keys?limit=3&cursor={page['next_cursor']}"
+    assert seen == [*reversed(made), client.key_id]
+
+
+def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
+    """Of another filter, list, workspace, or of nobody's making: 422 `invalid-cursor`."""
+    client = tenant.client()
+    for name in ("one", "two"):
+        client.created(description=name)
+        client.collection(name)
+    cursor = client.get("/v1/keys?limit=1").json()["next_cursor"]
+    assert client.get(f"/v1/keys?limit=2&cursor={cursor}").status_code == 200
+    other = tenant.world.tenant().client()
+    elsewhere = [
+        client.get(f"/v1/keys?limit=1&status=active&cursor={cursor}"),
+        client.get(f"/v1/keys?limit=1&query=o&cursor={cursor}"),
+        client.get(f"/v1/collections?cursor={cursor}"),
+        client.get(f"/v1/events?cursor={cursor}"),
+        other.get(f"/v1/keys?limit=1&cursor={cursor}"),
+        client.get("/v1/keys?cursor=nonsense"),
+        client.get("/v1/keys?cursor="),
+        client.get(f"/v1/keys?cursor={cursor}A"),
+    ]
+    assert [problem(answer) for answer in elsewhere] == [(422, "invalid-cursor")] * 8
+
+
+@pytest.mark.parametrize(
+    "limit", ["0", "201", "-1", "1.0", "+1", " 1", "1_0", "x", "", "1e1", "\u0661"]
+)
+def test_a_limit_is_a_number_from_1_to_200(quick: Tenant, limit: str) -> None:
+    """Written in digits and nothing else; the bounds themselves work."""
+    client = quick.client()
+    answer = client.send("GET", f"/v1/keys?limit={limit.replace('+', '%2B').replace(' ', '%20')}")
+    assert pointers(answer) == ["query:limit"]
+    assert client.get("/v1/keys?limit=1").status_code == 200
+    assert client.get("/v1/keys?limit=200").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "places"),
+    [
+        ("stauts=active", ["query:stauts"]),
+        ("status=alive", ["query:status"]),
+        ("status=active&status=revoked", ["query:status"]),
+        ("limit=1&limit=1", ["query:limit"]),
+        ("Status=active&x", ["query:Status", "query:x"]),
+        ("x=1&y=2", ["query:x", "query:y"]),
+    ],
+)
+def test_a_parameter_that_means_nothing_is_refused(
+    quick: Tenant, query: str, places: list[str]
+) -> None:
+    """Unknown ones and those that stand twice: a filter that was misspelled would show too much."""
+    assert pointers(quick.client().get(f"/v1/keys?{query}")) == places
+
+
+def test_a_patch_changes_what_it_names(tenant: Tenant) -> None:
+    """What is absent stays, `expires_at: null` is for ever, scopes shrink, and the change is recorded once."""
+    client = tenant.client()
+    key = client.created(scopes=["documents:read", "plan:read"], expires_at=end_of(tenant, days=1))
+    path = f"/v1/keys/{key['id']}"
+    renamed = client.patch(path, {"description": "other"}).json()
+    assert renamed == client.get(path).json() == expected(key, description="other")
+    shrunk = client.patch(path, {"scopes": ["plan:read"], "expires_at": None}).json()
+    assert shrunk == expected(key, description="other", scopes=["plan:read"], expires_at=None)
+    mine = tenant.world.client(key["token"])
+    assert problem(mine.get("/v1/collections/c/documents")) == (403, "insufficient-scope")
+    changed = [event["data"] for event in client.get("/v1/events?type=key.updated").json()["items"]]
+    assert [sorted(data["changed"]) for data in changed] == [
+        ["expires_at", "scopes"],
+        ["description"],
+    ]
+
+
+def expected(key: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A created key as it shows later, with changes."""
+    return {name: value for name, value in key.items() if name != "token"} | changes
+
+
+@pytest.mark.parametrize("body", [{}, {"description": "made"}, {"scopes": ["*"]}])
+def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any) -> None:
+    """200, the key as it was, and no event."""
+    client = tenant.client()
+    key = client.created()
+    before = tenant.event_types()
+    answer = client.patch(f"/v1/keys/{key['id']}", body)
+    assert (answer.status_code, answer.json()) == (200, expected(key))
+    assert tenant.event_types() == before
+
+
+@pytest.mark.parametrize("name", ["description", "scopes"])
+def test_null_is_no_value_but_for_the_end(tenant: Tenant, name: str) -> None:
+    """Any other null in a PATCH is refused where it stands."""
+    client = tenant.client()
+    key = client.created()
+    assert pointers(client.patch(f"/v1/keys/{key['id']}", {name: None})) == [f"/{name}"]
+
+
+def test_revocation_is_at_once_and_for_good(tenant: Tenant) -> None:
+    """204, 401 from the next request on, 204 again without a second event; and no request brings the key back."""
+    client = tenant.client()
+    key = client.created()
+    path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
+    assert mine.get("/v1/whoami").status_code == 200
+    answer = client.delete(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
+    revoked = client.get(path).json()
+    assert (revoked["status"], revoked["revoked_at"]) == ("revoked", end_of(tenant))
+    tenant.world.clock.advance(seconds=5)
+    assert client.delete(path).status_code == 204
+    assert client.get(path).json() == revoked
+    assert tenant.event_types().count("key.revoked") == 1
+    for body in ({"description": "x"}, {"expires_at": None}, {"scopes": ["*"]}):
+        assert problem(client.patch(path, body)) == (409, "key-revoked")
+    assert problem(client.post(f"{path}/rotate")) == (409, "key-revoked")
+    assert problem(client.put(path, {})) == (405, "method-not-allowed")
+    assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
+
+
+def test_expiry_is_final(tenant: Tenant) -> None:
+    """An expired key is refused from its end on; it can be described and revoked, not extended or rotated."""
+    client = tenant.client()
+    key = client.created(expires_at=end_of(tenant, seconds=60))
+    path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
+    tenant.world.clock.advance(seconds=59)
+    assert mine.get("/v1/whoami").status_code == 200
+    tenant.world.clock.advance(seconds=1)
+    assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
+    assert client.get(path).json()["status"] == "expired"
+    for body in ({"expires_at": None}, {"expires_at": end_of(tenant, days=1)}):
+        assert problem(client.patch(path, body)) == (409, "key-expired")
+    assert problem(client.post(f"{path}/rotate")) == (409, "key-expired")
+    assert client.patch(path, {"description": "late"}).json()["description"] == "late"
+    assert client.delete(path).status_code == 204
+    assert client.get(path).json()["status"] == "revoked"
+
+
+def test_rotation_hands_over(tenant: Tenant) -> None:
+    """A successor with the same description and scopes and lifetime; without overlap the old token is dead at once."""
+    client = tenant.client()
+    old = client.created(scopes=["plan:read"], expires_at=end_of(tenant, days=30))
+    tenant.world.clock.advance(days=10)
+    answer = client.post(f"/v1/keys/{old['id']}/rotate")
+    assert answer.status_code == 201
+    new = answer.json()
+    assert set(new) == KEY_MEMBERS | {"token"}
+    assert answer.headers["location"] == f"/v1/keys/{new['id']}"
+    assert (new["description"], new["scopes"]) == ("made", ["plan:read"])
+    assert new["expires_at"] == end_of(tenant, days=30)
+    assert tenant.world.client(new["token"]).get("/v1/plan").status_code == 200
+    assert problem(tenant.world.client(old["token"]).get("/v1/plan")) == (401, "invalid-token")
+    after = client.get(f"/v1/keys/{old['id']}").json()
+    assert (after["status"], after["rotated_to"]) == ("revoked", new["id"])
+
+
+def test_in_the_overlap_both_tokens_work(tenant: Tenant) -> None:
+    """The old key ends with its overlap, takes no place meanwhile, and neither key rotates again before that."""
+    client = tenant.client()
+    old = client.created()
+    used = client.get("/v1/keys").json()["quota"]["used"]
+    path = f"/v1/keys/{old['id']}"
+    new = client.post(f"{path}/rotate", {"overlap_seconds": 60}).json()
+    assert client.get(path).json()["expires_at"] == end_of(tenant, seconds=60)
+    assert client.get("/v1/keys").json()["quota"]["used"] == used
+    tokens = [tenant.world.client(key["token"]) for key in (old, new)]
+    assert [client.get("/v1/whoami").status_code for client in tokens] == [200, 200]
+    for id in (old["id"], new["id"]):
+        refused = client.post(f"/v1/keys/{id}/rotate", {"overlap_seconds": 60})
+        assert problem(refused) == (409, "rotation-in-progress")
+    tenant.world.clock.advance(seconds=60)
+    assert [client.get("/v1/whoami").status_code for client in tokens] == [401, 200]
+    assert client.post(f"/v1/keys/{new['id']}/rotate").status_code == 201
+
+
+def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
+    """The old key ends at its own expiry, where that comes first; a chosen end is the successor's."""
+    client = tenant.client()
+    old = client.created(expires_at=end_of(tenant, seconds=30))
+    asked = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
+    new = client.post(f"/v1/keys/{old['id']}/rotate", asked).json()
+    assert client.get(f"/v1/keys/{old['id']}").json()["expires_at"] == end_of(tenant, seconds=30)
+    assert new["expires_at"] == end_of(tenant, days=2)
+    forever = client.created()
+    successor = client.post(f"/v1/keys/{forever['id']}/rotate", {"expires_at": None}).json()
+    assert successor["expires_at"] is None
+
+
+@pytest.mark.parametrize("overlap", [-1, 604_801, 1.5, "60", True, None, 2**62, [60]])
+def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -> None:
+    """Anything else is refused where it stands, and the key is as it was."""
+    client = quick.client()
+    key = client.created()
+    refused = client.post(f"/v1/keys/{key['id']}/rotate", {"overlap_seconds": overlap})
+    assert pointers(refused) == ["/overlap_seconds"]
+    assert client.get(f"/v1/keys/{key['id']}").json() == expected(key)
+
+
+def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
+    """409 with the limit, its use, the plan and the cheapest keys to revoke; rotating and revoking go on."""
+    free = tenant.world.tenant("free")
+    client = free.client()
+    made = [client.created(description=str(number)) for number in range(4)]
+    tenant.world.services.usage.flush()
+    tenant.world.client(made[0]["token"]).get("/v1/whoami")
+    tenant.world.clock.advance(seconds=1)
+    tenant.world.services.usage.flush()
+    refused = client.post("/v1/keys", {"description": "one too many"})
+    assert problem(refused) == (409, "limit-reached")
+    told = refused.json()
+    assert (told["limit"], told["used"], told["plan"]) == (5, 5, "Free")
+    assert told["plans_url"] == "https://product.example/plans"
+    candidates = [candidate["id"] for candidate in told["candidates"]]
+    assert candidates[:3] == [key["id"] for key in made[1:]]
+    assert set(candidates[3:]) == {made[0]["id"], client.key_id}
+    assert set(told["candidates"][0]) == {"id", "description", "hint", "last_used_at"}
+    rotated = client.post(f"/v1/keys/{made[0]['id']}/rotate", {"overlap_seconds": 60})
+    assert rotated.status_code == 201
+    assert problem(client.post("/v1/keys", {"description": "x"})) == (409, "limit-reached")
+    client.delete(f"/v1/keys/{candidates[0]}")
+    assert client.post("/v1/keys", {"description": "now"}).status_code == 201
+
+
+def test_what_is_missing_is_told_before_what_is_wrong(tenant: Tenant) -> None:
+    """404 before 422 and 409: a body or parameter that would be refused says nothing about a key that is not there."""
+    client: Client = tenant.client()
+    missing = [
+        client.get("/v1/keys/none?x=1"),
+        client.patch("/v1/keys/none", {"description": ""}),
+        client.patch("/v1/keys/none", {"nonsense": 1}),
+        client.patch("/v1/keys/none", []),
+        client.post("/v1/keys/none/rotate", {"overlap_seconds": -1}),
+        client.delete("/v1/keys/none?x=1"),
+    ]
+    assert [problem(answer) for answer in missing] == [(404, "not-found")] * 6
