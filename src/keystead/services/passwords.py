@@ -1,0 +1,110 @@
+"""The slow hash of passwords (argon2id) and the estimate of how easily one is guessed; so many at once and no more."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerificationError
+from zxcvbn import zxcvbn
+
+from keystead.domain.errors import RateLimited
+from keystead.domain.passwords import Password, check_guesses, check_length, context_words
+
+PARAMETERS: Final = PasswordHasher(
+    time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID
+)
+"""19 MiB, two passes, one lane: the OWASP cheat sheet's argon2id; RFC 9106 says what they mean."""
+AT_ONCE: Final = 4
+"""Hashes that one process computes at a time: 76 MiB."""
+WAITING: Final = 16
+WAIT_SECONDS: Final = 2.0
+_estimating: Final = threading.Lock()
+"""zxcvbn keeps the words it is given in a table of its own, one for the process."""
+
+
+class Passwords:
+    """Hashes and checks passwords. A flood of them waits a little, then is sent away: RateLimited, nothing was done."""
+
+    def __init__(
+        self,
+        hasher: PasswordHasher = PARAMETERS,
+        *,
+        at_once: int = AT_ONCE,
+        waiting: int = WAITING,
+        wait_seconds: float = WAIT_SECONDS,
+        product: str = "Keystead",
+    ) -> None:
+        self._hasher = hasher
+        self._running = threading.Semaphore(at_once)
+        self._admitted = threading.Semaphore(at_once + waiting)
+        self._wait_seconds = wait_seconds
+        self._product = product
+        self._nobody = _impossible_hash(hasher)
+
+    def hash(
+        self, password: Password, context: Iterable[str | None] = (), pointer: str = "/password"
+    ) -> str:
+        """The hash to store, with its parameters and a fresh salt. Invalid for one that is short or easily guessed.
+
+        `context` is what a guesser would know: names and addresses of the person and the workspace.
+        """
+        check_length(password, pointer)
+        words = context_words(["Keystead", self._product, *context])
+        with self._place():
+            check_guesses(_guesses(password, words), pointer)
+            return self._hasher.hash(password.reveal())
+
+    def verify(self, stored: str | None, password: Password) -> bool:
+        """Whether the password is the stored one. Without a stored one the answer costs the same time."""
+        if not password.can_be_one:
+            return False
+        with self._place():
+            try:
+                return self._hasher.verify(stored or self._nobody, password.reveal())
+            except VerificationError:
+                return False
+
+    def rehash(self, stored: str, password: Password) -> str | None:
+        """A new hash of a password that was just verified, where the stored one is weaker than they are now."""
+        if not self._hasher.check_needs_rehash(stored):
+            return None
+        with self._place():
+            return self._hasher.hash(password.reveal())
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._admitted.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not self._running.acquire(timeout=self._wait_seconds):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._running.release()
+        finally:
+            self._admitted.release()
+
+
+def _busy() -> RateLimited:
+    return RateLimited(2, "Too many people are signing in at once; try again in a moment.")
+
+
+def _guesses(password: Password, words: list[str]) -> float:
+    with _estimating:
+        return min(float(zxcvbn(form, words)["guesses"]) for form in password.forms())
+
+
+def _impossible_hash(hasher: PasswordHasher) -> str:
+    """A hash of these parameters that no known password has: verified in place of one that is not there."""
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    salt, digest = (
+        base64.b64encode(bytes(n)).rstrip(b"=").decode("ascii")
+        for n in (hasher.salt_len, hasher.hash_len)
+    )
+    return f"$argon2id$v=19${cost}${salt}${digest}"
