@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import re
 import signal
@@ -15,31 +13,23 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 
 from keystead import bootstrap
-from keystead.cli import run
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
 from keystead.settings import Settings
-from tests.postgres import PR_SET_PDEATHSIG, wait_until
+from tests.nursery import die_with_parent, live, nursery
+from tests.postgres import wait_until
 
 KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
 HOST: Final = "127.0.0.1"
-PROGRAM: Final = (
-    "keystead.api.app",
-    "keystead.cli.serve",
-    "keystead.developer_area.app",
-    "keystead.operation.serving",
-    "keystead.worker.loop",
-)
 
 
 @dataclass
@@ -73,8 +63,8 @@ class Serving:
         """Start it and wait until its database answers through it."""
         self.port = self.port or free_port()
         arguments = ("serve", "--port", str(self.port), *self.arguments)
-        self.process = _nursery().Process(
-            target=_live, args=(arguments, self._environment(), str(self.data))
+        self.process = nursery().Process(
+            target=live, args=(arguments, self._environment(), str(self.data))
         )
         self.process.start()
         wait_until(self._is_ready, "the server is ready")
@@ -115,7 +105,7 @@ class Serving:
                 stdout=output,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - a test that is killed leaves no server behind
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - a test that is killed leaves no server behind
             )
 
     def call(
@@ -239,28 +229,3 @@ def _folder_of(database_url: str) -> Path | None:
     if not database_url.startswith("sqlite:///"):
         return None
     return Path(database_url.removeprefix("sqlite:///")).parent
-
-
-@cache
-def _nursery() -> ForkServerContext:
-    """One process for the whole run that has imported the program, and becomes a server as often as it is asked to."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *PROGRAM])
-    return context
-
-
-def _live(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-    """What the console script does, in a process group, an environment and a folder of its own."""
-    os.setsid()
-    _die_with_parent()
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    for name, number in (("output", 1), ("log", 2)):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
-    sys.exit(run(arguments))
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -26,12 +27,14 @@ from keystead.settings import Settings, read_settings
 from keystead.storage import migrate as migrations
 from keystead.storage.clock import Clock, clock_of
 from keystead.storage.database import Database
+from keystead.storage.inspection import look_at
 from keystead.storage.keys import pepper_ids_of_live_keys
 from keystead.storage.lookup import Lookup, lookup_of
 from keystead.storage.migrate import SchemaState, SchemaStatus
 
 if TYPE_CHECKING:
     from keystead.http.asgi import App
+    from keystead.operation.examination import Finding
     from keystead.operation.metrics import Metrics
 
 FLUSH_SECONDS: Final = 2.0
@@ -187,14 +190,11 @@ def prepare(settings: Settings) -> None:
     PostgreSQL is changed by `keystead migrate` alone.
     """
     make_place(settings)
-    database = Database(settings.database_url)
-    try:
+    with _opened(settings) as database:
         if settings.is_embedded:
             _upgrade(database)
-        require_schema(database)
+        _require_schema(database)
         _require_peppers(settings, database, may_make=settings.is_embedded)
-    finally:
-        database.close()
 
 
 def migrate(settings: Settings) -> SchemaState:
@@ -204,37 +204,33 @@ def migrate(settings: Settings) -> SchemaState:
     could not verify the keys of the first.
     """
     make_place(settings)
-    database = Database(settings.database_url)
-    try:
+    with _opened(settings) as database:
         before = migrations.state(database)
         if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
             make_peppers(settings.data / FILE_NAME)
         _upgrade(database)
         _require_peppers(settings, database, may_make=settings.is_embedded)
-    finally:
-        database.close()
     return before
-
-
-def schema_state(settings: Settings) -> SchemaState:
-    """How the database's schema stands, without changing anything."""
-    database = Database(settings.database_url)
-    try:
-        return migrations.state(database)
-    finally:
-        database.close()
 
 
 def make_place(settings: Settings) -> None:
     """The data folder and, for the embedded database, its file: for their owner's eyes only."""
     make_folder(settings.data)
+    if settings.is_embedded:
+        make_folder(database_file(settings).parent)
+        make_empty_file(database_file(settings))
+    require_private_place(settings)
+
+
+def require_private_place(settings: Settings) -> str:
+    """ConfigurationError where others may read what is there of folder, database and peppers."""
     require_private(settings.data, "The data folder", STRANGERS)
+    require_private(settings.data / FILE_NAME, "The pepper file")
     if settings.is_embedded:
         file = database_file(settings)
-        make_folder(file.parent)
         require_private(file.parent, "The database's folder", STRANGERS)
-        make_empty_file(file)
         require_private(file, "The database", STRANGERS)
+    return "Data folder, database and peppers are private."
 
 
 def database_file(settings: Settings) -> Path:
@@ -249,8 +245,12 @@ def find_peppers(settings: Settings) -> Peppers | None:
     return read_peppers(settings.data / FILE_NAME)
 
 
-def require_schema(database: Database) -> None:
-    """ConfigurationError unless the database has this version's schema."""
+def _upgrade(database: Database) -> None:
+    if migrations.state(database).status in {SchemaStatus.EMPTY, SchemaStatus.BEHIND}:
+        migrations.upgrade(database)
+
+
+def _require_schema(database: Database) -> SchemaState:
     state = migrations.state(database)
     match state.status:
         case SchemaStatus.AHEAD:
@@ -263,15 +263,10 @@ def require_schema(database: Database) -> None:
                 f"The database's schema is {state.status}; run: keystead migrate"
             )
         case SchemaStatus.CURRENT:
-            return
+            return state
 
 
-def _upgrade(database: Database) -> None:
-    if migrations.state(database).status in {SchemaStatus.EMPTY, SchemaStatus.BEHIND}:
-        migrations.upgrade(database)
-
-
-def _require_peppers(settings: Settings, database: Database, *, may_make: bool) -> None:
+def _require_peppers(settings: Settings, database: Database, *, may_make: bool) -> Peppers:
     """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
     with database.read_across() as tx:
         needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
@@ -286,10 +281,67 @@ def _require_peppers(settings: Settings, database: Database, *, may_make: bool) 
             f"Live keys need the pepper {min(missing)}, which is not at hand: put it back into "
             f"KEYSTEAD_PEPPERS or {settings.data / FILE_NAME}; without it these keys cannot be verified."
         )
+    return peppers
 
 
 def _no_peppers(settings: Settings) -> str:
     return (
         f"There is no pepper: set KEYSTEAD_PEPPERS, or copy the file {FILE_NAME} of the server where this "
         f"installation was begun to {settings.data / FILE_NAME} (mode 0600)."
+    )
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+# --- what the doctor looks at, changing nothing ---
+
+
+def has_begun(settings: Settings) -> bool:
+    """Whether there is a database to look at: a PostgreSQL always, the embedded one once its file is there."""
+    return not settings.is_embedded or database_file(settings).exists()
+
+
+def examine_database(settings: Settings) -> list[Finding]:
+    """What is to be said of the database's engine and its configuration. A storage error where it is away."""
+    from keystead.operation import examination
+
+    with _opened(settings) as database:
+        facts = look_at(database)
+    findings = [
+        examination.check_engine(facts.engine, facts.version),
+        examination.check_durability(facts.engine, facts.keeps),
+        examination.check_clock(facts.now),
+    ]
+    return (
+        findings
+        if settings.is_embedded
+        else [*findings, examination.check_role(facts.is_superuser)]
+    )
+
+
+def schema_state(settings: Settings) -> SchemaState:
+    """How the database's schema stands."""
+    with _opened(settings) as database:
+        return migrations.state(database)
+
+
+def check_schema(settings: Settings) -> str:
+    """ConfigurationError unless the schema is this version's."""
+    with _opened(settings) as database:
+        return f"The schema is current, at revision {_require_schema(database).found}."
+
+
+def check_peppers(settings: Settings) -> str:
+    """ConfigurationError unless every pepper that live keys need is at hand."""
+    with _opened(settings) as database:
+        peppers = _require_peppers(settings, database, may_make=False)
+    return (
+        f"New keys use the pepper {peppers.current.id}; at hand: {', '.join(sorted(peppers.ids))}."
     )

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from keystead.cli import render
 from keystead.cli.options import Place
 
 if TYPE_CHECKING:
+    from keystead.operation.examination import Finding
     from keystead.operation.metrics import Listener
     from keystead.settings import Settings
 
@@ -133,6 +134,23 @@ def _prepare(settings: Settings) -> None:
     if settings.tls_cert is not None and settings.tls_key is not None:
         require_pair(settings.tls_cert, settings.tls_key)
     bootstrap.prepare(settings)
+    _require_sound(bootstrap.examine_database(settings))
+
+
+def _require_sound(findings: Iterable[Finding]) -> None:
+    """ConfigurationError for a fault; a warning is logged."""
+    from keystead.operation.faults import ConfigurationError
+
+    for finding in findings:
+        if finding.verdict == "fault":
+            raise ConfigurationError(finding.says)
+        if finding.verdict == "warning":
+            _log().warning("unsound", check=finding.check, says=finding.says)
+
+
+def _log() -> structlog.stdlib.BoundLogger:
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
+    return log
 
 
 def _may_renew() -> bool:
@@ -141,13 +159,12 @@ def _may_renew() -> bool:
     from keystead.operation.faults import ConfigurationError
     from keystead.settings import read_settings
 
-    log = structlog.get_logger("keystead.serving")
     try:
         _prepare(read_settings())
     except (ConfigurationError, StorageError) as error:
-        log.warning("not renewed", detail=str(error))
+        _log().warning("not renewed", detail=str(error))
         return False
-    log.info("renewing")
+    _log().info("renewing")
     return True
 
 
@@ -162,7 +179,7 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
     database = "sqlite" if settings.is_embedded else "postgresql"
     listener = Listener(settings.metrics_host, settings.metrics_port, database=database)
     stack.callback(listener.close)
-    structlog.get_logger("keystead.serving").info("metrics", port=listener.port)
+    _log().info("metrics", port=listener.port)
     return listener
 
 

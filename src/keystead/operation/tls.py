@@ -9,7 +9,7 @@ from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import require_private
 
 
-def require_pair(certificate: Path, key: Path) -> None:
+def require_pair(certificate: Path, key: Path) -> str:
     """ConfigurationError unless both can be read, the key is private, in PKCS#8 form, and the certificate's own."""
     for path, what in ((certificate, "certificate"), (key, "TLS key")):
         if not path.is_file():
@@ -23,6 +23,7 @@ def require_pair(certificate: Path, key: Path) -> None:
         raise ConfigurationError(
             f"The certificate {certificate} and the TLS key {key} do not fit: {reason}."
         ) from None
+    return "The certificate and its key can be used."
 
 
 def _require_form(key: Path) -> None:

@@ -215,13 +215,10 @@ def _create_keys() -> None:
         "key_callers",
         sa.Column("key_id", IDENTIFIER, nullable=False),
         sa.Column(
-            "reason",
-            sa.Text(),
-            nullable=False,
-            comment="why it was refused; empty where it was not",
+            "reason", TEXT, nullable=False, comment="why it was refused; empty where it was not"
         ),
-        sa.Column("address", sa.Text(), nullable=False),
-        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("address", TEXT, nullable=False),
+        sa.Column("agent", TEXT, nullable=False),
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
         sa.Column("last_at", COUNT, nullable=False),
         sa.Column("times", COUNT, nullable=False),

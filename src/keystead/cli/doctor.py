@@ -1,0 +1,82 @@
+"""`keystead doctor`: is this installation sound, and if not, how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from keystead.cli import render
+from keystead.cli.options import Json, Place
+from keystead.cli.outcome import Exit
+
+if TYPE_CHECKING:
+    from keystead.operation.examination import Finding
+    from keystead.settings import Settings
+
+HERE: Final = Place()
+MARKS: Final = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
+
+
+def doctor(*, place: Place = HERE, json: Json = False) -> int:
+    """Check settings, files, peppers, database, schema, clock, disk, port and TLS; change nothing.
+
+    Exit code 1 where there is a fault.
+    """
+    findings = list(_examine(place))
+    if json:
+        render.print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            render.print_line(f"{MARKS[finding.verdict]:<5}  {finding.check:<13}  {finding.says}")
+    faults = any(finding.verdict == "fault" for finding in findings)
+    return Exit.REFUSED if faults else Exit.DONE
+
+
+def _examine(place: Place) -> Iterator[Finding]:
+    from keystead.operation.examination import Finding, Verdict
+    from keystead.operation.faults import ConfigurationError
+    from keystead.settings import read_settings
+
+    try:
+        settings = read_settings(**asdict(place))
+    except ConfigurationError as error:
+        yield Finding("configuration", Verdict.FAULT, f"{error}.")
+        return
+    yield Finding("configuration", Verdict.OK, "The settings are consistent.")
+    yield from _examine_machine(settings)
+    yield from _examine_installation(settings)
+
+
+def _examine_machine(settings: Settings) -> Iterator[Finding]:
+    from keystead.operation import examination as look
+    from keystead.operation.tls import require_pair
+
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is not None and key is not None:
+        yield look.attempt("tls", lambda: require_pair(cert, key))
+    yield look.check_port(settings.host, settings.port, tls=cert is not None)
+    folder = settings.data if settings.data.is_dir() else settings.data.absolute().parent
+    if folder.is_dir():
+        yield look.check_disk(folder)
+
+
+def _examine_installation(settings: Settings) -> Iterator[Finding]:
+    from keystead import bootstrap
+    from keystead.domain.errors import StorageError
+    from keystead.operation import examination as look
+
+    yield look.attempt("files", lambda: bootstrap.require_private_place(settings))
+    if not bootstrap.has_begun(settings):
+        says = "There is no database yet; `keystead serve` makes it."
+        yield look.Finding("database", look.Verdict.OK, says)
+        return
+    try:
+        yield from bootstrap.examine_database(settings)
+    except StorageError as error:
+        says = f"{error} Is it running, and is its URL right?"
+        yield look.Finding("database", look.Verdict.FAULT, says)
+        return
+    yield (schema := look.attempt("schema", lambda: bootstrap.check_schema(settings)))
+    if schema.verdict is look.Verdict.OK:
+        yield look.attempt("peppers", lambda: bootstrap.check_peppers(settings))
