@@ -11,7 +11,7 @@ from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
-from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import (
     UNSET,
@@ -106,6 +106,7 @@ class Keys:
     ) -> KeyPage:
         """One page of keys, newest first, and how much of the limit is used."""
         principal.require(KEYS_READ)
+        rules.check_query(query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
             found = rows.page_of_keys(
@@ -208,7 +209,8 @@ class Keys:
             return self._find(tx, principal, key_id)
 
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
-        key = rows.find_key(tx, principal.workspace_id, key_id)
+        named = is_id("key", key_id)
+        key = rows.find_key(tx, principal.workspace_id, key_id) if named else None
         if key is None:
             raise NotFound("There is no such key.")
         return key

@@ -64,8 +64,6 @@ class Workspaces:
             found = rows.oldest_owner(tx)
             if found is not None:
                 return found
-            if not plans.all_plans(tx):
-                plans.replace_plans(tx, DEFAULT_PLANS)
             act = Act(SYSTEM, self._clock.now())
             workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
@@ -166,6 +164,9 @@ def _add_owner(tx: Tx, workspace_id: WorkspaceId, name: str, email: str | None, 
 
 
 def _chosen_plan(tx: Tx, plan_id: str | None) -> str:
+    """The plan of that id, or the smallest. A new installation gets its plans with its first workspace."""
+    if not plans.all_plans(tx):
+        plans.replace_plans(tx, DEFAULT_PLANS)
     if plan_id is None:
         return plans.all_plans(tx)[0].id
     if plans.find_plan(tx, plan_id) is None:

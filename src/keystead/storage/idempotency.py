@@ -34,26 +34,29 @@ def find_claim(tx: Tx, workspace_id: WorkspaceId, caller: str, key: str) -> Clai
 
 def insert_claim(tx: Tx, claim: Claim) -> None:
     """Puts the claim in the place of what stood there."""
-    delete_claim(tx, claim)
+    tx.execute(delete(rows).where(*_is(claim.workspace_id, claim.caller, claim.key)))
     values = {name: getattr(claim, name) for name in Claim.__slots__}
     tx.execute(insert(rows), values)
 
 
 def finish_claim(tx: Tx, claim: Claim, resource_id: str) -> bool:
     """Ties the result to the claim; False where another request has taken the claim over."""
-    mine = (*_is(claim.workspace_id, claim.caller, claim.key), rows.c.claim == claim.claim)
-    finished = update(rows).where(*mine).values(resource_id=resource_id)
+    finished = update(rows).where(*_mine(claim)).values(resource_id=resource_id)
     return tx.execute(finished.returning(rows.c.claim)).first() is not None
 
 
 def delete_claim(tx: Tx, claim: Claim) -> None:
-    """Gives the Idempotency-Key free."""
-    tx.execute(delete(rows).where(*_is(claim.workspace_id, claim.caller, claim.key)))
+    """Gives the Idempotency-Key free; where another request has taken the claim over, it stays that one's."""
+    tx.execute(delete(rows).where(*_mine(claim)))
 
 
 def delete_claims_before(tx: Tx, workspace_id: WorkspaceId, instant: datetime) -> None:
     """Forgets a workspace's claims that are older than their keeping time."""
     tx.execute(delete(rows).where(rows.c.workspace_id == workspace_id, rows.c.claimed_at < instant))
+
+
+def _mine(claim: Claim) -> tuple[Any, ...]:
+    return (*_is(claim.workspace_id, claim.caller, claim.key), rows.c.claim == claim.claim)
 
 
 def _is(workspace_id: WorkspaceId, caller: str, key: str) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select, text
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
@@ -50,7 +50,12 @@ def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
 
 
 def lock_plans(tx: Tx) -> None:
-    """Takes every plan's row for the transaction: changes of plans and the making of workspaces go in turn."""
+    """Takes the table of plans and its rows: changes of plans and the making of workspaces go in turn.
+
+    The table too, because without a plan there is no row to take.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE"))
     tx.execute(select(plans.c.id).order_by(plans.c.id).with_for_update()).all()
 
 
