@@ -1,0 +1,7 @@
+"""What these tests stand on: whole installations on both engines."""
+
+from __future__ import annotations
+
+from tests.installations import ground, own_ground, shared_ground
+
+__all__ = ["ground", "own_ground", "shared_ground"]
