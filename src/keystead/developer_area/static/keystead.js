@@ -1,0 +1,131 @@
+// What scripts add to pages that work without them: the dialog, copying, and forms that are sent once.
+(() => {
+  "use strict";
+
+  const dialog = () => document.getElementById("dialog");
+  const inDialog = (element) => element.closest("#dialog") !== null;
+
+  // --- the dialog: a page's panel, opened over the page it was asked from ---
+
+  const openDialog = () => {
+    const box = dialog();
+    const panel = box.querySelector("#panel");
+    if (panel === null) return;
+    const shownToken = panel.hasAttribute("data-token");
+    box.setAttribute("role", panel.hasAttribute("data-alert") ? "alertdialog" : "dialog");
+    box.setAttribute("closedby", shownToken ? "none" : "closerequest");
+    if (!box.open) box.showModal();
+    (panel.querySelector("[autofocus]") ?? panel).focus();
+  };
+
+  const closeDialog = () => {
+    const box = dialog();
+    if (box.open) box.close();
+    box.replaceChildren();
+  };
+
+  // A token leaves the screen only when it was copied, or when the person says so.
+  const mayLeave = () => {
+    const panel = dialog().querySelector("[data-token]");
+    if (panel === null || panel.hasAttribute("data-copied")) return true;
+    panel.querySelector("[data-leave]").hidden = false;
+    panel.querySelector("[data-leave-no]").focus();
+    return false;
+  };
+
+  const stay = (panel) => {
+    panel.querySelector("[data-leave]").hidden = true;
+    panel.querySelector("[data-copy]").focus();
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && dialog().querySelector("[data-token]") !== null) {
+      event.preventDefault();
+      if (mayLeave()) dialog().querySelector("[data-done] a").click();
+    }
+  });
+
+  document.addEventListener("close", (event) => {
+    if (event.target === dialog()) dialog().replaceChildren();
+  }, true);
+
+  // --- copying: also on http://, and never silently ---
+
+  const copy = async (field) => {
+    try {
+      await navigator.clipboard.writeText(field.value);
+      return true;
+    } catch {
+      field.focus();
+      field.select();
+      return document.execCommand("copy");
+    }
+  };
+
+  const copyFrom = async (button) => {
+    const panel = button.closest("#panel");
+    const field = document.getElementById(button.dataset.copy);
+    const copied = await copy(field);
+    if (copied) panel.setAttribute("data-copied", "");
+    panel.querySelector("[data-copy-status]").textContent = copied
+      ? "Copied to the clipboard."
+      : "Your browser does not let us copy. It is selected: press Ctrl+C, or Command+C.";
+  };
+
+  const showCopyButtons = () => {
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  };
+
+  // A page that is left keeps no secret, neither in the back/forward cache nor in the form's state.
+  window.addEventListener("pagehide", () => {
+    for (const field of document.querySelectorAll("[data-secret]")) field.value = "";
+  });
+
+  // --- clicks, each on what it is for ---
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("[data-copy], [data-close], [data-leave-no]");
+    if (target === null) return;
+    if (target.hasAttribute("data-copy")) copyFrom(target);
+    else if (target.hasAttribute("data-leave-no")) stay(target.closest("#panel"));
+    else if (inDialog(target)) {
+      event.preventDefault();
+      closeDialog();
+    }
+  });
+
+  // --- forms that are sent once, however often the button is pressed ---
+
+  const SENT = "data-sent";
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.hasAttribute("data-once")) return;
+    if (form.hasAttribute(SENT)) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+    form.setAttribute(SENT, "");
+  }, true);
+
+  const letSendAgain = () => {
+    for (const form of document.querySelectorAll(`[${SENT}]`)) form.removeAttribute(SENT);
+  };
+
+  window.addEventListener("pageshow", letSendAgain);
+  document.addEventListener("htmx:error", letSendAgain);
+
+  // --- after htmx has put something new into the page ---
+
+  document.addEventListener("htmx:after:swap", () => {
+    showCopyButtons();
+    if (dialog().querySelector("#panel") !== null) openDialog();
+  });
+
+  document.addEventListener("htmx:before:swap", (event) => {
+    if (event.detail.ctx.target?.id !== "content") return;
+    closeDialog();
+  });
+
+  document.addEventListener("DOMContentLoaded", showCopyButtons);
+})();
