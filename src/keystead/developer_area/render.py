@@ -1,0 +1,45 @@
+"""From a page's context to its HTML: Jinja2, escaping always, failing on anything that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from keystead.developer_area.assets import Assets
+from keystead.developer_area.pages import Page
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """Makes responses of pages."""
+
+    def __init__(self, assets: Assets) -> None:
+        self.environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self.environment.globals = {"asset": assets.url}
+
+    def __call__(
+        self, page: Page, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> HTMLResponse:
+        """The page as a response that no cache keeps."""
+        context = {name: getattr(page, name) for name in _names(type(page))}
+        html = self.environment.get_template(page.template).render(context)
+        return HTMLResponse(html, status, {"cache-control": "no-store", **(headers or {})})
+
+
+@cache
+def _names(page: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(page))
