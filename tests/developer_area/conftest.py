@@ -1,0 +1,137 @@
+"""A Developer area over a real database, and people in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keystead.bootstrap import Installation, open_installation
+from keystead.developer_area import create_developer_area
+from keystead.developer_area.session import COOKIE
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.ids import UserId, WorkspaceId, new_id
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal, of_member
+from keystead.domain.token import Token
+from keystead.domain.workspaces import Member, Role, User
+from keystead.http.asgi import App
+from keystead.http.problems import Problems
+from keystead.http.stack import Stack
+from keystead.services import Services
+from keystead.settings import Settings
+from keystead.storage import schema, workspaces
+from tests.clocks import ManualClock
+from tests.developer_area.browser import ORIGIN, Browser
+
+PEPPER = bytes(range(32))
+
+
+@dataclass
+class Area:
+    """A running Developer area with its first workspace."""
+
+    installation: Installation
+    app: App
+    clock: ManualClock
+    owner: Member
+
+    @property
+    def services(self) -> Services:
+        """The use cases beneath the pages."""
+        return self.installation.services
+
+    @property
+    def workspace_id(self) -> WorkspaceId:
+        """The first workspace."""
+        return self.owner.workspace_id
+
+    @property
+    def keys_url(self) -> str:
+        """Where its keys are."""
+        return f"/w/{self.workspace_id}/keys"
+
+    @property
+    def principal(self) -> Principal:
+        """The owner, as services know them."""
+        return of_member(self.owner)
+
+    def member(self, role: Role, workspace_id: WorkspaceId | None = None, name: str = "") -> Member:
+        """A new person with that role."""
+        now = self.clock.now()
+        user = User(UserId(new_id("usr", now)), name or role.capitalize(), None, now)
+        member = Member(workspace_id or self.workspace_id, user, role)
+        with self.installation.database.write_across() as tx:
+            workspaces.insert_user(tx, user)
+            workspaces.insert_member(tx, member, now)
+        return member
+
+    def link(self, member: Member | None = None) -> str:
+        """A fresh sign-in link."""
+        secret, _ = self.services.sign_in.make_link(member or self.owner)
+        return f"/sign-in?link={secret.reveal()}"
+
+    def browser(self) -> Browser:
+        """A browser in which nobody is signed in."""
+        return Browser(self.app)
+
+    def signed_in(self, member: Member | None = None) -> Browser:
+        """A browser in which somebody is: the owner, unless named."""
+        browser = self.browser()
+        seen = browser.submit(browser.open(self.link(member)), "/sign-in")
+        assert seen.status == 200, seen.status
+        return browser
+
+    def key(
+        self, description: str = "sync", by: Member | None = None, days: float | None = None
+    ) -> Token:
+        """A key, made beneath the pages."""
+        ends = None if days is None else self.clock.now() + timedelta(days=days)
+        draft = KeyDraft(description, ends)
+        token = self.services.keys.create(of_member(by or self.owner), draft).token
+        assert token is not None
+        return token
+
+    def active(self) -> int:
+        """How many keys count."""
+        return self.services.keys.list(self.principal).quota.used
+
+
+def session_of(browser: Browser) -> str:
+    """The cookie's value."""
+    return browser.cookies[COOKIE]
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Area]:
+    """An area over the empty database at `url`."""
+    clock = ManualClock()
+    settings = Settings(database=url, scopes={"invoices:read": "Read invoices"})
+    installation = open_installation(settings, Peppers(Pepper("test", PEPPER)), clock)
+    schema.metadata.create_all(installation.database.engine)
+    pages = create_developer_area(
+        installation.services, base_url=ORIGIN, plans_url="https://product.example/plans"
+    )
+    owner = installation.services.workspaces.first()
+    try:
+        yield Area(installation, Stack(pages, Problems(ORIGIN)), clock, owner)
+    finally:
+        installation.close()
+
+
+@pytest.fixture
+def area(tmp_path: Path) -> Iterator[Area]:
+    """An area over SQLite."""
+    with opened(f"sqlite:///{tmp_path / 'keystead.db'}") as area:
+        yield area
+
+
+@pytest.fixture
+def each_area(database_url: str) -> Iterator[Area]:
+    """An area over SQLite, then one over PostgreSQL: for what depends on the store."""
+    with opened(database_url) as area:
+        yield area

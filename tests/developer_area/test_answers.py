@@ -1,0 +1,205 @@
+"""What every answer carries, what files look like to browsers, and what refusals say."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from keystead.developer_area.assets import FOLDER
+from keystead.developer_area.moments import moment, relative
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.conftest import Area, opened
+from tests.postgres import OwnPostgres
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def assets_of(seen: Seen) -> list[str]:
+    """Addresses of the files that a page loads."""
+    links = [e.attributes.get("href", "") for e in seen.tree.all("link")]
+    return links + [e.attributes.get("src", "") for e in seen.tree.all("script")]
+
+
+def answers(area: Area) -> list[Seen]:
+    """One answer of each kind: pages, redirects, refusals, files."""
+    browser = area.signed_in()
+    page = browser.open(area.keys_url)
+    stranger = area.browser()
+    return [
+        page,
+        browser.open(f"{area.keys_url}/new"),
+        stranger.open("/sign-in"),
+        stranger.open(area.link()),
+        browser.open("/nothing"),
+        browser.request("DELETE", area.keys_url, {}),
+        browser.post(area.keys_url, []),
+        stranger.request("GET", area.keys_url, {"HX-Request": "true"}),
+        *[browser.open(url) for url in assets_of(page)],
+        browser.open("/static/0/none.css"),
+    ]
+
+
+def test_every_answer_is_guarded(area: Area) -> None:
+    """Strict policy, no framing, no referrer, no sniffing, its own window: on pages, refusals and files alike."""
+    for seen in answers(area):
+        policy = seen.headers["content-security-policy"]
+        directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+        assert directives["default-src"] == "'none'"
+        assert directives["script-src"] == directives["style-src"] == "'self'"
+        for name in ("base-uri", "object-src", "frame-ancestors"):
+            assert directives[name] == "'none'"
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        assert seen.headers["cross-origin-opener-policy"] == "same-origin"
+        assert seen.headers.get_list("referrer-policy") == ["no-referrer"]
+        assert seen.headers.get_list("x-content-type-options") == ["nosniff"]
+        assert "access-control-allow-origin" not in seen.headers
+        assert int(seen.headers["strict-transport-security"].partition("=")[2]) >= 31_536_000
+
+
+def test_pages_are_not_kept(area: Area) -> None:
+    """No cache keeps a page, a redirect or a refusal; files may be kept for ever."""
+    for seen in answers(area):
+        is_file = seen.path.startswith("/static/") and seen.status == 200
+        control = seen.headers["cache-control"]
+        assert control == ("public, max-age=31536000, immutable" if is_file else "no-store")
+
+
+def test_nothing_is_inline_or_foreign(area: Area) -> None:
+    """Pages load files of our own, by names that change with their content, and hold no script or style."""
+    for seen in answers(area):
+        if "html" not in seen.headers.get("content-type", "") or not seen.html:
+            continue
+        for element in seen.tree.walk():
+            assert element.tag != "style"
+            assert not {
+                n for n in element.attributes if n == "style" or n.startswith(("on", "hx-on"))
+            }
+        assert all(url.startswith("/static/") for url in assets_of(seen))
+
+
+def test_files_are_as_they_are_in_the_folder(area: Area) -> None:
+    """Each file is served whole, compressed where the browser takes it, and under no other name."""
+    browser = area.browser()
+    urls = assets_of(browser.open("/sign-in"))
+    assert len(urls) == 6
+    for url in urls:
+        plain = browser.open(url, **{"Accept-Encoding": "identity"})
+        (source,) = FOLDER.rglob(url.rpartition("/")[2])
+        assert plain.html.encode() == source.read_bytes()
+        packed = browser.open(url, **{"Accept-Encoding": "br, gzip"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.html == plain.html
+        assert gzip.compress(source.read_bytes())
+        assert plain.headers["vary"] == "accept-encoding"
+        assert browser.open(url.replace("/static/", "/static/0")).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/x/../app.py",
+        "/static/..%2f..%2fapp.py/x",
+        "/static/",
+        "/static/x/keystead.js",
+        "/w/",
+        "/keys",
+    ],
+)
+def test_what_is_not_there_is_a_page(area: Area, path: str) -> None:
+    """Every other address answers 404, with a way on."""
+    seen = area.browser().open(path)
+    assert seen.status == 404
+    assert seen.link("Your API keys") == "/"
+
+
+def test_a_wrong_method_names_the_right_ones(area: Area) -> None:
+    """405 says what the address takes."""
+    browser: Browser = area.signed_in()
+    assert sorted(browser.request("PUT", area.keys_url, {}).headers["allow"].split(", ")) == [
+        "GET",
+        "HEAD",
+        "POST",
+    ]
+    seen = browser.open("/sign-out")
+    assert (seen.status, seen.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "https://evil.example", "%09//evil.example"]
+)
+def test_no_address_leads_away(area: Area, target: str) -> None:
+    """No parameter of a page chooses where it leads: every redirect stays here."""
+    browser = area.browser()
+    for name in ("next", "return_to", "url", "redirect", "return_url"):
+        page = browser.open(f"{area.link()}&{name}={target}")
+        assert browser.submit(page, "/sign-in").path == area.keys_url
+        assert browser.open(f"/?{name}={target}").path == area.keys_url
+
+
+def test_without_the_store_the_page_says_so(private_postgres: OwnPostgres) -> None:
+    """When keys cannot be read, the answer is 503 with a sentence that does not frighten, and no detail."""
+    with opened(private_postgres.dsn()) as area:
+        browser = area.signed_in()
+        act = f"{area.keys_url}/{area.key('sync').key_id}/revoke"
+        form_token = area_token(browser)
+        private_postgres.stop()
+        seen = browser.open(area.keys_url)
+        refused = browser.post(act, [("form_token", form_token)])
+        private_postgres.start()
+        assert browser.open(area.keys_url).rows()[0]["Status"] == "Active"
+    assert (seen.status, seen.heading) == (503, "We could not load your keys")
+    assert "Your keys keep working." in seen.tree.text
+    assert (refused.status, refused.heading) == (503, "Nothing was done")
+    for answer in (seen, refused):
+        assert answer.headers["retry-after"]
+        assert "psycopg" not in answer.html
+
+
+def test_a_bug_shows_nothing_of_itself(each_area: Area) -> None:
+    """A fault of the program is a plain page: no trace, no statement, no name of a table."""
+    browser = each_area.signed_in()
+    with each_area.installation.database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE api_keys RENAME TO gone"))
+    seen = browser.open(each_area.keys_url)
+    assert (seen.status, seen.heading) == (500, "Something went wrong on our side")
+    assert "api_keys" not in seen.html
+    assert "Error" not in seen.html
+
+
+def area_token(browser: Browser) -> str:
+    """This browser's form token, from a page that needs no keys."""
+    return browser.open("/sign-in?link=x").tree.one("input", name="form_token").attributes["value"]
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(), "just now"),
+        (timedelta(seconds=-59), "just now"),
+        (timedelta(seconds=59), "in less than a minute"),
+        (timedelta(seconds=-60), "1 minute ago"),
+        (timedelta(minutes=-89), "89 minutes ago"),
+        (timedelta(minutes=-90), "2 hours ago"),
+        (timedelta(hours=35), "in 35 hours"),
+        (timedelta(hours=36), "in 2 days"),
+        (timedelta(days=30, seconds=-1), "in 30 days"),
+        (timedelta(days=-59), "59 days ago"),
+        (timedelta(days=-60), "2 months ago"),
+        (timedelta(days=365), "in 12 months"),
+        (timedelta(days=-730), "2 years ago"),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - NOW, "in 7973 years"),
+    ],
+)
+def test_instants_in_words(span: timedelta, words: str) -> None:
+    """Rounded to the nearest, in the unit that people use."""
+    assert relative(NOW + span, NOW) == words
+
+
+def test_instants_are_exact_in_utc() -> None:
+    """Beside the words stands the instant, in UTC whatever zone it came in."""
+    shown = moment(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
+    assert (shown.iso, shown.exact) == ("2026-11-23T12:05:09.500000Z", "23 Nov 2026, 12:05:09 UTC")

@@ -1,0 +1,268 @@
+"""Creating a key by a plain form: the token once, the expiry chosen, the access chosen, never two by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import pytest
+
+from keystead.domain.keys import ApiKey
+from keystead.domain.scopes import READ_ONLY
+from keystead.domain.token import parse
+from tests.developer_area.browser import ORIGIN, Browser, Seen, filled
+from tests.developer_area.conftest import Area
+
+
+def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Seen:
+    """The answer to the form for a new key, filled in."""
+    chosen: dict[str, Iterable[str] | str] = {"description": "sync", "expiry": "30", **fields}
+    return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **chosen)
+
+
+def forced(area: Area, browser: Browser, **fields: str) -> Seen:
+    """The same with values that the form does not offer."""
+    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
+    own = filled(form, {"description": "sync", "expiry": "30"})
+    kept = [(name, value) for name, value in own if name not in fields]
+    return browser.post(area.keys_url, [*kept, *fields.items()])
+
+
+def newest(area: Area) -> ApiKey:
+    """The key that was made last."""
+    return area.services.keys.list(area.principal, limit=1).keys[0]
+
+
+def token_on(seen: Seen) -> str:
+    """The token that the page shows."""
+    return seen.tree.one("textarea", id="token").raw
+
+
+def test_a_key_is_created_and_works(each_area: Area) -> None:
+    """The answer to the form shows a token that verifies, and a curl line that sends it."""
+    seen = create(each_area, each_area.signed_in(), description="data-warehouse sync")
+    token = token_on(seen)
+    assert (seen.status, seen.heading) == (201, "Copy your API key now")
+    curl = seen.tree.one("textarea", id="curl").raw
+    assert curl == f'curl -H "Authorization: Bearer {token}" {ORIGIN}/v1/whoami'
+    assert parse(token) is not None
+    verified = each_area.services.verifier.verify(token)
+    assert verified.principal.name == "data-warehouse sync"  # type: ignore[union-attr]
+
+
+def test_the_token_is_in_one_answer(area: Area) -> None:
+    """No page, header, cookie or address shows the token but the answer to the form, and that one is kept nowhere."""
+    browser = area.signed_in()
+    made = create(area, browser)
+    token = token_on(made)
+    secret = token[-49:]
+    assert made.headers["cache-control"] == "no-store"
+    assert secret not in str(made.headers)
+    assert secret not in made.path
+    key_id = newest(area).id
+    pages = ["", "/new", f"/{key_id}/revoke", "?show=history", f"?query={token[-4:]}"]
+    for page in pages:
+        seen = browser.open(area.keys_url + page)
+        assert secret not in seen.html + str(seen.headers), page
+    assert secret not in str(browser.cookies)
+
+
+def test_nothing_is_preselected_for_the_expiry(area: Area) -> None:
+    """When the key ends is chosen, never assumed: no choice is checked, and each must be made."""
+    page = area.signed_in().open(f"{area.keys_url}/new").tree
+    radios = page.all("input", type="radio", name="expiry")
+    assert [r.attributes["value"] for r in radios] == ["30", "90", "365", "date", "never"]
+    assert all("checked" not in r.attributes and "required" in r.attributes for r in radios)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"expiry": "30"}, datetime(2026, 12, 23, 12, tzinfo=UTC)),
+        ({"expiry": "90"}, datetime(2027, 2, 21, 12, tzinfo=UTC)),
+        ({"expiry": "365"}, datetime(2027, 11, 23, 12, tzinfo=UTC)),
+        (
+            {"expiry": "date", "expires_on": "2028-02-29"},
+            datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC),
+        ),
+        (
+            {"expiry": "date", "expires_on": "9999-12-31"},
+            datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        ),
+        ({"expiry": "never", "expires_on": "2027-01-01"}, None),
+    ],
+)
+def test_the_chosen_expiry_is_kept(
+    area: Area, fields: dict[str, str], ends: datetime | None
+) -> None:
+    """Each choice gives the exact instant, in whole seconds, and the answer shows it."""
+    area.clock.advance(microseconds=999_999)
+    seen = create(area, area.signed_in(), **fields)
+    assert newest(area).expires_at == ends
+    shown = [t.attributes["datetime"] for t in seen.tree.all("time")]
+    assert shown == ([] if ends is None else [f"{ends:%Y-%m-%dT%H:%M:%SZ}"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("description", "", "The description must be"),
+        ("description", "   ", "The description must be"),
+        ("description", "x" * 201, "The description must be"),
+        ("description", "two\nlines", "The description must be"),
+        ("expiry", "", "The expiry must be chosen"),
+        ("expiry", "31", "The expiry must be chosen"),
+        ("expiry", "date", "The expiry must be a date"),
+        ("expires_on", "2026-11-22", "The expiry must be later than now"),
+        ("expires_on", "2027-02-29", "The expiry must be a date"),
+        ("expires_on", "10000-01-01", "The expiry must be a date"),
+        ("expires_on", "0000-00-00", "The expiry must be a date"),
+        ("expires_on", "NaN", "The expiry must be a date"),
+        ("access", "", "The access must be chosen"),
+        ("access", "chosen", "The access must be chosen: tick"),
+        ("scope", "nothing:known", "The access is not a known scope"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_it(area: Area, field: str, value: str, problem: str) -> None:
+    """A refused form comes back with a sentence at the field and with what was entered; nothing is made."""
+    fields = {field: value}
+    if field == "expires_on":
+        fields["expiry"] = "date"
+    if field == "scope":
+        fields["access"] = "chosen"
+    seen = forced(area, area.signed_in(), **fields)
+    assert seen.status == 422
+    problems = [p.text for p in seen.tree.all("p", class_="problem")]
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
+    assert area.active() == 0
+    if field != "description":
+        assert seen.tree.one("input", name="description").attributes["value"] == "sync"
+
+
+def test_a_mended_form_makes_the_key(area: Area) -> None:
+    """After a refusal the form on the page can be sent again, mended."""
+    browser = area.signed_in()
+    refused = forced(area, browser, expiry="")
+    assert browser.submit(refused, area.keys_url, expiry="never").status == 201
+    assert area.active() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "scopes"),
+    [
+        ({}, ["*"]),
+        ({"access": "full", "scope": "keys:write"}, ["*"]),
+        ({"access": "read-only"}, sorted(READ_ONLY)),
+        (
+            {"access": "chosen", "scope": ["documents:read", "invoices:read"]},
+            ["documents:read", "invoices:read"],
+        ),
+        ({"access": "chosen", "scope": ["keys:write"]}, ["keys:write"]),
+    ],
+)
+def test_the_chosen_access_is_kept(area: Area, fields: dict[str, str], scopes: list[str]) -> None:
+    """Full, read-only, or exactly the scopes that were ticked, the product's own included."""
+    assert create(area, area.signed_in(), **fields).status == 201
+    assert list(newest(area).scopes) == scopes
+
+
+def test_the_same_form_makes_one_key(each_area: Area) -> None:
+    """Sent again, by a reload or a second click, the form makes no other key and shows no token."""
+    browser = each_area.signed_in()
+    form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
+    fields = filled(form, {"description": "sync", "expiry": "30"})
+    first = browser.post(each_area.keys_url, fields)
+    again = browser.post(each_area.keys_url, fields)
+    assert (first.status, again.status) == (201, 200)
+    assert again.heading == "Already created; its token was shown once"
+    assert token_on(first)[-49:] not in again.html
+    assert each_area.active() == 1
+    assert browser.open(again.link("Revoke")).heading == "Revoke “sync”?"
+
+
+def test_two_clicks_at_once_make_one_key(each_area: Area) -> None:
+    """Of the same form at the same moment, one makes the key and the others say so."""
+    browser = each_area.signed_in()
+    form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
+    fields = filled(form, {"description": "sync", "expiry": "30"})
+    with ThreadPoolExecutor(5) as pool:
+        seen = list(pool.map(lambda _: browser.post(each_area.keys_url, fields), range(5)))
+    statuses = sorted(s.status for s in seen)
+    assert statuses.count(201) == 1
+    assert set(statuses) <= {200, 201, 409}
+    assert each_area.active() == 1
+
+
+def test_a_used_form_with_other_values_asks_first(area: Area) -> None:
+    """Going back, changing the form and sending it again makes nothing yet: the page says so, and then obeys."""
+    browser = area.signed_in()
+    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
+    browser.post(area.keys_url, filled(form, {"description": "one", "expiry": "30"}))
+    seen = browser.post(area.keys_url, filled(form, {"description": "two", "expiry": "30"}))
+    assert seen.status == 409
+    assert "has made a key already" in seen.tree.text
+    assert area.active() == 1
+    assert browser.submit(seen, area.keys_url).status == 201
+    assert newest(area).description == "two"
+
+
+def test_a_refused_form_may_be_sent_again(area: Area) -> None:
+    """A form that failed on the limit makes its key once there is room."""
+    tokens = [area.key(f"key {n}") for n in range(5)]
+    area.services.keys.revoke(area.principal, tokens[0].key_id)
+    browser = area.signed_in()
+    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
+    fields = filled(form, {"description": "sixth", "expiry": "30"})
+    extra = area.key("fifth")
+    assert browser.post(area.keys_url, fields).status == 409
+    area.services.keys.revoke(area.principal, extra.key_id)
+    assert browser.post(area.keys_url, fields).status == 201
+
+
+def test_a_form_without_its_nonce_is_refused(area: Area) -> None:
+    """The form's own nonce cannot be left out or chosen freely."""
+    browser = area.signed_in()
+    for nonce in ("", "x", "A" * 23, "../../etc"):
+        assert forced(area, browser, once=nonce).status == 400
+    assert area.active() == 0
+
+
+def test_at_the_limit_the_page_says_what_to_do(each_area: Area) -> None:
+    """Creation is disabled, with the reason in words and the keys that cost least to revoke, each with its link."""
+    for number in range(5):
+        each_area.clock.advance(minutes=1)
+        each_area.key(f"key {number}")
+    browser = each_area.signed_in()
+    page = browser.open(each_area.keys_url)
+    assert "disabled" in page.tree.one("button", aria_describedby="limit-title").attributes
+    assert "The plan Free allows 5 active keys, and 5 are in use." in page.tree.text
+    candidates = page.tree.one("ul", class_="candidates").all("li")
+    assert [c.all("strong")[0].text for c in candidates] == [f"key {n}" for n in range(5)]
+    assert page.link("change the plan") == "https://product.example/plans"
+    new = browser.open(f"{each_area.keys_url}/new")
+    assert new.tree.all("form", action=each_area.keys_url) == []
+    confirm = browser.open(candidates[0].all("a")[0].attributes["href"])
+    browser.submit(confirm, confirm.path)
+    assert create(each_area, browser).status == 201
+
+
+def test_a_form_opened_before_the_limit_was_reached_is_refused_kindly(area: Area) -> None:
+    """The plan's limit holds for a form that was opened while there was room."""
+    browser = area.signed_in()
+    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
+    for number in range(5):
+        area.key(f"key {number}")
+    seen = browser.post(area.keys_url, filled(form, {"description": "sixth", "expiry": "30"}))
+    assert seen.status == 409
+    assert "No room for another key" in seen.tree.text
+    assert area.active() == 5
+
+
+def test_what_was_entered_is_not_in_the_address(area: Area) -> None:
+    """A form's values travel in its body; the address that answers is the list's."""
+    seen = create(area, area.signed_in(), description="secret project")
+    assert seen.path == area.keys_url
+    assert urlencode({"d": "secret project"})[2:] not in seen.path

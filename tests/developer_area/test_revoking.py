@@ -1,0 +1,86 @@
+"""Revoking a key: asked first, done at once, said afterwards."""
+
+from __future__ import annotations
+
+from keystead.domain.verification import Denied
+from tests.developer_area.conftest import Area
+from tests.developer_area.test_seeing import used
+
+
+def revoke_url(area: Area, key_id: str) -> str:
+    """Where a key is revoked."""
+    return f"{area.keys_url}/{key_id}/revoke"
+
+
+def test_revoking_asks_and_then_acts(each_area: Area) -> None:
+    """The link leads to a question that names the key; its form ends the key, and the list says so."""
+    token = each_area.key("data-warehouse sync")
+    each_area.key("another")
+    browser = each_area.signed_in()
+    question = browser.open(browser.open(each_area.keys_url).link("Revoke data-warehouse sync"))
+    assert question.heading == "Revoke “data-warehouse sync”?"
+    assert token.hint in question.tree.text
+    assert question.link("Cancel") == each_area.keys_url
+    assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
+    done = browser.submit(question, revoke_url(each_area, token.key_id))
+    assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
+    assert (
+        done.tree.one("div", role="status").text
+        == "“data-warehouse sync” is revoked. 1 of 5 active keys."
+    )
+    assert [row["Description"] for row in done.rows()] == ["another Full access"]
+
+
+def test_the_question_says_what_stops(area: Area) -> None:
+    """The last use is told with its address and agent, or that there was none, or that the key is over anyway."""
+    token = area.key("sync")
+    browser = area.signed_in()
+    url = revoke_url(area, token.key_id)
+    assert "Never used: no code stops." in browser.open(url).tree.text
+    used(area, token, "python-requests/2.32")
+    area.clock.advance(minutes=4)
+    said = (
+        "Used 4 minutes ago from 10.2.3.4 (python-requests/2.32): code that uses it stops at once."
+    )
+    assert said in browser.open(url).tree.text
+    short = area.key("short", days=1)
+    area.clock.advance(days=1)
+    again = area.signed_in()
+    assert "It has expired" in again.open(revoke_url(area, short.key_id)).tree.text
+
+
+def test_an_expired_key_can_be_revoked(area: Area) -> None:
+    """An expired key leaves the list for History when it is revoked."""
+    token = area.key("short", days=1)
+    area.clock.advance(days=2)
+    browser = area.signed_in()
+    url = revoke_url(area, token.key_id)
+    assert browser.submit(browser.open(url), url).rows() == []
+    assert len(browser.open(f"{area.keys_url}?show=history").rows()) == 1
+
+
+def test_revoking_twice_is_revoking_once(area: Area) -> None:
+    """The same form again, from another tab, changes nothing and says the same."""
+    token = area.key("sync")
+    browser = area.signed_in()
+    url = revoke_url(area, token.key_id)
+    tab = browser.open(url)
+    browser.submit(tab, url)
+    ended = area.services.keys.get(area.principal, token.key_id).revoked_at
+    area.clock.advance(minutes=1)
+    again = browser.submit(tab, url)
+    assert again.status == 200
+    assert area.services.keys.get(area.principal, token.key_id).revoked_at == ended
+    late = browser.open(url)
+    assert late.heading == "“sync” is revoked already"
+    assert late.tree.all("form", action=url) == []
+
+
+def test_a_made_up_message_says_nothing(area: Area) -> None:
+    """An address cannot make the page claim that a key is revoked which is not, or which is none."""
+    token = area.key("sync")
+    browser = area.signed_in()
+    for said in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
+        page = browser.open(f"{area.keys_url}?revoked={said}")
+        assert page.status == 200
+        assert page.tree.one("div", role="status").text == ""

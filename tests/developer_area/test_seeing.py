@@ -1,0 +1,248 @@
+"""Seeing all keys: the table, its order, its pages, its search; and how much of the limit is used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.instants import to_microseconds
+from keystead.domain.principals import of_key
+from keystead.domain.token import Token
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.conftest import Area
+
+
+def unlimited(area: Area) -> None:
+    """Puts the workspace on the plan without limits."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+
+
+def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3.4") -> None:
+    """Notes a use of the key now, as a verification does."""
+    key = area.services.keys.get(area.principal, token.key_id)
+    principal = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    area.services.usage.note(principal, to_microseconds(area.clock.now()), address, agent)
+    area.services.usage.flush()
+
+
+def descriptions(seen: Seen) -> list[str]:
+    """The names in the table, in its order."""
+    return [row.text for row in seen.tree.all("span", class_="name")]
+
+
+def all_pages(browser: Browser, url: str) -> list[list[str]]:
+    """Every page of the list, by its link to the older ones."""
+    pages = []
+    seen = browser.open(url)
+    while True:
+        pages.append(descriptions(seen))
+        older = seen.tree.all("a", rel="next")
+        if not older:
+            return pages
+        seen = browser.open(older[0].attributes["href"])
+
+
+def test_a_row_tells_all_about_a_key(each_area: Area) -> None:
+    """Description, hint, who made it when, last use with address and agent, expiry and status, all in words."""
+    token = each_area.key("data-warehouse sync", days=12)
+    each_area.clock.advance(minutes=3)
+    used(each_area, token, "python-requests/2.32")
+    each_area.clock.advance(minutes=4)
+    rows = each_area.signed_in().open(each_area.keys_url).rows()
+    assert rows == [
+        {
+            "Description": "data-warehouse sync Full access",
+            "Key": token.hint,
+            "Created": "7 minutes ago 23 Nov 2026, 12:00:00 UTC by you",
+            "Last used": "4 minutes ago 23 Nov 2026, 12:03:00 UTC 10.2.3.4 · python-requests/2.32",
+            "Expires": "in 12 days 5 Dec 2026, 12:00:00 UTC",
+            "Status": "Active",
+            "Actions": "Revoke data-warehouse sync",
+        }
+    ]
+
+
+def test_instants_are_exact_for_machines(area: Area) -> None:
+    """Every instant stands in a <time> with its RFC 3339 form."""
+    area.key(days=1)
+    page = area.signed_in().open(area.keys_url).tree
+    shown = [t.attributes["datetime"] for t in page.one("table").all("time")]
+    assert shown == ["2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z"]
+
+
+def test_a_key_without_use_or_expiry_says_so(area: Area) -> None:
+    """Nothing is left blank: never used, never expires."""
+    area.key()
+    (row,) = area.signed_in().open(area.keys_url).rows()
+    assert (row["Last used"], row["Expires"]) == ("Never used", "Never")
+
+
+def test_who_made_a_key_is_named(area: Area) -> None:
+    """One's own keys are by you, another member's by their name."""
+    area.key("theirs", by=area.member(Role.DEVELOPER, name="Dana"))
+    area.key("mine")
+    rows = area.signed_in().open(area.keys_url).rows()
+    assert [row["Created"].rpartition(" by ")[2] for row in rows] == ["you", "Dana"]
+
+
+def test_the_table_is_one_for_everybody(area: Area) -> None:
+    """It has a caption, column headers, row headers, and one cell for each column."""
+    area.key()
+    table = area.signed_in().open(area.keys_url).tree.one("table")
+    assert table.one("caption").text
+    assert {th.attributes["scope"] for th in table.one("thead").all("th")} == {"col"}
+    assert [th.attributes["scope"] for th in table.one("tbody").all("th")] == ["row"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "keys", "text", "bar"),
+    [
+        ("free", 0, "0 of 5 active keys", ("0", "5")),
+        ("free", 3, "3 of 5 active keys", ("3", "5")),
+        ("scale", 1, "1 active key", None),
+        ("scale", 2, "2 active keys", None),
+    ],
+)
+def test_the_plan_line_counts(
+    area: Area, plan: str, keys: int, text: str, bar: tuple[str, str] | None
+) -> None:
+    """How many of how many, in words and as a bar; only in words where there is no limit."""
+    area.services.workspaces.set_plan(area.workspace_id, plan)
+    for number in range(keys):
+        area.key(str(number))
+    page = area.signed_in().open(area.keys_url).tree
+    assert page.one("p", id="quota-text").text.startswith(text)
+    bars = [(p.attributes["value"], p.attributes["max"]) for p in page.all("progress")]
+    assert bars == ([] if bar is None else [bar])
+
+
+def test_expired_and_revoked_keys_do_not_count(area: Area) -> None:
+    """The plan line is of active keys alone."""
+    area.key("short", days=1)
+    gone = area.key("gone")
+    area.key("stays")
+    area.services.keys.revoke(area.principal, gone.key_id)
+    area.clock.advance(days=2)
+    page = area.signed_in().open(area.keys_url)
+    assert "1 of 5 active keys" in page.tree.text
+
+
+def test_active_keys_come_first_and_revoked_ones_are_history(each_area: Area) -> None:
+    """Expired keys stay visible below the active ones; revoked ones are in History, with when they ended."""
+    each_area.key("lives 1")
+    each_area.key("expires", days=1)
+    gone = each_area.key("revoked")
+    each_area.key("lives 2")
+    each_area.services.keys.revoke(each_area.principal, gone.key_id)
+    each_area.clock.advance(days=2)
+    browser = each_area.signed_in()
+    page = browser.open(each_area.keys_url)
+    assert descriptions(page) == ["lives 2", "lives 1", "expires"]
+    assert [row["Status"] for row in page.rows()] == ["Active", "Active", "Expired"]
+    assert descriptions(browser.open(page.link("Active"))) == ["lives 2", "lives 1"]
+    assert descriptions(browser.open(page.link("Expired"))) == ["expires"]
+    history = browser.open(page.link("History"))
+    assert descriptions(history) == ["revoked"]
+    (row,) = history.rows()
+    assert (row["Status"], row["Revoked"]) == ("Revoked", "2 days ago 23 Nov 2026, 12:00:00 UTC")
+    assert row["Actions"] == ""
+
+
+def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
+    """Part of the description in any case, the exact id, or the last four characters; within the chosen keys."""
+    token = each_area.key("Data-Warehouse Sync")
+    each_area.key("billing")
+    browser = each_area.signed_in()
+    page = browser.open(each_area.keys_url)
+    for query in ("warehouse", "WAREHOUSE SYNC", token.key_id, token.hint[-4:]):
+        found = browser.submit(page, each_area.keys_url, query=query)
+        assert descriptions(found) == ["Data-Warehouse Sync"], query
+        assert found.tree.one("input", id="query").attributes["value"] == query
+    for query in ("%", "_", "nothing like it", "ks_", "\\"):
+        none = browser.submit(page, each_area.keys_url, query=query)
+        assert descriptions(none) == [], query
+        assert "No key matches" in none.tree.text
+    history = browser.open(page.link("History"))
+    assert descriptions(browser.submit(history, each_area.keys_url, query="sync")) == []
+
+
+@pytest.mark.parametrize(
+    ("active", "expired"), [(0, 0), (50, 0), (50, 1), (49, 2), (0, 51), (60, 60)]
+)
+def test_pages_hold_every_key_once(area: Area, active: int, expired: int) -> None:
+    """Page by page, active keys and then expired ones: none twice, none missing, 50 a page."""
+    unlimited(area)
+    for number in range(expired):
+        area.key(f"expired {number:03}", days=1)
+    area.clock.advance(days=2)
+    for number in range(active):
+        area.key(f"active {number:03}")
+    pages = all_pages(area.signed_in(), area.keys_url)
+    names = [f"active {n:03}" for n in reversed(range(active))]
+    names += [f"expired {n:03}" for n in reversed(range(expired))]
+    assert [name for page in pages for name in page] == names
+    assert [len(page) for page in pages[:-1]] == [50] * (len(pages) - 1)
+    assert pages[-1] or not names
+
+
+def test_a_later_page_leads_back(area: Area) -> None:
+    """From an older page the newest is one link away; keys made in between appear there and nowhere else."""
+    unlimited(area)
+    for number in range(51):
+        area.key(f"key {number}")
+    browser = area.signed_in()
+    first = browser.open(area.keys_url)
+    area.key("made in between")
+    second = browser.open(first.link("Older"))
+    assert descriptions(second) == ["key 0"]
+    assert descriptions(browser.open(second.link("Newest")))[0] == "made in between"
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 600, "ü"])
+def test_a_made_up_cursor_is_refused_kindly(area: Area, cursor: str) -> None:
+    """An address that was cut off or tampered with is answered by a page with a way on."""
+    seen = area.signed_in().open(f"{area.keys_url}?cursor={cursor}")
+    assert (seen.status, seen.heading) == (422, "This page of the list is out of date")
+
+
+def test_an_unknown_filter_is_not_there(area: Area) -> None:
+    """Only the filters that the page offers exist."""
+    assert area.signed_in().open(f"{area.keys_url}?show=everything").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("", "Create one for each integration, so that you can revoke it alone."),
+        ("?show=active", "No key is active."),
+        ("?show=expired", "No key is expired."),
+        ("?show=history", "No key has been revoked."),
+        ("?query=x", "No key matches “x”."),
+    ],
+)
+def test_an_empty_list_says_why(area: Area, query: str, text: str) -> None:
+    """Where there is nothing to see, the page says what that means."""
+    assert text in area.signed_in().open(area.keys_url + query).tree.text
+
+
+def test_a_suspended_workspace_says_so(area: Area) -> None:
+    """While the workspace is suspended every page of it warns that its keys are refused."""
+    browser = area.signed_in()
+    area.services.workspaces.suspend(area.workspace_id)
+    assert "This workspace is suspended." in browser.open(area.keys_url).tree.text
+    area.services.workspaces.resume(area.workspace_id)
+    assert "suspended" not in browser.open(area.keys_url).tree.text
+
+
+def test_the_scopes_are_shown(area: Area) -> None:
+    """A key that has not full access shows what it has."""
+    from keystead.domain.keys import KeyDraft
+    from keystead.domain.scopes import Scopes
+
+    scopes = Scopes(["documents:read", "plan:read"])
+    later = area.clock.now() + timedelta(days=1)
+    area.services.keys.create(area.principal, KeyDraft("narrow", later, scopes))
+    (row,) = area.signed_in().open(area.keys_url).rows()
+    assert row["Description"] == "narrow documents:read plan:read"

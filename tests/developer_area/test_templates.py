@@ -1,0 +1,216 @@
+"""Templates show what their contexts hold, all of it and nothing else, and text from people stays text."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+
+import pytest
+from jinja2 import Environment, nodes
+from jinja2.meta import find_undeclared_variables
+
+from keystead.developer_area import pages
+from keystead.developer_area.assets import FOLDER, Assets
+from keystead.developer_area.render import TEMPLATES, Renderer
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.conftest import Area, opened
+from tests.developer_area.markup import Element
+from tests.developer_area.test_creating import create, forced
+from tests.developer_area.test_seeing import used
+
+ENVIRONMENT: Environment = Renderer(Assets()).environment
+SOURCES = sorted(TEMPLATES.glob("*.html"))
+CONTEXTS = [
+    page
+    for _, page in inspect.getmembers(pages, dataclasses.is_dataclass)
+    if hasattr(page, "template")
+]
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    '"><script>alert(1)</script>',
+    "'><img src=x onerror=alert(1)>",
+    '" autofocus onfocus=alert(1) x="',
+    "' onmouseover='alert(1)",
+    "</textarea><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "<!--<img src=x onerror=alert(1)>-->",
+    "javascript:alert(1)",
+    "<a href=javascript:alert(1)>x</a>",
+    "{{ 7 * 7 }}{% raw %}",
+    "${7*7}",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "<b hx-get=/sign-out hx-trigger=load>",
+    "<form action=//evil.example>",
+    "\u202e\u2066<i>",
+    "<style>*{display:none}</style>",
+    "<hx-partial hx-target=body><b>x</b></hx-partial>",
+]
+
+
+def ancestry(name: str) -> Iterator[nodes.Template]:
+    """A template and all it extends."""
+    source = (TEMPLATES / name).read_text()
+    tree = ENVIRONMENT.parse(source)
+    yield tree
+    for parent in tree.find_all(nodes.Extends):
+        assert isinstance(parent.template, nodes.Const)
+        yield from ancestry(parent.template.value)
+
+
+def variables(name: str) -> set[str]:
+    """What a template and those it extends take from the context: neither imported nor made in them."""
+    found: set[str] = set()
+    for tree in ancestry(name):
+        imported = {n for node in tree.find_all(nodes.FromImport) for n in node.names}
+        made = {node.name for node in tree.find_all(nodes.Macro)}
+        found |= find_undeclared_variables(tree) - imported - made
+    return found - set(ENVIRONMENT.globals)
+
+
+@pytest.mark.parametrize("page", CONTEXTS, ids=lambda page: page.__name__)
+def test_a_template_shows_its_context(page: type[pages.Page]) -> None:
+    """Every variable of a template is a field of its context, and every field is shown."""
+    assert variables(page.template) == {field.name for field in dataclasses.fields(page)}  # type: ignore[arg-type]
+
+
+def test_every_page_has_its_context() -> None:
+    """Each template is a page's, or a part of one."""
+    used_by_pages = {page.template for page in CONTEXTS}
+    parts = {"layout.html", "area.html", "bare.html", "parts.html"}
+    assert {path.name for path in SOURCES} == used_by_pages | parts
+    assert len(CONTEXTS) == len(used_by_pages) >= 7
+
+
+def test_parts_take_everything_as_arguments() -> None:
+    """A macro that pages share reads nothing from around it."""
+    assert find_undeclared_variables(ENVIRONMENT.parse((TEMPLATES / "parts.html").read_text())) <= {
+        "asset"
+    }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_nothing_switches_escaping_off(path: object) -> None:
+    """No template marks text as safe, or holds a script, a style or a handler of its own; attributes are quoted."""
+    source = path.read_text()  # type: ignore[attr-defined]
+    assert not re.search(r"\|\s*safe|autoescape|Markup", source)
+    assert not re.search(
+        r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|javascript:|js:", source
+    )
+    assert not re.search(r"=\{\{", source)
+
+
+def test_escaping_and_strictness_are_on() -> None:
+    """Text is escaped in every template, and a name that is not there fails instead of showing nothing."""
+    assert ENVIRONMENT.autoescape is True
+    assert ENVIRONMENT.undefined.__name__ == "StrictUndefined"
+
+
+def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
+    """Tags and the names of their attributes, in order: what markup there is, whatever the text."""
+    return [(e.tag, tuple(e.attributes)) for e in element.walk()]
+
+
+def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, Seen]]:
+    """Every page that shows text from people, with `text` in each of its places."""
+    created = create(area, browser, description=text)
+    yield "created", created
+    token = area.key(text, days=1)
+    used(area, token, agent=text, address=text)
+    yield "keys", browser.open(area.keys_url)
+    yield "revoke", browser.open(f"{area.keys_url}/{token.key_id}/revoke")
+    area.services.keys.revoke(area.principal, token.key_id)
+    yield "revoked", browser.open(f"{area.keys_url}?revoked={token.key_id}")
+    yield "history", browser.open(f"{area.keys_url}?show=history")
+    yield "search", browser.submit(browser.open(area.keys_url), area.keys_url, query=text)
+    yield "refused", forced(area, browser, description=text, expiry="", expires_on=text)
+    for _ in range(4):
+        area.key(text)
+    yield "limit", browser.open(area.keys_url)
+    yield (
+        "sign-in",
+        area.browser().open(
+            "/sign-in?link=" + text.replace("%", "").replace("&", "").replace("#", "")
+        ),
+    )
+
+
+def pages_with(area: Area, text: str) -> dict[str, Seen]:
+    """All of them, in a workspace and by a person of that name; cleared afterwards."""
+    workspace = area.services.workspaces.create(text, owner=text)
+    owner = area.services.workspaces.owner(workspace.id)
+    own = dataclasses.replace(area, owner=owner)
+    return dict(every_page(own, own.signed_in(), text))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """The pages with harmless words in every place."""
+    with opened(f"sqlite:///{tmp_path_factory.mktemp('plain') / 'keystead.db'}") as area:
+        return pages_with(area, "plain words")
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_text_from_people_stays_text(area: Area, plain: dict[str, Seen], payload: str) -> None:
+    """A payload in every place makes no element and no attribute that plain words do not make."""
+    hostile = pages_with(area, payload)
+    for name, seen in hostile.items():
+        if (
+            name != "search"
+        ):  # finds nothing where the payload is no word; its markup differs by that
+            assert skeleton(seen.tree) == skeleton(plain[name].tree), name
+        scripts = [
+            s
+            for s in seen.tree.all("script")
+            if not s.attributes.get("src", "").startswith("/static/")
+        ]
+        assert scripts == []
+    shown = hostile["keys"].tree.all("span", class_="name")
+    assert [e.text for e in shown] == [" ".join(payload.split())] * 2
+    assert hostile["keys"].tree.one("p", class_="side-workspace").text.startswith("Workspace")
+
+
+def test_a_viewers_page_renders(area: Area) -> None:
+    """Each state of the list renders for each role."""
+    area.key("sync")
+    for role in Role:
+        assert area.signed_in(area.member(role)).open(area.keys_url).status == 200
+
+
+def test_ids_are_unique_on_every_page(plain: dict[str, Seen]) -> None:
+    """No id stands twice, and whatever refers to an id finds it."""
+    for name, seen in plain.items():
+        ids = [e.attributes["id"] for e in seen.tree.walk() if "id" in e.attributes]
+        assert len(ids) == len(set(ids)), name
+        for element in seen.tree.walk():
+            for attribute in ("for", "aria-describedby", "aria-labelledby"):
+                targets = element.attributes.get(attribute, "").split()
+                if element.tag != "dialog":  # its panel comes later
+                    assert set(targets) <= set(ids), (name, element.tag, targets)
+
+
+def test_every_field_has_a_label(plain: dict[str, Seen]) -> None:
+    """Each control is named by a label, around it or for it."""
+    for name, seen in plain.items():
+        labels = seen.tree.all("label")
+        named = {label.attributes.get("for") for label in labels}
+        inside = {id(e) for label in labels for e in label.walk()}
+        for control in [e for e in seen.tree.walk() if e.tag in {"input", "textarea"}]:
+            if control.attributes.get("type") != "hidden":
+                assert control.attributes.get("id") in named or id(control) in inside, name
+
+
+def test_the_vendored_script_is_the_one_that_was_checked() -> None:
+    """The library has the SHA-256 that stands beside it, and its licence."""
+    import hashlib
+
+    (script,) = (FOLDER / "vendor").glob("htmx-*.min.js")
+    expected, name = (FOLDER / "vendor" / f"{script.name}.sha256").read_text().split()
+    assert name == script.name
+    assert hashlib.sha256(script.read_bytes()).hexdigest() == expected
+    assert "BSD" in (FOLDER / "vendor" / script.name.replace(".min.js", ".LICENSE")).read_text()
