@@ -107,6 +107,13 @@ class Documents:
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
+    def require(self, principal: Principal, name: str, id: str | None = None) -> None:
+        """NotFound unless the workspace has that collection, and in it that document; for doors, before they say more."""
+        with self._database.read(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            if id is not None:
+                _find_document(tx, collection, id)
+
     def update_collection(
         self, principal: Principal, name: str, patch: CollectionPatch, origin: Origin = NOWHERE
     ) -> Collection:

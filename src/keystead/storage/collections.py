@@ -84,7 +84,7 @@ def take_numbers(
 
 def unname_collection(tx: Tx, collection: Collection) -> None:
     """Deletes the collection for every reader; its row and its documents' rows are still to go."""
-    tx.execute(_one(collection).values(name=None, documents=0))
+    tx.execute(_one(collection).values(name=None))
 
 
 def delete_collection(tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:

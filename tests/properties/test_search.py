@@ -1,0 +1,194 @@
+"""Search on both engines: the same documents, in the same order, as a few lines of Python over the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.errors import Invalid
+from keystead.domain.principals import Principal
+from keystead.domain.search import words_of
+from tests.stores import Store, opened
+
+ODD = [
+    "key",
+    "keys",
+    "Key",
+    "kéy",
+    "ke\u0301y",
+    "ﬁne",
+    "fine",
+    "Straße",
+    "STRASSE",
+    "漢字",
+    "漢",
+    "かな",
+    "İ",
+    "i",
+]
+ODD += [
+    "v2.1",
+    "a_b",
+    "\uff10",
+    "0",
+    "½",
+    "Ǆ",
+    "ǆ",
+    "\u200d",
+    "\u0301",
+    "ﷺ",
+    "ｶﾞ",
+    "\U0001d424ey",
+    "🔑",
+    "x" * 70,
+    "x" * 66,
+]
+SYNTAX = [
+    '"',
+    "'",
+    "*",
+    ":",
+    "\\",
+    "&",
+    "|",
+    "!",
+    "(",
+    ")",
+    "-",
+    "^",
+    "+",
+    "{",
+    "}",
+    "NEAR",
+    "AND",
+    "OR",
+    "NOT",
+]
+word = st.sampled_from(ODD + SYNTAX) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4
+)
+phrase = st.lists(word, max_size=12).map(" ".join)
+document = st.tuples(st.lists(word, max_size=3).map(" ".join), phrase)
+query = st.lists(word, min_size=1, max_size=4).map(" ".join)
+Library = Sequence[tuple[str, str]]
+"""Documents as title and text, the oldest first."""
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def stores(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[tuple[Store, Principal]]]:
+    """A workspace on each engine."""
+    with (
+        opened(request, tmp_path_factory, "sqlite") as sqlite,
+        opened(request, tmp_path_factory, "postgresql") as postgresql,
+    ):
+        yield [(store, store.tenant()) for store in (sqlite, postgresql)]
+
+
+def points(title: str, text: str, words: Sequence[str]) -> int | None:
+    """What a document earns, by the rule as it is written; None where it does not match."""
+    titled, texted, earned = words_of(title), words_of(text), 0
+    for place, asked in enumerate(words):
+        last = place == len(words) - 1
+        fits = {w for w in titled + texted if w == asked or (last and w.startswith(asked))}
+        if not fits:
+            return None
+        often = max(texted.count(w) for w in fits)
+        earned += 4 * bool(fits & set(titled)) + sum(often >= least for least in (2, 4, 8))
+        earned += last and asked in fits
+    return earned
+
+
+def expected(library: Library, asked: str) -> list[str] | None:
+    """The ids of the matches, the best first, of equals the newest; None for a query that is refused."""
+    words = words_of(asked)
+    if not 1 <= len(words) <= 10:
+        return None
+    unique = [*dict.fromkeys(words[:-1]), words[-1]]
+    found = [(points(*each, unique), number) for number, each in enumerate(library)]
+    ranked = sorted((earned, number) for earned, number in found if earned is not None)
+    return [f"d{number}" for _, number in reversed(ranked)]
+
+
+def answered(
+    store: Store, tenant: Principal, name: str, asked: str, limit: int = 200
+) -> list[str] | None:
+    """What the engine answers."""
+    try:
+        return [found.id for found in store.documents.search(tenant, name, asked, limit=limit)]
+    except Invalid:
+        return None
+
+
+def shelved(stores: list[tuple[Store, Principal]], library: Library) -> str:
+    """A new collection on each engine that holds the library."""
+    name = f"c{next(_numbers)}"
+    drafts = [DocumentDraft(f"d{n}", text, title=title) for n, (title, text) in enumerate(library)]
+    for store, tenant in stores:
+        store.documents.create_collection(tenant, CollectionDraft(name))
+        store.documents.push(tenant, name, Push(drafts))
+    return name
+
+
+@settings(max_examples=30)
+@given(st.lists(document, max_size=6), st.lists(query, min_size=1, max_size=5))
+@example([("", "key " * n) for n in (1, 2, 4, 8, 3, 1)] + [("key", "")], ["key", "k", "ke key"])
+@example([("keys", ""), ("", "key"), ("", "keys keys")], ["key", "keys", "ke"])
+def test_both_engines_find_what_the_rule_says(
+    stores: list[tuple[Store, Principal]], library: Library, queries: list[str]
+) -> None:
+    """For any documents and queries, SQLite, PostgreSQL and the rule agree on the matches and on their order."""
+    name = shelved(stores, library)
+    for asked in [*queries, *(text[:9] for _, text in library)]:
+        wanted = expected(library, asked)
+        for limit in (200, 2):
+            answers = [answered(store, tenant, name, asked, limit) for store, tenant in stores]
+            assert answers == [wanted and wanted[:limit]] * 2, asked
+
+
+@settings(max_examples=15)
+@given(st.lists(document, min_size=1, max_size=5), st.data())
+def test_search_follows_every_change(
+    stores: list[tuple[Store, Principal]], library: Library, data: st.DataObject
+) -> None:
+    """After documents were replaced and deleted, nothing of what they said before is found."""
+    name = shelved(stores, library)
+    kept = list(library)
+    changes = data.draw(st.dictionaries(st.integers(0, len(kept) - 1), document, max_size=3))
+    for number, changed in changes.items():
+        kept[number] = changed
+    gone = data.draw(st.sets(st.integers(0, len(kept) - 1)))
+    upserts = [
+        DocumentDraft(f"d{n}", c[1], title=c[0]) for n, c in changes.items() if n not in gone
+    ]
+    for store, tenant in stores:
+        store.documents.push(tenant, name, Push(upserts, [f"d{n}" for n in gone]))
+    for asked in [" ".join(words) for words in {*library, *kept}]:
+        answers = [answered(store, tenant, name, asked) for store, tenant in stores]
+        left = expected(kept, asked)
+        wanted = None if left is None else [id for id in left if int(id[1:]) not in gone]
+        assert answers == [wanted] * 2, asked
+
+
+def test_a_noisy_neighbour_changes_nothing(stores: list[tuple[Store, Principal]]) -> None:
+    """A thousand documents of the same words in another workspace: the same matches in the same order as before."""
+    texts = ["key " * n + "rotate " * (10 - n) for n in range(10)]
+    library = [(f"Guide {n} {'key' * (n == 3)}", text) for n, text in enumerate(texts)]
+    name, queries = shelved(stores, library), ["key", "rot", "key rotate", "guide ke", "guide 3"]
+    for store, tenant in stores:
+        before = [answered(store, tenant, name, asked) for asked in queries]
+        neighbour = store.tenant()
+        store.documents.create_collection(neighbour, CollectionDraft(name))
+        noise = [DocumentDraft(f"d{n}", texts[n % 10], title="key") for n in range(1000)]
+        store.documents.push(neighbour, name, Push(noise))
+        assert [answered(store, tenant, name, asked) for asked in queries] == before
+        assert [expected(library, asked) for asked in queries] == before
+        assert len(answered(store, neighbour, name, "key") or []) == 200
