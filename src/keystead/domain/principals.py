@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from keystead.domain.errors import Forbidden, InsufficientScope
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
-from keystead.domain.workspaces import MANAGES_EVERY_KEY, ROLE_SCOPES, Member, Role
+from keystead.domain.workspaces import Member, Role
 
 
 class PrincipalKind(StrEnum):
@@ -53,17 +54,35 @@ class Principal:
         return self.kind is PrincipalKind.KEY
 
     def require(self, scope: str) -> None:
-        """InsufficientScope (for members Forbidden) unless this principal holds `scope`."""
-        if self.scopes.permit(scope):
-            return
+        """InsufficientScope (for members Forbidden) unless this principal holds `scope`.
+
+        A member must hold it by name: the `*` of a role is what its keys may be given, and no right of its own.
+        """
         if self.role is None:
-            raise InsufficientScope(scope)
-        raise Forbidden(scope, f"The role {self.role} does not allow this ({scope}).")
+            if not self.scopes.permit(scope):
+                raise InsufficientScope(scope)
+        elif scope not in set(self.scopes):
+            raise Forbidden(scope, f"The role {self.role} does not allow this ({scope}).")
+
+    def may(self, permission: Permission) -> bool:
+        """Whether it may do what only people do: a member by their role, a key never, the installation always."""
+        if self.role is not None:
+            return may(self.role, permission)
+        return not self.is_key
+
+    def require_permission(self, permission: Permission) -> None:
+        """Forbidden unless this principal has that permission."""
+        if not self.may(permission):
+            who = "A key" if self.role is None else f"The role {self.role}"
+            words = PERMISSIONS[permission].words
+            raise Forbidden(
+                permission, f"{who} does not allow this: {words[0].lower()}{words[1:]}."
+            )
 
     @property
     def manages_every_key(self) -> bool:
         """Whether keys that others made may be changed and ended too: all but developers and viewers."""
-        return self.role is None or self.role in MANAGES_EVERY_KEY
+        return self.role is None or may(self.role, Permission.MANAGE_KEYS)
 
     def may_manage(self, maker: Actor) -> bool:
         """Whether this principal may change or end a key that `maker` made."""

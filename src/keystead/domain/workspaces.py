@@ -1,41 +1,24 @@
-"""Workspaces (the tenants), the people in them, and what each role may do."""
+"""Workspaces (the tenants) and the people in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keystead.domain import scopes
 from keystead.domain.ids import UserId, WorkspaceId
-from keystead.domain.scopes import Scopes
 from keystead.domain.text import check_line
 
 MAX_NAME = 100
 
 
 class Role(StrEnum):
-    """What a member may do, from most to least."""
+    """What a member is, from most rights to least; roles.py says which."""
 
     OWNER = "owner"
     ADMIN = "admin"
     DEVELOPER = "developer"
     VIEWER = "viewer"
-
-
-_READ = Scopes(scopes.READ_ONLY)
-_DEVELOP = Scopes(
-    [*_READ, scopes.EVERYTHING, scopes.KEYS_WRITE, scopes.COLLECTIONS_WRITE, scopes.DOCUMENTS_WRITE]
-)
-ROLE_SCOPES: Mapping[Role, Scopes] = {
-    Role.VIEWER: _READ,
-    Role.DEVELOPER: _DEVELOP,
-    Role.ADMIN: _DEVELOP,
-    Role.OWNER: _DEVELOP,
-}
-MANAGES_EVERY_KEY = frozenset({Role.OWNER, Role.ADMIN})
-"""Roles that change keys they did not make; a developer changes only their own."""
 
 
 @dataclass(frozen=True, slots=True)

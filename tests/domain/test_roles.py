@@ -1,0 +1,98 @@
+"""What each role may do."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from keystead.domain.errors import Forbidden
+from keystead.domain.ids import KeyId, UserId, WorkspaceId
+from keystead.domain.principals import Principal, of_key, of_member, operator, system
+from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_appoint
+from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
+from keystead.domain.workspaces import Member, Role, User
+from tests.clocks import NOON
+
+WORKSPACE = WorkspaceId("ws_1")
+FROM_LEAST = [Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER]
+PROMISED = {
+    Role.VIEWER: {Permission.READ},
+    Role.DEVELOPER: {Permission.READ, Permission.WRITE_DOCUMENTS, Permission.MAKE_KEYS},
+    Role.ADMIN: {
+        Permission.READ,
+        Permission.WRITE_DOCUMENTS,
+        Permission.MAKE_KEYS,
+        Permission.MANAGE_KEYS,
+        Permission.MANAGE_WEBHOOKS,
+        Permission.MANAGE_MEMBERS,
+        Permission.RENAME_WORKSPACE,
+    },
+    Role.OWNER: set(Permission),
+}
+"""Viewer reads; developer also makes keys and changes their own; admin all keys, webhooks, members; owner all."""
+
+
+def _member(role: Role) -> Principal:
+    return of_member(Member(WORKSPACE, User(UserId("usr_1"), "Ada", None, NOON), role))
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_table(role: Role) -> None:
+    """Each role has the permissions that are promised, and no other."""
+    assert {permission for permission in Permission if may(role, permission)} == PROMISED[role]
+
+
+def test_every_permission_is_in_words() -> None:
+    """People can read the table: every permission has a sentence of its own, and the rows go from least to most."""
+    assert list(PERMISSIONS) == list(Permission)
+    assert len({right.words for right in PERMISSIONS.values()}) == len(Permission)
+    holders = [len(right.roles) for right in PERMISSIONS.values()]
+    assert holders == sorted(holders, reverse=True)
+
+
+def test_more_is_never_less() -> None:
+    """Whoever stands higher may do all that those below may."""
+    for lower, higher in pairwise(FROM_LEAST):
+        assert PROMISED[lower] < PROMISED[higher]
+        assert ROLE_SCOPES[higher].cover(ROLE_SCOPES[lower])
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_members_may_do_by_scope(role: Role) -> None:
+    """A role's own rights are the named scopes: `*` is what its keys may be given, and opens nothing to the person."""
+    allowed = set(READ_ONLY)
+    if role is not Role.VIEWER:
+        allowed |= {"documents:write", "collections:write", KEYS_WRITE, EVERYTHING}
+    if role in {Role.ADMIN, Role.OWNER}:
+        allowed |= {"webhooks:write"}
+    for scope in BUILT_IN:
+        if scope in allowed:
+            _member(role).require(scope)
+        else:
+            with pytest.raises(Forbidden):
+                _member(role).require(scope)
+
+
+@pytest.mark.parametrize("permission", Permission)
+def test_a_key_is_no_person(permission: Permission) -> None:
+    """No key has a permission of people, whatever its scopes; the installation has all."""
+    key = of_key(KeyId("key_1"), "all", WORKSPACE, Scopes([EVERYTHING, KEYS_WRITE]), None)
+    with pytest.raises(Forbidden):
+        key.require_permission(permission)
+    operator("cli", WORKSPACE).require_permission(permission)
+    system(WORKSPACE).require_permission(permission)
+
+
+def test_a_refusal_is_in_words() -> None:
+    """Who may not is told what, and by which role."""
+    with pytest.raises(Forbidden, match="role developer does not allow this: invite and remove"):
+        _member(Role.DEVELOPER).require_permission(Permission.MANAGE_MEMBERS)
+
+
+@pytest.mark.parametrize("appointer", Role)
+@pytest.mark.parametrize("role", Role)
+def test_who_appoints_whom(appointer: Role, role: Role) -> None:
+    """Only owners make owners; admins appoint the others; developers and viewers nobody."""
+    expected = appointer is Role.OWNER or (appointer is Role.ADMIN and role is not Role.OWNER)
+    assert may_appoint(appointer, role) == expected
