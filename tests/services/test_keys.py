@@ -154,7 +154,7 @@ def test_wider_children_are_refused(ground: Ground) -> None:
     keys = ground.services.keys
     maker = ground.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
     wide = ground.key(tenant, scopes=["documents:read", "documents:write"])
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: keys.create(maker, KeyDraft("c", scopes=[EVERYTHING])),
         lambda: keys.create(maker, KeyDraft("c", scopes=["documents:write"])),
         lambda: keys.create(maker, KeyDraft("c", expires_at=NOON + 2 * HOUR)),

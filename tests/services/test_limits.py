@@ -1,0 +1,184 @@
+"""The limit of active keys: a promise that the database keeps, however many ask at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import cycle
+
+import pytest
+
+from keystead.domain.errors import LimitReached
+from keystead.domain.ids import KeyId
+from keystead.domain.keys import KeyDraft, KeyStatus
+from keystead.domain.principals import Principal
+from keystead.services.keys import CreatedKey
+from tests.clocks import NOON
+from tests.installations import Ground, text_of
+
+HOUR = timedelta(hours=1)
+THREADS = 32
+
+
+def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
+    """Does all of it in 32 threads; what was not refused for the limit."""
+
+    def attempt(act: Callable[[], CreatedKey]) -> CreatedKey | None:
+        try:
+            return act()
+        except LimitReached:
+            return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [made for made in pool.map(attempt, acts) if made is not None]
+
+
+@pytest.mark.parametrize("room", [1, 10])
+def test_exactly_as_many_as_the_limit(ground: Ground, room: int) -> None:
+    """Of 64 creations at once through two servers exactly the limit succeeds, and exactly those keys verify (R39)."""
+    tenant = ground.tenant(limit=room)
+    servers = cycle([ground.installation, ground.another()])
+    made = _at_once(
+        [
+            lambda server=server: server.services.keys.create(tenant, KeyDraft("sync"))  # type: ignore[misc]
+            for server, _ in zip(servers, range(2 * THREADS), strict=False)
+        ]
+    )
+    assert len(made) == room
+    assert sorted(key.key.id for key in made) == sorted(ground.ids(tenant))
+    assert [ground.verdict(key) for key in made] == ["verified"] * room
+    assert ground.used(tenant) == room
+    assert ground.happened(tenant) == ["key.created"] * room
+
+
+def test_places_that_come_free_are_filled_once(ground: Ground) -> None:
+    """While creations, revocations and rotations race, the limit is never passed, and never stays below for long."""
+    tenant = ground.tenant(limit=6)
+    keys = ground.services.keys
+    first = [ground.key(tenant) for _ in range(6)]
+
+    def revoke_and_create(id: KeyId) -> CreatedKey:
+        keys.revoke(tenant, id)
+        return keys.create(tenant, KeyDraft("next"))
+
+    acts: list[Callable[[], CreatedKey]] = []
+    for made in first[:3]:
+        acts += [lambda id=made.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
+    for made in first[3:]:
+        acts.append(lambda id=made.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
+    acts += [lambda: keys.create(tenant, KeyDraft("more"))] * 12
+    _at_once(acts)
+    assert ground.used(tenant) == 6
+    assert len(ground.ids(tenant, status=KeyStatus.ACTIVE)) == 9
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+
+
+def test_workspaces_do_not_share_a_limit(ground: Ground) -> None:
+    """Another workspace's keys take no place (R58)."""
+    one, other = ground.tenant(limit=2), ground.tenant(limit=2)
+    _at_once([lambda tenant=tenant: ground.key(tenant) for tenant in [one, other] * 8])  # type: ignore[misc]
+    assert (ground.used(one), ground.used(other)) == (2, 2)
+
+
+def test_ended_keys_take_no_place(ground: Ground) -> None:
+    """A revocation frees its place at once, an expiry at its instant, and each of them one place (R40)."""
+    tenant = ground.tenant(limit=2)
+    one, _ = ground.key(tenant), ground.key(tenant, expires_at=NOON + HOUR)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+    ground.services.keys.revoke(tenant, one.key.id)
+    ground.services.keys.revoke(tenant, one.key.id)
+    ground.key(tenant)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+    ground.clock.set(NOON + HOUR - timedelta(microseconds=1))
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+    ground.clock.advance(microseconds=1)
+    ground.key(tenant)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+
+
+def test_a_lowered_limit_stops_creation_only(ground: Ground) -> None:
+    """Under a lowered limit every key goes on, is changed, rotated and revoked; there is only no room for another."""
+    tenant = ground.tenant(limit=5)
+    keys = [ground.key(tenant) for _ in range(5)]
+    ground.limit(tenant, 2)
+    assert [ground.verdict(key) for key in keys] == ["verified"] * 5
+    successor = ground.services.keys.rotate(tenant, keys[0].key.id)
+    assert ground.verdict(successor) == "verified"
+    overlapping = ground.services.keys.rotate(tenant, keys[1].key.id, overlap=HOUR)
+    assert (ground.verdict(keys[1]), ground.verdict(overlapping)) == ("verified", "verified")
+    for ended in (successor, overlapping, keys[2]):
+        with pytest.raises(LimitReached) as refused:
+            ground.key(tenant)
+        assert refused.value.limit == 2
+        ground.services.keys.revoke(tenant, ended.key.id)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+    ground.services.keys.revoke(tenant, keys[3].key.id)
+    ground.key(tenant)
+
+
+def test_no_limit(ground: Ground) -> None:
+    """A plan without a limit refuses none, and says so."""
+    tenant = ground.tenant()
+    for _ in range(30):
+        ground.key(tenant)
+    quota = ground.services.keys.list(tenant).quota
+    assert (quota.limit, quota.used, quota.room) == (None, 30, None)
+
+
+def test_no_room_at_all(ground: Ground) -> None:
+    """A limit of none allows none."""
+    with pytest.raises(LimitReached) as refused:
+        ground.key(ground.tenant(limit=0))
+    assert refused.value.candidates == ()
+
+
+def test_what_a_full_limit_offers(ground: Ground) -> None:
+    """A refusal names five keys that cost least to revoke: never used, oldest first, then longest unused."""
+    tenant = ground.tenant(limit=7)
+    used = [ground.key(tenant, f"used {n}") for n in range(4)]
+    never = [ground.key(tenant, f"never {n}") for n in range(3)]
+    for created in (used[2], used[0], used[3], used[1]):
+        ground.clock.advance(HOUR)
+        ground.services.verifier.verify(text_of(created))
+    ground.services.usage.flush()
+    with pytest.raises(LimitReached) as refused:
+        ground.key(tenant)
+    extras = refused.value.extras()
+    assert (extras["limit"], extras["used"], extras["plan"]) == (7, 7, "Scale")
+    assert [one["id"] for one in refused.value.candidates] == [
+        key.key.id for key in (*never, used[2], used[0])
+    ]
+    assert [one["last_used_at"] for one in refused.value.candidates] == [
+        None,
+        None,
+        None,
+        "2026-11-23T13:00:00Z",
+        "2026-11-23T14:00:00Z",
+    ]
+
+
+def test_only_what_frees_a_place_is_offered(ground: Ground) -> None:
+    """Keys that have ended, or are in an overlap, are no candidates: revoking them would free nothing."""
+    tenant = ground.tenant(limit=2)
+    rotated, revoked = ground.key(tenant), ground.key(tenant)
+    expired = _replaced(ground, tenant, revoked)
+    successor = ground.services.keys.rotate(tenant, rotated.key.id, overlap=HOUR)
+    ground.clock.advance(minutes=2)
+    counted = ground.key(tenant)
+    with pytest.raises(LimitReached) as refused:
+        ground.key(tenant)
+    ids = [one["id"] for one in refused.value.candidates]
+    assert ids == [successor.key.id, counted.key.id]
+    assert not {rotated.key.id, revoked.key.id, expired.key.id} & set(ids)
+
+
+def _replaced(ground: Ground, tenant: Principal, old: CreatedKey) -> CreatedKey:
+    ground.services.keys.revoke(tenant, old.key.id)
+    return ground.key(tenant, expires_at=NOON + timedelta(minutes=1))
