@@ -1,0 +1,282 @@
+"""Workspaces know nothing of one another: every call of the API with every id of a neighbour, generated from OpenAPI.
+
+A call that is added to the API is probed by being described; an id of a new kind is added to `Neighbour.ids`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+from sqlalchemy import select
+
+from keystead.api.openapi import describe, operations
+from keystead.api.samples import sample_of
+from keystead.domain.ids import number_of
+from keystead.domain.token import assemble
+from keystead.storage import schema
+from tests.api.world import Client, Tenant, World, open_world, problem
+
+DOCUMENT = describe()
+OPERATIONS = list(operations(DOCUMENT))
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+OWN = "mine"
+"""The collection that the caller has, and the neighbour has not."""
+
+
+@dataclass
+class Neighbour:
+    """A workspace with one of everything, and the ids of it all."""
+
+    tenant: Tenant
+    client: Client
+    collections: tuple[str, ...]
+    documents: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every id of every kind: keys, collections, documents, events, the workspace itself."""
+        events = self.client.get("/v1/events").json()["items"]
+        return (
+            *self.keys,
+            *self.collections,
+            *self.documents,
+            *(event["id"] for event in events[:3]),
+            *(event["request_id"] for event in events[:1]),
+            self.tenant.id,
+        )
+
+    def rows(self) -> str:
+        """A digest of all that the database holds of this workspace."""
+        digest = hashlib.sha256()
+        with self.tenant.world.installation.database.read_across() as tx:
+            for table in schema.metadata.sorted_tables:
+                column = table.c.get("workspace_id", table.c.id if "id" in table.c else None)
+                if column is not None:
+                    rows = tx.execute(select(table).where(column == self.tenant.id))
+                    digest.update(repr((table.name, sorted(map(repr, rows)))).encode())
+        return digest.hexdigest()
+
+
+class Probe(NamedTuple):
+    """A request for something of the neighbour's, and the same for what never existed."""
+
+    operation: str
+    method: str
+    foreign: str
+    never: str
+    body: Any
+    refused: tuple[int, str] | None
+
+
+def neighbour_of(world: World) -> Neighbour:
+    """A workspace with keys in every state, collections, documents and a used Idempotency-Key."""
+    tenant = world.tenant()
+    client = tenant.client()
+    active, revoked, rotated = (client.created()["id"] for _ in range(3))
+    client.delete(f"/v1/keys/{revoked}")
+    successor = client.post(f"/v1/keys/{rotated}/rotate", {"overlap_seconds": 60}).json()["id"]
+    client.post("/v1/keys", {"description": "once"}, [("idempotency-key", "theirs")])
+    for name in ("theirs", "empty"):
+        client.collection(name)
+    for id in ("one", "two"):
+        client.put(f"/v1/collections/theirs/documents/{id}", {"text": "quiet words"})
+    world.services.usage.flush()
+    assert client.key_id is not None
+    keys = (client.key_id, active, revoked, rotated, successor)
+    return Neighbour(tenant, client, ("theirs", "empty"), ("one", "two"), keys)
+
+
+def never_existed(id: str) -> str:
+    """An id of the same form that nobody has."""
+    kind, _, tail = id.rpartition("_")
+    if not kind or len(tail) != 22:
+        return f"never-{id}"
+    return assemble("ks", number_of(id) ^ 1, bytes(32)).key_id.replace("key_", f"{kind}_")
+
+
+def bodies(operation: dict[str, Any]) -> list[Any]:
+    """A good body and a bad one for the operation; for one that takes none, no body."""
+    if "requestBody" not in operation:
+        return [None]
+    media = operation["requestBody"]["content"]["application/json"]
+    return [sample_of(media["schema"], DOCUMENT["components"]["schemas"]), {"nonsense": 1}]
+
+
+def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:
+    """Every operation with ids in its path, every id in every place, with good, bad and senseless requests."""
+    ids = neighbour.ids
+    for path, method, operation in OPERATIONS:
+        places = re.findall(r"\{(\w+)\}", path)
+        for values, body in product(product(ids, repeat=len(places)), bodies(operation)):
+            if len(places) == 2 and values[1] not in neighbour.documents:
+                continue
+            if places:
+                foreign, never = fill(path, places, values), fill(path, places, nobodies(values))
+                told = (404, "not-found")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, body, told)
+                senseless = f"{foreign}?x=1", f"{never}?x=1"
+                yield Probe(operation["operationId"], method.upper(), *senseless, body, told)
+
+
+def fill(path: str, places: list[str], values: tuple[str, ...]) -> str:
+    """The path with those values."""
+    return path.format(**dict(zip(places, values, strict=True)))
+
+
+def nobodies(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of the same forms that nobody has."""
+    return tuple(never_existed(value) for value in values)
+
+
+def probes_within_own(neighbour: Neighbour) -> Iterator[Probe]:
+    """Ids of the neighbour's where the rest is the caller's own: documents of a collection, filters, batches."""
+    for path, method, operation in OPERATIONS:
+        id, verb = operation["operationId"], method.upper()
+        own = path.replace("{name}", OWN)
+        if path.endswith("/documents/{id}") and verb != "PUT":
+            for theirs in neighbour.ids:
+                foreign, never = (own.replace("{id}", each) for each in twins(theirs))
+                yield Probe(id, verb, foreign, never, None, (404, "not-found"))
+        if "query" in {parameter["name"] for parameter in operation.get("parameters", ())}:
+            for theirs in neighbour.ids:
+                foreign, never = (f"{own}?query={each}" for each in twins(theirs))
+                yield Probe(id, verb, foreign, never, None, None)
+
+
+def twins(id: str) -> tuple[str, str]:
+    """The id and one that nobody has."""
+    return id, never_existed(id)
+
+
+def probes_by_cursor(neighbour: Neighbour) -> Iterator[Probe]:
+    """The neighbour's cursors at every list, beside cursors that nobody gave out."""
+    lists = ("/v1/keys", "/v1/collections", "/v1/events", "/v1/collections/theirs/documents")
+    theirs = [neighbour.client.get(f"{path}?limit=1").json()["next_cursor"] for path in lists]
+    for path, method, operation in OPERATIONS:
+        if listed(operation):
+            own = f"{path.replace('{name}', OWN)}?limit=1&cursor="
+            for cursor in theirs:
+                foreign, never = own + cursor, own + unbound(cursor)
+                told = (422, "invalid-cursor")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, None, told)
+
+
+def unbound(cursor: str) -> str:
+    """The cursor with another binding: one that no list gave out."""
+    data = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    data[0] ^= 1
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def probes_by_method(neighbour: Neighbour) -> Iterator[Probe]:
+    """Methods that a path does not take, with ids of the neighbour's in it."""
+    taken = Counter((path, method.upper()) for path, method, _ in OPERATIONS)
+    for path in sorted({path for path, _, _ in OPERATIONS if path.endswith("{id}")}):
+        places = re.findall(r"\{(\w+)\}", path)
+        values = (neighbour.collections[0], neighbour.documents[0])[-len(places) :]
+        for method in (each for each in METHODS if not taken[path, each]):
+            foreign, never = fill(path, places, values), fill(path, places, nobodies(values))
+            yield Probe("none", method, foreign, never, None, (405, "method-not-allowed"))
+
+
+def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """All that an answer shows, its request id aside."""
+    headers = [(name, value) for name, value in answer.headers.items() if name != "x-request-id"]
+    return answer.status_code, answer.content, headers
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """An installation of its own, on each engine: the digest of rows looks at all of it."""
+    with open_world(database_url) as world:
+        yield world
+
+
+def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
+    """Every call with every id and cursor of another workspace: the answer for what never existed, and no effect."""
+    neighbour = neighbour_of(world)
+    caller = world.tenant().client()
+    caller.collection(OWN)
+    before = neighbour.rows()
+    made = [probes_by_path, probes_within_own, probes_by_cursor, probes_by_method]
+    probes = [probe for kind in made for probe in kind(neighbour)]
+    told_apart = []
+    for probe in probes:
+        foreign = caller.send(probe.method, probe.foreign, probe.body)
+        never = caller.send(probe.method, probe.never, probe.body)
+        if probe.refused is not None and probe.method != "HEAD":
+            assert problem(foreign) == probe.refused, (probe.method, probe.foreign)
+        if shown(foreign) != shown(never):
+            told_apart.append((probe.method, probe.foreign))
+    assert told_apart == []
+    assert neighbour.rows() == before
+    assert len(probes) >= 500
+    with_ids = {operation["operationId"] for path, _, operation in OPERATIONS if "{" in path}
+    lists = {operation["operationId"] for _, _, operation in OPERATIONS if listed(operation)}
+    assert {probe.operation for probe in probes} == with_ids | lists | {"none"}
+
+
+def listed(operation: dict[str, Any]) -> bool:
+    """Whether the operation is a list."""
+    return any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
+
+
+def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
+    """The control: the neighbour itself, with the same requests, finds every one of its things."""
+    neighbour = neighbour_of(world)
+    client = neighbour.client
+    for key in neighbour.keys:
+        assert client.get(f"/v1/keys/{key}").status_code == 200
+    for name in neighbour.collections:
+        assert client.get(f"/v1/collections/{name}").status_code == 200
+    for id in neighbour.documents:
+        assert client.get(f"/v1/collections/theirs/documents/{id}").status_code == 200
+    before = neighbour.rows()
+    assert client.patch(f"/v1/keys/{neighbour.keys[1]}", {"description": "x"}).status_code == 200
+    assert neighbour.rows() != before
+
+
+def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
+    """Whatever another workspace does, lists, counts, quotas and searches of this one are the same bytes."""
+    caller = world.tenant().client()
+    path = caller.collection(OWN)
+    caller.put(f"{path}/documents/one", {"text": "loud words"})
+    places = [
+        "/v1/keys", "/v1/keys?query=made", "/v1/plan", "/v1/collections", f"{path}/documents",
+        f"{path}/documents?query=words", f"{path}/documents/one", "/v1/events", "/v1/whoami",
+    ]  # fmt: skip
+    assert caller.get(f"{path}/documents?query=quiet").json()["items"] == []
+    world.services.usage.flush()
+    alone = [caller.get(place).content for place in places]
+    neighbour = neighbour_of(world)
+    assert [caller.get(place).content for place in places] == alone
+    assert caller.get(f"{path}/documents?query=quiet").json()["items"] == []
+    for place in places:
+        text = caller.get(place).text
+        assert not [id for id in (*neighbour.keys, neighbour.tenant.id, "theirs") if id in text]
+
+
+def test_names_and_idempotency_keys_of_a_neighbour_are_free(world: World) -> None:
+    """What is unique is unique within a workspace: the same names make things of one's own, and tell nothing."""
+    neighbour = neighbour_of(world)
+    caller = world.tenant().client()
+    before = neighbour.rows()
+    for name in neighbour.collections:
+        assert caller.post("/v1/collections", {"name": name}).status_code == 201
+    body, once = {"description": "once"}, [("idempotency-key", "theirs")]
+    made = caller.post("/v1/keys", body, once)
+    assert made.json()["token"]
+    push = {"upsert": [{"id": "one", "text": "x"}], "delete": ["two"]}
+    pushed = caller.post("/v1/collections/theirs/documents/batch", push).json()
+    assert (pushed["created"], pushed["deleted"]) == (1, 0)
+    assert neighbour.rows() == before
