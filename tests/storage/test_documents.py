@@ -203,21 +203,3 @@ def test_the_most_words_that_a_text_can_hold(store: Store, alphabet: str) -> Non
     tenant = store.shelf(Push([DocumentDraft("long", longest, title="of words")]))
     for asked in ("of words", longest[:3], longest[3000:3003]):
         assert [d.id for d in store.documents.search(tenant, "docs", asked)] == ["long"]
-
-
-def test_search_is_taken_away_as_it_was_made(store: Store) -> None:
-    """drop_search leaves nothing of what create_search made, and both can be done again."""
-    catalog = "SELECT name FROM sqlite_master ORDER BY name"
-    with store.database.write_across() as tx:
-        if not store.database.is_sqlite:
-            search.create_search(tx)
-            search.drop_search(tx)
-            return
-        before = tx.execute(text(catalog)).scalars().all()
-        search.drop_search(tx)
-        assert not [
-            n for n in tx.execute(text(catalog)).scalars() if "document_" in n or "_inserted" in n
-        ]
-        search.create_search(tx)
-        assert tx.execute(text(catalog)).scalars().all() == before
-        tx.rollback()

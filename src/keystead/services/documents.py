@@ -108,7 +108,7 @@ class Documents:
             return _find(tx, principal, name)
 
     def require(self, principal: Principal, name: str, id: str | None = None) -> None:
-        """NotFound unless the workspace has that collection, and in it that document; for doors, before they say more."""
+        """NotFound unless the workspace has the collection, and in it the document. Doors ask before they say more."""
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             if id is not None:

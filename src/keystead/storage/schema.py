@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.storage.columns import Bytes, Count, Identifier, Instant, Json, ScopeSet
-from keystead.storage.search import PENDING_KILOBYTES, Words, create_search_after
+from keystead.storage.search import PENDING_KILOBYTES, Words, create_search
 
 metadata = MetaData(
     naming_convention={
@@ -246,7 +246,7 @@ documents = Table(
     ).ddl_if(dialect="postgresql"),
     **_STRICT,
 )
-event.listen(documents, "after_create", create_search_after)
+event.listen(documents, "after_create", create_search)
 
 sign_in_links = Table(
     "sign_in_links",

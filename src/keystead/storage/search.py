@@ -69,32 +69,17 @@ _CREATE: Final = (
     END
     """,
 )
-_DROP: Final = (
-    "DROP TRIGGER documents_updated",
-    "DROP TRIGGER documents_deleted",
-    "DROP TRIGGER documents_inserted",
-    "DROP TABLE document_search",
-    "DROP VIEW document_words",
-)
 
 
-def create_search(connection: Connection) -> None:
-    """What SQLite needs beside the table of documents: an FTS5 index over its words, kept by triggers.
+def create_search(_: object, connection: Connection, **__: Any) -> None:
+    """What SQLite needs once the table of documents is made: an FTS5 index over its words, kept by triggers.
 
     The `ascii` tokenizer parts words at ASCII characters that are neither letters nor digits and nowhere else. Without
     positions (`detail`) and with the words in the table of documents (`content`) the index holds row numbers alone.
     """
-    _execute(connection, _CREATE)
-
-
-def drop_search(connection: Connection) -> None:
-    """Takes away what create_search made; to be called while the table of documents still stands."""
-    _execute(connection, _DROP)
-
-
-def create_search_after(_: object, connection: Connection, **__: Any) -> None:
-    """create_search, as what follows the creation of the table of documents."""
-    create_search(connection)
+    if _is_sqlite(connection):
+        for statement in _CREATE:
+            connection.exec_driver_sql(statement)
 
 
 def stored_words(connection: Connection, collection_id: CollectionId, terms: Iterable[str]) -> str:
@@ -138,9 +123,3 @@ def _mark(collection_id: CollectionId) -> str:
 
 def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
-
-
-def _execute(connection: Connection, statements: Sequence[str]) -> None:
-    if _is_sqlite(connection):
-        for statement in statements:
-            connection.exec_driver_sql(statement)
