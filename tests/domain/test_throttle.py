@@ -1,0 +1,143 @@
+"""How many wrong passwords are looked at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.throttle import (
+    ACCOUNT,
+    ADDRESS,
+    CLOCK_SLACK,
+    DEVICE,
+    NONE,
+    SESSION,
+    Allowance,
+    Failures,
+    account_subject,
+    address_subject,
+    failed,
+    judge,
+    wait_after,
+)
+from tests.clocks import NOON
+
+ALL = [ACCOUNT, ADDRESS, DEVICE, SESSION]
+SECOND = timedelta(seconds=1)
+
+
+def _guess_for(allowance: Allowance, time: timedelta, pause: timedelta) -> tuple[int, Failures]:
+    """How many guesses are looked at, when one is sent at every `pause`."""
+    failures, looked_at, now = NONE, 0, NOON
+    while now < NOON + time:
+        if judge(failures, allowance, now).allowed:
+            failures, looked_at = failed(failures, allowance, now), looked_at + 1
+        now += pause
+    return looked_at, failures
+
+
+@pytest.mark.parametrize("allowance", ALL)
+def test_a_few_mistakes_cost_nothing(allowance: Allowance) -> None:
+    """The first failures bring no wait; the one after them does, by so much as it says."""
+    failures = NONE
+    for _ in range(allowance.free):
+        assert judge(failures, allowance, NOON).allowed
+        failures = failed(failures, allowance, NOON)
+    verdict = judge(failures, allowance, NOON)
+    assert (verdict.allowed, verdict.wait) == (False, allowance.first)
+    assert judge(failures, allowance, NOON + allowance.first).allowed
+
+
+@pytest.mark.parametrize("allowance", ALL)
+def test_waits_grow_to_a_bound(allowance: Allowance) -> None:
+    """Each further failure doubles the wait, up to the longest, however many there are."""
+    waits = [wait_after(count, allowance) for count in range(allowance.free, allowance.free + 50)]
+    assert waits[:3] == [allowance.first, 2 * allowance.first, 4 * allowance.first]
+    assert waits == sorted(waits)
+    assert waits[-1] == wait_after(10**9, allowance) == allowance.longest
+
+
+def test_a_storm_on_one_account() -> None:
+    """Of a thousand guesses in a second only the free ones are looked at."""
+    looked_at, _ = _guess_for(ACCOUNT, SECOND, timedelta(milliseconds=1))
+    assert looked_at == ACCOUNT.free
+
+
+def test_a_patient_attacker() -> None:
+    """Guessing at every chance for a year: a hundred are looked at, then none until the owner came in."""
+    looked_at, failures = _guess_for(ACCOUNT, timedelta(days=365), timedelta(hours=1))
+    assert looked_at == 100
+    verdict = judge(failures, ACCOUNT, NOON + timedelta(days=10_000))
+    assert (verdict.allowed, verdict.wait) == (False, None)
+
+
+def test_it_takes_days_to_use_up_an_account() -> None:
+    """With the growing wait a hundred guesses last three days and more: time to notice."""
+    looked_at, _ = _guess_for(ACCOUNT, timedelta(days=3), timedelta(seconds=10))
+    assert looked_at < 100
+
+
+def test_an_address_is_slowed_and_never_closed() -> None:
+    """One address gets through a few hundred a day, whatever it guesses at, and is never shut out for good."""
+    looked_at, failures = _guess_for(ADDRESS, timedelta(days=1), timedelta(seconds=10))
+    assert looked_at < 250
+    assert judge(failures, ADDRESS, NOON + timedelta(days=1) + ADDRESS.longest).allowed
+
+
+def test_an_address_is_forgiven() -> None:
+    """After two quiet hours an address begins anew; the bound comes to the microsecond."""
+    failures = Failures(1000, NOON)
+    assert ADDRESS.forget_after is not None
+    before = NOON + ADDRESS.forget_after - timedelta(microseconds=1)
+    assert failed(failures, ADDRESS, before).count == 1001
+    assert failed(failures, ADDRESS, NOON + ADDRESS.forget_after).count == 1
+
+
+@pytest.mark.parametrize(("allowance", "most"), [(ACCOUNT, 100), (DEVICE, 20), (SESSION, 10)])
+def test_at_most(allowance: Allowance, most: int) -> None:
+    """The last allowed failure is allowed, the one after it never."""
+    later = NOON + timedelta(days=1)
+    assert judge(Failures(most - 1, NOON), allowance, later).allowed
+    assert not judge(Failures(most, NOON), allowance, later).allowed
+
+
+def test_all_together_stay_below_the_bound() -> None:
+    """A stolen device adds a few guesses to the strangers' hundred, and no second hundred."""
+    assert ACCOUNT.most == 100
+    assert DEVICE.most is not None
+    assert DEVICE.most <= 20
+
+
+@pytest.mark.parametrize("ahead", [timedelta(), CLOCK_SLACK])
+def test_servers_that_differ_a_little(ahead: timedelta) -> None:
+    """A failure that another server wrote with a clock slightly ahead counts in full."""
+    assert not judge(Failures(50, NOON + ahead), ACCOUNT, NOON).allowed
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """After the clock jumped ahead by an hour and back, waits do not last the hour out."""
+    jumped = Failures(50, NOON + timedelta(hours=1))
+    assert judge(jumped, ADDRESS, NOON).allowed
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        (None, "not an address", True),
+        (None, "192.0.2.1", False),
+    ],
+)
+def test_who_counts_as_one_address(one: str | None, other: str, same: bool) -> None:
+    """An IPv4 address however it is written, an IPv6 /64, and all that are no addresses together."""
+    assert (address_subject(one) == address_subject(other)) == same
+
+
+def test_an_account_is_not_readable() -> None:
+    """What was typed as an address is not kept: it may have been a password."""
+    assert "ada" not in account_subject("ada@example.com")
+    assert account_subject("ada@example.com") != account_subject("bo@example.com")
