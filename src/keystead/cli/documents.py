@@ -1,0 +1,219 @@
+"""`keystead documents`: push files into a collection of a server, and search it, with a key's token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from keystead.cli import render, shapes
+from keystead.cli.options import Json
+from keystead.cli.outcome import Exit, Failure
+from keystead.cli.server import Server, connected
+
+if TYPE_CHECKING:
+    from keystead.cli.document_files import Ready, Shaping
+    from keystead.cli.found_files import Refused, Search
+    from keystead.cli.pushing import Pusher, Tally
+
+app = App(name="documents", help="Push files into a collection, and search it.")
+
+USUAL: Final = Server()
+Collection = Annotated[str, Parameter(name=["--collection", "-c"], help="The collection's name.")]
+Flag = Parameter(negative=())
+
+
+@app.command
+def push(
+    paths: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    collection: Collection,
+    create_collection: Annotated[bool, Flag] = False,
+    delete_missing: Annotated[bool, Flag] = False,
+    dry_run: Annotated[bool, Flag] = False,
+    link: str | None = None,
+    modified: Annotated[bool, Flag] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    server: Server = USUAL,
+    json: Json = False,
+) -> int:
+    """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
+
+    A document's id is made of the file's path below the folder, its title is the
+    first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
+    The same push again changes nothing. What cannot be pushed is told one by one,
+    and the exit code is 1 then; the rest is pushed.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders to be searched for files; hidden ones are passed over.
+    create_collection
+        Make the collection where there is none.
+    delete_missing
+        Delete the collection's documents that are not in this push, if all of it could be pushed.
+    dry_run
+        Only say what would be pushed; no server is asked.
+    link
+        Give each document a URL: this one, followed by the file's path.
+    modified
+        Keep the time of each file's last change in the document's attributes.
+    yes
+        Delete without asking, as scripts must.
+    """
+    from keystead.cli.document_files import Shaping
+    from keystead.cli.found_files import find_files
+    from keystead.cli.pushing import Pusher, Tally
+
+    found = find_files(paths)
+    if not found.files and not found.refused:
+        raise Failure("There is nothing to push: no .md, .txt or .jsonl file there.")
+    work = _Work(found, Shaping(link, modified), Tally(), json)
+    if dry_run:
+        return _rehearse(work, collection)
+    with connected(server) as client:
+        pusher = Pusher(client, collection, create_collection, work.tally, work.refuse)
+        try:
+            _push_all(work, pusher)
+            if delete_missing:
+                _delete_missing(work, pusher, yes)
+        except BaseException:
+            if work.tally.pushed:
+                _print_tally(work, collection)
+                render.note("It stopped there; the same command again goes on.")
+            raise
+        _print_tally(work, collection)
+    return Exit.REFUSED if work.tally.refused else Exit.DONE
+
+
+@app.command
+def search(
+    words: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    collection: Collection,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=200))] = 20,
+    server: Server = USUAL,
+    json: Json = False,
+) -> None:
+    """Search a collection, the best first.
+
+    All words must occur, the last one as the beginning of a word.
+
+    Parameters
+    ----------
+    words
+        1-10 words.
+    limit
+        At most so many.
+    """
+    with connected(server) as client:
+        page = client.search(collection, " ".join(words), limit)
+    if json:
+        render.print_json(shapes.listed(map(shapes.document, page.items), page.next_cursor))
+        return
+    rows = ((d.id, d.title, d.url or render.NOTHING, render.at(d.updated_at)) for d in page.items)
+    render.print_table(("ID", "TITLE", "URL", "UPDATED"), rows)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is pushed, how, what has become of it, and which ids were in it."""
+
+    found: Search
+    shaping: Shaping
+    tally: Tally
+    json: bool
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, refused: Refused) -> None:
+        """Tells of what is not pushed: at once to a person, at the end in JSON."""
+        self.tally.refused.append(refused)
+        if not self.json:
+            render.note(f"{refused.source}: {refused.detail}.")
+
+    def batches(self, advance: Callable[[int], None]) -> Iterator[list[Ready]]:
+        """The documents of all files, each id once, in batches; `advance` is told the bytes of each file read."""
+        from keystead.cli.pushing import batches, unrepeated
+
+        return batches(unrepeated(self._documents(advance), self.seen, self.refuse))
+
+    def _documents(self, advance: Callable[[int], None]) -> Iterator[Ready | Refused]:
+        from keystead.cli.document_files import read_documents
+
+        yield from self.found.refused
+        for file in self.found.files:
+            yield from read_documents(file, self.shaping)
+            advance(file.size)
+
+
+def _push_all(work: _Work, pusher: Pusher) -> None:
+    total = sum(file.size for file in work.found.files)
+    with render.progress("Pushing", total, silent=work.json) as advance:
+        for batch in work.batches(advance):
+            pusher.push(batch)
+
+
+def _rehearse(work: _Work, collection: str) -> int:
+    """Reads everything and says what would be pushed."""
+    count = size = requests = 0
+    for batch in work.batches(lambda _: None):
+        requests += 1
+        count += len(batch)
+        size += sum(len(one.body) for one in batch)
+    if work.json:
+        told = {"documents": count, "bytes": size, "batches": requests}
+        render.print_json({"collection": collection, **told, "refused": _refused(work)})
+    else:
+        render.print_line(
+            f"{collection}: {count:,} documents ({size / 1024:,.0f} KiB) would be pushed"
+            f" in {requests:,} batches; {len(work.tally.refused):,} refused."
+        )
+        _note_others(work)
+    return Exit.REFUSED if work.tally.refused else Exit.DONE
+
+
+def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
+    """Deletes what the collection holds beyond this push; nothing where a part of the push is missing itself."""
+    if work.tally.refused:
+        render.note("Nothing was deleted: not everything could be pushed.")
+        return
+    held = pusher.client.documents(pusher.collection)
+    missing = [document.id for document in held if document.id not in work.seen]
+    if missing and not yes:
+        _ask(f"{len(missing):,} documents of {pusher.collection} that are not in this push")
+    pusher.delete(missing)
+
+
+def _ask(what: str) -> None:
+    if not render.has_person():
+        raise Failure(f"There are {what}; --yes deletes them.", Exit.USAGE)
+    if not render.confirmed(f"Delete {what}?"):
+        raise Failure("Nothing was deleted.")
+
+
+def _print_tally(work: _Work, collection: str) -> None:
+    tally = work.tally
+    counts = {name: getattr(tally, name) for name in ("created", "updated", "unchanged", "deleted")}
+    if work.json:
+        render.print_json({"collection": collection, **counts, "refused": _refused(work)})
+        return
+    told = [f"{count:,} {name}" for name, count in counts.items() if count or name != "deleted"]
+    if tally.refused:
+        told.append(f"{len(tally.refused):,} refused")
+    render.print_line(f"{collection}: {', '.join(told)}.")
+    _note_others(work)
+
+
+def _note_others(work: _Work) -> None:
+    if work.found.others:
+        render.note(f"{work.found.others:,} files of other kinds were passed over.")
+
+
+def _refused(work: _Work) -> list[dict[str, str]]:
+    return [{"source": one.source, "detail": one.detail} for one in work.tally.refused]

@@ -1,0 +1,90 @@
+"""What reaches a terminal, a pipe and a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from io import BytesIO, TextIOWrapper
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.cli import render
+
+NOW = datetime(2026, 11, 23, 13, 4, tzinfo=UTC)
+
+
+def harmful(text: str) -> bool:
+    """Whether any of its characters is a control, a format, a surrogate or a line break, joiners aside."""
+    kinds = {unicodedata.category(c) for c in text if c not in "\u200c\u200d"}
+    return bool(kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+@given(st.text(st.characters()))
+def test_no_character_that_a_terminal_obeys_gets_through(text: str) -> None:
+    """Whatever the text: no control, no direction mark, no half character, no line break; nothing else is changed."""
+    shown = render.inert(text)
+    assert not harmful(shown)
+    assert (shown == text) is not harmful(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\x1b]52;c;aGk=\x07", "\\x1b]52;c;aGk=\\x07"),
+        ("one\ntwo\r\tthree", "one\\ntwo\\r\\tthree"),
+        ("a\u202eb\u2066c\u2028d", "a\\u202eb\\u2066c\\u2028d"),
+        ("\ud800", "\\ud800"),
+        ("=1+1|cmd", "=1+1|cmd"),
+        ("naïve 漢字 👩\u200d🔬", "naïve 漢字 👩\u200d🔬"),
+    ],
+)
+def test_what_moves_a_terminal_is_shown_instead(text: str, shown: str) -> None:
+    """Escapes, the clipboard sequence, line ends and direction marks become readable; words and emoji stay."""
+    assert render.inert(text) == shown
+
+
+def test_json_is_plain_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    """A JSON document says everything and moves nothing, wherever it is printed."""
+    value = {"agent": "\x1b[2J\x7f\x9b\u202e\ud800é"}
+    render.print_json(value)
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert not any(unicodedata.category(c) == "Cc" for c in printed.replace("\n", ""))
+    assert json.loads(printed) == value
+
+
+def test_columns_stand_below_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe each column begins at one place, wide characters counted as two, nothing at the end of a line."""
+    render.print_table(("A", "B"), [("漢字", "x"), ("abcdef", ""), ("e\ns", "y")])
+    assert capsys.readouterr().out == "A       B\n漢字    x\nabcdef\ne\\ns    y\n"
+
+
+def test_a_narrow_encoding_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the stream cannot write a character, its escape is written, and no command fails for it."""
+    raw = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(raw, encoding="ascii"))
+    render.print_line("ks_…laf3 é")
+    render.flush()
+    assert raw.getvalue() == b"ks_\\u2026laf3 \\xe9\n"
+
+
+@pytest.mark.parametrize(
+    ("distance", "words"),
+    [
+        (timedelta(days=90), "in 90 days"),
+        (timedelta(days=1, hours=5), "in 1 day"),
+        (timedelta(hours=-3), "3 hours ago"),
+        (timedelta(minutes=-1), "1 minute ago"),
+        (timedelta(seconds=20), "in less than a minute"),
+        (timedelta(), "less than a minute ago"),
+    ],
+)
+def test_distances_are_told_roughly(distance: timedelta, words: str) -> None:
+    """The largest unit that fits, rounded down."""
+    assert render.away(NOW + distance, NOW) == words

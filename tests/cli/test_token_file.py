@@ -1,0 +1,91 @@
+"""Where the token of a command comes from, and where it must not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from keystead.cli.outcome import Exit, Failure
+from keystead.cli.token_file import read_token
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, and no token in the environment."""
+    for name in ("KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def write(file: Path, text: str, mode: int = 0o600) -> Path:
+    """A file of that mode."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def refusal(file: Path | None) -> Failure:
+    """The refusal to read a token."""
+    with pytest.raises(Failure) as refused:
+        read_token(file)
+    return refused.value
+
+
+def test_the_nearest_word_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named file, else the variable, else the variable's file, else the usual file."""
+    write(home / ".config/keystead/token", "usual\n")
+    assert read_token(None) == "usual"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    write(home / "xdg/keystead/token", "moved\n")
+    assert read_token(None) == "moved"
+    monkeypatch.setenv("KEYSTEAD_TOKEN_FILE", str(write(home / "other", "  other\n")))
+    assert read_token(None) == "other"
+    monkeypatch.setenv("KEYSTEAD_TOKEN", "variable")
+    assert read_token(None) == "variable"
+    assert read_token(write(home / "named", "named")) == "named"
+
+
+def test_without_a_token_it_is_said_where_to_put_it(home: Path) -> None:
+    """The line names the variable and the file."""
+    failure = refusal(None)
+    assert failure.code is Exit.DENIED
+    assert "KEYSTEAD_TOKEN" in failure.detail
+    assert str(home / ".config/keystead/token") in failure.detail
+    assert "does not exist" in refusal(home / "missing").detail
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o602, 0o610, 0o777])
+def test_a_file_that_others_may_open_is_refused(home: Path, mode: int) -> None:
+    """Any right of the group or of others is one too many; the line says what to do, not what is inside."""
+    failure = refusal(write(home / "open", "opened-secret", mode))
+    assert "chmod 600" in failure.detail
+    assert "opened-secret" not in failure.detail
+
+
+def test_a_link_is_judged_by_the_file_behind_it(home: Path) -> None:
+    """A private name for an open file helps nothing; one for a private file is fine."""
+    (home / "link").symlink_to(write(home / "open", "x", 0o644))
+    assert "chmod" in refusal(home / "link").detail
+    (home / "link2").symlink_to(write(home / "closed", "x"))
+    assert read_token(home / "link2") == "x"
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(home: Path) -> None:
+    """A pipe nobody writes to, and a folder, are refused at once."""
+    os.mkfifo(home / "pipe", 0o600)
+    assert "not a file" in refusal(home / "pipe").detail
+    assert "not a file" in refusal(home).detail
+
+
+def test_another_users_file_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could read, and change, what is sent in one's own name."""
+    file = write(home / "theirs", "x")
+    if os.getuid() == 0:
+        os.chown(file, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 65534)
+    assert "another user" in refusal(file).detail
