@@ -17,6 +17,7 @@ from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, r
 from keystead.services import Services
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.housekeeping import Housekeeping
 from keystead.services.keys import Keys
 from keystead.services.plans import Plans
 from keystead.services.sign_in import SignIn
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from keystead.http.asgi import App
     from keystead.operation.examination import Finding
     from keystead.operation.metrics import Metrics
+    from keystead.worker.loop import Task
 
 FLUSH_SECONDS: Final = 2.0
+SWEEP_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,10 @@ def _application(installation: Installation, metrics: Metrics | None) -> App:
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
     from keystead.operation.front import Front
-    from keystead.worker.loop import Loop, Task
+    from keystead.worker.loop import Loop
 
     settings = installation.settings
-    flush = Task("flush use", FLUSH_SECONDS, installation.services.usage.flush)
-    loop = Loop([flush], metrics.on_task if metrics else None)
+    loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
 
     def stop() -> None:
         loop.stop()
@@ -148,6 +150,17 @@ def _application(installation: Installation, metrics: Metrics | None) -> App:
         proxies=settings.trusted_proxies,
         on_response=metrics.on_response if metrics else None,
     )
+
+
+def _tasks(installation: Installation) -> list[Task]:
+    from keystead.worker.loop import Task
+
+    database = installation.database
+    housekeeping = Housekeeping(database, clock_of(database))
+    return [
+        Task("flush use", FLUSH_SECONDS, installation.services.usage.flush),
+        Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
+    ]
 
 
 def _apps(installation: Installation) -> dict[str, App]:

@@ -1,0 +1,289 @@
+"""An unsafe or wrong configuration refuses to start, with one clear line, and nothing secret in it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from keystead import bootstrap
+from keystead.settings import Settings
+from keystead.storage.database import Database
+from tests.nursery import Ended, run_apart
+from tests.serving import Serving
+
+SECRET = base64.b64encode(bytes(range(3, 35))).decode()
+PASSWORD = "correct-horse"
+
+
+@dataclass
+class Start:
+    """How a server is to be started: its arguments, its environment, its folder."""
+
+    folder: Path
+    arguments: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    held: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of an embedded installation in this place."""
+        return Settings(data=self.data)
+
+    def begin(self) -> None:
+        """Make a sound installation, as a first start does."""
+        bootstrap.prepare(self.settings)
+
+    def refused(self) -> Ended:
+        """Start the server, which must end by itself."""
+        own = {name: value for name, value in os.environ.items() if "KEYSTEAD" not in name}
+        place = {"KEYSTEAD_DATA": str(self.data), "KEYSTEAD_PORT": "0"}
+        try:
+            return run_apart(
+                ["serve", *self.arguments], own | place | self.environment, self.folder
+            )
+        finally:
+            for listener in self.held:
+                listener.close()
+
+
+Spoil = Callable[[Start], object]
+
+
+def arguments(*given: str) -> Spoil:
+    """These arguments."""
+    return lambda start: start.arguments.extend(given)
+
+
+def environment(**given: str) -> Spoil:
+    """These names in the environment."""
+    return lambda start: start.environment.update(given)
+
+
+def toml(content: str, mode: int = 0o600) -> Spoil:
+    """This settings file."""
+
+    def spoil(start: Start) -> None:
+        path = start.folder / "keystead.toml"
+        path.write_text(content)
+        path.chmod(mode)
+
+    return spoil
+
+
+def begun(spoil: Spoil) -> Spoil:
+    """A sound installation that is spoilt afterwards."""
+
+    def both(start: Start) -> None:
+        start.begin()
+        spoil(start)
+
+    return both
+
+
+def mode(name: str, bits: int) -> Spoil:
+    """That file or folder of a sound installation with those rights."""
+    return begun(lambda start: (start.data / name).chmod(bits))
+
+
+def peppers(content: str) -> Spoil:
+    """A pepper file of a sound installation with that content."""
+    return begun(lambda start: (start.data / "peppers").write_text(content))
+
+
+def revision(number: str) -> Spoil:
+    """A database of another version."""
+
+    def spoil(start: Start) -> None:
+        with (
+            closing(Database(start.settings.database_url)) as database,
+            database.write_across() as tx,
+        ):
+            tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": number})
+
+    return begun(spoil)
+
+
+def keys_without_pepper(start: Start) -> None:
+    """A live key, and the pepper file is gone."""
+    start.begin()
+    Serving(start.settings.database_url, start.data).token()
+    (start.data / "peppers").unlink()
+
+
+def keys_of_another_pepper(start: Start) -> None:
+    """A live key, and another pepper at hand."""
+    keys_without_pepper(start)
+    start.environment["KEYSTEAD_PEPPERS"] = f"other:{SECRET}"
+
+
+def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> None:
+    """A certificate and its key, in that form and with those rights."""
+    key, cert = start.folder / "key.pem", start.folder / "cert.pem"
+    made = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    )
+    subprocess.run(
+        [*made, "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )
+    if form == "sec1":
+        subprocess.run(["openssl", "ec", "-in", key, "-out", key], check=True, capture_output=True)
+    key.chmod(key_mode)
+    start.arguments += ["--tls-cert", str(cert), "--tls-key", str(key)]
+
+
+def strangers_key(start: Start) -> None:
+    """The key of another certificate."""
+    certificate(start)
+    (start.folder / "cert.pem").rename(start.folder / "other.pem")
+    start.arguments = []
+    certificate(start)
+    start.arguments[1] = str(start.folder / "other.pem")
+
+
+def port_in_use(start: Start) -> None:
+    """A port on which somebody else listens, who would share it."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    start.held.append(listener)
+    start.arguments += ["--port", str(listener.getsockname()[1])]
+
+
+WRONG: dict[str, tuple[Spoil, str]] = {
+    "public URL without TLS": (
+        arguments("--public-url", "http://keys.example.com"),
+        "public_url: must be https",
+    ),
+    "public URL with a path": (
+        arguments("--public-url", "https://example.com/keys"),
+        "must have no path",
+    ),
+    "all addresses, in clear": (arguments("--host", "0.0.0.0"), "needs tls_cert and tls_key"),
+    "all IPv6 addresses, in clear": (arguments("--host", "::"), "needs tls_cert and tls_key"),
+    "everybody a proxy": (arguments("--trusted-proxy", "0.0.0.0/0"), "forge"),
+    "a proxy that is no network": (arguments("--trusted-proxy", "10.0.0.1/8"), "host bits"),
+    "host of another machine": (
+        arguments("--host", "192.0.2.1", "--trusted-proxy", "192.0.2.0/24"),
+        "cannot be taken",
+    ),
+    "port out of range": (arguments("--port", "70000"), "port: "),
+    "port in use": (port_in_use, "is in use"),
+    "metrics on the same port": (
+        arguments("--port", "8090", "--metrics-port", "8090"),
+        "metrics_port must not be",
+    ),
+    "key without certificate": (arguments("--tls-key", "key.pem"), "go together"),
+    "certificate that is absent": (
+        arguments("--tls-cert", "a.pem", "--tls-key", "b.pem"),
+        "is not there",
+    ),
+    "key that others may read": (lambda start: certificate(start, key_mode=0o644), "TLS key"),
+    "key that is not PKCS#8": (lambda start: certificate(start, form="sec1"), "PKCS#8"),
+    "key of another certificate": (strangers_key, "do not fit"),
+    "misspelt setting in the environment": (
+        environment(KEYSTEAD_TRUSTED_PROXY="::1"),
+        "no setting KEYSTEAD_TRUSTED_PROXY",
+    ),
+    "misspelt setting in the file": (toml("trusted_proxy = '::1'"), "no setting trusted_proxy"),
+    "file that is not TOML": (toml("port = = 1"), "is not TOML"),
+    "secrets in an open file": (toml(f"peppers = 'p1:{SECRET}'", 0o644), "open to others"),
+    "token prefix with a capital": (environment(KEYSTEAD_TOKEN_PREFIX="Acme"), "token_prefix: "),
+    "token prefix that is reserved": (environment(KEYSTEAD_TOKEN_PREFIX="acme_svc"), "reserved"),
+    "scope without an action": (toml("[scopes]\ninvoices = 'Invoices'"), "scopes: "),
+    "scope of another's name": (environment(KEYSTEAD_SCOPES='{"keys:read": "mine"}'), "scopes: "),
+    "database that is not supported": (
+        environment(KEYSTEAD_DATABASE=f"mysql://me:{PASSWORD}@db/keys"),
+        "sqlite:/// or postgresql://",
+    ),
+    "database in memory": (environment(KEYSTEAD_DATABASE="sqlite:///:memory:"), "needs a file"),
+    "database of a newer version": (revision("9999"), "a newer Keystead"),
+    "database that others may read": (mode("keystead.db", 0o644), "The database"),
+    "data folder that others may read": (mode(".", 0o755), "The data folder"),
+    "data folder that is a file": (lambda start: start.data.write_text(""), "data folder"),
+    "pepper that others may read": (mode("peppers", 0o640), "The pepper file"),
+    "pepper that is weak": (
+        peppers("p1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"),
+        "32 random",
+    ),
+    "pepper that is cut off": (peppers(f"p1:{SECRET[:20]}\n"), "entry 1"),
+    "two peppers of one id": (environment(KEYSTEAD_PEPPERS=f"p1:{SECRET},p1:{SECRET}"), "p1 twice"),
+    "pepper that is lost": (keys_without_pepper, "There is no pepper"),
+    "pepper that keys need": (keys_of_another_pepper, "Live keys need the pepper"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_configuration_refuses_to_start(name: str, tmp_path: Path) -> None:
+    """Exit code 78, one line that says what is wrong, nothing on standard output, no secret anywhere."""
+    spoil, says = WRONG[name]
+    start = Start(tmp_path)
+    spoil(start)
+    ended = start.refused()
+    assert (ended.code, ended.output) == (78, "")
+    assert says in ended.log
+    assert len(ended.log.splitlines()) == 1
+    assert ended.log.startswith("keystead: ")
+    assert SECRET not in ended.log
+    assert PASSWORD not in ended.log
+
+
+def test_a_lost_pepper_is_never_replaced(tmp_path: Path) -> None:
+    """Where a live key is, a start without its pepper makes no other one, however often it is tried."""
+    start = Start(tmp_path)
+    keys_without_pepper(start)
+    for _ in range(2):
+        assert start.refused().code == 78
+        assert not (start.data / "peppers").exists()
+
+
+def test_a_postgresql_that_is_behind_is_left_as_it_is(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """On an empty PostgreSQL `serve` refuses and changes nothing; it names the command that mends it."""
+    server = request.getfixturevalue("postgres")
+    name = server.create_database()
+    start = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server.dsn(name)})
+    ended = start.refused()
+    assert ended.code == 78
+    assert "run: keystead migrate" in ended.log
+    with closing(Database(server.dsn(name))) as database, database.read_across() as tx:
+        assert not tx.execute(text("SELECT 1 FROM pg_tables WHERE schemaname = 'public'")).all()
+    server.drop_database(name)
+
+
+def test_a_second_server_without_the_pepper_refuses(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """On a PostgreSQL whose pepper was made elsewhere a server makes none of its own, even while there is no key."""
+    server = request.getfixturevalue("postgres")
+    name = server.create_database()
+    bootstrap.migrate(Settings(data=tmp_path / "first", database=server.dsn(name)))
+    second = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server.dsn(name)})
+    ended = second.refused()
+    assert ended.code == 78
+    assert "There is no pepper" in ended.log
+    server.drop_database(name)
