@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 # A token, a session id or a digest is one long run of these; a key id (26), a UUID (36) and words are shorter.
-_SECRET = re.compile(r"[A-Za-z0-9_\-]{38,}")
+SECRET_RUN = r"[A-Za-z0-9_\-]{38,}"
+_SECRET = re.compile(SECRET_RUN)
 REDACTED = "[redacted]"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import re
 import sys
 import threading
 from typing import Any, Final
@@ -17,11 +18,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from keystead.http.failures import places, type_names
-from keystead.http.redaction import redacted
+from keystead.http.redaction import REDACTED, SECRET_RUN
 
 LIBRARIES: Final = "WARNING"
 """At every level of ours: the debug lines of drivers hold the values of rows."""
 
+_ESCAPE_OR_SECRET: Final = re.compile(rf"\\(?:u[0-9a-f]{{4}}|.)|{SECRET_RUN}")
 _stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
@@ -87,7 +89,13 @@ def _first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    return redacted(json.dumps(event, default=_kind, skipkeys=True).replace("\x7f", "\\u007f"))
+    line = json.dumps(event, default=_kind, skipkeys=True).replace("\x7f", "\\u007f")
+    return _ESCAPE_OR_SECRET.sub(_masked, line)
+
+
+def _masked(found: re.Match[str]) -> str:
+    """An escape stays whole: masked from its middle on, the line would be JSON no more."""
+    return found[0] if found[0].startswith("\\") else REDACTED
 
 
 def _render_bytes(logger: WrappedLogger, name: str, event: EventDict) -> bytes:

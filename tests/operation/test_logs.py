@@ -1,0 +1,130 @@
+"""The log is one JSON object a line, whoever writes it and whatever is in it, and holds no secret."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from keystead.operation import logs
+
+SECRET = "correct-horse-battery"
+TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
+PROGRAM = """
+import logging, sys, threading, warnings, structlog
+from keystead.operation import logs
+logs.configure("debug")
+log = structlog.get_logger("keystead.test")
+library = logging.getLogger("some.library")
+class Secretive:
+    def __repr__(self):
+        return SECRET
+def fail():
+    raise ValueError(SECRET)
+def failed(say):
+    try:
+        fail()
+    except ValueError:
+        say()
+"""
+
+
+def lines_of(program: str) -> list[Any]:
+    """The lines that a process writes to standard error, decoded; every one of them must be JSON in ASCII."""
+    source = f"SECRET = {SECRET!r}\nTOKEN = {TOKEN!r}\n{PROGRAM}\n{program}"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False)
+    assert SECRET.encode() not in done.stderr
+    assert TOKEN[-20:].encode() not in done.stderr
+    assert done.stdout == b""
+    return [json.loads(line.decode("ascii")) for line in done.stderr.splitlines()]
+
+
+def test_every_way_to_the_log_has_one_form_and_tells_no_value() -> None:
+    """Our own lines, those of libraries, warnings and uncaught exceptions are alike; no exception's text."""
+    ours, library, warned, chained, thread, last = lines_of(
+        """
+failed(lambda: log.exception("ours"))
+failed(lambda: library.exception("library said\\nmore: %s", SECRET))
+warnings.warn("careful")
+try:
+    try:
+        fail()
+    except ValueError as error:
+        raise KeyError(SECRET) from error
+except KeyError:
+    log.error("chained", exc_info=True)
+racer = threading.Thread(target=fail); racer.start(); racer.join()
+fail()
+"""
+    )
+    assert (ours["event"], ours["errors"]) == ("ours", ["builtins.ValueError"])
+    assert ours["places"][-1].endswith(" fail")
+    assert (library["event"], library["logger"]) == ("library said", "some.library")
+    assert "careful" in warned["event"]
+    assert chained["errors"] == ["builtins.KeyError", "builtins.ValueError"]
+    assert [line["event"] for line in (thread, last)] == ["uncaught"] * 2
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in (ours, library, last))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\r\nb",
+        "a\x1b[31mb",
+        "a\u2028b\u2029c\x85d",
+        'a"}\n{"event":"forged',
+        "a\x7f\x00b",
+        "\ud800",
+    ],
+)
+def test_no_text_breaks_a_line_or_moves_a_terminal(text: str) -> None:
+    """Line breaks, escapes, separators and lone surrogates come out as they were, within one line of ASCII."""
+    ours, library = lines_of(f"log.info('it', value={text!r})\nlibrary.error({text!r})")
+    assert (ours["value"], library["event"]) == (text, text)
+
+
+def test_what_looks_like_a_token_is_masked_wherever_it_stands() -> None:
+    """Second wall: a token in a value, a name, a list, an object or a library's line is masked; ids and words stay."""
+    key_id = "key_02tcRIyrxLXTR81B3dqdOx"
+    first, second = lines_of(
+        f"""
+log.info(TOKEN, value=TOKEN, listed=[TOKEN, "x" + TOKEN], nested={{TOKEN: {{"deep": TOKEN}}}}, key_id={key_id!r})
+library.error("failed for %s at %s", TOKEN, {key_id!r})
+"""
+    )
+    assert first["key_id"] == key_id
+    assert first["value"] == "[redacted]"
+    assert second["event"] == f"failed for [redacted] at {key_id}"
+
+
+@pytest.mark.parametrize("before", ["\n", "\u2028", "\\", '"', "\\u2028", "\x7f", "\\n"])
+def test_masking_leaves_the_line_whole(before: str) -> None:
+    """A token right behind a character that is escaped is masked, and that character stays."""
+    (line,) = lines_of(f"log.info('it', value={before!r} + TOKEN)")
+    assert line["value"].startswith(before[0])
+    assert line["value"].endswith("[redacted]")
+
+
+def test_values_that_are_no_json_are_told_by_type() -> None:
+    """An object's repr, which nobody looked at, is not written."""
+    (line,) = lines_of("log.info('it', value=Secretive(), listed=[Secretive()])")
+    assert line["value"] == "<__main__.Secretive>"
+
+
+def test_libraries_are_quiet_at_every_level() -> None:
+    """At debug level our debug lines come, a library's do not: a driver's would hold rows."""
+    events = [
+        line["event"]
+        for line in lines_of(
+            "log.debug('ours'); library.debug(SECRET); library.info(SECRET); library.warning('w')"
+        )
+    ]
+    assert events == ["ours", "w"]
+
+
+def test_the_configuration_for_libraries_can_cross_processes() -> None:
+    """It holds names alone, so that the server can hand it to its processes."""
+    assert json.loads(json.dumps(logs.library_logging())) == logs.library_logging()
