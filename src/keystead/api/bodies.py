@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from keystead.domain import documents
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
-from keystead.domain.instants import parse_instant
+from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
     MAX_DESCRIPTION,
     MAX_OVERLAP,
@@ -61,7 +61,12 @@ def _read_instant(value: object) -> datetime:
     return parse_instant(value)
 
 
-_Instant = Annotated[datetime, PlainValidator(_read_instant), WithJsonSchema(INSTANT_SCHEMA)]
+_Instant = Annotated[
+    datetime,
+    PlainValidator(_read_instant),
+    PlainSerializer(format_instant, return_type=str),
+    WithJsonSchema(INSTANT_SCHEMA),
+]
 _EXPIRY = (
     "When the key ends: RFC 3339 with an offset, in whole seconds, later than now. Null: never."
 )

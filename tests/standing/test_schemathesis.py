@@ -1,0 +1,124 @@
+"""The whole API against its description, by requests that nobody thought of: nothing breaks, nothing surprises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    positive_data_acceptance,
+)
+
+from keystead.api.openapi import describe
+from keystead.http.asgi import App, Receive, Scope, Send
+from tests.api.world import BASE, Client, World, open_world
+from tests.postgres import Postgres
+
+# A description tells the form of a value; whether an end is past or a cursor fits is not to be told by a form.
+# And one path is two resources: POST …/documents/batch beside the document that is called batch.
+NOT_TOLD = [positive_data_acceptance, allow_header_conformance]
+HEADS = {"The path is malformed.", "The query holds a control character."}
+QUIETLY = settings(
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Served:
+    """The application of the running test, to which requests come from this machine."""
+
+    def __init__(self) -> None:
+        self.app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            raise NotImplementedError
+        assert self.app is not None
+        await self.app({**scope, "client": ("127.0.0.1", "50000")}, receive, send)
+
+
+SERVED = Served()
+generated = GenerationConfig(with_security_parameters=False)
+SCHEMA = schemathesis.openapi.from_dict(
+    describe(),
+    config=SchemathesisConfig(projects=ProjectsConfig(default=ProjectConfig(generation=generated))),
+)
+SCHEMA.app = SERVED
+
+
+@pytest.fixture(scope="module")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An installation on SQLite."""
+    folder = tmp_path_factory.mktemp("schemathesis")
+    with open_world(f"sqlite:///{folder / 'keystead.db'}") as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def postgresql_world(postgres: Postgres) -> Iterator[World]:
+    """An installation on PostgreSQL."""
+    name = postgres.create_database()
+    with open_world(postgres.dsn(name)) as world:
+        yield world
+    postgres.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest) -> World:
+    """An installation on each engine."""
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    SERVED.app = found.app
+    return found
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    """Somebody with every scope, and one of everything."""
+    client = world.tenant().client()
+    client.put(f"{client.collection()}/documents/passwords", {"text": "x"})
+    return client
+
+
+def at_home(case: Any, client: Client) -> None:
+    """Sends what is well formed to things that are there: else nearly every answer would be 404."""
+    if case.meta is None or case.meta.generation.mode.is_negative:
+        return
+    if "name" in case.path_parameters:
+        case.path_parameters["name"] = "handbook"
+    elif "id" in case.path_parameters:
+        case.path_parameters["id"] = client.created()["id"]
+
+
+@SCHEMA.parametrize()
+@QUIETLY
+def test_every_answer_is_one_that_is_described(case: Any, world: World, client: Client) -> None:
+    """With a key: no 5xx; status, headers, media type and body as described; wrong requests refused, strangers too."""
+    at_home(case, client)
+    case.call_and_validate(
+        base_url=BASE,
+        headers={"Authorization": f"Bearer {client.token}"},
+        excluded_checks=NOT_TOLD,
+    )
+
+
+@SCHEMA.parametrize()
+@QUIETLY
+def test_strangers_learn_nothing(case: Any, sqlite_world: World) -> None:
+    """Without a key nothing but the head is looked at: 401, whatever the values and the body are."""
+    SERVED.app = sqlite_world.app
+    answer = case.call(base_url=BASE, headers={})
+    told = answer.json()
+    if told["code"] == "invalid-request":
+        assert told["detail"] in HEADS
+    else:
+        assert told["code"] in {"unauthenticated", "method-not-allowed"}
