@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import sleep
 from typing import Final
 
 from keystead.domain import documents as rules
@@ -39,6 +40,8 @@ from keystead.storage.database import Database, Tx
 
 DELETED_AT_ONCE: Final = 1_000
 """How many documents one transaction removes with their collection: SQLite's one writer takes some 0.2 s for it."""
+PAUSE_SECONDS: Final = 0.05
+"""Between two such transactions others get their turn: who lets go of a lock and asks again at once often gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,7 @@ class Documents:
     def _remove_rest(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:
         done = False
         while not done:
+            sleep(PAUSE_SECONDS)
             with self._database.write(workspace_id) as tx:
                 done = _remove_some(tx, workspace_id, collection_id)
 
