@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.errors import Invalid, NotFound, StorageError
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import of_member
@@ -71,7 +72,8 @@ class SignIn:
                 return []
             found = workspaces.memberships_of(tx, session.user_id)
         if session.needs_touch(now):
-            self._touch(digest, now)
+            with suppress(StorageError):  # who may read goes on reading where nothing can be written
+                self._touch(digest, now)
         return found
 
     def member(self, secret: Secret, workspace_id: WorkspaceId) -> Member:
