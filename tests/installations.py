@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
@@ -116,6 +116,10 @@ class Ground:
         """The types of what happened to the workspace's keys, the oldest first."""
         return [str(e.type) for e in self.events(tenant) if e.target.type == "key"]
 
+    def flush(self) -> int:
+        """Writes what was noted of uses."""
+        return self.services.usage.flush()
+
     def count(self, table: Any) -> int:
         """How many rows a table has."""
         with self.database.read_across() as tx:
@@ -210,6 +214,26 @@ def own_ground(
     """An installation of the test's own, once on each engine."""
     with fresh_ground(request, tmp_path_factory, request.param) as ground:
         yield ground
+
+
+@contextmanager
+def read_only(database: Database) -> Iterator[None]:
+    """A time in which the database takes no writes, as after a failover or on a broken disk."""
+    refuse = (
+        "PRAGMA query_only = ON" if database.is_sqlite else "SET default_transaction_read_only = on"
+    )
+
+    def stiffen(connection: Any, _: object) -> None:
+        connection.execute(refuse)
+        connection.commit()
+
+    event.listen(database.engine, "connect", stiffen)
+    database.engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "connect", stiffen)
+        database.engine.dispose()
 
 
 def sqlite_file(ground: Ground) -> Path:

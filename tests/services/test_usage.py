@@ -1,0 +1,202 @@
+"""The use of keys: noted without a write, flushed forward-only, lost by no failure."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import pytest
+
+from keystead.domain.errors import InsufficientScope, Unavailable
+from keystead.domain.keys import KeyUse
+from keystead.services.keys import CreatedKey
+from keystead.storage import schema
+from tests.clocks import NOON
+from tests.installations import Ground, read_only, text_of
+
+DAY = timedelta(days=1)
+TODAY = NOON.date()
+
+
+def _use(ground: Ground, created: CreatedKey, times: int = 1, address: str = "192.0.2.1") -> None:
+    for _ in range(times):
+        ground.services.verifier.verify(text_of(created), address=address, agent="curl/8")
+
+
+def _days(ground: Ground, created: CreatedKey, since: date = date(2020, 1, 1)) -> dict[date, int]:
+    return ground.services.usage.per_day(ground.principal(created), created.key.id, since)
+
+
+def test_uses_are_counted_per_day(ground: Ground) -> None:
+    """Every successful verification counts on its day (UTC), over flushes and servers; days before are left out."""
+    tenant = ground.tenant()
+    created, server = ground.key(tenant), ground.another()
+    _use(ground, created, 3)
+    ground.flush()
+    _use(ground, created, 2)
+    server.services.verifier.verify(text_of(created))
+    server.services.usage.flush()
+    ground.clock.advance(DAY)
+    _use(ground, created)
+    ground.flush()
+    assert _days(ground, created) == {TODAY: 6, TODAY + DAY: 1}
+    assert _days(ground, created, since=TODAY + DAY) == {TODAY + DAY: 1}
+
+
+def test_the_last_use_only_moves_forward(ground: Ground) -> None:
+    """Whichever server writes last, the latest use stays, with its own address (R43)."""
+    tenant = ground.tenant()
+    created, server = ground.key(tenant), ground.another()
+    server.services.verifier.verify(text_of(created), address="192.0.2.9")
+    ground.clock.advance(seconds=10)
+    _use(ground, created)
+    ground.flush()
+    server.services.usage.flush()
+    used = ground.services.keys.get(tenant, created.key.id).last_use
+    assert used == KeyUse(NOON + timedelta(seconds=10), "192.0.2.1", "curl/8")
+    assert _days(ground, created)[TODAY] == 2
+
+
+def test_refused_tokens_are_no_use(ground: Ground) -> None:
+    """A verification that was refused is no use of the key: not its last one, and not in its count (R43)."""
+    tenant = ground.tenant()
+    narrow, dead = ground.key(tenant, scopes=["documents:read"]), ground.key(tenant)
+    ground.services.keys.revoke(tenant, dead.key.id)
+    ground.services.verifier.verify(text_of(narrow), "documents:write", address="192.0.2.1")
+    _use(ground, dead)
+    ground.flush()
+    assert [key.last_use for key in ground.keys(tenant)] == [None, None]
+    assert ground.services.usage.per_day(tenant, narrow.key.id, date(2020, 1, 1)) == {}
+
+
+def test_use_never_touches_the_key(ground: Ground) -> None:
+    """Flushing use writes no event and no row of a key; a key that was revoked meanwhile stays revoked."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    _use(ground, created)
+    ground.services.keys.revoke(tenant, created.key.id)
+    events = ground.events(tenant)
+    ground.flush()
+    assert ground.verdict(created) == "revoked"
+    assert ground.events(tenant) == events
+
+
+def test_nothing_to_flush(ground: Ground) -> None:
+    """A flush with nothing noted writes nothing; one tells how many keys were used."""
+    ground.flush()
+    assert ground.flush() == 0
+    tenant = ground.tenant()
+    for created in (ground.key(tenant), ground.key(tenant)):
+        _use(ground, created, 3)
+    assert ground.flush() == 2
+
+
+def test_a_failed_flush_keeps_the_notes(own_ground: Ground) -> None:
+    """While the database takes no writes, verification goes on and uses gather; the next flush writes all, once."""
+    tenant = own_ground.tenant()
+    created, quiet = own_ground.key(tenant), own_ground.key(tenant)
+    _use(own_ground, quiet)
+    with read_only(own_ground.database):
+        for _ in range(3):
+            _use(own_ground, created, 2)
+            own_ground.clock.advance(seconds=1)
+            with pytest.raises(Unavailable):
+                own_ground.flush()
+    assert own_ground.flush() == 2
+    assert own_ground.flush() == 0
+    assert _days(own_ground, created)[TODAY] == 6
+    assert _days(own_ground, quiet)[TODAY] == 1
+    used = own_ground.services.keys.get(tenant, created.key.id).last_use
+    assert used is not None
+    assert used.at == NOON + timedelta(seconds=2)
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns as often as the interpreter can, so that a race is lost soon."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_uses_beside_flushes(ground: Ground) -> None:
+    """Of uses noted by eight threads while two others flush, none is lost and none counted twice."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    done = threading.Event()
+
+    def keep_flushing() -> None:
+        while not done.is_set():
+            ground.flush()
+
+    with ThreadPoolExecutor(10) as pool:
+        flushers = [pool.submit(keep_flushing) for _ in range(2)]
+        users = [pool.submit(_use, ground, created, 200) for _ in range(8)]
+        for user in users:
+            user.result()
+        done.set()
+        for flusher in flushers:
+            flusher.result()
+    ground.flush()
+    assert ground.services.usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 1600}
+
+
+def test_servers_flush_side_by_side(ground: Ground) -> None:
+    """Two servers that flush uses of the same keys at once, in any order, never wait for each other in a circle."""
+    tenant = ground.tenant()
+    keys = [ground.key(tenant) for _ in range(60)]
+    servers = (ground.services, ground.another().services)
+    together = threading.Barrier(2)
+
+    def use_and_flush(server: int) -> None:
+        for _ in range(8):
+            for created in keys if server else reversed(keys):
+                servers[server].verifier.verify(text_of(created))
+            together.wait(30)
+            servers[server].usage.flush()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(use_and_flush, range(2)))
+    for created in keys:
+        assert ground.services.usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 16}
+
+
+@pytest.mark.parametrize("agent", ["a\x00b", "\ud800", "x" * 5000, "\x1b[2J", "ü" * 300], ids=ascii)
+def test_no_agent_holds_up_the_others(ground: Ground, agent: str) -> None:
+    """Whatever a client calls itself, its use is written, and so is that of the others."""
+    tenant = ground.tenant()
+    odd, plain = ground.key(tenant), ground.key(tenant)
+    ground.flush()
+    ground.services.verifier.verify(text_of(odd), address="192.0.2.1", agent=agent)
+    _use(ground, plain)
+    assert ground.flush() == 2
+    used = [key.last_use for key in ground.keys(tenant)]
+    assert all(
+        use is not None and use.agent is not None and use.agent.isprintable() for use in used
+    )
+
+
+def test_use_is_the_workspaces_own(ground: Ground) -> None:
+    """Another workspace's key has no use to be seen, and none is seen without `keys:read` (R49)."""
+    tenant, other = ground.tenant(), ground.tenant()
+    created = ground.key(tenant)
+    _use(ground, created)
+    ground.flush()
+    assert ground.services.usage.per_day(other, created.key.id, TODAY) == {}
+    blind = ground.caller(tenant, "documents:read")
+    with pytest.raises(InsufficientScope):
+        ground.services.usage.per_day(blind, created.key.id, TODAY)
+
+
+def test_closing_flushes(own_ground: Ground) -> None:
+    """A server that is closed writes what it noted."""
+    created, server = own_ground.key(own_ground.tenant()), own_ground.another()
+    server.services.verifier.verify(text_of(created))
+    own_ground.more.remove(server)
+    server.close()
+    assert own_ground.count(schema.key_use) == 1

@@ -1,0 +1,271 @@
+"""Verification: what each token is worth, at what cost, and what happens when something is missing."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+
+import pytest
+from sqlalchemy import update
+
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.errors import Unavailable
+from keystead.domain.ids import ALPHABET, KeyId
+from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.principals import PrincipalKind
+from keystead.domain.token import assemble, checksum, parse
+from keystead.domain.verification import (
+    MALFORMED,
+    UNKNOWN,
+    DenialReason,
+    Denied,
+    KeyRecord,
+    Verified,
+)
+from keystead.services.usage import Usage
+from keystead.services.verifier import Verifier
+from keystead.storage.database import Database
+from keystead.storage.lookup import Lookup
+from keystead.storage.schema import api_keys
+from tests.clocks import NOON
+from tests.installations import PEPPERS, Ground, text_of
+
+HOUR = timedelta(hours=1)
+
+
+class CountedLookup:
+    """The real lookup, with a count of what it is asked."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.asked = 0
+        self._lookup = lookup
+
+    def find(self, key_id: KeyId) -> KeyRecord | None:
+        """As the real one."""
+        self.asked += 1
+        return self._lookup.find(key_id)
+
+    def close(self) -> None:
+        """As the real one."""
+        self._lookup.close()
+
+
+@pytest.fixture
+def lookup(ground: Ground) -> CountedLookup:
+    """Counts what the verifier asks the database."""
+    return CountedLookup(ground.installation.lookup)
+
+
+@pytest.fixture
+def verifier(ground: Ground, lookup: CountedLookup) -> Verifier:
+    """A verifier that counts."""
+    return Verifier(lookup, PEPPERS, ground.clock, Usage(ground.database))
+
+
+def _malformed(token: str) -> Iterator[str]:
+    """Endless texts that are nearly tokens, or not at all."""
+    dice = random.Random(7)
+    everything = ALPHABET + "_-. \t\n\x00é漢😀"
+    while True:
+        place = dice.randrange(len(token))
+        other = dice.choice(ALPHABET.replace(token[place], ""))
+        yield token[:place] + other + token[place + 1 :]
+        yield token[: dice.randrange(len(token))]
+        yield token + dice.choice(everything)
+        yield (
+            "ks_"
+            + "".join(dice.choices(ALPHABET, k=22))
+            + "_"
+            + "".join(dice.choices(ALPHABET, k=49))
+        )
+        yield "".join(dice.choices(everything, k=dice.randrange(100)))
+
+
+def test_malformed_tokens_cost_no_lookup(
+    ground: Ground, lookup: CountedLookup, verifier: Verifier
+) -> None:
+    """Of 50,000 malformed tokens an engine, none is looked up: garbage ends before any I/O (R3)."""
+    token = text_of(ground.key(ground.tenant()))
+    for text in islice(_malformed(token), 50_000):
+        assert verifier.verify(text) is MALFORMED, text
+    assert lookup.asked == 0
+    assert isinstance(verifier.verify(token), Verified)
+    assert lookup.asked == 1
+
+
+def test_a_verification_is_one_lookup(
+    ground: Ground, lookup: CountedLookup, verifier: Verifier
+) -> None:
+    """Every well-formed token is one lookup, be it live, dead or unknown; nothing is remembered between them."""
+    tenant = ground.tenant()
+    live, dead = ground.key(tenant), ground.key(tenant)
+    ground.services.keys.revoke(tenant, dead.key.id)
+    unknown = assemble("ks", 7, os.urandom(32)).reveal()
+    for text in (text_of(live), text_of(dead), unknown) * 5:
+        verifier.verify(text)
+    assert lookup.asked == 15
+
+
+def test_a_right_checksum_proves_nothing(ground: Ground) -> None:
+    """Well-formed tokens of strangers are unknown: another secret, another key's id, another prefix (R4)."""
+    created = ground.key(ground.tenant())
+    body = text_of(created)[:-6]
+    other = ground.key(ground.tenant())
+    forged = [
+        assemble("ks", 7, os.urandom(32)).reveal(),
+        body[:26] + "0" * 43,
+        "kt" + body[2:],
+        "ks_live" + body[2:],
+        text_of(other)[:26] + body[26:],
+        body[:-1] + ("0" if body[-1] != "0" else "1"),
+    ]
+    for text in forged:
+        signed = text if len(text) == 75 else text + checksum(text)
+        assert parse(signed) is not None
+        assert ground.services.verifier.verify(signed) == UNKNOWN
+
+
+def test_who_is_verified(ground: Ground) -> None:
+    """A live token acts as its key: id, description, workspace, scopes, end; and only within its scopes."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, "sync", scopes=["documents:read"], expires_at=NOON + HOUR)
+    principal = ground.principal(created)
+    assert (principal.kind, principal.id) == (PrincipalKind.KEY, created.key.id)
+    assert (principal.name, principal.workspace_id) == ("sync", tenant.workspace_id)
+    assert (principal.scopes, principal.expires_at) == (created.key.scopes, NOON + HOUR)
+    assert ground.verdict(created, "documents:read") == "verified"
+    assert ground.verdict(created, "documents:write") == "insufficient_scope"
+
+
+def test_denials_tell_the_owner(ground: Ground) -> None:
+    """A denial names key and workspace where the secret was right, and nothing to a stranger."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    ground.services.keys.revoke(tenant, created.key.id)
+    assert ground.verify(created) == Denied(
+        DenialReason.REVOKED, created.key.id, tenant.workspace_id
+    )
+    stranger = text_of(created)[:26] + "0" * 43
+    verdict = ground.services.verifier.verify(stranger + checksum(stranger))
+    assert verdict == Denied(DenialReason.UNKNOWN)
+
+
+def test_expiry_to_the_microsecond(ground: Ground) -> None:
+    """A key is accepted up to the last microsecond before its expiry and refused from it on; time back revives none."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, expires_at=NOON + timedelta(seconds=3))
+    ground.clock.set(NOON + timedelta(seconds=3, microseconds=-1))
+    assert ground.verdict(created) == "verified"
+    for _ in range(3):
+        ground.clock.advance(microseconds=1)
+        assert ground.verdict(created) == "expired"
+
+
+def test_suspended_workspace(ground: Ground) -> None:
+    """Every key of a suspended workspace is refused at once, on every server, and works again when it is resumed."""
+    tenant, other = ground.tenant(), ground.tenant()
+    created, neighbour = ground.key(tenant), ground.key(other)
+    server = ground.another()
+    ground.services.workspaces.suspend(tenant.workspace_id)
+    assert ground.verdict(created) == "suspended"
+    assert isinstance(server.services.verifier.verify(text_of(created)), Denied)
+    assert ground.verdict(neighbour) == "verified"
+    ground.services.workspaces.resume(tenant.workspace_id)
+    assert ground.verdict(created) == "verified"
+
+
+def test_narrowing_is_immediate(ground: Ground) -> None:
+    """A scope taken away is gone with the answer, on every server (R31)."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, scopes=["documents:read", "documents:write"])
+    server = ground.another()
+    ground.services.keys.update(tenant, created.key.id, KeyPatch(scopes=["documents:read"]))
+    assert ground.verdict(created, "documents:write") == "insufficient_scope"
+    assert isinstance(server.services.verifier.verify(text_of(created), "documents:write"), Denied)
+
+
+def test_retired_peppers(ground: Ground) -> None:
+    """After a change of peppers old keys still verify under the retired one, new ones under the current (R93)."""
+    tenant = ground.tenant()
+    old = ground.key(tenant)
+    newer = Peppers(Pepper("p2", os.urandom(32)), [PEPPERS.current])
+    rotated = ground.another(newer)
+    new = rotated.services.keys.create(tenant, KeyDraft("new"))
+    for created in (old, new):
+        assert isinstance(rotated.services.verifier.verify(text_of(created)), Verified)
+    with ground.database.read_across() as tx:
+        rows = tx.execute(api_keys.select().where(api_keys.c.workspace_id == tenant.workspace_id))
+        assert {row.id: row.pepper_id for row in rows} == {old.key.id: "p1", new.key.id: "p2"}
+
+
+def test_a_missing_pepper(ground: Ground) -> None:
+    """A server without a living key's pepper does not call the key invalid: it is unavailable (R36)."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    bare = ground.another(Peppers(Pepper("p9", os.urandom(32))))
+    with pytest.raises(Unavailable):
+        bare.services.verifier.verify(text_of(created))
+    assert ground.verdict(created) == "verified"
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired", "suspended"])
+def test_a_dead_keys_pepper_may_be_gone(ground: Ground, end: str) -> None:
+    """A key that has ended is refused like any invalid one, though its pepper has been taken away since."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, expires_at=NOON + HOUR)
+    match end:
+        case "revoked":
+            ground.services.keys.revoke(tenant, created.key.id)
+        case "expired":
+            ground.clock.advance(HOUR)
+        case "suspended":
+            ground.services.workspaces.suspend(tenant.workspace_id)
+    bare = ground.another(Peppers(Pepper("p9", os.urandom(32))))
+    assert bare.services.verifier.verify(text_of(created)) == UNKNOWN
+
+
+def test_the_same_key_under_another_peppers_bytes(ground: Ground) -> None:
+    """A pepper of the right id and other bytes verifies nothing."""
+    created = ground.key(ground.tenant())
+    wrong = ground.another(Peppers(Pepper("p1", os.urandom(32))))
+    assert wrong.services.verifier.verify(text_of(created)) == UNKNOWN
+
+
+def test_a_damaged_digest(ground: Ground) -> None:
+    """A digest in the database that was changed by one bit verifies nothing."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    row = api_keys.c.id == created.key.id
+    with ground.database.write(tenant.workspace_id) as tx:
+        digest = tx.execute(api_keys.select().where(row)).one().digest
+        flipped = bytes([digest[0] ^ 1]) + digest[1:]
+        tx.execute(update(api_keys).where(row).values(digest=flipped))
+    assert ground.verdict(created) == "unknown"
+
+
+def test_no_write_on_the_read_path(own_ground: Ground) -> None:
+    """Verifications write nothing: on a database that cannot be written they go on as before (R43, R44)."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    dead = own_ground.key(tenant)
+    own_ground.services.keys.revoke(tenant, dead.key.id)
+    with own_ground.database.write_across():
+        for _ in range(10):
+            assert own_ground.verdict(created) == "verified"
+            assert own_ground.verdict(dead) == "revoked"
+
+
+def test_verification_goes_on_without_a_writers_connection(own_ground: Ground) -> None:
+    """However many wait for a workspace's lock, a verification is not among them."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    database: Database = own_ground.database
+    held = [database.engine.connect() for _ in range(32)]
+    try:
+        assert own_ground.verdict(created) == "verified"
+    finally:
+        for connection in held:
+            connection.close()
