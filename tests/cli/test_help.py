@@ -1,0 +1,117 @@
+"""Help and guide: every command and option explains itself, and the guide says what is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from keystead import cli
+from keystead.cli.outcome import Exit
+from keystead.cli.plan_file import read_plans
+from tests.cli.conftest import Keystead
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/cli.md").read_text()
+HEAVY = ("alembic", "fastapi", "granian", "httpx2", "jinja2", "psycopg", "pydantic", "sqlalchemy")
+
+
+def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Every command that does something, with the words that call it."""
+    for name in app:
+        if name.startswith("-"):
+            continue
+        inner = app[name]
+        if inner.default_command:
+            yield (*path, name), inner
+        yield from commands(inner, (*path, name))
+
+
+COMMANDS = dict(commands(cli._app()))
+
+
+def test_there_is_every_command() -> None:
+    """The commands of this page are those of the program."""
+    assert len(COMMANDS) >= 20
+    assert {("keys", "revoke"), ("documents", "push"), ("serve",), ("whoami",)} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_command_explains_itself(path: tuple[str, ...]) -> None:
+    """A sentence for the command, and one for every argument and option."""
+    app = COMMANDS[path]
+    assert app.help.strip()
+    for argument in app.assemble_argument_collection(parse_docstring=True):
+        if argument.parse and argument.show:
+            assert argument.parameter.help, argument.name
+
+
+def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:
+    """`keystead --help` shows all nouns under their headings, and loads nothing that a command would need."""
+    shown = run("--help")
+    assert shown.code == Exit.DONE
+    places = [shown.out.index(heading) for heading in cli.GROUPS]
+    assert places == sorted(places)
+    nouns = {path[0] for path in COMMANDS}
+    assert {
+        line.split()[1] for line in shown.out.splitlines() if re.match("│ [a-z]", line)
+    } == nouns
+    script = (
+        "import sys; from keystead.cli import run; run(['--help']); run(['keys', '--help']); run(['documents', 'push', '--help']);"
+        f"sys.exit(str(sorted(set({HEAVY!r}) & set(sys.modules))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["keys", "eat"], ["keys", "list", "--nonsense"], ["keys", "create"]]
+)
+def test_wrong_usage_is_one_line(run: Keystead, arguments: list[str]) -> None:
+    """It ends with the code of wrong usage and a line, in JSON an object, on standard error."""
+    ended = run(*arguments)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert re.fullmatch(r"keystead: .+\n", ended.err)
+    assert run(*arguments, "--json").err.startswith('{"code": ')
+
+
+def test_the_guide_knows_every_command() -> None:
+    """The guide's table names each command by its words, and none that is not there."""
+    told = set[tuple[str, ...]]()
+    for cell in re.findall(r"^\| (`keystead .*?`) \|", GUIDE, re.MULTILINE):
+        first, *verbs = re.findall(r"`([^`]+)`", cell)
+        _, *words = first.split()
+        told |= {tuple(words), *((words[0], verb) for verb in verbs)}
+    assert told == set(COMMANDS)
+
+
+def test_the_guide_has_the_exit_codes() -> None:
+    """The one table of exit codes is the program's."""
+    rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \| \S", GUIDE, re.MULTILINE)
+    assert {name: int(code) for code, name in rows} == {code.name: code.value for code in Exit}
+
+
+def test_the_guides_examples_are_good_usage(run: Keystead) -> None:
+    """Every command line of the guide is understood, and its file of plans holds."""
+    lines = [
+        line.removesuffix(" > ~/.config/keystead/token")
+        for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("keystead ")
+    ]
+    assert len(lines) >= 10
+    for line in lines:
+        words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)][1:]
+        command, _, unused = cli._app().parse_known_args(words)[:3]
+        assert command is not None
+        assert not unused, line
+    (plans,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    assert tomllib.loads(plans)
+    assert [plan.id for plan in read_plans(plans)] == ["free", "scale"]

@@ -1,0 +1,169 @@
+"""A command's token is in no argument, no file, no core dump; what a person is asked; what a full disk costs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from keystead.bootstrap import Installation
+from keystead.cli.outcome import Exit
+from keystead.domain.ids import uuid7
+from keystead.domain.token import assemble
+from tests.cli.conftest import Keystead, one_engine
+from tests.serving import KEYSTEAD
+
+TOKEN = assemble("ks", uuid7(datetime(2026, 11, 23, tzinfo=UTC)), bytes(range(32))).reveal()
+TOKEN_LIKE = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def environment(installation: Installation, **more: str) -> Mapping[str, str]:
+    """The environment of a command on that installation."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
+    place = {
+        "KEYSTEAD_DATA": str(installation.settings.data),
+        "KEYSTEAD_DATABASE": str(installation.settings.database),
+    }
+    return kept | place | {"TERM": "xterm", "COLUMNS": "160"} | more
+
+
+@linux
+def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
+    """While a push holds its token and waits for the server, no process shows it, and the push cannot dump core."""
+    (tmp_path / "a.md").write_text("x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [KEYSTEAD, "documents", "push", str(tmp_path / "a.md"), "-c", "x", "--url", url],
+            env=os.environ | {"KEYSTEAD_TOKEN": TOKEN},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            connection, _ = silent.accept()
+            with connection:
+                assert TOKEN.encode() in connection.recv(65_536)
+                lines = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline")]
+                assert any(b"documents" in line for line in lines)
+                assert not any(TOKEN.encode() in line for line in lines)
+                limits = Path(f"/proc/{process.pid}/limits").read_text()
+                assert re.search(r"Max core file size +0 +0 ", limits)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@linux
+def test_a_process_with_a_token_cannot_be_dumped() -> None:
+    """Handlers that ignore the limit are held off by the kernel: the process is not dumpable (prctl 3 answers 0)."""
+    script = (
+        "import ctypes; from keystead.cli.core_dumps import forbid_core_dumps; forbid_core_dumps();"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"
+
+
+@one_engine
+def test_no_file_keeps_a_token(
+    keystead: Keystead, installation: Installation, tmp_path: Path
+) -> None:
+    """After a key was created and rotated, nothing below the data folder and the home holds a token."""
+    made = keystead("keys", "create", "-d", "x", "--json").json
+    rotated = keystead("keys", "rotate", made["id"]).out.strip()
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.name for file in files} > {"keystead.db"}
+    held = b"".join(file.read_bytes() for file in files)
+    for token in (made["token"], rotated):
+        assert token.encode() not in held
+        assert token[-49:].encode() not in held
+        assert made["id"].encode() in held
+
+
+@one_engine
+@linux
+def test_a_token_that_cannot_be_written_is_called_lost(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """Where standard output takes nothing, the line names the key to be revoked and pretends nothing."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [KEYSTEAD, "keys", "create", "-d", "lost"],
+            env=environment(installation),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == Exit.REFUSED
+    (key,) = keystead("keys", "list", "--json").json["items"]
+    assert key["id"] in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not TOKEN_LIKE.search(ended.stderr)
+
+
+@one_engine
+def test_a_person_is_asked_before_a_key_ends(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """The question names the key, its last four characters and its last use; anything but yes revokes nothing."""
+    made = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
+    installation.services.verifier.verify(made["token"])
+    installation.services.usage.flush()
+    code, shown = at_terminal(installation, "\n", "keys", "revoke", made["id"])
+    assert code == Exit.REFUSED
+    for part in ("turned\\u202eround", made["token"][-4:], "last used 20"):
+        assert part in shown
+    assert keystead("keys", "show", made["id"], "--json").json["status"] == "active"
+    code, _ = at_terminal(installation, "yes\n", "keys", "revoke", made["id"])
+    assert code == Exit.DONE
+    assert keystead("keys", "show", made["id"], "--json").json["status"] == "revoked"
+
+
+@one_engine
+def test_a_table_at_a_terminal_has_the_same_cells(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """Drawn with lines and weights, and nothing in it moves the cursor."""
+    made = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
+    code, shown = at_terminal(installation, "", "keys", "list")
+    assert code == Exit.DONE
+    assert made["id"] in shown
+    assert "turned\\u202eround [bold]x[/]" in shown
+    assert "─" in shown
+    assert set(re.findall(r"\x1b(?!\[[0-9;]*m).", shown)) == set()
+
+
+def at_terminal(installation: Installation, typed: str, *arguments: str) -> tuple[int, str]:
+    """Runs a command at a terminal where that is typed: its exit code and all that was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [KEYSTEAD, *arguments],
+        env=environment(installation),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    try:
+        while part := os.read(ours, 65_536):
+            shown += part
+    except OSError:  # the last of the other side was closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(), shown.decode()
