@@ -160,6 +160,7 @@ def _tasks(installation: Installation) -> list[Task]:
     return [
         Task("flush use", FLUSH_SECONDS, installation.services.usage.flush),
         Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
+        Task("finish deletions", SWEEP_SECONDS, installation.services.documents.finish_deletions),
     ]
 
 

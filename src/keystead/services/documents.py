@@ -162,7 +162,7 @@ class Documents:
             self._remove_rest(collection.workspace_id, collection.id)
 
     def finish_deletions(self) -> None:
-        """Removes what deletions of collections left behind when their process died; to be called at start."""
+        """Removes what deletions of collections left behind when their process died; a task of every server."""
         with self._database.read_across() as tx:
             left = collections.unnamed_collections(tx)
         for workspace_id, collection_id in left:
