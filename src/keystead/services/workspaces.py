@@ -109,6 +109,7 @@ class Workspaces:
         """Puts the workspace on a plan, with limits of its own where given. A lowered limit stops creation only."""
         own = _check_overrides(overrides or {})
         with self._database.write(workspace_id) as tx:
+            plans.lock_plans(tx)
             if plans.find_plan(tx, plan_id) is None:
                 raise Invalid.field("/plan", "is not a plan of this installation")
             rows.set_plan(tx, workspace_id, plan_id, own)

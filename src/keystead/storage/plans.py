@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, text
 
+from keystead.domain.errors import NotFound
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
 from keystead.storage.database import Tx
@@ -26,13 +27,15 @@ def find_plan(tx: Tx, plan_id: str) -> Plan | None:
 
 
 def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
-    """The workspace's plan, its limits with the workspace's overrides applied. The workspace exists."""
+    """The workspace's plan, its limits with the workspace's overrides applied. NotFound without the workspace."""
     query = (
         select(plans, workspaces.c.limit_overrides)
         .join(workspaces, workspaces.c.plan_id == plans.c.id)
         .where(workspaces.c.id == workspace_id)
     )
-    row = tx.execute(query).one()
+    row = tx.execute(query).first()
+    if row is None:
+        raise NotFound("There is no such workspace.")
     plan = _from_row(row)
     return Plan(plan.id, plan.name, plan.limits.overridden(row.limit_overrides), plan.position)
 
