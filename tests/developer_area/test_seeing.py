@@ -168,6 +168,17 @@ def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
     assert descriptions(browser.submit(history, each_area.keys_url, query="sync")) == []
 
 
+def test_a_pasted_token_finds_its_key_and_leaves_the_address(area: Area) -> None:
+    """Searching for a whole token goes on to its key's id, and neither page nor address repeats the token."""
+    token = area.key("pasted")
+    area.key("another")
+    browser = area.signed_in()
+    found = browser.submit(browser.open(area.keys_url), area.keys_url, query=token.reveal())
+    assert descriptions(found) == ["pasted"]
+    assert found.path == f"{area.keys_url}?query={token.key_id}"
+    assert token.reveal()[-49:] not in found.html
+
+
 @pytest.mark.parametrize(
     ("active", "expired"), [(0, 0), (50, 0), (50, 1), (49, 2), (0, 51), (60, 60)]
 )

@@ -37,6 +37,7 @@ from keystead.domain.ids import KeyId, is_id
 from keystead.domain.keys import ApiKey, KeyStatus, require_manager
 from keystead.domain.plans import Quota
 from keystead.domain.scopes import KEYS_WRITE
+from keystead.domain.token import parse
 from keystead.http.paging import Page, read_page
 from keystead.services import Services
 from keystead.services.keys import CreatedKey
@@ -72,6 +73,10 @@ class KeyPages:
         """The table: active keys first, then expired ones; revoked ones in History."""
         acting = self._sessions.acting(visit)
         show, query, page = _asked(visit, acting)
+        if (
+            token := parse(query)
+        ) is not None:  # somebody pasted a whole one: out of the address with it
+            return see_other(_list_url(acting, show, token.key_id))
         found, position, quota = self._page_of_keys(acting, _SHOWS[show][1], query, page)
         now, line = self._services.keys.now(), self._quota_line(acting, quota)
         next_url = position and _list_url(acting, show, query, page.cursor(position))
