@@ -1,0 +1,203 @@
+"""Signing in: links that work once, sessions that end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete
+
+from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.events import Origin
+from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME
+from keystead.domain.token import Secret
+from keystead.domain.workspaces import Member
+from keystead.services.sign_in import SignIn
+from keystead.storage import schema, sessions
+from tests.clocks import NOON
+from tests.installations import Ground, read_only
+
+INSTANT = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def owner(ground: Ground) -> Member:
+    """The owner of a new workspace."""
+    made = ground.services.workspaces.create("W", owner="Ada", email="ada@example.com")
+    return ground.services.workspaces.owner(made.id)
+
+
+def _link(ground: Ground, member: Member) -> Secret:
+    return ground.services.sign_in.make_link(member)[0]
+
+
+def _signed_in(ground: Ground, member: Member) -> Secret:
+    return ground.services.sign_in.redeem(_link(ground, member)).secret
+
+
+def _stands(ground: Ground, session: Secret) -> bool:
+    return bool(ground.services.sign_in.memberships(session))
+
+
+def test_a_link_signs_in(ground: Ground, owner: Member) -> None:
+    """A link signs its member in, and the session is theirs; the act is recorded with where it came from."""
+    secret, until = ground.services.sign_in.make_link(owner)
+    assert until == NOON + LINK_LIFETIME
+    origin = Origin("192.0.2.1", "req_1")
+    signed_in = ground.services.sign_in.redeem(secret, origin, "Firefox")
+    assert signed_in.member == owner
+    assert ground.services.sign_in.memberships(signed_in.secret) == [owner]
+    assert ground.services.sign_in.member(signed_in.secret, owner.workspace_id) == owner
+    with ground.database.read_across() as tx:
+        session = sessions.find_session(tx, signed_in.secret.fingerprint())
+        newest = tx.execute(
+            schema.events.select()
+            .where(schema.events.c.workspace_id == owner.workspace_id)
+            .order_by(schema.events.c.sequence)
+        ).all()[-1]
+    assert session is not None
+    assert (session.address, session.agent) == ("192.0.2.1", "Firefox")
+    assert (newest.type, newest.actor_id, newest.address) == (
+        "member.signed_in",
+        owner.user.id,
+        "192.0.2.1",
+    )
+
+
+def test_a_link_works_once(ground: Ground, owner: Member) -> None:
+    """A link that was used is refused like one that never was."""
+    link = _link(ground, owner)
+    ground.services.sign_in.redeem(link)
+    told = []
+    for secret in (link, Secret.fresh()):
+        with pytest.raises(Invalid) as refused:
+            ground.services.sign_in.redeem(secret)
+        told.append(str(refused.value))
+    assert told[0] == told[1]
+
+
+def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
+    """Of 16 uses of one link at once, through two servers, one signs in and leaves one event (R70)."""
+    link = _link(ground, owner)
+    servers: list[SignIn] = [ground.services.sign_in, ground.another().services.sign_in]
+
+    def redeem(number: int) -> bool:
+        try:
+            return bool(servers[number % 2].redeem(link))
+        except Invalid:
+            return False
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(redeem, range(16))) == 1
+    with ground.database.read_across() as tx:
+        signed = tx.execute(
+            schema.events.select().where(
+                schema.events.c.workspace_id == owner.workspace_id,
+                schema.events.c.type == "member.signed_in",
+            )
+        ).all()
+    assert len(signed) == 1
+
+
+def test_a_link_expires(ground: Ground, owner: Member) -> None:
+    """A link works until the last instant before its end, and not from it on."""
+    early, late = _link(ground, owner), _link(ground, owner)
+    ground.clock.advance(LINK_LIFETIME - INSTANT)
+    ground.services.sign_in.redeem(early)
+    ground.clock.advance(INSTANT)
+    with pytest.raises(Invalid):
+        ground.services.sign_in.redeem(late)
+
+
+def test_a_session_is_fresh(ground: Ground, owner: Member) -> None:
+    """Each sign-in has a session of its own, and neither the link nor a guess is one (R59)."""
+    link = _link(ground, owner)
+    one, other = ground.services.sign_in.redeem(link).secret, _signed_in(ground, owner)
+    assert len({secret.reveal() for secret in (link, one, other)}) == 3
+    for guess in (link, Secret.fresh(), Secret(""), Secret("\ud800"), Secret("x" * 10_000)):
+        assert not _stands(ground, guess)
+
+
+def test_idle_sessions_end(ground: Ground, owner: Member) -> None:
+    """An hour without use ends a session; each use counts anew."""
+    session = _signed_in(ground, owner)
+    for _ in range(3):
+        ground.clock.advance(IDLE_LIMIT - INSTANT)
+        assert _stands(ground, session)
+    ground.clock.advance(IDLE_LIMIT)
+    assert not _stands(ground, session)
+    ground.clock.advance(-IDLE_LIMIT / 2)
+    assert _stands(ground, session)
+
+
+def test_sessions_end_after_a_day(ground: Ground, owner: Member) -> None:
+    """A session in constant use ends 24 hours after it began (R61)."""
+    session = _signed_in(ground, owner)
+    for _ in range(47):
+        ground.clock.advance(minutes=30)
+        assert _stands(ground, session)
+    ground.clock.set(NOON + ABSOLUTE_LIMIT - INSTANT)
+    assert _stands(ground, session)
+    ground.clock.advance(INSTANT)
+    assert not _stands(ground, session)
+
+
+def test_reading_writes_once_a_minute(ground: Ground, owner: Member) -> None:
+    """A session's use is written down at most once a minute, and only forward."""
+    session = _signed_in(ground, owner)
+
+    def seen() -> timedelta:
+        with ground.database.read_across() as tx:
+            found = sessions.find_session(tx, session.fingerprint())
+        assert found is not None
+        return found.seen_at - NOON
+
+    for seconds, expected in ((59, 0), (60, 60), (90, 60), (30, 60), (120, 120)):
+        ground.clock.set(NOON + timedelta(seconds=seconds))
+        assert _stands(ground, session)
+        assert seen() == timedelta(seconds=expected)
+
+
+def test_signing_out(ground: Ground, owner: Member) -> None:
+    """Signing out ends that session at once, on every server, and no other; again, nothing happens."""
+    session, other = _signed_in(ground, owner), _signed_in(ground, owner)
+    for _ in range(2):
+        ground.services.sign_in.sign_out(session)
+        assert not ground.another().services.sign_in.memberships(session)
+        assert _stands(ground, other)
+    ground.services.sign_in.sign_out(Secret.fresh())
+
+
+def test_a_session_opens_its_own_workspaces_only(ground: Ground, owner: Member) -> None:
+    """Another workspace is to a session as one that never existed (R48)."""
+    session = _signed_in(ground, owner)
+    stranger = ground.services.workspaces.create("Other", owner="Bo")
+    told = []
+    for id in (stranger.id, "ws_0000000000000000000000", ""):
+        with pytest.raises(NotFound) as refused:
+            ground.services.sign_in.member(session, id)  # type: ignore[arg-type]
+        told.append(str(refused.value))
+    assert len(set(told)) == 1
+
+
+def test_a_leaver(ground: Ground, owner: Member) -> None:
+    """Who is no member any more has no workspace and no working link, though the session lasts (R31)."""
+    session, link = _signed_in(ground, owner), _link(ground, owner)
+    members = schema.members
+    with ground.database.write(owner.workspace_id) as tx:
+        tx.execute(delete(members).where(members.c.user_id == owner.user.id))
+    assert not _stands(ground, session)
+    with pytest.raises(Invalid):
+        ground.services.sign_in.redeem(link)
+
+
+def test_reading_on_while_nothing_can_be_written(own_ground: Ground) -> None:
+    """On a database that takes no writes, who is signed in still reads; a link stays unused until it can be."""
+    made = own_ground.services.workspaces.create("W", owner="Ada")
+    owner = own_ground.services.workspaces.owner(made.id)
+    session, link = _signed_in(own_ground, owner), _link(own_ground, owner)
+    own_ground.clock.advance(minutes=5)
+    with read_only(own_ground.database):
+        assert _stands(own_ground, session)
+    own_ground.services.sign_in.redeem(link)

@@ -1,0 +1,169 @@
+"""Workspaces: made, first of all once, suspended, resumed, found."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import delete
+
+from keystead.bootstrap import Installation
+from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import of_member, operator
+from keystead.domain.workspaces import Role
+from keystead.storage import schema
+from tests.clocks import NOON
+from tests.installations import Ground
+
+ABSENT = WorkspaceId("ws_0000000000000000000000")
+
+
+def test_the_first_workspace(own_ground: Ground) -> None:
+    """A new installation's first workspace is made once, with an owner, on the smallest plan; then it is there."""
+    first = own_ground.services.workspaces.first()
+    assert first.role is Role.OWNER
+    assert own_ground.services.workspaces.first() == first
+    page = own_ground.services.workspaces.list()
+    assert [(w.id, w.plan_id) for w in page.workspaces] == [(first.workspace_id, "free")]
+    assert [e.type for e in own_ground.events(of_member(first))] == [
+        "workspace.created",
+        "member.added",
+    ]
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
+def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
+    """Eight servers that start at once on an empty installation make one first workspace between them (R70)."""
+    if not planned:
+        with own_ground.database.write_across() as tx:
+            tx.execute(delete(schema.plans))
+    servers: list[Installation] = [own_ground.another() for _ in range(8)]
+    together = Barrier(8)
+
+    def first(server: Installation) -> WorkspaceId:
+        server.database.ping()
+        together.wait(30)
+        return server.services.workspaces.first().workspace_id
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(first, servers))
+    assert len(set(made)) == 1
+    assert own_ground.count(schema.workspaces) == own_ground.count(schema.users) == 1
+    assert [plan.id for plan in own_ground.services.plans.all()] == ["free", "team", "scale"]
+
+
+def test_a_workspace_before_the_first(own_ground: Ground) -> None:
+    """A workspace can be made on an installation that has no plans yet; it gets the default ones with it."""
+    with own_ground.database.write_across() as tx:
+        tx.execute(delete(schema.plans))
+    assert own_ground.services.workspaces.create("W").plan_id == "free"
+
+
+def test_a_workspace_is_made(ground: Ground) -> None:
+    """A workspace has the name, the plan and the owner that it was made with."""
+    made = ground.services.workspaces.create(
+        "Acme", plan_id="team", owner="Ada", email="a@b.example"
+    )
+    assert (made.name, made.plan_id, made.created_at, made.suspended_at) == (
+        "Acme",
+        "team",
+        NOON,
+        None,
+    )
+    assert ground.services.workspaces.get(made.id) == made
+    owner = ground.services.workspaces.owner(made.id)
+    assert (owner.user.name, owner.user.email, owner.role) == ("Ada", "a@b.example", Role.OWNER)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        ({"name": " "}, "/name"),
+        ({"name": "x" * 101}, "/name"),
+        ({"name": "a\nb"}, "/name"),
+        ({"name": "W", "plan_id": "gold"}, "/plan"),
+        ({"name": "W", "owner": ""}, "/owner"),
+    ],
+    ids=str,
+)
+def test_refused_workspaces(ground: Ground, asked: dict[str, str], pointer: str) -> None:
+    """What cannot be is pointed at, and nothing of it is made."""
+    before = ground.count(schema.workspaces), ground.count(schema.users)
+    with pytest.raises(Invalid) as refused:
+        ground.services.workspaces.create(**asked)  # type: ignore[arg-type]
+    assert [error.pointer for error in refused.value.errors] == [pointer]
+    assert (ground.count(schema.workspaces), ground.count(schema.users)) == before
+
+
+def test_suspension_is_recorded_once(ground: Ground) -> None:
+    """Suspending and resuming are an event each; doing either again is none and keeps the first instant."""
+    tenant = ground.tenant()
+    workspaces, id = ground.services.workspaces, tenant.workspace_id
+    assert workspaces.suspend(id).suspended_at == NOON
+    ground.clock.advance(hours=1)
+    assert workspaces.suspend(id).suspended_at == NOON
+    assert workspaces.resume(id).suspended_at is None
+    workspaces.resume(id)
+    assert [str(e.type) for e in ground.events(tenant)][-2:] == [
+        "workspace.suspended",
+        "workspace.resumed",
+    ]
+    assert len(ground.events(tenant)) == 3
+
+
+def test_a_suspended_workspace_can_be_cleaned_up(ground: Ground) -> None:
+    """In a suspended workspace keys are still revoked and listed: suspension stops use, not care."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    ground.services.workspaces.suspend(tenant.workspace_id)
+    ground.services.keys.revoke(tenant, created.key.id)
+    ground.services.workspaces.resume(tenant.workspace_id)
+    assert ground.verdict(created) == "revoked"
+
+
+def test_absent_workspaces(ground: Ground) -> None:
+    """Nothing is done to, or in, a workspace that does not exist."""
+    workspaces = ground.services.workspaces
+    for act in (workspaces.get, workspaces.suspend, workspaces.resume, workspaces.owner):
+        with pytest.raises(NotFound):
+            act(ABSENT)
+    with pytest.raises(NotFound):
+        workspaces.set_plan(ABSENT, "free")
+    with pytest.raises(NotFound):
+        ground.key(operator("tests", ABSENT))
+    with pytest.raises(NotFound):
+        ground.services.keys.list(operator("tests", ABSENT))
+    with pytest.raises(NotFound):
+        ground.services.plans.use(operator("tests", ABSENT))
+
+
+def test_found_by_name(ground: Ground) -> None:
+    """A workspace is found by its id, or by a name that it alone bears."""
+    workspaces = ground.services.workspaces
+    one, twin = workspaces.create("Only one"), workspaces.create("Twins")
+    workspaces.create("Twins")
+    assert workspaces.named("Only one") == workspaces.named(one.id) == one
+    assert workspaces.named(twin.id) == twin
+    with pytest.raises(Invalid):
+        workspaces.named("Twins")
+    with pytest.raises(NotFound):
+        workspaces.named("Nobody")
+
+
+def test_pages(own_ground: Ground) -> None:
+    """Workspaces are listed newest first, page by page, each once, also while others are made."""
+    workspaces = own_ground.services.workspaces
+    made = []
+    for number in range(7):
+        made.append(workspaces.create(f"W{number}").id)
+        own_ground.clock.advance(seconds=1)
+    seen: list[WorkspaceId] = []
+    before = None
+    while not seen or before is not None:
+        page = workspaces.list(limit=3, before=before)
+        seen, before = seen + [workspace.id for workspace in page.workspaces], page.next
+        workspaces.create("later")
+        own_ground.clock.advance(seconds=1)
+    assert seen == made[::-1]
