@@ -7,13 +7,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from keystead.api.openapi import describe, operations
 from keystead.domain.ids import number_of
 from keystead.domain.instants import format_instant
 from keystead.domain.scopes import BUILT_IN
 from keystead.domain.token import Token, assemble
-from tests.api.world import Client, Headers, Tenant, problem
+from tests.api.world import Client, Headers, Tenant, problem, said
 
 CHALLENGE = 'Bearer realm="keystead"'
 OPERATIONS = [
@@ -76,6 +77,30 @@ def test_every_dead_token_is_answered_alike(tenant: Tenant) -> None:
         assert problem(first) == (401, "invalid-token")
         assert first.headers["www-authenticate"] == f'{CHALLENGE}, error="invalid_token"'
         assert {kind for kind, answer in answers.items() if shown(answer) != shown(first)} == set()
+
+
+def test_the_log_tells_why(quick: Tenant) -> None:
+    """What no answer tells, the log does: the reason of a denial, and the key where the secret was right."""
+    tokens = dead_tokens(quick)
+    with capture_logs() as lines:
+        for token in tokens.values():
+            quick.world.client(token).get("/v1/whoami")
+        quick.client("plan:read").get("/v1/keys")
+        quick.client().get("/v1/keys")
+    reasons = {
+        "malformed": "malformed", "of another form": "malformed", "wrong checksum": "malformed",
+        "unknown": "unknown", "wrong secret": "unknown", "expired": "expired",
+        "revoked": "revoked", "rotated": "revoked", "after its overlap": "expired",
+        "suspended": "suspended", "not token68": None,
+    }  # fmt: skip
+    told = [line.get("denied") for line in lines]
+    assert told == [*(reasons[kind] for kind in tokens), "insufficient_scope", None]
+    assert [("key_id" in line) for line in lines] == [
+        *(reasons[kind] in {"expired", "revoked", "suspended"} for kind in tokens),
+        True,
+        True,
+    ]
+    assert not [token for token in tokens.values() if len(token) > 30 and token in repr(lines)]
 
 
 def test_a_suspended_workspace_works_again_when_it_is_resumed(tenant: Tenant) -> None:
@@ -174,7 +199,7 @@ def test_each_call_needs_the_scope_that_its_description_names(
         == f'{CHALLENGE}, error="insufficient_scope", scope="{needed[0]}"'
     )
     passed = quick.client(*needed).send(method, sample_path(path), b"not json")
-    assert passed.status_code in {200, 204, 400, 404}, passed.text
+    assert passed.status_code in {200, 204, 400, 404}, said(passed)
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), OPERATIONS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import Client, Tenant, pointers, problem
+from tests.api.world import Client, Tenant, pointers, problem, said
 
 SUMMARY = {"id", "title", "url", "attributes", "created_at", "updated_at"}
 
@@ -76,7 +76,7 @@ def test_search_finds_by_words(client: Client) -> None:
 
     def found(query: str) -> set[str]:
         answer = client.get(f"{DOCUMENTS}?query={query}")
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, said(answer)
         assert answer.json()["next_cursor"] is None
         return {item["id"] for item in answer.json()["items"]}
 

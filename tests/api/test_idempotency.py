@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from keystead.storage import schema
 from tests.api.world import Client, Headers, Tenant, problem
 
 
@@ -71,6 +73,17 @@ def test_the_text_is_the_caller_s_own(tenant: Tenant) -> None:
     keys = [caller.post("/v1/keys", {"description": "x"}, once("a")).json() for caller in callers]
     assert len({key["id"] for key in keys}) == 3
     assert all(key["token"] for key in keys)
+
+
+def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
+    """A client that takes its token for an Idempotency-Key leaves none in the database."""
+    client = tenant.client()
+    assert client.token is not None
+    client.post("/v1/keys", {"description": "x"}, once(client.token))
+    with tenant.world.installation.database.read_across() as tx:
+        kept = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
+    assert kept
+    assert client.token not in repr(kept)
 
 
 def test_a_rotation_is_done_once(tenant: Tenant) -> None:

@@ -11,7 +11,7 @@ import pytest
 from keystead.api.openapi import describe, operations
 from keystead.api.samples import sample_of
 from keystead.http.problems import STATUS
-from tests.api.world import BASE, Client, Tenant, problem
+from tests.api.world import BASE, Client, Tenant, problem, said
 
 
 class Page(HTMLParser):
@@ -86,7 +86,7 @@ def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> 
         if body is None or "/keys/" in url or url.endswith("/collections"):
             continue
         answer = client.send(method, url.removeprefix(BASE), json.loads(body[1]))
-        assert answer.status_code in {200, 201}, (method, url, answer.text)
+        assert answer.status_code in {200, 201}, (method, url, said(answer))
 
 
 def test_samples_follow_their_schemas() -> None:

@@ -23,6 +23,7 @@ from keystead.domain.principals import Principal, operator
 from keystead.domain.token import Token
 from keystead.http.asgi import App
 from keystead.http.problems import Problems
+from keystead.http.redaction import redacted
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
@@ -148,14 +149,14 @@ class Client:
     def created(self, **draft: Any) -> dict[str, Any]:
         """A new key, made by this one."""
         answer = self.post("/v1/keys", {"description": "made", **draft})
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == 201, said(answer)
         made: dict[str, Any] = answer.json()
         return made
 
     def collection(self, name: str = "handbook") -> str:
         """The path of a new collection."""
         answer = self.post("/v1/collections", {"name": name})
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == 201, said(answer)
         return f"/v1/collections/{name}"
 
 
@@ -188,9 +189,14 @@ def _json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
+def said(answer: httpx2.Response) -> str:
+    """The answer's text for a message of a test, without what could be a token."""
+    return redacted(answer.text)
+
+
 def problem(answer: httpx2.Response) -> tuple[int, str]:
     """Status and code of a refusal, whose form is right."""
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    assert answer.headers["content-type"] == "application/problem+json", said(answer)
     told = answer.json()
     assert told["status"] == answer.status_code
     assert told["type"] == f"{BASE}/problems/{told['code']}"
@@ -201,5 +207,5 @@ def problem(answer: httpx2.Response) -> tuple[int, str]:
 
 def pointers(answer: httpx2.Response) -> list[str]:
     """Where the refused values stand."""
-    assert problem(answer) == (422, "invalid"), answer.text
+    assert problem(answer) == (422, "invalid"), said(answer)
     return [error["pointer"] for error in answer.json()["errors"]]

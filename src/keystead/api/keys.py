@@ -182,8 +182,12 @@ def _created(call: Call, created: service.CreatedKey, response: Response) -> Cre
 
 
 def _once(call: Call, body: bodies.Body) -> Once | None:
-    """The Idempotency-Key and what it stands for: the path and the members that were sent, however spelled."""
+    """The Idempotency-Key and what it stands for: the path and the members that were sent, however spelled.
+
+    Only digests are kept: the text is the client's, who might have taken a token for it.
+    """
     if call.once is None:
         return None
     meaning = f"{call.path}\n{body.model_dump_json(exclude_unset=True)}"
-    return Once(call.once, hashlib.sha256(meaning.encode()).digest())
+    name = hashlib.sha256(call.once.encode()).hexdigest()
+    return Once(name, hashlib.sha256(meaning.encode()).digest())

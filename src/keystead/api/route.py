@@ -34,7 +34,7 @@ from keystead.http.asgi import Scope
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT, KIB, read_body
 from keystead.http.json_body import decode_model, require_json
-from keystead.http.record import client_of, note_caller
+from keystead.http.record import client_of, note_caller, note_denial
 from keystead.services import Services
 
 SECURITY: Final = "key"
@@ -139,6 +139,7 @@ def _judged(scope: Scope, verdict: Verification, required: str | None) -> Princi
             return principal
         case Denied(reason, key_id, workspace_id):
             note_caller(scope, key_id=key_id, workspace_id=workspace_id)
+            note_denial(scope, reason)
             raise _refusal(reason, required)
 
 

@@ -29,6 +29,8 @@ def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds
         fields["key_id"] = record.key_id
     if record.workspace_id is not None:
         fields["workspace_id"] = record.workspace_id
+    if record.denied is not None:
+        fields["denied"] = record.denied
     _log.info("request", **fields)
 
 

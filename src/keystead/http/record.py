@@ -12,11 +12,12 @@ _KEY = "keystead"
 
 @dataclass(slots=True)
 class RequestRecord:
-    """The client, and what later code finds out: whose key it was, which route it took."""
+    """The client, and what later code finds out: whose key it was, why it was denied, which route it took."""
 
     client: Client
     key_id: str | None = None
     workspace_id: str | None = None
+    denied: str | None = None
     route: str | None = None
 
 
@@ -42,6 +43,11 @@ def note_caller(scope: Scope, *, key_id: str | None, workspace_id: str | None) -
     """Tell the log who called; to be said once the credentials are known to be good."""
     record = record_of(scope)
     record.key_id, record.workspace_id = key_id, workspace_id
+
+
+def note_denial(scope: Scope, reason: str) -> None:
+    """Tell the log why credentials were refused, which no answer tells."""
+    record_of(scope).denied = reason
 
 
 def note_route(scope: Scope, template: str) -> None:
