@@ -1,0 +1,127 @@
+"""What a thief of the whole database can do with it: nothing (E23)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from sqlalchemy import select
+
+from keystead.domain.errors import Invalid
+from keystead.domain.keys import KeyDraft
+from keystead.domain.token import Secret, checksum
+from keystead.domain.verification import Verified
+from keystead.services.idempotency import Once
+from keystead.services.keys import CreatedKey
+from keystead.storage.schema import metadata
+from tests.installations import PEPPERS, Ground, sqlite_file, text_of
+
+
+def _in_every_form(secret: bytes) -> Iterator[bytes]:
+    """A secret as it could lie somewhere: as it is, reversed, in hex and in base64."""
+    for form in (secret, secret[::-1]):
+        yield from (form, form.hex().encode(), form.hex().upper().encode())
+        yield from (
+            base64.b64encode(form).rstrip(b"="),
+            base64.urlsafe_b64encode(form).rstrip(b"="),
+        )
+
+
+def _values(ground: Ground) -> set[bytes]:
+    """Every value of every row of every table."""
+    found = set()
+    with ground.database.read_across() as tx:
+        for table in metadata.sorted_tables:
+            for row in tx.execute(select(table)):
+                found |= {
+                    value if isinstance(value, bytes) else str(value).encode() for value in row
+                }
+    return found
+
+
+def _dump(ground: Ground) -> bytes:
+    """All that lies on disk of an embedded database, its log too; of PostgreSQL every value."""
+    values = b"\n".join(_values(ground))
+    if not ground.database.is_sqlite:
+        return values
+    file = sqlite_file(ground)
+    assert file.with_name(file.name + "-wal").stat().st_size > 0
+    return values + b"".join(path.read_bytes() for path in file.parent.iterdir())
+
+
+@pytest.fixture
+def secrets(own_ground: Ground) -> list[CreatedKey]:
+    """An installation in which everything that holds a secret was used: keys, rotations, links, sessions, retries."""
+    made = own_ground.services.workspaces.create("W", owner="Ada")
+    tenant, keys = own_ground.tenant(), own_ground.services.keys
+    created = [own_ground.key(tenant, f"key {number}") for number in range(5)]
+    created.append(keys.create(tenant, KeyDraft("retried"), once=Once("retry", b"x" * 32)))
+    created.append(keys.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1)))
+    keys.revoke(tenant, created[1].key.id)
+    for one in created:
+        own_ground.services.verifier.verify(text_of(one), address="192.0.2.1", agent="curl/8")
+    own_ground.flush()
+    sign_in = own_ground.services.sign_in
+    owner = own_ground.services.workspaces.owner(made.id)
+    sign_in.redeem(sign_in.make_link(owner)[0])
+    sign_in.make_link(owner)
+    return created
+
+
+def test_nothing_stored_is_a_token(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+    """No stored value authenticates as a token: not as it is, in no writing of it, and not put into a token's form."""
+    assert isinstance(own_ground.verify(secrets[0]), Verified)
+    heads = [text_of(created)[:26] for created in secrets]
+    tried = 0
+    for value in _values(own_ground):
+        for form in _in_every_form(value):
+            text = form.decode("latin-1")
+            filled = [head + text[:43].rjust(43, "0") for head in heads]
+            for bearer in (text, *filled, *(f + checksum(f) for f in filled if f.isascii())):
+                assert not isinstance(own_ground.services.verifier.verify(bearer), Verified)
+                tried += 1
+    assert tried > 5_000
+
+
+def test_nothing_stored_signs_in(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+    """No stored value is a sign-in link or a session, in any writing of it."""
+    sign_in = own_ground.services.sign_in
+    forms = {form for value in _values(own_ground) for form in _in_every_form(value)}
+    for form in forms:
+        assert sign_in.memberships(Secret(form.decode("latin-1"))) == []
+    digests = {form for form in forms if len(form) >= 32}
+    assert len(digests) > 50
+    for form in digests:
+        with pytest.raises(Invalid):
+            sign_in.redeem(Secret(form.decode("latin-1")))
+
+
+def test_no_secret_is_stored(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+    """No token, part of its secret, sign-in secret or pepper lies in the database, its log or its index (R5)."""
+    sign_in = own_ground.services.sign_in
+    owner = own_ground.services.workspaces.first()
+    link = sign_in.make_link(owner)[0]
+    session = sign_in.redeem(link).secret
+    dump = _dump(own_ground)
+    hidden = [link.reveal().encode(), session.reveal().encode(), bytes(range(100, 132))]
+    hidden += [text_of(created).encode() for created in secrets]
+    hidden += [text_of(created)[26:69].encode() for created in secrets]
+    hidden += [text_of(created)[-20:].encode() for created in secrets]
+    for secret in hidden:
+        for form in _in_every_form(secret):
+            assert form not in dump
+    for created in secrets:
+        assert created.key.id.encode() in dump
+        assert PEPPERS.current.digest(text_of(created)[:-6].encode()) in dump
+
+
+def test_the_pepper_is_needed(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+    """Whoever has the database and the source, but not the pepper, cannot even check a guess of a token."""
+    stored = {value for value in _values(own_ground) if len(value) == 32}
+    for created in secrets:
+        text = text_of(created).encode()
+        bodies = {text, text[:-6], text[26:69], text[26:], text[:-49]}
+        assert not {sha256(body).digest() for body in bodies} & stored
