@@ -36,7 +36,7 @@ def request_pointer(location: Location) -> str:
 def invalid_of(
     errors: Sequence[Mapping[str, Any]], pointer: Callable[[Location], str] = body_pointer
 ) -> KeysteadError:
-    """What pydantic's `errors()` amount to: Invalid with the first of them, InvalidRequest where it is no JSON at all."""
+    """The refusal that pydantic's `errors()` amount to: Invalid with the first, InvalidRequest where it is no JSON."""
     if any(error["type"] == "json_invalid" for error in errors):
         return InvalidRequest("The body is not JSON.")
     shown = errors[:MAX_ENTRIES]
