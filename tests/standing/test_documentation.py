@@ -1,0 +1,94 @@
+"""The documentation speaks of the code as it is: its trees, its files, its tests, its own pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "src" / "keystead"
+TOUR = (DOCS / "tour.md").read_text()
+SECURITY_MODEL = (DOCS / "security-model.md").read_text()
+TREE = TOUR[TOUR.index("```\nsrc/keystead/") : TOUR.index("## One request")]
+TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+MODULE = re.compile(r"`((?:\w+/)+\w+\.py|bootstrap\.py|settings\.py)`")
+
+
+def packages() -> set[str]:
+    """Every folder of the source that holds Python, as `storage` or `storage/migrations`."""
+    found = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
+    return {str(folder) for folder in found if folder != Path()}
+
+
+def named_in_the_tree() -> set[str]:
+    """What the tour's tree names, as paths: the files of a folder stand below it, until the next folder."""
+    named, folder = set(), ""
+    for line in TREE.splitlines()[2:]:
+        entry = line.replace("│", " ")
+        words = re.match(r"[ ├└]+((?:[\w./]+ ?)+)", entry)
+        if words is None:
+            continue
+        depth = 0 if re.match(r"[├└]", entry) else 1
+        for word in re.findall(r"\w+/|\w+\.py(?= |$)", words[1]):
+            if depth == 0 and word.endswith("/"):
+                folder = word
+                named.add(word.rstrip("/"))
+            else:
+                named.add((folder if depth else "") + word.rstrip("/"))
+    return named
+
+
+def test_the_tour_names_every_package_and_top_level_module() -> None:
+    """A reader of the tree misses no folder and no module beside them."""
+    modules = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    below = {name for name in packages() if name.count("/") < 2}
+    assert (modules | below) - named_in_the_tree() == set()
+
+
+def test_what_the_tree_names_is_there() -> None:
+    """Nothing in it is gone or was renamed."""
+    named = named_in_the_tree()
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not (SOURCE / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["tour.md", "flows.md"])
+def test_every_module_that_a_page_names_is_there(page: str) -> None:
+    """Paths in running text are those of the source."""
+    named = set(MODULE.findall((DOCS / page).read_text()))
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (SOURCE / name).is_file()] == []
+
+
+def test_every_promise_names_the_tests_that_show_it() -> None:
+    """Each row of the security model ends with tests, and each of them is there under that name."""
+    rows = [line for line in SECURITY_MODEL.splitlines() if re.match(r"\| (?!promise \|)\S", line)]
+    assert len(rows) > 40
+    assert [row for row in rows if not TEST.search(row.split("|")[2])] == []
+    missing = [
+        f"{path}::{name}" for path, name in TEST.findall(SECURITY_MODEL) if not is_test(path, name)
+    ]
+    assert missing == []
+
+
+def is_test(path: str, name: str) -> bool:
+    """Whether the file is there and, where a test is named, defines it."""
+    file = ROOT / path
+    return file.is_file() and (not name or f"def {name}(" in file.read_text())
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """From docs/README.md every page is one link away, or two by the index of its folder."""
+    seen = {DOCS / "README.md"}
+    for _ in range(2):
+        seen |= {target for page in list(seen) for target in linked(page)}
+    assert sorted(page.name for page in set(DOCS.rglob("*.md")) - seen) == []
+
+
+def linked(page: Path) -> set[Path]:
+    """The Markdown pages that a page links to."""
+    links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
+    return {(page.parent / link).resolve() for link in links if "://" not in link}
