@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv from the locked dependencies.")
     parser.add_argument("kind", choices=("server", "dev"))
     parser.add_argument(
-        "--browser", action="store_true", help="also chromium and strace, for tests"
+        "--browser", action="store_true", help="also chromium, strace and curl, for tests"
     )
     arguments = parser.parse_args()
     require_python()
@@ -208,12 +208,14 @@ def advice(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def install_tools() -> None:
-    """A browser and strace for the tests that need them; what is missing is said, and skips later."""
+    """A browser, strace and curl for the tests that need them; what is missing is said, and skips later."""
     missing = {}
     if not any(map(shutil.which, BROWSERS)):
         missing["chromium"] = "browser tests"
     if sys.platform == "linux" and not shutil.which("strace"):
         missing["strace"] = "tests of what is synced to disk"
+    if not shutil.which("curl"):
+        missing["curl"] = "tests of the lines that the documentation shows"
     if not missing or (can_install() and apt_install(list(missing))):
         return
     for package, tests in missing.items():
