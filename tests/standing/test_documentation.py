@@ -80,6 +80,12 @@ def is_test(path: str, name: str) -> bool:
     return file.is_file() and (not name or f"def {name}(" in file.read_text())
 
 
+def test_decisions_are_numbered_one_by_one() -> None:
+    """A number is one decision, and none is left out."""
+    numbers = sorted(int(page.name[:4]) for page in (DOCS / "decisions").glob("0*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_the_index_leads_to_every_page() -> None:
     """From docs/README.md every page is one link away, or two by the index of its folder."""
     seen = {DOCS / "README.md"}
