@@ -13,7 +13,8 @@ import pytest
 from keystead.cli.document_files import LONGEST_LINE, Ready, Shaping, read_documents
 from keystead.cli.found_files import Refused, find_files
 from keystead.cli.pushing import BATCH_BYTES, batches, unrepeated
-from keystead.domain.documents import MAX_TEXT_BYTES
+from keystead.client.calls import document_body
+from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
 
 PLAIN = Shaping()
 
@@ -25,7 +26,7 @@ def read(
     found, refused = find_files(paths), list[Refused]()
     documents = (one for file in found.files for one in read_documents(file, shaping))
     ready = list(unrepeated(documents, {}, refused.append))
-    bodies = {one.id: json.loads(one.body) for one in ready}
+    bodies = {one.id: json.loads(document_body(one.draft)) for one in ready}
     return bodies, {one.source: one.detail for one in [*found.refused, *refused]}
 
 
@@ -174,7 +175,7 @@ def test_an_id_is_pushed_once(tmp_path: Path) -> None:
 
 def ready(sizes: Sequence[int]) -> list[Ready]:
     """Documents of these sizes."""
-    return [Ready(str(n), b"x" * size, "here") for n, size in enumerate(sizes)]
+    return [Ready(DocumentDraft(str(n), ""), "here", size) for n, size in enumerate(sizes)]
 
 
 def test_batches_keep_within_their_bounds_and_lose_nothing() -> None:
@@ -185,6 +186,6 @@ def test_batches_keep_within_their_bounds_and_lose_nothing() -> None:
         assert [one for batch in cut for one in batch] == documents
         assert all(len(batch) <= 1_000 for batch in cut)
         assert all(
-            len(batch) == 1 or sum(len(one.body) for one in batch) <= BATCH_BYTES for batch in cut
+            len(batch) == 1 or sum(one.size for one in batch) <= BATCH_BYTES for batch in cut
         )
     assert len(list(batches(ready([10] * 2_500)))) == 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 
 from keystead.api import resources
 from keystead.cli.outcome import Exit
+from keystead.client import Client, Problem
 from keystead.domain.ids import uuid7
 from keystead.domain.token import assemble
 from tests.cli.conftest import Keystead
 from tests.client.stranger import Stranger, json_answer, stranger
-from tests.serving import Serving, serving
+from tests.postgres import wait_until
+from tests.serving import KEYSTEAD, Serving, serving
 
 TOKEN = assemble("ks", uuid7(datetime(2026, 11, 23, tzinfo=UTC)), bytes(range(32))).reveal()
 
@@ -152,6 +156,36 @@ def test_whoami_has_the_shape_of_the_api(keystead: Keystead) -> None:
     told = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
     assert told.workspace.name == "My workspace"
     assert told.key.id in keystead("whoami").out
+
+
+def test_a_push_outlives_the_death_of_the_server(tmp_path: Path) -> None:
+    """The server is killed while a push runs: the push goes on when it is back, or the same command does."""
+    (tmp_path / "data").mkdir(mode=0o700)
+    lines = (json.dumps({"id": str(number), "text": f"word{number}"}) for number in range(8_000))
+    (tmp_path / "many.jsonl").write_text("\n".join(lines))
+    with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}") as mortal:
+        mortal.cli("workspaces", "plan", "My workspace", "free", "--limit", "documents=unlimited")
+        token = mortal.token()
+        command = [str(KEYSTEAD), "documents", "push", str(tmp_path / "many.jsonl"), "-c", "many"]
+        command += ["--create-collection", "--url", mortal.base_url]
+        with Client(mortal.base_url, token) as client:
+            push = subprocess.Popen(command, env=os.environ | {"KEYSTEAD_TOKEN": token})
+            wait_until(lambda: _is_begun(client), "the first batch is there")
+            mortal.kill()
+            mortal.start()
+            while push.wait(60) == Exit.UNAVAILABLE:
+                push = subprocess.Popen(command, env=os.environ | {"KEYSTEAD_TOKEN": token})
+            assert push.returncode == Exit.DONE
+            assert {document.id for document in client.documents("many")} == {
+                str(number) for number in range(8_000)
+            }
+
+
+def _is_begun(client: Client) -> bool:
+    try:
+        return bool(client.search("many", "word", 1).items)
+    except Problem:
+        return False
 
 
 @pytest.fixture

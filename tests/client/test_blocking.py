@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keystead.client import Client, NotAToken, Patience, UnexpectedAnswer, Unreachable
+from keystead.client import (
+    Client,
+    DocumentDraft,
+    NotAToken,
+    Patience,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from keystead.domain.ids import uuid7
 from keystead.domain.token import assemble
 from tests.client.stranger import json_answer, stranger
@@ -22,13 +29,14 @@ def test_a_push_is_one_request_with_the_bearer_token() -> None:
     """The token is in the Authorization field and nowhere else; the body is the batch of the contract."""
     with stranger() as server, Client(server.url, TOKEN) as client:
         server.answers = [json_answer({"created": 1, "updated": 0, "unchanged": 0, "deleted": 2})]
-        report = client.push("a/b", [b'{"id":"x","text":"\xc3\xa9"}'], ["y", "z"])
+        report = client.push("a/b", [DocumentDraft("x", "é", attributes={"n": 1})], ["y", "z"])
     ((method, path, headers, body),) = server.requests
     assert (report.created, report.deleted) == (1, 2)
     assert (method, path) == ("POST", "/v1/collections/a%2Fb/documents/batch")
     assert headers["authorization"] == f"Bearer {TOKEN}"
     assert headers["content-type"] == "application/json"
-    assert json.loads(body) == {"upsert": [{"id": "x", "text": "é"}], "delete": ["y", "z"]}
+    document = {"id": "x", "text": "é", "title": "", "url": None, "attributes": {"n": 1}}
+    assert json.loads(body) == {"upsert": [document], "delete": ["y", "z"]}
     assert TOKEN not in path + body.decode()
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from keystead.cli.document_names import id_of, title_of
 from keystead.cli.found_files import LINES, MARKDOWN, Found, Refused
-from keystead.client.calls import encode
+from keystead.client.calls import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft, check_document
 from keystead.domain.errors import Invalid
 from keystead.domain.instants import format_instant
@@ -30,11 +30,16 @@ _IGNORED: Final = frozenset({"created_at", "updated_at"})
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A document in its wire form."""
+    """A document, where it comes from, and its size in bytes as it is sent."""
 
-    id: str
-    body: bytes
+    draft: DocumentDraft
     source: str
+    size: int
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.draft.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +161,4 @@ def _ready(draft: DocumentDraft, source: str) -> Ready | Refused:
         check_document(draft)
     except Invalid as error:
         return Refused(source, "; ".join(f"{e.pointer[1:]} {e.detail}" for e in error.errors))
-    body = {"id": draft.id, "text": draft.text, "title": draft.title, "url": draft.url}
-    return Ready(draft.id, encode(body | {"attributes": draft.attributes}), source)
+    return Ready(draft, source, len(document_body(draft)))

@@ -165,7 +165,7 @@ def _rehearse(work: _Work, collection: str) -> int:
     for batch in work.batches(lambda _: None):
         requests += 1
         count += len(batch)
-        size += sum(len(one.body) for one in batch)
+        size += sum(one.size for one in batch)
     if work.json:
         told = {"documents": count, "bytes": size, "batches": requests}
         render.print_json({"collection": collection, **told, "refused": _refused(work)})

@@ -11,7 +11,7 @@ from typing import Final
 from keystead.cli.document_files import Ready
 from keystead.cli.found_files import Refused
 from keystead.cli.outcome import Failure
-from keystead.client import Client, Problem, PushReport, UnexpectedAnswer
+from keystead.client import Client, DocumentDraft, Problem, PushReport, UnexpectedAnswer
 from keystead.domain.documents import MAX_PUSH
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -62,11 +62,11 @@ def batches(documents: Iterable[Ready]) -> Iterator[list[Ready]]:
     batch: list[Ready] = []
     size = 0
     for document in documents:
-        if batch and (len(batch) == MAX_PUSH or size + len(document.body) > BATCH_BYTES):
+        if batch and (len(batch) == MAX_PUSH or size + document.size > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(document)
-        size += len(document.body) + 1
+        size += document.size + 1
     if batch:
         yield batch
 
@@ -85,7 +85,7 @@ class Pusher:
         """Pushes a batch; what the server refuses of it is told one by one, and the rest pushed."""
         while batch:
             try:
-                self.tally.add(self._send([one.body for one in batch]))
+                self.tally.add(self._send([one.draft for one in batch]))
                 return
             except (Problem, UnexpectedAnswer) as error:
                 if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
@@ -110,9 +110,9 @@ class Pusher:
         self.push(batch[:middle])
         self.push(batch[middle:])
 
-    def _send(self, bodies: Sequence[bytes]) -> PushReport:
+    def _send(self, drafts: Sequence[DocumentDraft]) -> PushReport:
         try:
-            return self.client.push(self.collection, bodies)
+            return self.client.push(self.collection, drafts)
         except Problem as problem:
             if problem.code != "not-found":
                 raise
@@ -121,7 +121,7 @@ class Pusher:
                 f"There is no collection {self.collection}; --create-collection makes it."
             )
         self._make_collection()
-        return self.client.push(self.collection, bodies)
+        return self.client.push(self.collection, drafts)
 
     def _make_collection(self) -> None:
         try:

@@ -13,12 +13,14 @@ from keystead.client.errors import (
 )
 from keystead.client.exchange import Patience
 from keystead.client.results import Actor, Document, Key, Page, PushReport, Whoami
+from keystead.domain.documents import DocumentDraft
 
 __all__ = [
     "Actor",
     "Client",
     "ClientError",
     "Document",
+    "DocumentDraft",
     "Key",
     "NotAToken",
     "Page",

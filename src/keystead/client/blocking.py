@@ -15,6 +15,7 @@ from keystead.client.address import server_address
 from keystead.client.errors import NotAToken, Unreachable, UnsafeAddress
 from keystead.client.exchange import Call, Patience, Pause, Reply, Request, exchange
 from keystead.client.results import Document, Page, PushReport, Whoami
+from keystead.domain.documents import DocumentDraft
 from keystead.domain.token import Token, parse
 
 T = TypeVar("T")
@@ -48,9 +49,11 @@ class Client:
         """Makes a collection."""
         self._run(calls.create_collection(name, title))
 
-    def push(self, name: str, documents: Sequence[bytes], delete: Sequence[str] = ()) -> PushReport:
+    def push(
+        self, name: str, upsert: Sequence[DocumentDraft], delete: Sequence[str] = ()
+    ) -> PushReport:
         """Pushes a batch into a collection: at most 1,000 entries and 10 MiB, all or nothing."""
-        return self._run(calls.push(name, documents, delete))
+        return self._run(calls.push(name, upsert, delete))
 
     def search(self, name: str, query: str, limit: int = 50) -> Page[Document]:
         """The best `limit` documents of a collection for the words of `query`."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from keystead.client.exchange import Call, Request
 from keystead.client.results import Actor, Document, Key, Page, PushReport, Whoami
+from keystead.domain.documents import DocumentDraft
 from keystead.domain.instants import parse_instant
 
 T = TypeVar("T")
@@ -27,11 +28,19 @@ def create_collection(name: str, title: str | None = None) -> Call[None]:
     return Call(request, _nothing)
 
 
-def push(name: str, documents: Sequence[bytes], delete: Sequence[str] = ()) -> Call[PushReport]:
-    """Pushes a batch, all or nothing. Each document is its own JSON text already, made by `encode`."""
-    upsert = b"[" + b",".join(documents) + b"]"
-    body = b'{"upsert":' + upsert + b',"delete":' + encode(list(delete)) + b"}"
+def push(
+    name: str, upsert: Sequence[DocumentDraft], delete: Sequence[str] = ()
+) -> Call[PushReport]:
+    """Pushes a batch, all or nothing."""
+    documents = b",".join(map(document_body, upsert))
+    body = b'{"upsert":[' + documents + b'],"delete":' + encode(list(delete)) + b"}"
     return Call(Request("POST", f"{_documents(name)}/batch", body=body), _push_report)
+
+
+def document_body(draft: DocumentDraft) -> bytes:
+    """One document of a batch, as it is sent."""
+    members = {"id": draft.id, "text": draft.text, "title": draft.title, "url": draft.url}
+    return encode(members | {"attributes": dict(draft.attributes)})
 
 
 def search(name: str, query: str, limit: int) -> Call[Page[Document]]:
