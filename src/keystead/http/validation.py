@@ -44,8 +44,10 @@ def invalid_of(
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    # Some of pydantic's messages quote what was sent, such as the tag of a union; an answer never does.
     sentence = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return sentence  # our own words, which quote nothing, though a value may be a part of their example
+    # Some of pydantic's messages quote what was sent, such as the tag of a union; an answer never does.
     sent = (error.get("input"), error.get("ctx", {}).get("tag"))
     if any(isinstance(value, str) and len(value) > 3 and value in sentence for value in sent):
         return "This value is not allowed."

@@ -1,0 +1,19 @@
+"""What is said about a refused value."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.api.bodies import NewKey
+from keystead.domain.errors import Invalid
+from keystead.http.json_body import decode_model
+
+
+@pytest.mark.parametrize("instant", ["2027-01-31", "2027-01-31T12:00:00", "tomorrow"])
+def test_a_half_written_instant_is_told_how_to_write_it(instant: str) -> None:
+    """The sentence with the example is given whole, also where what was sent is a part of that very example."""
+    with pytest.raises(Invalid) as caught:
+        decode_model(NewKey, f'{{"description": "a", "expires_at": "{instant}"}}'.encode())
+    [error] = caught.value.errors
+    assert error.pointer == "/expires_at"
+    assert "such as 2027-01-31T12:00:00Z" in error.detail
