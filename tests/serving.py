@@ -67,19 +67,33 @@ class Serving:
             target=live, args=(arguments, self._environment(), str(self.data))
         )
         self.process.start()
-        wait_until(self._is_ready, "the server is ready")
+        wait_until(self.is_ready, "the server is ready")
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return self._ended()
 
     def kill(self) -> None:
         """SIGKILL to all its processes at once."""
         assert self.process is not None
         assert self.process.pid is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self._ended()
+
+    def processes(self) -> list[int]:
+        """The processes that serve, without their parent."""
+        assert self.process is not None
+        parent = self.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        return [int(process) for process in children.split()]
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """A signal to the parent, or to all processes as a terminal sends it."""
+        assert self.process is not None
+        assert self.process.pid is not None
+        (os.killpg if group else os.kill)(self.process.pid, number)
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the same installation; its output as text, whatever its exit code."""
@@ -137,6 +151,15 @@ class Serving:
         finally:
             installation.close()
 
+    def put_on(self, plan: str) -> None:
+        """Put the first workspace on a plan: `scale` has no limits."""
+        installation = bootstrap.open_safely(self.settings)
+        try:
+            workspaces = installation.services.workspaces
+            workspaces.set_plan(workspaces.first().workspace_id, plan)
+        finally:
+            installation.close()
+
     def output(self) -> str:
         """What it printed on standard output."""
         return (self.data / "output").read_text()
@@ -145,12 +168,8 @@ class Serving:
         """What it wrote to standard error."""
         return (self.data / "log").read_text()
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        assert self.process.pid is not None
-        os.kill(self.process.pid, number)
-
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether its database answers through it; RuntimeError where it has ended."""
         if self.process is not None and self.process.exitcode is not None:
             code = self.process.exitcode
             raise RuntimeError(f"the server ended with {code}: {self.log()[-2000:]}")
@@ -197,6 +216,7 @@ def serving(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     data: Path | None = None,
+    scheme: str = "http",
     start: bool = True,
 ) -> Iterator[Serving]:
     """A server on a free port over that database, which is migrated first; its processes are gone at the end.
@@ -206,7 +226,7 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="keystead-test-") as fresh:
         folder = data or _folder_of(database_url) or Path(fresh)
         own = (*arguments, "--workers", str(workers))
-        server = Serving(database_url, folder, own, environment or {})
+        server = Serving(database_url, folder, own, environment or {}, scheme=scheme)
         bootstrap.migrate(server.settings)
         try:
             if start:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -30,6 +30,8 @@ HEADER_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
 STOP_SECONDS: Final = 9
 """What a process that is told to stop gets for its running requests, before it is killed."""
+RENEWAL_SECONDS: Final = 1.5
+"""How long a new process runs beside the one that it follows."""
 PARENT_SECONDS: Final = 0.25
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
@@ -63,17 +65,11 @@ class Server(MPServer):
             workers=address.workers,
             interface=Interfaces.ASGI,
             loop=Loops.asyncio,
-            http=HTTPModes.auto,
+            http=HTTPModes.http1,  # while it waits to tell HTTP/2 from 1, a silent client is never cut off
             websockets=False,
             backlog=BACKLOG,
             http1_settings=HTTP1Settings(
                 header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES
-            ),
-            http2_settings=HTTP2Settings(
-                max_headers_size=HEADER_BYTES,
-                max_concurrent_streams=100,
-                keep_alive_interval=HEADER_MILLISECONDS,
-                keep_alive_timeout=5,
             ),
             log_level=LogLevels.warning,
             log_dictconfig=library_logging(),
@@ -81,6 +77,7 @@ class Server(MPServer):
             ssl_key=address.key,
             ssl_protocol_min=SSLProtocols.tls12,
             respawn_failed_workers=True,
+            respawn_interval=RENEWAL_SECONDS,
             workers_kill_timeout=STOP_SECONDS,
         )
 

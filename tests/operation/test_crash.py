@@ -1,0 +1,164 @@
+"""kill -9 at random moments: what was acknowledged is there, what was not is whole or absent."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from keystead.storage.database import Database
+from tests.postgres import wait_until
+from tests.serving import Serving, serving
+
+CLIENTS = 4
+EVENTS = "SELECT target_id, type FROM events WHERE type IN ('key.created', 'key.revoked')"
+_numbers = count(1)
+
+
+@dataclass
+class Client:
+    """Creates and revokes keys for as long as the server answers, and writes down what it was told.
+
+    Acknowledged: `created` (key to token) and `revoked`. Not answered: `asked` (the key to revoke) and `unanswered`
+    (the description of the key to create).
+    """
+
+    base_url: str
+    token: str = field(repr=False)
+    created: dict[str, str] = field(default_factory=dict, repr=False)
+    revoked: set[str] = field(default_factory=set)
+    asked: str | None = None
+    unanswered: set[str] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Until the connection breaks."""
+        bearer = {"authorization": f"Bearer {self.token}"}
+        with (
+            suppress(httpx2.TransportError),
+            httpx2.Client(base_url=self.base_url, headers=bearer, trust_env=False) as http,
+        ):
+            while True:
+                self._create(http)
+                if len(self.created) % 2:
+                    self._revoke(http)
+
+    def _create(self, http: httpx2.Client) -> None:
+        description = f"crash {next(_numbers)}"
+        self.unanswered.add(description)
+        made = http.post("/v1/keys", json={"description": description})
+        assert made.status_code == 201
+        self.unanswered.discard(description)
+        self.created[made.json()["id"]] = made.json()["token"]
+
+    def _revoke(self, http: httpx2.Client) -> None:
+        self.asked = random.choice([key for key in self.created if key not in self.revoked])
+        assert http.delete(f"/v1/keys/{self.asked}").status_code == 204
+        self.revoked.add(self.asked)
+        self.asked = None
+
+
+def crash(server: Serving, token: str, seconds: float) -> list[Client]:
+    """Four clients at work, and SIGKILL to all of the server so many seconds after the first answer; a new start."""
+    clients = [Client(server.base_url, token) for _ in range(CLIENTS)]
+    threads = [threading.Thread(target=client.run) for client in clients]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: any(client.created for client in clients), "a key is created")
+    time.sleep(seconds)
+    server.kill()
+    for thread in threads:
+        thread.join()
+    server.start()
+    return clients
+
+
+def check_promises(server: Serving, token: str, clients: list[Client]) -> int:
+    """Every acknowledged creation verifies, every acknowledged revocation is refused; how many promises that were."""
+    listed = {key["id"]: key for key in _all_keys(server, token)}
+    with httpx2.Client(base_url=server.base_url, trust_env=False) as http:
+        for client in clients:
+            for key_id, secret in client.created.items():
+                bearer = {"authorization": f"Bearer {secret}"}
+                status = http.get("/v1/whoami", headers=bearer).status_code
+                alive = listed[key_id]["status"] == "active"
+                assert status == (200 if alive else 401)
+                assert alive is (key_id not in client.revoked) or key_id == client.asked
+    return sum(len(client.created) + len(client.revoked) for client in clients)
+
+
+def _all_keys(server: Serving, token: str) -> Iterator[dict[str, str]]:
+    cursor = ""
+    while True:
+        page = server.call("GET", f"/v1/keys?limit=200{cursor}", token=token).json()
+        yield from page["items"]
+        if page["next_cursor"] is None:
+            return
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def check_wholeness(server: Serving, clients: list[Client]) -> None:
+    """No change is half done: every key and every end has its one event; a key that nobody heard of was asked for."""
+    with _opened(server) as database, database.read_across() as tx:
+        events = Counter((row.target_id, row.type) for row in tx.execute(text(EVENTS)))
+        keys = list(tx.execute(text("SELECT id, description, revoked_at FROM api_keys")))
+        if database.is_sqlite:
+            assert tx.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+    assert set(events.values()) == {1}
+    assert {key.id for key in keys} == {id for id, type in events if type == "key.created"}
+    assert {key.id for key in keys if key.revoked_at} == {
+        id for id, type in events if type == "key.revoked"
+    }
+    acknowledged = {id for client in clients for id in client.created}
+    unanswered = {description for client in clients for description in client.unanswered}
+    made_unanswered = [
+        k.description
+        for k in keys
+        if k.description.startswith("crash") and k.id not in acknowledged
+    ]
+    assert set(made_unanswered) <= unanswered
+    assert len(made_unanswered) == len(set(made_unanswered))
+
+
+@contextmanager
+def _opened(server: Serving) -> Iterator[Database]:
+    database = Database(server.database_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def crash_often(database_url: str, times: int, longest: float) -> int:
+    """So many crashes of one server, each after a random time; how many promises were kept."""
+    with serving(database_url) as server:
+        server.put_on("scale")
+        token = server.token()
+        clients: list[Client] = []
+        kept = 0
+        for _ in range(times):
+            crashed = crash(server, token, random.uniform(0, longest))
+            kept += check_promises(server, token, crashed)
+            clients += crashed
+        check_wholeness(server, clients)
+    return kept
+
+
+def test_a_killed_server_has_kept_its_promises(database_url: str) -> None:
+    """Ten kills during creates and revokes by four clients: no acknowledged change is lost, none is half done."""
+    assert crash_often(database_url, 10, 0.2) > 40
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_a_hundred_times_killed_server_has_kept_its_promises(database_url: str) -> None:
+    """A hundred kills, each within 400 ms."""
+    assert crash_often(database_url, 100, 0.4) > 400

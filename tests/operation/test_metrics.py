@@ -1,0 +1,81 @@
+"""What Prometheus is told: the whole server, on an address of its own, and nobody's name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.postgres import wait_until
+from tests.serving import HOST, free_port, serving
+
+LABELS = {"method", "route", "status", "le", "verdict", "task", "version", "python", "database"}
+
+
+class Scrape:
+    """One answer of /metrics."""
+
+    def __init__(self, port: int) -> None:
+        self.text = httpx2.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
+        self.samples: list[Any] = [
+            sample
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
+        ]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of all samples of that name with at least these labels."""
+        found = (s.value for s in self.samples if s.name == name and _holds(s.labels, labels))
+        return float(sum(found))
+
+
+def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return wanted.items() <= labels.items()
+
+
+def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None:
+    """Two processes are one server to Prometheus: requests by template, verdicts by reason, tasks; no id, no address.
+
+    When a process dies what it counted stays, and its gauges go. The server's own port tells nothing.
+    """
+    port = free_port()
+    url, own = f"sqlite:///{tmp_path / 'keystead.db'}", ("--metrics-port", str(port))
+    with serving(url, workers=2, arguments=own) as server:
+        good, revoked = server.token(), server.token()
+        key_id = server.call("GET", "/v1/whoami", token=revoked).json()["key"]["id"]
+        assert server.call("DELETE", f"/v1/keys/{key_id}", token=good).status_code == 204
+        for _ in range(20):
+            assert server.call("GET", f"/v1/keys/{key_id}", token=good).status_code == 200
+        assert server.call("GET", "/v1/keys", token=revoked).status_code == 401
+        assert server.call("GET", "/v1/keys", token="ks_nonsense").status_code == 401
+        assert server.call("GET", "/metrics").status_code == 404
+
+        told = Scrape(port)
+        route = {"route": "/v1/keys/{id}", "status": "200", "method": "GET"}
+        assert told.total("keystead_requests_total", **route) == 20
+        assert told.total("keystead_request_duration_seconds_count", route=route["route"]) == 21
+        verdicts = {
+            v: told.total("keystead_verifications_total", verdict=v)
+            for v in ("verified", "revoked", "malformed")
+        }
+        assert verdicts == {"verified": 22, "revoked": 1, "malformed": 1}
+        assert told.total("keystead_build_info", database="sqlite") == 1
+        assert {label for sample in told.samples for label in sample.labels} <= LABELS
+        for secret in (key_id, good, good[-20:], revoked[-20:], "ws_", HOST):
+            assert secret not in told.text
+
+        wait_until(lambda: _flushed(port), "a flush is told")
+        assert server.process is not None
+        for process in server.processes():
+            os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not _flushed(port), "the gauges of the dead are gone")
+        assert Scrape(port).total("keystead_requests_total", **route) == 20
+
+
+def _flushed(port: int) -> bool:
+    return Scrape(port).total("keystead_task_done_timestamp_seconds", task="flush use") > 0
