@@ -52,6 +52,7 @@ def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
     assert rotated.err == ended.err == ""
 
 
+@one_engine
 def test_the_account_that_ran_the_command_is_on_record(
     keystead: Keystead, installation: Installation
 ) -> None:
@@ -95,6 +96,7 @@ def test_an_end_that_cannot_be_read_makes_no_key(keystead: Keystead) -> None:
     assert keystead("keys", "list", "--json").json["items"] == []
 
 
+@one_engine
 def test_scopes_are_named_one_by_one(keystead: Keystead, installation: Installation) -> None:
     """A key holds the scopes that were named and no others; an unknown one is told with those there are."""
     _, token = create(keystead, "--scope", "documents:read", "--scope", "keys:read")
@@ -215,6 +217,7 @@ def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) 
     assert token not in stray.out + stray.err
 
 
+@one_engine
 def test_a_full_plan_says_which_keys_cost_least(keystead: Keystead) -> None:
     """At the limit nothing is created; keys that could go are named, and in JSON the problem is whole."""
     ids = {create(keystead)[0] for _ in range(5)}

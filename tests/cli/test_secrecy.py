@@ -9,19 +9,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
-from keystead.domain.ids import uuid7
-from keystead.domain.token import assemble
 from tests.cli.conftest import Keystead, one_engine
+from tests.client.stranger import TOKEN
 from tests.serving import KEYSTEAD
 
-TOKEN = assemble("ks", uuid7(datetime(2026, 11, 23, tzinfo=UTC)), bytes(range(32))).reveal()
 TOKEN_LIKE = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

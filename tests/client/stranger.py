@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Final
+from uuid import UUID
+
+from keystead.domain.token import assemble
+
+TOKEN: Final = assemble(
+    "ks", UUID("01890a5d-ac96-774b-bcce-b302099a8057").int, bytes(range(32))
+).reveal()
+"""A whole token that opens nothing anywhere: the example of the contract."""
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import socket
-from datetime import UTC, datetime
 
 import pytest
 
@@ -17,11 +16,8 @@ from keystead.client import (
     UnexpectedAnswer,
     Unreachable,
 )
-from keystead.domain.ids import uuid7
-from keystead.domain.token import assemble
-from tests.client.stranger import json_answer, stranger
+from tests.client.stranger import TOKEN, json_answer, stranger
 
-TOKEN = assemble("ks", uuid7(datetime(2026, 11, 23, tzinfo=UTC)), bytes(range(32))).reveal()
 HURRIED = Patience(attempts=2, first=0.001)
 
 
@@ -93,7 +89,11 @@ def test_the_token_is_in_no_repr() -> None:
             pickle.dumps(client)
 
 
-@pytest.mark.parametrize("text", ["", "ghp_012345", TOKEN[:-1] + "!", f"{TOKEN}\r\nX: y"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "ghp_012345", TOKEN[:-1] + "!", f"{TOKEN}\r\nX: y"],
+    ids=["empty", "foreign", "damaged", "with a header"],
+)
 def test_only_a_whole_token_leaves(text: str) -> None:
     """What cannot be a token (another service's, a damaged one, one with a header in it) is refused, not repeated."""
     with pytest.raises(NotAToken) as refused:
