@@ -55,6 +55,16 @@ def test_the_reference_shows_every_call_and_every_shape(nobody: Client) -> None:
         assert nobody.get(link).status_code == 200, link
 
 
+def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
+    """Lists, references, alternatives and closed vocabularies are told as such."""
+    text = re.sub(r"</?(?:a|code)[^>]*>", "", nobody.get("/docs").text)
+    cells = {" ".join(cell.split()) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)}
+    for told in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
+        assert told in cells, told
+    assert "active, expired, revoked" in text
+    assert "list of anything" not in cells
+
+
 def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
     """No script, no inline style, no image, no foreign host but in links; and a policy that would stop them."""
     answer = nobody.get("/docs")
