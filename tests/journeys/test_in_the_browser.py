@@ -1,0 +1,433 @@
+"""The Developer area in a real browser over a real server: with scripts, and again without any."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, Error, Locator, Page, expect
+
+from keystead import bootstrap
+from keystead.bootstrap import Installation
+from keystead.cli.sign_in import fresh_link
+from keystead.domain.keys import KeyStatus
+from keystead.domain.principals import of_member
+from tests.journeys.chromium import chromium, person
+from tests.serving import Serving, serving
+
+TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server as `keystead serve` starts it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('browser') / 'keystead.db'}"
+    with serving(url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of all journeys here."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def installation(server: Serving) -> Iterator[Installation]:
+    """What the server stands on, for preparing and clearing away."""
+    installation = bootstrap.open_safely(server.settings)
+    yield installation
+    installation.close()
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, installation: Installation) -> Any:
+    """The cookie of a person who has signed in."""
+    with person(browser) as page:
+        enter(page, fresh_link(installation)[0])
+        return page.context.storage_state()
+
+
+@pytest.fixture(autouse=True)
+def no_keys(installation: Installation) -> Iterator[None]:
+    """The workspace has no active keys again when a journey is over."""
+    yield
+    owner = of_member(installation.services.workspaces.first())
+    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).keys:
+        installation.services.keys.revoke(owner, key.id)
+
+
+@contextmanager
+def at_the_keys(browser: Browser, server: Serving, session: Any, **options: Any) -> Iterator[Page]:
+    """A page that shows the keys."""
+    with person(browser, storage_state=session, base_url=server.base_url, **options) as page:
+        page.goto("/")
+        yield page
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no scripts"])
+def page(
+    request: pytest.FixtureRequest, browser: Browser, server: Serving, session: Any
+) -> Iterator[Page]:
+    """A signed-in person's page, with scripts and without."""
+    with at_the_keys(browser, server, session, java_script_enabled=request.param) as page:
+        yield page
+
+
+@pytest.fixture
+def scripted(browser: Browser, server: Serving, session: Any) -> Iterator[Page]:
+    """The same with scripts alone."""
+    allowed = ["clipboard-read", "clipboard-write"]
+    with at_the_keys(browser, server, session, permissions=allowed) as page:
+        yield page
+
+
+@pytest.fixture
+def plain(browser: Browser, server: Serving, session: Any) -> Iterator[Page]:
+    """The same without scripts alone."""
+    with at_the_keys(browser, server, session, java_script_enabled=False) as page:
+        yield page
+
+
+def enter(page: Page, link: str) -> None:
+    """Opens the link and goes on to the keys."""
+    page.goto(link)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+
+
+def create(page: Page, description: str, expiry: str = "30 days") -> None:
+    """Asks for a key, up to the page that shows its token."""
+    page.get_by_role("link", name="Create key").click()
+    page.get_by_label("Description").fill(description)
+    page.get_by_label(expiry).check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
+
+
+def row(page: Page, description: str) -> Locator:
+    """The key's row in the table."""
+    return page.get_by_role("row").filter(has_text=description)
+
+
+def revoke(page: Page, description: str) -> None:
+    """Ends a key, up to the word that it is done."""
+    page.get_by_role("link", name=f"Revoke {description}").click()
+    page.get_by_role("button", name="Revoke key").click()
+    expect(page.get_by_role("status").first).to_contain_text(f"“{description}” is revoked.")
+
+
+def sent(server: Serving, curl: str) -> int:
+    """The status that the page's curl line gets."""
+    program, option, header, url = shlex.split(curl)
+    assert (program, option) == ("curl", "-H")
+    assert url == f"{server.base_url}/v1/whoami"
+    name, value = header.split(": ", 1)
+    return server.call("GET", "/v1/whoami", headers={name: value}).status_code
+
+
+def wait_for_use(page: Page, description: str) -> None:
+    """Looks again until the key's use has been written."""
+    for _ in range(40):
+        page.reload()
+        if "Never used" not in row(page, description).inner_text():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("the use did not appear")
+
+
+def test_the_link_that_the_server_prints_opens_the_door(browser: Browser, server: Serving) -> None:
+    """The first start prints a link; it signs in once, and the second time the page says how to get another."""
+    link = server.sign_in_url
+    with person(browser) as page:
+        enter(page, link)
+        expect(page).to_have_url(re.compile(r"/w/ws_\w+/keys$"))
+    with person(browser) as page:
+        page.goto(link)
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_text("keystead sign-in-link")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_signing_out_ends_it(browser: Browser, installation: Installation, scripts: bool) -> None:
+    """After signing out the way back shows nothing either."""
+    with person(browser, java_script_enabled=scripts) as page:
+        enter(page, fresh_link(installation)[0])
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", name="You are not signed in")).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("heading", name="You are not signed in")).to_be_visible()
+
+
+def test_a_key_is_created_used_watched_and_revoked(page: Page, server: Serving) -> None:
+    """The main job: the token once with a curl line that works, the use that appears, the end that is at once."""
+    create(page, "data-warehouse sync", "90 days")
+    token = page.get_by_label("API key", exact=True).input_value()
+    curl = page.get_by_label("Try it").input_value()
+    assert TOKEN.fullmatch(token)
+    assert token in curl
+    assert sent(server, curl) == 200
+    page.get_by_role("link", name="I have stored it").click()
+    expect(row(page, "data-warehouse sync")).to_contain_text("Active")
+    expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
+    wait_for_use(page, "data-warehouse sync")
+    expect(row(page, "data-warehouse sync")).to_contain_text("127.0.0.1")
+    assert token[-49:] not in page.content()
+    revoke(page, "data-warehouse sync")
+    assert sent(server, curl) == 401
+    expect(page.get_by_text("0 of 5 active keys")).to_have_count(2)
+    page.get_by_role("link", name="History").click()
+    expect(row(page, "data-warehouse sync").first).to_contain_text("Revoked")
+
+
+def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
+    """What the browser does not check, the page says beside the field, and nothing is lost."""
+    page.get_by_role("link", name="Create key").click()
+    page.get_by_label("Description").fill("   ")
+    page.get_by_label("Never").check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("The description must be 1-200 characters")).to_be_visible()
+    expect(page.get_by_label("Never")).to_be_checked()
+    page.get_by_label("Description").fill("mended")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
+    page.get_by_role("link", name="I have stored it").click()
+
+
+def test_keys_are_searched(page: Page) -> None:
+    """The list is searched by the description; the other keys come back with the filter."""
+    for name in ("alpha", "beta"):
+        create(page, name)
+        page.get_by_role("link", name="I have stored it").click()
+        expect(row(page, name)).to_be_visible()
+    page.get_by_label("Search keys").fill("alph")
+    page.get_by_role("button", name="Search").click()
+    expect(row(page, "beta")).to_have_count(0)
+    expect(row(page, "alpha")).to_be_visible()
+    page.get_by_role("link", name="Current").click()
+    expect(row(page, "beta")).to_be_visible()
+
+
+def test_copying_and_leaving(scripted: Page) -> None:
+    """The button copies; the window closes without a word only after that; nothing of the token stays behind."""
+    page = scripted
+    create(page, "copied")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_have_attribute("closedby", "none")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(dialog.get_by_text("Close without copying?")).to_be_visible()
+    dialog.get_by_role("button", name="Stay").click()
+    expect(dialog.get_by_text("Close without copying?")).to_be_hidden()
+    dialog.get_by_role("button", name="Copy key").click()
+    expect(dialog.get_by_text("Copied to the clipboard.")).to_be_visible()
+    token = page.evaluate("navigator.clipboard.readText()")
+    assert TOKEN.fullmatch(token)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(row(page, "copied")).to_be_visible()
+    page.get_by_role("link", name="History").click()
+    for move in (page.go_back, page.go_forward, page.reload):
+        move()
+        assert token[-49:] not in everything_kept(page)
+
+
+def test_copying_without_a_clipboard(scripted: Page) -> None:
+    """Where the browser has no clipboard for us, as on plain http, copying works all the same."""
+    page = scripted
+    page.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})"
+    )
+    create(page, "over http")
+    page.get_by_role("button", name="Copy command").click()
+    expect(page.get_by_text("Copied to the clipboard.")).to_be_visible()
+    copied = page.evaluate("delete navigator.clipboard && navigator.clipboard.readText()")
+    assert copied == page.get_by_label("Try it").input_value()
+
+
+def everything_kept(page: Page) -> str:
+    """The document, its address, and all that the page has stored."""
+    kept = page.evaluate(
+        "async () => JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, history.state,"
+        " await caches.keys(), (await indexedDB.databases()).map(d => d.name), document.cookie, window.name])"
+    )
+    return str(kept) + page.content()
+
+
+def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
+    """When the browser puts the page aside, to show it again later, no field of it holds the token any more."""
+    create(scripted, "put aside")
+    scripted.evaluate(
+        "window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))"
+    )
+    for field in scripted.locator("textarea").all():
+        assert field.input_value() == ""
+
+
+def test_two_clicks_sign_in_once(browser: Browser, installation: Installation) -> None:
+    """The second click of a double click does not spoil the link that the first one used: it is not sent."""
+    with person(browser) as page:
+        posts = posts_of(page)
+        page.goto(fresh_link(installation)[0])
+        slow_down(page)
+        page.get_by_role("button", name="Continue").dblclick(delay=50)
+        expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        assert len(posts) == 1
+
+
+def posts_of(page: Page) -> list[str]:
+    """Where the page sends forms from now on, as it does so."""
+    posts: list[str] = []
+    page.on("request", lambda sent: posts.append(sent.url) if sent.method == "POST" else None)
+    return posts
+
+
+def slow_down(page: Page) -> None:
+    """Puts the person far away: every answer takes 300 milliseconds longer."""
+    line = {"offline": False, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
+
+
+def test_two_clicks_make_one_key(scripted: Page) -> None:
+    """A double click on the button makes one key and still shows its token."""
+    page = scripted
+    page.get_by_role("link", name="Create key").click()
+    page.get_by_label("Description").fill("clicked twice")
+    page.get_by_label("30 days").check()
+    posts = posts_of(page)
+    slow_down(page)
+    page.get_by_role("button", name="Create key").dblclick(delay=50)
+    expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
+    assert len(posts) == 1
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Close", exact=True).click()
+    expect(row(page, "clicked twice")).to_have_count(1)
+    expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
+
+
+def test_the_list_is_searched_while_typing(scripted: Page) -> None:
+    """A pause is enough; the address follows, so that a reload shows the same."""
+    page = scripted
+    page.get_by_label("Search keys").press_sequentially("nothing like it")
+    expect(page.get_by_text("No key matches “nothing like it”.")).to_be_visible()
+    expect(page).to_have_url(re.compile("query=nothing"))
+    expect(page.get_by_label("Search keys")).to_be_focused()
+    page.reload()
+    expect(page.get_by_text("No key matches “nothing like it”.")).to_be_visible()
+
+
+def test_the_question_begins_on_cancel(scripted: Page) -> None:
+    """Revoking is an alert dialog with the focus on Cancel; Escape changes nothing and gives the focus back."""
+    page = scripted
+    create(page, "kept")
+    page.get_by_role("button", name="Copy key").click()
+    page.get_by_role("link", name="I have stored it").click()
+    trigger = page.get_by_role("link", name="Revoke kept")
+    trigger.click()
+    question = page.get_by_role("alertdialog", name="Revoke “kept”?")
+    expect(question).to_be_visible()
+    expect(question.get_by_role("link", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(trigger).to_be_focused()
+    expect(row(page, "kept")).to_contain_text("Active")
+
+
+def test_without_scripts_a_reload_shows_no_token(plain: Page, server: Serving) -> None:
+    """The page with the token, sent again by the browser, tells that the key exists and no more."""
+    page = plain
+    create(page, "reloaded")
+    token = page.get_by_label("API key", exact=True).input_value()
+    page.reload()
+    expect(page.get_by_role("heading", name=re.compile("Already created"))).to_be_visible()
+    assert token[-49:] not in page.content()
+    page.get_by_role("link", name="See the keys").click()
+    expect(row(page, "reloaded")).to_have_count(1)
+    assert token[-49:] not in server.log() + server.output()
+
+
+def test_going_back_shows_no_token(page: Page) -> None:
+    """A page that showed a token and was left shows it no more, whichever way one goes back to it."""
+    page.goto(page.url + "/new")
+    page.get_by_label("Description").fill("gone back")
+    page.get_by_label("30 days").check()
+    page.get_by_role("button", name="Create key").click()
+    token = page.get_by_label("API key", exact=True).input_value()
+    keys = page.get_by_role("link", name="API keys").get_attribute("href")
+    page.goto(str(keys))
+    for move in (page.go_back, page.go_forward, page.go_back):
+        with suppress(Error):  # the browser's own page: the form would have to be sent again
+            move()
+        shown = page.content() + "".join(f.input_value() for f in page.locator("textarea").all())
+        assert token[-49:] not in shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, scheme: Any) -> None:
+    """axe-core finds nothing to complain about: on each page and in each state of the dialog, light and dark."""
+    with at_the_keys(browser, server, session, color_scheme=scheme) as page:
+        require_accessible(page)
+        page.get_by_role("link", name="Create key").click()
+        expect(page.get_by_label("Description")).to_be_focused()
+        page.get_by_label("On a date").check()
+        page.get_by_label("Chosen scopes").check()
+        require_accessible(page)
+        page.keyboard.press("Escape")
+        create(page, "axe")
+        page.keyboard.press("Escape")
+        require_accessible(page)
+        page.get_by_role("link", name="Close", exact=True).click()
+        expect(row(page, "axe")).to_be_visible()
+        require_accessible(page)
+        page.get_by_role("link", name="Revoke axe").click()
+        expect(page.get_by_role("alertdialog")).to_be_visible()
+        require_accessible(page)
+        page.get_by_role("button", name="Revoke key").click()
+        expect(page.get_by_role("status").first).to_contain_text("is revoked")
+        require_accessible(page)
+        for url in ("/nothing", "/sign-in?link=x"):
+            page.goto(url)
+            require_accessible(page)
+
+
+def require_accessible(page: Page) -> None:
+    """AssertionError with what axe-core found."""
+    found = Axe().run(page)
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found.response["violations"]] == []
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_it_fits_a_narrow_window(
+    browser: Browser, server: Serving, session: Any, width: int
+) -> None:
+    """Down to 320 pixels nothing is cut off sideways: the same as a zoom of 400 % (WCAG 2.2, 1.4.10)."""
+    size: Any = {"width": width, "height": 700}
+    with at_the_keys(browser, server, session, viewport=size) as page:
+        create(page, "a long description " * 8)
+        page.get_by_role("button", name="Copy key").scroll_into_view_if_needed()
+        assert overflow(page) <= 0
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="Close", exact=True).click()
+        expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
+        assert overflow(page) <= 0
+        small = page.locator("a:visible, button:visible, input:visible").evaluate_all(
+            "all => all.filter(e => !e.closest('p') && e.type !== 'radio' && e.type !== 'checkbox')"
+            ".map(e => [e.outerHTML, e.getBoundingClientRect()])"
+            ".filter(([_, box]) => box.width > 1 && (box.width < 24 || box.height < 24))"
+        )
+        assert small == []
+
+
+def overflow(page: Page) -> int:
+    """How many pixels the page, or its open dialog, is wider than its window."""
+    wider = page.evaluate(
+        "() => Math.max(...[document.documentElement, ...document.querySelectorAll('dialog[open]')]"
+        ".map(e => e.scrollWidth - e.clientWidth))"
+    )
+    return int(wider)
