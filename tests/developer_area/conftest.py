@@ -24,7 +24,7 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
-from keystead.storage import schema, workspaces
+from keystead.storage import schema, users, workspaces
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser
 
@@ -66,7 +66,7 @@ class Area:
         user = User(UserId(new_id("usr", now)), name or role.capitalize(), None, now)
         member = Member(workspace_id or self.workspace_id, user, role)
         with self.installation.database.write_across() as tx:
-            workspaces.insert_user(tx, user)
+            users.insert_user(tx, user)
             workspaces.insert_member(tx, member, now)
         return member
 

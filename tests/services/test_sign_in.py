@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.events import Origin
+from keystead.domain.ids import new_id
 from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
@@ -24,7 +25,8 @@ INSTANT = timedelta(microseconds=1)
 @pytest.fixture
 def owner(ground: Ground) -> Member:
     """The owner of a new workspace."""
-    made = ground.services.workspaces.create("W", owner="Ada", email="ada@example.com")
+    address = f"{new_id('ada', NOON)}@example.com"
+    made = ground.services.workspaces.create("W", owner="Ada", email=address)
     return ground.services.workspaces.owner(made.id)
 
 

@@ -3,17 +3,19 @@
 KeysteadError
 ├ InvalidRequest            the request cannot be understood
 ├ Unauthenticated           no credentials
+│ └ SessionEnded            a session that has ended, or never was
 ├ InvalidToken              credentials that do not stand (malformed, unknown, expired, revoked, suspended)
 ├ InsufficientScope         a live key without the needed scope
 │ └ Forbidden               a member whose role does not allow it
+│   └ NotFresh              a member who has to prove again who they are
 ├ WouldWiden                a key may not hand out more than it holds
 ├ NotFound                  nothing of that name in this workspace
 ├ Conflict
 │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
-│ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress
+│ └ NameTaken (EmailTaken) · CollectionNotEmpty · IdempotencyInProgress
 ├ TooLarge · UnsupportedMediaType
 ├ Invalid                   understood and refused, with one entry per field
-│ └ InvalidCursor · IdempotencyMismatch
+│ └ InvalidCursor · IdempotencyMismatch · LastOwner
 ├ RateLimited
 └ StorageError
   └ Unavailable · OutcomeUnknown · DiskFull
@@ -63,6 +65,13 @@ class Unauthenticated(KeysteadError):
     title = "This needs an API key"
 
 
+class SessionEnded(Unauthenticated):
+    """The session has ended, or there never was one."""
+
+    def __init__(self) -> None:
+        super().__init__("The session has ended; sign in again.")
+
+
 class InvalidToken(KeysteadError):
     """The one answer to every token that does not stand, whatever the reason (RFC 6750 section 3.1)."""
 
@@ -87,6 +96,21 @@ class InsufficientScope(KeysteadError):
 
 class Forbidden(InsufficientScope):
     """The member's role does not allow it."""
+
+
+class NotFresh(Forbidden):
+    """The member's proof of who they are is too old for this; `return_url` is where a product's own user proves it."""
+
+    def __init__(self, scope: str, return_url: str | None = None) -> None:
+        way = "Come back from the product" if return_url else "Sign in"
+        super().__init__(
+            scope, f"{way} again before you do this: it needs a recent proof that it is you."
+        )
+        self.return_url = return_url
+
+    def extras(self) -> Mapping[str, object]:
+        """Where a product's own user proves who they are; null for everybody else."""
+        return {**super().extras(), "return_url": self.return_url}
 
 
 class WouldWiden(KeysteadError):
@@ -167,6 +191,10 @@ class NameTaken(Conflict):
     title = "The name is taken"
 
 
+class EmailTaken(NameTaken):
+    """An e-mail address signs in one person of the whole installation."""
+
+
 class CollectionNotEmpty(Conflict):
     """A collection with documents is deleted only when its documents are named too."""
 
@@ -220,6 +248,13 @@ class InvalidCursor(Invalid):
 
     code = "invalid-cursor"
     title = "The cursor does not fit this list"
+
+
+class LastOwner(Invalid):
+    """A workspace keeps an owner: its last one neither leaves nor becomes something else."""
+
+    def __init__(self) -> None:
+        super().__init__([FieldError("/role", "is needed: a workspace keeps at least one owner")])
 
 
 class IdempotencyMismatch(Invalid):

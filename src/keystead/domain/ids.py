@@ -11,6 +11,9 @@ WorkspaceId = NewType("WorkspaceId", str)
 UserId = NewType("UserId", str)
 KeyId = NewType("KeyId", str)
 EventId = NewType("EventId", str)
+SessionId = NewType("SessionId", str)
+InvitationId = NewType("InvitationId", str)
+CredentialId = NewType("CredentialId", str)
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_WIDTH = 22

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keystead.domain.errors import Forbidden, InsufficientScope
+from keystead.domain.errors import Forbidden, InsufficientScope, NotFresh
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
+from keystead.domain.sessions import Proof
 from keystead.domain.workspaces import Member, Role
 
 
@@ -33,7 +34,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts, where, and with which rights. `role` is a member's; `expires_at` a key's."""
+    """Who acts, where, and with which rights. `role` and `proof` are a member's; `expires_at` a key's."""
 
     kind: PrincipalKind
     id: str
@@ -42,6 +43,7 @@ class Principal:
     scopes: Scopes
     expires_at: datetime | None = None
     role: Role | None = None
+    proof: Proof | None = None
 
     @property
     def actor(self) -> Actor:
@@ -79,6 +81,12 @@ class Principal:
                 permission, f"{who} does not allow this: {words[0].lower()}{words[1:]}."
             )
 
+    def require_fresh(self, scope: str, now: datetime) -> None:
+        """NotFresh for a member who did not prove within the last 15 minutes who they are; keys need not."""
+        if self.role is None or (self.proof is not None and self.proof.is_fresh(now)):
+            return
+        raise NotFresh(scope, self.proof.return_url if self.proof else None)
+
     @property
     def manages_every_key(self) -> bool:
         """Whether keys that others made may be changed and ended too: all but developers and viewers."""
@@ -113,6 +121,7 @@ def of_member(member: Member) -> Principal:
         member.workspace_id,
         ROLE_SCOPES[member.role],
         role=member.role,
+        proof=member.proof,
     )
 
 

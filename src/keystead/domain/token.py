@@ -23,7 +23,7 @@ _PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _TOKEN = re.compile(
     r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*)_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})"
 )
-_LONGEST = 20 + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
+_LONGEST = 20 + len("_svc") + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 
 
@@ -47,10 +47,14 @@ class Token:
         return self._text[:-CHECKSUM_WIDTH].encode("ascii")
 
     @property
+    def prefix(self) -> str:
+        """What stands before the id."""
+        return self._text[: -(ID_WIDTH + SECRET_WIDTH + CHECKSUM_WIDTH + 2)]
+
+    @property
     def hint(self) -> str:
         """Prefix and last four characters, to tell keys apart in a list."""
-        prefix = self._text[: -(ID_WIDTH + SECRET_WIDTH + CHECKSUM_WIDTH + 2)]
-        return f"{prefix}_…{self._text[-4:]}"
+        return f"{self.prefix}_…{self._text[-4:]}"
 
     def __repr__(self) -> str:
         return f"<Token of {self.key_id}>"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from keystead.domain.ids import UserId, WorkspaceId
+from keystead.domain.sessions import Proof
 from keystead.domain.text import check_line
 
 MAX_NAME = 100
@@ -34,21 +35,35 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person who signs in; a member of any number of workspaces."""
+    """A person who signs in; a member of any number of workspaces.
+
+    A product's own user comes by portal links alone, and belongs to the one workspace `portal_workspace_id`.
+    `time_zone` is a name of the IANA database, None being UTC. The password's hash is never part of this.
+    """
 
     id: UserId
     name: str
     email: str | None
     created_at: datetime
+    time_zone: str | None = None
+    password_set_at: datetime | None = None
+    portal_workspace_id: WorkspaceId | None = None
+
+    @property
+    def is_of_portal(self) -> bool:
+        """Whether the product vouches for this person, and they have no account of their own here."""
+        return self.portal_workspace_id is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user in one workspace, with a role."""
+    """A user in one workspace, with a role. `proof`: how and when they last proved who they are in a session."""
 
     workspace_id: WorkspaceId
     user: User
     role: Role
+    joined_at: datetime | None = field(default=None, compare=False)
+    proof: Proof | None = field(default=None, compare=False)
 
 
 def check_name(name: str, pointer: str = "/name") -> str:

@@ -12,7 +12,7 @@ from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
-from keystead.storage import events, plans
+from keystead.storage import events, plans, users
 from keystead.storage import workspaces as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -156,7 +156,7 @@ def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:
 def _add_owner(tx: Tx, workspace_id: WorkspaceId, name: str, email: str | None, act: Act) -> Member:
     user = User(UserId(new_id("usr", act.at)), name, email, act.at)
     member = Member(workspace_id, user, Role.OWNER)
-    rows.insert_user(tx, user)
+    users.insert_user(tx, user)
     rows.insert_member(tx, member, act.at)
     told = {"name": name, "role": member.role}
     target = Target("member", user.id)

@@ -67,6 +67,23 @@ users = Table(
     Column("name", Text, nullable=False),
     Column("email", Text),
     Column("created_at", Instant, nullable=False),
+    Column(
+        "sign_in_email",
+        Identifier,
+        comment="the address in one case; null where it signs nobody in",
+    ),
+    Column("password_hash", Text),
+    Column("password_set_at", Instant),
+    Column("time_zone", Text),
+    Column("portal_workspace_id", Identifier, ForeignKey("workspaces.id")),
+    Column("portal_user_id", Identifier, comment="the product's own id of the user"),
+    UniqueConstraint("sign_in_email"),
+    UniqueConstraint("portal_workspace_id", "portal_user_id"),
+    CheckConstraint("(portal_workspace_id IS NULL) = (portal_user_id IS NULL)", name="portal"),
+    CheckConstraint(
+        "portal_workspace_id IS NULL OR (sign_in_email IS NULL AND password_hash IS NULL)",
+        name="portal_only",
+    ),
     **_CLUSTERED,
 )
 
@@ -256,6 +273,8 @@ sign_in_links = Table(
     Column("user_id", Identifier, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("return_url", Text),
     Column("used_at", Instant),
     ForeignKeyConstraint(
         ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
@@ -268,6 +287,7 @@ sessions = Table(
     "sessions",
     metadata,
     Column("digest", Bytes, primary_key=True),
+    Column("id", Identifier, nullable=False),
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("signed_in_at", Instant, nullable=False, comment="the last proof of identity"),
@@ -275,6 +295,70 @@ sessions = Table(
     Column("ended_at", Instant),
     Column("address", Text),
     Column("agent", Text),
+    Column("proven_by", Text, nullable=False),
+    Column("return_url", Text),
+    UniqueConstraint("id"),
     Index("sessions_by_user", "user_id"),
+    **_CLUSTERED,
+)
+
+known_devices = Table(
+    "known_devices",
+    metadata,
+    Column("digest", Bytes, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    Index("known_devices_by_user", "user_id"),
+    **_CLUSTERED,
+)
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("subject", Identifier, primary_key=True),
+    Column("failures", Count, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Index("throttles_by_age", "last_at"),
+    **_CLUSTERED,
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("digest", Bytes, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("invited_by_kind", Text, nullable=False),
+    Column("invited_by_id", Text, nullable=False),
+    Column("invited_by_name", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("accepted_at", Instant),
+    Column("accepted_by", Identifier, ForeignKey("users.id")),
+    Column("revoked_at", Instant),
+    UniqueConstraint("digest"),
+    Index("invitations_by_workspace", "workspace_id", "id"),
+    **_CLUSTERED,
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("pepper_id", Text, nullable=False),
+    Column("digest", Bytes, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by_kind", Text, nullable=False),
+    Column("created_by_id", Text, nullable=False),
+    Column("created_by_name", Text, nullable=False),
+    Column("revoked_at", Instant),
+    Column("revoked_by", Text),
+    CheckConstraint("length(digest) = 32", name="digest_length"),
     **_CLUSTERED,
 )

@@ -7,9 +7,12 @@ from typing import Any
 
 from sqlalchemy import Row, Select, Table, delete, insert, select, update
 
-from keystead.domain.sessions import Session, SignInLink
+from keystead.domain.ids import SessionId, UserId
+from keystead.domain.sessions import ABSOLUTE_LIMIT, LinkPurpose, ProofKind, Session, SignInLink
 from keystead.storage.database import Tx
 from keystead.storage.schema import sessions, sign_in_links
+
+_LINK_COLUMNS = [sign_in_links.c[name] for name in SignInLink.__slots__]
 
 
 def insert_link(tx: Tx, digest: bytes, link: SignInLink, now: datetime) -> None:
@@ -28,12 +31,10 @@ def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
             sign_in_links.c.expires_at > now,
         )
         .values(used_at=now)
-        .returning(
-            sign_in_links.c.workspace_id, sign_in_links.c.user_id, sign_in_links.c.expires_at
-        )
+        .returning(*_LINK_COLUMNS)
     )
     row = tx.execute(used).first()
-    return None if row is None else SignInLink(row.workspace_id, row.user_id, row.expires_at)
+    return None if row is None else _link(row)
 
 
 def insert_session(tx: Tx, digest: bytes, session: Session) -> None:
@@ -59,6 +60,44 @@ def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
     tx.execute(ended.values(ended_at=now))
 
 
+def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[tuple[bytes, Session]]:
+    """The user's sessions that stand, each with its digest, the newest first."""
+    query = select(sessions).where(
+        sessions.c.user_id == user_id,
+        sessions.c.ended_at.is_(None),
+        sessions.c.created_at > now - ABSOLUTE_LIMIT,
+    )
+    found = [
+        (row.digest, _session(row)) for row in tx.execute(query.order_by(sessions.c.id.desc()))
+    ]
+    return [(digest, session) for digest, session in found if session.stands(now)]
+
+
+def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
+    """Puts a session under another secret, with a new proof; False where it has ended meanwhile."""
+    changed = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
+    values = {"digest": renewed, **_values(session)}
+    return tx.execute(changed.values(values).returning(sessions.c.id)).first() is not None
+
+
+def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
+    """Ends one of the user's sessions by its id; False where there is none of that id that had not ended."""
+    ended = update(sessions).where(
+        sessions.c.id == session_id,
+        sessions.c.user_id == user_id,
+        sessions.c.ended_at.is_(None),
+    )
+    return tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).first() is not None
+
+
+def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) -> int:
+    """Ends all of the user's sessions but one; how many that were."""
+    ended = update(sessions).where(
+        sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
+    )
+    return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
+
+
 def delete_links_before(tx: Tx, instant: datetime, limit: int) -> int:
     """Forgets at most `limit` links that expired before `instant`; how many that were."""
     spent = select(sign_in_links.c.digest).where(sign_in_links.c.expires_at < instant).limit(limit)
@@ -80,8 +119,19 @@ def _values(value: SignInLink | Session) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
+def _link(row: Row[Any]) -> SignInLink:
+    return SignInLink(
+        workspace_id=row.workspace_id,
+        user_id=row.user_id,
+        expires_at=row.expires_at,
+        purpose=LinkPurpose(row.purpose),
+        return_url=row.return_url,
+    )
+
+
 def _session(row: Row[Any]) -> Session:
     return Session(
+        id=row.id,
         user_id=row.user_id,
         created_at=row.created_at,
         signed_in_at=row.signed_in_at,
@@ -89,4 +139,6 @@ def _session(row: Row[Any]) -> Session:
         ended_at=row.ended_at,
         address=row.address,
         agent=row.agent,
+        proven_by=ProofKind(row.proven_by),
+        return_url=row.return_url,
     )

@@ -1,4 +1,4 @@
-"""Workspaces, users and members in rows."""
+"""Workspaces and members in rows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from keystead.domain.ids import UserId, WorkspaceId
-from keystead.domain.workspaces import Member, Role, User, Workspace
+from keystead.domain.users import fold_email
+from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
 from keystead.storage.schema import members, users, workspaces
+from keystead.storage.users import USER_COLUMNS, user_of
 
 
 def insert_workspace(tx: Tx, workspace: Workspace) -> None:
@@ -54,18 +56,17 @@ def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | N
     tx.execute(changed.values(suspended_at=suspended_at))
 
 
+def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
+    """Another name of the workspace."""
+    tx.execute(update(workspaces).where(workspaces.c.id == workspace_id).values(name=name))
+
+
 def set_plan(
     tx: Tx, workspace_id: WorkspaceId, plan_id: str, overrides: Mapping[str, int | None]
 ) -> None:
     """Puts the workspace on a plan, with limits of its own where it has them."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
     tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides)))
-
-
-def insert_user(tx: Tx, user: User) -> None:
-    """Adds a user."""
-    row = {"id": user.id, "name": user.name, "email": user.email, "created_at": user.created_at}
-    tx.execute(insert(users), row)
 
 
 def insert_member(tx: Tx, member: Member, now: datetime) -> None:
@@ -102,6 +103,47 @@ def members_of(tx: Tx, workspace_id: WorkspaceId) -> list[Member]:
     return [_member(row) for row in tx.execute(query.order_by(members.c.joined_at, users.c.id))]
 
 
+def page_of_members(
+    tx: Tx, workspace_id: WorkspaceId, *, limit: int, after: str | None = None
+) -> list[Member]:
+    """At most `limit` members in the order of their user ids, with an id above `after`."""
+    query = _memberships().where(members.c.workspace_id == workspace_id)
+    if after is not None:
+        query = query.where(members.c.user_id > after)
+    return [_member(row) for row in tx.execute(query.order_by(members.c.user_id).limit(limit))]
+
+
+def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Member | None:
+    """The member whom that address signs in."""
+    query = _memberships().where(
+        members.c.workspace_id == workspace_id, users.c.sign_in_email == fold_email(email)
+    )
+    row = tx.execute(query).first()
+    return None if row is None else _member(row)
+
+
+def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> None:
+    """Gives a member another role."""
+    changed = update(members).where(
+        members.c.workspace_id == workspace_id, members.c.user_id == user_id
+    )
+    tx.execute(changed.values(role=role))
+
+
+def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
+    """Ends a membership, and with it the sign-in links that lead there."""
+    tx.execute(
+        delete(members).where(members.c.workspace_id == workspace_id, members.c.user_id == user_id)
+    )
+
+
+def count_owners(tx: Tx, workspace_id: WorkspaceId) -> int:
+    """How many owners a workspace has."""
+    query = select(func.count()).select_from(members)
+    owners = query.where(members.c.workspace_id == workspace_id, members.c.role == Role.OWNER)
+    return tx.execute(owners).scalar_one()
+
+
 def oldest_owner(tx: Tx) -> Member | None:
     """The owner of the oldest workspace that has one."""
     query = _memberships().where(members.c.role == Role.OWNER)
@@ -116,14 +158,8 @@ def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
 
 
 def _memberships() -> Any:
-    return select(
-        members.c.workspace_id,
-        members.c.role,
-        users.c.id,
-        users.c.name,
-        users.c.email,
-        users.c.created_at,
-    ).join(users, users.c.id == members.c.user_id)
+    columns = select(members.c.workspace_id, members.c.role, members.c.joined_at, *USER_COLUMNS)
+    return columns.join(users, users.c.id == members.c.user_id)
 
 
 def _workspace(row: Row[Any]) -> Workspace:
@@ -131,5 +167,4 @@ def _workspace(row: Row[Any]) -> Workspace:
 
 
 def _member(row: Row[Any]) -> Member:
-    user = User(row.id, row.name, row.email, row.created_at)
-    return Member(row.workspace_id, user, Role(row.role))
+    return Member(row.workspace_id, user_of(row), Role(row.role), row.joined_at)

@@ -71,6 +71,8 @@ def upgrade() -> None:
     _create_events()
     _create_documents()
     _create_sessions()
+    _create_sign_in()
+    _create_credentials()
     plans = sa.table("plans", *map(sa.column, PLAN_COLUMNS))
     rows = [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS]
     op.bulk_insert(plans, rows)
@@ -110,7 +112,33 @@ def _create_tenants() -> None:
         sa.Column("name", TEXT, nullable=False),
         sa.Column("email", TEXT),
         sa.Column("created_at", COUNT, nullable=False),
+        sa.Column(
+            "sign_in_email",
+            IDENTIFIER,
+            comment="the address in one case; null where it signs nobody in",
+        ),
+        sa.Column("password_hash", TEXT),
+        sa.Column("password_set_at", COUNT),
+        sa.Column("time_zone", TEXT),
+        sa.Column("portal_workspace_id", IDENTIFIER),
+        sa.Column("portal_user_id", IDENTIFIER, comment="the product's own id of the user"),
+        sa.CheckConstraint(
+            "(portal_workspace_id IS NULL) = (portal_user_id IS NULL)", name="users_portal_check"
+        ),
+        sa.CheckConstraint(
+            "portal_workspace_id IS NULL OR (sign_in_email IS NULL AND password_hash IS NULL)",
+            name="users_portal_only_check",
+        ),
+        sa.ForeignKeyConstraint(
+            ["portal_workspace_id"], ["workspaces.id"], name="users_portal_workspace_id_fk"
+        ),
         sa.PrimaryKeyConstraint("id", name="users_pk"),
+        sa.UniqueConstraint(
+            "portal_workspace_id",
+            "portal_user_id",
+            name="users_portal_workspace_id_portal_user_id_key",
+        ),
+        sa.UniqueConstraint("sign_in_email", name="users_sign_in_email_key"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -350,6 +378,8 @@ def _create_sessions() -> None:
         sa.Column("user_id", IDENTIFIER, nullable=False),
         sa.Column("created_at", COUNT, nullable=False),
         sa.Column("expires_at", COUNT, nullable=False),
+        sa.Column("purpose", TEXT, nullable=False),
+        sa.Column("return_url", TEXT),
         sa.Column("used_at", COUNT),
         sa.ForeignKeyConstraint(
             ["workspace_id", "user_id"],
@@ -365,6 +395,7 @@ def _create_sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("digest", BYTES, nullable=False),
+        sa.Column("id", IDENTIFIER, nullable=False),
         sa.Column("user_id", IDENTIFIER, nullable=False),
         sa.Column("created_at", COUNT, nullable=False),
         sa.Column("signed_in_at", COUNT, nullable=False, comment="the last proof of identity"),
@@ -372,11 +403,88 @@ def _create_sessions() -> None:
         sa.Column("ended_at", COUNT),
         sa.Column("address", TEXT),
         sa.Column("agent", TEXT),
+        sa.Column("proven_by", TEXT, nullable=False),
+        sa.Column("return_url", TEXT),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name="sessions_user_id_fk", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("digest", name="sessions_pk"),
+        sa.UniqueConstraint("id", name="sessions_id_key"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
     op.create_index("sessions_by_user", "sessions", ["user_id"])
+
+
+def _create_sign_in() -> None:
+    op.create_table(
+        "known_devices",
+        sa.Column("digest", BYTES, nullable=False),
+        sa.Column("user_id", IDENTIFIER, nullable=False),
+        sa.Column("created_at", COUNT, nullable=False),
+        sa.Column("used_at", COUNT, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name="known_devices_user_id_fk", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("digest", name="known_devices_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("known_devices_by_user", "known_devices", ["user_id"])
+    op.create_table(
+        "throttles",
+        sa.Column("subject", IDENTIFIER, nullable=False),
+        sa.Column("failures", COUNT, nullable=False),
+        sa.Column("last_at", COUNT, nullable=False),
+        sa.PrimaryKeyConstraint("subject", name="throttles_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("throttles_by_age", "throttles", ["last_at"])
+    op.create_table(
+        "invitations",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("workspace_id", IDENTIFIER, nullable=False),
+        sa.Column("digest", BYTES, nullable=False),
+        sa.Column("email", TEXT, nullable=False),
+        sa.Column("role", TEXT, nullable=False),
+        sa.Column("invited_by_kind", TEXT, nullable=False),
+        sa.Column("invited_by_id", TEXT, nullable=False),
+        sa.Column("invited_by_name", TEXT, nullable=False),
+        sa.Column("created_at", COUNT, nullable=False),
+        sa.Column("expires_at", COUNT, nullable=False),
+        sa.Column("accepted_at", COUNT),
+        sa.Column("accepted_by", IDENTIFIER),
+        sa.Column("revoked_at", COUNT),
+        sa.ForeignKeyConstraint(["accepted_by"], ["users.id"], name="invitations_accepted_by_fk"),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name="invitations_workspace_id_fk"
+        ),
+        sa.PrimaryKeyConstraint("id", name="invitations_pk"),
+        sa.UniqueConstraint("digest", name="invitations_digest_key"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("invitations_by_workspace", "invitations", ["workspace_id", "id"])
+
+
+def _create_credentials() -> None:
+    op.create_table(
+        "credentials",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("hint", TEXT, nullable=False),
+        sa.Column("pepper_id", TEXT, nullable=False),
+        sa.Column("digest", BYTES, nullable=False),
+        sa.Column("created_at", COUNT, nullable=False),
+        sa.Column("created_by_kind", TEXT, nullable=False),
+        sa.Column("created_by_id", TEXT, nullable=False),
+        sa.Column("created_by_name", TEXT, nullable=False),
+        sa.Column("revoked_at", COUNT),
+        sa.Column("revoked_by", TEXT),
+        sa.CheckConstraint("length(digest) = 32", name="credentials_digest_length_check"),
+        sa.PrimaryKeyConstraint("id", name="credentials_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )

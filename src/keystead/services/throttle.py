@@ -1,0 +1,83 @@
+"""Counting wrong passwords before they are looked at: however many come at once, on however many servers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from keystead.domain.errors import RateLimited
+from keystead.domain.throttle import Allowance, Failures, Subject, Verdict, failed, judge
+from keystead.storage import throttles as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database
+
+CLOSED_SECONDS: Final = 3600
+
+
+class Throttle:
+    """What the allowances say, kept in the database: a failure is written before the password is looked at."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @contextmanager
+    def attempt(
+        self, allowances: Mapping[Subject, Allowance]
+    ) -> Iterator[Mapping[Subject, Failures]]:
+        """Counts a failure of each subject for the work inside, which is told how many there were before.
+
+        RateLimited, without a write, where one has to wait; what ends in it inside is not counted.
+        """
+        self._judge_unlocked(allowances)
+        before = self._count(allowances)
+        try:
+            yield before
+        except RateLimited:
+            self._take_back(allowances)
+            raise
+
+    def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
+        """A flood costs one read each."""
+        with self._database.read_across() as tx:
+            _require(rows.find_failures(tx, allowances), allowances, self._clock)
+
+    def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
+        with self._database.write_across() as tx:
+            now = self._clock.now()
+            before = rows.lock_failures(tx, allowances, now)
+            _require(before, allowances, self._clock)
+            for subject, allowance in allowances.items():
+                rows.set_failures(tx, subject, failed(before[subject], allowance, now))
+        return before
+
+    def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
+        with self._database.write_across() as tx:
+            for subject in sorted(allowances):
+                rows.take_back_failure(tx, subject)
+
+
+def _require(
+    found: Mapping[Subject, Failures], allowances: Mapping[Subject, Allowance], clock: Clock
+) -> None:
+    now = clock.now()
+    verdicts = [judge(found[subject], allowances[subject], now) for subject in allowances]
+    refused = [verdict for verdict in verdicts if not verdict.allowed]
+    if refused:
+        raise _refusal(refused)
+
+
+def _refusal(verdicts: list[Verdict]) -> RateLimited:
+    waits = [verdict.wait for verdict in verdicts if verdict.wait is not None]
+    if len(waits) < len(verdicts):
+        return RateLimited(
+            CLOSED_SECONDS,
+            "There were too many wrong passwords: use a one-time link, or a device that you signed in on before.",
+        )
+    seconds = math.ceil(max(waits).total_seconds())
+    return RateLimited(
+        seconds,
+        f"There were too many wrong passwords: wait {seconds} seconds, or use a one-time link.",
+    )
