@@ -47,9 +47,9 @@ class DatabaseClock:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sampling = threading.Lock()
-        self._offset = 0
-        self._sampled = -RESAMPLE_SECONDS
-        self._sample()
+        earliest, latest = self._bounds()
+        self._offset = (earliest + latest) // 2
+        self._sampled = time.monotonic()
 
     def microseconds(self) -> int:
         """Microseconds since 1970-01-01T00:00:00Z."""
@@ -69,13 +69,18 @@ class DatabaseClock:
         return from_microseconds(self.microseconds())
 
     def _sample(self) -> None:
-        """The offset is taken at the middle of the round trip: wrong by half of it at most."""
-        with self._database.read_aside() as tx:
-            asked = time.monotonic_ns()
-            told = int(tx.execute(_DATABASE_TIME).scalar_one())
-        answered = time.monotonic_ns()
-        self._offset = told - (asked + answered) // 2000
+        """Changes the offset only as far as the database contradicts it: what was refused stays refused."""
+        earliest, latest = self._bounds()
+        self._offset = min(max(self._offset, earliest), latest)
         self._sampled = time.monotonic()
+
+    def _bounds(self) -> tuple[int, int]:
+        """Between which offsets the right one lies: the time was told after the question and before the answer."""
+        with self._database.read_aside() as tx:
+            asked = time.monotonic_ns() // 1000
+            told = int(tx.execute(_DATABASE_TIME).scalar_one())
+            answered = time.monotonic_ns() // 1000 + 1
+        return told - answered, told - asked
 
 
 def clock_of(database: Database) -> Clock:
