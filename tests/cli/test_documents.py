@@ -14,9 +14,11 @@ from keystead.api import resources
 from keystead.cli.outcome import Exit
 from keystead.client import Client, Problem
 from tests.cli.conftest import Keystead
+from tests.cli.terminal import at_terminal
 from tests.client.stranger import TOKEN, Stranger, json_answer, stranger
+from tests.nursery import KEYSTEAD
 from tests.postgres import wait_until
-from tests.serving import KEYSTEAD, Serving, serving
+from tests.serving import Serving, serving
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +244,18 @@ def test_what_was_pushed_before_a_failure_is_told(
     assert ended.code == Exit.REFUSED
     assert ended.out == "x: 1,000 created, 0 updated, 0 unchanged.\n"
     assert ended.err.splitlines()[-1] == "keystead: It is so."
+
+
+def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> None:
+    """At a terminal a bar is drawn while files are pushed; refusals and the summary stand below one another."""
+    (folder / "binary.md").write_bytes(b"\0")
+    refusing.answers = [pushed(3)]
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    code, shown = at_terminal(terminal, "", "documents", "push", str(folder), "-c", "x")
+    assert code == Exit.REFUSED
+    assert "Pushing" in shown
+    assert f"{folder}/binary.md: is binary.\r\n" in shown
+    assert shown.endswith("x: 3 created, 0 updated, 0 unchanged, 1 refused.\r\n")
 
 
 @pytest.mark.parametrize(

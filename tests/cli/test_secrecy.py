@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import socket
 import subprocess
@@ -16,8 +15,9 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from tests.cli.conftest import Keystead, one_engine
+from tests.cli.terminal import at_terminal
 from tests.client.stranger import TOKEN
-from tests.serving import KEYSTEAD
+from tests.nursery import KEYSTEAD
 
 TOKEN_LIKE = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
@@ -119,12 +119,12 @@ def test_a_person_is_asked_before_a_key_ends(
     made = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
     installation.services.verifier.verify(made["token"])
     installation.services.usage.flush()
-    code, shown = at_terminal(installation, "\n", "keys", "revoke", made["id"])
+    code, shown = at_terminal(environment(installation), "\n", "keys", "revoke", made["id"])
     assert code == Exit.REFUSED
     for part in ("turned\\u202eround", made["token"][-4:], "last used 20"):
         assert part in shown
     assert keystead("keys", "show", made["id"], "--json").json["status"] == "active"
-    code, _ = at_terminal(installation, "yes\n", "keys", "revoke", made["id"])
+    code, _ = at_terminal(environment(installation), "yes\n", "keys", "revoke", made["id"])
     assert code == Exit.DONE
     assert keystead("keys", "show", made["id"], "--json").json["status"] == "revoked"
 
@@ -135,32 +135,9 @@ def test_a_table_at_a_terminal_has_the_same_cells(
 ) -> None:
     """Drawn with lines and weights, and nothing in it moves the cursor."""
     made = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
-    code, shown = at_terminal(installation, "", "keys", "list")
+    code, shown = at_terminal(environment(installation), "", "keys", "list")
     assert code == Exit.DONE
     assert made["id"] in shown
     assert "turned\\u202eround [bold]x[/]" in shown
     assert "─" in shown
     assert set(re.findall(r"\x1b(?!\[[0-9;]*m).", shown)) == set()
-
-
-def at_terminal(installation: Installation, typed: str, *arguments: str) -> tuple[int, str]:
-    """Runs a command at a terminal where that is typed: its exit code and all that was shown."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [KEYSTEAD, *arguments],
-        env=environment(installation),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    os.write(ours, typed.encode())
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:  # the last of the other side was closed
-        pass
-    finally:
-        os.close(ours)
-    return process.wait(), shown.decode()

@@ -1,0 +1,33 @@
+"""A person's terminal: commands run at it, and what was shown."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from collections.abc import Mapping
+
+from tests.nursery import KEYSTEAD
+
+
+def at_terminal(environment: Mapping[str, str], typed: str, *arguments: str) -> tuple[int, str]:
+    """Runs a command at a terminal where that is typed: its exit code and all that was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [KEYSTEAD, *arguments],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    try:
+        while part := os.read(ours, 65_536):
+            shown += part
+    except OSError:  # the last of the other side was closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(), shown.decode()
