@@ -12,7 +12,8 @@ from jinja2 import Environment, nodes
 from jinja2.meta import find_undeclared_variables
 
 from keystead.developer_area import pages
-from keystead.developer_area.assets import FOLDER, Assets
+from keystead.developer_area.assets import FOLDER
+from keystead.developer_area.brand import Brand
 from keystead.developer_area.render import TEMPLATES, Renderer
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser, Seen
@@ -21,7 +22,7 @@ from tests.developer_area.markup import Element
 from tests.developer_area.test_creating import create, forced
 from tests.developer_area.test_seeing import used
 
-ENVIRONMENT: Environment = Renderer(Assets()).environment
+ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))
 CONTEXTS = [
     page

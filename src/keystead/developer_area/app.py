@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keystead.developer_area.assets import Assets
+from keystead.developer_area.brand import Brand
 from keystead.developer_area.forms import read_form, require_form_token, require_same_origin
 from keystead.developer_area.keys import KeyPages
 from keystead.developer_area.refusals import Refusals
@@ -40,15 +40,18 @@ _GUARDS: Final[tuple[Header, ...]] = (
 
 
 def create_developer_area(
-    services: Services, *, base_url: str, plans_url: str | None = None
+    services: Services,
+    *,
+    base_url: str,
+    plans_url: str | None = None,
+    brand: Brand = Brand(),  # noqa: B008 - immutable
 ) -> App:
     """The ASGI application of all pages, to stand behind `http.stack.Stack`.
 
     `base_url`: where people and code reach this server, without a slash at the end. `plans_url`: where customers
-    change their plan.
+    change their plan. `brand`: the product that the pages show themselves as; ValueError where it cannot be read.
     """
-    assets = Assets()
-    render = Renderer(assets)
+    render = Renderer(brand)
     sessions = Sessions(services, render)
     keys = KeyPages(services, render, sessions, base_url=base_url, plans_url=plans_url)
     doors = _Doors(base_url)
@@ -60,7 +63,7 @@ def create_developer_area(
         doors.route(of_keys, see=keys.index, act=keys.create),
         doors.route(f"{of_keys}/new", see=keys.new),
         doors.route(f"{of_keys}/{{key_id}}/revoke", see=keys.ask_to_revoke, act=keys.revoke),
-        Route("/static/{digest}/{name}", assets.serve),
+        Route("/static/{digest}/{name}", render.assets.serve),
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False

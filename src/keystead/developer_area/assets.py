@@ -1,4 +1,4 @@
-"""Static files: read once, named by their content, kept by browsers for a year."""
+"""Static files and what is made of the brand: read once, named by their content, kept by browsers for a year."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keystead.developer_area.brand import Brand
+
 FOLDER: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
 }
 _FOR_EVER: Final = {
@@ -36,10 +39,10 @@ class Asset:
 
 
 class Assets:
-    """The static files of the Developer area."""
+    """The static files of the Developer area, and those of the product that it shows itself as."""
 
-    def __init__(self) -> None:
-        self._by_name = dict(_read_assets())
+    def __init__(self, brand: Brand) -> None:
+        self._by_name = {**dict(_read_assets()), **_of_brand(brand)}
         self._by_url = {asset.url: asset for asset in self._by_name.values()}
 
     def url(self, name: str) -> str:
@@ -64,7 +67,19 @@ def _read_assets() -> Iterator[tuple[str, Asset]]:
 
 
 def _read_asset(path: Path) -> Asset:
-    body = path.read_bytes()
+    return _asset(path.name, path.suffix, path.read_bytes())
+
+
+def _of_brand(brand: Brand) -> dict[str, Asset]:
+    """`brand.css`, and `logo` where there is one."""
+    made = {"brand.css": _asset("brand.css", ".css", brand.stylesheet.encode())}
+    if brand.logo is not None:
+        suffix = brand.logo.suffix
+        made["logo"] = _asset(f"logo{suffix}", suffix, brand.logo.body)
+    return made
+
+
+def _asset(file_name: str, suffix: str, body: bytes) -> Asset:
     digest = hashlib.sha256(body).hexdigest()[:16]
-    url = f"/static/{digest}/{path.name}"
-    return Asset(url, _TYPES[path.suffix], body, gzip.compress(body, mtime=0))
+    url = f"/static/{digest}/{file_name}"
+    return Asset(url, _TYPES[suffix], body, gzip.compress(body, mtime=0))

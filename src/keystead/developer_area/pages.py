@@ -33,7 +33,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What surrounds every page of a signed-in person."""
+    """What surrounds every page of a signed-in person. `switch`: their other workspaces; `account`: their own page."""
 
     workspace: str
     suspended: bool
@@ -42,6 +42,8 @@ class Frame:
     form_token: str
     home_url: str
     links: Sequence[Link]
+    switch: Sequence[Link] = ()
+    account: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

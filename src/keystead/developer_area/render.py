@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from keystead.developer_area.assets import Assets
+from keystead.developer_area.brand import Brand
 from keystead.developer_area.pages import Page
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -20,7 +21,8 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 class Renderer:
     """Makes responses of pages."""
 
-    def __init__(self, assets: Assets) -> None:
+    def __init__(self, brand: Brand) -> None:
+        self.assets = Assets(brand)
         self.environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -29,7 +31,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self.environment.globals = {"asset": assets.url}
+        self.environment.globals = {"asset": self.assets.url, "brand": brand}
 
     def __call__(
         self, page: Page, status: int = 200, headers: Mapping[str, str] | None = None

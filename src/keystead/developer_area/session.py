@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from keystead.developer_area.forms import Form, form_token
-from keystead.developer_area.pages import Frame, Link, SignInPage
+from keystead.developer_area.navigation import places
+from keystead.developer_area.pages import Frame, SignInPage
 from keystead.developer_area.render import Renderer
 from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.events import Origin
@@ -125,7 +126,7 @@ class Sessions:
             role=acting.member.role,
             form_token=visit.form_token,
             home_url=acting.keys_url,
-            links=[Link("API keys", acting.keys_url, current=True)],
+            links=places(acting.workspace.id, visit.request.url.path),
         )
 
     def home(self, visit: Visit) -> Response:

@@ -1,0 +1,24 @@
+"""Where a person can go in a workspace: the one place that builds the sidebar's links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from keystead.developer_area.pages import Link
+from keystead.domain.ids import WorkspaceId
+
+_PLACES: Final = (("API keys", "keys"),)
+"""Words and the first part of the path below the workspace, in the order in which they are shown."""
+
+
+def workspace_url(workspace_id: WorkspaceId) -> str:
+    """Below which all pages of a workspace stand."""
+    return f"/w/{workspace_id}"
+
+
+def places(workspace_id: WorkspaceId, path: str) -> Sequence[Link]:
+    """The pages of a workspace; the one that `path` stands at or below is marked."""
+    base = workspace_url(workspace_id)
+    here = path.removeprefix(f"{base}/").partition("/")[0]
+    return [Link(words, f"{base}/{part}", part == here) for words, part in _PLACES]
