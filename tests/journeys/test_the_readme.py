@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.nursery import KEYSTEAD
 from tests.postgres import wait_until
-from tests.serving import KEYSTEAD, Serving, serving
+from tests.serving import Serving, serving
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
