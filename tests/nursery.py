@@ -20,6 +20,8 @@ from typing import Any, Final
 from keystead.cli import run
 from tests.postgres import PR_SET_PDEATHSIG
 
+KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
+"""The console script."""
 PROGRAM: Final = (
     "alembic.command",
     "keystead.api.app",

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,10 +24,9 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
 from keystead.settings import Settings
-from tests.nursery import die_with_parent, live, nursery
+from tests.nursery import KEYSTEAD, die_with_parent, live, nursery
 from tests.postgres import wait_until
 
-KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
 HOST: Final = "127.0.0.1"
 
 
