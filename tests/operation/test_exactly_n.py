@@ -1,0 +1,142 @@
+"""A limit holds over two servers on one database, however many ask at once."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import httpx2
+from sqlalchemy import text
+
+from keystead import bootstrap
+from keystead.storage.database import Database
+from tests.serving import Serving, serving
+
+LIMIT: Final = 10
+CLIENTS: Final = 8
+SECONDS: Final = 2.5
+EXACT_SECONDS: Final = 0.25
+"""How exact natural expiry is on every server."""
+COUNT: Final = (
+    "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND rotated_to IS NULL"
+    f" AND (expires_at IS NULL OR expires_at > {int(EXACT_SECONDS * 1_000_000)} + {{now}})"
+)
+NOW: Final = {
+    "sqlite": "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    "postgresql": "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+}
+
+
+@dataclass
+class Pair:
+    """Two servers over one database, and the token of a key that makes keys in a workspace with room for ten."""
+
+    servers: tuple[Serving, Serving]
+    token: str = field(repr=False)
+
+    def clients(self, count: int) -> list[httpx2.Client]:
+        """Connections to both servers in turn."""
+        bearer = {"authorization": f"Bearer {self.token}"}
+        urls = [self.servers[n % 2].base_url for n in range(count)]
+        return [
+            httpx2.Client(base_url=u, headers=bearer, trust_env=False, timeout=30) for u in urls
+        ]
+
+    def active(self) -> int:
+        """How many keys take a place, as the database tells it at this moment."""
+        with closing(Database(self.servers[0].database_url)) as database:
+            return counted(database)
+
+
+def counted(database: Database) -> int:
+    """The keys that count, as one statement sees them at one moment."""
+    with database.read_across() as tx:
+        statement = text(COUNT.format(now=NOW[tx.dialect.name]))
+        return int(tx.execute(statement).scalar_one())
+
+
+@contextmanager
+def pair_on(database_url: str) -> Iterator[Pair]:
+    """Two servers with one pepper over one database."""
+    with serving(database_url) as first, serving(database_url, data=first.data) as second:
+        token = first.token()
+        installation = bootstrap.open_safely(first.settings)
+        workspaces = installation.services.workspaces
+        workspaces.set_plan(workspaces.first().workspace_id, "scale", {"api_keys": LIMIT})
+        installation.close()
+        yield Pair((first, second), token)
+
+
+def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
+    """Of 100 concurrent creations over two servers, as many succeed as there was room, and no more."""
+    with pair_on(database_url) as pair, ThreadPoolExecutor(50) as pool:
+        clients = pair.clients(50)
+        answers = pool.map(
+            lambda n: (
+                clients[n % 50].post("/v1/keys", json={"description": f"key {n}"}).status_code
+            ),
+            range(100),
+        )
+        assert Counter(answers) == {201: LIMIT - 1, 409: 100 - LIMIT + 1}
+        assert pair.active() == LIMIT
+        for client in clients:
+            client.close()
+
+
+def test_there_are_never_more_than_ten(database_url: str) -> None:
+    """With creations, revocations and expiries over two servers, no sample of the database ever shows more than ten."""
+    with pair_on(database_url) as pair:
+        stop = threading.Event()
+        tallies: list[Counter[str]] = [Counter() for _ in range(CLIENTS)]
+        workers = [
+            threading.Thread(target=_churn, args=(client, tally, stop.is_set))
+            for client, tally in zip(pair.clients(CLIENTS), tallies, strict=True)
+        ]
+        for worker in workers:
+            worker.start()
+        samples = _samples(pair, SECONDS)
+        stop.set()
+        for worker in workers:
+            worker.join()
+    done = sum(tallies, Counter())
+    assert max(samples) == LIMIT
+    assert len(samples) > 20
+    assert done["created"] > LIMIT
+    assert done["revoked"] > 0
+    assert done["full"] > 0
+    assert done["other"] == 0
+
+
+def _samples(pair: Pair, seconds: float) -> list[int]:
+    end = time.monotonic() + seconds
+    samples = []
+    with closing(Database(pair.servers[0].database_url)) as database:
+        while time.monotonic() < end:
+            samples.append(counted(database))
+    return samples
+
+
+def _churn(client: httpx2.Client, tally: Counter[str], stopped: Callable[[], bool]) -> None:
+    """Create keys, every second of which ends by itself within two seconds; revoke some of the others."""
+    mine: list[str] = []
+    with client:
+        while not stopped():
+            expires_at = None
+            if random.random() < 0.5:
+                end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+                expires_at = end.isoformat()
+            made = client.post("/v1/keys", json={"description": "churn", "expires_at": expires_at})
+            tally[{201: "created", 409: "full"}.get(made.status_code, "other")] += 1
+            if made.status_code == 201 and expires_at is None:
+                mine.append(made.json()["id"])
+            if mine and random.random() < 0.3:
+                gone = client.delete(f"/v1/keys/{mine.pop()}").status_code
+                tally["revoked" if gone == 204 else "other"] += 1
