@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from jinja2 import Environment, nodes
 from jinja2.meta import find_undeclared_variables
 
+from keystead import developer_area
 from keystead.developer_area import pages
 from keystead.developer_area.assets import FOLDER
 from keystead.developer_area.brand import Brand
@@ -24,10 +27,16 @@ from tests.developer_area.test_seeing import used
 
 ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))
+MODULES = [
+    import_module(f"{developer_area.__name__}.{name}")
+    for _, name, _ in pkgutil.iter_modules(developer_area.__path__)
+    if name.endswith("pages")
+]
 CONTEXTS = [
     page
-    for _, page in inspect.getmembers(pages, dataclasses.is_dataclass)
-    if hasattr(page, "template")
+    for module in MODULES
+    for _, page in inspect.getmembers(module, dataclasses.is_dataclass)
+    if hasattr(page, "template") and page.__module__ == module.__name__
 ]
 PAYLOADS = [
     "<script>alert(1)</script>",

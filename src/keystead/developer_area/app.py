@@ -14,6 +14,7 @@ from starlette.routing import Route
 from keystead.developer_area.brand import Brand
 from keystead.developer_area.forms import read_form, require_form_token, require_same_origin
 from keystead.developer_area.keys import KeyPages
+from keystead.developer_area.plans import PlanPages
 from keystead.developer_area.refusals import Refusals
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Sessions, Visit
@@ -54,6 +55,7 @@ def create_developer_area(
     render = Renderer(brand)
     sessions = Sessions(services, render)
     keys = KeyPages(services, render, sessions, base_url=base_url, plans_url=plans_url)
+    plans = PlanPages(services, render, sessions, plans_url=plans_url)
     doors = _Doors(base_url)
     of_keys = "/w/{workspace_id}/keys"
     routes = [
@@ -63,6 +65,7 @@ def create_developer_area(
         doors.route(of_keys, see=keys.index, act=keys.create),
         doors.route(f"{of_keys}/new", see=keys.new),
         doors.route(f"{of_keys}/{{key_id}}/revoke", see=keys.ask_to_revoke, act=keys.revoke),
+        doors.route("/w/{workspace_id}/plan", see=plans.index),
         Route("/static/{digest}/{name}", render.assets.serve),
     ]
     app = Starlette(routes=routes)

@@ -8,7 +8,10 @@ from typing import Final
 from keystead.developer_area.pages import Link
 from keystead.domain.ids import WorkspaceId
 
-_PLACES: Final = (("API keys", "keys"),)
+_PLACES: Final = (
+    ("API keys", "keys"),
+    ("Plans & limits", "plan"),
+)
 """Words and the first part of the path below the workspace, in the order in which they are shown."""
 
 

@@ -1,0 +1,104 @@
+"""Plans & limits: people see what they use of each limit, what to do at one, and what other plans unlock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keystead.domain.documents import CollectionDraft
+from keystead.domain.plans import DEFAULT_PLANS, Limits
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Seen
+from tests.developer_area.conftest import Area
+
+
+def plan_url(area: Area) -> str:
+    """Where the plan is."""
+    return f"/w/{area.workspace_id}/plan"
+
+
+def uses(seen: Seen) -> dict[str, list[str]]:
+    """The texts of each limit, by its name."""
+    cards = [li for li in seen.tree.all("li") if "use" in li.attributes.get("class", "").split()]
+    return {card.one("h3").text: [p.text for p in card.all("p")] for card in cards}
+
+
+def test_use_stands_beside_each_limit(each_area: Area) -> None:
+    """Every limit shows what is used of it, in words and as a bar of the same numbers."""
+    each_area.key("sync")
+    each_area.services.documents.create_collection(each_area.principal, CollectionDraft("docs"))
+    seen = each_area.signed_in().open(plan_url(each_area))
+    shown = uses(seen)
+    assert shown["Active API keys"] == ["1 of 5", "4 left"]
+    assert shown["Collections"] == ["1 of 3", "2 left"]
+    assert shown["Documents"] == ["0 of 1,000", "1,000 left"]
+    assert shown["Members"][0] == "1 of 3"
+    bars = [(e.attributes["value"], e.attributes["max"]) for e in seen.tree.all("progress")]
+    assert bars == [("1", "5"), ("1", "3"), ("0", "1000"), ("1", "3")]
+
+
+def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
+    """A full limit says so in words, how to make room and where, and which plan has more."""
+    for number in range(5):
+        area.key(f"sync {number}")
+    browser = area.signed_in()
+    seen = browser.open(plan_url(area))
+    text, note = uses(seen)["Active API keys"]
+    assert text == "5 of 5"
+    assert note.startswith("Full. Revoke a key that nothing uses, or move to Team, which has 50.")
+    assert browser.open(seen.link("See keys")).heading == "API keys"
+
+
+def test_plans_stand_side_by_side(area: Area) -> None:
+    """What each plan allows is one table, in which the workspace's own is named in words."""
+    rows = area.signed_in().open(plan_url(area)).rows()
+    assert rows[0] == {
+        "Limit": "Active API keys",
+        "Free Your plan": "5",
+        "Team": "50",
+        "Scale": "Unlimited",
+    }
+    assert [row["Limit"] for row in rows] == [
+        "Active API keys",
+        "Collections",
+        "Documents",
+        "Members",
+    ]
+
+
+def test_unlimited_has_no_bar(area: Area) -> None:
+    """Where there is no limit, nothing pretends that there is one."""
+    largest = replace(DEFAULT_PLANS[0], limits=Limits())
+    area.services.plans.apply([largest, *DEFAULT_PLANS[1:]])
+    seen = area.signed_in().open(plan_url(area))
+    assert uses(seen)["Active API keys"] == ["0, no limit"]
+    assert seen.tree.all("progress") == []
+
+
+def test_a_limit_of_none_is_full(area: Area) -> None:
+    """A plan that allows none of something says that it is full, and draws a bar all the same."""
+    smallest = replace(DEFAULT_PLANS[0], limits=replace(DEFAULT_PLANS[0].limits, collections=0))
+    area.services.plans.apply([smallest, *DEFAULT_PLANS[1:]])
+    text, note = uses(area.signed_in().open(plan_url(area)))["Collections"]
+    assert text == "0 of 0"
+    assert note.startswith("Full. ")
+
+
+def test_own_limits_are_told(area: Area) -> None:
+    """Limits that were agreed with one workspace are the ones that are shown, and told apart from the plan's."""
+    services = area.services
+    assert "agreed for this workspace" not in area.signed_in().open(plan_url(area)).html
+    services.workspaces.set_plan(area.workspace_id, "free", overrides={"api_keys": 7})
+    seen = area.signed_in().open(plan_url(area))
+    assert uses(seen)["Active API keys"][0] == "0 of 7"
+    assert "agreed for this workspace" in seen.html
+
+
+@pytest.mark.parametrize("role", Role)
+def test_only_owners_are_sent_to_change_the_plan(area: Area, role: Role) -> None:
+    """The way to other plans is an owner's; everybody else reads who has it."""
+    seen = area.signed_in(area.member(role)).open(plan_url(area))
+    links = [a for a in seen.tree.all("a") if a.text == "Change the plan"]
+    assert bool(links) is (role is Role.OWNER)
+    assert ("An owner can change it." in seen.html) is (role is not Role.OWNER)
