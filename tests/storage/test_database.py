@@ -1,0 +1,460 @@
+"""Transactions on both engines: their locks, what they see, and what becomes of the driver's errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event, insert, select, text
+
+from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, Unavailable
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import Principal
+from keystead.storage import database as databases
+from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.engines import POOL_SIZE, SQLITE_PRAGMAS
+from keystead.storage.lookup import SqliteLookup
+from keystead.storage.schema import api_keys, workspaces
+from tests.installations import (
+    Ground,
+    fresh_ground,
+    read_only,
+    sqlite_file,
+)
+
+ABSENT = WorkspaceId("ws_0000000000000000000000")
+
+
+@pytest.fixture
+def embedded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An installation on SQLite."""
+    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
+        yield ground
+
+
+@pytest.fixture
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An installation on PostgreSQL."""
+    with fresh_ground(request, tmp_path_factory, "postgresql") as ground:
+        yield ground
+
+
+@contextmanager
+def _tuned(engine: Engine, *statements: str) -> Iterator[None]:
+    """Connections on which these statements were run first."""
+
+    def tune(connection: Any, _: object) -> None:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+    event.listen(engine, "connect", tune)
+    engine.dispose()
+    yield
+    event.remove(engine, "connect", tune)
+    engine.dispose()
+
+
+def _rename(tx: Tx, tenant: Principal, name: str) -> None:
+    tx.execute(workspaces.update().where(workspaces.c.id == tenant.workspace_id).values(name=name))
+
+
+def _name(database: Database, tenant: Principal) -> str:
+    with database.read(tenant.workspace_id) as tx:
+        named = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
+        return str(tx.execute(named).scalar_one())
+
+
+# --- transactions ---
+
+
+def test_both_or_neither(ground: Ground) -> None:
+    """A write is kept when its block ends, and undone when it raises; the connection goes back clean either way."""
+    tenant = ground.tenant()
+    with ground.database.write(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "kept")
+
+    def break_off() -> None:
+        with ground.database.write(tenant.workspace_id) as tx:
+            _rename(tx, tenant, "undone")
+            raise KeyboardInterrupt
+
+    for _ in range(40):
+        with pytest.raises(KeyboardInterrupt):
+            break_off()
+    assert _name(ground.database, tenant) == "kept"
+    assert ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_no_such_workspace(ground: Ground) -> None:
+    """A change in a workspace that does not exist is not begun."""
+    with pytest.raises(NotFound), ground.database.write(ABSENT):
+        pytest.fail("it was begun")
+
+
+def test_one_change_at_a_time(ground: Ground) -> None:
+    """Changes of one workspace go one after the other: none reads what another is about to change."""
+    tenant = ground.tenant()
+    with ground.database.write(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "0")
+    servers = [ground.database, ground.another().database]
+
+    def add_one(number: int) -> None:
+        database = servers[number % 2]
+        with database.write(tenant.workspace_id) as tx:
+            row = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
+            _rename(tx, tenant, str(int(tx.execute(row).scalar_one()) + 1))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(add_one, range(64)))
+    assert _name(ground.database, tenant) == "64"
+
+
+def test_workspaces_change_side_by_side(served: Ground) -> None:
+    """On PostgreSQL a change in one workspace does not wait for one in another."""
+    one, other = served.tenant(), served.tenant()
+    with served.database.write(one.workspace_id) as tx, ThreadPoolExecutor(1) as pool:
+        _rename(tx, one, "held")
+        assert pool.submit(served.key, other).result(30).token is not None
+
+
+def test_a_read_sees_one_state(ground: Ground) -> None:
+    """All statements of a read see the state at its first, whatever is committed in between."""
+    tenant = ground.tenant()
+    names = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
+    with ground.database.read(tenant.workspace_id) as tx, ThreadPoolExecutor(1) as pool:
+        before = tx.execute(names).scalar_one()
+        pool.submit(_write_name, ground.database, tenant, "changed").result()
+        assert tx.execute(names).scalar_one() == before
+    assert _name(ground.database, tenant) == "changed"
+
+
+def _write_name(database: Database, tenant: Principal, name: str) -> None:
+    with database.write(tenant.workspace_id) as tx:
+        _rename(tx, tenant, name)
+
+
+def test_a_read_does_not_wait(ground: Ground) -> None:
+    """While a workspace is being changed, it is read, in the state before."""
+    tenant = ground.tenant()
+    before = _name(ground.database, tenant)
+    with ground.database.write(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "unfinished")
+        assert _name(ground.database, tenant) == before
+
+
+def test_a_read_on_postgresql_cannot_write(served: Ground) -> None:
+    """What is opened for reading refuses to write: no change slips by the workspace's lock."""
+    tenant = served.tenant()
+    with pytest.raises(Unavailable), served.database.read(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "slipped by")
+
+
+# --- SQLite as it must be set up ---
+
+
+def test_pragmas_in_force(embedded: Ground) -> None:
+    """On every connection a commit is on disk before it is told, foreign keys hold, and there is a WAL (R34)."""
+    expected = {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+        "trusted_schema": 0,
+        "cell_size_check": 1,
+    }
+    lookup = SqliteLookup(str(sqlite_file(embedded)))._open()
+    with (
+        embedded.database.read_across() as read,
+        embedded.database.read_aside() as aside,
+        embedded.database.write_across() as write,
+    ):
+        for name, value in expected.items():
+            for tx in (read, aside, write):
+                assert tx.exec_driver_sql(f"PRAGMA {name}").scalar_one() == value, name
+            assert lookup.execute(f"PRAGMA {name}").fetchone()[0] == value, name
+        assert int(read.exec_driver_sql("PRAGMA mmap_size").scalar_one()) > 1 << 30
+    assert {pragma.split()[1] for pragma in SQLITE_PRAGMAS} == {*expected, "mmap_size"}
+    lookup.close()
+
+
+def test_one_copy_of_sqlite(tmp_path: Any) -> None:
+    """A server's process loads one SQLite library: a second copy's close would drop the first one's file locks."""
+    script = f"""
+import sys
+from tests.installations import ground_on, prepare
+url = "sqlite:///{tmp_path}/keystead.db"
+prepare(url)
+with ground_on(url) as ground:
+    ground.verify(ground.key(ground.tenant()))
+libraries = {{line.split()[-1] for line in open("/proc/self/maps") if "sqlite" in line and ".so" in line}}
+print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in path]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("1", "")
+
+
+# --- what becomes of errors ---
+
+
+@pytest.mark.parametrize("act", ["duplicate", "digest", "reference", "missing"])
+def test_faults_tell_no_values(ground: Ground, act: str) -> None:
+    """A statement that the database refuses is this program's fault; the error tells which, and no value of the row."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, "secret description")
+    with ground.database.read_across() as tx:
+        stored = tx.execute(select(api_keys).where(api_keys.c.id == created.key.id)).one()
+    row = {**stored._mapping, "id": "key_other", "description": "secret description"}
+    change: dict[str, dict[str, Any]] = {
+        "duplicate": {"id": stored.id},
+        "digest": {"digest": stored.digest[:31]},
+        "reference": {"workspace_id": ABSENT},
+        "missing": {"scopes": None},
+    }
+    with pytest.raises(StatementFault) as fault, ground.database.write_across() as tx:
+        tx.execute(insert(api_keys), {**row, **change[act]})
+    told = "".join(traceback.format_exception(fault.value))
+    assert "INSERT INTO api_keys" in told
+    for value in (stored.id, stored.hint, "secret description", tenant.workspace_id):
+        assert value not in told
+    for written in (stored.digest.hex(), repr(stored.digest)[2:-1], stored.digest[:31].hex()):
+        assert written not in told
+
+
+def test_a_wrong_argument_is_no_outage(ground: Ground) -> None:
+    """A value that a driver cannot take is this program's fault, and does not pass for a database that is away."""
+    with pytest.raises(StatementFault), ground.database.read_across() as tx:
+        tx.exec_driver_sql("SELECT ?" if ground.database.is_sqlite else "SELECT %s", (object(),))
+
+
+def test_a_wrong_statement_is_no_outage(ground: Ground) -> None:
+    """A statement that means nothing is this program's fault on both engines."""
+    with pytest.raises(StatementFault), ground.database.read_across() as tx:
+        tx.exec_driver_sql("SELECT nothing FROM nowhere")
+
+
+def test_read_only(own_ground: Ground) -> None:
+    """A database that takes no writes is unavailable for changes, and goes on being read (R36)."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    with read_only(own_ground.database):
+        with pytest.raises(Unavailable):
+            own_ground.services.keys.revoke(tenant, created.key.id)
+        with pytest.raises(Unavailable):
+            own_ground.key(tenant)
+        assert own_ground.ids(tenant) == [created.key.id]
+        assert own_ground.verdict(created) == "verified"
+    own_ground.services.keys.revoke(tenant, created.key.id)
+
+
+def test_locked_by_another_process(own_ground: Ground) -> None:
+    """Where another process holds the lock too long, a change is unavailable, nothing is done, and reading goes on."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    short = "PRAGMA busy_timeout = 50"
+    if not own_ground.database.is_sqlite:
+        short = "SET lock_timeout = '50ms'"
+    other = own_ground.another().database
+    with (
+        _tuned(own_ground.database.engine, short),
+        other.write(tenant.workspace_id),
+        pytest.raises(Unavailable),
+    ):
+        own_ground.services.keys.revoke(tenant, created.key.id)
+    assert own_ground.verdict(created) == "verified"
+    assert own_ground.happened(tenant) == ["key.created"]
+
+
+def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite the threads of a process queue for the one writer; who waits too long is told so."""
+    monkeypatch.setattr(databases, "LOCK_SECONDS", 0.05)
+    tenant = embedded.tenant()
+    with (
+        embedded.database.write_across(),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(Unavailable),
+    ):
+        pool.submit(embedded.key, tenant).result()
+    assert embedded.key(tenant).token is not None
+
+
+def test_no_connection_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every connection is taken, who waits too long for one is told that the database is busy."""
+    database = Database(ground.url)
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
+    held = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
+    with pytest.raises(Unavailable):
+        database.ping()
+    for connection in held:
+        connection.close()
+    database.ping()
+    database.close()
+
+
+def test_disk_full(embedded: Ground) -> None:
+    """With no room left a creation says so and leaves nothing; verification and lists go on (R44)."""
+    tenant = embedded.tenant()
+    created = embedded.key(tenant)
+    with embedded.database.read_across() as tx:
+        pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
+    with _tuned(embedded.database.engine, f"PRAGMA max_page_count = {pages}"):
+        with pytest.raises(DiskFull):
+            _fill(embedded, tenant)
+        listed = embedded.ids(tenant)
+        assert embedded.verdict(created) == "verified"
+    assert embedded.ids(tenant) == listed
+    assert len(embedded.happened(tenant)) == len(listed)
+    with embedded.database.read_across() as tx:
+        assert tx.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+    assert embedded.key(tenant).token is not None
+
+
+def _fill(ground: Ground, tenant: Principal) -> None:
+    for _ in range(1000):
+        ground.key(tenant, "x" * 200)
+
+
+# --- PostgreSQL: commits in doubt, connections that die ---
+
+
+def _deferred(ground: Ground, body: str) -> None:
+    """Has PostgreSQL do something at the commit of each change of a workspace's name."""
+    with ground.database.write_across() as tx:
+        tx.execute(
+            text(f"""
+            CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN {body}; RETURN NULL; END $$
+        """)
+        )
+        tx.execute(
+            text("""
+            CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE OF name ON workspaces
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_commit()
+        """)
+        )
+
+
+def test_a_commit_with_a_warning_is_in_doubt(served: Ground) -> None:
+    """A commit reported with a WARNING is not acknowledged: so PostgreSQL tells of a standby given up on (R34)."""
+    tenant = served.tenant()
+    _deferred(served, "RAISE WARNING 'canceling wait for synchronous replication'")
+    with (
+        pytest.raises(OutcomeUnknown),
+        served.database.write(tenant.workspace_id) as tx,
+    ):
+        _rename(tx, tenant, "in doubt")
+    served.key(tenant)
+
+
+def test_a_warning_on_the_way_is_none_of_the_commit(served: Ground) -> None:
+    """What PostgreSQL warns of before the commit, or notes at it, does not put the commit in doubt."""
+    tenant = served.tenant()
+    _deferred(served, "RAISE NOTICE 'nothing to worry about'")
+    with served.database.write(tenant.workspace_id) as tx:
+        tx.execute(text("DO $$ BEGIN RAISE WARNING 'on the way'; END $$"))
+        _rename(tx, tenant, "done")
+    assert _name(served.database, tenant) == "done"
+
+
+def test_a_commit_without_an_answer_is_in_doubt(served: Ground) -> None:
+    """When the connection dies at the commit, the outcome is unknown: neither done nor undone is claimed."""
+    tenant = served.tenant()
+
+    def rename_and_die() -> None:
+        with served.database.write(tenant.workspace_id) as tx:
+            _rename(tx, tenant, "in doubt")
+            _terminate(served, tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+    with pytest.raises(OutcomeUnknown):
+        rename_and_die()
+    served.key(tenant)
+
+
+def test_a_commit_that_is_refused_is_undone(served: Ground) -> None:
+    """A commit that PostgreSQL refuses is no doubt: it was not done, and the fault tells no values."""
+    tenant = served.tenant()
+    before = _name(served.database, tenant)
+    _deferred(served, "RAISE check_violation USING MESSAGE = 'told: ' || NEW.name")
+    with (
+        pytest.raises(StatementFault) as fault,
+        served.database.write(tenant.workspace_id) as tx,
+    ):
+        _rename(tx, tenant, "secret name")
+    assert "secret name" not in "".join(traceback.format_exception(fault.value))
+    assert _name(served.database, tenant) == before
+
+
+def _terminate(ground: Ground, backend: int | None = None) -> None:
+    condition = "pid <> pg_backend_pid()" if backend is None else f"pid = {backend}"
+    with psycopg.connect(ground.url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            f" WHERE datname = current_database() AND {condition}"
+        )
+
+
+def test_dead_connections_are_replaced(served: Ground) -> None:
+    """When PostgreSQL has ended every idle connection, the next change and the next read go through all the same."""
+    tenant = served.tenant()
+    ping = served.database.ping
+    acts: list[Callable[[], object]] = [
+        lambda: served.key(tenant),
+        lambda: served.ids(tenant),
+        served.flush,
+        ping,
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for act in acts:
+            for pinged in [pool.submit(ping) for _ in range(16)]:
+                pinged.result()
+            _terminate(served)
+            act()
+
+
+def test_a_connection_that_dies_on_the_way(served: Ground) -> None:
+    """When the connection dies before the commit, nothing was done, and that is what is told."""
+    tenant = served.tenant()
+    before = _name(served.database, tenant)
+
+    def die() -> None:
+        with served.database.write(tenant.workspace_id) as tx:
+            _terminate(served, tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            _rename(tx, tenant, "never")
+
+    with pytest.raises(Unavailable):
+        die()
+    assert _name(served.database, tenant) == before
+
+
+# --- addresses ---
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "mssql://localhost/x", "oracle://x"])
+def test_other_databases(url: str) -> None:
+    """Keystead runs on SQLite and PostgreSQL, and says so of anything else."""
+    with pytest.raises(ValueError, match="use sqlite or postgresql"):
+        Database(url)
+
+
+def test_no_password_in_sight() -> None:
+    """The password of a database's address is shown neither by the database nor by its errors."""
+    database = Database("postgresql://keystead:hunter2hunter2@127.0.0.1:1/none")
+    shown = [repr(database), repr(database.url), repr(database.engine), str(database.url)]
+    with pytest.raises(Unavailable) as refused:
+        database.ping()
+    shown += traceback.format_exception(refused.value)
+    assert not any("hunter2" in text for text in shown)
+    database.close()
