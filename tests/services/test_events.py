@@ -83,6 +83,31 @@ def test_by_type(ground: Ground) -> None:
     assert types() == ["key.revoked", "key.created", *types()[2:]]
 
 
+def test_by_target(ground: Ground) -> None:
+    """Events can be asked for by what they are about: one key's own, page by page, and no neighbour's."""
+    tenant, neighbour = ground.tenant(), ground.tenant()
+    one, other = ground.key(tenant).key, ground.key(tenant).key
+    keys = ground.services.keys
+    for number in range(5):
+        keys.update(tenant, one.id, KeyPatch(f"name {number}"))
+        keys.update(tenant, other.id, KeyPatch(f"name {number}"))
+    keys.revoke(tenant, one.id)
+    page = ground.services.events.list(tenant, target_id=one.id, limit=4)
+    rest = ground.services.events.list(tenant, target_id=one.id, limit=4, before=page.next)
+    assert {e.target.id for e in page.events + rest.events} == {one.id}
+    assert [str(e.type) for e in page.events + rest.events] == [
+        "key.revoked",
+        *["key.updated"] * 5,
+        "key.created",
+    ]
+    assert rest.next is None
+    updated = ground.services.events.list(
+        tenant, target_id=one.id, types=[EventType.KEY_UPDATED], limit=2
+    )
+    assert [e.data["description"] for e in updated.events] == ["name 4", "name 3"]
+    assert ground.services.events.list(neighbour, target_id=one.id).events == []
+
+
 def test_a_workspaces_own(ground: Ground) -> None:
     """Another workspace's events are not to be seen, and leave no gap in one's own (R49)."""
     tenant, other = ground.tenant(), ground.tenant()

@@ -31,15 +31,21 @@ class Events:
         principal: Principal,
         *,
         types: Sequence[EventType] = (),
+        target_id: str | None = None,
         limit: int = 50,
         before: int | None = None,
     ) -> EventPage:
-        """One page of events, newest first."""
+        """One page of events, newest first; of these types and about that one thing, where given."""
         principal.require(EVENTS_READ)
         workspace_id = principal.workspace_id
         with self._database.read(workspace_id) as tx:
             found = rows.page_of_events(
-                tx, workspace_id, limit=limit + 1, before=before, types=types
+                tx,
+                workspace_id,
+                limit=limit + 1,
+                before=before,
+                types=types,
+                target_id=target_id,
             )
         page = found[:limit]
         return EventPage(page, page[-1].sequence if len(found) > limit else None)

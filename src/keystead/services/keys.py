@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,6 +11,7 @@ from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.habits import Habit
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import (
@@ -101,10 +102,11 @@ class Keys:
         *,
         status: KeyStatus | None = None,
         query: str = "",
+        habit: Habit | None = None,
         limit: int = 50,
         before: KeyId | None = None,
     ) -> KeyPage:
-        """One page of keys, newest first, and how much of the limit is used."""
+        """One page of keys, newest first, and how much of the limit is used. `habit`: only those it speaks of."""
         principal.require(KEYS_READ)
         rules.check_query(query)
         workspace_id, now = principal.workspace_id, self._clock.now()
@@ -117,6 +119,7 @@ class Keys:
                 before=before,
                 status=status,
                 query=query,
+                habit=habit,
             )
             quota = self._quota(tx, workspace_id, now)
         page = found[:limit]
@@ -141,6 +144,26 @@ class Keys:
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+
+    def habits(self, principal: Principal) -> dict[Habit, int]:
+        """How many keys each habit speaks of; habits that speak of none are absent."""
+        principal.require(KEYS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.count_habits(tx, principal.workspace_id, self._clock.now())
+
+    def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
+        """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
+        principal.require(KEYS_READ)
+        if not key_ids:
+            return {}
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.hints_of(tx, principal.workspace_id, key_ids)
+
+    def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
+        """The key that was rotated to this one, if any."""
+        principal.require(KEYS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
     def update(
         self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
 from keystead.domain.events import Act, Event, EventType, Origin, Target
 from keystead.domain.ids import EventId, WorkspaceId, new_id
@@ -45,15 +45,27 @@ def page_of_events(
     limit: int,
     before: int | None = None,
     types: Sequence[EventType] = (),
+    target_id: str | None = None,
 ) -> list[Event]:
-    """At most `limit` events, newest first, with a sequence below `before`; of these types, or of all."""
+    """At most `limit` events, newest first, with a sequence below `before`; of these types, or of all.
+
+    `target_id`: only what happened to that one thing.
+    """
     query = select(events).where(events.c.workspace_id == workspace_id)
     if before is not None:
         query = query.where(events.c.sequence < before)
     if types:
         query = query.where(events.c.type.in_(types))
+    if target_id is not None:
+        query = query.where(_about(tx, target_id))
     rows = tx.execute(query.order_by(events.c.sequence.desc()).limit(limit))
     return [_from_row(row) for row in rows]
+
+
+def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
+    """SQLite, which keeps no statistics here, must be told that few events are about one thing, to use their index."""
+    about = events.c.target_id == target_id
+    return func.unlikely(about) if tx.dialect.name == "sqlite" else about
 
 
 def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> int:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, insert, or_, select, update
 
 from keystead.domain.digest import Digest
+from keystead.domain.habits import OLD_AFTER, UNUSED_AFTER, Habit
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.keys import ApiKey, KeyStatus, KeyUse, fold
+from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
-from keystead.storage.schema import api_keys, key_use
+from keystead.storage.schema import api_keys, key_use, members
 
 _UNREAD = {"digest", "pepper_id", "folded_description"}
 _KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
+_CREATOR_LEFT = and_(
+    api_keys.c.created_by_kind == PrincipalKind.MEMBER, members.c.user_id.is_(None)
+).label("creator_left")
 _USE_COLUMNS = [key_use.c.last_used_at, key_use.c.last_used_ip, key_use.c.last_used_agent]
 
 
@@ -53,6 +58,14 @@ def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey
     return None if row is None else _from_row(row)
 
 
+def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
+    """The hints of these keys of the workspace."""
+    named = select(api_keys.c.id, api_keys.c.hint).where(
+        api_keys.c.workspace_id == workspace_id, api_keys.c.id.in_(key_ids)
+    )
+    return {row.id: row.hint for row in tx.execute(named)}
+
+
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
     """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
     newest = select(func.max(api_keys.c.id)).where(api_keys.c.workspace_id == workspace_id)
@@ -68,10 +81,12 @@ def page_of_keys(
     before: str | None = None,
     status: KeyStatus | None = None,
     query: str = "",
+    habit: Habit | None = None,
 ) -> list[ApiKey]:
     """At most `limit` keys, newest first, with an id below `before`; of one status, and matching `query`, where given.
 
-    `query` is part of the description in any case, the exact id, or the last four characters of the token.
+    `query` is part of the description in any case, the exact id, or the last four characters of the token; `habit`
+    leaves the keys that it speaks of.
     """
     keys = _keys_of(workspace_id).order_by(api_keys.c.id.desc()).limit(limit)
     if before is not None:
@@ -80,12 +95,23 @@ def page_of_keys(
         keys = keys.where(_has_status(status, now))
     if query:
         keys = keys.where(_matches(query))
+    if habit is not None:
+        keys = keys.where(_counts(now), _has_habit(habit, now))
     return [_from_row(row) for row in tx.execute(keys)]
 
 
 def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
     """How many keys take a place of the limit: active, and not in the overlap of a rotation."""
     return _count(tx, workspace_id, now, api_keys.c.rotated_to.is_(None))
+
+
+def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit, int]:
+    """How many of the keys that count each habit speaks of; those of none are absent."""
+    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
+    counted = [func.count(case((_has_habit(habit, now), 1))).label(habit.name) for habit in Habit]
+    query = select(*counted).select_from(joined)
+    row = tx.execute(query.where(api_keys.c.workspace_id == workspace_id, _counts(now))).one()
+    return {habit: times for habit, times in zip(Habit, row, strict=True) if times}
 
 
 def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
@@ -97,7 +123,7 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
     """The counted keys that cost least to revoke: never used (oldest first), then longest unused."""
     keys = (
         _keys_of(workspace_id)
-        .where(_is_active(now), api_keys.c.rotated_to.is_(None))
+        .where(_counts(now))
         .order_by(key_use.c.last_used_at.asc().nulls_first(), api_keys.c.id)
         .limit(limit)
     )
@@ -129,8 +155,14 @@ def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
 
 
 def _keys_of(workspace_id: WorkspaceId) -> Select[Any]:
-    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-    columns = select(*_KEY_COLUMNS, *_USE_COLUMNS).select_from(joined)
+    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id).outerjoin(
+        members,
+        and_(
+            members.c.workspace_id == api_keys.c.workspace_id,
+            members.c.user_id == api_keys.c.created_by_id,
+        ),
+    )
+    columns = select(*_KEY_COLUMNS, *_USE_COLUMNS, _CREATOR_LEFT).select_from(joined)
     return columns.where(api_keys.c.workspace_id == workspace_id)
 
 
@@ -141,6 +173,27 @@ def _one(workspace_id: WorkspaceId, key_id: KeyId) -> Any:
 def _is_active(now: datetime) -> ColumnElement[bool]:
     unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
     return and_(api_keys.c.revoked_at.is_(None), unexpired)
+
+
+def _counts(now: datetime) -> ColumnElement[bool]:
+    """As ApiKey.counts."""
+    return and_(_is_active(now), api_keys.c.rotated_to.is_(None))
+
+
+def _has_habit(habit: Habit, now: datetime) -> ColumnElement[bool]:
+    """As domain.habits.has_habit, of a key that counts."""
+    keys, last_used_at = api_keys.c, key_use.c.last_used_at
+    match habit:
+        case Habit.NEVER_USED:
+            return and_(last_used_at.is_(None), keys.created_at <= now - UNUSED_AFTER)
+        case Habit.UNUSED:
+            return last_used_at <= now - UNUSED_AFTER
+        case Habit.EXPIRING:
+            return keys.expires_at <= now + EXPIRES_SOON
+        case Habit.OLD:
+            return keys.created_at <= now - OLD_AFTER
+        case Habit.ENDLESS:
+            return keys.expires_at.is_(None)
 
 
 def _has_status(status: KeyStatus, now: datetime) -> ColumnElement[bool]:
@@ -181,4 +234,5 @@ def _from_row(row: Row[Any]) -> ApiKey:
         revoked_at=row.revoked_at,
         rotated_to=row.rotated_to,
         last_use=used and KeyUse(used, row.last_used_ip, row.last_used_agent),
+        creator_left=bool(row.creator_left),
     )

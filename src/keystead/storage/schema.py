@@ -208,13 +208,14 @@ events = Table(
     Column("actor_id", Text, nullable=False),
     Column("actor_name", Text, nullable=False),
     Column("target_type", Text, nullable=False),
-    Column("target_id", Text, nullable=False),
+    Column("target_id", Identifier, nullable=False),
     Column("address", Text),
     Column("request_id", Text),
     Column("data", Json, nullable=False),
     PrimaryKeyConstraint("workspace_id", "sequence"),
     UniqueConstraint("workspace_id", "id"),
     Index("events_by_type", "workspace_id", "type", "sequence"),
+    Index("events_by_target", "workspace_id", "target_id", "sequence"),
     **_CLUSTERED,
 )
 

@@ -289,7 +289,7 @@ def _create_events() -> None:
         sa.Column("actor_id", TEXT, nullable=False),
         sa.Column("actor_name", TEXT, nullable=False),
         sa.Column("target_type", TEXT, nullable=False),
-        sa.Column("target_id", TEXT, nullable=False),
+        sa.Column("target_id", IDENTIFIER, nullable=False),
         sa.Column("address", TEXT),
         sa.Column("request_id", TEXT),
         sa.Column("data", TEXT, nullable=False),
@@ -300,6 +300,7 @@ def _create_events() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("events_by_type", "events", ["workspace_id", "type", "sequence"])
+    op.create_index("events_by_target", "events", ["workspace_id", "target_id", "sequence"])
 
 
 def _create_documents() -> None:

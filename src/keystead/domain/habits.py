@@ -1,0 +1,48 @@
+"""Good habits with keys: what a look at the active ones should say, and of which keys."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
+
+UNUSED_AFTER: Final = timedelta(days=30)
+OLD_AFTER: Final = timedelta(days=365)
+IN_USE: Final = timedelta(days=1)
+"""A key that was used within this span has code that stops when it is revoked."""
+
+
+class Habit(StrEnum):
+    """What can be said of a key that counts; of one key several may hold."""
+
+    NEVER_USED = "never-used"
+    UNUSED = "unused"
+    EXPIRING = "expiring"
+    OLD = "old"
+    ENDLESS = "endless"
+
+
+def has_habit(key: ApiKey, habit: Habit, now: datetime) -> bool:
+    """Whether `habit` speaks of `key` at `now`: only of keys that count; the rest end by themselves."""
+    if not key.counts(now):
+        return False
+    match habit:
+        case Habit.NEVER_USED:
+            return key.last_use is None and key.created_at <= now - UNUSED_AFTER
+        case Habit.UNUSED:
+            return key.last_use is not None and key.last_use.at <= now - UNUSED_AFTER
+        case Habit.EXPIRING:
+            return key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
+        case Habit.OLD:
+            return key.created_at <= now - OLD_AFTER
+        case Habit.ENDLESS:
+            return key.expires_at is None
+
+
+def is_in_use(key: ApiKey, now: datetime) -> bool:
+    """Whether code is likely to stop when the key is revoked: used within the last day, and not over already."""
+    if key.status(now) is not KeyStatus.ACTIVE or key.last_use is None:
+        return False
+    return key.last_use.at > now - IN_USE
