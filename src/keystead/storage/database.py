@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -23,6 +22,7 @@ from keystead.storage.engines import (
     postgresql_engine,
     sqlite_engine,
 )
+from keystead.storage.turns import Turns
 
 Tx = Connection
 """An open transaction. Only storage looks inside; services hand it on."""
@@ -48,7 +48,7 @@ class Database:
         make_engine = sqlite_engine if self.is_sqlite else postgresql_engine
         self.engine = make_engine(self.url, POOL_SIZE)
         self._engine_aside = make_engine(self.url, 1)
-        self._writing = threading.Lock()
+        self._turns = Turns()
 
     @contextmanager
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
@@ -92,16 +92,18 @@ class Database:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """SQLite has one writer; threads of this process queue here, fairly, and not in its busy handler."""
+        """SQLite has one writer; threads of this process queue here, in turn, and not in its busy handler."""
         if not self.is_sqlite:
             yield
             return
-        if not self._writing.acquire(timeout=LOCK_SECONDS):
-            raise Unavailable("The database is busy.")
+        try:
+            self._turns.take(LOCK_SECONDS)
+        except TimeoutError:
+            raise Unavailable("The database is busy.") from None
         try:
             yield
         finally:
-            self._writing.release()
+            self._turns.hand_on()
 
     @contextmanager
     def _transaction(
