@@ -16,7 +16,7 @@ from keystead.developer_area.session import COOKIE
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.keys import KeyDraft
-from keystead.domain.principals import Principal, of_member
+from keystead.domain.principals import Principal
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Member, Role, User
 from keystead.http.asgi import App
@@ -27,6 +27,7 @@ from keystead.settings import Settings
 from keystead.storage import schema, users, workspaces
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser
+from tests.people import acting
 
 PEPPER = bytes(range(32))
 
@@ -58,7 +59,7 @@ class Area:
     @property
     def principal(self) -> Principal:
         """The owner, as services know them."""
-        return of_member(self.owner)
+        return acting(self.owner, self.clock.now())
 
     def member(self, role: Role, workspace_id: WorkspaceId | None = None, name: str = "") -> Member:
         """A new person with that role."""
@@ -92,7 +93,7 @@ class Area:
         """A key, made beneath the pages."""
         ends = None if days is None else self.clock.now() + timedelta(days=days)
         draft = KeyDraft(description, ends)
-        token = self.services.keys.create(of_member(by or self.owner), draft).token
+        token = self.services.keys.create(acting(by or self.owner, self.clock.now()), draft).token
         assert token is not None
         return token
 

@@ -20,10 +20,11 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, KeyStatus
-from keystead.domain.principals import Principal, of_key, of_member, operator
+from keystead.domain.principals import Principal, of_key, operator
 from keystead.domain.scopes import BUILT_IN, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member, Role, User
 from tests.clocks import NOON
+from tests.people import acting
 
 WORKSPACE = WorkspaceId("ws_1")
 CATALOG = ScopeCatalog({"invoices:read": "Read invoices"})
@@ -40,7 +41,7 @@ def _caller(scopes: Scopes, expires_at: datetime | None = None) -> Principal:
 
 
 def _member(role: Role, user: str = "usr_1") -> Principal:
-    return of_member(Member(WORKSPACE, User(UserId(user), "Ada", None, NOON), role))
+    return acting(Member(WORKSPACE, User(UserId(user), "Ada", None, NOON), role))
 
 
 def _key(

@@ -17,10 +17,11 @@ from keystead.bootstrap import Installation, open_installation
 from keystead.cli.sign_in import fresh_link
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey, KeyDraft
-from keystead.domain.principals import Principal, of_key, of_member
+from keystead.domain.principals import Principal, of_key
 from keystead.domain.scopes import Scopes
 from tests.clocks import ManualClock
 from tests.journeys.chromium import chromium
+from tests.people import acting
 from tests.serving import Serving, serving
 
 FOLDER: Final = Path(__file__).parents[2] / "screenshots"
@@ -50,7 +51,7 @@ class Past:
 
     def __init__(self, installation: Installation, clock: ManualClock) -> None:
         self.installation, self.services, self.clock = installation, installation.services, clock
-        self.owner: Principal = of_member(installation.services.workspaces.first())
+        self.owner: Principal = acting(installation.services.workspaces.first(), datetime.now(UTC))
 
     def key(self, days_ago: float, description: str, days: float | None, *scopes: str) -> ApiKey:
         """A key made that long ago, for so many days."""

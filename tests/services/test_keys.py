@@ -21,20 +21,21 @@ from keystead.domain.errors import (
 from keystead.domain.events import Origin
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus, KeyUse
-from keystead.domain.principals import Principal, of_member
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_READ, KEYS_WRITE, Scopes
 from keystead.domain.token import parse
 from keystead.domain.workspaces import Member, Role, User
 from keystead.storage import schema
 from tests.clocks import NOON
 from tests.installations import Ground, text_of
+from tests.people import acting
 
 HOUR = timedelta(hours=1)
 ABSENT = KeyId("key_0000000000000000000000")
 
 
 def _member(tenant: Principal, role: Role, name: str = "Ada") -> Principal:
-    return of_member(Member(tenant.workspace_id, User(f"usr_{name}", name, None, NOON), role))  # type: ignore[arg-type]
+    return acting(Member(tenant.workspace_id, User(f"usr_{name}", name, None, NOON), role))  # type: ignore[arg-type]
 
 
 # --- created ---

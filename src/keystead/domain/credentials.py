@@ -45,8 +45,11 @@ def check_credential_name(name: str) -> str:
     return check_line(name, "/name", MAX_NAME)
 
 
-def credential_id_of(token: Token, kind: CredentialKind) -> CredentialId | None:
-    """The id of the credential of that kind whose token it is; None for a key's token, or one of another kind."""
-    if not token.prefix.endswith(f"_{kind}"):
-        return None
+def credential_id(token: Token, kind: CredentialKind) -> CredentialId:
+    """The id of the credential of that kind to which a token belongs."""
     return CredentialId(f"{kind}_{token.key_id[-ID_WIDTH:]}")
+
+
+def is_of_kind(token: Token, kind: CredentialKind) -> bool:
+    """Whether the token is of a credential of that kind, and not of a key, or of another kind."""
+    return token.prefix.endswith(f"_{kind}")

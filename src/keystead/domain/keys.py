@@ -20,7 +20,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Actor, Principal
-from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.scopes import EVERYTHING, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
@@ -61,7 +61,10 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The record of a key. It never contains the secret, and not its digest either."""
+    """The record of a key. It never contains the secret, and not its digest either.
+
+    `creator_left`: the member who made it is none any more; the key lives on.
+    """
 
     id: KeyId
     workspace_id: WorkspaceId
@@ -74,6 +77,7 @@ class ApiKey:
     revoked_at: datetime | None = None
     rotated_to: KeyId | None = None
     last_use: KeyUse | None = None
+    creator_left: bool = False
 
     def status(self, now: datetime) -> KeyStatus:
         """What the key is at `now`; it is expired from `expires_at` on."""
@@ -181,7 +185,7 @@ def check_scopes(asked: Iterable[str], catalog: ScopeCatalog) -> Scopes:
 
 
 def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datetime) -> KeyGrant:
-    """What `creator` gets for `draft`. Invalid for bad values, WouldWiden beyond what the creator holds.
+    """What `creator` gets for `draft`. Invalid for bad values, WouldWiden beyond what the creator holds, NotFresh.
 
     A key passes on its own scopes (without `keys:write`) and its own expiry where none is chosen; a person gives `*`.
     """
@@ -196,6 +200,7 @@ def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datet
         creator.expires_at if draft.expires_at is UNSET else check_expiry(draft.expires_at, now)
     )
     require_within(creator, scopes, expires_at)
+    require_proof(creator, scopes, now)
     return KeyGrant(description, expires_at, scopes)
 
 
@@ -205,6 +210,13 @@ def require_within(principal: Principal, scopes: Scopes, expires_at: datetime | 
         raise WouldWiden("The key would hold scopes that its maker may not hand out.")
     if outlives(expires_at, principal.expires_at):
         raise WouldWiden("The key would live longer than its maker.")
+
+
+def require_proof(principal: Principal, scopes: Scopes, now: datetime) -> None:
+    """NotFresh for a person without a recent proof, where the key would hold full rights: `*` or `keys:write`."""
+    for scope in (EVERYTHING, KEYS_WRITE):
+        if scope in set(scopes):
+            principal.require_fresh(scope, now)
 
 
 def grantable(principal: Principal) -> Scopes:
@@ -279,6 +291,7 @@ def plan_rotation(
         raise RotationInProgress("The key was rotated already; rotate its successor.")
     end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
     require_within(principal, key.scopes, end)
+    require_proof(principal, key.scopes, now)
     successor = KeyGrant(key.description, end, key.scopes)
     if not overlap:
         return Rotation(successor, True, key.expires_at)

@@ -84,7 +84,11 @@ def scopes_of(role: Role) -> Scopes:
 ROLE_SCOPES: Final[Mapping[Role, Scopes]] = {role: scopes_of(role) for role in Role}
 
 
+def needed_to_appoint(role: Role) -> Permission:
+    """What it takes to give, change or take away a role: owners are for owners."""
+    return Permission.MANAGE_OWNERS if role is Role.OWNER else Permission.MANAGE_MEMBERS
+
+
 def may_appoint(appointer: Role, role: Role) -> bool:
-    """Whether members of one role may give, change or take away another: owners are for owners."""
-    needed = Permission.MANAGE_OWNERS if role is Role.OWNER else Permission.MANAGE_MEMBERS
-    return may(appointer, needed)
+    """Whether members of one role may give, change or take away another."""
+    return may(appointer, needed_to_appoint(role))
