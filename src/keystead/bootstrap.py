@@ -15,11 +15,17 @@ from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
 from keystead.services import Services
+from keystead.services.accounts import Accounts
+from keystead.services.credentials import Credentials
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.housekeeping import Housekeeping
+from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
+from keystead.services.members import Members
+from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
+from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
@@ -27,6 +33,7 @@ from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings, read_settings
 from keystead.storage import migrate as migrations
 from keystead.storage.clock import Clock, clock_of
+from keystead.storage.credentials import pepper_ids_of_live_credentials
 from keystead.storage.database import Database
 from keystead.storage.inspection import look_at
 from keystead.storage.keys import pepper_ids_of_live_keys
@@ -66,11 +73,15 @@ def open_installation(
     peppers: Peppers,
     clock: Clock | None = None,
     metrics: Metrics | None = None,
+    passwords: Passwords | None = None,
 ) -> Installation:
     """The services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
     lookup = lookup_of(database)
-    services = _services(settings, peppers, database, lookup, clock or clock_of(database), metrics)
+    clock = clock or clock_of(database)
+    services = _services(
+        settings, peppers, database, lookup, clock, metrics, passwords or Passwords()
+    )
     return Installation(settings, database, lookup, services)
 
 
@@ -100,15 +111,17 @@ def _services(
     lookup: Lookup,
     clock: Clock,
     metrics: Metrics | None,
+    passwords: Passwords,
 ) -> Services:
     usage = Usage(database)
+    plans_url = settings.plans_url
     keys = Keys(
         database,
         clock,
         peppers,
         settings.catalog,
         prefix=settings.token_prefix,
-        plans_url=settings.plans_url,
+        plans_url=plans_url,
     )
     return Services(
         keys=keys,
@@ -117,8 +130,15 @@ def _services(
         events=Events(database),
         plans=Plans(database, clock),
         workspaces=Workspaces(database, clock),
-        sign_in=SignIn(database, clock),
-        documents=Documents(database, clock, plans_url=settings.plans_url),
+        sign_in=SignIn(database, clock, passwords),
+        documents=Documents(database, clock, plans_url=plans_url),
+        accounts=Accounts(database, clock, passwords),
+        members=Members(database, clock),
+        invitations=Invitations(database, clock, passwords, plans_url=plans_url),
+        portal_sessions=PortalSessions(
+            database, clock, origins=settings.portal_origins, plans_url=plans_url
+        ),
+        credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
     )
 
 
@@ -284,6 +304,7 @@ def _require_peppers(settings: Settings, database: Database, *, may_make: bool) 
     """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
     with database.read_across() as tx:
         needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
+        needed |= pepper_ids_of_live_credentials(tx)
     peppers = find_peppers(settings)
     if peppers is None and may_make and not needed:
         peppers = make_peppers(settings.data / FILE_NAME)

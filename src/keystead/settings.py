@@ -52,6 +52,14 @@ def _networks(value: object) -> tuple[Network, ...]:
     return networks
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    """`a, b` as the environment holds it; a list as TOML does."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        raise ValueError("must be a list of origins such as https://app.example.com")  # noqa: TRY004 - pydantic's way
+    return tuple(str(_origin(str(part).strip())) for part in listed)
+
+
 def _catalogued(scopes: dict[str, str]) -> dict[str, str]:
     ScopeCatalog(scopes)
     return scopes
@@ -114,6 +122,9 @@ class Settings(BaseSettings):
     )
     scopes: Annotated[dict[str, str], AfterValidator(_catalogued)] = Field(
         default_factory=dict, description="The product's own scopes: name -> description"
+    )
+    portal_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (), description="Origins of the product, to which portal users may be sent back"
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-* headers are believed"

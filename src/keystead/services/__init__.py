@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keystead.services.accounts import Accounts
+from keystead.services.credentials import Credentials
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
+from keystead.services.members import Members
 from keystead.services.plans import Plans
+from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
@@ -26,3 +31,8 @@ class Services:
     workspaces: Workspaces
     sign_in: SignIn
     documents: Documents
+    accounts: Accounts
+    members: Members
+    invitations: Invitations
+    portal_sessions: PortalSessions
+    credentials: Credentials

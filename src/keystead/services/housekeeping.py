@@ -1,4 +1,4 @@
-"""Forgetting what nobody will ask for again: spent sign-in links and sessions that ended long ago."""
+"""Forgetting what nobody will ask for again: spent links, old sessions and devices, wrong passwords of long ago."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.storage import sessions as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.known_devices import delete_devices_before
+from keystead.storage.throttles import delete_failures_before
 
 LINKS_KEPT: Final = timedelta(days=1)
 SESSIONS_KEPT: Final = timedelta(days=30)
 """Counted from their beginning: a session stands for a day at most."""
+FAILURES_KEPT: Final = timedelta(days=90)
+"""Counted from the last wrong password: so long does an account remember that there were many."""
 BATCH: Final = 500
 
 
@@ -26,8 +31,15 @@ class Housekeeping:
     def sweep(self) -> int:
         """Forgets what is past its keeping time; how many rows that were."""
         now = self._clock.now()
-        links = self._in_batches(rows.delete_links_before, now - LINKS_KEPT)
-        return links + self._in_batches(rows.delete_sessions_before, now - SESSIONS_KEPT)
+        return sum(
+            self._in_batches(delete, now - kept)
+            for delete, kept in (
+                (rows.delete_links_before, LINKS_KEPT),
+                (rows.delete_sessions_before, SESSIONS_KEPT),
+                (delete_devices_before, DEVICE_LIFETIME),
+                (delete_failures_before, FAILURES_KEPT),
+            )
+        )
 
     def _in_batches(self, delete: Callable[[Tx, datetime, int], int], instant: datetime) -> int:
         total = 0

@@ -10,7 +10,6 @@ from typing import Final
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerificationError
-from zxcvbn import zxcvbn
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.passwords import Password, check_guesses, check_length, context_words
@@ -96,6 +95,8 @@ def _busy() -> RateLimited:
 
 
 def _guesses(password: Password, words: list[str]) -> float:
+    from zxcvbn import zxcvbn  # its dictionaries take a while to read: only where a password is set
+
     with _estimating:
         return min(float(zxcvbn(form, words)["guesses"]) for form in password.forms())
 

@@ -10,8 +10,11 @@ from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.plans import DEFAULT_PLANS, Limits
-from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.principals import Actor, Principal, PrincipalKind
+from keystead.domain.roles import Permission
+from keystead.domain.users import check_email
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.services.membership import acting_now
 from keystead.storage import events, plans, users
 from keystead.storage import workspaces as rows
 from keystead.storage.clock import Clock
@@ -48,13 +51,14 @@ class Workspaces:
         actor: Actor = OPERATOR,
         origin: Origin = NOWHERE,
     ) -> Workspace:
-        """A new workspace on a plan (the smallest, unless named), with an owner where one is named."""
+        """A new workspace on a plan (the smallest, unless named), with an owner where one is named. EmailTaken."""
         with self._database.write_across() as tx:
             plans.lock_plans(tx)
             act = Act(actor, self._clock.now(), origin)
             workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
             if owner is not None:
-                _add_owner(tx, workspace.id, check_name(owner, "/owner"), email, act)
+                address = email and check_email(email)
+                _add_owner(tx, workspace.id, check_name(owner, "/owner"), address, act)
         return workspace
 
     def first(self) -> Member:
@@ -90,6 +94,19 @@ class Workspaces:
             found = rows.page_of_workspaces(tx, limit=limit + 1, before=before)
         page = found[:limit]
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
+
+    def rename(self, principal: Principal, name: str, origin: Origin = NOWHERE) -> Workspace:
+        """Another name. No difference: no event."""
+        check_name(name)
+        with self._database.write(principal.workspace_id) as tx:
+            acting_now(tx, principal).require_permission(Permission.RENAME_WORKSPACE)
+            before = self._find(tx, principal.workspace_id)
+            if before.name != name:
+                rows.set_name(tx, before.id, name)
+                act = Act(principal.actor, self._clock.now(), origin)
+                told = {"from": before.name, "to": name}
+                _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, told)
+            return self._find(tx, before.id)
 
     def suspend(self, workspace_id: WorkspaceId, actor: Actor = OPERATOR) -> Workspace:
         """Refuses every key of the workspace from now on, until it is resumed."""

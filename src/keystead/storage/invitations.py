@@ -1,4 +1,4 @@
-"""Invitations in rows: every statement names its workspace, but for the one that follows a link."""
+"""Invitations in rows: every statement names its workspace, but for those that follow a link."""
 
 from __future__ import annotations
 
@@ -70,17 +70,11 @@ def open_invitations(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> list[I
     return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
 
 
-def accept_invitation(
-    tx: Tx, workspace_id: WorkspaceId, digest: bytes, user_id: UserId, now: datetime
-) -> Invitation | None:
-    """Uses the invitation up, if it is open; of two at once, one gets it."""
+def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> Invitation | None:
+    """Uses the invitation of a link up, if it is open; of two at once, one gets it."""
     accepted = (
         update(invitations)
-        .where(
-            invitations.c.workspace_id == workspace_id,
-            invitations.c.digest == digest,
-            _is_open(now),
-        )
+        .where(invitations.c.digest == digest, _is_open(now))
         .values(accepted_at=now, accepted_by=user_id)
         .returning(*_COLUMNS)
     )

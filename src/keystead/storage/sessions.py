@@ -60,17 +60,15 @@ def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
     tx.execute(ended.values(ended_at=now))
 
 
-def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[tuple[bytes, Session]]:
-    """The user's sessions that stand, each with its digest, the newest first."""
+def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
+    """The user's sessions that stand, the newest first."""
     query = select(sessions).where(
         sessions.c.user_id == user_id,
         sessions.c.ended_at.is_(None),
         sessions.c.created_at > now - ABSOLUTE_LIMIT,
     )
-    found = [
-        (row.digest, _session(row)) for row in tx.execute(query.order_by(sessions.c.id.desc()))
-    ]
-    return [(digest, session) for digest, session in found if session.stands(now)]
+    found = map(_session, tx.execute(query.order_by(sessions.c.id.desc())))
+    return [session for session in found if session.stands(now)]
 
 
 def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
@@ -96,6 +94,14 @@ def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) 
         sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
     )
     return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
+
+
+def delete_unused_links(tx: Tx, user_id: UserId) -> None:
+    """Takes back the user's links that were not used yet."""
+    unused = delete(sign_in_links).where(
+        sign_in_links.c.user_id == user_id, sign_in_links.c.used_at.is_(None)
+    )
+    tx.execute(unused)
 
 
 def delete_links_before(tx: Tx, instant: datetime, limit: int) -> int:

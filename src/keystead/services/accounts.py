@@ -1,0 +1,176 @@
+"""One's own account: name, address, password, time zone, and the sessions that are signed in to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
+from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.ids import SessionId
+from keystead.domain.passwords import Password
+from keystead.domain.sessions import ProofKind, Session
+from keystead.domain.throttle import account_subject
+from keystead.domain.token import Secret
+from keystead.domain.users import check_email, check_time_zone, fold_email
+from keystead.domain.workspaces import Member, User, check_name
+from keystead.services.passwords import Passwords
+from keystead.services.proofs import Proofs
+from keystead.services.sessions import (
+    Admitted,
+    proven,
+    record,
+    remember_device,
+    renew,
+    require_standing,
+)
+from keystead.storage import known_devices, throttles, users, workspaces
+from keystead.storage import sessions as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+OWN_ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """A session as its person sees it in their list."""
+
+    session: Session
+    current: bool
+
+
+class Accounts:
+    """What people change of themselves. Who acts is a session's secret; SessionEnded where it opens nothing."""
+
+    def __init__(self, database: Database, clock: Clock, passwords: Passwords) -> None:
+        self._database = database
+        self._clock = clock
+        self._passwords = passwords
+        self._proofs = Proofs(database, clock, passwords)
+
+    def rename(self, secret: Secret, name: str) -> User:
+        """Another name, from now on: what was recorded before keeps the old one."""
+        check_name(name)
+        with self._database.write_across() as tx:
+            user = self._own(tx, secret)
+            users.set_name(tx, user.id, name)
+            return users.get_user(tx, user.id)
+
+    def set_time_zone(self, secret: Secret, time_zone: str | None) -> User:
+        """The zone in which instants are shown; None is UTC."""
+        if time_zone is not None:
+            check_time_zone(time_zone)
+        with self._database.write_across() as tx:
+            session = require_standing(tx, secret, self._clock.now())
+            users.set_time_zone(tx, session.user_id, time_zone)
+            return users.get_user(tx, session.user_id)
+
+    def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
+        """Another address to sign in by. NotFresh without a recent proof; EmailTaken."""
+        check_email(email)
+        with self._database.write_across() as tx:
+            user, session = self._own_fresh(tx, secret)
+            if email == user.email:
+                return user
+            users.set_email(tx, user.id, email)
+            members = workspaces.memberships_of(tx, user.id)
+            told = {"from": user.email, "to": email}
+            now = self._clock.now()
+            record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, told)
+            return users.get_user(tx, session.user_id)
+
+    def change_password(
+        self,
+        secret: Secret,
+        new: Password,
+        current: Password | None = None,
+        origin: Origin = NOWHERE,
+    ) -> Admitted:
+        """A new password, and this session under a new secret; the others end, and so do links and known devices.
+
+        NotFresh without a recent proof; Invalid (/current) where the present password is needed and not given: always,
+        unless the person has none or came by a one-time link.
+        """
+        with self._database.read_across() as tx:
+            user, session = self._own_fresh(tx, secret)
+            if user.email is None:
+                raise Invalid.field("/email", "is needed first: it is what you sign in with")
+            stored = users.password_hash_of(tx, user.id)
+            members = workspaces.memberships_of(tx, user.id)
+            context = [user.name, user.email, *_names(tx, members)]
+        if stored is not None and session.proven_by is not ProofKind.LINK:
+            if current is None:
+                raise Invalid.field("/current", "is needed: your present password")
+            self._proofs.again(secret, session, stored, current, "/current")
+        hashed = self._passwords.hash(new, context, "/new")
+        with self._database.write_across() as tx:
+            return self._set_password(tx, secret, hashed, origin)
+
+    def sessions(self, secret: Secret) -> list[SessionLine]:
+        """Where one is signed in, the newest first."""
+        with self._database.read_across() as tx:
+            now = self._clock.now()
+            current = require_standing(tx, secret, now)
+            found = rows.standing_sessions(tx, current.user_id, now)
+        return [SessionLine(session, session.id == current.id) for session in found]
+
+    def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
+        """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
+        with self._database.write_across() as tx:
+            now = self._clock.now()
+            current = require_standing(tx, secret, now)
+            if not rows.end_session_of(tx, current.user_id, session_id, now):
+                raise NotFound("There is no such session.")
+            self._record_ends(tx, current, origin, 1)
+
+    def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
+        """Ends all of one's sessions but this one, at once; how many that were."""
+        with self._database.write_across() as tx:
+            now = self._clock.now()
+            current = require_standing(tx, secret, now)
+            standing = len(rows.standing_sessions(tx, current.user_id, now)) - 1
+            rows.end_other_sessions(tx, current.user_id, current.id, now)
+            if standing:
+                self._record_ends(tx, current, origin, standing)
+            return standing
+
+    def _set_password(self, tx: Tx, secret: Secret, hashed: str, origin: Origin) -> Admitted:
+        user, session = self._own_fresh(tx, secret)
+        now = self._clock.now()
+        users.set_password(tx, user.id, hashed, now)
+        rows.delete_unused_links(tx, user.id)
+        rows.end_other_sessions(tx, user.id, session.id, now)
+        renewed = renew(tx, secret, replace(session, seen_at=now))
+        known_devices.delete_devices(tx, user.id)
+        device = remember_device(tx, user.id, None, now)
+        throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
+        members = workspaces.memberships_of(tx, user.id)
+        record(tx, members, EventType.MEMBER_PASSWORD_CHANGED, now, origin)
+        return Admitted(renewed, users.get_user(tx, user.id), proven(members, session), device)
+
+    def _record_ends(self, tx: Tx, session: Session, origin: Origin, ended: int) -> None:
+        members = workspaces.memberships_of(tx, session.user_id)
+        now, told = self._clock.now(), {"sessions": ended}
+        record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin, told)
+
+    def _own(self, tx: Tx, secret: Secret) -> User:
+        session = require_standing(tx, secret, self._clock.now())
+        user = users.get_user(tx, session.user_id)
+        if user.is_of_portal:
+            raise Forbidden(
+                OWN_ACCOUNT, "Your name and address come from the product; change them there."
+            )
+        return user
+
+    def _own_fresh(self, tx: Tx, secret: Secret) -> tuple[User, Session]:
+        user = self._own(tx, secret)
+        now = self._clock.now()
+        session = require_standing(tx, secret, now)
+        if not session.proof.is_fresh(now):
+            raise NotFresh(OWN_ACCOUNT)
+        return user, session
+
+
+def _names(tx: Tx, members: list[Member]) -> list[str]:
+    found = (workspaces.find_workspace(tx, member.workspace_id) for member in members)
+    return [workspace.name for workspace in found if workspace]

@@ -1,0 +1,224 @@
+"""Invitations: made, listed, revoked, and accepted by who holds the link, as a new user or as one who is signed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from keystead.domain.errors import Forbidden, Invalid, NotFound
+from keystead.domain.events import NOWHERE, Act, EventType, Origin
+from keystead.domain.ids import InvitationId, UserId, WorkspaceId, new_id
+from keystead.domain.invitations import (
+    INVITATION_LIFETIME,
+    Invitation,
+    InvitationStatus,
+    require_few_open,
+)
+from keystead.domain.passwords import Password
+from keystead.domain.principals import Actor, Principal, PrincipalKind
+from keystead.domain.roles import Permission, needed_to_appoint
+from keystead.domain.sessions import ProofKind
+from keystead.domain.token import Secret
+from keystead.domain.users import check_email, fold_email
+from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.services.membership import (
+    acting_now,
+    add_member,
+    record_invitation,
+    revoke_invitation,
+)
+from keystead.services.passwords import Passwords
+from keystead.services.sessions import (
+    Browser,
+    SignedIn,
+    begin,
+    record,
+    remember_device,
+    require_standing,
+)
+from keystead.storage import invitations as rows
+from keystead.storage import users, workspaces
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationPage:
+    """Invitations, newest first; `next` is the id to continue after, None at the end."""
+
+    invitations: list[Invitation]
+    next: InvitationId | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvitation:
+    """An invitation that can be accepted, and where it leads."""
+
+    invitation: Invitation
+    workspace: Workspace
+
+
+class Invitations:
+    """No mail is sent: the link is shown once to who invites, and whoever holds it may accept.
+
+    The plan's limit of members counts when one is accepted, and not before.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        passwords: Passwords,
+        *,
+        plans_url: str | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._passwords = passwords
+        self._plans_url = plans_url
+
+    def invite(
+        self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
+    ) -> tuple[Secret, Invitation]:
+        """A one-time link for seven days. An open invitation of the same address ends: there is one link an address."""
+        check_email(email)
+        secret = Secret.fresh()
+        with self._database.write(principal.workspace_id) as tx:
+            act = Act(principal.actor, self._clock.now(), origin)
+            acting_now(tx, principal).require_permission(needed_to_appoint(role))
+            if workspaces.find_member_by_email(tx, principal.workspace_id, email):
+                raise Invalid.field("/email", "is a member already")
+            self._replace_open(tx, principal.workspace_id, email, act)
+            invitation = _draft(principal, email, role, act.at)
+            rows.insert_invitation(tx, secret.fingerprint(), invitation)
+            record_invitation(tx, EventType.MEMBER_INVITED, invitation, act)
+        return secret, invitation
+
+    def list(
+        self, principal: Principal, *, limit: int = 50, before: InvitationId | None = None
+    ) -> InvitationPage:
+        """One page of invitations, open or not, newest first."""
+        principal.require_permission(Permission.MANAGE_MEMBERS)
+        workspace_id = principal.workspace_id
+        with self._database.read(workspace_id) as tx:
+            found = rows.page_of_invitations(tx, workspace_id, limit=limit + 1, before=before)
+        page = found[:limit]
+        return InvitationPage(page, page[-1].id if len(found) > limit else None)
+
+    def revoke(
+        self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
+    ) -> Invitation:
+        """Ends an open invitation, at once; nothing happens to one that was not open."""
+        workspace_id = principal.workspace_id
+        with self._database.write(workspace_id) as tx:
+            acting = acting_now(tx, principal)
+            acting.require_permission(Permission.MANAGE_MEMBERS)
+            found = rows.find_invitation(tx, workspace_id, invitation_id)
+            if found is None:
+                raise NotFound("There is no such invitation.")
+            acting.require_permission(needed_to_appoint(found.role))
+            act = Act(principal.actor, self._clock.now(), origin)
+            return revoke_invitation(tx, found, act)
+
+    def find(self, link: Secret) -> OpenInvitation:
+        """What the link invites to; it is not used up. Invalid for one that does not stand."""
+        with self._database.read_across() as tx:
+            invitation = _open_of(tx, link, self._clock.now())
+            return OpenInvitation(invitation, _workspace(tx, invitation.workspace_id))
+
+    def accept(
+        self,
+        link: Secret,
+        name: str,
+        password: Password | None = None,
+        origin: Origin = NOWHERE,
+        agent: str | None = None,
+        device: Secret | None = None,
+    ) -> SignedIn:
+        """Makes the user with the invitation's address, and signs them in. EmailTaken: they sign in, and join."""
+        check_name(name)
+        opened = self.find(link)
+        email, workspace = opened.invitation.email, opened.workspace
+        hashed = None
+        if password is not None:
+            hashed = self._passwords.hash(password, [name, email, workspace.name])
+        browser = Browser(origin, agent, device)
+        with self._database.write(workspace.id) as tx:
+            now = self._clock.now()
+            set_at = now if hashed else None
+            user = User(UserId(new_id("usr", now)), name, email, now, password_set_at=set_at)
+            _open_of(tx, link, now)
+            users.insert_user(tx, user, password_hash=hashed)
+            member = self._admit(tx, link, user, _own_act(user, now, origin))
+            secret, session = begin(tx, user.id, browser, now, ProofKind.INVITATION)
+            known = remember_device(tx, user.id, device, now)
+            told: dict[str, object] = {"by": ProofKind.INVITATION}
+            record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, told)
+        return SignedIn(secret, replace(member, proof=session.proof), known)
+
+    def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
+        """Makes the signed-in person a member, whatever their address: the link is what counts."""
+        workspace_id = self.find(link).workspace.id
+        with self._database.write(workspace_id) as tx:
+            now = self._clock.now()
+            standing = require_standing(tx, session, now)
+            user = users.get_user(tx, standing.user_id)
+            if user.is_of_portal:
+                raise Forbidden(Permission.READ, "A user of the product belongs to one workspace.")
+            if workspaces.find_member(tx, workspace_id, user.id):
+                raise Invalid.field("/link", "leads to a workspace that you are a member of")
+            member = self._admit(tx, link, user, _own_act(user, now, origin))
+        return replace(member, proof=standing.proof)
+
+    def _replace_open(self, tx: Tx, workspace_id: WorkspaceId, email: str, act: Act) -> None:
+        found = rows.open_invitations(tx, workspace_id, act.at)
+        same = [one for one in found if fold_email(one.email) == fold_email(email)]
+        for invitation in same:
+            revoke_invitation(tx, invitation, act)
+        require_few_open(len(found) - len(same))
+
+    def _admit(self, tx: Tx, link: Secret, user: User, act: Act) -> Member:
+        """Uses the link up and makes the member, if the plan has room. The lock is held."""
+        accepted = rows.accept_invitation(tx, link.fingerprint(), user.id, act.at)
+        if accepted is None:
+            raise _spent()
+        told = {"invitation": accepted.id, "invited_by": accepted.invited_by.name}
+        member = Member(accepted.workspace_id, user, accepted.role, act.at)
+        add_member(tx, member, act, told, self._plans_url)
+        return member
+
+
+def _draft(principal: Principal, email: str, role: Role, now: datetime) -> Invitation:
+    return Invitation(
+        id=InvitationId(new_id("inv", now)),
+        workspace_id=principal.workspace_id,
+        email=email,
+        role=role,
+        invited_by=principal.actor,
+        created_at=now,
+        expires_at=now + INVITATION_LIFETIME,
+    )
+
+
+def _own_act(user: User, now: datetime, origin: Origin) -> Act:
+    return Act(Actor(PrincipalKind.MEMBER, user.id, user.name), now, origin)
+
+
+def _open_of(tx: Tx, link: Secret, now: datetime) -> Invitation:
+    invitation = rows.invitation_of_link(tx, link.fingerprint())
+    if invitation is None or invitation.status(now) is not InvitationStatus.OPEN:
+        raise _spent()
+    return invitation
+
+
+def _workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace:
+    workspace = workspaces.find_workspace(tx, workspace_id)
+    if workspace is None:
+        raise _spent()
+    return workspace
+
+
+def _spent() -> Invalid:
+    return Invalid.field(
+        "/link", "was used, was revoked, has expired or never was; ask for a new one"
+    )

@@ -1,0 +1,112 @@
+"""Members of workspaces: seen, given another role, removed, leaving. What a role may do is decided in the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from keystead.domain.errors import Forbidden, Invalid, LastOwner, NotFound
+from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.ids import UserId
+from keystead.domain.principals import Principal, PrincipalKind
+from keystead.domain.roles import Permission, needed_to_appoint
+from keystead.domain.workspaces import Member, Role
+from keystead.services.membership import acting_now, revoke_invitations_of
+from keystead.storage import events
+from keystead.storage import workspaces as rows
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """Members in the order of their ids; `next` is the id to continue after, None at the end."""
+
+    members: list[Member]
+    next: UserId | None
+
+
+class Members:
+    """The people of workspaces. A change holds from the next request on: membership is read on each."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def list(
+        self, principal: Principal, *, limit: int = 50, after: UserId | None = None
+    ) -> MemberPage:
+        """One page of members."""
+        principal.require_permission(Permission.READ)
+        with self._database.read(principal.workspace_id) as tx:
+            found = rows.page_of_members(tx, principal.workspace_id, limit=limit + 1, after=after)
+        page = found[:limit]
+        return MemberPage(page, page[-1].user.id if len(found) > limit else None)
+
+    def change_role(
+        self, principal: Principal, user_id: UserId, role: Role, origin: Origin = NOWHERE
+    ) -> Member:
+        """Another role. Only owners make and unmake owners; LastOwner where nobody would own the workspace."""
+        with self._database.write(principal.workspace_id) as tx:
+            member = _appointed(tx, principal, user_id)
+            acting_now(tx, principal).require_permission(needed_to_appoint(role))
+            if role is member.role:
+                return member
+            if role is Role.OWNER and member.user.is_of_portal:
+                raise Invalid.field("/role", "cannot be owner for a user of the product")
+            _require_other_owner(tx, member)
+            rows.set_role(tx, member.workspace_id, user_id, role)
+            act = Act(principal.actor, self._clock.now(), origin)
+            revoke_invitations_of(tx, member, role, act)
+            told = {"name": member.user.name, "from": member.role, "to": role}
+            _record(tx, EventType.MEMBER_ROLE_CHANGED, member, act, told)
+            return replace(member, role=role)
+
+    def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
+        """Ends a membership, at once. The keys that the member made live on."""
+        with self._database.write(principal.workspace_id) as tx:
+            member = _appointed(tx, principal, user_id)
+            _end(tx, member, Act(principal.actor, self._clock.now(), origin))
+
+    def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
+        """Ends one's own membership. The last owner stays: LastOwner."""
+        if principal.kind is not PrincipalKind.MEMBER:
+            raise Forbidden(Permission.READ, "Only a member can leave.")
+        with self._database.write(principal.workspace_id) as tx:
+            member = _find(tx, principal, UserId(principal.id))
+            _end(tx, member, Act(principal.actor, self._clock.now(), origin))
+
+
+def _appointed(tx: Tx, principal: Principal, user_id: UserId) -> Member:
+    """The member, where the principal may change what they are. Forbidden, NotFound."""
+    acting = acting_now(tx, principal)
+    acting.require_permission(Permission.MANAGE_MEMBERS)
+    member = _find(tx, principal, user_id)
+    acting.require_permission(needed_to_appoint(member.role))
+    return member
+
+
+def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
+    member = rows.find_member(tx, principal.workspace_id, user_id)
+    if member is None:
+        raise NotFound("There is no such member.")
+    return member
+
+
+def _end(tx: Tx, member: Member, act: Act) -> None:
+    _require_other_owner(tx, member)
+    rows.delete_member(tx, member.workspace_id, member.user.id)
+    revoke_invitations_of(tx, member, None, act)
+    told = {"name": member.user.name, "role": member.role}
+    _record(tx, EventType.MEMBER_REMOVED, member, act, told)
+
+
+def _require_other_owner(tx: Tx, member: Member) -> None:
+    """LastOwner where this member is the only one. The lock is held."""
+    if member.role is Role.OWNER and rows.count_owners(tx, member.workspace_id) == 1:
+        raise LastOwner
+
+
+def _record(tx: Tx, type: EventType, member: Member, act: Act, told: Mapping[str, object]) -> None:
+    target = Target("member", member.user.id)
+    events.append_event(tx, member.workspace_id, type, act, target, told)
