@@ -16,7 +16,7 @@ from sqlalchemy import insert
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
-from keystead.domain.principals import Principal, of_member
+from keystead.domain.principals import Principal, system
 from keystead.domain.token import Token, mint
 from keystead.settings import Settings
 from keystead.storage import schema
@@ -27,7 +27,7 @@ BATCH = 20_000
 
 @dataclass(frozen=True)
 class Ground:
-    """A filled installation: its first workspace's owner, some live tokens, and the pepper they were made with."""
+    """A filled installation: who may do everything in its first workspace, some live tokens, and the pepper they were made with."""
 
     installation: Installation
     owner: Principal
@@ -52,7 +52,7 @@ def filled(keys: int, database_url: str | None = None) -> Iterator[Ground]:
 def _filled(installation: Installation, pepper: Pepper, keys: int) -> Ground:
     member = installation.services.workspaces.first()
     installation.services.workspaces.set_plan(member.workspace_id, "scale")
-    owner = of_member(member)
+    owner = system(member.workspace_id)
     tokens = _minted(keys)
     sample: list[Token] = []
     while batch := list(islice(tokens, BATCH)):
