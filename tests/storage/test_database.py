@@ -458,3 +458,19 @@ def test_no_password_in_sight() -> None:
     shown += traceback.format_exception(refused.value)
     assert not any("hunter2" in text for text in shown)
     database.close()
+
+
+@pytest.mark.parametrize("careless", ["off", "local", "remote_write"])
+def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
+    served: Ground, careless: str
+) -> None:
+    """On PostgreSQL a role or database that does not wait for the disk at commit does so for our writes."""
+    asked = text("SELECT current_setting('synchronous_commit')")
+    database = served.database
+    with _tuned(database.engine, f"SET synchronous_commit = {careless}"):
+        database.engine.dispose()
+        with database.write_across() as tx:
+            assert tx.execute(asked).scalar_one() == "on"
+        with database.read_across() as tx:
+            assert tx.execute(asked).scalar_one() == careless
+    database.engine.dispose()

@@ -30,6 +30,15 @@ Tx = Connection
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
 _NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
+_FIRST: Final = {
+    "BEGIN": "SELECT 1",
+    "BEGIN IMMEDIATE": (
+        "SELECT set_config('synchronous_commit', 'on', true)"
+        " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+    ),
+}
+"""The first statement on PostgreSQL, which finds out whether a pooled connection still lives. A write waits for the
+disk, whatever the server or the role is set to."""
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """All statements of a read see one state, on PostgreSQL by this, on SQLite without being asked."""
 
@@ -136,7 +145,7 @@ class Database:
             if begin == "BEGIN" and not self.is_sqlite:
                 tx = tx.execution_options(**_SNAPSHOT)
             tx.begin()
-            tx.exec_driver_sql(begin if self.is_sqlite else "SELECT 1")
+            tx.exec_driver_sql(begin if self.is_sqlite else _FIRST[begin])
             if locked is not None:
                 _lock_workspace(tx, locked)
         except BaseException:
