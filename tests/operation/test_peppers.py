@@ -22,7 +22,7 @@ def test_a_made_pepper_is_private_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "peppers"
     made = make_peppers(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(base64.b64decode(path.read_text().partition(":")[2])) == 32
+    assert len(base64.urlsafe_b64decode(path.read_text().partition(":")[2])) == 32
     assert make_peppers(path).ids == made.ids
     assert [entry.name for entry in tmp_path.iterdir()] == ["peppers"]
 
@@ -47,6 +47,15 @@ def test_the_first_pepper_is_current_and_the_others_stand(tmp_path: Path) -> Non
     peppers = read_peppers(path)
     assert peppers is not None
     assert (peppers.current.id, peppers.ids) == ("new", frozenset({"new", "old"}))
+
+
+def test_both_alphabets_of_base64_are_read() -> None:
+    """A pepper is the same one in either writing."""
+    key = bytes(range(200, 232))
+    one, other = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    assert one != other
+    texts = [parse_peppers([f"p1:{text}"], "it").current.digest(b"x") for text in (one, other)]
+    assert texts[0] == texts[1]
 
 
 def test_an_absent_file_is_no_pepper(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from keystead.domain.errors import Unavailable
+from keystead.domain.errors import NotFound, Unavailable
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.record import note_route
@@ -24,7 +24,9 @@ class Health:
         self._pinging: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. MethodNotAllowed, or Unavailable where the database does not answer in time."""
+        """ASGI. NotFound, MethodNotAllowed, or Unavailable where the database does not answer in time."""
+        if scope["path"] not in PATHS:
+            raise NotFound
         note_route(scope, scope["path"])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed("GET, HEAD")

@@ -14,6 +14,8 @@ from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import require_private, write_once
 
 FILE_NAME = "peppers"
+_URL_SAFE = str.maketrans("-_", "+/")
+"""Both alphabets of base64 are read; the one for URLs is written, as one run that a log can recognise and mask."""
 
 
 def parse_peppers(entries: Iterable[str], source: str) -> Peppers:
@@ -47,7 +49,7 @@ def read_peppers(path: Path) -> Peppers | None:
 
 def make_peppers(path: Path) -> Peppers:
     """A file with one fresh pepper. Of several processes at once one makes it, and all get the same."""
-    key = base64.b64encode(os.urandom(PEPPER_BYTES)).decode("ascii")
+    key = base64.urlsafe_b64encode(os.urandom(PEPPER_BYTES)).decode("ascii")
     id = f"{datetime.now(UTC):%Y-%m-%d}-{os.urandom(2).hex()}"
     write_once(path, f"{id}:{key}\n".encode("ascii"))
     made = read_peppers(path)
@@ -59,7 +61,7 @@ def make_peppers(path: Path) -> Peppers:
 def _parse(entry: str, place: str) -> Pepper:
     id, colon, encoded = entry.partition(":")
     try:
-        key = base64.b64decode(encoded, validate=True) if colon else b""
+        key = base64.b64decode(encoded.translate(_URL_SAFE), validate=True) if colon else b""
         return Pepper(id, key)
     except (binascii.Error, ValueError):
         raise ConfigurationError(
