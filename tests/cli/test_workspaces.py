@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from keystead.api import resources
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
@@ -101,3 +103,12 @@ def test_events_tell_who_did_what(keystead: Keystead) -> None:
     refused = keystead("events", "list", "--type", "key.eaten")
     assert refused.code == Exit.USAGE
     assert "key.revoked" in refused.err
+
+
+def test_a_command_in_the_wrong_folder_makes_nothing(run: Keystead, tmp_path: Path) -> None:
+    """Where no installation is, a command says where it looked, and leaves no folder, database or pepper behind."""
+    nowhere = tmp_path / "elsewhere"
+    ended = run("keys", "list", "--data", str(nowhere))
+    assert (ended.code, ended.out) == (Exit.CONFIGURATION, "")
+    assert str(nowhere) in ended.err
+    assert not nowhere.exists()

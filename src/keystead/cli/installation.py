@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from keystead.cli.outcome import Exit, Failure
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Installation
     from keystead.cli.options import Place
+    from keystead.settings import Settings
 
 
 @contextmanager
@@ -19,9 +23,23 @@ def opened(place: Place) -> Iterator[Installation]:
     from keystead.settings import read_settings
 
     settings = read_settings(**asdict(place))
+    _require_begun(settings)
     bootstrap.prepare(settings)
     installation = bootstrap.open_safely(settings)
     try:
         yield installation
     finally:
         installation.close()
+
+
+def _require_begun(settings: Settings) -> None:
+    """Failure where the embedded database is not there: a command in the wrong folder makes nothing."""
+    if not settings.is_embedded:
+        return
+    file = Path(settings.database_url.removeprefix("sqlite:///"))
+    if not file.exists():
+        raise Failure(
+            f"There is no Keystead in {file.parent.resolve()}. Name its folder with --data or its database"
+            " with --database, or begin a new one with `keystead serve` or `keystead migrate`.",
+            Exit.CONFIGURATION,
+        )
