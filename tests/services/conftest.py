@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.installations import ground, own_ground, shared_ground
+from tests.people import crowd
 
-__all__ = ["ground", "own_ground", "shared_ground"]
+__all__ = ["crowd", "ground", "own_ground", "shared_ground"]

@@ -11,9 +11,10 @@ from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import SessionId, UserId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import KnownDevice, LinkPurpose, ProofKind, Session
+from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User
-from keystead.storage import events, known_devices
+from keystead.storage import events, known_devices, throttles
 from keystead.storage import sessions as rows
 from keystead.storage.database import Tx
 
@@ -98,12 +99,13 @@ def require_standing(tx: Tx, secret: Secret, now: datetime) -> Session:
 
 
 def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetime) -> Secret | None:
-    """Knows the device from now on: the secret to give it, None where it holds the right one already."""
+    """Knows the device from now on, its allowance whole: the secret to give it, None where it holds the right one."""
     if device is not None:
         digest = device.fingerprint()
         found = known_devices.find_device(tx, digest)
         if found is not None and found.user_id == user_id and found.stands(now):
             known_devices.touch_device(tx, digest, now)
+            throttles.delete_failures(tx, device_subject(digest))
             return None
     fresh = Secret.fresh()
     known_devices.insert_device(tx, fresh.fingerprint(), KnownDevice(user_id, now, now))
