@@ -362,7 +362,9 @@ def examine_database(settings: Settings) -> list[Finding]:
 
 
 def schema_state(settings: Settings) -> SchemaState:
-    """How the database's schema stands."""
+    """How the database's schema stands. Looking makes no file."""
+    if not has_begun(settings):
+        return SchemaState(None, migrations.newest_revision(), SchemaStatus.EMPTY)
     with _opened(settings) as database:
         return migrations.state(database)
 

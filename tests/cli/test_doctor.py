@@ -1,0 +1,131 @@
+"""The doctor says what is wrong and how to mend it, and changes nothing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead.bootstrap import Installation
+from keystead.operation import examination
+from keystead.operation.examination import Verdict
+from keystead.settings import Settings
+from tests.cli.conftest import Ended, Keystead, one_engine
+from tests.serving import Serving
+
+CHECKS = {
+    "configuration",
+    "port",
+    "disk",
+    "files",
+    "engine",
+    "durability",
+    "clock",
+    "schema",
+    "peppers",
+}
+
+
+def findings(ended: Ended) -> dict[str, Any]:
+    """The verdicts by check."""
+    return {finding["check"]: finding["verdict"] for finding in ended.json}
+
+
+def test_a_sound_installation_has_no_fault(
+    keystead: Keystead, monkeypatch: pytest.MonkeyPatch, installation: Installation
+) -> None:
+    """Every check is made and none is a fault; exit code 0. As text each is one line."""
+    monkeypatch.setenv("KEYSTEAD_PORT", "0")
+    told = keystead("doctor", "--json")
+    verdicts = findings(told)
+    own = set() if installation.settings.is_embedded else {"role"}
+    assert verdicts.keys() == CHECKS | own
+    assert "fault" not in verdicts.values()
+    assert told.code == 0
+    assert len(keystead("doctor").out.splitlines()) == len(verdicts)
+
+
+def test_nothing_is_made_by_looking(run: Keystead) -> None:
+    """Before the first start the doctor finds nothing wrong, and leaves nothing behind."""
+    assert run("doctor").code == 0
+    assert not list(Path.cwd().iterdir())
+
+
+@one_engine
+def test_each_fault_is_found_and_told_how_to_mend(
+    keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open files, a lost pepper and somebody else's server on the port: three faults at once, with exit code 1."""
+    Serving(str(settings.database), settings.data).token()
+    file = Path(str(settings.database).removeprefix("sqlite:///"))
+    file.chmod(0o644)
+    (settings.data / "peppers").unlink()
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        monkeypatch.setenv("KEYSTEAD_PORT", str(stranger.getsockname()[1]))
+        told = keystead("doctor", "--json")
+    verdicts = findings(told)
+    assert {check for check, verdict in verdicts.items() if verdict == "fault"} == {
+        "files",
+        "port",
+        "peppers",
+    }
+    assert told.code == 1
+    assert f"run: chmod 0640 {file}" in told.out
+
+
+def test_a_server_that_runs_is_no_fault(server: Serving) -> None:
+    """While Keystead answers on the port, the port is as it should be."""
+    told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
+    assert told.returncode == 0
+    assert "Keystead answers" in told.stdout
+
+
+@one_engine
+def test_a_wrong_configuration_is_the_one_finding(
+    keystead: Keystead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the settings cannot be read nothing else is looked at."""
+    monkeypatch.setenv("KEYSTEAD_HOST", "0.0.0.0")
+    told = keystead("doctor", "--json")
+    assert findings(told) == {"configuration": "fault"}
+    assert told.code == 1
+
+
+def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is closed: told, not waited for."""
+    monkeypatch.setenv("KEYSTEAD_DATABASE", "postgresql://nobody:swordfish@127.0.0.1:1/none")
+    told = run("doctor", "--json")
+    assert findings(told)["database"] == "fault"
+    assert "swordfish" not in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("keeps", "verdict"),
+    [
+        ({"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}, Verdict.OK),
+        ({"synchronous_commit": "off", "fsync": "on", "full_page_writes": "on"}, Verdict.FAULT),
+        ({"synchronous_commit": "local", "fsync": "on", "full_page_writes": "on"}, Verdict.FAULT),
+        ({"synchronous_commit": "on", "fsync": "off", "full_page_writes": "on"}, Verdict.WARNING),
+    ],
+)
+def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> None:
+    """A commit that does not wait for the disk is a fault; a server that never syncs is one for tests."""
+    assert examination.check_durability("PostgreSQL", keeps).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "verdict"),
+    [
+        ("SQLite", (3, 53, 4), Verdict.OK),
+        ("SQLite", (3, 40, 1), Verdict.WARNING),
+        ("PostgreSQL", (18, 4), Verdict.OK),
+        ("PostgreSQL", (13, 9), Verdict.FAULT),
+    ],
+)
+def test_engines(engine: str, version: tuple[int, ...], verdict: Verdict) -> None:
+    """A SQLite with the WAL-reset bug is warned of, a PostgreSQL that is too old is a fault."""
+    assert examination.check_engine(engine, version).verdict is verdict

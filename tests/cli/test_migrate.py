@@ -1,0 +1,48 @@
+"""`keystead migrate` brings a database to this version's schema, and says how it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Keystead
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Path:
+    """The data folder of an installation that has not begun, on an empty database of each engine."""
+    folder = (
+        Path(database_url.removeprefix("sqlite:///")).parent
+        if "sqlite" in database_url
+        else tmp_path / "data"
+    )
+    monkeypatch.setenv("KEYSTEAD_DATA", str(folder))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", database_url)
+    return folder
+
+
+def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) -> None:
+    """Before, `--check` says empty and fails; the command mends it and makes a pepper; again it does nothing."""
+    before = run("migrate", "--check", "--json")
+    assert (before.code, before.json["status"]) == (1, "empty")
+    assert not place.exists() or not list(place.glob("[kp]e*"))
+    assert run("migrate").code == 0
+    made = (place / "peppers").read_text()
+    after = run("migrate", "--check", "--json")
+    assert (after.code, after.json["status"]) == (0, "current")
+    assert "current already" in run("migrate").out
+    assert (place / "peppers").read_text() == made
+
+
+def test_an_installation_without_its_pepper_gets_no_other(run: Keystead, place: Path) -> None:
+    """On a PostgreSQL that has begun, a server without the pepper is told to copy it, even while there is no key."""
+    assert run("migrate").code == 0
+    (place / "peppers").unlink()
+    again = run("migrate")
+    if (place / "keystead.db").exists():
+        assert again.code == 0
+    else:
+        assert again.code == 78
+        assert "There is no pepper" in again.err
+        assert not (place / "peppers").exists()

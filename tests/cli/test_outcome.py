@@ -1,0 +1,63 @@
+"""Every way a command can end is an exit code and at most one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keystead.cli.outcome import Exit, Failure, reported
+from keystead.domain.errors import (
+    DiskFull,
+    InsufficientScope,
+    InvalidToken,
+    KeysteadError,
+    LimitReached,
+    NotFound,
+    Unavailable,
+)
+from keystead.operation.faults import ConfigurationError
+
+TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
+ENDS: list[tuple[BaseException, Exit]] = [
+    (NotFound("There is no such key."), Exit.REFUSED),
+    (LimitReached("keys", limit=5, used=5, plan="Free"), Exit.REFUSED),
+    (Unavailable(), Exit.UNAVAILABLE),
+    (DiskFull(), Exit.UNAVAILABLE),
+    (InvalidToken(), Exit.DENIED),
+    (InsufficientScope("keys:write"), Exit.DENIED),
+    (ConfigurationError("The pepper is weak."), Exit.CONFIGURATION),
+    (Failure("There is no server.", Exit.UNAVAILABLE), Exit.UNAVAILABLE),
+    (KeyError(TOKEN), Exit.BUG),
+    (KeyboardInterrupt(), Exit.INTERRUPTED),
+]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("error", "code"), ENDS)
+def test_an_error_is_one_line_and_a_code(
+    error: BaseException, code: Exit, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, as text or as one JSON object; an interruption says nothing, a bug not what it held."""
+    with reported(as_json) as result:
+        raise error
+    out, err = capsys.readouterr()
+    assert (result.code, out) == (code, "")
+    assert TOKEN not in err
+    assert len(err.splitlines()) == (0 if code is Exit.INTERRUPTED else 1)
+    if as_json and err:
+        said = json.loads(err)
+        assert {"code", "title", "detail"} <= said.keys()
+        assert not isinstance(error, KeysteadError) or said["code"] == error.code
+
+
+def test_what_is_refused_is_told_in_one_line_whatever_it_holds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Line breaks, escapes and tokens in a refusal's text do not get to the terminal as they are."""
+    with reported(False):
+        raise NotFound(f"There is no\n\x1b[31m{TOKEN}")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    assert TOKEN not in said
