@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from urllib.parse import urlencode, urljoin
 
 import httpx2
@@ -26,7 +27,7 @@ class Seen:
         self.html = response.text
         self.path = response.url.raw_path.decode()
 
-    @property
+    @cached_property
     def tree(self) -> Element:
         """The document."""
         return parse(self.html)

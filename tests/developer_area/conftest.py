@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +29,9 @@ from keystead.storage import schema, users, workspaces
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser
 from tests.people import acting
+
+if TYPE_CHECKING:
+    from tests.developer_area.surface import Survey
 
 PEPPER = bytes(range(32))
 
@@ -136,3 +140,11 @@ def each_area(database_url: str) -> Iterator[Area]:
     """An area over SQLite, then one over PostgreSQL: for what depends on the store."""
     with opened(database_url) as area:
         yield area
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    """What everybody sees of a furnished area, walked through once."""
+    from tests.developer_area.surface import survey
+
+    return survey(tmp_path_factory.mktemp("survey"))

@@ -1,0 +1,123 @@
+"""Every form of every page: forged, it changes nothing; sent as it stands, it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from keystead.developer_area.session import COOKIE
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.surface import FoundForm, Ground, Survey
+
+FEWEST_FORMS = 4
+FOREIGN = "This form is out of date"
+
+
+class Forged:
+    """A form on its way, ready to be spoilt."""
+
+    def __init__(self, ground: Ground, browser: Browser, form: FoundForm) -> None:
+        self.ground, self.browser, self.url = ground, browser, form.action
+        self.fields = form.filled()
+
+    def sent(self, **headers: str) -> Seen:
+        """What comes of it; these headers stand instead of a browser's own."""
+        return self.browser.post(self.url, self.fields, **headers)
+
+    def with_token(self, *tokens: str) -> Forged:
+        """The same with other form tokens, or without any."""
+        rest = [(name, value) for name, value in self.fields if name != "form_token"]
+        self.fields = [*(("form_token", token) for token in tokens), *rest]
+        return self
+
+    def elsewhere(self) -> Forged:
+        """The same from a browser that has never been here."""
+        self.browser = self.ground.area.browser()
+        return self
+
+
+def with_anothers_token(forged: Forged) -> Seen:
+    """The token of another person's session: an attacker has a session of their own."""
+    page = forged.ground.browser("viewer").open(f"{forged.ground.house.base}/keys")
+    token = page.tree.all("input", name="form_token")[0].attributes["value"]
+    return forged.with_token(token).sent()
+
+
+def with_the_token_in_the_address(forged: Forged) -> Seen:
+    """The token beside the form, where other sites could place it."""
+    forged.url += "?" + urlencode({"form_token": dict(forged.fields)["form_token"]})
+    return forged.with_token().sent()
+
+
+def as_text(forged: Forged) -> Seen:
+    """The same bytes under a type that a script of another site may send without being asked for leave."""
+    return forged.sent(**{"Content-Type": "text/plain"})
+
+
+FORGERIES: dict[str, Callable[[Forged], Seen]] = {
+    "without a token": lambda forged: forged.with_token().sent(),
+    "with another's token": with_anothers_token,
+    "with the cookie as token": lambda forged: forged.with_token(
+        forged.browser.cookies.get(COOKIE) or "x"
+    ).sent(),
+    "with the token in the address": with_the_token_in_the_address,
+    "without the cookie": lambda forged: forged.elsewhere().sent(),
+    "from another site": lambda forged: forged.sent(**{"Sec-Fetch-Site": "cross-site"}),
+    "from another origin": lambda forged: forged.sent(
+        **{"Sec-Fetch-Site": "", "Origin": "https://evil.example"}
+    ),
+    "as text": as_text,
+}
+
+
+def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
+    """Each form that stands on some page, in each of eight forgeries: refused, and no row of any table is another."""
+    assert len(FORGERIES) == 8
+    count = 0
+    with survey.copied(tmp_path) as ground:
+        for who, wanted in survey.forms:
+            browser, form = ground.form(who, wanted)
+            before = ground.state()
+            for name, forgery in FORGERIES.items():
+                seen = forgery(Forged(ground, browser, form))
+                assert seen.status in {400, 403, 415}, (form.kind, name, seen.status)
+                assert ground.state() == before, (form.kind, name)
+                count += 1
+    assert count == len(survey.forms) * 8 >= FEWEST_FORMS * 8
+
+
+def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: Path) -> None:
+    """The forgeries fail for what was forged: sent as they stand, forms get past the guards and most change rows."""
+    changed = []
+    for number, (who, wanted) in enumerate(survey.forms):
+        with survey.copied(tmp_path / str(number)) as ground:
+            browser, form = ground.form(who, wanted)
+            before = ground.state()
+            seen = browser.post(form.action, form.filled())
+            assert seen.heading != FOREIGN, form.kind
+            assert seen.status < 500, form.kind
+            changed += [form.kind] if ground.state() != before else []
+    assert len(changed) >= len(survey.forms) * 3 / 5, changed
+
+
+@pytest.fixture
+def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
+    """A copy of the surveyed area."""
+    with survey.copied(tmp_path) as ground:
+        yield ground
+
+
+def test_a_sign_in_begins_under_a_new_secret(ground: Ground) -> None:
+    """A cookie that an attacker planted before opens nothing afterwards (session fixation)."""
+    browser = ground.area.browser()
+    page = browser.open(ground.house.link())
+    planted = browser.cookies[COOKIE]
+    seen = browser.submit(page, "/sign-in")
+    assert seen.status == 200
+    assert browser.cookies[COOKIE] != planted
+    attacker = ground.area.browser()
+    attacker.cookies.set(COOKIE, planted)
+    assert attacker.open("/").path.startswith("/sign-in")

@@ -1,0 +1,213 @@
+"""Text that would act, in every field of every form and in every other place that takes text: it stays text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+
+import pytest
+
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.markup import Element, parse
+from tests.developer_area.surface import FoundForm, Ground, Survey, Walk, is_html
+
+FEWEST_FIELDS: Final = 1
+MARK: Final = "zq7"
+"""Stands in every payload, so that whatever it became can be found."""
+PAYLOADS: Final = (
+    "<script>alert('zq7')</script>",
+    "</script><script src=//evil.example/zq7.js></script>",
+    "<img src=x onerror=alert('zq7')>",
+    "<svg/onload=alert('zq7')>",
+    "\"><script>alert('zq7')</script>",
+    "'><img src=x onerror=alert(zq7)>",
+    '" autofocus onfocus=alert("zq7") x="',
+    "' onmouseover='alert(zq7)",
+    "</textarea><script>alert('zq7')</script>",
+    "</title><script>alert('zq7')</script>",
+    "<!--<img src=x onerror=alert('zq7')>-->",
+    "javascript:alert('zq7')",
+    "<a href=javascript:alert('zq7')>zq7</a>",
+    "{{ 'zq' * 2 }}{% raw %}zq7",
+    "${7*7}#{7*7}zq7",
+    "&lt;script&gt;alert('zq7')&lt;/script&gt;",
+    "<b hx-get=/sign-out hx-trigger=load>zq7</b>",
+    "<form action=//evil.example><button>zq7",
+    "<style>*{display:none}</style>zq7",
+    "<hx-partial hx-target=body><b>zq7</b></hx-partial>",
+)
+FORMULAS: Final = ("=1+1", "+1", "-1", "@SUM(1)", "=cmd|' /C calc'!A0", "%0A=1")
+SHOWING: Final = {"value", "title", "alt", "placeholder", "content", "datetime"}
+"""Attributes that show text and do nothing."""
+
+
+def require_inert(page: Element, where: object) -> None:
+    """AssertionError where anything in a page acts that we did not write, or acts on what the text says."""
+    for element in page.walk():
+        for name, value in element.attributes.items():
+            assert not name.startswith(("on", "style", "hx-on")), (where, name)
+            if MARK in value.lower() and not name.startswith(("aria-", "data-")):
+                assert name in SHOWING or is_own_address(value), (where, name, value)
+        assert MARK not in element.tag, where
+        assert not any(MARK in name for name in element.attributes), where
+        require_known(element, where)
+
+
+def require_known(element: Element, where: object) -> None:
+    """AssertionError for an element that a payload would have made."""
+    said = element.attributes
+    assert element.tag not in {"style", "hx-partial", "iframe", "object", "base"}, where
+    assert element.tag != "script" or said.get("src", "").startswith("/static/"), where
+    assert element.tag != "img" or said.get("src", "").startswith("/static/"), where
+    assert element.tag != "form" or is_own_address(said.get("action", "")), where
+    assert said.get("hx-trigger", "") != "load", where
+    if element.tag == "a" and "href" in said:
+        assert said["href"].startswith(("/", "#", "https://product.example/")), (where, said)
+
+
+def is_own_address(value: str) -> bool:
+    """Whether it is a path of ours, with the text escaped in it."""
+    return value.startswith("/") and not value.startswith(("//", "/\\")) and "<" not in value
+
+
+def texts_of(seen: Seen) -> Iterator[str]:
+    """What a page shows, and what its fields hold."""
+    yield seen.tree.text
+    yield from (e.attributes.get("value", "") for e in seen.tree.all("input"))
+
+
+def hostile_pages(ground: Ground) -> Iterator[tuple[str, Seen]]:
+    """Every page that anybody sees now."""
+    for who, visitor in ground.visitors.items():
+        browser = ground.browser(who)
+        walk = Walk(browser, ground.area.app, most=2)
+        start = "/sign-in" if who == "stranger" else f"{ground.house.base}/keys"
+        for seen in walk.through(
+            start, *sorted({urlsplit(s.path).path for s in visitor.pages})
+        ).pages:
+            if is_html(seen):
+                yield f"{who} {seen.path}", seen
+
+
+def furnish_with(ground: Ground, number: int) -> None:
+    """The text in every place that no form reaches: names, agents, addresses, documents, what happened."""
+    house, services, payload = ground.house, ground.house.installation.services, PAYLOADS[number]
+    house.clock.advance(seconds=1)
+    services.workspaces.rename(house.principal, payload)
+    key = house.key(payload, 30, by=house.person(Role.DEVELOPER, payload))
+    house.use(key, house.clock.now(), payload, payload)
+    shelf = f"{MARK}-{number}"
+    services.documents.create_collection(house.principal, CollectionDraft(shelf, payload))
+    draft = DocumentDraft(MARK, payload, payload, attributes={payload: payload})
+    services.documents.push(house.principal, shelf, Push(upsert=[draft]))
+    services.keys.revoke(house.principal, house.key(payload, None).id)
+
+
+def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
+    """Twenty payloads, in every place: no page holds an element, an attribute or an address that they made."""
+    assert len(set(PAYLOADS)) == 20
+    with survey.copied(tmp_path) as ground:
+        for number, payload in enumerate(PAYLOADS):
+            furnish_with(ground, number)
+            sent = list(send_everywhere(survey, ground, payload))
+            assert len(sent) >= FEWEST_FIELDS, sent
+        pages = list(hostile_pages(ground))
+    for where, seen in pages:
+        require_inert(seen.tree, where)
+    shown = "\n".join(text for _, seen in pages for text in texts_of(seen))
+    assert [p for p in PAYLOADS if shown.count(" ".join(p.split())) < 2] == []
+
+
+def test_passwords_stay_text(survey: Survey, tmp_path: Path) -> None:
+    """The payloads as passwords, each from the same state, since a changed one ends sessions."""
+    asking = [found for found in survey.forms if any("password" in n for n in found[1].names)]
+    for number, payload in enumerate(PAYLOADS):
+        for who, wanted in asking:
+            with survey.copied(tmp_path / str(number)) as ground:
+                for _ in send_all(ground, who, wanted, payload):
+                    pass
+
+
+def send_everywhere(survey: Survey, ground: Ground, payload: str) -> Iterator[str]:
+    """The payload in each field of each form that takes text and asks for no password, one at a time."""
+    for who, wanted in survey.forms:
+        if not any("password" in name for name in wanted.names):
+            yield from send_all(ground, who, wanted, payload)
+
+
+def send_all(ground: Ground, who: str, wanted: FoundForm, payload: str) -> Iterator[str]:
+    """The payload in each field of one form that takes text; each answer is looked at."""
+    for name in wanted.texts:
+        if (found := offered(ground, who, wanted)) is None:
+            continue
+        browser, form = found
+        seen = browser.post(form.action, form.filled(**{name: payload}))
+        assert seen.status < 500, (form.kind, name)
+        if is_html(seen):
+            require_inert(seen.tree, (form.kind, name, payload))
+        yield f"{form.pattern} {name}"
+
+
+def offered(ground: Ground, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm] | None:
+    """The form as it stands now; None where an earlier text has used it up."""
+    try:
+        return ground.form(who, wanted)
+    except KeyError:
+        return None
+
+
+def test_addresses_stay_addresses(survey: Survey, tmp_path: Path) -> None:
+    """A payload in any parameter of any address makes nothing on the page that answers."""
+    count = 0
+    with survey.copied(tmp_path) as ground:
+        for who, visitor in survey.visitors.items():
+            browser = ground.browser(who)
+            for url in sorted({url for seen in visitor.pages for url in spoilt(seen.path)}):
+                seen = browser.open(url)
+                assert seen.status < 500, url
+                if is_html(seen):
+                    require_inert(seen.tree, url)
+                count += 1
+    assert count >= 20
+
+
+def spoilt(url: str) -> Iterator[str]:
+    """The address with a payload in each of its parameters, and in the last part of its path."""
+    parts = urlsplit(url)
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        for payload in (PAYLOADS[0], PAYLOADS[6], PAYLOADS[11]):
+            yield urlunsplit(parts._replace(query=f"{name}={quote(payload)}"))
+    yield f"{parts.path.rpartition('/')[0]}/{quote(PAYLOADS[2], safe='')}"
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: str) -> None:
+    """No cell of any file that can be downloaded begins as a formula (CWE-1236), whatever people called things."""
+    with survey.copied(tmp_path) as ground:
+        ground.house.person(Role.VIEWER, formula)
+        ground.house.key(formula, 30, by=ground.house.person(Role.DEVELOPER, formula))
+        browser = ground.browser("owner")
+        files = [
+            browser.open(seen.path)
+            for seen in survey.visitors["owner"].pages
+            if seen.headers["content-type"].startswith("text/csv")
+        ]
+        cells = [c for seen in files for row in csv.reader(io.StringIO(seen.html)) for c in row]
+    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"}] == []
+    assert all("nosniff" in s.headers["x-content-type-options"] for s in files)
+    assert not files or any(formula in cell for cell in cells)
+
+
+def test_a_payload_is_found_where_it_acts() -> None:
+    """The check itself can fail: markup in which a payload came alive is refused."""
+    harmless = "<p>{}</p>"
+    for alive in ("<p onclick='zq7'></p>", "<b zq7></b>", "<a href='javascript:zq7'>x</a>"):
+        with pytest.raises(AssertionError):
+            require_inert(parse(harmless.format(alive)), "alive")
+    require_inert(parse(harmless.format("zq7 &lt;script&gt;")), "inert")

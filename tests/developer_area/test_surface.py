@@ -1,0 +1,128 @@
+"""Every page that there is can be reached by links, and what holds for pages holds for each of them."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from itertools import pairwise
+
+import pytest
+
+from tests.developer_area.browser import Seen
+from tests.developer_area.markup import Element
+from tests.developer_area.surface import Survey, assets_of, is_html
+
+MOST_BYTES = 100_000
+"""Of a page with all that its first visit loads, compressed."""
+ROUTES_WITHOUT_A_PAGE = {"/", "/sign-out"}
+
+
+def html(survey: Survey) -> list[Seen]:
+    """All pages, without the files among them."""
+    return [seen for seen in survey.pages if is_html(seen)]
+
+
+def test_every_page_is_reached(survey: Survey) -> None:
+    """No route is without a way to it: whoever adds a page has it in all the proofs that walk."""
+    seen = set().union(*(visitor.patterns for visitor in survey.visitors.values()))
+    looks = {r.path for r in survey.routes if r.methods and "GET" in r.methods}
+    unseen = looks - seen - ROUTES_WITHOUT_A_PAGE - {"/static/{digest}/{name}"}
+    assert unseen == set()
+    assert len(seen) >= 4
+
+
+def test_every_act_is_a_form(survey: Survey) -> None:
+    """Whatever can be sent by POST stands as a form on some page: it works without scripts."""
+    acts = {r.path for r in survey.routes if r.methods and "POST" in r.methods}
+    assert acts - {form.pattern for _, form in survey.forms} == set()
+
+
+def test_nothing_on_the_way_is_broken(survey: Survey) -> None:
+    """No link of any page leads to a refusal or a fault."""
+    for who, visitor in survey.visitors.items():
+        assert [(who, s.path, s.status) for s in visitor.pages if s.status != 200] == []
+
+
+def test_no_page_is_kept(survey: Survey) -> None:
+    """Whatever depends on who looks is `no-store`; only files named by their content may be kept."""
+    for seen in survey.pages:
+        assert seen.headers.get_list("cache-control") == ["no-store"], seen.path
+
+
+def test_nothing_on_a_page_is_inline_or_foreign(survey: Survey) -> None:
+    """Scripts, styles and pictures are files of this origin, and their names change with their content."""
+    for seen in html(survey):
+        assert all(re.match(r"/static/[0-9a-f]{8,}/", url) for url in assets_of(seen)), seen.path
+        for element in seen.tree.walk():
+            assert not is_inline(element), (seen.path, element)
+
+
+def is_inline(element: Element) -> bool:
+    """Whether it holds a script or a style itself."""
+    own_script = element.tag == "script" and "src" not in element.attributes
+    handlers = {n for n in element.attributes if n == "style" or n.startswith(("on", "hx-on"))}
+    return own_script or element.tag == "style" or bool(handlers)
+
+
+def test_pages_are_light(survey: Survey) -> None:
+    """No page weighs more than 100 kB on its first visit, everything that it loads included."""
+    weights = {seen.path: weight(survey, seen) for seen in html(survey)}
+    assert {path: size for path, size in weights.items() if size > MOST_BYTES} == {}
+
+
+def weight(survey: Survey, seen: Seen) -> int:
+    """Bytes of a page and of its files as they travel, compressed."""
+    return len(gzip.compress(seen.html.encode())) + sum(survey.files[u] for u in assets_of(seen))
+
+
+def test_pages_are_well_made(survey: Survey) -> None:
+    """One h1; a title; no id twice; what refers to an id finds it; every field has a name that people can read."""
+    for seen in html(survey):
+        elements = list(seen.tree.walk())
+        assert len(seen.tree.all("h1")) == 1, seen.path
+        ids = [e.attributes["id"] for e in elements if "id" in e.attributes]
+        assert len(ids) == len(set(ids)), (seen.path, ids)
+        assert unnamed(seen.tree) == [], seen.path
+        for element in elements:
+            assert targets(element) <= set(ids), (seen.path, element.tag, element.attributes)
+
+
+def targets(element: Element) -> set[str]:
+    """The ids that an element refers to. The dialog's title comes with what opens in it."""
+    names = ("for", "aria-describedby", "aria-labelledby", "aria-controls", "list")
+    if element.tag == "dialog":
+        return set()
+    return {id for name in names for id in element.attributes.get(name, "").split()}
+
+
+def unnamed(tree: Element) -> list[dict[str, str]]:
+    """Fields without a label, around them or for them."""
+    labels = tree.all("label")
+    named = {label.attributes.get("for") for label in labels}
+    inside = {id(e) for label in labels for e in label.walk()}
+    fields = [e for e in tree.walk() if e.tag in {"input", "textarea", "select"}]
+    shown = [e for e in fields if e.attributes.get("type") != "hidden"]
+    return [
+        e.attributes
+        for e in shown
+        if id(e) not in inside
+        and e.attributes.get("id") not in named
+        and "aria-label" not in e.attributes
+    ]
+
+
+@pytest.mark.parametrize("who", ["owner", "viewer"])
+def test_headings_do_not_skip(survey: Survey, who: str) -> None:
+    """Below an h1 comes an h2, below it an h3: who listens to the headings hears the structure."""
+    for seen in [s for s in survey.visitors[who].pages if is_html(s)]:
+        levels = [int(e.tag[1]) for e in seen.tree.walk() if re.fullmatch("h[1-6]", e.tag)]
+        assert levels[0] == 1, seen.path
+        steps = [(a, b) for a, b in pairwise(levels) if b > a + 1]
+        assert steps == [], (seen.path, levels)
+
+
+def test_the_walk_sees_what_is_there(survey: Survey) -> None:
+    """The proofs that walk are not empty: three workspaces, many pages, and a form for each act."""
+    assert len(survey.visitors["owner"].pages) > 20
+    assert len({s.path.split("/")[2] for s in survey.visitors["owner"].pages}) == 3
+    assert len(survey.files) >= 8

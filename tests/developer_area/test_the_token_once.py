@@ -1,0 +1,103 @@
+"""A token is in exactly one answer of its life, and in nothing that is kept."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from keystead.domain.token import Token, parse
+from tests.developer_area.browser import Seen
+from tests.developer_area.surface import Ground, Survey, Walk
+
+TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
+BIRTHS = ("/keys", "/rotate")
+
+
+def token_in(seen: Seen) -> Token:
+    """The token that a page shows."""
+    (found,) = set(TOKEN.findall(seen.html))
+    token = parse(found)
+    assert token is not None
+    return token
+
+
+def shapes(token: Token) -> list[str]:
+    """What would give the secret away: as it stands, in part, backwards, encoded."""
+    secret = token.reveal()[-49:]
+    packed = base64.b64encode(token.reveal().encode()).decode().rstrip("=")
+    return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
+
+
+def made(ground: Ground) -> Iterator[Seen]:
+    """Every answer in which a token is born: of a new key, and of one that succeeds another."""
+    births = [f for f in ground.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
+    assert births
+    for wanted in births:
+        browser, form = ground.form("owner", wanted)
+        answer = browser.post(form.action, form.filled(description="canary"))
+        assert answer.status == 201, form.kind
+        yield answer
+
+
+@pytest.fixture
+def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
+    """A copy of the surveyed area."""
+    with survey.copied(tmp_path) as ground:
+        yield ground
+
+
+def test_no_later_answer_holds_it(ground: Ground) -> None:
+    """After the answer that shows it, no page, file or API answer that anybody can get holds the token or a part."""
+    answers = list(made(ground))
+    later = []
+    for who, visitor in ground.visitors.items():
+        walk = Walk(ground.browser(who), ground.area.app)
+        later += walk.through(*sorted({s.path for s in visitor.pages})).pages
+    assert len(later) > 20
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        for shape in shapes(token_in(answer)):
+            assert not [seen.path for seen in later if shape in seen.html]
+            assert not [seen for seen in answers if seen is not answer and shape in seen.html]
+
+
+def test_it_stands_in_no_address_and_no_header(ground: Ground) -> None:
+    """The answer that shows it shows it in its body alone."""
+    for answer in made(ground):
+        secret = token_in(answer).reveal()[-49:]
+        assert secret not in answer.path
+        assert not [name for name, value in answer.headers.items() if secret in value]
+        links = [v for e in answer.tree.walk() for v in e.attributes.values() if secret in v]
+        assert links == []
+
+
+def test_no_row_holds_it(ground: Ground) -> None:
+    """Nor does any column of any table: what is stored is its digest."""
+    tokens = [token_in(answer) for answer in made(ground)]
+    with ground.area.installation.database.engine.connect() as connection:
+        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
+        tables = [name for (name,) in names]
+        rows = [
+            repr(tuple(row))
+            for t in tables
+            for row in connection.execute(text(f"SELECT * FROM {t}"))
+        ]
+    assert any("canary" in row for row in rows)
+    for token in tokens:
+        assert not [shape for shape in shapes(token) for row in rows if shape in row]
+
+
+def test_the_second_sending_shows_nothing(ground: Ground) -> None:
+    """The same form again, as a reload sends it, tells that the key exists, and not its token."""
+    for wanted in ground.visitors["owner"].forms:
+        if wanted.pattern.endswith(BIRTHS):
+            browser, form = ground.form("owner", wanted)
+            fields = form.filled(description="twice")
+            first, second = browser.post(form.action, fields), browser.post(form.action, fields)
+            assert len(set(TOKEN.findall(first.html))) == 1
+            assert TOKEN.findall(second.html) == []
