@@ -1,0 +1,247 @@
+"""Activity: the audit log as sentences, by type, page after page, and as files that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keystead.developer_area.event_exports import COLUMNS, csv_lines, neutral
+from keystead.developer_area.event_sentences import sentence
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.events import Event, EventType, Origin, Target
+from keystead.domain.ids import EventId, WorkspaceId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Seen
+from tests.developer_area.conftest import Area
+from tests.developer_area.test_templates import PAYLOADS, skeleton
+
+FROM = Origin("10.2.3.4", "req_1")
+ACTOR = Actor(PrincipalKind.MEMBER, "usr_1", "Owner")
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def url(area: Area, end: str = "") -> str:
+    """Where the activity is."""
+    return f"/w/{area.workspace_id}/activity{end}"
+
+
+def event(event_type: EventType, target: str = "key_1", **data: object) -> Event:
+    """One event, by Owner."""
+    return Event(
+        EventId("evt_1"),
+        WorkspaceId("ws_1"),
+        1,
+        event_type,
+        NOW,
+        ACTOR,
+        Target(event_type.partition(".")[0], target),
+        FROM,
+        data,
+    )
+
+
+def happened(seen: Seen) -> list[str]:
+    """What the page tells, newest first."""
+    return [span.text for span in seen.tree.all("span", class_="event")]
+
+
+def filled(area: Area) -> None:
+    """A few things happen."""
+    token = area.key("data-warehouse sync")
+    area.services.keys.revoke(area.principal, token.key_id, FROM)
+    documents = area.services.documents
+    documents.create_collection(area.principal, CollectionDraft("docs"), FROM)
+    documents.push(area.principal, "docs", Push([DocumentDraft("a", "x"), DocumentDraft("b", "y")]))
+
+
+TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
+    EventType.KEY_CREATED: (
+        {"description": "sync", "hint": "ks_…4erw"},
+        "created the key sync (…4erw)",
+    ),
+    EventType.KEY_UPDATED: (
+        {"description": "sync", "hint": "ks_…4erw", "changed": ["expires_at", "scopes"]},
+        "changed the key sync (…4erw) in its expiry, scopes",
+    ),
+    EventType.KEY_REVOKED: (
+        {"description": "sync", "hint": "ks_…4erw"},
+        "revoked the key sync (…4erw)",
+    ),
+    EventType.DOCUMENTS_PUSHED: (
+        {"created": 1, "updated": 2_000},
+        "pushed 1 new and 2,000 changed documents to it",
+    ),
+    EventType.DOCUMENTS_DELETED: ({"deleted": 1}, "deleted 1 document from it"),
+    EventType.COLLECTION_DELETED: (
+        {"documents": 3},
+        "deleted the collection it with its 3 documents",
+    ),
+    EventType.MEMBER_ADDED: ({"name": "Ada", "role": "admin"}, "added Ada as admin"),
+    EventType.MEMBER_ROLE_CHANGED: (
+        {"name": "Ada", "from": "admin", "to": "viewer"},
+        "changed the role of Ada from admin to viewer",
+    ),
+    EventType.MEMBER_SIGNED_IN: (
+        {"by": "password", "wrong_passwords_before": 3},
+        "signed in by password after 3 wrong passwords",
+    ),
+    EventType.MEMBER_EMAIL_CHANGED: (
+        {"from": None, "to": "a@x.example"},
+        "changed their e-mail from none to a@x.example",
+    ),
+    EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "put the workspace on the plan team"),
+}
+
+
+@pytest.mark.parametrize("event_type", TOLD, ids=str)
+def test_events_are_sentences(event_type: EventType) -> None:
+    """What an event's data say is said in words."""
+    data, words = TOLD[event_type]
+    assert sentence(event(event_type, "it", **data)).of("Owner") == f"Owner {words}"
+
+
+@pytest.mark.parametrize("event_type", EventType, ids=str)
+def test_every_type_has_words(event_type: EventType) -> None:
+    """No type of event is told by its bare name, nor fails where its data are missing or of another kind."""
+    odd: dict[str, Any] = dict.fromkeys(("description", "changed", "created", "by", "id"), 7)
+    for data in ({}, odd):
+        assert event_type.value not in sentence(event(event_type, **data)).of("Owner")
+
+
+def test_the_page_tells_who_did_what_and_from_where(each_area: Area) -> None:
+    """Each event is a row: a sentence, when in words and exactly, the address and the request."""
+    filled(each_area)
+    seen = each_area.signed_in().open(url(each_area))
+    assert happened(seen)[1:4] == [
+        "You pushed 2 new documents to docs",
+        "You created the collection docs",
+        "You revoked the key data-warehouse sync (…" + happened(seen)[3][-5:],
+    ]
+    row = seen.rows()[2]
+    assert row["When"].startswith("just now ")
+    assert row["From"] == "10.2.3.4 req_1"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"), [("", 7), ("key", 2), ("key.revoked", 1), ("documents", 1)]
+)
+def test_a_type_or_a_noun_narrows_the_list(area: Area, chosen: str, count: int) -> None:
+    """The list and its files hold only what was asked for."""
+    filled(area)
+    browser = area.signed_in()
+    asked = f"?type={chosen}"
+    seen = browser.open(url(area, asked))
+    assert len(happened(seen)) == count
+    assert len(browser.open(seen.link("Export JSON lines")).html.splitlines()) == count
+    assert len(browser.open(seen.link("Export CSV")).html.splitlines()) == count + 1
+
+
+@pytest.mark.parametrize("chosen", ["keys", "key.", "key.made", "%20"])
+def test_a_type_that_is_none_is_not_there(area: Area, chosen: str) -> None:
+    """A made-up filter is no empty list, which would read as if nothing had happened."""
+    for end in ("", ".csv", ".jsonl"):
+        assert area.signed_in().open(url(area, f"{end}?type={chosen}")).status == 404
+
+
+def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
+    """Page after page shows every event once, whatever happens meanwhile; files hold them all."""
+    for number in range(60):
+        each_area.services.workspaces.rename(each_area.principal, f"Name {number}")
+    browser = each_area.signed_in()
+    first = browser.open(url(each_area))
+    each_area.services.workspaces.rename(each_area.principal, "Meanwhile")
+    second = browser.open(first.link("Older"))
+    shown = happened(first) + happened(second)
+    assert len(shown) == 63  # what happened here, the workspace, its owner, and the signing in
+    assert shown[-1].endswith("created the workspace")
+    assert "Meanwhile" not in " ".join(shown)
+    assert browser.open(second.link("Newest")).status == 200
+
+
+def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read in portions, and holds each event once, newest first."""
+    monkeypatch.setattr("keystead.developer_area.events._EXPORTED_AT_ONCE", 2)
+    filled(area)
+    lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
+    types = [json.loads(line)["type"] for line in lines]
+    assert types == [
+        "member.signed_in",
+        "documents.pushed",
+        "collection.created",
+        "key.revoked",
+        "key.created",
+        "member.added",
+        "workspace.created",
+    ]
+    assert json.loads(lines[3])["address"] == "10.2.3.4"
+
+
+def test_files_are_downloads_that_no_cache_keeps(area: Area) -> None:
+    """Files never open in the page's place, and are named by workspace and day."""
+    seen = area.signed_in().open(url(area, ".csv"))
+    assert seen.headers["content-type"].startswith("text/csv")
+    said = seen.headers["content-disposition"]
+    assert said.startswith(f'attachment; filename="activity-{area.workspace_id}-')
+    assert seen.headers["cache-control"] == "no-store"
+    assert seen.headers["x-content-type-options"] == "nosniff"
+
+
+HOSTILE = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\0=1", "  =1", '=HYPERLINK("x")']
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_cell_is_a_formula(text: str) -> None:
+    """Whatever people call things, no cell of the file begins as a formula does; the file reads back whole."""
+    hostile = replace(
+        event(EventType.KEY_CREATED, target=text, description=text),
+        actor=Actor(PrincipalKind.KEY, text, text),
+        origin=Origin(text, text),
+    )
+    head, row = csv.reader(io.StringIO("".join(csv_lines([hostile])), newline=""))
+    assert tuple(head) == COLUMNS
+    assert len(row) == len(head)
+    assert not [cell for cell in row if cell.lstrip(" ")[:1] in set("=+-@\t\r\n\0\ufffd")]
+    assert row[head.index("actor_name")].replace("\ufffd", "\0") == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23"])
+def test_harmless_cells_stay_as_they_are(text: str) -> None:
+    """Nothing is changed that no spreadsheet would run."""
+    assert neutral(text) == text
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_text_in_events_stays_text(area: Area, payload: str) -> None:
+    """Names and descriptions make no element of their own."""
+    area.key("plain")
+    browser = area.signed_in()
+    plain = browser.open(url(area, "?type=key.created"))
+    area.key(payload)
+    hostile = browser.open(url(area, "?type=key.created"))
+    one, two = hostile.tree.all("tr")[1], plain.tree.all("tr")[1]
+    assert skeleton(one) == skeleton(two)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_role_reads_the_activity(area: Area, role: Role) -> None:
+    """Who may see the workspace may see what happened in it."""
+    browser = area.signed_in(area.member(role))
+    assert browser.open(url(area)).status == 200
+    assert browser.open(url(area, ".csv")).status == 200
+
+
+def test_strangers_get_no_file(area: Area) -> None:
+    """Another workspace's activity is not there, and without a session there is only the sign-in page."""
+    other = area.services.workspaces.create("Other", owner="Nora")
+    stranger = area.signed_in(area.services.workspaces.owner(other.id))
+    for end in ("", ".csv", ".jsonl"):
+        assert stranger.open(url(area, end)).status == 404
+        assert area.browser().open(url(area, end)).path.startswith("/sign-in?next=")
