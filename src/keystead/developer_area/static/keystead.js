@@ -51,19 +51,24 @@
 
   // --- copying: also on http://, and never silently ---
 
+  const select = (field) => {
+    if (field.select === undefined) return getSelection().selectAllChildren(field);
+    field.focus();
+    field.select();
+  };
+
   const copy = async (field) => {
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(field.value ?? field.textContent);
       return true;
     } catch {
-      field.focus();
-      field.select();
+      select(field);
       return document.execCommand("copy");
     }
   };
 
   const copyFrom = async (button) => {
-    const panel = button.closest("#panel");
+    const panel = button.closest("[data-copies], #panel");
     const field = document.getElementById(button.dataset.copy);
     const copied = await copy(field);
     if (copied) panel.setAttribute("data-copied", "");
