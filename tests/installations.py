@@ -131,6 +131,11 @@ class Ground:
         self.more.append(opened)
         return opened
 
+    def restart(self) -> None:
+        """Closes the server and opens another one in its place."""
+        self.installation.close()
+        self.installation = open_installation(_settings(self.url), PEPPERS, self.clock)
+
     def close(self) -> None:
         """Closes all servers."""
         for opened in (*self.more, self.installation):

@@ -1,0 +1,424 @@
+"""Every life a key can have, on both engines and in a model side by side: equal answers after every step (E26)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from keystead.domain.errors import KeysteadError
+from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, KeyStatus
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import Scopes
+from keystead.services.keys import CreatedKey
+from tests.clocks import NOON
+from tests.installations import ENGINES, Ground, fresh_ground
+
+SCOPES = ("documents:read", "documents:write", "keys:read")
+SETS = st.frozensets(st.sampled_from(SCOPES), min_size=1)
+LIVES = st.sampled_from([None, 10, 100, 1000])
+WORDS = st.sampled_from(["sync", "Sync job", "naïve", "50%", "a_b"])
+PLACES = st.integers(0, 50)
+
+
+# --- the model: what a key's life is, in a page ---
+
+
+@dataclass
+class Key:
+    """A key as the rules know it; instants are seconds since the beginning, a key's name is its place."""
+
+    description: str
+    scopes: frozenset[str]
+    created: int
+    ends: int | None
+    revoked: bool = False
+    successor: int | None = None
+    noted: int | None = None
+    shown: int | None = None
+
+
+@dataclass
+class Model:
+    """A workspace."""
+
+    limit: int
+    now: int = 0
+    suspended: bool = False
+    keys: list[Key] = field(default_factory=list)
+    acts: list[tuple[str, int]] = field(default_factory=list)
+
+    def status(self, key: Key) -> str:
+        """Revoked before expired before active."""
+        if key.revoked:
+            return "revoked"
+        return "expired" if key.ends is not None and key.ends <= self.now else "active"
+
+    def active(self, successor: bool | None = None) -> list[Key]:
+        """The keys that live: all, or only those with or without a successor."""
+        keys = [key for key in self.keys if self.status(key) == "active"]
+        if successor is None:
+            return keys
+        return [key for key in keys if (key.successor is not None) == successor]
+
+    def create(self, description: str, life: int | None, scopes: frozenset[str]) -> str:
+        """A new key, if there is room."""
+        if len(self.active(successor=False)) >= self.limit:
+            return "limit-reached"
+        return self._add(
+            Key(description, scopes, self.now, life and self.now + life), "key.created"
+        )
+
+    def rotate(self, place: int, overlap: int, life: int | None | str) -> str:
+        """A successor; the old key ends."""
+        old = self.keys[place]
+        before = [key for key in self.active() if key.successor == place]
+        counted, overlapping = self.active(successor=False), self.active(successor=True)
+        if self.status(old) != "active":
+            return f"key-{self.status(old)}"
+        if old.successor is not None or before:
+            return "rotation-in-progress"
+        if overlap and len(overlapping) >= max(self.limit, len(counted)):
+            return "limit-reached"
+        if life == "same":
+            life = old.ends and old.ends - old.created
+        assert not isinstance(life, str)
+        ends = life and self.now + life
+        self._add(Key(old.description, old.scopes, self.now, ends), "key.rotated", place)
+        old.successor = len(self.keys) - 1
+        old.revoked = not overlap
+        if overlap:
+            old.ends = min(filter(None, [old.ends, self.now + overlap]))
+        return "ok"
+
+    def revoke(self, place: int) -> str:
+        """The end; again, nothing."""
+        if not self.keys[place].revoked:
+            self.keys[place].revoked = True
+            self.acts.append(("key.revoked", place))
+        return "ok"
+
+    def patch(self, place: int, change: dict[str, Any]) -> str:
+        """Other words, another end, fewer scopes."""
+        key = self.keys[place]
+        after = {
+            name: change.get(name, getattr(key, name)) for name in ("description", "scopes", "ends")
+        }
+        grown = key.ends is not None and (after["ends"] is None or after["ends"] > key.ends)
+        if key.revoked:
+            return "key-revoked"
+        if not after["scopes"] <= key.scopes:
+            return "would-widen"
+        if (after["scopes"], after["ends"]) != (key.scopes, key.ends):
+            if self.status(key) == "expired":
+                return "key-expired"
+            if key.successor is not None and grown:
+                return "rotation-in-progress"
+        if after != {name: getattr(key, name) for name in after}:
+            self.acts.append(("key.updated", place))
+        key.description, key.scopes, key.ends = after["description"], after["scopes"], after["ends"]
+        return "ok"
+
+    def verify(self, place: int, scope: str) -> str:
+        """What the key's token is worth."""
+        key = self.keys[place]
+        if self.status(key) != "active":
+            return self.status(key)
+        if self.suspended:
+            return "suspended"
+        if scope not in key.scopes:
+            return "insufficient_scope"
+        key.noted = self.now
+        return "verified"
+
+    def flush(self) -> None:
+        """Shows what was noted of uses."""
+        for key in self.keys:
+            key.shown, key.noted = key.noted if key.noted is not None else key.shown, None
+
+    def _add(self, key: Key, act: str, about: int | None = None) -> str:
+        self.keys.append(key)
+        self.acts.append((act, len(self.keys) - 1 if about is None else about))
+        return "ok"
+
+
+# --- the product on one engine, asked in the model's words ---
+
+
+class Product:
+    """One workspace of an installation."""
+
+    def __init__(self, ground: Ground, limit: int) -> None:
+        self.ground = ground
+        self.tenant: Principal = ground.tenant(limit)
+        self.made: list[CreatedKey] = []
+
+    def create(self, description: str, life: int | None, scopes: frozenset[str]) -> str:
+        """As the model's."""
+        ends = None if life is None else self.ground.clock.now() + timedelta(seconds=life)
+        draft = KeyDraft(description, ends, sorted(scopes))
+        return self._made(lambda: self.ground.services.keys.create(self.tenant, draft))
+
+    def rotate(self, place: int, overlap: int, life: int | None | str) -> str:
+        """As the model's."""
+        ends: Any = life
+        if life == "same":
+            ends = UNSET
+        elif isinstance(life, int):
+            ends = self.ground.clock.now() + timedelta(seconds=life)
+        id, spared = self.made[place].key.id, timedelta(seconds=overlap)
+        keys = self.ground.services.keys
+        return self._made(lambda: keys.rotate(self.tenant, id, overlap=spared, expires_at=ends))
+
+    def revoke(self, place: int) -> str:
+        """As the model's."""
+        id = self.made[place].key.id
+        return _outcome(lambda: self.ground.services.keys.revoke(self.tenant, id))
+
+    def patch(self, place: int, change: dict[str, Any]) -> str:
+        """As the model's."""
+        fields = dict(change)
+        if "ends" in fields:
+            ends = fields.pop("ends")
+            fields["expires_at"] = None if ends is None else NOON + timedelta(seconds=ends)
+        id, patch = self.made[place].key.id, KeyPatch(**fields)
+        return _outcome(lambda: self.ground.services.keys.update(self.tenant, id, patch))
+
+    def verify(self, place: int, scope: str) -> str:
+        """As the model's."""
+        return self.ground.verdict(self.made[place], scope)
+
+    def listed(self, status: str | None = None, query: str = "") -> list[tuple[Any, ...]]:
+        """What a list tells of the keys, page by page, the newest first."""
+        wanted = None if status is None else KeyStatus(status)
+        places = {made.key.id: place for place, made in enumerate(self.made)}
+        return [
+            (
+                places[key.id],
+                key.description,
+                key.scopes,
+                _seconds(key.expires_at),
+                str(key.status(self.ground.clock.now())),
+                None if key.rotated_to is None else places[key.rotated_to],
+                _seconds(key.last_use and key.last_use.at),
+            )
+            for key in self.ground.keys(self.tenant, status=wanted, query=query, limit=3)
+        ]
+
+    def acts(self) -> list[tuple[str, int]]:
+        """What happened to which key."""
+        places = {str(made.key.id): place for place, made in enumerate(self.made)}
+        events = [e for e in self.ground.events(self.tenant) if e.target.type == "key"]
+        return [(str(event.type), places[event.target.id]) for event in events]
+
+    def _made(self, make: Callable[[], CreatedKey]) -> str:
+        def keep() -> None:
+            self.made.append(make())
+
+        return _outcome(keep)
+
+
+def _outcome(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except KeysteadError as refused:
+        return refused.code
+    return "ok"
+
+
+def _seconds(instant: Any) -> int | None:
+    return None if instant is None else round((instant - NOON).total_seconds())
+
+
+# --- side by side ---
+
+
+class LifeOfKeys(RuleBasedStateMachine):
+    """Does everything three times, and compares."""
+
+    def __init__(self, grounds: list[Ground]) -> None:
+        super().__init__()
+        for ground in grounds:
+            ground.clock.set(NOON)
+        self.model = Model(limit=3)
+        self.most = 3
+        self.products = [Product(ground, limit=3) for ground in grounds]
+
+    def agree(self, act: Callable[[Any], str]) -> None:
+        """All three answer alike."""
+        expected = act(self.model)
+        note(f"-> {expected}")
+        for product in self.products:
+            assert act(product) == expected, product.ground.url
+
+    @rule(description=WORDS, life=LIVES, scopes=SETS)
+    def create(self, description: str, life: int | None, scopes: frozenset[str]) -> None:
+        """A new key."""
+        self.agree(lambda side: side.create(description, life, scopes))
+
+    @precondition(lambda self: self.model.keys)
+    @rule(place=PLACES, overlap=st.sampled_from([0, 5, 500]), life=LIVES | st.just("same"))
+    def rotate(self, place: int, overlap: int, life: int | None | str) -> None:
+        """A successor."""
+        place %= len(self.model.keys)
+        self.agree(lambda side: side.rotate(place, overlap, life))
+
+    @precondition(lambda self: self.model.keys)
+    @rule(place=PLACES)
+    def revoke(self, place: int) -> None:
+        """An end."""
+        place %= len(self.model.keys)
+        self.agree(lambda side: side.revoke(place))
+
+    @precondition(lambda self: self.model.keys)
+    @rule(
+        place=PLACES,
+        change=st.fixed_dictionaries(
+            {}, optional={"description": WORDS, "scopes": SETS, "life": LIVES}
+        ),
+    )
+    def patch(self, place: int, change: dict[str, Any]) -> None:
+        """A change."""
+        place %= len(self.model.keys)
+        if "life" in change:
+            life = change["life"]
+            change = {**change, "ends": life and self.model.now + life}
+            del change["life"]
+        self.agree(lambda side: side.patch(place, change))
+
+    @rule(seconds=st.sampled_from([1, 4, 5, 10, 100, 600]))
+    def wait(self, seconds: int) -> None:
+        """Time passes, and keys expire."""
+        self.model.now += seconds
+        for product in self.products:
+            product.ground.clock.advance(seconds=seconds)
+
+    @rule(suspended=st.booleans())
+    def suspend(self, suspended: bool) -> None:
+        """The workspace is suspended, or resumed."""
+        self.model.suspended = suspended
+        for product in self.products:
+            workspaces = product.ground.services.workspaces
+            change = workspaces.suspend if suspended else workspaces.resume
+            change(product.tenant.workspace_id)
+
+    @rule(limit=st.integers(0, 5))
+    def set_limit(self, limit: int) -> None:
+        """More room, or less."""
+        self.model.limit = limit
+        self.most = max(self.most, limit)
+        for product in self.products:
+            product.ground.limit(product.tenant, limit)
+
+    @rule()
+    def flush(self) -> None:
+        """Uses are written down."""
+        self.model.flush()
+        for product in self.products:
+            product.ground.flush()
+
+    @rule()
+    def restart(self) -> None:
+        """The server ends and another begins; the database stays."""
+        self.model.flush()
+        for product in self.products:
+            product.ground.restart()
+
+    @precondition(lambda self: self.model.keys)
+    @rule(status=st.sampled_from(["active", "expired", "revoked"]), query=WORDS | st.just("S"))
+    def search(self, status: str, query: str) -> None:
+        """Lists of one status and of some words are parts of the whole list."""
+        for product in self.products:
+            everything = product.listed()
+            assert product.listed(status) == [one for one in everything if one[4] == status]
+            found = [one for one in everything if query.casefold() in one[1].casefold()]
+            assert product.listed(query=query) == found
+
+    @rule(scope=st.sampled_from(SCOPES))
+    def verify(self, scope: str) -> None:
+        """Every token is worth what the model says."""
+        for place in range(len(self.model.keys)):
+            self.agree(lambda side, place=place: side.verify(place, scope))  # type: ignore[misc]
+
+    @invariant()
+    def lists_agree(self) -> None:
+        """Every list is the model's, and its quota counts the model's keys."""
+        expected = [
+            (
+                place,
+                key.description,
+                Scopes(key.scopes),
+                key.ends,
+                self.model.status(key),
+                key.successor,
+                key.shown,
+            )
+            for place, key in reversed(list(enumerate(self.model.keys)))
+        ]
+        for product in self.products:
+            assert product.listed() == expected, product.ground.url
+            quota = product.ground.services.keys.list(product.tenant, limit=1).quota
+            assert (quota.limit, quota.used) == (
+                self.model.limit,
+                len(self.model.active(successor=False)),
+            )
+
+    @invariant()
+    def one_event_an_act(self) -> None:
+        """The events are the acts, one for each, in their order."""
+        for product in self.products:
+            assert product.acts() == self.model.acts, product.ground.url
+
+    @invariant()
+    def never_more_than_promised(self) -> None:
+        """No more keys count than the highest limit there ever was, and no more than twice as many live."""
+        assert len(self.model.active(successor=False)) <= self.most
+        assert len(self.model.active()) <= 2 * self.most
+
+
+@pytest.fixture(scope="module")
+def grounds(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Ground]]:
+    """An installation on each engine."""
+    with (
+        fresh_ground(request, tmp_path_factory, ENGINES[0]) as embedded,
+        fresh_ground(request, tmp_path_factory, ENGINES[1]) as served,
+    ):
+        yield [embedded, served]
+
+
+def _live(grounds: list[Ground], lives: int, steps: int) -> None:
+    run_state_machine_as_test(
+        lambda: LifeOfKeys(grounds),  # type: ignore[arg-type]
+        settings=settings(
+            max_examples=lives,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_lives(grounds: list[Ground]) -> None:
+    """In a few dozen lives SQLite, PostgreSQL and the model give equal answers, step by step."""
+    _live(grounds, lives=25, steps=25)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+def test_many_lives(grounds: list[Ground]) -> None:
+    """In 2,000 lives of up to 50 steps SQLite, PostgreSQL and the model give equal answers, step by step."""
+    _live(grounds, lives=2_000, steps=50)
