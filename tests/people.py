@@ -6,15 +6,17 @@ import threading
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pytest
 from argon2 import PasswordHasher
 
+from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.events import Event, Origin
-from keystead.domain.ids import WorkspaceId
+from keystead.domain.ids import CredentialId, WorkspaceId
 from keystead.domain.passwords import Password
-from keystead.domain.principals import Principal, of_member, operator
+from keystead.domain.portal import PortalRequest, PortalUser
+from keystead.domain.principals import Actor, Principal, PrincipalKind, of_member, operator
 from keystead.domain.sessions import Proof, ProofKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -30,6 +32,14 @@ from tests.installations import UNLIMITED, Ground
 RIGHT: Final = "zebra lamp ocean 7 pie"
 WRONG: Final = "zebra lamp ocean 8 pie"
 ORIGINS: Final = ("https://app.example.com", "http://localhost:3000")
+PRODUCT: Final = Credential(
+    CredentialId("op_1"),
+    CredentialKind.OPERATOR,
+    "Backend",
+    "ks_op_…abcd",
+    NOON,
+    Actor(PrincipalKind.OPERATOR, "tests", "tests"),
+)
 _numbers = count(1)
 
 
@@ -105,6 +115,13 @@ class Crowd(Server):
     def give_password(self, member: Member, text: str = RIGHT) -> Secret:
         """Sets a password; the session in which that was done."""
         return self.accounts.change_password(self.signed_in(member), Password(text)).secret
+
+    def portal_session(self, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
+        """A session of a product's own user in the owner's workspace."""
+        user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
+        role = asked.pop("role", Role.ADMIN)
+        request = PortalRequest(owner.workspace_id, user, role, **asked)
+        return self.sign_in.redeem(self.portal.create(PRODUCT, request)[0]).secret
 
     def member(self, member: Member) -> Member | None:
         """What the person is in that workspace now."""

@@ -67,7 +67,9 @@ def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
         sessions.c.ended_at.is_(None),
         sessions.c.created_at > now - ABSOLUTE_LIMIT,
     )
-    found = map(_session, tx.execute(query.order_by(sessions.c.id.desc())))
+    found = map(
+        _session, tx.execute(query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()))
+    )
     return [session for session in found if session.stands(now)]
 
 

@@ -1,0 +1,392 @@
+"""What people change of themselves: name, address, password, time zone, and where they are signed in."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.errors import (
+    EmailTaken,
+    Forbidden,
+    Invalid,
+    KeysteadError,
+    NotFound,
+    NotFresh,
+    SessionEnded,
+)
+from keystead.domain.ids import SessionId
+from keystead.domain.passwords import Password
+from keystead.domain.sessions import ABSOLUTE_LIMIT, FRESH_FOR, IDLE_LIMIT, LinkPurpose
+from keystead.domain.token import Secret
+from keystead.domain.workspaces import Member
+from keystead.storage import users
+from tests.installations import Ground
+from tests.people import RIGHT, WRONG, Crowd, Server, email_of
+
+NEW = "another lamp and 9 rivers"
+GONE = Secret.fresh()
+
+
+@pytest.fixture
+def ada(crowd: Crowd) -> Member:
+    """An owner without a password."""
+    return crowd.owner("Ada Quillfeather")
+
+
+def _enter(crowd: Crowd, member: Member, text: str = RIGHT) -> Secret:
+    return crowd.sign_in.with_password(email_of(member), Password(text), crowd.origin()).secret
+
+
+# --- a new password ---
+
+
+def test_a_first_password(crowd: Crowd, ada: Member) -> None:
+    """Who came by a link sets a password, signs in by it from then on, and it is recorded."""
+    crowd.clock.advance(minutes=1)
+    admitted = crowd.accounts.change_password(crowd.signed_in(ada), Password(RIGHT))
+    assert admitted.user.password_set_at == crowd.clock.now()
+    assert admitted.device is not None
+    assert crowd.stands(_enter(crowd, ada))
+    changed = crowd.events(ada.workspace_id, "member.password_changed")
+    assert [(e.actor.id, e.data) for e in changed] == [(ada.user.id, {})]
+
+
+def test_a_new_password_ends_the_others(crowd: Crowd, ada: Member) -> None:
+    """Every other session, every unused link and every known device ends; this one goes on under a new secret (R59)."""
+    crowd.give_password(ada)
+    first = crowd.sign_in.with_password(email_of(ada), Password(RIGHT), crowd.origin())
+    others = [_enter(crowd, ada), crowd.signed_in(ada)]
+    link, _ = crowd.sign_in.make_link(ada)
+    here = _enter(crowd, ada)
+    before = crowd.sign_in.visitor(here)
+    renewed = crowd.accounts.change_password(here, Password(NEW), Password(RIGHT)).secret
+    after = crowd.sign_in.visitor(renewed)
+    assert before is not None
+    assert after is not None
+    assert after.session.id == before.session.id
+    for dead in (here, first.secret, *others):
+        assert not crowd.stands(dead)
+    with pytest.raises(Invalid):
+        crowd.sign_in.redeem(link)
+    again = crowd.sign_in.with_password(
+        email_of(ada), Password(NEW), crowd.origin(), device=first.device
+    )
+    assert again.device is not None
+
+
+def test_somebody_elses_sessions_stay(crowd: Crowd, ada: Member) -> None:
+    """A password changed here ends nothing there."""
+    other = crowd.signed_in(crowd.owner("Bo"))
+    crowd.give_password(ada)
+    assert crowd.stands(other)
+
+
+def test_the_present_password_is_asked(crowd: Crowd, ada: Member) -> None:
+    """Signed in by the password, one gives it once more; by a one-time link, one need not: it was lost, perhaps."""
+    crowd.give_password(ada)
+    session = _enter(crowd, ada)
+    for current in (None, Password(WRONG)):
+        with pytest.raises(Invalid) as refused:
+            crowd.accounts.change_password(session, Password(NEW), current)
+        assert [error.pointer for error in refused.value.errors] == ["/current"]
+    assert crowd.stands(session)
+    link, _ = crowd.sign_in.make_link(ada, LinkPurpose.PASSWORD)
+    signed_in = crowd.sign_in.redeem(link)
+    assert signed_in.purpose is LinkPurpose.PASSWORD
+    crowd.accounts.change_password(signed_in.secret, Password(NEW))
+    assert crowd.stands(_enter(crowd, ada, NEW))
+
+
+def test_a_stolen_session_cannot_guess_it(crowd: Crowd, ada: Member) -> None:
+    """Ten wrong present passwords end the session."""
+    crowd.give_password(ada)
+    session = _enter(crowd, ada)
+    for _ in range(9):
+        with pytest.raises(Invalid):
+            crowd.accounts.change_password(session, Password(NEW), Password(WRONG))
+        crowd.clock.advance(minutes=1)
+    with pytest.raises(SessionEnded):
+        crowd.accounts.change_password(session, Password(NEW), Password(WRONG))
+    assert not crowd.stands(session)
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 257, "passwordpassword", "ada quillfeather 1"])
+def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
+    """A short, endless, common or personal one is refused, and nothing changes."""
+    session = crowd.signed_in(ada)
+    with pytest.raises(Invalid) as refused:
+        crowd.accounts.change_password(session, Password(text))
+    assert [error.pointer for error in refused.value.errors] == ["/new"]
+    assert crowd.stands(session)
+
+
+def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
+    """What the person's workspaces are called is what a guesser tries."""
+    crowd.ground.services.workspaces.rename(crowd.ground.tenant(), "no matter")
+    named = crowd.ground.services.workspaces.create(
+        "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
+    )
+    owner = crowd.ground.services.workspaces.owner(named.id)
+    crowd.give_password(ada, "zimmerwald kites 7")
+    with pytest.raises(Invalid, match="guessed"):
+        crowd.give_password(owner, "zimmerwald kites 7")
+
+
+def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
+    """A password without an address to sign in by would open nothing."""
+    made = crowd.ground.services.workspaces.create("W", owner="Nameless")
+    session = crowd.signed_in(crowd.ground.services.workspaces.owner(made.id))
+    with pytest.raises(Invalid, match="/email"):
+        crowd.accounts.change_password(session, Password(RIGHT))
+
+
+# --- a recent proof ---
+
+
+def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
+    """After a quarter of an hour neither password nor address is changed, the right password notwithstanding (R69)."""
+    crowd.give_password(ada)
+    session = _enter(crowd, ada)
+    crowd.clock.advance(FRESH_FOR)
+    with pytest.raises(NotFresh):
+        crowd.accounts.change_password(session, Password(NEW), Password(RIGHT))
+    with pytest.raises(NotFresh):
+        crowd.accounts.change_email(session, f"new.{email_of(ada)}")
+    fresh = crowd.sign_in.reauthenticate(session, Password(RIGHT)).secret
+    assert (
+        crowd.accounts.change_email(fresh, f"new.{email_of(ada)}").email == f"new.{email_of(ada)}"
+    )
+
+
+def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
+    """The proof is asked for again when the password is written: nothing slips through while it is hashed."""
+    crowd = Crowd(own_ground)
+    ada = crowd.owner()
+    session = crowd.signed_in(ada)
+    slow = crowd.hasher.hash
+
+    def late(password: str | bytes, *, salt: bytes | None = None) -> str:
+        crowd.clock.advance(FRESH_FOR)
+        return slow(password, salt=salt)
+
+    crowd.hasher.hash = late  # type: ignore[method-assign]
+    with pytest.raises(NotFresh):
+        crowd.accounts.change_password(session, Password(RIGHT))
+    with own_ground.database.read_across() as tx:
+        assert users.password_hash_of(tx, ada.user.id) is None
+
+
+def _id(crowd: Crowd, session: Secret) -> SessionId:
+    visitor = crowd.sign_in.visitor(session)
+    assert visitor is not None
+    return visitor.session.id
+
+
+# --- the address ---
+
+
+def test_a_new_address(crowd: Crowd, ada: Member) -> None:
+    """From the change on the new address signs in and the old one is nobody's; both are recorded."""
+    crowd.give_password(ada)
+    new = f"New.{email_of(ada)}"
+    user = crowd.accounts.change_email(crowd.signed_in(ada), new)
+    assert user.email == new
+    crowd.sign_in.with_password(new.lower(), Password(RIGHT), crowd.origin())
+    with pytest.raises(Invalid):
+        _enter(crowd, ada)
+    told = crowd.events(ada.workspace_id, "member.email_changed")[-1]
+    assert told.data == {"from": email_of(ada), "to": new}
+
+
+def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
+    """Nobody takes another's address, in whatever case it is written; their own they may write differently."""
+    bo = crowd.owner("Bo")
+    for taken in (email_of(bo), email_of(bo).upper()):
+        with pytest.raises(EmailTaken):
+            crowd.accounts.change_email(crowd.signed_in(ada), taken)
+    shouted = crowd.accounts.change_email(crowd.signed_in(ada), email_of(ada).upper())
+    assert shouted.email == email_of(ada).upper()
+    assert crowd.accounts.change_email(crowd.signed_in(bo), email_of(bo)).email == email_of(bo)
+    assert crowd.events(bo.workspace_id, "member.email_changed") == []
+
+
+def test_of_many_who_take_one_address_one_gets_it(own_ground: Ground) -> None:
+    """Eight people who take the same address at once, through two servers: one has it, the others are told."""
+    crowd = Crowd(own_ground)
+    servers = [crowd, Server(own_ground)]
+    sessions = [crowd.signed_in(crowd.owner()) for _ in range(8)]
+
+    def take(turn: tuple[int, Secret]) -> bool:
+        number, session = turn
+        try:
+            servers[number % 2].accounts.change_email(session, "wanted@example.com")
+        except EmailTaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, enumerate(sessions))) == 1
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ada",
+        "ada@",
+        "@example.com",
+        "a b@example.com",
+        "a@b@c",
+        "a@.b",
+        f"{'x' * 65}@b.c",
+        "a@b\n",
+        "a\0@b",
+    ],
+)
+def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
+    """What mail could not reach by its form is refused."""
+    with pytest.raises(Invalid):
+        crowd.accounts.change_email(crowd.signed_in(ada), email)
+
+
+# --- name and time zone ---
+
+
+def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
+    """A name on one line, a zone that exists, or none; without a recent proof."""
+    session = crowd.signed_in(ada)
+    crowd.clock.advance(FRESH_FOR)
+    assert crowd.accounts.rename(session, "Ada L.").name == "Ada L."
+    assert crowd.accounts.set_time_zone(session, "Asia/Kathmandu").time_zone == "Asia/Kathmandu"
+    assert crowd.accounts.set_time_zone(session, None).time_zone is None
+    for zone in (
+        "Mars/Olympus",
+        "../etc/passwd",
+        "/etc/localtime",
+        "",
+        "localtime",
+        "europe/berlin",
+    ):
+        with pytest.raises(Invalid):
+            crowd.accounts.set_time_zone(session, zone)
+    with pytest.raises(Invalid):
+        crowd.accounts.rename(session, "two\nlines")
+
+
+# --- sessions ---
+
+
+def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
+    """The list has the sessions that stand, the newest first, and marks the one that asks."""
+    crowd.give_password(ada)
+    crowd.clock.advance(minutes=5)
+    home = crowd.sign_in.with_password(
+        email_of(ada), Password(RIGHT), crowd.origin(), "Firefox"
+    ).secret
+    crowd.clock.advance(minutes=5)
+    work_origin = crowd.origin()
+    work = crowd.sign_in.with_password(email_of(ada), Password(RIGHT), work_origin, "Safari").secret
+    gone = _enter(crowd, ada)
+    crowd.sign_in.sign_out(gone)
+    lines = crowd.accounts.sessions(work)
+    assert [(line.session.agent, line.current) for line in lines[:2]] == [
+        ("Safari", True),
+        ("Firefox", False),
+    ]
+    assert lines[0].session.address == work_origin.address
+    assert lines[0].session.created_at == lines[1].session.created_at + timedelta(minutes=5)
+    assert _id(crowd, home) in {line.session.id for line in lines}
+    assert all(line.session.stands(crowd.clock.now()) for line in lines)
+
+
+def test_idle_and_old_sessions_are_not_listed(crowd: Crowd, ada: Member) -> None:
+    """What has ended by itself is gone from the list."""
+    crowd.signed_in(ada)
+    crowd.clock.advance(IDLE_LIMIT)
+    here = crowd.signed_in(ada)
+    assert len(crowd.accounts.sessions(here)) == 1
+
+
+def test_ending_one_session(crowd: Crowd, ada: Member) -> None:
+    """A session of one's own is ended by its id, at once; again, or another's, there is none."""
+    here, there, others = crowd.signed_in(ada), crowd.signed_in(ada), crowd.signed_in(crowd.owner())
+    there_id, others_id = _id(crowd, there), _id(crowd, others)
+    crowd.accounts.end_session(here, there_id)
+    assert not crowd.stands(there)
+    told = []
+    for absent in (there_id, others_id, SessionId("ses_0000000000000000000000")):
+        with pytest.raises(NotFound) as refused:
+            crowd.accounts.end_session(here, absent)
+        told.append(str(refused.value))
+    assert len(set(told)) == 1
+    assert crowd.stands(others)
+    assert crowd.events(ada.workspace_id, "member.signed_out")[-1].data == {"sessions": 1}
+
+
+def test_ending_all_others(crowd: Crowd, ada: Member) -> None:
+    """All others end, this one stays, another person's too; where there are none, nothing is recorded."""
+    here, others = crowd.signed_in(ada), [crowd.signed_in(ada) for _ in range(3)]
+    neighbour = crowd.signed_in(crowd.owner())
+    assert crowd.accounts.end_other_sessions(here) == 3
+    assert crowd.stands(here)
+    assert crowd.stands(neighbour)
+    assert not any(crowd.stands(other) for other in others)
+    assert crowd.accounts.end_other_sessions(here) == 0
+    ends = crowd.events(ada.workspace_id, "member.signed_out")
+    assert [event.data for event in ends] == [{"sessions": 3}]
+
+
+def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
+    """Ended, timed out or never there: nothing of an account is seen or changed by it, and the answer is one."""
+    ended = crowd.signed_in(ada)
+    crowd.sign_in.sign_out(ended)
+    old = crowd.signed_in(ada)
+    crowd.clock.advance(ABSOLUTE_LIMIT)
+    accounts = crowd.accounts
+    told = set()
+    for secret in (ended, old, GONE):
+        for act in (
+            lambda s: accounts.rename(s, "X"),
+            lambda s: accounts.set_time_zone(s, None),
+            lambda s: accounts.change_email(s, "x@example.com"),
+            lambda s: accounts.change_password(s, Password(RIGHT)),
+            accounts.sessions,
+            accounts.end_other_sessions,
+            lambda s: accounts.end_session(s, SessionId("ses_1")),
+            lambda s: crowd.sign_in.reauthenticate(s, Password(RIGHT)),
+        ):
+            told.add(_refusal(act, secret))
+    assert told == {SessionEnded}
+
+
+def _refusal(act: object, secret: Secret) -> type[KeysteadError] | None:
+    try:
+        act(secret)  # type: ignore[operator]
+    except KeysteadError as error:
+        return type(error)
+    return None
+
+
+def test_signing_out_is_recorded_once(crowd: Crowd, ada: Member) -> None:
+    """Each workspace is told when its member signs out; doing it again tells nothing."""
+    session = crowd.signed_in(ada)
+    for _ in range(2):
+        crowd.sign_in.sign_out(session, crowd.origin())
+    assert len(crowd.events(ada.workspace_id, "member.signed_out")) == 1
+
+
+# --- a product's own user ---
+
+
+def test_a_products_user_has_no_account_here(crowd: Crowd, ada: Member) -> None:
+    """Name, address and password are the product's; the time zone is theirs."""
+    session = crowd.portal_session(ada)
+    for act in (
+        lambda s: crowd.accounts.rename(s, "X"),
+        lambda s: crowd.accounts.change_email(s, "x@example.com"),
+        lambda s: crowd.accounts.change_password(s, Password(RIGHT)),
+    ):
+        assert _refusal(act, session) is Forbidden
+    assert crowd.accounts.set_time_zone(session, "UTC").time_zone == "UTC"
