@@ -70,8 +70,9 @@ class Serving:
         wait_until(self.is_ready, "the server is ready")
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
-        self.signal(signal.SIGTERM)
+        """SIGTERM, unless it is ending already; its exit code."""
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGTERM)
         return self._ended()
 
     def kill(self) -> None:
