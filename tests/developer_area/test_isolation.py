@@ -146,12 +146,13 @@ def test_a_developer_revokes_only_their_own(area: Area) -> None:
     browser = area.signed_in(dana)
     assert create(area, browser, description="of Dana").status == 201
     actions = {row["Description"]: row["Actions"] for row in browser.open(area.keys_url).rows()}
-    assert actions == {"of Dana Full access": "Revoke of Dana", "of the owner Full access": ""}
+    own = "Rotate of Dana Edit of Dana Revoke of Dana"
+    assert actions == {"of Dana Full access": own, "of the owner Full access": ""}
     url = f"{area.keys_url}/{theirs.key_id}/revoke"
     assert browser.open(url).status == 403
     assert act(browser, url).status == 403
-    own = browser.open(browser.open(area.keys_url).link("Revoke of Dana"))
-    assert browser.submit(own, own.path).status == 200
+    question = browser.open(browser.open(area.keys_url).link("Revoke of Dana"))
+    assert browser.submit(question, question.path).status == 200
     assert area.active() == 1
 
 

@@ -56,10 +56,12 @@ def test_a_row_tells_all_about_a_key(each_area: Area) -> None:
             "Description": "data-warehouse sync Full access",
             "Key": token.hint,
             "Created": "7 minutes ago 23 Nov 2026, 12:00:00 UTC by you",
-            "Last used": "4 minutes ago 23 Nov 2026, 12:03:00 UTC 10.2.3.4 · python-requests/2.32",
+            "Last used": "4 minutes ago 23 Nov 2026, 12:03:00 UTC"
+            " from 10.2.3.4 (python-requests/2.32)",
             "Expires": "in 12 days 5 Dec 2026, 12:00:00 UTC",
             "Status": "Active",
-            "Actions": "Revoke data-warehouse sync",
+            "Actions": "Rotate data-warehouse sync Edit data-warehouse sync"
+            " Revoke data-warehouse sync",
         }
     ]
 

@@ -92,7 +92,7 @@ def test_a_template_shows_its_context(page: type[pages.Page]) -> None:
 def test_every_page_has_its_context() -> None:
     """Each template is a page's, or a part of one."""
     used_by_pages = {page.template for page in CONTEXTS}
-    parts = {"layout.html", "area.html", "bare.html", "parts.html"}
+    parts = {"layout.html", "area.html", "bare.html", "parts.html", "chart.html"}
     assert {path.name for path in SOURCES} == used_by_pages | parts
     assert len(CONTEXTS) == len(used_by_pages) >= 7
 

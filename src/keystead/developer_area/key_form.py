@@ -12,12 +12,14 @@ from keystead.developer_area.forms import FORM_TOKEN, Form
 from keystead.developer_area.moments import day
 from keystead.developer_area.pages import Choice
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
-from keystead.domain.keys import KeyDraft, check_description, grantable
+from keystead.domain.keys import UNSET, KeyDraft, check_description, grantable
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, FULL, READ_ONLY, ScopeCatalog, Scopes
 from keystead.services.idempotency import Once
 
 ONCE: Final = "once"
+KEEP: Final = "keep"
+"""What is chosen for an attribute that is to stay as it is."""
 T = TypeVar("T")
 _ONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 _END_OF_DAY = time(23, 59, 59, tzinfo=UTC)
@@ -54,12 +56,14 @@ class KeyEntry:
             scopes=form.many("scope"),
         )
 
-    def draft(self, now: datetime) -> KeyDraft:
-        """What is asked for. Invalid with one entry for every field that cannot be understood."""
+    def draft(self, now: datetime, *, may_keep: bool = False) -> KeyDraft:
+        """What is asked for; what is kept is not. Invalid with one entry for every field that cannot be understood."""
         errors: list[FieldError] = []
         _gather(errors, lambda: check_description(self.description))
-        expires_at = _gather(errors, lambda: self._expires_at(now))
-        scopes = _gather(errors, self._scopes)
+        kept = may_keep and self.expiry == KEEP
+        expires_at = UNSET if kept else _gather(errors, lambda: self._expires_at(now))
+        kept = may_keep and self.access == KEEP
+        scopes = UNSET if kept else _gather(errors, self._scopes)
         if errors or scopes is None:
             raise Invalid(errors)
         return KeyDraft(self.description, expires_at, scopes)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
 
+from keystead.developer_area.key_pages import KeyRow, LimitNotice
+from keystead.developer_area.key_story import maker_words
 from keystead.developer_area.moments import moment, relative
-from keystead.developer_area.pages import KeyRow, LimitNotice, Moment, QuotaLine
+from keystead.developer_area.pages import Link, Moment, QuotaLine
 from keystead.developer_area.session import Acting
-from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.ids import KeyId
+from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.plans import Plan, Quota
-from keystead.domain.principals import Actor, Principal, PrincipalKind
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_WRITE
 
 
-def key_row(key: ApiKey, acting: Acting, now: datetime) -> KeyRow:
-    """`key` as the acting person sees it at `now`."""
-    use = key.last_use
+def key_row(key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, str]) -> KeyRow:
+    """`key` as the acting person sees it at `now`; `hints` holds that of its successor."""
+    status, use, url = key.status(now), key.last_use, f"{acting.keys_url}/{key.id}"
+    changeable = key.revoked_at is None and may_revoke(key, acting.principal)
     return KeyRow(
         id=key.id,
+        url=url,
         description=key.description,
         hint=key.hint,
-        status=key.status(now),
+        status=status,
         scopes=list(key.scopes),
-        created=moment(key.created_at, now),
-        created_by=_maker(key.created_by, acting.principal),
-        last_used=_moment(use.at if use else None, now),
-        last_used_by=" · ".join(filter(None, (use.address, use.agent))) if use else "",
-        expires=_moment(key.expires_at, now),
-        revoked=_moment(key.revoked_at, now),
-        note="rotated" if key.rotated_to is not None else "",
-        revoke_url=_revoke_url(key, acting),
+        created=moment(key.created_at, now, acting.zone),
+        created_by=maker_words(key.created_by, acting.principal),
+        last_used=_moment(use.at if use else None, now, acting.zone),
+        last_used_by=_caller(use) if use else "",
+        expires=_moment(key.expires_at, now, acting.zone),
+        revoked=_moment(key.revoked_at, now, acting.zone),
+        ending=_ending(key, now),
+        successor=_successor(key, acting, hints),
+        rotate_url=f"{url}/rotate" if changeable and key.counts(now) else None,
+        edit_url=f"{url}/edit" if changeable else None,
+        revoke_url=f"{url}/revoke" if changeable else None,
     )
 
 
@@ -61,26 +70,30 @@ def consequence(key: ApiKey, now: datetime) -> str:
     if key.last_use is None:
         return "Never used: no code stops."
     use = key.last_use
-    by = f" from {use.address}" if use.address else ""
-    agent = f" ({use.agent})" if use.agent else ""
-    return f"Used {relative(use.at, now)}{by}{agent}: code that uses it stops at once."
+    by = f" {_caller(use)}" if _caller(use) else ""
+    return f"Used {relative(use.at, now)}{by}: code that uses it stops at once."
 
 
-def _moment(instant: datetime | None, now: datetime) -> Moment | None:
-    return None if instant is None else moment(instant, now)
+def _moment(instant: datetime | None, now: datetime, zone: tzinfo) -> Moment | None:
+    return None if instant is None else moment(instant, now, zone)
 
 
-def _maker(maker: Actor, principal: Principal) -> str:
-    match maker.kind:
-        case PrincipalKind.MEMBER:
-            return "you" if maker.id == principal.id else maker.name
-        case PrincipalKind.KEY:
-            return f"the key {maker.name}"
-        case _:
-            return maker.name
+def _caller(use: KeyUse) -> str:
+    """Such as `from 10.2.3.4 (python-requests/2.32)`, as far as it is known."""
+    address = f"from {use.address}" if use.address else ""
+    agent = f"({use.agent})" if use.agent else ""
+    return " ".join(filter(None, (address, agent)))
 
 
-def _revoke_url(key: ApiKey, acting: Acting) -> str | None:
-    if key.revoked_at is not None or not may_revoke(key, acting.principal):
+def _ending(key: ApiKey, now: datetime) -> str:
+    if key.rotated_to is None:
+        return ""
+    if key.status(now) is KeyStatus.ACTIVE and key.expires_at is not None:
+        return f"ends {relative(key.expires_at, now)}, rotated to"
+    return "rotated to"
+
+
+def _successor(key: ApiKey, acting: Acting, hints: Mapping[KeyId, str]) -> Link | None:
+    if key.rotated_to is None:
         return None
-    return f"{acting.keys_url}/{key.id}/revoke"
+    return Link(hints[key.rotated_to], f"{acting.keys_url}/{key.rotated_to}")
