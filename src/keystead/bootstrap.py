@@ -41,6 +41,7 @@ from keystead.storage.lookup import Lookup, lookup_of
 from keystead.storage.migrate import SchemaState, SchemaStatus
 
 if TYPE_CHECKING:
+    from keystead.developer_area.brand import Brand
     from keystead.http.asgi import App
     from keystead.operation.examination import Finding
     from keystead.operation.metrics import Metrics
@@ -191,10 +192,33 @@ def _apps(installation: Installation) -> dict[str, App]:
 
     settings, services = installation.settings, installation.services
     api = create_api(services, base_url=settings.base_url, verify_inline=settings.is_embedded)
-    area = create_developer_area(services, base_url=settings.base_url, plans_url=settings.plans_url)
+    area = create_developer_area(
+        services,
+        base_url=settings.base_url,
+        plans_url=settings.plans_url,
+        brand=read_brand(settings),
+    )
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/openapi.json", "/docs", "/problems"), api)
     return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
+
+
+def read_brand(settings: Settings) -> Brand:
+    """How the product shows itself. ConfigurationError where its logo cannot be one."""
+    from keystead.developer_area.brand import Brand, read_logo
+
+    try:
+        logo = None if settings.logo is None else read_logo(settings.logo)
+    except ValueError as error:
+        raise ConfigurationError(f"logo: {settings.logo} {error}") from None
+    return Brand(
+        name=settings.product_name,
+        logo=logo,
+        accent=settings.accent,
+        accent_dark=settings.accent_dark,
+        docs_url=settings.docs_url,
+        product_url=settings.product_url,
+    )
 
 
 def _metrics(settings: Settings) -> Metrics | None:

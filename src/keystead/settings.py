@@ -27,7 +27,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from keystead.domain.brand import DARK, LIGHT, accent_on
 from keystead.domain.scopes import ScopeCatalog
+from keystead.domain.text import is_one_line
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_networks
 from keystead.operation.faults import ConfigurationError
@@ -38,6 +40,7 @@ PREFIX: Final = "KEYSTEAD_"
 CLIENT_NAMES: Final = frozenset({"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_URL"})
 """What the command line reads as a client of a server."""
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
+LONGEST_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
 
 
@@ -87,6 +90,28 @@ def _origin(url: str | None) -> str | None:
     return url.rstrip("/")
 
 
+def _page(url: str | None) -> str | None:
+    """`url`, if it is a page that people may be sent to."""
+    parts = None if url is None else urlsplit(url)
+    if parts and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("must be an absolute URL such as https://example.com/docs")
+    return url
+
+
+def _product_name(name: str) -> str:
+    if not 1 <= len(name.strip()) <= LONGEST_NAME or not is_one_line(name):
+        raise ValueError(f"must be 1 to {LONGEST_NAME} characters on one line")
+    return name.strip()
+
+
+def _on_light(colour: str | None) -> str | None:
+    return colour and accent_on(LIGHT, colour).plain
+
+
+def _on_dark(colour: str | None) -> str | None:
+    return colour and accent_on(DARK, colour).plain
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` never leaves this machine."""
     try:
@@ -116,7 +141,27 @@ class Settings(BaseSettings):
     public_url: Annotated[str | None, AfterValidator(_origin)] = Field(
         None, description="Where people and code reach this server"
     )
-    plans_url: str | None = Field(None, description="Where customers change their plan")
+    plans_url: Annotated[str | None, AfterValidator(_page)] = Field(
+        None, description="Where customers change their plan"
+    )
+    docs_url: Annotated[str | None, AfterValidator(_page)] = Field(
+        None, description="The product's documentation"
+    )
+    product_url: Annotated[str | None, AfterValidator(_page)] = Field(
+        None, description="The way back to the product"
+    )
+    product_name: Annotated[str, AfterValidator(_product_name)] = Field(
+        "Keystead", description="What people see the Developer area named"
+    )
+    logo: Path | None = Field(
+        None, description="The product's logo, an SVG or PNG of at most 64 KiB"
+    )
+    accent: Annotated[str | None, AfterValidator(_on_light)] = Field(
+        None, description="Colour of buttons and links, such as #4f46e5"
+    )
+    accent_dark: Annotated[str | None, AfterValidator(_on_dark)] = Field(
+        None, description="The same on dark ground; made of `accent` if unset"
+    )
     token_prefix: Annotated[str, AfterValidator(check_prefix)] = Field(
         "ks", description="Prefix of new tokens"
     )

@@ -133,6 +133,7 @@ def _prepare(settings: Settings) -> None:
 
     if settings.tls_cert is not None and settings.tls_key is not None:
         require_pair(settings.tls_cert, settings.tls_key)
+    bootstrap.read_brand(settings)
     bootstrap.prepare(settings)
     _require_sound(bootstrap.examine_database(settings))
 

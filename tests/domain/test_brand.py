@@ -1,0 +1,66 @@
+"""A product's colours: contrast as WCAG defines it, and nothing made of an accent that people cannot read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.domain.brand import (
+    DARK,
+    ENOUGH,
+    LIGHT,
+    Ground,
+    accent_on,
+    check_colour,
+    contrast,
+    dark_twin,
+)
+
+COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ratio"),
+    [
+        ("#000000", "#ffffff", 21.0),
+        ("#ffffff", "#ffffff", 1.0),
+        ("#777777", "#ffffff", 4.48),
+        ("#767676", "#ffffff", 4.54),
+        ("#0000ff", "#ffffff", 8.59),
+    ],
+)
+def test_contrast_is_the_standards(one: str, other: str, ratio: float) -> None:
+    """Known ratios come out, whichever colour is named first."""
+    assert contrast(one, other) == pytest.approx(ratio, abs=0.005)
+    assert contrast(other, one) == contrast(one, other)
+
+
+@pytest.mark.parametrize("colour", ["", "red", "#fff", "4f46e5", "#4f46e5;", "#4f46eg", " #4f46e5"])
+def test_a_colour_has_one_form(colour: str) -> None:
+    """Nothing that is not six digits after a sharp reaches a stylesheet."""
+    with pytest.raises(ValueError, match="must be a colour"):
+        check_colour(colour)
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK], ids=lambda ground: ground.name)
+@given(colour=COLOURS)
+def test_an_accent_is_readable_or_refused(ground: Ground, colour: str) -> None:
+    """Text on a button of it, and links on every surface, have a contrast of 4.5 at least; or it is refused."""
+    if contrast(colour, ground.ink) < ENOUGH:
+        with pytest.raises(ValueError, match="hard to read"):
+            accent_on(ground, colour)
+        return
+    accent = accent_on(ground, colour)
+    assert accent.plain == colour
+    assert contrast(accent.plain, accent.ink) >= ENOUGH
+    for surface in (*ground.surfaces, accent.soft):
+        assert contrast(accent.strong, surface) >= ENOUGH
+    assert contrast(accent.strong, accent.ink) >= ENOUGH
+
+
+@given(colour=COLOURS)
+def test_every_colour_has_a_twin_for_the_dark(colour: str) -> None:
+    """What is chosen for light pages alone is made readable on dark ones."""
+    twin = dark_twin(colour)
+    assert accent_on(DARK, twin).plain == twin
