@@ -59,6 +59,13 @@ def test_an_accent_is_readable_or_refused(ground: Ground, colour: str) -> None:
     assert contrast(accent.strong, accent.ink) >= ENOUGH
 
 
+def test_four_and_a_half_is_the_border() -> None:
+    """The standard's least contrast decides: one grey more, and a setting is refused."""
+    assert accent_on(LIGHT, "#767676").plain == "#767676"
+    with pytest.raises(ValueError, match="hard to read"):
+        accent_on(LIGHT, "#777777")
+
+
 @given(colour=COLOURS)
 def test_every_colour_has_a_twin_for_the_dark(colour: str) -> None:
     """What is chosen for light pages alone is made readable on dark ones."""
