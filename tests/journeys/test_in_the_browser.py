@@ -160,9 +160,9 @@ def test_signing_out_ends_it(browser: Browser, installation: Installation, scrip
     with person(browser, java_script_enabled=scripts) as page:
         enter(page, fresh_link(installation)[0])
         page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_role("heading", name="You are not signed in")).to_be_visible()
+        expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
         page.go_back()
-        expect(page.get_by_role("heading", name="You are not signed in")).to_be_visible()
+        expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
 
 
 def test_a_key_is_created_used_watched_and_revoked(page: Page, server: Serving) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from starlette.applications import Starlette
@@ -11,17 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from keystead.developer_area.account import AccountPages
 from keystead.developer_area.brand import Brand
+from keystead.developer_area.collections import CollectionPages
+from keystead.developer_area.confirmation import Confirmation, Handler, renewed_cookies
+from keystead.developer_area.events import EventPages
 from keystead.developer_area.forms import read_form, require_form_token, require_same_origin
+from keystead.developer_area.invitations import Door, InvitationPages
 from keystead.developer_area.keys import KeyPages
+from keystead.developer_area.members import MemberPages
 from keystead.developer_area.plans import PlanPages
+from keystead.developer_area.quick_start import QuickStart
 from keystead.developer_area.refusals import Refusals
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Sessions, Visit
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
 from keystead.services import Services
-
-Handler = Callable[[Visit], Response]
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -55,17 +59,74 @@ def create_developer_area(
     render = Renderer(brand)
     sessions = Sessions(services, render)
     keys = KeyPages(services, render, sessions, base_url=base_url, plans_url=plans_url)
+    collections = CollectionPages(
+        services, render, sessions, base_url=base_url, plans_url=plans_url
+    )
+    activity = EventPages(services, render, sessions)
+    quick_start = QuickStart(services, render, sessions, base_url=base_url)
     plans = PlanPages(services, render, sessions, plans_url=plans_url)
-    doors = _Doors(base_url)
+    confirmation = Confirmation(services, render, sessions)
+    account = AccountPages(services, render, sessions)
+    members = MemberPages(services, render, sessions)
+    invitations = InvitationPages(services, render, sessions, base_url=base_url)
+    door = Door(services, render, sessions)
+    doors = _Doors(base_url, confirmation)
+    of_account, of_members = "/w/{workspace_id}/account", "/w/{workspace_id}/members"
     of_keys = "/w/{workspace_id}/keys"
+    one_key = f"{of_keys}/{{key_id}}"
+    of_collections = "/w/{workspace_id}/collections"
+    one_collection = f"{of_collections}/{{name}}"
     routes = [
         doors.route("/", see=sessions.home),
         doors.route("/sign-in", see=sessions.sign_in_page, act=sessions.sign_in),
         doors.route("/sign-out", act=sessions.sign_out),
-        doors.route(of_keys, see=keys.index, act=keys.create),
-        doors.route(f"{of_keys}/new", see=keys.new),
-        doors.route(f"{of_keys}/{{key_id}}/revoke", see=keys.ask_to_revoke, act=keys.revoke),
+        doors.route("/w/{workspace_id}/confirm", act=confirmation.confirm),
+        doors.route("/w/{workspace_id}/resume", see=confirmation.resume),
+        doors.route(of_keys, see=keys.all.show, act=keys.new.create),
+        doors.route(f"{of_keys}/new", see=keys.new.ask),
+        doors.route(one_key, see=keys.one.show),
+        doors.route(f"{one_key}/edit", see=keys.change.ask_to_edit, act=keys.change.edit),
+        doors.route(f"{one_key}/rotate", see=keys.change.ask_to_rotate, act=keys.change.rotate),
+        doors.route(f"{one_key}/revoke", see=keys.end.ask, act=keys.end.revoke),
+        doors.route(of_collections, see=collections.index, act=collections.create),
+        doors.route("/w/{workspace_id}/new-collection", see=collections.new),
+        doors.route(one_collection, see=collections.collection),
+        doors.route(
+            f"{one_collection}/delete", see=collections.ask_to_delete, act=collections.delete
+        ),
+        doors.route(f"{one_collection}/documents/{{id}}", see=collections.document),
+        doors.route(f"{one_collection}/documents/{{id}}/text", see=collections.text),
+        doors.route("/w/{workspace_id}/activity", see=activity.index),
+        doors.route("/w/{workspace_id}/activity.csv", see=activity.as_csv),
+        doors.route("/w/{workspace_id}/activity.jsonl", see=activity.as_json_lines),
+        doors.route("/w/{workspace_id}/quick-start", see=quick_start.index),
         doors.route("/w/{workspace_id}/plan", see=plans.index),
+        doors.route(of_account, see=account.index),
+        doors.route(f"{of_account}/name", act=account.rename),
+        doors.route(f"{of_account}/email", act=account.change_email),
+        doors.route(f"{of_account}/time-zone", act=account.set_time_zone),
+        doors.route(f"{of_account}/password", see=account.password, act=account.change_password),
+        doors.route(f"{of_account}/sessions/end-others", act=account.end_other_sessions),
+        doors.route(f"{of_account}/sessions/{{session_id}}/end", act=account.end_session),
+        doors.route(of_members, see=members.index),
+        doors.route(f"{of_members}/leave", see=members.ask_to_leave, act=members.leave),
+        doors.route(
+            f"{of_members}/workspace-name", see=members.ask_for_name, act=members.rename_workspace
+        ),
+        doors.route(f"{of_members}/invitations", see=invitations.index, act=invitations.invite),
+        doors.route(f"{of_members}/invitations/new", see=invitations.new),
+        doors.route(
+            f"{of_members}/invitations/{{invitation_id}}/revoke",
+            see=invitations.ask_to_revoke,
+            act=invitations.revoke,
+        ),
+        doors.route(
+            f"{of_members}/{{user_id}}/role", see=members.ask_for_role, act=members.change_role
+        ),
+        doors.route(
+            f"{of_members}/{{user_id}}/remove", see=members.ask_to_remove, act=members.remove
+        ),
+        doors.route("/invitation", see=door.look, act=door.come_in),
         Route("/static/{digest}/{name}", render.assets.serve),
     ]
     app = Starlette(routes=routes)
@@ -77,16 +138,20 @@ def create_developer_area(
 class _Doors:
     """Routes to pages and acts. Handlers run in the thread pool, where services may wait for the database."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, confirmation: Confirmation) -> None:
         self._base_url = base_url
+        self._confirmation = confirmation
 
     def route(self, path: str, *, see: Handler | None = None, act: Handler | None = None) -> Route:
         """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours."""
 
         async def endpoint(request: Request) -> Response:
             if request.method == "POST":
-                return await run_in_threadpool(handlers["POST"], await self._own_form(request))
-            return await run_in_threadpool(handlers["GET"], Visit.of(request))
+                visit = await self._own_form(request)
+                return await run_in_threadpool(self._confirmation.act, handlers["POST"], visit)
+            return await run_in_threadpool(
+                self._confirmation.look, handlers["GET"], Visit.of(request)
+            )
 
         handlers = {name: handler for name, handler in (("GET", see), ("POST", act)) if handler}
         return Route(path, endpoint, methods=list(handlers))
@@ -108,7 +173,8 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *_GUARDS]}
+                renewed = renewed_cookies(scope)
+                message = {**message, "headers": [*renewed, *message["headers"], *_GUARDS]}
             await send(message)
 
         await self._app(scope, receive, guarded)

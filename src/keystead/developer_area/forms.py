@@ -46,6 +46,10 @@ class Form:
         """All values of a field."""
         return self.fields.get(name, ())
 
+    def without(self, *names: str) -> Form:
+        """The same without these fields."""
+        return Form({name: v for name, v in self.fields.items() if name not in names})
+
     def fingerprint(self, *without: str) -> bytes:
         """SHA-256 of all fields but those named."""
         said = sorted((name, v) for name, v in self.fields.items() if name not in without)

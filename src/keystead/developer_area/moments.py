@@ -1,8 +1,9 @@
-"""Instants as people read them: how long ago or ahead, and exactly, in UTC."""
+"""Instants as people read them: how long ago or ahead, and exactly, in the zone that they chose."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from keystead.developer_area.pages import Moment
 from keystead.domain.instants import format_instant
@@ -22,9 +23,19 @@ _UNITS = (
 )
 
 
-def moment(instant: datetime, now: datetime) -> Moment:
-    """`instant` as it is seen at `now`."""
-    return Moment(format_instant(instant), _exact(instant), relative(instant, now))
+def zone_named(name: str | None) -> tzinfo:
+    """The zone of that name of the IANA database; UTC for None, and for one that this machine does not know."""
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def moment(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Moment:
+    """`instant` as it is seen at `now`, exactly in `zone`."""
+    return Moment(format_instant(instant), _exact(instant, zone), relative(instant, now))
 
 
 def relative(instant: datetime, now: datetime) -> str:
@@ -41,9 +52,16 @@ def day(instant: datetime | date) -> str:
     return f"{instant.day} {instant:%B} {instant.year}"
 
 
-def _exact(instant: datetime) -> str:
-    utc = instant.astimezone(UTC)
-    return f"{utc.day} {utc:%b} {utc.year}, {utc:%H:%M:%S} UTC"
+def zone_words(instant: datetime, zone: tzinfo) -> str:
+    """What clocks there say beside the hour: `UTC`, `CET`, or `UTC-03:00` where the zone has no letters."""
+    local = instant.astimezone(zone)
+    name, offset = local.tzname() or "", f"{local:%z}"
+    return name if name.isalpha() else f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+def _exact(instant: datetime, zone: tzinfo) -> str:
+    local = instant.astimezone(zone)
+    return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_words(instant, zone)}"
 
 
 def _span(span: timedelta) -> str:

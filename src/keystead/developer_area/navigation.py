@@ -10,7 +10,11 @@ from keystead.domain.ids import WorkspaceId
 
 _PLACES: Final = (
     ("API keys", "keys"),
+    ("Collections", "collections"),
+    ("Activity", "activity"),
     ("Plans & limits", "plan"),
+    ("Members", "members"),
+    ("Quick start", "quick-start"),
 )
 """Words and the first part of the path below the workspace, in the order in which they are shown."""
 
@@ -25,3 +29,9 @@ def places(workspace_id: WorkspaceId, path: str) -> Sequence[Link]:
     base = workspace_url(workspace_id)
     here = path.removeprefix(f"{base}/").partition("/")[0]
     return [Link(words, f"{base}/{part}", part == here) for words, part in _PLACES]
+
+
+def account_link(workspace_id: WorkspaceId, path: str) -> Link:
+    """The person's own page."""
+    url = f"{workspace_url(workspace_id)}/account"
+    return Link("Account", url, path.startswith(url))

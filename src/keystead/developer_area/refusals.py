@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,8 +14,9 @@ from starlette.responses import Response
 
 from keystead.developer_area.forms import ForeignForm
 from keystead.developer_area.pages import Link, RefusalPage
+from keystead.developer_area.redirects import own_path, see_other
 from keystead.developer_area.render import Renderer
-from keystead.developer_area.session import SignedOut, see_other
+from keystead.developer_area.session import SignedOut
 from keystead.domain.errors import (
     Forbidden,
     IdempotencyInProgress,
@@ -23,6 +25,7 @@ from keystead.domain.errors import (
     KeysteadError,
     NotFound,
     OutcomeUnknown,
+    SessionEnded,
     StorageError,
     WouldWiden,
 )
@@ -92,6 +95,7 @@ class Refusals:
             HTTPException: self._unrouted,
             ForeignForm: self._foreign,
             SignedOut: self._signed_out,
+            SessionEnded: self._signed_out,
             Exception: self._bug,
         }
         for kind, handler in handlers.items():
@@ -110,12 +114,12 @@ class Refusals:
     async def _foreign(self, request: Request, error: ForeignForm) -> Response:
         return self._page(_FOREIGN, 403)
 
-    async def _signed_out(self, request: Request, error: SignedOut) -> Response:
+    async def _signed_out(self, request: Request, error: SignedOut | SessionEnded) -> Response:
         if (
             "hx-request" in request.headers
         ):  # a redirect would put the sign-in page into a part of this one
-            return Response(status_code=401, headers={"hx-redirect": _SIGN_IN.url})
-        return see_other(_SIGN_IN.url)
+            return Response(status_code=401, headers={"hx-redirect": _way_in(request)})
+        return see_other(_way_in(request))
 
     async def _bug(self, request: Request, error: Exception) -> Response:
         return self._page(_BROKEN, 500)
@@ -124,6 +128,14 @@ class Refusals:
         self, words: _Words, status: int, headers: Mapping[str, str] | None = None
     ) -> Response:
         return self._render(RefusalPage(words.title, words.text, words.link), status, headers)
+
+
+def _way_in(request: Request) -> str:
+    """The sign-in page, which leads on to the page that was asked for."""
+    query = request.scope["query_string"].decode("ascii", "replace")
+    asked = f"{request.scope['path']}?{query}" if query else str(request.scope["path"])
+    wanted = own_path(asked) if request.method == "GET" else None
+    return f"{_SIGN_IN.url}?{urlencode({'next': wanted})}" if wanted else _SIGN_IN.url
 
 
 def _words(error: KeysteadError, method: str) -> _Words:

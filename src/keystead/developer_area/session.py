@@ -1,4 +1,4 @@
-"""Who acts: the cookie, signing in by a one-time link, signing out, and the member behind a request.
+"""Who acts: signing in by a one-time link or a password, signing out, and the member behind a request.
 
 The cookie holds one secret. On the sign-in page it stands for nobody and only binds the form to the browser; signing
 in replaces it with a session's secret. `__Host-` cookies need `Secure`, which Chromium and Firefox also take on
@@ -11,28 +11,36 @@ has no queries, and it is worth nothing once used or after 15 minutes.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
+from keystead.developer_area import cookies
 from keystead.developer_area.forms import Form, form_token
-from keystead.developer_area.navigation import places
-from keystead.developer_area.pages import Frame, SignInPage
+from keystead.developer_area.kept_forms import waiting
+from keystead.developer_area.moments import zone_named
+from keystead.developer_area.navigation import account_link, places, workspace_url
+from keystead.developer_area.pages import Frame, Link
+from keystead.developer_area.people_pages import SignInPage
+from keystead.developer_area.redirects import own_path, see_other
 from keystead.developer_area.render import Renderer
-from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.errors import Invalid, NotFound, RateLimited
 from keystead.domain.events import Origin
-from keystead.domain.ids import WorkspaceId, is_id
+from keystead.domain.ids import UserId, WorkspaceId, is_id
+from keystead.domain.passwords import Password
 from keystead.domain.principals import Principal, of_member
+from keystead.domain.sessions import LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Workspace
 from keystead.http.record import client_of, note_caller
 from keystead.services import Services
+from keystead.services.sessions import Visitor
 
-COOKIE: Final = "__Host-keystead"
-_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+COOKIE: Final = cookies.SESSION
 
 
 class SignedOut(Exception):
@@ -51,9 +59,8 @@ class Visit:
     @classmethod
     def of(cls, request: Request, form: Form | None = None) -> Visit:
         """The visit that a request is."""
-        said = request.cookies.get(COOKIE, "")
-        known = _SECRET.fullmatch(said) is not None
-        return cls(request, Secret(said) if known else Secret.fresh(), known, form or Form())
+        found = cookies.secret_in(request, COOKIE)
+        return cls(request, found or Secret.fresh(), found is not None, form or Form())
 
     @property
     def form_token(self) -> str:
@@ -61,10 +68,20 @@ class Visit:
         return form_token(self.secret)
 
     @property
+    def device(self) -> Secret | None:
+        """What shows that somebody signed in in this browser before."""
+        return cookies.secret_in(self.request, cookies.DEVICE)
+
+    @property
     def origin(self) -> Origin:
         """Where the request came from, for the record."""
         client = client_of(self.request.scope)
         return Origin(client.address or None, client.request_id)
+
+    @property
+    def agent(self) -> str | None:
+        """What the browser calls itself."""
+        return client_of(self.request.scope).agent or None
 
     def path(self, name: str) -> str:
         """A part of the path."""
@@ -81,6 +98,7 @@ class Acting:
 
     member: Member
     workspace: Workspace
+    visitor: Visitor
 
     @property
     def principal(self) -> Principal:
@@ -88,14 +106,34 @@ class Acting:
         return of_member(self.member)
 
     @property
+    def url(self) -> str:
+        """Below which the pages of the workspace stand."""
+        return workspace_url(self.workspace.id)
+
+    @property
     def keys_url(self) -> str:
         """Where the workspace's keys are."""
         return keys_url(self.workspace.id)
 
+    @property
+    def zone(self) -> tzinfo:
+        """Where the person's clock hangs: the zone in which they read instants."""
+        return zone_named(self.member.user.time_zone)
+
 
 def keys_url(workspace_id: WorkspaceId) -> str:
     """Where the keys of a workspace are."""
-    return f"/w/{workspace_id}/keys"
+    return f"{workspace_url(workspace_id)}/keys"
+
+
+@dataclass(frozen=True, slots=True)
+class _In:
+    """Somebody who has just signed in."""
+
+    secret: Secret
+    device: Secret | None
+    user_id: UserId
+    lands: str
 
 
 class Sessions:
@@ -105,20 +143,25 @@ class Sessions:
         self._services = services
         self._render = render
 
+    def visitor(self, visit: Visit) -> Visitor | None:
+        """Who is signed in in this browser."""
+        return self._services.sign_in.visitor(visit.secret) if visit.known else None
+
     def acting(self, visit: Visit) -> Acting:
         """The person in the workspace that the path names. SignedOut without a session; NotFound for others."""
         workspace_id = WorkspaceId(visit.path("workspace_id"))
-        memberships = self._memberships(visit)
-        if not memberships:
+        visitor = self.visitor(visit)
+        if visitor is None or not visitor.members:
             raise SignedOut
-        for member in memberships:
+        for member in visitor.members:
             if member.workspace_id == workspace_id and is_id("ws", workspace_id):
                 note_caller(visit.request.scope, key_id=None, workspace_id=workspace_id)
-                return Acting(member, self._services.workspaces.get(workspace_id))
+                return Acting(member, self._services.workspaces.get(workspace_id), visitor)
         raise NotFound("There is no such workspace.")
 
     def frame(self, visit: Visit, acting: Acting) -> Frame:
         """What surrounds the page."""
+        path = visit.request.url.path
         return Frame(
             workspace=acting.workspace.name,
             suspended=acting.workspace.suspended_at is not None,
@@ -126,55 +169,119 @@ class Sessions:
             role=acting.member.role,
             form_token=visit.form_token,
             home_url=acting.keys_url,
-            links=places(acting.workspace.id, visit.request.url.path),
+            links=places(acting.workspace.id, path),
+            switch=self._others(acting),
+            account=account_link(acting.workspace.id, path),
+            return_url=acting.visitor.session.return_url,
         )
 
     def home(self, visit: Visit) -> Response:
         """On to the person's first workspace, or to the sign-in page."""
-        memberships = self._memberships(visit)
-        return see_other(keys_url(memberships[0].workspace_id) if memberships else "/sign-in")
+        visitor = self.visitor(visit)
+        members = visitor.members if visitor else []
+        return see_other(keys_url(members[0].workspace_id) if members else "/sign-in")
 
     def sign_in_page(self, visit: Visit) -> Response:
-        """The page behind a sign-in link; without one it says how to get one. It uses nothing up."""
-        link = visit.query("link") or None
-        if link is None and self._memberships(visit):
-            return see_other("/")
-        return self._sign_in_page(visit, link)
+        """Where people come in. Behind a one-time link it asks whether to use it, and uses nothing up."""
+        link, wanted = visit.query("link") or None, own_path(visit.query("next"))
+        visitor = self.visitor(visit)
+        if link is None and visitor is not None and visitor.members:
+            return see_other(wanted or "/")
+        stranded = visitor.user.name if visitor and not visitor.members else ""
+        return self._page(visit, link=link, wanted=wanted, stranded=stranded)
 
     def sign_in(self, visit: Visit) -> Response:
-        """Uses the link up. The session is new; one that this browser had before has ended."""
-        client = client_of(visit.request.scope)
-        link = Secret(visit.form.one("link"))
+        """Begins a session, by link or by password. It is new; one that this browser had before has ended."""
+        wanted = own_path(visit.form.one("next"))
+        by_link = "link" in visit.form.fields
         try:
-            signed_in = self._services.sign_in.redeem(link, visit.origin, client.agent or None)
+            entered = self._by_link(visit) if by_link else self._by_password(visit)
         except Invalid:
-            return self._sign_in_page(visit, None, refused=True)
+            if by_link:
+                return self._page(visit, wanted=wanted, spent=True, status=422)
+            wrong = "The e-mail address and the password do not fit."
+            return self._page(visit, wanted=wanted, problem=wrong, status=422)
+        except RateLimited as wait:
+            return self._wait_page(visit, wanted, wait)
         if visit.known:
-            self._services.sign_in.sign_out(visit.secret)
-        response = see_other(keys_url(signed_in.member.workspace_id))
-        return _with_cookie(response, signed_in.secret)
+            self._services.sign_in.sign_out(visit.secret, visit.origin)
+        return _welcomed(visit, entered, wanted)
 
     def sign_out(self, visit: Visit) -> Response:
         """Ends the session, here and now."""
-        self._services.sign_in.sign_out(visit.secret)
+        self._services.sign_in.sign_out(visit.secret, visit.origin)
         response = see_other("/sign-in")
-        response.set_cookie(COOKIE, "", max_age=0, secure=True, httponly=True, samesite="lax")
+        cookies.drop_all_but_device(response)
         return response
 
-    def _memberships(self, visit: Visit) -> list[Member]:
-        return self._services.sign_in.memberships(visit.secret) if visit.known else []
+    def _by_link(self, visit: Visit) -> _In:
+        link = Secret(visit.form.one("link"))
+        found = self._services.sign_in.redeem(link, visit.origin, visit.agent, visit.device)
+        lands = keys_url(found.member.workspace_id)
+        if found.purpose is LinkPurpose.PASSWORD:
+            lands = f"{workspace_url(found.member.workspace_id)}/account/password"
+        return _In(found.secret, found.device, found.member.user.id, lands)
 
-    def _sign_in_page(self, visit: Visit, link: str | None, *, refused: bool = False) -> Response:
-        page = SignInPage(visit.form_token, link, refused)
-        response = self._render(page, 422 if refused else 200)
-        return response if visit.known else _with_cookie(response, visit.secret)
+    def _by_password(self, visit: Visit) -> _In:
+        email, password = visit.form.one("email").strip(), Password(visit.form.one("password"))
+        found = self._services.sign_in.with_password(
+            email, password, visit.origin, visit.agent, visit.device
+        )
+        return _In(found.secret, found.device, found.user.id, "/")
+
+    def _others(self, acting: Acting) -> Sequence[Link]:
+        """The person's other workspaces."""
+        ids = [m.workspace_id for m in acting.visitor.members if m is not acting.member]
+        return [Link(self._services.workspaces.get(id).name, keys_url(id)) for id in ids]
+
+    def _wait_page(self, visit: Visit, wanted: str | None, wait: RateLimited) -> Response:
+        response = self._page(visit, wanted=wanted, problem=wait.detail, status=429)
+        response.headers["retry-after"] = str(wait.retry_after)
+        return response
+
+    def _page(
+        self,
+        visit: Visit,
+        *,
+        link: str | None = None,
+        wanted: str | None = None,
+        problem: str = "",
+        spent: bool = False,
+        stranded: str = "",
+        status: int = 200,
+    ) -> Response:
+        page = SignInPage(
+            form_token=visit.form_token,
+            link=link,
+            next=wanted or "",
+            email=visit.form.one("email"),
+            problem=problem,
+            spent=spent,
+            stranded=stranded,
+        )
+        return bind(visit, self._render(page, status))
 
 
-def see_other(url: str) -> RedirectResponse:
-    """On to another page of ours, by GET (RFC 9110 section 15.4.4). `url` is a path that we made."""
-    return RedirectResponse(url, 303, {"cache-control": "no-store"})
-
-
-def _with_cookie(response: Response, secret: Secret) -> Response:
-    response.set_cookie(COOKIE, secret.reveal(), secure=True, httponly=True, samesite="lax")
+def bind(visit: Visit, response: Response) -> Response:
+    """Gives the browser of somebody outside the secret that the page's forms are bound to."""
+    if not visit.known:
+        cookies.give_session(response, visit.secret)
     return response
+
+
+def enter(visit: Visit, response: Response, secret: Secret, device: Secret | None) -> Response:
+    """Puts the session into the browser, and keeps it known as a device of its person."""
+    cookies.give_session(response, secret)
+    kept = device or visit.device
+    if kept is not None:
+        cookies.give_device(response, kept)
+    return response
+
+
+def _welcomed(visit: Visit, entered: _In, wanted: str | None) -> Response:
+    """On to what waited for this sign-in, to where the person wanted to go, or to their workspace."""
+    kept = waiting(visit.request, entered.user_id)
+    response = see_other(kept or wanted or entered.lands)
+    if kept is None and cookies.KEPT in visit.request.cookies:
+        cookies.drop(response, cookies.KEPT)
+    return enter(visit, response, entered.secret, entered.device)

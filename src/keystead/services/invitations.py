@@ -105,6 +105,15 @@ class Invitations:
         page = found[:limit]
         return InvitationPage(page, page[-1].id if len(found) > limit else None)
 
+    def get(self, principal: Principal, invitation_id: InvitationId) -> Invitation:
+        """One invitation, open or not; NotFound for what is none here."""
+        principal.require_permission(Permission.MANAGE_MEMBERS)
+        with self._database.read(principal.workspace_id) as tx:
+            found = rows.find_invitation(tx, principal.workspace_id, invitation_id)
+        if found is None:
+            raise NotFound("There is no such invitation.")
+        return found
+
     def revoke(
         self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
     ) -> Invitation:

@@ -43,6 +43,12 @@ class Members:
         page = found[:limit]
         return MemberPage(page, page[-1].user.id if len(found) > limit else None)
 
+    def get(self, principal: Principal, user_id: UserId) -> Member:
+        """One member; NotFound for who is none here."""
+        principal.require_permission(Permission.READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return _find(tx, principal, user_id)
+
     def change_role(
         self, principal: Principal, user_id: UserId, role: Role, origin: Origin = NOWHERE
     ) -> Member:
