@@ -1,0 +1,99 @@
+"""The page for who runs a server names every setting, metric and log event that there is, and no other."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from keystead.cli.outcome import Exit
+from keystead.operation.metrics import Metrics
+from keystead.operation.serving import STOP_SECONDS
+from keystead.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+DEPLOY = (ROOT / "docs" / "guides" / "deploy.md").read_text()
+EVENT = re.compile(
+    r"""\b(?:_log(?:\(\))?|said|structlog\.get_logger\("\w+"\))(?:\.\w+)?\(\s*"([^"]+)\""""
+)
+
+
+def section(title: str) -> str:
+    """The text under a heading of the second level."""
+    return PAGE.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(title: str) -> set[str]:
+    """What stands in code in the first column of that section's table."""
+    rows = [line for line in section(title).splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+
+
+def test_every_setting_is_on_the_page() -> None:
+    """The table of settings is the list of settings."""
+    assert first_cells("Settings") == set(Settings.model_fields)
+
+
+def test_defaults_on_the_page_are_the_defaults() -> None:
+    """Where the table gives a value, it is the one that holds."""
+    for name, default in re.findall(r"\| `(\w+)` \| `([^`]+)` \|", section("Settings")):
+        assert str(Settings.model_fields[name].default) == default
+
+
+def test_every_metric_is_on_the_page_with_its_labels() -> None:
+    """The table of metrics is what the listener tells, with the same labels."""
+    told = {}
+    for metric in vars(Metrics()).values():
+        (family,) = metric.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        told[name] = set(metric._labelnames)
+    rows = [row.split("|")[1:3] for row in section("Metrics").splitlines() if row.startswith("| `")]
+    documented = {name.strip(" `"): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    assert documented.pop("keystead_build_info") == {"version", "python", "database"}
+    assert documented == told
+
+
+def test_every_event_of_the_log_is_on_the_page() -> None:
+    """What the code logs is in the table, and what is in the table is logged."""
+    logged = {
+        event
+        for folder in ("cli", "http", "operation", "worker")
+        for path in (ROOT / "src" / "keystead" / folder).glob("*.py")
+        for event in EVENT.findall(path.read_text())
+    }
+    assert logged == first_cells("Log")
+
+
+def block(language: str, number: int = 0) -> str:
+    """The n-th block of code in that language on the page about deployment."""
+    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", DEPLOY, re.MULTILINE | re.DOTALL)
+    return blocks[number]
+
+
+def test_the_settings_file_of_the_guide_is_one() -> None:
+    """It can be read, and is safe to start with."""
+    assert Settings(**tomllib.loads(block("toml"))).metrics_port == 9464
+
+
+def test_the_unit_of_the_guide_fits_the_server() -> None:
+    """It does not start a wrong configuration again and again, waits for running requests, and names real commands."""
+    unit = ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block("ini"))
+    service = unit["Service"]
+    never_again = {int(code) for code in service["RestartPreventExitStatus"].split()}
+    assert never_again == {Exit.USAGE, Exit.CONFIGURATION}
+    assert int(service["TimeoutStopSec"]) > STOP_SECONDS
+    assert service["ExecStart"].endswith("/keystead serve")
+    assert service["KillMode"] == "mixed"
+
+
+@pytest.mark.parametrize("page", [PAGE, DEPLOY], ids=["operations", "deploy"])
+def test_names_in_the_environment_are_settings(page: str) -> None:
+    """Every KEYSTEAD_ name on the pages is one that is read."""
+    names = set(re.findall(r"KEYSTEAD_([A-Z_]+[A-Z])", page))
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
