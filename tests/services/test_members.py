@@ -1,0 +1,323 @@
+"""Members: who changes whom, the last owner, and changes that hold from the next request on."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keystead.domain.errors import Forbidden, Invalid, KeysteadError, LastOwner, NotFound
+from keystead.domain.ids import KeyId, UserId
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import of_key
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
+from keystead.domain.workspaces import Member, Role
+from tests.installations import Ground
+from tests.people import Crowd, Server, acting, acting_operator
+
+ABSENT = UserId("usr_0000000000000000000000")
+
+
+@pytest.fixture
+def ada(crowd: Crowd) -> Member:
+    """The owner of a new workspace."""
+    return crowd.owner()
+
+
+def _refusal(act: object, *arguments: object) -> type[KeysteadError] | None:
+    try:
+        act(*arguments)  # type: ignore[operator]
+    except KeysteadError as error:
+        return type(error)
+    return None
+
+
+# --- who may do what ---
+
+APPOINTS = {
+    Role.OWNER: set(Role),
+    Role.ADMIN: {Role.ADMIN, Role.DEVELOPER, Role.VIEWER},
+    Role.DEVELOPER: set(),
+    Role.VIEWER: set(),
+}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("target", Role)
+def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -> None:
+    """Owners remove everybody, admins all but owners, the others nobody."""
+    actor, victim = crowd.join(ada, role), crowd.join(ada, target)
+    refused = _refusal(crowd.members.remove, acting(actor), victim.user.id)
+    allowed = target in APPOINTS[role]
+    assert refused is (None if allowed else Forbidden)
+    assert (crowd.member(victim) is None) == allowed
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("before", Role)
+@pytest.mark.parametrize("after", Role)
+def test_who_makes_whom_what(
+    crowd: Crowd, ada: Member, role: Role, before: Role, after: Role
+) -> None:
+    """A role is given and taken away by who may give both; only owners make and unmake owners."""
+    actor, target = crowd.join(ada, role), crowd.join(ada, before)
+    refused = _refusal(crowd.members.change_role, acting(actor), target.user.id, after)
+    allowed = {before, after} <= APPOINTS[role]
+    assert refused is (None if allowed else Forbidden)
+    found = crowd.member(target)
+    assert found is not None
+    assert found.role is (after if allowed else before)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_everybody_sees_the_members(crowd: Crowd, ada: Member, role: Role) -> None:
+    """Whoever is in a workspace sees who else is, with roles and since when."""
+    crowd.clock.advance(minutes=1)
+    bo = crowd.join(ada, role)
+    found = {m.user.id: m for m in crowd.members.list(acting(bo)).members}
+    assert found.keys() == {ada.user.id, bo.user.id}
+    assert (found[bo.user.id].role, found[bo.user.id].joined_at) == (role, crowd.clock.now())
+
+
+def test_no_key_touches_people(crowd: Crowd, ada: Member) -> None:
+    """The widest key neither sees nor changes members, invitations or the workspace (R56)."""
+    bo = crowd.join(ada, Role.VIEWER)
+    rights = Scopes([EVERYTHING, KEYS_WRITE])
+    key = of_key(KeyId("key_1"), "all", ada.workspace_id, rights, None)
+    acts = [
+        (crowd.members.list, key),
+        (crowd.members.change_role, key, bo.user.id, Role.ADMIN),
+        (crowd.members.remove, key, bo.user.id),
+        (crowd.members.leave, key),
+        (crowd.invitations.invite, key, "x@example.com", Role.VIEWER),
+        (crowd.invitations.list, key),
+        (crowd.ground.services.workspaces.rename, key, "Mine"),
+    ]
+    assert [_refusal(*act) for act in acts] == [Forbidden] * len(acts)
+
+
+def test_the_operator_may(crowd: Crowd, ada: Member) -> None:
+    """Who runs the installation changes everybody, but leaves the last owner too."""
+    operator = acting_operator(ada.workspace_id)
+    bo = crowd.join(ada, Role.VIEWER)
+    assert crowd.members.change_role(operator, bo.user.id, Role.OWNER).role is Role.OWNER
+    crowd.members.remove(operator, ada.user.id)
+    with pytest.raises(LastOwner):
+        crowd.members.remove(operator, bo.user.id)
+
+
+# --- the last owner ---
+
+
+def test_the_last_owner_stays(crowd: Crowd, ada: Member) -> None:
+    """The only owner neither leaves, nor is removed, nor becomes anything else; with a second one, all of it."""
+    principal = acting(ada)
+    for act in (
+        (crowd.members.leave, principal),
+        (crowd.members.remove, principal, ada.user.id),
+        (crowd.members.change_role, principal, ada.user.id, Role.ADMIN),
+    ):
+        assert _refusal(*act) is LastOwner
+    crowd.members.change_role(principal, crowd.join(ada, Role.VIEWER).user.id, Role.OWNER)
+    crowd.members.leave(principal)
+    assert crowd.member(ada) is None
+
+
+@pytest.mark.parametrize("way", ["each other", "themselves", "leaving", "removing each other"])
+def test_two_owners_at_once(own_ground: Ground, way: str) -> None:
+    """However two owners unmake themselves or one another at once, through two servers, one owner stays."""
+    crowd = Crowd(own_ground)
+    servers = [crowd.members, Server(own_ground).members]
+    for _ in range(6):
+        ada = crowd.owner()
+        bo = crowd.join(ada, Role.OWNER)
+
+        def unmake(turn: int, pair: tuple[Member, Member] = (ada, bo)) -> object:
+            own, other = pair[turn], pair[1 - turn]
+            members = servers[turn]
+            match way:
+                case "each other":
+                    return _refusal(members.change_role, acting(own), other.user.id, Role.ADMIN)
+                case "themselves":
+                    return _refusal(members.change_role, acting(own), own.user.id, Role.ADMIN)
+                case "leaving":
+                    return _refusal(members.leave, acting(own))
+                case _:
+                    return _refusal(members.remove, acting(own), other.user.id)
+
+        with ThreadPoolExecutor(2) as pool:
+            refusals = list(pool.map(unmake, range(2)))
+        page = crowd.members.list(acting_operator(ada.workspace_id))
+        assert [m.role for m in page.members].count(Role.OWNER) == 1
+        assert refusals.count(None) == 1
+
+
+def test_a_role_lost_a_moment_ago(crowd: Crowd, ada: Member) -> None:
+    """Who was owner when the request began and is not any more when the lock is had acts in the new role."""
+    bo = crowd.join(ada, Role.OWNER)
+    before = acting(bo)
+    crowd.members.change_role(acting(ada), bo.user.id, Role.VIEWER)
+    for act in (
+        (crowd.members.remove, before, ada.user.id),
+        (crowd.members.change_role, before, ada.user.id, Role.VIEWER),
+        (crowd.invitations.invite, before, "x@example.com", Role.OWNER),
+        (crowd.ground.services.workspaces.rename, before, "Mine"),
+    ):
+        assert _refusal(*act) is Forbidden
+    crowd.members.remove(acting(ada), bo.user.id)
+    assert _refusal(crowd.members.remove, before, ada.user.id) is Forbidden
+
+
+# --- from the next request on ---
+
+
+def test_removal_holds_at_once(crowd: Crowd, ada: Member) -> None:
+    """A removed member's session opens the workspace no more, on any server, nor does an older link; keys live on."""
+    bo = crowd.join(ada, Role.ADMIN)
+    session, (link, _) = crowd.signed_in(bo), crowd.sign_in.make_link(bo)
+    member = crowd.sign_in.member(session, ada.workspace_id)
+    made = crowd.ground.services.keys.create(acting(member), KeyDraft("sync"))
+    crowd.members.remove(acting(ada), bo.user.id)
+    for server in (crowd, Server(crowd.ground)):
+        with pytest.raises(NotFound):
+            server.sign_in.member(session, ada.workspace_id)
+        with pytest.raises(Invalid):
+            server.sign_in.redeem(link)
+    assert crowd.ground.verdict(made) == "verified"
+
+
+def test_a_new_role_holds_at_once(crowd: Crowd, ada: Member) -> None:
+    """A demoted member's next request has the rights of the new role."""
+    bo = crowd.join(ada, Role.ADMIN)
+    session = crowd.signed_in(bo)
+    crowd.members.change_role(acting(ada), bo.user.id, Role.VIEWER)
+    principal = acting(crowd.sign_in.member(session, ada.workspace_id))
+    with pytest.raises(Forbidden):
+        crowd.ground.services.keys.create(principal, KeyDraft("sync"))
+
+
+def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
+    """Links to invitations that a member made end with the membership, or with the right to make them."""
+    bo, cy = crowd.join(ada, Role.ADMIN), crowd.join(ada, Role.OWNER)
+    as_admin = crowd.invitations.invite(acting(bo), "a@example.com", Role.ADMIN)[0]
+    as_owner = crowd.invitations.invite(acting(cy), "b@example.com", Role.OWNER)[0]
+    below = crowd.invitations.invite(acting(cy), "c@example.com", Role.VIEWER)[0]
+    others = crowd.invitations.invite(acting(ada), "d@example.com", Role.OWNER)[0]
+    crowd.members.remove(acting(ada), bo.user.id)
+    crowd.members.change_role(acting(ada), cy.user.id, Role.ADMIN)
+    for dead in (as_admin, as_owner):
+        with pytest.raises(Invalid):
+            crowd.invitations.find(dead)
+    for alive in (below, others):
+        assert crowd.invitations.find(alive).workspace.id == ada.workspace_id
+    assert len(crowd.events(ada.workspace_id, "member.invitation_revoked")) == 2
+
+
+def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
+    """The keys of who left are marked, in the list and alone; others' are not; whoever comes back has theirs again."""
+    keys = crowd.ground.services.keys
+    bo = crowd.join(ada, Role.DEVELOPER)
+    session = crowd.signed_in(bo)
+    theirs = keys.create(acting(bo), KeyDraft("theirs")).key
+    own = keys.create(acting(ada), KeyDraft("own")).key
+    operators = keys.create(acting_operator(ada.workspace_id), KeyDraft("operator's")).key
+    assert not any(key.creator_left for key in keys.list(acting(ada)).keys)
+    crowd.members.leave(acting(bo))
+    marked = {key.id: key.creator_left for key in keys.list(acting(ada)).keys}
+    assert marked == {theirs.id: True, own.id: False, operators.id: False}
+    assert keys.get(acting(ada), theirs.id).creator_left
+    link, _ = crowd.invitations.invite(acting(ada), "back@example.com", Role.VIEWER)
+    crowd.invitations.join(link, session)
+    assert not keys.get(acting(ada), theirs.id).creator_left
+
+
+def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None:
+    """A maker who left here is marked as such, and is still a member of another workspace."""
+    bo = crowd.join(ada, Role.DEVELOPER)
+    elsewhere = crowd.owner("Cy")
+    link, _ = crowd.invitations.invite(acting(elsewhere), "bo@example.org", Role.ADMIN)
+    crowd.invitations.join(link, crowd.signed_in(bo))
+    made = crowd.ground.services.keys.create(acting(bo), KeyDraft("theirs")).key
+    crowd.members.leave(acting(bo))
+    assert crowd.ground.services.keys.get(acting(ada), made.id).creator_left
+    page = crowd.members.list(acting(elsewhere))
+    assert bo.user.id in {member.user.id for member in page.members}
+
+
+# --- of one workspace only ---
+
+
+def test_another_workspaces_members(crowd: Crowd, ada: Member) -> None:
+    """An id of another workspace's member is answered like one that never existed, and changes nothing (R48)."""
+    stranger = crowd.owner("Stranger")
+    told = set()
+    for user_id in (stranger.user.id, ABSENT):
+        for act in (
+            lambda u: crowd.members.remove(acting(ada), u),
+            lambda u: crowd.members.change_role(acting(ada), u, Role.VIEWER),
+        ):
+            with pytest.raises(NotFound) as refused:
+                act(user_id)
+            told.add(str(refused.value))
+    assert len(told) == 1
+    assert crowd.member(stranger) == stranger
+
+
+def test_roles_are_of_a_workspace(crowd: Crowd, ada: Member) -> None:
+    """An owner here who is a viewer there is a viewer there."""
+    elsewhere = crowd.owner("Cy")
+    link, _ = crowd.invitations.invite(acting(elsewhere), "ada@example.org", Role.VIEWER)
+    session = crowd.signed_in(ada)
+    crowd.invitations.join(link, session)
+    roles = {m.workspace_id: m.role for m in crowd.sign_in.memberships(session)}
+    assert roles == {ada.workspace_id: Role.OWNER, elsewhere.workspace_id: Role.VIEWER}
+    there = acting(crowd.sign_in.member(session, elsewhere.workspace_id))
+    assert _refusal(crowd.members.remove, there, elsewhere.user.id) is Forbidden
+
+
+# --- lists and records ---
+
+
+def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
+    """Pages hold every member once, in one order, however small they are."""
+    expected = {ada.user.id, *(crowd.join(ada, Role.VIEWER).user.id for _ in range(6))}
+    found: list[UserId] = []
+    after: UserId | None = None
+    while True:
+        page = crowd.members.list(acting(ada), limit=3, after=after)
+        found += [member.user.id for member in page.members]
+        after = page.next
+        if after is None:
+            break
+    assert found == sorted(expected)
+
+
+def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
+    """Each change of people is one event, with who did it, from where, and what changed; no change, no event."""
+    bo = crowd.join(ada, Role.VIEWER)
+    origin = crowd.origin()
+    crowd.members.change_role(acting(ada), bo.user.id, Role.ADMIN, origin)
+    crowd.members.change_role(acting(ada), bo.user.id, Role.ADMIN, origin)
+    crowd.members.leave(acting(bo), origin)
+    changed, removed = crowd.events(ada.workspace_id, "member.role_changed", "member.removed")
+    assert (changed.actor.id, changed.target.id, changed.origin) == (
+        ada.user.id,
+        bo.user.id,
+        origin,
+    )
+    assert changed.data == {"name": "Bo", "from": "viewer", "to": "admin"}
+    assert (removed.actor.id, removed.target.id) == (bo.user.id, bo.user.id)
+    assert removed.data == {"name": "Bo", "role": "admin"}
+
+
+def test_another_name(crowd: Crowd, ada: Member) -> None:
+    """An admin renames the workspace, a developer does not; the same name again is no event."""
+    rename = crowd.ground.services.workspaces.rename
+    admin, developer = crowd.join(ada, Role.ADMIN), crowd.join(ada, Role.DEVELOPER)
+    before = crowd.ground.services.workspaces.get(ada.workspace_id).name
+    for _ in range(2):
+        assert rename(acting(admin), "Rockets").name == "Rockets"
+    assert _refusal(rename, acting(developer), "Mine") is Forbidden
+    assert _refusal(rename, acting(admin), "two\nlines") is Invalid
+    told = [event.data for event in crowd.events(ada.workspace_id, "workspace.updated")]
+    assert told == [{"from": before, "to": "Rockets"}]
