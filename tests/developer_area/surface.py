@@ -17,6 +17,7 @@ from sqlalchemy import select
 from starlette.routing import Match, Route
 
 from keystead.bootstrap import Installation
+from keystead.developer_area.cookies import KEPT
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Role
 from keystead.http.asgi import App
@@ -27,6 +28,7 @@ from tests.developer_area.conftest import Area, opened
 from tests.developer_area.markup import Element
 from tests.furnishing import PASSWORD, House, furnish
 
+MOST: Final = 3
 TEXTUAL: Final = frozenset({"", "text", "search", "email", "url", "tel", "password"})
 _OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date": "2027-03-01"}
 
@@ -51,16 +53,25 @@ class FoundForm:
         """The names of the fields that take any text."""
         return [e.attributes["name"] for e in _controls(self.element) if _is_textual(e)]
 
+    @property
+    def passwords(self) -> list[str]:
+        """The names of the fields that take a password."""
+        controls = _controls(self.element)
+        return [e.attributes["name"] for e in controls if e.attributes.get("type") == "password"]
+
     def filled(self, **texts: str) -> list[tuple[str, str]]:
         """Its fields as a person fills them in, with these texts in those of that name."""
         return list(_filled(self.element, texts))
 
 
 class Walk:
-    """One person's way through all that they can reach: at most `most` pages of one kind, seen in that browser."""
+    """One person's way through all that they can reach, in their browser.
 
-    def __init__(self, browser: Browser, app: App, most: int = 3) -> None:
-        self.browser, self.most = browser, most
+    Of one kind of page they look at three at most, in the workspace where they begin; at one in their others.
+    """
+
+    def __init__(self, browser: Browser, app: App) -> None:
+        self.browser, self._home = browser, ""
         self.routes = routes_of(app)
         self.pages: list[Seen] = []
         self.forms: dict[tuple[str, tuple[str, ...]], FoundForm] = {}
@@ -70,6 +81,7 @@ class Walk:
     def through(self, *urls: str) -> Walk:
         """Walks from these addresses on."""
         queue = deque(urls)
+        self._home = self._home or _workspace(urls[0])
         while queue:
             url = queue.popleft()
             if not self._wants(url):
@@ -103,10 +115,9 @@ class Walk:
         if not pattern or pattern.startswith("/static") or url in self._asked:
             return False
         self._asked.add(url)
-        parts = urlsplit(url)
-        kind = (pattern, parts.path.split("/")[:3][-1], frozenset(dict(parse_qsl(parts.query))))
+        kind = (pattern, _workspace(url), frozenset(dict(parse_qsl(urlsplit(url).query))))
         self._counts[kind] += 1
-        return self._counts[kind] <= self.most
+        return self._counts[kind] <= (MOST if _workspace(url) == self._home else 1)
 
     def _note_forms(self, seen: Seen) -> None:
         for element in seen.tree.all("form", method="post"):
@@ -114,6 +125,10 @@ class Walk:
             names = tuple(sorted({e.attributes["name"] for e in _controls(element)}))
             found = FoundForm(seen.path, action, self.pattern_of(action), names, element)
             self.forms.setdefault(found.kind, found)
+
+
+def _workspace(url: str) -> str:
+    return url.split("/")[2] if url.startswith("/w/") else ""
 
 
 def routes_of(app: App) -> list[Route]:
@@ -272,8 +287,9 @@ def _files(area: Area, visitors: Mapping[str, Visitor]) -> dict[str, int]:
 
 def _visit(area: Area, browser: Browser, at: datetime, urls: Sequence[str]) -> Visitor:
     area.clock.set(at)
+    cookies = httpx2.Cookies(browser.cookies)
     walk = Walk(browser, area.app).through(*urls)
-    return Visitor(browser.cookies, at, walk.pages, list(walk.forms.values()), walk.patterns())
+    return Visitor(cookies, at, walk.pages, list(walk.forms.values()), walk.patterns())
 
 
 def _starts(area: Area, house: House) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
@@ -286,7 +302,25 @@ def _starts(area: Area, house: House) -> dict[str, tuple[Browser, datetime, Sequ
         "viewer": (_entered(area, house.link(viewer)), NOON, home[:1]),
         "stranger": (area.browser(), NOON, list(_doors(area, house))),
         "owner who was away": (_entered(area, house.link()), later, home),
+        "admin who came back": (_come_back(area, house, later), later, [f"{house.base}/resume"]),
     }
+
+
+def _come_back(area: Area, house: House, later: datetime) -> Browser:
+    """Who has no password, was asked for a proof amid a form, and comes back by a link: the form waits for them."""
+    admin = house.person(Role.ADMIN, "Cam Comeback")
+    browser = _entered(area, house.link(admin))
+    area.clock.set(later)
+    page = browser.open(f"{house.base}/keys/new")
+    asked = browser.submit(
+        page, f"{house.base}/keys", description="waits", expiry="never", access="full"
+    )
+    waits = browser.cookies[KEPT]
+    assert asked.status == 403
+    landed = browser.submit(browser.open(house.link(admin)), "/sign-in")
+    assert landed.path.endswith("/resume")
+    browser.cookies.set(KEPT, waits, domain=urlsplit(browser.origin).hostname or "")
+    return browser
 
 
 def _entered(area: Area, link: str) -> Browser:

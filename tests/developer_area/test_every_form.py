@@ -12,7 +12,7 @@ from keystead.developer_area.session import COOKIE
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.surface import FoundForm, Ground, Survey
 
-FEWEST_FORMS = 4
+FEWEST_FORMS = 20
 FOREIGN = "This form is out of date"
 
 
