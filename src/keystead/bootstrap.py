@@ -199,7 +199,7 @@ def _apps(installation: Installation) -> dict[str, App]:
         brand=read_brand(settings),
     )
     health = Health(installation.database.ping)
-    of_api = dict.fromkeys(("/v1", "/openapi.json", "/docs", "/problems"), api)
+    of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
     return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
 
 

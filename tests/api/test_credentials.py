@@ -20,6 +20,7 @@ CHALLENGE = 'Bearer realm="keystead"'
 OPERATIONS = [
     (method.upper(), path, operation["security"][0]["key"])
     for path, method, operation in operations(describe())
+    if "key" in operation["security"][0]
 ]
 
 

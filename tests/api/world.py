@@ -161,13 +161,14 @@ class Client:
 
 
 @contextmanager
-def open_world(url: str) -> Iterator[World]:
-    """The API over the empty database at `url`, with the default plans."""
+def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[World]:
+    """The API over the empty database at `url`, with the default plans; users may be sent back to these origins."""
     clock = ManualClock()
     settings = Settings(
         database=url,
         scopes={"invoices:read": "Read invoices"},
         plans_url="https://product.example/plans",
+        portal_origins=tuple(portal_origins),
     )
     installation = open_installation(settings, Peppers(Pepper("test", bytes(range(32)))), clock)
     database = installation.database

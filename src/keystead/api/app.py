@@ -15,10 +15,11 @@ from keystead.services import Services
 
 
 def create_api(services: Services, *, base_url: str, verify_inline: bool) -> FastAPI:
-    """ASGI, for a `Stack`: `/v1/…` for workspaces' code; `/openapi.json`, `/docs`, `/problems` for everybody.
+    """ASGI, for a `Stack`: `/v1/…` for workspaces' code, `/operator/v1/…` for the product's own.
 
-    `base_url` is where this server is reached. `verify_inline`: verify on the event loop's thread, for a database that
-    answers in microseconds (SQLite); else in the thread pool.
+    `/openapi.json`, `/docs` and `/problems` are for everybody. `base_url` is where this server is reached.
+    `verify_inline`: verify on the event loop's thread, for a database that answers in microseconds (SQLite); else in
+    the thread pool.
     """
     problems = Problems(base_url)
     app = FastAPI(
@@ -29,6 +30,7 @@ def create_api(services: Services, *, base_url: str, verify_inline: bool) -> Fas
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.gate = Gate(services, verify_inline=verify_inline)
+    app.state.base_url = base_url
     install_handlers(app, problems)
     for router in ROUTERS:
         app.include_router(router)

@@ -6,12 +6,13 @@ What a schema says here beyond a member's type (lengths, patterns) tells readers
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from keystead.domain import documents
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
     MAX_DESCRIPTION,
@@ -21,6 +22,8 @@ from keystead.domain.keys import (
     KeyDraft,
     KeyPatch,
 )
+from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.workspaces import MAX_NAME, Role
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
@@ -228,3 +231,44 @@ class Batch(Body):
     def push(self) -> Push:
         """What the rules are asked about."""
         return Push([each.draft(each.id) for each in self.upsert], self.delete)
+
+
+class NewPortalUser(Body):
+    """A user of the product."""
+
+    id: Annotated[
+        str,
+        member(
+            "The product's own id of the user.", "user-4711", minLength=1, maxLength=MAX_USER_ID
+        ),
+    ]
+    name: Annotated[str, member("What to show.", "Ada", minLength=1, maxLength=MAX_NAME)]
+    email: Annotated[
+        str | None, member("What to show; it signs nobody in. Omitted or null: none.")
+    ] = None
+
+
+class NewPortalSession(Body):
+    """Whom the product vouches for, where, and as what."""
+
+    workspace_id: Annotated[str, member("The workspace of the user.", "ws_02tcRIyrxLXTR81B3dqdOx")]
+    user: Annotated[NewPortalUser, member("The user, as the product knows them.")]
+    role: Annotated[
+        Literal["admin", "developer", "viewer"],
+        member("What the user may do; owners are made by owners."),
+    ]
+    return_url: Annotated[
+        str | None,
+        member(
+            "Where the user goes back to, and proves anew who they are: of an origin that is configured here."
+            " Omitted or null: nowhere.",
+            "https://app.example.com/settings",
+            maxLength=MAX_URL,
+        ),
+    ] = None
+
+    def request(self) -> PortalRequest:
+        """What the rules are asked about."""
+        user = PortalUser(self.user.id, self.user.name, self.user.email)
+        workspace_id = WorkspaceId(self.workspace_id)
+        return PortalRequest(workspace_id, user, Role(self.role), self.return_url)

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
-from keystead.api import collections, documents, events, keys, plans, workspaces
+from keystead.api import collections, documents, events, keys, plans, portal_sessions, workspaces
+from keystead.api.operator_route import OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
 from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY
@@ -24,6 +25,7 @@ ROUTERS: Final = (
     collections.router,
     documents.router,
     events.router,
+    portal_sessions.router,
 )
 
 _DESCRIPTION = """\
@@ -55,12 +57,20 @@ _TAGS: Final = {
     "collections": "Named sets of documents.",
     "documents": "Texts with attributes, pushed singly or in batches, found by their words.",
     "events": "What happened, to what, by whom.",
+    "portal sessions": "For the product's backend: its users reach the Developer area without a second account.",
 }
 _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "<prefix>_<key id>_<secret>",
     "description": "An API key of the workspace. The scope that a call needs stands beside it.",
+}
+_OPERATOR_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "<prefix>_op_<id>_<secret>",
+    "description": "An operator's credential, made by `keystead credentials create`. No workspace's key works here, and"
+    " this works nowhere else.",
 }
 _HEADERS: Final = {
     EXPIRES_HEADER: {
@@ -106,9 +116,7 @@ def written(document: dict[str, Any]) -> str:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
-    scopes = operation["security"][0][SECURITY]
-    need = f"the scope `{scopes[0]}`" if scopes else "a live key, of any scope"
-    operation["description"] += f"\n\n**Needs** {need}."
+    operation["description"] += f"\n\n**Needs** {_need(operation)}."
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
     own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
@@ -116,9 +124,28 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         operation["requestBody"]["description"] = f"At most {max_body:,} bytes."
     done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
     for status, response in done.items():
-        names = (EXPIRES_HEADER, "Location") if status == "201" else (EXPIRES_HEADER,)
-        response |= {"description": _DONE[status], "headers": references("headers", names)}
+        response |= {"description": _DONE[status], "headers": _headers(operation, status)}
     operation["responses"] = done | responses_of(path, method, operation, own)
+
+
+def _need(operation: dict[str, Any]) -> str:
+    if not _is_for_keys(operation):
+        return "an operator's credential, `<prefix>_op_…`"
+    scopes = operation["security"][0][SECURITY]
+    return f"the scope `{scopes[0]}`" if scopes else "a live key, of any scope"
+
+
+def _headers(operation: dict[str, Any], status: str) -> dict[str, Any]:
+    """The headers of a good answer."""
+    if not _is_for_keys(operation):
+        return {}
+    return references(
+        "headers", (EXPIRES_HEADER, "Location") if status == "201" else (EXPIRES_HEADER,)
+    )
+
+
+def _is_for_keys(operation: dict[str, Any]) -> bool:
+    return SECURITY in operation["security"][0]
 
 
 def _complete_components(components: dict[str, Any]) -> None:
@@ -130,7 +157,7 @@ def _complete_components(components: dict[str, Any]) -> None:
     for schema in schemas.values():
         for member in schema.get("properties", {}).values():
             member.pop("title", None)
-    components["securitySchemes"] = {SECURITY: _BEARER}
+    components["securitySchemes"] = {SECURITY: _BEARER, OPERATOR: _OPERATOR_BEARER}
     components["headers"] = _HEADERS | REFUSAL_HEADERS
     components["examples"] = examples()
 

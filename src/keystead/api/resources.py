@@ -292,6 +292,13 @@ class EventList(Resource):
     next_cursor: _NextCursor
 
 
+class PortalSession(Resource):
+    """A link that signs a user in, once."""
+
+    url: Annotated[str, member("Where to send the user's browser. It is a secret: log it nowhere.")]
+    expires_at: Annotated[_Instant, member("Five minutes from the call.")]
+
+
 class FieldError(Resource):
     """One refused value."""
 

@@ -101,7 +101,7 @@ class Gate:
     """Tells who calls. `verify_inline`: the read of the key is so fast that it stays on the event loop's thread."""
 
     def __init__(self, services: Services, *, verify_inline: bool) -> None:
-        self._services = services
+        self.services = services
         self._verify_inline = verify_inline
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
@@ -117,17 +117,17 @@ class Gate:
             )
         principal = _judged(scope, verdict, required)
         origin = Origin(client.address or None, client.request_id)
-        return Call(self._services, principal, origin, scope["path"], once)
+        return Call(self.services, principal, origin, scope["path"], once)
 
     def stamp(self, call: Call, response: Response) -> Response:
         """The answer, with the caller's end where that is near."""
         ends = call.principal.expires_at
-        if ends is not None and ends - self._services.keys.now() <= EXPIRES_SOON:
+        if ends is not None and ends - self.services.keys.now() <= EXPIRES_SOON:
             response.headers[EXPIRES_HEADER] = format_instant(ends)
         return response
 
     def _verify(self, token: str, required: str | None, address: str, agent: str) -> Verification:
-        return self._services.verifier.verify(
+        return self.services.verifier.verify(
             token, required, address=address or None, agent=agent or None
         )
 
@@ -159,7 +159,38 @@ def _read_once(scope: Scope) -> str | None:
     return text
 
 
-class WorkspaceRoute(APIRoute):
+class JsonRoute(APIRoute):
+    """A route that takes JSON, strictly, and no parameters that mean nothing."""
+
+    def check_query(self, request: Request) -> None:
+        """Refuses parameters that mean nothing here, and those that come twice and so mean two things."""
+        known = {field.alias for field in self.dependant.query_params}
+        sent = [name for name, _ in request.query_params.multi_items()]
+        errors = [
+            FieldError(f"query:{name}", "must stand once" if name in known else "is not known here")
+            for name in sorted(set(sent))
+            if name not in known or sent.count(name) > 1
+        ]
+        if errors:
+            raise Invalid(errors)
+
+    async def decoded(self, request: Request, max_body: int) -> Request:
+        """The request with its body as the model that the route takes; TooLarge, UnsupportedMediaType, Invalid."""
+        if self.body_field is None:
+            return request
+        headers = request.headers
+        length = headers.get("content-length")
+        data = await read_body(request.receive, max_body, int(length) if length else None)
+        if not data and not self.body_field.field_info.is_required():
+            return _Decoded(request, None)
+        require_json(headers.get("content-type"))
+        model = cast(type[Body], self.body_field.field_info.annotation)
+        if len(data) > _INLINE_BODY:
+            return _Decoded(request, await run_in_threadpool(decode_model, model, data))
+        return _Decoded(request, decode_model(model, data))
+
+
+class WorkspaceRoute(JsonRoute):
     """A route of the Workspace API; a noun's own subclass tells how the things in its paths are found."""
 
     def find(self, call: Call, named: Mapping[str, str]) -> None:
@@ -177,8 +208,8 @@ class WorkspaceRoute(APIRoute):
             call = await gate.admit(request.scope, required, takes_once=takes_once)
             request.state.call = call
             try:
-                decoded = await self._decoded(request, declared[MAX_BODY])
-                self._check_query(request)
+                decoded = await self.decoded(request, declared[MAX_BODY])
+                self.check_query(request)
                 response = await handle(decoded)
             except (Invalid, RequestValidationError):
                 await run_in_threadpool(self.find, call, request.path_params)
@@ -186,32 +217,6 @@ class WorkspaceRoute(APIRoute):
             return gate.stamp(call, response)
 
         return guarded
-
-    def _check_query(self, request: Request) -> None:
-        """Refuses parameters that mean nothing here, and those that come twice and so mean two things."""
-        known = {field.alias for field in self.dependant.query_params}
-        sent = [name for name, _ in request.query_params.multi_items()]
-        errors = [
-            FieldError(f"query:{name}", "must stand once" if name in known else "is not known here")
-            for name in sorted(set(sent))
-            if name not in known or sent.count(name) > 1
-        ]
-        if errors:
-            raise Invalid(errors)
-
-    async def _decoded(self, request: Request, max_body: int) -> Request:
-        if self.body_field is None:
-            return request
-        headers = request.headers
-        length = headers.get("content-length")
-        data = await read_body(request.receive, max_body, int(length) if length else None)
-        if not data and not self.body_field.field_info.is_required():
-            return _Decoded(request, None)
-        require_json(headers.get("content-type"))
-        model = cast(type[Body], self.body_field.field_info.annotation)
-        if len(data) > _INLINE_BODY:
-            return _Decoded(request, await run_in_threadpool(decode_model, model, data))
-        return _Decoded(request, decode_model(model, data))
 
 
 class _Decoded(Request):

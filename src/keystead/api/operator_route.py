@@ -1,0 +1,78 @@
+"""The way that every call of the product's own services takes: credential, body, and only then the use case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from keystead.api.route import MAX_BODY, PROBLEMS, JsonRoute
+from keystead.domain.credentials import Credential
+from keystead.domain.errors import KeysteadError
+from keystead.domain.events import Origin
+from keystead.http.bearer import bearer_of
+from keystead.http.body import JSON_LIMIT
+from keystead.http.record import client_of, note_caller
+from keystead.services import Services
+
+OPERATOR: Final = "operator"
+"""The name of the security scheme in the OpenAPI document."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCall:
+    """One call with a live operator credential: which one, from where, and the use cases there are."""
+
+    services: Services
+    credential: Credential
+    origin: Origin
+    base_url: str
+
+
+async def _current(request: Request) -> OperatorCall:
+    call: OperatorCall = request.state.call
+    return call
+
+
+CurrentOperator = Annotated[OperatorCall, Depends(_current)]
+
+
+def needs_operator(*refusals: type[KeysteadError]) -> dict[str, Any]:
+    """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own."""
+    declared: dict[str, Any] = {
+        "security": [{OPERATOR: []}],
+        MAX_BODY: JSON_LIMIT,
+        PROBLEMS: [refusal.code for refusal in refusals],
+    }
+    return {"openapi_extra": declared}
+
+
+class OperatorRoute(JsonRoute):
+    """A route for the product's own services. A workspace's key is no credential here, whatever its scopes."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, behind the credential and with a body that is decoded already."""
+        handle = super().get_route_handler()
+        declared = self.openapi_extra or {}
+
+        async def guarded(request: Request) -> Response:
+            request.state.call = await _admitted(request)
+            decoded = await self.decoded(request, declared[MAX_BODY])
+            self.check_query(request)
+            return await handle(decoded)
+
+        return guarded
+
+
+async def _admitted(request: Request) -> OperatorCall:
+    """The call; Unauthenticated, InvalidToken or InvalidRequest."""
+    services: Services = request.app.state.gate.services
+    text = bearer_of(request.scope)
+    credential = await run_in_threadpool(services.credentials.verify, text)
+    note_caller(request.scope, key_id=credential.id, workspace_id=None)
+    client = client_of(request.scope)
+    origin = Origin(client.address or None, client.request_id)
+    return OperatorCall(services, credential, origin, request.app.state.base_url)

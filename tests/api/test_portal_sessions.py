@@ -1,0 +1,151 @@
+"""Portal sessions: who may ask for one, what is refused, and a link that signs the product's user in once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from keystead.domain.errors import Invalid
+from keystead.domain.instants import format_instant
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.token import Secret
+from keystead.domain.workspaces import Role
+from tests.api.world import BASE, Client, Tenant, World, open_world, problem
+
+PATH = "/operator/v1/portal-sessions"
+ORIGIN = "https://app.example.com"
+BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """An installation of its own, on each engine, whose users may be sent back to one origin."""
+    with open_world(database_url, portal_origins=[ORIGIN]) as world:
+        yield world
+
+
+@pytest.fixture
+def operator(world: World) -> Client:
+    """The product's backend, with a live credential."""
+    _, token = world.services.credentials.create("backend", BY)
+    return world.client(token.reveal())
+
+
+def body(tenant: Tenant, **more: Any) -> dict[str, Any]:
+    """A good request."""
+    user = {"id": "user-4711", "name": "Ada", "email": "ada@example.com"}
+    return {"workspace_id": tenant.id, "user": user, "role": "developer"} | more
+
+
+def secret_of(url: str) -> Secret:
+    """What the link carries."""
+    assert url.startswith(f"{BASE}/sign-in?link=")
+    (link,) = parse_qs(urlsplit(url).query)["link"]
+    return Secret(link)
+
+
+def test_a_portal_session_signs_in_once(world: World, operator: Client) -> None:
+    """201 with a link for five minutes; it makes the user a member in that role, and works once."""
+    tenant = world.tenant()
+    answer = operator.post(PATH, body(tenant, return_url=f"{ORIGIN}/settings"))
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    told = answer.json()
+    assert set(told) == {"url", "expires_at"}
+    assert told["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
+    signed_in = world.services.sign_in.redeem(secret_of(told["url"]))
+    assert (signed_in.member.user.name, signed_in.member.role) == ("Ada", Role.DEVELOPER)
+    assert signed_in.member.workspace_id == tenant.id
+    with pytest.raises(Invalid):
+        world.services.sign_in.redeem(secret_of(told["url"]))
+
+
+def test_a_user_is_known_again(world: World, operator: Client) -> None:
+    """The same id in the same workspace is the same person, with the name and the role of the latest call."""
+    tenant = world.tenant()
+    people = []
+    for name, role in (("Ada", "developer"), ("Ada L.", "viewer")):
+        sent = body(tenant, user={"id": "u1", "name": name}, role=role)
+        url = operator.post(PATH, sent).json()["url"]
+        people.append(world.services.sign_in.redeem(secret_of(url)).member)
+    assert people[0].user.id == people[1].user.id
+    assert (people[1].user.name, people[1].role) == ("Ada L.", Role.VIEWER)
+
+
+def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
+    """Nobody, a workspace's key of any scope, a revoked credential and nonsense: 401, and nothing is made."""
+    tenant = world.tenant()
+    ended, token = world.services.credentials.create("old", BY)
+    world.services.credentials.revoke(ended.id, BY)
+    assert problem(world.client().post(PATH, body(tenant))) == (401, "unauthenticated")
+    keys = (tenant.client(), world.client(token.reveal()), world.client("ks_op_nonsense"))
+    for client in keys:
+        answer = client.post(PATH, body(tenant))
+        assert problem(answer) == (401, "invalid-token")
+        assert answer.headers["www-authenticate"].startswith('Bearer realm="keystead"')
+        assert problem(client.post(PATH, {"nonsense": 1})) == (401, "invalid-token")
+    assert tenant.event_types() == ["key.created", "workspace.created"]
+
+
+def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
+    """The credential that works here works on no call of a workspace."""
+    for path in ("/v1/whoami", "/v1/keys", "/v1/collections"):
+        assert problem(operator.get(path)) == (401, "invalid-token")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"role": "owner"}, "/role"),
+        ({"role": None}, "/role"),
+        ({"user": {"id": "", "name": "Ada"}}, "/user/id"),
+        ({"user": {"id": "u1"}}, "/user/name"),
+        ({"user": {"id": "u1", "name": "A\nda"}}, "/user/name"),
+        ({"user": {"id": "u1", "name": "Ada", "email": "nobody"}}, "/user/email"),
+        ({"return_url": "https://evil.example/"}, "/return_url"),
+        ({"return_url": f"{ORIGIN}.evil.example/"}, "/return_url"),
+        ({"return_url": f"{ORIGIN}@evil.example/"}, "/return_url"),
+        ({"return_url": "http://app.example.com/"}, "/return_url"),
+        ({"return_url": "javascript:alert(1)"}, "/return_url"),
+        ({"return_url": "/settings"}, "/return_url"),
+        ({"lifetime": 3600}, "/lifetime"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(
+    world: World, operator: Client, change: dict[str, Any], pointer: str
+) -> None:
+    """422 with the pointer of what is refused; owners are never made, and nobody is sent to a foreign origin."""
+    tenant = world.tenant()
+    answer = operator.post(PATH, body(tenant, **change))
+    assert problem(answer) == (422, "invalid")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert tenant.event_types() == ["workspace.created"]
+
+
+def test_an_unknown_workspace_is_not_there(world: World, operator: Client) -> None:
+    """404 for a workspace that never was."""
+    sent = body(world.tenant(), workspace_id="ws_0000000000000000000000")
+    assert problem(operator.post(PATH, sent)) == (404, "not-found")
+
+
+def test_the_limit_of_members_holds(world: World, operator: Client) -> None:
+    """A product cannot sign in more people than the plan of their workspace has members."""
+    tenant = world.tenant("free")
+    for number in range(3):
+        user = {"id": f"u{number}", "name": "Ada"}
+        assert operator.post(PATH, body(tenant, user=user)).status_code == 201
+    answer = operator.post(PATH, body(tenant, user={"id": "u3", "name": "Ada"}))
+    assert problem(answer) == (409, "limit-reached")
+    again = operator.post(PATH, body(tenant, user={"id": "u0", "name": "Ada"}))
+    assert again.status_code == 201
+
+
+def test_other_methods_are_refused(operator: Client) -> None:
+    """Sessions are made here, and neither listed nor seen."""
+    for method in ("GET", "PUT", "DELETE"):
+        assert problem(operator.send(method, PATH)) == (405, "method-not-allowed")
