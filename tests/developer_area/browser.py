@@ -14,6 +14,7 @@ from keystead.http.asgi import App
 from tests.developer_area.markup import Element, parse
 
 ORIGIN = "https://keys.example"
+CONTROLS = {"input", "textarea", "select", "button"}
 Values = Iterable[str] | str
 
 
@@ -122,7 +123,7 @@ def filled(form: Element, values: Mapping[str, Values]) -> list[tuple[str, str]]
     }
     fields: list[tuple[str, str]] = []
     required, sent = set(), set()
-    for control in [e for e in form.walk() if e.tag in {"input", "textarea", "button"}]:
+    for control in [e for e in form.walk() if e.tag in CONTROLS]:
         name = control.attributes.get("name")
         if name is None or "disabled" in control.attributes:
             continue
@@ -140,6 +141,8 @@ def filled(form: Element, values: Mapping[str, Values]) -> list[tuple[str, str]]
 
 def _value(control: Element, wanted: list[str] | None) -> str | None:
     kind = control.attributes.get("type", "text")
+    if control.tag == "select":
+        return _option(control, wanted)
     own = control.raw if control.tag == "textarea" else control.attributes.get("value", "")
     if kind in {"radio", "checkbox"}:
         chosen = "checked" in control.attributes if wanted is None else own in wanted
@@ -147,3 +150,11 @@ def _value(control: Element, wanted: list[str] | None) -> str | None:
     if kind == "submit":
         return None
     return own if wanted is None or kind == "hidden" else wanted[0]
+
+
+def _option(control: Element, wanted: list[str] | None) -> str:
+    options = control.all("option")
+    chosen = [o for o in options if "selected" in o.attributes] or options
+    if wanted is None:
+        return chosen[0].attributes["value"]
+    return next((v for o in options if (v := o.attributes["value"]) in wanted), "")

@@ -115,7 +115,11 @@ def session_of(browser: Browser) -> str:
 def opened(url: str) -> Iterator[Area]:
     """An area over the empty database at `url`."""
     clock = ManualClock()
-    settings = Settings(database=url, scopes={"invoices:read": "Read invoices"})
+    settings = Settings(
+        database=url,
+        scopes={"invoices:read": "Read invoices"},
+        portal_origins=("https://product.example",),
+    )
     installation = open_installation(settings, Peppers(Pepper("test", PEPPER)), clock)
     schema.metadata.create_all(installation.database.engine)
     pages = create_developer_area(

@@ -220,7 +220,7 @@ def _session_row(line: SessionLine, acting: Acting, now: datetime) -> SessionRow
 
 def _zone_groups(chosen: str | None) -> Iterator[ZoneGroup]:
     for region, names in _regions():
-        choices = [Choice(name, _city(name), "", name == chosen) for name in names]
+        choices = [Choice(name, name.replace("_", " "), "", name == chosen) for name in names]
         yield ZoneGroup(region, choices)
 
 
@@ -233,7 +233,3 @@ def _regions() -> Sequence[tuple[str, Sequence[str]]]:
 
     names = sorted(time_zones(), key=lambda name: (region(name) == "Others", region(name), name))
     return [(name, list(group)) for name, group in groupby(names, key=region)]
-
-
-def _city(name: str) -> str:
-    return name.partition("/")[2].replace("_", " ").replace("/", " / ") or name

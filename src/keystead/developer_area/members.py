@@ -22,7 +22,7 @@ from keystead.developer_area.people_pages import (
 from keystead.developer_area.redirects import see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit
-from keystead.developer_area.wording import KEPT_OWNER, problems_of, role_choices
+from keystead.developer_area.wording import KEPT_OWNER, problems_of, role_choices, with_article
 from keystead.domain.errors import Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import PERMISSIONS, Permission, may_appoint, needed_to_appoint
@@ -92,7 +92,7 @@ class MemberPages:
         except Invalid as refused:
             problem = problems_of(refused).get("role", refused.detail)
             return self._role_page(visit, acting, member, problem, status=422)
-        return _back(acting, f"{changed.user.name} is {_article(role)} now.")
+        return _back(acting, f"{changed.user.name} is {with_article(role)} now.")
 
     def ask_to_remove(self, visit: Visit) -> Response:
         """The question before a member is removed."""
@@ -249,10 +249,6 @@ def _member_url(acting: Acting, member: Member, act: str) -> str:
 def _name_url(acting: Acting) -> str | None:
     may = acting.principal.may(Permission.RENAME_WORKSPACE)
     return f"{members_url(acting)}/workspace-name" if may else None
-
-
-def _article(role: Role) -> str:
-    return f"an {role}" if role[0] in "ao" else f"a {role}"
 
 
 def _back(acting: Acting, sentence: str) -> Response:

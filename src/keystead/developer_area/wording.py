@@ -61,6 +61,11 @@ def browser_words(agent: str | None) -> str:
     return f"{browser} on {system}" if system else browser
 
 
+def with_article(role: Role) -> str:
+    """Such as `an admin`."""
+    return f"an {role}" if role[0] in "ao" else f"a {role}"
+
+
 def role_choices(offered: Sequence[Role], chosen: Role | None) -> Sequence[Choice]:
     """Roles to choose from, each with what it adds to the ones below it."""
     return [Choice(role, role.capitalize(), _adds(role), role is chosen) for role in offered]
@@ -70,5 +75,5 @@ def _adds(role: Role) -> str:
     """What a role may do that the one below it may not, in the words of the one table."""
     below = list(Role)[list(Role).index(role) + 1 :]
     own = [r.words for r in PERMISSIONS.values() if role in r.roles and not r.roles & set(below)]
-    more = f"All that a {below[0]} may. " if below else ""
+    more = f"All that {with_article(below[0])} may. " if below else ""
     return f"{more}{'. '.join(own)}."

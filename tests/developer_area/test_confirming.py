@@ -1,0 +1,172 @@
+"""A fresh proof where one is needed: asked for, given, and the act goes on with all that was entered."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from keystead.developer_area.cookies import KEPT
+from keystead.developer_area.session import COOKIE
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.conftest import Area, session_of
+from tests.developer_area.people import EMAIL, OTHER, enter, portal_link, with_password
+from tests.people import RIGHT, WRONG
+
+FULL = {"description": "warehouse sync", "expiry": "90", "access": "full"}
+
+
+def stale(area: Area, browser: Browser) -> Browser:
+    """The same browser, sixteen minutes later."""
+    area.clock.advance(minutes=16)
+    return browser
+
+
+def create(area: Area, browser: Browser, **values: str) -> Seen:
+    """The form for a new key, sent."""
+    return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **values)
+
+
+def prove(browser: Browser, page: Seen, password: str = RIGHT) -> Seen:
+    """The password, given where it is asked for."""
+    assert page.heading == "Confirm it is you"
+    (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
+    return browser.submit(page, form.attributes["action"], proof_password=password)
+
+
+def test_an_act_goes_on_after_the_proof(each_area: Area) -> None:
+    """A key with full rights asks for the password first, and is then made as it was entered: once."""
+    with_password(each_area)
+    browser = stale(each_area, enter(each_area))
+    page = create(each_area, browser, **FULL)
+    assert (page.status, each_area.active()) == (403, 0)
+    made = prove(browser, page)
+    assert (made.status, each_area.active()) == (201, 1)
+    (key,) = each_area.services.keys.list(each_area.principal).keys
+    assert (key.description, list(key.scopes)) == ("warehouse sync", ["*"])
+    assert key.expires_at is not None
+
+
+def test_a_proof_gives_the_session_a_new_secret(area: Area) -> None:
+    """The cookie from before the proof opens nothing any more; the new one does (R59)."""
+    with_password(area)
+    browser = stale(area, enter(area))
+    before = session_of(browser)
+    prove(browser, create(area, browser, **FULL))
+    assert session_of(browser) != before
+    old = area.browser()
+    old.cookies.set(COOKIE, before)
+    assert old.open("/").path == "/sign-in"
+    assert browser.open("/").path == area.keys_url
+
+
+def test_the_new_secret_arrives_where_the_act_is_refused(area: Area) -> None:
+    """An act that fails after the proof leaves its person signed in."""
+    with_password(area)
+    browser = stale(area, enter(area))
+    page = create(area, browser, **FULL)
+    for number in range(5):
+        area.key(str(number))
+    assert prove(browser, page).status == 409
+    assert browser.open(area.keys_url).path == area.keys_url
+
+
+def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
+    """The question comes back with all fields but the password; after ten wrong ones the session is over."""
+    with_password(area)
+    browser = stale(area, enter(area))
+    page = create(area, browser, **FULL)
+    page = prove(browser, page, WRONG)
+    assert (page.status, WRONG in page.html) == (422, False)
+    assert "not your password" in page.tree.text
+    assert prove(browser, page).status == 201
+    browser = stale(area, browser)
+    page = create(area, browser, **FULL)
+    for _ in range(9):
+        page = prove(browser, page, WRONG)
+        area.clock.advance(minutes=1)
+    assert page.status == 422
+    assert prove(browser, page, WRONG).path.startswith("/sign-in")
+    assert area.active() == 1
+
+
+def test_no_password_is_carried(area: Area) -> None:
+    """A form with passwords in it begins anew after the proof: nothing of them is on the page or in a cookie."""
+    with_password(area)
+    browser = enter(area)
+    url = f"/w/{area.workspace_id}/account/password"
+    page = browser.open(url)
+    stale(area, browser)
+    asked = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
+    assert asked.heading == "Confirm it is you"
+    kept = base64.urlsafe_b64decode(browser.cookies[KEPT] + "==").decode()
+    for secret in (RIGHT, OTHER):
+        assert secret not in asked.html
+        assert secret not in kept
+    assert prove(browser, asked).path == url
+    assert enter(area, EMAIL, RIGHT)
+
+
+def test_a_page_waits_for_the_proof(area: Area) -> None:
+    """Where the page itself needs the proof, it comes after it."""
+    with_password(area)
+    browser = stale(area, enter(area))
+    url = f"/w/{area.workspace_id}/account/password"
+    asked = browser.open(url)
+    assert asked.status == 403
+    assert (prove(browser, asked).path, browser.open(url).heading) == (url, "Change password")
+
+
+def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
+    """Whoever has no password goes for a link, finds the form again, and sends it by their own hand."""
+    browser = stale(each_area, each_area.signed_in())
+    page = create(each_area, browser, **FULL)
+    assert (page.status, page.tree.all("input", name="proof_password")) == (403, [])
+    resumed = browser.submit(browser.open(each_area.link()), "/sign-in")
+    assert resumed.heading == "Go on where you were"
+    assert "warehouse sync" in resumed.tree.text
+    assert each_area.active() == 0
+    assert browser.submit(resumed, each_area.keys_url).status == 201
+    assert KEPT not in browser.cookies
+    assert browser.open(f"/w/{each_area.workspace_id}/resume").status == 404
+
+
+def test_a_products_user_goes_back_and_forth(area: Area) -> None:
+    """The way to the proof leads through the product, and back to the form."""
+    back = "https://product.example/keys"
+    browser = area.browser()
+    browser.submit(browser.open(portal_link(area, back)), "/sign-in")
+    page = create(area, stale(area, browser), **FULL)
+    assert page.status == 403
+    assert page.link("Go to Keystead") == back
+    resumed = browser.submit(browser.open(portal_link(area, back)), "/sign-in")
+    assert browser.submit(resumed, area.keys_url).status == 201
+
+
+def test_nobody_else_goes_on_with_it(area: Area) -> None:
+    """Another person who signs in in the same browser sees nothing of the form that waited."""
+    browser = stale(area, area.signed_in())
+    create(area, browser, **FULL)
+    dana = area.member(Role.ADMIN, name="Dana")
+    page = browser.submit(browser.open(area.link(dana)), "/sign-in")
+    assert (page.path, KEPT in browser.cookies) == (area.keys_url, False)
+    assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
+
+
+def test_signing_out_forgets_what_waited(area: Area) -> None:
+    """Nothing of the form is left in the browser of somebody who signed out."""
+    browser = stale(area, area.signed_in())
+    page = create(area, browser, **FULL)
+    browser.submit(page, "/sign-out")
+    assert KEPT not in browser.cookies
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "e30", "W10", "WzEsMiwzXQ", "bnVsbA", "/w8", "A" * 5000]
+)
+def test_a_damaged_cookie_is_no_form(area: Area, value: str) -> None:
+    """Whatever stands in the cookie, the page that goes on with it finds nothing."""
+    browser = area.signed_in()
+    browser.cookies.set(KEPT, value)
+    assert browser.open(f"/w/{area.workspace_id}/resume").status == 404

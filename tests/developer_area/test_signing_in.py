@@ -1,0 +1,227 @@
+"""Signing in by password and from a product: alike for strangers, slow for guessers, and on to where one wanted."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from keystead.developer_area.cookies import DEVICE
+from keystead.developer_area.redirects import own_path
+from keystead.developer_area.session import COOKIE
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Browser, Seen
+from tests.developer_area.conftest import Area, session_of
+from tests.developer_area.people import EMAIL, enter, portal_link, sign_in, with_password
+from tests.people import RIGHT, WRONG
+
+STRANGER = "bob@keys.example"
+HOSTILE = [
+    "//evil.example",
+    "///evil.example/w/x",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https://evil.example/w/x",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "/\t/evil.example",
+    "/%09/evil.example",
+    "/w/%0d%0aSet-Cookie:x=y\r\nx",
+    "/w\t//evil.example",
+    " /w/x",
+    "/w/x\n",
+    "/w//evil.example",
+    "/w/x#y",
+    "/wx",
+    "w/x",
+    "/sign-out",
+    "",
+    "/w/x?y=<",
+    "/w/ü",
+]
+
+
+def test_a_password_leads_to_the_first_workspace(each_area: Area) -> None:
+    """E-mail, in whatever case, and password open the person's workspace."""
+    with_password(each_area)
+    browser = each_area.browser()
+    seen = sign_in(browser, EMAIL.upper(), RIGHT)
+    assert (seen.status, seen.path, seen.heading) == (200, each_area.keys_url, "API keys")
+    assert len(session_of(browser)) == len(browser.cookies[DEVICE]) == 43
+
+
+def told(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
+    """All that an answer tells, but for its id and the address that was typed."""
+    headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
+    return seen.status, seen.html.replace(email, "x" * len(email)), headers
+
+
+def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
+    """A wrong password, an address that nobody has and a person without a password: the same bytes, try after try."""
+    with_password(each_area)
+    plain = each_area.member(Role.VIEWER)
+    with_password(each_area, plain, STRANGER)
+    with each_area.installation.database.write_across() as tx:
+        tx.exec_driver_sql(f"UPDATE users SET password_hash = NULL WHERE id = '{plain.user.id}'")
+    browser = each_area.browser()
+    page = browser.open("/sign-in")
+    for _ in range(7):
+        answers = [
+            told(browser.submit(page, "/sign-in", email=email, password=WRONG), email)
+            for email in (EMAIL, STRANGER, "eve@keys.example")
+        ]
+        assert answers[0] == answers[1] == answers[2]
+        assert answers[0][0] in {422, 429}
+    assert answers[0][0] == 429
+    assert (
+        "do not fit" in browser.submit(page, "/sign-in", email="x@y.zz", password=WRONG).tree.text
+    )
+
+
+def test_a_wait_is_said_and_ends(area: Area) -> None:
+    """Who guessed too often reads how long to wait; afterwards the right password is taken."""
+    with_password(area)
+    browser = area.browser()
+    for _ in range(5):
+        assert sign_in(browser, EMAIL, WRONG).status == 422
+    seen = sign_in(browser, EMAIL, RIGHT)
+    assert (seen.status, seen.headers["retry-after"]) == (429, "2")
+    assert "wait 2 seconds" in seen.tree.text
+    area.clock.advance(seconds=2)
+    assert sign_in(browser, EMAIL, RIGHT).path == area.keys_url
+
+
+def test_a_known_device_has_tries_of_its_own(area: Area) -> None:
+    """While strangers are kept waiting, the owner comes in from a browser that was signed in before."""
+    with_password(area)
+    known = enter(area)
+    known.submit(known.open(area.keys_url), "/sign-out")
+    for _ in range(6):
+        sign_in(area.browser(), EMAIL, WRONG)
+    assert sign_in(area.browser(), EMAIL, RIGHT).status == 429
+    assert sign_in(known, EMAIL, RIGHT).path == area.keys_url
+
+
+def test_the_device_cookie_is_hidden_and_lasts(area: Area) -> None:
+    """It has every protection that the session's has, lives for 180 days, and signs nobody in."""
+    with_password(area)
+    browser = area.browser()
+    page = browser.open("/sign-in")
+    browser.request = no_redirect(browser)  # type: ignore[method-assign]
+    answer = browser.submit(page, "/sign-in", email=EMAIL, password=RIGHT)
+    (line,) = [c for c in answer.headers.get_list("set-cookie") if c.startswith(DEVICE)]
+    parts = sorted(part.strip().lower() for part in line.split(";")[1:])
+    assert parts == ["httponly", "max-age=15552000", "path=/", "samesite=lax", "secure"]
+    alone = area.browser()
+    alone.cookies.set(COOKIE, browser.cookies[DEVICE])
+    assert alone.open("/").path == "/sign-in"
+
+
+def no_redirect(browser: Browser):  # type: ignore[no-untyped-def]
+    """A browser's request that stays at a redirect."""
+    import asyncio
+
+    def request(method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Seen:
+        response = asyncio.run(browser._send(method, url, headers, body))
+        browser.cookies.update(response.cookies)
+        return Seen(response)
+
+    return request
+
+
+def test_no_password_comes_back(area: Area) -> None:
+    """What was typed as a password is in no answer, right or wrong."""
+    with_password(area)
+    for password in (WRONG, RIGHT):
+        browser = area.browser()
+        assert password not in sign_in(browser, EMAIL, password).html
+
+
+def test_signing_in_by_password_gives_a_new_secret(area: Area) -> None:
+    """A cookie that was planted before stands for nobody afterwards, and an old session ends (R59)."""
+    with_password(area)
+    browser = enter(area)
+    before = session_of(browser)
+    fields = [("next", ""), ("email", EMAIL), ("password", RIGHT)]
+    token = browser.open("/").tree.all("input", name="form_token")[0].attributes["value"]
+    browser.post("/sign-in", [("form_token", token), *fields])
+    assert session_of(browser) != before
+    old = area.browser()
+    old.cookies.set(COOKIE, before)
+    assert old.open("/").path == "/sign-in"
+
+
+def test_one_lands_where_one_wanted(area: Area) -> None:
+    """Whoever asked for a page first comes to it after signing in, by password and by link."""
+    with_password(area)
+    wanted = f"{area.keys_url}?show=history"
+    stranger = area.browser()
+    page = stranger.open(wanted)
+    assert page.path == f"/sign-in?next={quote(wanted, safe='')}"
+    assert stranger.submit(page, "/sign-in", email=EMAIL, password=RIGHT).path == wanted
+    by_link = area.browser()
+    link = by_link.open(f"{area.link()}&next={quote(wanted, safe='')}")
+    assert by_link.submit(link, "/sign-in").path == wanted
+
+
+@pytest.mark.parametrize("target", HOSTILE)
+def test_nobody_is_sent_elsewhere(area: Area, target: str) -> None:
+    """What is no path of a page of ours is forgotten, in the address and in the form (R72)."""
+    with_password(area)
+    assert own_path(target) is None
+    browser = area.browser()
+    page = browser.open(f"/sign-in?next={quote(target, safe='')}")
+    assert page.tree.one("input", name="next").attributes["value"] == ""
+    token = page.tree.all("input", name="form_token")[0].attributes["value"]
+    fields = [("form_token", token), ("next", target), ("email", EMAIL), ("password", RIGHT)]
+    assert browser.post("/sign-in", fields).path == area.keys_url
+    assert browser.open(f"/sign-in?next={quote(target, safe='')}").path == area.keys_url
+
+
+def test_a_portal_link_leads_to_its_workspace(each_area: Area) -> None:
+    """A product's user lands in their workspace, and finds the way back where they came from."""
+    back = "https://product.example/settings?x=1"
+    browser = each_area.browser()
+    page = browser.submit(browser.open(portal_link(each_area, back)), "/sign-in")
+    assert page.path == each_area.keys_url
+    assert page.link("Back to Keystead") == back
+    assert DEVICE not in browser.cookies
+
+
+def test_a_person_without_a_workspace_reads_why(area: Area) -> None:
+    """Whoever was removed everywhere is told so, and may sign in as somebody else."""
+    dana = area.member(Role.DEVELOPER, name="Dana")
+    browser = area.signed_in(dana)
+    area.services.members.remove(area.principal, dana.user.id)
+    page = browser.open(area.keys_url)
+    assert (page.heading, "Dana" in page.tree.text) == ("You are in no workspace", True)
+    assert page.form("/sign-in") is not None
+
+
+def test_a_password_link_leads_to_the_form(area: Area) -> None:
+    """A link that was made for a new password lands where one is set."""
+    from keystead.domain.sessions import LinkPurpose
+
+    secret, _ = area.services.sign_in.make_link(area.owner, LinkPurpose.PASSWORD)
+    browser = area.browser()
+    page = browser.submit(browser.open(f"/sign-in?link={secret.reveal()}"), "/sign-in")
+    assert page.path == f"/w/{area.workspace_id}/account/password"
+
+
+def test_the_switcher_leads_to_the_other_workspaces(area: Area) -> None:
+    """A person in several workspaces finds the others on every page, and nobody else's."""
+    from dataclasses import replace
+
+    from keystead.storage import workspaces
+
+    area.clock.advance(seconds=1)
+    mine = area.services.workspaces.create("Second")
+    area.services.workspaces.create("Foreign", owner="Nora")
+    with area.installation.database.write_across() as tx:
+        workspaces.insert_member(tx, replace(area.owner, workspace_id=mine.id), area.clock.now())
+    browser = area.signed_in()
+    page = browser.open(area.keys_url)
+    assert "Foreign" not in page.tree.text
+    there = browser.open(page.link("Second"))
+    assert there.path == f"/w/{mine.id}/keys"
+    assert there.link("My workspace") == area.keys_url
