@@ -84,3 +84,63 @@ def test_a_made_up_message_says_nothing(area: Area) -> None:
         page = browser.open(f"{area.keys_url}?revoked={said}")
         assert page.status == 200
         assert page.tree.one("div", role="status").text == ""
+
+
+def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
+    """Used within the last day, a key ends only after its last four characters were typed; anything else asks again."""
+    token = each_area.key("sync")
+    used(each_area, token)
+    each_area.clock.advance(hours=23, minutes=59)
+    browser = each_area.signed_in()
+    url = revoke_url(each_area, token.key_id)
+    question = browser.open(url)
+    last_four = token.hint[-4:]
+    field = question.tree.one("input", id="confirmation")
+    assert "required" in field.attributes
+    assert f"Type {last_four} , the last 4 characters of the key" in question.tree.text
+    for typed in ("no", last_four.swapcase() + "x", token.hint):
+        again = browser.submit(question, url, confirmation=typed)
+        assert again.status == 422
+        assert "Nothing was revoked." in again.tree.one("p", class_="problem").text
+        assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
+    done = browser.submit(question, url, confirmation=f" {last_four} ")
+    assert done.tree.one("div", role="status").text.startswith("“sync” is revoked.")
+    assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
+
+
+def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
+    """Never used, or not for a day: the question is one click."""
+    token = area.key("sync")
+    browser = area.signed_in()
+    url = revoke_url(area, token.key_id)
+    assert browser.open(url).tree.all("input", id="confirmation") == []
+    used(area, token)
+    area.clock.advance(days=1)
+    again = area.signed_in()
+    question = again.open(url)
+    assert question.tree.all("input", id="confirmation") == []
+    assert again.submit(question, url).status == 200
+    assert area.active() == 0
+
+
+def test_a_use_since_the_question_asks_again(area: Area) -> None:
+    """A key that was first used while the question stood there is not revoked by it: the new question says so."""
+    token = area.key("sync")
+    browser = area.signed_in()
+    url = revoke_url(area, token.key_id)
+    question = browser.open(url)
+    used(area, token)
+    again = browser.submit(question, url)
+    assert (again.status, area.active()) == (422, 1)
+    assert "Used just now from 10.2.3.4 (curl/8)" in again.tree.text
+
+
+def test_the_question_is_named_and_described(area: Area) -> None:
+    """The panel, an alert dialog where scripts run, has its heading as name and what stops as description."""
+    token = area.key("sync")
+    question = area.signed_in().open(revoke_url(area, token.key_id))
+    panel = question.tree.one("section", id="panel")
+    assert panel.attributes["aria-labelledby"] == "panel-title"
+    described = question.tree.one("div", id=panel.attributes["aria-describedby"]).text
+    assert token.hint in described
+    assert "Never used: no code stops." in described

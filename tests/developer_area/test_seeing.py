@@ -60,8 +60,7 @@ def test_a_row_tells_all_about_a_key(each_area: Area) -> None:
             " from 10.2.3.4 (python-requests/2.32)",
             "Expires": "in 12 days 5 Dec 2026, 12:00:00 UTC",
             "Status": "Active",
-            "Actions": "Rotate data-warehouse sync Edit data-warehouse sync"
-            " Revoke data-warehouse sync",
+            "Actions": "Rotate data-warehouse sync Revoke data-warehouse sync",
         }
     ]
 

@@ -119,6 +119,10 @@ def row(page: Page, description: str) -> Locator:
 def revoke(page: Page, description: str) -> None:
     """Ends a key, up to the word that it is done."""
     page.get_by_role("link", name=f"Revoke {description}").click()
+    expect(page.get_by_role("heading", name=f"Revoke “{description}”?")).to_be_visible()
+    confirmation = page.get_by_label("the last 4 characters of the key")
+    if confirmation.count():
+        confirmation.fill(page.locator("label code").inner_text())
     page.get_by_role("button", name="Revoke key").click()
     expect(page.get_by_role("status").first).to_contain_text(f"“{description}” is revoked.")
 
@@ -337,6 +341,47 @@ def test_the_question_begins_on_cancel(scripted: Page) -> None:
     expect(question).to_be_hidden()
     expect(trigger).to_be_focused()
     expect(row(page, "kept")).to_contain_text("Active")
+
+
+def test_the_focus_goes_on_to_the_next_row(scripted: Page) -> None:
+    """After a key's end the focus is on the row below it, on the row above at the end, and on the heading at last."""
+    page = scripted
+    for name in ("alpha", "beta", "gamma"):
+        create(page, name)
+        page.get_by_role("button", name="Copy key").click()
+        page.get_by_role("link", name="I have stored it").click()
+        expect(row(page, name)).to_be_visible()
+    revoke(page, "beta")
+    expect(page.get_by_role("link", name="alpha", exact=True)).to_be_focused()
+    revoke(page, "alpha")
+    expect(page.get_by_role("link", name="gamma", exact=True)).to_be_focused()
+    revoke(page, "gamma")
+    expect(page.get_by_role("heading", name="API keys")).to_be_focused()
+
+
+def test_a_key_is_rotated_and_edited(page: Page, server: Serving) -> None:
+    """Both tokens work while they overlap; the old key's row says so; the new one is described anew."""
+    create(page, "nightly job")
+    old = page.get_by_label("Try it").input_value()
+    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Rotate nightly job").click()
+    page.get_by_label("In 1 hour").check()
+    page.get_by_role("button", name="Rotate key").click()
+    expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
+    new = page.get_by_label("Try it").input_value()
+    assert new != old
+    assert (sent(server, old), sent(server, new)) == (200, 200)
+    page.get_by_role("link", name="I have stored it").click()
+    expect(page.get_by_text("rotated to")).to_have_count(1)
+    row(page, "nightly job").first.get_by_role("link", name="nightly job", exact=True).click()
+    page.get_by_role("link", name="Edit nightly job").click()
+    page.get_by_label("Description").fill("  ")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The description must be 1-200 characters")).to_be_visible()
+    page.get_by_label("Description").fill("hourly job")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="hourly job")).to_be_visible()
+    expect(page.get_by_role("status").first).to_contain_text("Saved.")
 
 
 def test_without_scripts_a_reload_shows_no_token(plain: Page, server: Serving) -> None:

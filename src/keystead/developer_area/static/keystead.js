@@ -14,6 +14,8 @@
     const shownToken = panel.hasAttribute("data-token");
     box.setAttribute("role", panel.hasAttribute("data-alert") ? "alertdialog" : "dialog");
     box.setAttribute("closedby", shownToken ? "none" : "closerequest");
+    if (panel.hasAttribute("aria-describedby")) box.setAttribute("aria-describedby", "panel-text");
+    else box.removeAttribute("aria-describedby");
     if (!box.open) box.showModal();
     (panel.querySelector("[autofocus]") ?? panel).focus();
   };
@@ -120,15 +122,35 @@
   window.addEventListener("pageshow", letSendAgain);
   document.addEventListener("htmx:error", letSendAgain);
 
+  // --- where the focus goes when the page has changed under it: after a key's end, to the next row ---
+
+  let nextRow = "";
+  let isNewContent = false;
+
+  document.addEventListener("submit", (event) => {
+    const row = document.getElementById(event.target.dataset.ends ?? "");
+    nextRow = (row?.nextElementSibling ?? row?.previousElementSibling)?.id ?? "";
+  }, true);
+
+  const focusNewContent = () => {
+    const lost = isNewContent && document.activeElement === document.body;
+    isNewContent = false;
+    if (!lost) return;
+    const row = document.getElementById(nextRow);
+    (row?.querySelector("a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
+  };
+
   // --- after htmx has put something new into the page ---
 
   document.addEventListener("htmx:after:swap", () => {
     showCopyButtons();
     if (dialog().querySelector("#panel") !== null) openDialog();
+    focusNewContent();
   });
 
   document.addEventListener("htmx:before:swap", (event) => {
     if (event.detail.ctx.target?.id !== "content") return;
+    isNewContent = true;
     closeDialog();
   });
 

@@ -1,0 +1,196 @@
+"""Editing a key: its description, its end, and less access; never more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keystead.domain.keys import ApiKey, KeyDraft
+from keystead.domain.scopes import READ_ONLY
+from keystead.domain.token import Token
+from tests.developer_area.browser import Browser, Seen, filled
+from tests.developer_area.conftest import Area
+from tests.developer_area.test_creating import forced as forced_new_key
+
+
+def edit_url(area: Area, token: Token) -> str:
+    """Where a key is edited."""
+    return f"{area.keys_url}/{token.key_id}/edit"
+
+
+def edited(area: Area, token: Token, **values: Iterable[str] | str) -> Seen:
+    """The answer to the form, with what was changed."""
+    url, browser = edit_url(area, token), area.signed_in()
+    return browser.submit(browser.open(url), url, **values)
+
+
+def forced(area: Area, browser: Browser, token: Token, **values: str) -> Seen:
+    """The same with values that the form does not offer."""
+    url = edit_url(area, token)
+    own = filled(browser.open(url).form(url), {})
+    return browser.post(url, [(n, v) for n, v in own if n not in values] + [*values.items()])
+
+
+def now(area: Area, token: Token) -> ApiKey:
+    """The key as it is."""
+    return area.services.keys.get(area.principal, token.key_id)
+
+
+def narrow(area: Area, *scopes: str) -> Token:
+    """A key with these scopes."""
+    token = area.services.keys.create(area.principal, KeyDraft("narrow", None, scopes)).token
+    assert token is not None
+    return token
+
+
+def test_the_form_is_the_key(area: Area) -> None:
+    """Opened and saved, it changes nothing, says nothing, and is no event."""
+    token = narrow(area, "documents:read", "plan:read")
+    before = now(area, token)
+    seen = edited(area, token)
+    assert seen.path == f"{area.keys_url}/{token.key_id}"
+    assert seen.tree.one("div", role="status").text == ""
+    assert now(area, token) == before
+    events = area.services.events.list(area.principal, target_id=token.key_id).events
+    assert [str(event.type) for event in events] == ["key.created"]
+
+
+def test_what_is_changed_is_kept(each_area: Area) -> None:
+    """Description, expiry and access at once; the key's page says so."""
+    token = each_area.key("sync")
+    scopes = ["documents:read", "invoices:read"]
+    seen = edited(
+        each_area, token, description="renamed", expiry="30", access="chosen", scope=scopes
+    )
+    assert (seen.heading, seen.tree.one("div", role="status").text) == ("renamed", "Saved.")
+    key = now(each_area, token)
+    assert key.expires_at == each_area.clock.now() + timedelta(days=30)
+    assert list(key.scopes) == scopes
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"expiry": "keep"}, datetime(2026, 12, 23, 12, tzinfo=UTC)),
+        ({"expiry": "90"}, datetime(2027, 2, 21, 12, tzinfo=UTC)),
+        (
+            {"expiry": "date", "expires_on": "2026-11-24"},
+            datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC),
+        ),
+        ({"expiry": "never"}, None),
+    ],
+)
+def test_an_end_may_come_sooner_or_later(
+    area: Area, fields: dict[str, str], ends: datetime | None
+) -> None:
+    """As it is, later, sooner, or never."""
+    token = area.key("sync", days=30)
+    assert edited(area, token, **fields).status == 200
+    assert now(area, token).expires_at == ends
+
+
+def test_only_scopes_that_it_holds_are_offered(area: Area) -> None:
+    """A narrow key is offered its own scopes, a full one all but `keys:write`; read-only where that is less."""
+    browser = area.signed_in()
+
+    def offered(token: Token, name: str) -> list[str]:
+        inputs = browser.open(edit_url(area, token)).tree.all("input", name=name)
+        return [i.attributes["value"] for i in inputs]
+
+    few = narrow(area, "documents:read", "plan:read")
+    assert offered(few, "scope") == ["documents:read", "plan:read"]
+    assert offered(few, "access") == ["keep", "chosen"]
+    full = area.key("full")
+    assert {"documents:write", "invoices:read"} < set(offered(full, "scope"))
+    assert not {"*", "keys:write"} & set(offered(full, "scope"))
+    assert offered(full, "access") == ["keep", "read-only", "chosen"]
+    assert edited(area, full, access="read-only").status == 200
+    assert list(now(area, full).scopes) == sorted(READ_ONLY)
+    assert offered(full, "access") == ["keep", "chosen"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"access": "full"},
+        {"access": "read-only"},
+        {"access": "chosen", "scope": "documents:write"},
+        {"access": "chosen", "scope": "*"},
+    ],
+)
+def test_access_never_grows(area: Area, fields: dict[str, str]) -> None:
+    """Whatever is sent instead of what is offered: it is refused in a sentence, and nothing changes."""
+    token = narrow(area, "documents:read", "plan:read")
+    before = now(area, token)
+    seen = forced(area, area.signed_in(), token, **fields)
+    assert seen.status == 409
+    assert "A key's scopes may only shrink; create a new key for more." in seen.tree.text
+    assert now(area, token) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"description": ""}, "The description must be 1-200 characters"),
+        ({"description": "two\nlines"}, "The description must be 1-200 characters"),
+        ({"expiry": ""}, "The expiry must be chosen"),
+        ({"expiry": "date", "expires_on": "2026-11-22"}, "The expiry must be later than now"),
+        ({"expiry": "date", "expires_on": "x"}, "The expiry must be a date"),
+        ({"access": ""}, "The access must be chosen"),
+        ({"access": "chosen", "scope": "nothing:known"}, "The access is not a known scope"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_it(area: Area, fields: dict[str, str], problem: str) -> None:
+    """A refused form comes back with a sentence at the field and with what was entered; nothing changes."""
+    token = area.key("sync", days=30)
+    before = now(area, token)
+    seen = forced(area, area.signed_in(), token, **fields)
+    assert seen.status == 422
+    (said,) = [p.text for p in seen.tree.all("p", class_="problem")]
+    assert said.startswith(problem)
+    assert now(area, token) == before
+
+
+def test_a_new_key_cannot_keep_anything(area: Area) -> None:
+    """What only the form for a change offers is refused where a key is made: there is nothing to keep."""
+    for field in ("expiry", "access"):
+        assert forced_new_key(area, area.signed_in(), **{field: "keep"}).status == 422
+    assert area.active() == 0
+
+
+def test_an_overlap_is_not_made_longer(area: Area) -> None:
+    """A rotated key may end sooner, and not later."""
+    token = area.key("sync", days=30)
+    area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
+    seen = edited(area, token, expiry="90")
+    assert seen.status == 409
+    assert "The key was rotated; its overlap cannot be made longer." in seen.tree.text
+    assert edited(area, token, expiry="date", expires_on="2026-11-24").status == 200
+    assert now(area, token).expires_at == datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)
+
+
+def test_an_expired_key_is_only_described(area: Area) -> None:
+    """The page offers the description alone; anything else is refused."""
+    token = area.key("sync", days=1)
+    area.clock.advance(days=2)
+    browser = area.signed_in()
+    page = browser.open(edit_url(area, token))
+    assert "It has expired: only its description can still be changed." in page.tree.text
+    assert page.tree.all("input", type="radio") == []
+    assert edited(area, token, description="was the sync").heading == "was the sync"
+    refused = forced(area, browser, token, expiry="never")
+    assert (refused.status, "The key has expired" in refused.tree.text) == (409, True)
+
+
+def test_a_revoked_key_is_a_record(area: Area) -> None:
+    """Nothing of a revoked key can be changed: the page says so, and a form from before is refused."""
+    token = area.key("sync")
+    url, browser = edit_url(area, token), area.signed_in()
+    fields = filled(browser.open(url).form(url), {"description": "other"})
+    area.services.keys.revoke(area.principal, token.key_id)
+    late = browser.post(url, fields)
+    assert (late.status, "The key was revoked; that is final." in late.tree.text) == (409, True)
+    assert browser.open(url).tree.all("form", action=url) == []
+    assert now(area, token).description == "sync"

@@ -1,0 +1,87 @@
+"""The line above the table: what deserves a look, how many, what to do, and exactly those keys behind it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.clocks import NOON
+from tests.developer_area.conftest import Area
+from tests.developer_area.test_seeing import descriptions, unlimited, used
+
+LINES = {
+    "1 key expires within 14 days": "Rotate in time",
+    "1 key was never used in 30 days": "Revoke",
+    "1 key has not been used for 30 days": "Revoke if nobody needs it",
+    "2 keys are older than a year": "Rotate",
+    "1 key has no expiry": "Set an expiry",
+}
+
+
+def lived_in(area: Area) -> None:
+    """A workspace with a key for each habit, and keys of which there is nothing to say."""
+    unlimited(area)
+    area.clock.set(NOON - timedelta(days=400))
+    forgotten, endless = area.key("forgotten", days=500), area.key("endless")
+    area.services.keys.revoke(area.principal, area.key("revoked").key_id)
+    area.clock.set(NOON - timedelta(days=40))
+    area.key("never", days=90)
+    area.key("expired", days=3)
+    used(area, forgotten)
+    area.clock.set(NOON)
+    used(area, endless)
+    used(area, area.key("ending", days=14))
+    area.key("young", days=90)
+
+
+def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
+    """Every line has a count, an action, and a link to a list that holds those keys and no other."""
+    lived_in(each_area)
+    browser = each_area.signed_in()
+    page = browser.open(each_area.keys_url)
+    items = page.tree.one("section", class_="habits").all("li")
+    links = [item.all("a")[0] for item in items]
+    assert {
+        a.text: i.text.removeprefix(a.text).strip() for a, i in zip(links, items, strict=True)
+    } == LINES
+    listed = {a.text: descriptions(browser.open(a.attributes["href"])) for a in links}
+    assert list(listed.values()) == [
+        ["ending"],
+        ["never"],
+        ["forgotten"],
+        ["endless", "forgotten"],
+        ["endless"],
+    ]
+    chosen = browser.open(links[0].attributes["href"])
+    assert "1 key expires within 14 days. What uses them stops" in chosen.tree.text
+    assert browser.open(chosen.link("Show all keys")).path == each_area.keys_url
+    assert chosen.tree.all("a", aria_current="true")[0].text == links[0].text
+
+
+def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
+    """No keys, or good ones: no line."""
+    assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
+    area.key("good", days=90)
+    assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
+
+
+@pytest.mark.parametrize("habit", ["never-used", "unused", "expiring", "old", "endless"])
+def test_an_empty_list_of_a_habit_says_so(area: Area, habit: str) -> None:
+    """A link from yesterday, when the last such key is gone, says that there is none any more."""
+    seen = area.signed_in().open(f"{area.keys_url}?show={habit}")
+    assert "There is no such key any more." in seen.tree.text
+
+
+def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:
+    """Within the list of a habit pages and search stay within the habit."""
+    unlimited(area)
+    for number in range(51):
+        area.key(f"endless {number:02}")
+    area.key("ends 07", days=90)
+    browser = area.signed_in()
+    first = browser.open(f"{area.keys_url}?show=endless")
+    assert "51 keys have no expiry." in first.tree.text
+    assert descriptions(browser.open(first.link("Older"))) == ["endless 00"]
+    found = browser.submit(first, area.keys_url, query="07")
+    assert descriptions(found) == ["endless 07"]

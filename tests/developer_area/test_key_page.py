@@ -1,0 +1,233 @@
+"""The page of one key: what it is, how it is used, who calls with it, what happened to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.instants import to_microseconds
+from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.principals import of_key, operator
+from keystead.domain.token import Token
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import Seen
+from tests.developer_area.conftest import Area
+from tests.developer_area.markup import Element
+from tests.developer_area.test_seeing import used
+
+
+def opened(area: Area, token: Token) -> Seen:
+    """The key's page, as the owner sees it."""
+    return area.signed_in().open(f"{area.keys_url}/{token.key_id}")
+
+
+def attributes(seen: Seen) -> dict[str, str]:
+    """The list of the key's attributes."""
+    found = seen.tree.one("dl", class_="card attributes")
+    pairs = [child for child in found.children if isinstance(child, Element)]
+    return {pair.one("dt").text: pair.one("dd").text for pair in pairs}
+
+
+def section(seen: Seen, title: str) -> str:
+    """The text of the section with that heading; empty where there is none."""
+    found = [
+        s.text for s in seen.tree.all("section") if s.all("h2") and s.all("h2")[0].text == title
+    ]
+    return found[0] if found else ""
+
+
+def refused(area: Area, token: Token, agent: str = "cron/1", required: str | None = None) -> None:
+    """A call with the key that is refused."""
+    area.services.verifier.verify(token.reveal(), required, address="10.9.9.9", agent=agent)
+    area.services.usage.flush()
+
+
+def test_all_attributes_in_words(each_area: Area) -> None:
+    """Hint, status, last use, expiry, maker, id, and each scope with its words; the list leads there."""
+    ends = each_area.clock.now() + timedelta(days=12)
+    draft = KeyDraft("sync", ends, ["documents:read", "invoices:read"])
+    token = each_area.services.keys.create(each_area.principal, draft).token
+    assert token is not None
+    used(each_area, token, "python-requests/2.32")
+    each_area.clock.advance(minutes=4)
+    browser = each_area.signed_in()
+    seen = browser.open(browser.open(each_area.keys_url).link("sync"))
+    assert (seen.status, seen.heading) == (200, "sync")
+    assert attributes(seen) == {
+        "Key": token.hint,
+        "Status": "Active",
+        "Last used": "4 minutes ago 23 Nov 2026, 12:00:00 UTC from 10.2.3.4 (python-requests/2.32)",
+        "Expires": "in 12 days 5 Dec 2026, 12:00:00 UTC",
+        "Created": "4 minutes ago 23 Nov 2026, 12:00:00 UTC by you",
+        "Id": token.key_id,
+        "Access": "documents:read Read and search documents invoices:read Read invoices",
+    }
+    assert token.reveal()[-49:] not in seen.html
+
+
+def test_use_is_drawn_and_told(each_area: Area) -> None:
+    """The bars, the words and the table hold the same numbers: 30 days up to today, the busiest named."""
+    token = each_area.key()
+    start = each_area.clock.now()
+    for days, times in ((30, 9), (29, 1), (3, 4), (0, 2)):
+        each_area.clock.set(start - timedelta(days=days))
+        for _ in range(times):
+            used(each_area, token)
+    each_area.clock.set(start)
+    seen = opened(each_area, token)
+    picture = seen.tree.one("svg", role="img")
+    heights = [float(bar.attributes["height"]) for bar in picture.all("rect")]
+    assert heights == [25.0, 100.0, 50.0]
+    assert [float(bar.attributes["x"]) // 10 for bar in picture.all("rect")] == [0, 26, 29]
+    words = "7 uses in the last 30 days; most on 20 November 2026: 4."
+    assert picture.one("desc").text == words
+    assert seen.tree.one("figcaption").text == words
+    rows = [
+        [c.text for c in row.children if isinstance(c, Element)]
+        for row in seen.tree.one("figure").one("tbody").all("tr")
+    ]
+    assert len(rows) == 30
+    assert [row for row in rows if row[1] != "0"] == [
+        ["23 November 2026", "2"],
+        ["20 November 2026", "4"],
+        ["25 October 2026", "1"],
+    ]
+
+
+def test_a_single_use_is_to_be_seen(area: Area) -> None:
+    """However busy another day was, a day with one use has a bar, and the scale ends at a round number."""
+    token = area.key()
+    used(area, token)
+    area.clock.advance(days=1)
+    key = area.services.keys.get(area.principal, token.key_id)
+    user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    for _ in range(4_321):
+        area.services.usage.note(user, to_microseconds(area.clock.now()), "10.2.3.4", "curl")
+    area.services.usage.flush()
+    seen = opened(area, token)
+    small, large = (
+        float(bar.attributes["height"]) for bar in seen.tree.one("svg", role="img").all("rect")
+    )
+    assert small == 1.5
+    assert large == pytest.approx(100 * 4_321 / 6_000, abs=0.01)
+    marks = seen.tree.one("div", class_="chart-scale").all("span")
+    assert [mark.text for mark in marks] == ["6,000", "3,000", "0"]
+
+
+def test_who_calls(each_area: Area) -> None:
+    """The last callers with address, agent, times and when; without any the page says so."""
+    token = each_area.key()
+    assert "Nobody has called with it yet." in section(opened(each_area, token), "Last callers")
+    for agent in ("curl/8", "curl/8", "python/3"):
+        each_area.clock.advance(minutes=1)
+        used(each_area, token, agent)
+    seen = opened(each_area, token)
+    (table,) = seen.tree.all("table", aria_label="Last callers")
+    rows = [[c.text for c in row.children if isinstance(c, Element)] for row in table.all("tr")[1:]]
+    assert rows == [
+        ["10.2.3.4", "python/3", "1", "just now 23 Nov 2026, 12:03:00 UTC"],
+        ["10.2.3.4", "curl/8", "2", "1 minute ago 23 Nov 2026, 12:02:00 UTC"],
+    ]
+    assert section(seen, "Refused calls") == section(seen, "Who still calls") == ""
+
+
+def test_who_still_calls(each_area: Area) -> None:
+    """After its end the page tells who still sends the key, and why they are refused."""
+    token = each_area.key()
+    each_area.services.keys.revoke(each_area.principal, token.key_id)
+    assert "Nobody has called with it since" in section(opened(each_area, token), "Who still calls")
+    refused(each_area, token)
+    refused(each_area, token)
+    told = section(opened(each_area, token), "Who still calls")
+    assert "10.9.9.9 cron/1 revoked 2 just now" in told
+    assert attributes(opened(each_area, token))["Status"] == "Revoked"
+
+
+def test_refused_calls_of_a_live_key(area: Area) -> None:
+    """Of a key that lives, the calls are told that it was not good for."""
+    draft = KeyDraft("narrow", None, ["plan:read"])
+    token = area.services.keys.create(area.principal, draft).token
+    assert token is not None
+    refused(area, token, required="documents:write")
+    assert "10.9.9.9 cron/1 scope missing 1" in section(opened(area, token), "Refused calls")
+
+
+def test_what_happened(each_area: Area) -> None:
+    """The key's own events, newest first, by whom and when; a neighbour's stay away."""
+    token, other = each_area.key("sync"), each_area.key("other")
+    keys = each_area.services.keys
+    each_area.clock.advance(hours=1)
+    narrower = KeyPatch("renamed", scopes=["documents:read"])
+    keys.update(each_area.principal, token.key_id, narrower)
+    keys.revoke(each_area.principal, other.key_id)
+    each_area.clock.advance(hours=1)
+    new = keys.rotate(each_area.principal, token.key_id, overlap=timedelta(hours=24)).key
+    seen = opened(each_area, token)
+    lines = [li.text for li in seen.tree.one("ol", class_="events").all("li")]
+    assert lines == [
+        "Rotated with an overlap of 24 hours to a new key by you just now 23 Nov 2026, 14:00:00 UTC",
+        "Edited: description, access by you 60 minutes ago 23 Nov 2026, 13:00:00 UTC",
+        "Created by you 2 hours ago 23 Nov 2026, 12:00:00 UTC",
+    ]
+    assert seen.link("to a new key") == f"{each_area.keys_url}/{new.id}"
+
+
+def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
+    """The old key says when it ends and what took its place; the new one whose place it took."""
+    token = area.key("sync")
+    new = area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=1)).key
+    area.clock.advance(hours=1)
+    old = opened(area, token)
+    assert attributes(old)["Status"] == f"Active ends in 23 hours, rotated to {new.hint}"
+    browser = area.signed_in()
+    there = browser.open(old.link(new.hint))
+    assert attributes(there)["Created"].endswith(f"in the place of {token.hint}")
+    assert browser.open(there.link(token.hint)).path == f"{area.keys_url}/{token.key_id}"
+    assert "Nothing since it was created." in section(there, "What happened")
+
+
+@pytest.mark.parametrize(
+    ("role", "acts"),
+    [(Role.ADMIN, ["Rotate", "Edit", "Revoke"]), (Role.DEVELOPER, []), (Role.VIEWER, [])],
+)
+def test_each_role_sees_it_and_who_may_acts(area: Area, role: Role, acts: list[str]) -> None:
+    """Everybody reads the page of the owner's key; only who may change it is offered to."""
+    token = area.key("sync")
+    seen = area.signed_in(area.member(role)).open(f"{area.keys_url}/{token.key_id}")
+    assert seen.status == 200
+    offered = [a.text.split()[0] for a in seen.tree.all("a") if a.text.endswith(" sync")]
+    assert offered == acts
+
+
+def test_ended_keys_offer_what_can_still_be_done(area: Area) -> None:
+    """An expired key can be described and revoked, a revoked one is a record."""
+    expired, gone = area.key("short", days=1), area.key("gone")
+    area.services.keys.revoke(area.principal, gone.key_id)
+    area.clock.advance(days=2)
+    for token, offered in ((expired, ["Edit", "Revoke"]), (gone, [])):
+        links = opened(area, token).tree.one("div", class_="row-acts").all("a")
+        assert [a.text.split()[0] for a in links] == offered
+
+
+def test_a_key_of_another_workspace_is_not_there(area: Area) -> None:
+    """The page of a neighbour's key is like that of one that never existed, under every address."""
+    neighbour = area.services.workspaces.create("Neighbour")
+    theirs = area.services.keys.create(operator("tests", neighbour.id), KeyDraft("theirs")).key
+    browser = area.signed_in()
+    for path in ("", "/edit", "/rotate", "/revoke"):
+        for key_id in (theirs.id, "key_" + "0" * 22, "x"):
+            seen = browser.open(f"{area.keys_url}/{key_id}{path}")
+            assert (seen.status, seen.heading) == (404, "There is no such page"), path
+
+
+def test_a_made_up_address_says_nothing_was_saved(area: Area) -> None:
+    """Only what has just been saved, and by this person, is announced."""
+    token = area.key()
+    browser = area.signed_in()
+    url = f"{area.keys_url}/{token.key_id}?saved=yes"
+    assert browser.open(url).tree.one("div", role="status").text == ""
+    area.services.keys.update(area.principal, token.key_id, KeyPatch("other"))
+    assert browser.open(url).tree.one("div", role="status").text == "Saved."
+    area.clock.advance(minutes=1)
+    assert browser.open(url).tree.one("div", role="status").text == ""
