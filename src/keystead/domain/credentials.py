@@ -48,8 +48,3 @@ def check_credential_name(name: str) -> str:
 def credential_id(token: Token, kind: CredentialKind) -> CredentialId:
     """The id of the credential of that kind to which a token belongs."""
     return CredentialId(f"{kind}_{token.key_id[-ID_WIDTH:]}")
-
-
-def is_of_kind(token: Token, kind: CredentialKind) -> bool:
-    """Whether the token is of a credential of that kind, and not of a key, or of another kind."""
-    return token.prefix.endswith(f"_{kind}")

@@ -9,7 +9,6 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
-    is_of_kind,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
@@ -66,7 +65,7 @@ class Credentials:
         Unavailable where this server lacks the pepper of a living one.
         """
         token = parse(text)
-        if token is None or not is_of_kind(token, OPERATOR):
+        if token is None:
             raise InvalidToken
         with self._database.read_across() as tx:
             found = rows.find_sealed(tx, credential_id(token, OPERATOR))

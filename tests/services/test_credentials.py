@@ -1,0 +1,153 @@
+"""Credentials of the product's own services: they act as operators, and no key does, nor the reverse."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.bootstrap import Installation
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.errors import Invalid, InvalidToken, NotFound, Unavailable
+from keystead.domain.ids import CredentialId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
+from keystead.domain.verification import DenialReason, Denied
+from keystead.services.credentials import Credentials
+from keystead.storage import schema
+from keystead.storage.credentials import pepper_ids_of_live_credentials
+from tests.installations import PEPPERS, Ground, text_of
+
+OPERATOR = Actor(PrincipalKind.OPERATOR, "cli", "root")
+ELSEWHERE = Peppers(Pepper("p2", bytes(range(60, 92))))
+
+
+def _made(ground: Ground, name: str = "Backend") -> tuple[CredentialId, Token]:
+    credential, token = ground.services.credentials.create(name, OPERATOR)
+    return credential.id, token
+
+
+def test_a_credential_is_made(ground: Ground) -> None:
+    """It has a name, a maker, a hint, and a token of its own kind that verifies."""
+    credential, token = ground.services.credentials.create("Backend", OPERATOR)
+    assert (credential.kind, credential.name) == (CredentialKind.OPERATOR, "Backend")
+    assert (credential.created_at, credential.created_by) == (ground.clock.now(), OPERATOR)
+    assert token.reveal().startswith("ks_op_")
+    assert credential.hint == f"ks_op_…{token.reveal()[-4:]}"
+    assert credential.id == f"op_{token.reveal().split('_')[2]}"
+    assert ground.services.credentials.verify(token.reveal()) == credential
+    assert credential.actor == Actor(PrincipalKind.OPERATOR, credential.id, "Backend")
+
+
+@pytest.mark.parametrize("prefix", ["ks", "a" * 20, "acme_live"])
+def test_any_prefix(ground: Ground, prefix: str) -> None:
+    """The longest prefix leaves room for the ending."""
+    credentials = Credentials(ground.database, ground.clock, PEPPERS, prefix=prefix)
+    credential, token = credentials.create("Backend", OPERATOR)
+    assert token.reveal().startswith(f"{prefix}_op_")
+    assert credentials.verify(token.reveal()) == credential
+
+
+def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
+    """A key's token is no credential, a credential's no key (R56), not even with the other's prefix put on."""
+    key = text_of(ground.key(ground.tenant()))
+    _, token = _made(ground)
+    with pytest.raises(InvalidToken):
+        ground.services.credentials.verify(key)
+    verdict = ground.services.verifier.verify(token.reveal())
+    assert verdict == Denied(DenialReason.UNKNOWN)
+    for disguised in (_with_prefix(key, "ks_op"), _with_prefix(token.reveal(), "ks")):
+        assert parse(disguised) is not None
+        with pytest.raises(InvalidToken):
+            ground.services.credentials.verify(disguised)
+        assert isinstance(ground.services.verifier.verify(disguised), Denied)
+
+
+def _with_prefix(text: str, prefix: str) -> str:
+    body = prefix + "_" + "_".join(text.split("_")[-2:])[:-CHECKSUM_WIDTH]
+    return body + checksum(body)
+
+
+def test_near_misses(ground: Ground) -> None:
+    """Another secret, another id, a cut one, nothing at all: refused alike."""
+    _, token = _made(ground)
+    text = token.reveal()
+    other = "A" if text[40] != "A" else "B"
+    changed = text[:40] + other + text[41:-CHECKSUM_WIDTH]
+    told = set()
+    for wrong in (
+        changed + checksum(changed),
+        text[:-1],
+        text.replace("_op_", "_svc_"),
+        "",
+        "ks_op_",
+        "x" * 5000,
+    ):
+        with pytest.raises(InvalidToken) as refused:
+            ground.services.credentials.verify(wrong)
+        told.add(str(refused.value))
+    assert len(told) == 1
+
+
+def test_revoked_at_once(ground: Ground) -> None:
+    """From the revocation on no server takes it; revoking again changes nothing; an unknown one is told."""
+    id, token = _made(ground)
+    another = ground.another().services.credentials
+    assert another.verify(token.reveal()).id == id
+    revoked = ground.services.credentials.revoke(id, OPERATOR)
+    for credentials in (ground.services.credentials, another):
+        with pytest.raises(InvalidToken):
+            credentials.verify(token.reveal())
+    ground.clock.advance(days=1)
+    again = ground.services.credentials.revoke(id, Actor(PrincipalKind.OPERATOR, "cli", "other"))
+    assert again == revoked
+    assert (revoked.revoked_by, revoked.revoked_at) == ("root", revoked.created_at)
+    with pytest.raises(NotFound):
+        ground.services.credentials.revoke(CredentialId("op_0000000000000000000000"), OPERATOR)
+
+
+def test_the_list(own_ground: Ground) -> None:
+    """All are listed, the newest first, revoked ones too; none shows its token."""
+    (one, first), (two, second) = _made(own_ground, "One"), _later(own_ground, "Two")
+    own_ground.services.credentials.revoke(one, OPERATOR)
+    listed = own_ground.services.credentials.list()
+    assert [(c.id, c.revoked_at is not None) for c in listed] == [(two, False), (one, True)]
+    for token in (first, second):
+        assert token.reveal() not in repr(listed)
+
+
+def _later(ground: Ground, name: str) -> tuple[CredentialId, Token]:
+    ground.clock.advance(seconds=1)
+    return _made(ground, name)
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "two\nlines", "nul\0"])
+def test_a_name_is_for_people(ground: Ground, name: str) -> None:
+    """A name is 1-100 characters on one line."""
+    with pytest.raises(Invalid):
+        ground.services.credentials.create(name, OPERATOR)
+
+
+def test_without_its_pepper(own_ground: Ground) -> None:
+    """A server that lacks the pepper of a living credential calls nobody invalid; of a dead one it may."""
+    id, token = _made(own_ground)
+    lacking: Installation = own_ground.another(ELSEWHERE)
+    with pytest.raises(Unavailable):
+        lacking.services.credentials.verify(token.reveal())
+    with own_ground.database.read_across() as tx:
+        assert pepper_ids_of_live_credentials(tx) == {"p1"}
+    own_ground.services.credentials.revoke(id, OPERATOR)
+    with pytest.raises(InvalidToken):
+        lacking.services.credentials.verify(token.reveal())
+    with own_ground.database.read_across() as tx:
+        assert pepper_ids_of_live_credentials(tx) == set()
+
+
+def test_what_is_stored_is_no_token(own_ground: Ground) -> None:
+    """The rows hold a digest and no part of the secret."""
+    _, token = _made(own_ground)
+    with own_ground.database.read_across() as tx:
+        row = tx.execute(schema.credentials.select()).one()
+    stored = repr(tuple(row))
+    secret = token.reveal()[-49:-CHECKSUM_WIDTH]
+    assert secret not in stored
+    assert row.digest == PEPPERS.seal(token).value
