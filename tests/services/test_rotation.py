@@ -132,6 +132,16 @@ def test_at_most_twice_the_limit(ground: Ground) -> None:
     assert ground.used(tenant) == 3
 
 
+def test_under_a_lowered_limit_every_key_may_rotate(ground: Ground) -> None:
+    """Where more keys live than a lowered limit allows, each of them may still have a successor and an overlap."""
+    tenant = ground.tenant(limit=3)
+    made = [ground.key(tenant) for _ in range(3)]
+    ground.limit(tenant, 1)
+    for old in made:
+        ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    assert len(ground.ids(tenant, status=KeyStatus.ACTIVE)) == 6
+
+
 def test_a_full_overlap_says_so(ground: Ground) -> None:
     """Where no more overlaps are to be had, a rotation without one still works."""
     tenant = ground.tenant(limit=1)
