@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from bench import management, verification
+from bench import management, pages, verification
 from bench.figures import Figure, report
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -22,6 +22,7 @@ def main() -> None:
 def _figures(sizes: tuple[int, ...]) -> Iterator[Figure]:
     yield from verification.figures(sizes)
     yield from management.figures()
+    yield from pages.figures()
 
 
 if __name__ == "__main__":

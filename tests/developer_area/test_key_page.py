@@ -231,3 +231,22 @@ def test_a_made_up_address_says_nothing_was_saved(area: Area) -> None:
     assert browser.open(url).tree.one("div", role="status").text == "Saved."
     area.clock.advance(minutes=1)
     assert browser.open(url).tree.one("div", role="status").text == ""
+
+
+def test_a_leavers_key_is_marked(each_area: Area) -> None:
+    """Whose maker is no member any more is told in the list and on its page, with what to do; the key lives on."""
+    dana = each_area.member(Role.DEVELOPER, name="Dana")
+    token = each_area.key("left behind", by=dana)
+    browser = each_area.signed_in()
+    url = f"{each_area.keys_url}/{token.key_id}"
+    assert "Creator left" not in browser.open(each_area.keys_url).tree.text
+    assert "Creator left" not in browser.open(url).tree.text
+    each_area.services.members.remove(each_area.principal, dana.user.id)
+    (row,) = browser.open(each_area.keys_url).rows()
+    assert row["Created"].endswith("by Dana Creator left")
+    page = browser.open(url)
+    assert "Creator left. Dana made this key and is no longer a member here" in page.tree.text
+    assert "Rotate it, if something here needs it; else revoke it." in page.tree.text
+    assert browser.open(page.link("Rotate")).status == 200
+    each_area.services.keys.revoke(each_area.principal, token.key_id)
+    assert "is no longer a member here" not in browser.open(url).tree.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
@@ -258,3 +259,36 @@ def test_the_scopes_are_shown(area: Area) -> None:
     area.services.keys.create(area.principal, KeyDraft("narrow", later, scopes))
     (row,) = area.signed_in().open(area.keys_url).rows()
     assert row["Description"] == "narrow documents:read plan:read"
+
+
+def test_a_list_asks_no_more_for_more_rows(each_area: Area) -> None:
+    """Fifty rows, rotated ones among them, cost no more statements than two: none is run for a row of its own."""
+    unlimited(each_area)
+
+    def rolled(number: int) -> None:
+        old = each_area.key(f"key {number}")
+        each_area.services.keys.rotate(each_area.principal, old.key_id, overlap=timedelta(days=1))
+
+    browser = each_area.signed_in()
+    rolled(0)
+    few = statements_of(each_area, browser)
+    for number in range(30):
+        rolled(number)
+    assert len(descriptions(browser.open(each_area.keys_url))) == 50
+    assert statements_of(each_area, browser) <= few <= 12
+
+
+def statements_of(area: Area, browser: Browser) -> int:
+    """How many statements the page of all keys runs, transactions' own aside."""
+    seen: list[str] = []
+
+    def saw(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    engine = area.installation.database.engine
+    event.listen(engine, "before_cursor_execute", saw)
+    try:
+        browser.open(area.keys_url)
+    finally:
+        event.remove(engine, "before_cursor_execute", saw)
+    return len([statement for statement in seen if statement not in {"BEGIN", "SELECT 1"}])

@@ -24,6 +24,7 @@ class KeyRow:
     scopes: Sequence[str]
     created: Moment
     created_by: str
+    creator_left: bool
     last_used: Moment | None
     last_used_by: str
     expires: Moment | None

@@ -30,6 +30,7 @@ def key_row(key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, st
         scopes=list(key.scopes),
         created=moment(key.created_at, now, acting.zone),
         created_by=maker_words(key.created_by, acting.principal),
+        creator_left=key.creator_left,
         last_used=_moment(use.at if use else None, now, acting.zone),
         last_used_by=_caller(use) if use else "",
         expires=_moment(key.expires_at, now, acting.zone),

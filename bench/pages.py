@@ -1,0 +1,96 @@
+"""What a page costs the server: the keys page of a full workspace, beside a page of the same program without rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from bench.figures import Figure, durations, side_by_side
+from bench.installations import Ground, filled
+from keystead.developer_area import create_developer_area
+from keystead.developer_area.session import COOKIE
+from keystead.domain.instants import to_microseconds
+from keystead.domain.principals import of_key
+from keystead.http.asgi import App, Scope
+from keystead.http.client import Client
+from keystead.http.record import begin_record
+
+KEYS = 1_000
+CALLS = 60
+ORIGIN = "http://127.0.0.1:8080"
+
+
+def figures() -> Iterator[Figure]:
+    """The list of keys, its History, and one key's own page."""
+    with filled(KEYS) as ground, asyncio.Runner() as runner:
+        _use_and_end_some(ground)
+        app = create_developer_area(ground.installation.services, base_url=ORIGIN)
+        session = _signed_in(ground)
+        keys = f"/w/{ground.owner.workspace_id}/keys"
+        static = _page(runner, app, "/sign-in", "")
+        for name, path in (("keys page", keys), ("page of one key", _one(ground, keys))):
+            ours, floor = side_by_side(_page(runner, app, path, session), static, CALLS)
+            yield from durations(f"{name}, {KEYS:,} keys", ours, floor)
+
+
+def _use_and_end_some(ground: Ground) -> None:
+    """Every second key is in use, by several callers, and every tenth has a successor: rows of all kinds."""
+    services = ground.installation.services
+    now = services.keys.now()
+    for number, token in enumerate(ground.tokens):
+        user = of_key(token.key_id, "bench", ground.owner.workspace_id, ground.owner.scopes, None)
+        for ago in range(10 if number % 2 else 0):
+            at = to_microseconds(now - timedelta(days=ago))
+            services.usage.note(user, at, f"10.0.0.{ago}", "bench/1.0")
+    services.usage.flush()
+    for token in ground.tokens[::10]:
+        services.keys.rotate(ground.owner, token.key_id, overlap=timedelta(hours=1))
+
+
+def _signed_in(ground: Ground) -> str:
+    """The secret of a session of the owner's."""
+    services = ground.installation.services
+    link, _ = services.sign_in.make_link(services.workspaces.owner(ground.owner.workspace_id))
+    return services.sign_in.redeem(link).secret.reveal()
+
+
+def _one(ground: Ground, keys: str) -> str:
+    return f"{keys}/{ground.tokens[1].key_id}"
+
+
+def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable[[], object]:
+    """One request for a page, straight to the application; AssertionError unless it answers 200."""
+    headers = [(b"host", b"127.0.0.1:8080"), (b"cookie", f"{COOKIE}={session}".encode())]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8080),
+    }
+
+    async def ask() -> None:
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        asked: Scope = dict(scope)
+        begin_record(asked, Client("127.0.0.1", "bench", "req_bench", secure=False, private=True))
+        await app(asked, receive, send)
+        assert statuses == [200], statuses
+
+    return lambda: runner.run(ask())
