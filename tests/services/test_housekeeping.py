@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
+from keystead.domain.errors import Invalid
+from keystead.domain.passwords import Password
 from keystead.services.housekeeping import BATCH, Housekeeping
-from keystead.storage.schema import sessions, sign_in_links
+from keystead.storage.schema import known_devices, sessions, sign_in_links, throttles
 from tests.installations import Ground
+from tests.people import WRONG, Crowd, email_of
 
 
 def test_spent_links_and_old_sessions_are_forgotten(own_ground: Ground) -> None:
@@ -32,3 +37,22 @@ def test_more_than_a_batch_is_swept(own_ground: Ground) -> None:
     services.sign_in.make_link(owner)
     assert Housekeeping(own_ground.database, clock).sweep() == BATCH + 1
     assert own_ground.count(sign_in_links) == 1
+
+
+def test_devices_and_wrong_passwords_are_forgotten(own_ground: Ground) -> None:
+    """A device goes 180 days after its last sign-in, a count of wrong passwords 90 days after the last of them."""
+    crowd = Crowd(own_ground)
+    sweep = Housekeeping(own_ground.database, own_ground.clock).sweep
+    ada = crowd.owner()
+    crowd.give_password(ada)
+    with pytest.raises(Invalid):
+        crowd.sign_in.with_password(email_of(ada), Password(WRONG), crowd.origin())
+    own_ground.clock.advance(days=90)
+    sweep()
+    assert own_ground.count(throttles) == 2
+    own_ground.clock.advance(seconds=1)
+    sweep()
+    assert (own_ground.count(throttles), own_ground.count(known_devices)) == (0, 1)
+    own_ground.clock.advance(days=90)
+    sweep()
+    assert own_ground.count(known_devices) == 0

@@ -1,0 +1,114 @@
+"""E-mail addresses and time zones, as people give them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.domain.errors import Invalid
+from keystead.domain.users import check_email, check_time_zone, fold_email, time_zones
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "a@b",
+        "ada@example.com",
+        "Ada.Lovelace+keys@Example.COM",
+        "o'brien@example.co.uk",
+        "ада@пример.рф",
+        f"{'x' * 64}@{'y' * 189}",
+    ],
+)
+def test_addresses(email: str) -> None:
+    """What mail can reach is kept as it was written."""
+    assert check_email(email) == email
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ada",
+        "@b",
+        "a@",
+        "a@b@c",
+        "a b@c",
+        "a@b c",
+        "a@.b",
+        "a@b.",
+        "a@b..c",
+        f"{'x' * 65}@b",
+        f"{'x' * 64}@{'y' * 190}",
+        "a@b\n",
+        "a\t@b",
+        "a\0@b",
+        "a\u2028@b",
+        "\ud800@b",
+    ],
+)
+def test_what_is_no_address(email: str) -> None:
+    """What is not of that form, or longer than mail allows, is refused under the name of its field."""
+    with pytest.raises(Invalid) as refused:
+        check_email(email, "/user/email")
+    assert [error.pointer for error in refused.value.errors] == ["/user/email"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ada@Example.com", "ada@example.COM"),
+        ("STRASSE@example.com", "straße@example.com"),
+        ("cafe\u0301@example.com", "caf\u00e9@example.com"),
+        ("\uff41da@example.com", "ada@example.com"),
+        ("ΣΑΣ@example.com", "σας@example.com"),
+    ],
+)
+def test_one_person(one: str, other: str) -> None:
+    """Case and ways of writing make no second person."""
+    assert fold_email(one) == fold_email(other)
+
+
+def test_two_persons() -> None:
+    """A dot or a tag does: what a provider makes of them is its own affair."""
+    assert len({fold_email(e) for e in ("a.b@c", "ab@c", "ab+x@c", "ab@c.d")}) == 4
+
+
+@given(st.emails())
+def test_folding_again_changes_nothing(email: str) -> None:
+    """The folded form is its own, so that it can be compared as it is stored."""
+    assert fold_email(fold_email(email)) == fold_email(email)
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"]
+)
+def test_zones(zone: str) -> None:
+    """The names of the IANA database."""
+    assert check_time_zone(zone) == zone
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "",
+        "utc+1",
+        "CEST",
+        "europe/berlin",
+        "../UTC",
+        "/usr/share/zoneinfo/UTC",
+        "localtime",
+        "Factory",
+        "a\0",
+    ],
+)
+def test_what_is_no_zone(zone: str) -> None:
+    """Everything else, names of files among it."""
+    with pytest.raises(Invalid):
+        check_time_zone(zone)
+
+
+def test_there_are_zones_everywhere() -> None:
+    """The database comes with the program: a machine without one offers as many."""
+    assert len(time_zones()) > 400

@@ -1,0 +1,189 @@
+"""What the rows themselves promise of people, whoever writes them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from keystead.domain.credentials import Credential, CredentialKind
+from keystead.domain.digest import Digest
+from keystead.domain.errors import EmailTaken
+from keystead.domain.ids import CredentialId, SessionId, UserId, WorkspaceId, new_id
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.sessions import ProofKind, Session
+from keystead.domain.throttle import NONE, Failures, Subject
+from keystead.domain.users import fold_email
+from keystead.domain.workspaces import User
+from keystead.storage import credentials, sessions, throttles, users
+from keystead.storage.database import Tx
+from keystead.storage.keys import _keys_of
+from keystead.storage.schema import users as user_rows
+from tests.clocks import NOON
+from tests.installations import Ground, plan_of
+
+MAKER = Actor(PrincipalKind.OPERATOR, "cli", "root")
+
+
+def _user(email: str | None = None, **values: Any) -> User:
+    return User(UserId(new_id("usr", NOON)), "Ada", email, NOON, **values)
+
+
+def _address() -> str:
+    return f"{new_id('a', NOON)}@Example.com"
+
+
+def _write(ground: Ground, act: Callable[[Tx], object]) -> None:
+    with ground.database.write_across() as tx:
+        act(tx)
+
+
+def test_an_address_is_one_persons(ground: Ground) -> None:
+    """Neither a new user nor a change takes an address that another has, in whatever case; any number have none."""
+    email = _address()
+    ada, bo = _user(email), _user(_address())
+    for user in (ada, bo, _user(), _user()):
+        _write(ground, lambda tx, user=user: users.insert_user(tx, user))  # type: ignore[misc]
+    with pytest.raises(EmailTaken):
+        _write(ground, lambda tx: users.insert_user(tx, _user(email.upper())))
+    with pytest.raises(EmailTaken):
+        _write(ground, lambda tx: users.set_email(tx, bo.id, email.lower()))
+    with ground.database.read_across() as tx:
+        found = users.find_account(tx, email.swapcase())
+        assert found is not None
+        assert found.user == ada
+        assert users.get_user(tx, bo.id) == bo
+
+
+def test_an_account_hides_its_hash() -> None:
+    """A repr tells whose account it is, and not the hash."""
+    assert "$argon2" not in repr(users.Account(_user(), "$argon2id$v=19$…"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"password_hash": "x"},
+        {"sign_in_email": "taken@example.com"},
+        {"portal_user_id": None},
+    ],
+)
+def test_a_products_user_is_nothing_else(ground: Ground, values: dict[str, object]) -> None:
+    """The database refuses a product's user with a password, an address to sign in by, or without the product's id."""
+    workspace_id = ground.tenant().workspace_id
+    user = _user(portal_workspace_id=workspace_id)
+    _write(ground, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+    changed = update(user_rows).where(user_rows.c.id == user.id).values(**values)
+    with pytest.raises(Exception, match=r"IntegrityError|Violation"):
+        _write(ground, lambda tx: tx.execute(changed))
+
+
+def test_one_user_for_each_of_the_products_ids(ground: Ground) -> None:
+    """The database refuses a second user of one id in one workspace, and calls that no matter of addresses."""
+    here, there = ground.tenant().workspace_id, ground.tenant().workspace_id
+
+    def add(workspace_id: WorkspaceId) -> None:
+        user = _user(_address(), portal_workspace_id=workspace_id)
+        _write(ground, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+
+    add(here)
+    add(there)
+    with pytest.raises(Exception, match=r"IntegrityError|Violation"):
+        add(here)
+
+
+def test_a_renewed_hash_is_of_the_same_password(ground: Ground) -> None:
+    """A hash is renewed only while it is the one that was verified: no new password is overwritten by an old one's."""
+    user = _user(_address())
+    _write(ground, lambda tx: users.insert_user(tx, user, password_hash="old"))
+    _write(ground, lambda tx: users.set_password(tx, user.id, "new", NOON))
+    _write(ground, lambda tx: users.renew_hash(tx, user.id, "old", "renewed"))
+    with ground.database.read_across() as tx:
+        assert users.password_hash_of(tx, user.id) == "new"
+
+
+def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
+    """A session keeps its first end, and gets no second secret after it."""
+    user = _user()
+    session = Session(
+        SessionId(new_id("ses", NOON)), user.id, NOON, NOON, NOON, proven_by=ProofKind.LINK
+    )
+    digest, other = new_id("d", NOON).encode(), new_id("d", NOON).encode()
+    _write(ground, lambda tx: users.insert_user(tx, user))
+    _write(ground, lambda tx: sessions.insert_session(tx, digest, session))
+    _write(ground, lambda tx: sessions.end_session(tx, digest, NOON))
+    with ground.database.write_across() as tx:
+        assert not sessions.renew_session(tx, digest, other, session)
+        assert sessions.find_session(tx, other) is None
+        assert sessions.find_session(tx, digest) == replace(session, ended_at=NOON)
+
+
+def test_the_first_revocation_stays(ground: Ground) -> None:
+    """Of two revocations of a credential the first is told."""
+    id = CredentialId(new_id("op", NOON))
+    made = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
+    later = NOON + timedelta(days=1)
+    with ground.database.write_across() as tx:
+        credentials.insert_credential(tx, made, Digest("p1", bytes(32)))
+        credentials.revoke_credential(tx, id, NOON, "root")
+        credentials.revoke_credential(tx, id, later, "other")
+        assert credentials.find_credential(tx, id) == replace(
+            made, revoked_at=NOON, revoked_by="root"
+        )
+
+
+# --- wrong passwords ---
+
+
+def test_counting_failures(ground: Ground) -> None:
+    """A subject without failures has none; what is written is read; taking back never goes below none."""
+    one, other = Subject(new_id("account", NOON)), Subject(new_id("account", NOON))
+    with ground.database.write_across() as tx:
+        assert throttles.lock_failures(tx, [one, other], NOON) == {one: NONE, other: NONE}
+        throttles.set_failures(tx, one, Failures(2, NOON))
+        assert throttles.find_failures(tx, [one, other])[one] == Failures(2, NOON)
+        for left in (1, 0, 0):
+            throttles.take_back_failure(tx, one)
+            assert throttles.find_failures(tx, [one])[one].count == left
+        throttles.delete_failures(tx, one)
+        assert throttles.find_failures(tx, [one]) == {one: NONE}
+
+
+def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
+    """Sixteen threads that each count one failure of the same two subjects, in either order, count sixteen."""
+    subjects = [Subject(new_id("account", NOON)), Subject(new_id("address", NOON))]
+    gate = threading.Barrier(16)
+
+    def count(number: int) -> None:
+        gate.wait(30)
+        with ground.database.write_across() as tx:
+            found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
+            for subject in subjects:
+                throttles.set_failures(tx, subject, Failures(found[subject].count + 1, NOON))
+
+    threads = [threading.Thread(target=count, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with ground.database.read_across() as tx:
+        found = throttles.find_failures(tx, subjects)
+    assert [found[subject].count for subject in subjects] == [16, 16]
+
+
+# --- plans ---
+
+
+def test_what_signing_in_reads(ground: Ground) -> None:
+    """An address is found by its index, and marking keys whose makers left scans no members."""
+    by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
+    plan = plan_of(ground.database, by_email)
+    assert "sign_in_email" in plan or "SEARCH" in plan
+    marked = plan_of(ground.database, _keys_of(WorkspaceId("ws_1")))
+    assert "SCAN members" not in marked
+    assert "Seq Scan on members" not in marked
