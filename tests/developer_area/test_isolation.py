@@ -106,6 +106,7 @@ def test_a_cursor_of_another_workspace_does_not_fit(area: Area) -> None:
 
 def test_a_person_in_two_workspaces_sees_each(area: Area) -> None:
     """One session serves every workspace that its person is a member of, each with its own keys and role."""
+    area.clock.advance(seconds=1)  # ids are in the order of their instants
     theirs, _, _ = neighbour(area)
     with area.installation.database.write_across() as tx:
         from keystead.domain.workspaces import Member
