@@ -18,9 +18,10 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.events import Event, EventType, Origin, Target
 from keystead.domain.ids import EventId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Seen
-from tests.developer_area.conftest import Area
+from tests.developer_area.conftest import Area, session_of
 from tests.developer_area.test_templates import PAYLOADS, skeleton
 
 FROM = Origin("10.2.3.4", "req_1")
@@ -245,3 +246,28 @@ def test_strangers_get_no_file(area: Area) -> None:
     for end in ("", ".csv", ".jsonl"):
         assert stranger.open(url(area, end)).status == 404
         assert area.browser().open(url(area, end)).path.startswith("/sign-in?next=")
+
+
+def test_keys_and_collections_are_a_click_away(area: Area) -> None:
+    """What a sentence tells of leads to its page, as long as it is there."""
+    filled(area)
+    browser = area.signed_in()
+    seen = browser.open(url(area))
+    assert browser.open(seen.link("data-warehouse sync")).heading == "data-warehouse sync"
+    assert browser.open(seen.link("docs")).heading == "docs"
+    area.services.documents.delete_collection(area.principal, "docs", with_documents=True)
+    rows = browser.open(url(area, "?type=collection.deleted")).tree.all("tr")
+    assert not rows[1].all("a")
+
+
+def test_instants_stand_in_the_persons_zone(area: Area) -> None:
+    """Who chose a zone reads the activity and the collections in it; the file stays in UTC."""
+    filled(area)
+    browser = area.signed_in()
+    area.services.accounts.set_time_zone(Secret(session_of(browser)), "Asia/Kolkata")
+    assert browser.open(url(area)).rows()[0]["When"].endswith(" IST")
+    rows = browser.open(f"/w/{area.workspace_id}/collections").rows()
+    assert rows[0]["Created"].endswith(" IST")
+    documents = browser.open(f"/w/{area.workspace_id}/collections/docs").rows()
+    assert documents[0]["Last changed"].endswith(" IST")
+    assert "IST" not in browser.open(url(area, ".csv")).html

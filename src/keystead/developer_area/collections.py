@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
 from urllib.parse import urlencode
 
@@ -83,7 +83,10 @@ class CollectionPages:
             plans_url=self._plans_url,
             may_write=_may_write(acting),
             new_url=_new_url(acting),
-            rows=[_collection_row(collection, url, now) for collection in found.collections],
+            rows=[
+                _collection_row(collection, url, now, acting.zone)
+                for collection in found.collections
+            ],
             first_url=url if asked.after is not None else None,
             next_url=_next_url(url, "", asked, found.next),
         )
@@ -130,14 +133,14 @@ class CollectionPages:
             name=collection.name,
             title=collection.title,
             documents=_documents(collection.documents),
-            created=moment(collection.created_at, now),
-            updated=moment(collection.updated_at, now),
+            created=moment(collection.created_at, now, acting.zone),
+            updated=moment(collection.updated_at, now, acting.zone),
             url=here,
             list_url=url,
             delete_url=f"{here}/delete" if _may_write(acting) else None,
             query=query,
             problem=problem,
-            rows=[_document_row(document, here, now) for document in found],
+            rows=[_document_row(document, here, now, acting.zone) for document in found],
             is_empty=not collection.documents,
             lines=push_lines(self._base_url, collection.name),
             first_url=here if asked.after is not None else None,
@@ -161,8 +164,8 @@ class CollectionPages:
             text=document.text[:_SHOWN_CHARACTERS],
             is_cut=len(document.text) > _SHOWN_CHARACTERS,
             text_url=f"{here}/documents/{document.id}/text",
-            created=moment(document.created_at, now),
-            updated=moment(document.updated_at, now),
+            created=moment(document.created_at, now, acting.zone),
+            updated=moment(document.updated_at, now, acting.zone),
             collection=collection.title,
             collection_url=here,
         )
@@ -279,24 +282,24 @@ def _new_url(acting: Acting) -> str:
     return f"{workspace_url(acting.workspace.id)}/new-collection"
 
 
-def _collection_row(collection: Collection, url: str, now: datetime) -> CollectionRow:
+def _collection_row(collection: Collection, url: str, now: datetime, zone: tzinfo) -> CollectionRow:
     return CollectionRow(
         name=collection.name,
         title=collection.title,
         url=f"{url}/{collection.name}",
         documents=f"{collection.documents:,}",
-        created=moment(collection.created_at, now),
-        updated=moment(collection.updated_at, now),
+        created=moment(collection.created_at, now, zone),
+        updated=moment(collection.updated_at, now, zone),
     )
 
 
-def _document_row(document: DocumentSummary, here: str, now: datetime) -> DocumentRow:
+def _document_row(document: DocumentSummary, here: str, now: datetime, zone: tzinfo) -> DocumentRow:
     return DocumentRow(
         id=document.id,
         title=document.title or document.id,
         url=f"{here}/documents/{document.id}",
         link=document.url,
-        updated=moment(document.updated_at, now),
+        updated=moment(document.updated_at, now, zone),
     )
 
 

@@ -117,7 +117,7 @@ def event_row(event: Event, acting: Acting, now: datetime) -> EventRow:
         what=told.what,
         what_url=_target_url(event, workspace_url(acting.workspace.id)),
         more=told.more,
-        at=moment(event.occurred_at, now),
+        at=moment(event.occurred_at, now, acting.zone),
         address=event.origin.address or "",
         request_id=event.origin.request_id or "",
     )
@@ -132,6 +132,9 @@ _KINDS: Final[Mapping[PrincipalKind, str]] = {
 
 
 def _target_url(event: Event, base: str) -> str | None:
+    """Where the thing is, if it is where it was."""
+    if event.target.type == "key":
+        return f"{base}/keys/{event.target.id}"
     if event.target.type == "collection" and event.type != EventType.COLLECTION_DELETED:
         return f"{base}/collections/{event.target.id}"
     return None

@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, _Words]] = {
     "documents": _Words(
         "Documents", "Delete documents that nothing reads", "See collections", "collections"
     ),
-    "members": _Words("Members", "Remove a member who has left", "", ""),
+    "members": _Words("Members", "Remove a member who has left", "See members", "members"),
 }
 
 
@@ -82,7 +82,7 @@ def _limit_use(name: str, quota: Quota, plan: Plan, plans: Sequence[Plan], base:
         used=quota.used,
         limit=quota.limit,
         state=state,
-        advice=Link(words.link, f"{base}/{words.path}") if state and words.path else None,
+        advice=Link(words.link, f"{base}/{words.path}") if state else None,
     )
 
 
