@@ -7,11 +7,11 @@ PATHS := $(wildcard src tests bench scripts)
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test prove bench check format lock openapi clean dev \
+.PHONY: help serve test prove bench check format lock openapi screenshots clean dev \
   check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs included
 	@$(PYTHON) scripts/bootstrap.py server
@@ -41,6 +41,10 @@ lock: dev ## Resolve the locks anew (ARGS=--upgrade for newer versions)
 
 openapi: dev ## Write openapi.json anew from the code
 	@$(BIN)/python -m keystead.api.openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+screenshots: ## Take pictures of every page, wide, dark and narrow, into ./screenshots (ARGS=narrow for one look)
+	@$(PYTHON) scripts/bootstrap.py dev --browser
+	@$(BIN)/python -m tests.journeys.screenshots $(ARGS)
 
 clean: ## Remove .venv and caches (./data stays)
 	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
