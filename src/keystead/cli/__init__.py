@@ -21,6 +21,11 @@ GROUPS: Final = {
         ("workspaces", "keystead.cli.workspaces:app", "Make, see, suspend and resume workspaces."),
         ("plans", "keystead.cli.plans:app", "See and set plans and their limits."),
         ("keys", "keystead.cli.keys:app", "Create, see, rotate and revoke API keys."),
+        (
+            "credentials",
+            "keystead.cli.credentials:app",
+            "Create, see and revoke credentials of your own services.",
+        ),
         ("events", "keystead.cli.events:app", "See who did what, when and from where."),
     ),
     "Speak to a server, with a key's token": (

@@ -10,6 +10,7 @@ from keystead.domain.instants import format_instant
 
 if TYPE_CHECKING:
     from keystead.client import Document
+    from keystead.domain.credentials import Credential
     from keystead.domain.events import Event
     from keystead.domain.keys import ApiKey
     from keystead.domain.plans import Plan, Quota
@@ -41,6 +42,20 @@ def key(record: ApiKey, now: datetime) -> Shape:
         "last_used_agent": use.agent if use else None,
         "revoked_at": instant(record.revoked_at),
         "rotated_to": record.rotated_to,
+    }
+
+
+def credential(record: Credential) -> Shape:
+    """A credential of the product's own services."""
+    return {
+        "id": record.id,
+        "kind": record.kind.value,
+        "name": record.name,
+        "hint": record.hint,
+        "created_at": format_instant(record.created_at),
+        "created_by": actor(record.created_by),
+        "revoked_at": instant(record.revoked_at),
+        "revoked_by": record.revoked_by,
     }
 
 

@@ -1,0 +1,53 @@
+"""`keystead credentials`: made once, listed without their tokens, ended at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.bootstrap import Installation
+from keystead.cli.outcome import Exit
+from keystead.domain.errors import InvalidToken
+from tests.cli.conftest import Keystead, one_engine
+
+
+def test_a_credential_is_made_and_works(keystead: Keystead, installation: Installation) -> None:
+    """Its token is alone on standard output, and is an operator's; nobody sees it again."""
+    made = keystead("credentials", "create", "billing backend")
+    assert made.code == Exit.DONE
+    token = made.out.removesuffix("\n")
+    assert token.startswith("ks_op_")
+    credential = installation.services.credentials.verify(token)
+    assert credential.name == "billing backend"
+    for seen in (keystead("credentials", "list"), keystead("credentials", "list", "--json")):
+        assert "billing backend" in seen.out
+        assert token not in seen.out + seen.err
+    assert token not in made.err
+    assert credential.id in made.err
+
+
+def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Installation) -> None:
+    """The token is dead with the answer; again is the same answer, and the list says since when."""
+    told = keystead("credentials", "create", "old", "--json").json
+    assert set(told) == {
+        "id", "kind", "name", "hint", "created_at", "created_by", "revoked_at", "revoked_by", "token",
+    }  # fmt: skip
+    ended = keystead("credentials", "revoke", told["id"], "--yes", "--json")
+    assert ended.code == Exit.DONE
+    with pytest.raises(InvalidToken):
+        installation.services.credentials.verify(told["token"])
+    assert keystead("credentials", "revoke", told["id"], "--json").json == ended.json
+    assert ended.json["revoked_at"] is not None
+    (listed,) = keystead("credentials", "list", "--json").json["items"]
+    assert listed == ended.json
+
+
+@one_engine
+def test_what_cannot_be_is_refused(keystead: Keystead, installation: Installation) -> None:
+    """An empty name, an id that is none, and a script that does not say --yes: nothing changes."""
+    assert keystead("credentials", "create", " ").code == Exit.REFUSED
+    for id in ("op_0000000000000000000000", "key_x", ""):
+        refused = keystead("credentials", "revoke", id, "--yes")
+        assert (refused.code, refused.out) == (Exit.REFUSED, "")
+    told = keystead("credentials", "create", "kept", "--json").json
+    assert keystead("credentials", "revoke", told["id"]).code == Exit.USAGE
+    assert installation.services.credentials.verify(told["token"]).revoked_at is None
