@@ -301,6 +301,16 @@ def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
     assert all(line.session.stands(crowd.clock.now()) for line in lines)
 
 
+def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:
+    """Whatever a browser sends, what is kept of it can be stored and shown."""
+    link, _ = crowd.sign_in.make_link(ada)
+    secret = crowd.sign_in.redeem(link, agent="A\0\x1b[31m\ud800" + "x" * 40_000).secret
+    agent = crowd.accounts.sessions(secret)[0].session.agent
+    assert agent is not None
+    assert agent.isprintable()
+    assert len(agent) <= 200
+
+
 def test_idle_and_old_sessions_are_not_listed(crowd: Crowd, ada: Member) -> None:
     """What has ended by itself is gone from the list."""
     crowd.signed_in(ada)

@@ -6,14 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keystead.domain.errors import Forbidden, Invalid, KeysteadError, LastOwner, NotFound
-from keystead.domain.ids import KeyId, UserId
+from keystead.domain.errors import (
+    EmailTaken,
+    Forbidden,
+    Invalid,
+    KeysteadError,
+    LastOwner,
+    NotFound,
+)
+from keystead.domain.ids import (
+    CredentialId,
+    InvitationId,
+    KeyId,
+    SessionId,
+    UserId,
+    WorkspaceId,
+)
 from keystead.domain.keys import KeyDraft
+from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import of_key
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.workspaces import Member, Role
 from tests.installations import Ground
-from tests.people import Crowd, Server, acting, acting_operator
+from tests.people import PRODUCT, Crowd, Server, acting, acting_operator, email_of
 
 ABSENT = UserId("usr_0000000000000000000000")
 
@@ -275,7 +290,36 @@ def test_roles_are_of_a_workspace(crowd: Crowd, ada: Member) -> None:
     assert _refusal(crowd.members.remove, there, elsewhere.user.id) is Forbidden
 
 
+@pytest.mark.parametrize(
+    "tail", ["", "1", "\0" * 22, "x" * 5000, "'" * 22, "é" * 22, "\ud800" * 22]
+)
+def test_what_is_no_id(crowd: Crowd, ada: Member, tail: str) -> None:
+    """An id that is none is answered like one that is nobody's, whatever it is made of."""
+    principal, session = acting(ada), crowd.signed_in(ada)
+    operator = crowd.ground.services.credentials
+    request = PortalRequest(WorkspaceId(f"ws_{tail}"), PortalUser("u1", "Pat"), Role.VIEWER)
+    acts: list[tuple[object, ...]] = [
+        (crowd.members.find, principal, f"usr_{tail}"),
+        (crowd.members.remove, principal, UserId(f"usr_{tail}")),
+        (crowd.members.change_role, principal, UserId(f"usr_{tail}"), Role.VIEWER),
+        (crowd.invitations.revoke, principal, InvitationId(f"inv_{tail}")),
+        (crowd.accounts.end_session, session, SessionId(f"ses_{tail}")),
+        (operator.revoke, CredentialId(f"op_{tail}"), principal.actor),
+        (crowd.portal.create, PRODUCT, request),
+    ]
+    assert [_refusal(*act) for act in acts] == [NotFound] * len(acts)
+
+
 # --- lists and records ---
+
+
+def test_found_by_address(crowd: Crowd, ada: Member) -> None:
+    """A member is found by id or by the address that signs them in; whoever is no member here is not found."""
+    find, stranger = crowd.members.find, crowd.owner()
+    principal = acting(ada)
+    assert find(principal, ada.user.id) == find(principal, email_of(ada).upper()) == ada
+    for who in (stranger.user.id, email_of(stranger), "@", "a@b\0", "a@\ud800"):
+        assert _refusal(find, principal, who) is NotFound
 
 
 def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
@@ -308,6 +352,16 @@ def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
     assert changed.data == {"name": "Bo", "from": "viewer", "to": "admin"}
     assert (removed.actor.id, removed.target.id) == (bo.user.id, bo.user.id)
     assert removed.data == {"name": "Bo", "role": "admin"}
+
+
+def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
+    """A workspace whose owner would have another's address, or none that could be one, is not made."""
+    create, workspaces = crowd.ground.services.workspaces.create, crowd.ground.services.workspaces
+    newest = workspaces.list(limit=1).workspaces
+    for email, refusal in ((email_of(ada).upper(), EmailTaken), ("no address", Invalid)):
+        with pytest.raises(refusal):
+            create("W", owner="Not Ada", email=email)
+    assert workspaces.list(limit=1).workspaces == newest
 
 
 def test_another_name(crowd: Crowd, ada: Member) -> None:

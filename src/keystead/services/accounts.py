@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
 from keystead.domain.events import NOWHERE, EventType, Origin
-from keystead.domain.ids import SessionId
+from keystead.domain.ids import SessionId, is_id
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import ProofKind, Session
 from keystead.domain.throttle import account_subject
@@ -119,7 +119,8 @@ class Accounts:
         with self._database.write_across() as tx:
             now = self._clock.now()
             current = require_standing(tx, secret, now)
-            if not rows.end_session_of(tx, current.user_id, session_id, now):
+            named = is_id("ses", session_id)
+            if not named or not rows.end_session_of(tx, current.user_id, session_id, now):
                 raise NotFound("There is no such session.")
             self._record_ends(tx, current, origin, 1)
 

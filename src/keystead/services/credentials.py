@@ -12,7 +12,7 @@ from keystead.domain.credentials import (
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
-from keystead.domain.ids import CredentialId
+from keystead.domain.ids import CredentialId, is_id
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint, parse
 from keystead.storage import credentials as rows
@@ -50,7 +50,8 @@ class Credentials:
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
         with self._database.write_across() as tx:
-            found = rows.find_credential(tx, credential_id)
+            named = is_id(OPERATOR, credential_id)
+            found = rows.find_credential(tx, credential_id) if named else None
             if found is None:
                 raise NotFound("There is no such credential.")
             if found.revoked_at is None:

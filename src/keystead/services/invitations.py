@@ -7,7 +7,7 @@ from datetime import datetime
 
 from keystead.domain.errors import Forbidden, Invalid, NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin
-from keystead.domain.ids import InvitationId, UserId, WorkspaceId, new_id
+from keystead.domain.ids import InvitationId, UserId, WorkspaceId, is_id, new_id
 from keystead.domain.invitations import (
     INVITATION_LIFETIME,
     Invitation,
@@ -122,7 +122,8 @@ class Invitations:
         with self._database.write(workspace_id) as tx:
             acting = acting_now(tx, principal)
             acting.require_permission(Permission.MANAGE_MEMBERS)
-            found = rows.find_invitation(tx, workspace_id, invitation_id)
+            named = is_id("inv", invitation_id)
+            found = rows.find_invitation(tx, workspace_id, invitation_id) if named else None
             if found is None:
                 raise NotFound("There is no such invitation.")
             acting.require_permission(needed_to_appoint(found.role))

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from keystead.domain.errors import Forbidden, Invalid, LastOwner, NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
-from keystead.domain.ids import UserId
+from keystead.domain.ids import UserId, is_id
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission, needed_to_appoint
+from keystead.domain.text import is_one_line
 from keystead.domain.workspaces import Member, Role
 from keystead.services.membership import acting_now, revoke_invitations_of
 from keystead.storage import events
@@ -48,6 +49,17 @@ class Members:
         principal.require_permission(Permission.READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, user_id)
+
+    def find(self, principal: Principal, who: str) -> Member:
+        """The member of that id, or the one whom that address signs in."""
+        principal.require_permission(Permission.READ)
+        with self._database.read(principal.workspace_id) as tx:
+            if "@" not in who or not is_one_line(who):
+                return _find(tx, principal, UserId(who))
+            member = rows.find_member_by_email(tx, principal.workspace_id, who)
+        if member is None:
+            raise NotFound("There is no such member.")
+        return member
 
     def change_role(
         self, principal: Principal, user_id: UserId, role: Role, origin: Origin = NOWHERE
@@ -93,7 +105,8 @@ def _appointed(tx: Tx, principal: Principal, user_id: UserId) -> Member:
 
 
 def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
-    member = rows.find_member(tx, principal.workspace_id, user_id)
+    named = is_id("usr", user_id)
+    member = rows.find_member(tx, principal.workspace_id, user_id) if named else None
     if member is None:
         raise NotFound("There is no such member.")
     return member

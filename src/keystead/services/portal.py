@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from keystead.domain.credentials import Credential
+from keystead.domain.errors import NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
-from keystead.domain.ids import UserId, new_id
+from keystead.domain.ids import UserId, is_id, new_id
 from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
 from keystead.domain.token import Secret
@@ -45,6 +46,8 @@ class PortalSessions:
         role become what the product says. NotFound, Invalid, LimitReached.
         """
         check_portal_request(request, self._origins)
+        if not is_id("ws", request.workspace_id):
+            raise NotFound("There is no such workspace.")
         secret = Secret.fresh()
         with self._database.write(request.workspace_id) as tx:
             act = Act(operator.actor, self._clock.now(), origin)

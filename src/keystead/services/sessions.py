@@ -13,6 +13,7 @@ from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import KnownDevice, LinkPurpose, ProofKind, Session
 from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
+from keystead.domain.usage import fit
 from keystead.domain.workspaces import Member, User
 from keystead.storage import events, known_devices, throttles
 from keystead.storage import sessions as rows
@@ -74,7 +75,7 @@ def begin(
         signed_in_at=now,
         seen_at=now,
         address=browser.origin.address,
-        agent=browser.agent,
+        agent=fit(browser.agent),
         proven_by=by,
         return_url=return_url,
     )
