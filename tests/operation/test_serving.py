@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -128,6 +129,15 @@ def test_control_c_ends_all_processes_well(embedded: Serving) -> None:
     assert embedded.stop() == 0
     assert '"level": "error"' not in embedded.log()
     assert embedded.log().count("Unexpected exit") == 0
+
+
+def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: Serving) -> None:
+    """Hundreds of SIGINT, SIGTERM and SIGHUP in a row, as from an impatient hand: exit code 0, and nothing hangs."""
+    with suppress(ProcessLookupError):
+        for _ in range(200):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                embedded.signal(number)
+    assert embedded.stop() == 0
 
 
 def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:

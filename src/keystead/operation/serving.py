@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,31 @@ class Address:
     key: Path | None = None
 
 
+class Bell:
+    """What signals and threads ring, and the parent waits for: a pipe.
+
+    It stands in for granian's threading.Event, which can hang for ever: a second signal while the first one's handler
+    sets it waits for a lock of its own thread, and a signal that the kernel gives to another thread wakes nobody.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def set(self) -> None:
+        """Rings. A pipe that is full has been rung often enough."""
+        with suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def wait(self) -> None:
+        """Returns when it was rung since the last time."""
+        os.read(self._read, 65_536)
+
+    def clear(self) -> None:
+        """Nothing: what has rung is to be answered."""
+
+
 class Server(MPServer):
     """One parent and its processes. SIGTERM and SIGINT end it, SIGHUP renews the processes one after the other.
 
@@ -80,11 +106,13 @@ class Server(MPServer):
             respawn_interval=RENEWAL_SECONDS,
             workers_kill_timeout=STOP_SECONDS,
         )
+        self.main_loop_interrupt = Bell()  # type: ignore[assignment]
 
-    def signal_handler_reload(self, *_: Any) -> None:
-        """SIGHUP: only a configuration that could start is taken over; the old processes go on else."""
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:
+        """After SIGHUP: only a configuration that could start is taken over; the old processes go on else."""
+        self.reload_signal = False
         if self._check():
-            super().signal_handler_reload()  # type: ignore[no-untyped-call]
+            super()._reload(spawn_target, target_loader)  # type: ignore[no-untyped-call]
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
         super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
