@@ -80,9 +80,8 @@ def open_installation(
     database = Database(settings.database_url)
     lookup = lookup_of(database)
     clock = clock or clock_of(database)
-    services = _services(
-        settings, peppers, database, lookup, clock, metrics, passwords or Passwords()
-    )
+    passwords = passwords or Passwords(product=settings.product_name)
+    services = _services(settings, peppers, database, lookup, clock, metrics, passwords)
     return Installation(settings, database, lookup, services)
 
 

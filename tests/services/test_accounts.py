@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from keystead.bootstrap import open_installation
 from keystead.domain.errors import (
     EmailTaken,
     Forbidden,
@@ -21,8 +22,9 @@ from keystead.domain.passwords import Password
 from keystead.domain.sessions import ABSOLUTE_LIMIT, FRESH_FOR, IDLE_LIMIT, LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
+from keystead.settings import Settings
 from keystead.storage import users
-from tests.installations import Ground
+from tests.installations import PEPPERS, Ground
 from tests.people import RIGHT, WRONG, Crowd, Server, email_of
 
 NEW = "another lamp and 9 rivers"
@@ -132,6 +134,19 @@ def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
     crowd.give_password(ada, "zimmerwald kites 7")
     with pytest.raises(Invalid, match="guessed"):
         crowd.give_password(owner, "zimmerwald kites 7")
+
+
+def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
+    """What the product is called here is what a guesser tries."""
+    settings = Settings(database=crowd.ground.url, product_name="Zimmerwald Kites")
+    named = open_installation(settings, PEPPERS, crowd.clock)
+    try:
+        with pytest.raises(Invalid, match="guessed"):
+            named.services.accounts.change_password(
+                crowd.signed_in(ada), Password("zimmerwald kites 7")
+            )
+    finally:
+        named.close()
 
 
 def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
