@@ -92,7 +92,7 @@ def _javascript(*calls: str) -> str:
 def _fetch(url: str, body: object | None = None) -> str:
     if body is None:
         return f"fetch({_text(url)}, {{ headers }})"
-    text = json.dumps(_json(body))
+    text = f"JSON.stringify({_json(body)})"
     return f'fetch({_text(url)}, {{\n  method: "POST",\n  headers,\n  body: {text},\n}})'
 
 
