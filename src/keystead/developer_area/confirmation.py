@@ -119,6 +119,7 @@ class Confirmation:
             frame=self._sessions.frame(visit, acting),
             action=wanted.path if as_form else f"{acting.url}/confirm",
             fields=wanted.fields if as_form else [(NEXT, wanted.path)],
+            keeps=any(_readable(wanted.fields)),
             email=user.email,
             by_password=user.password_set_at is not None and not user.is_of_portal,
             of_portal=user.is_of_portal,

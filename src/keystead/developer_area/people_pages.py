@@ -31,12 +31,16 @@ class SignInPage:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmPage:
-    """The question for a proof. `fields` go on to `action` with it; at `return_url` a product's user proves it."""
+    """The question for a proof. `fields` go on to `action` with it; at `return_url` a product's user proves it.
+
+    `keeps`: something that the person entered goes on.
+    """
 
     template: ClassVar[str] = "confirm.html"
     frame: Frame
     action: str
     fields: Fields
+    keeps: bool
     email: str | None
     by_password: bool
     of_portal: bool

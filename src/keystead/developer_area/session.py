@@ -231,8 +231,10 @@ class Sessions:
 
     def _others(self, acting: Acting) -> Sequence[Link]:
         """The person's other workspaces."""
-        ids = [m.workspace_id for m in acting.visitor.members if m is not acting.member]
-        return [Link(self._services.workspaces.get(id).name, keys_url(id)) for id in ids]
+        if len(acting.visitor.members) == 1:
+            return []
+        found = self._services.workspaces.of_user(acting.member.user.id)
+        return [Link(one.name, keys_url(one.id)) for one in found if one != acting.workspace]
 
     def _wait_page(self, visit: Visit, wanted: str | None, wait: RateLimited) -> Response:
         response = self._page(visit, wanted=wanted, problem=wait.detail, status=429)

@@ -77,6 +77,11 @@ class Workspaces:
         with self._database.read(workspace_id) as tx:
             return self._find(tx, workspace_id)
 
+    def of_user(self, user_id: UserId) -> list[Workspace]:
+        """Every workspace that the user is a member of, the oldest first."""
+        with self._database.read_across() as tx:
+            return rows.workspaces_of(tx, user_id)
+
     def named(self, text: str) -> Workspace:
         """The workspace of that id or, where only one bears it, of that name."""
         with self._database.read_across() as tx:

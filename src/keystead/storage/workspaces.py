@@ -36,6 +36,13 @@ def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
     return None if row is None else _workspace(row)
 
 
+def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
+    """Every workspace that a user is a member of, the oldest first."""
+    own = workspaces.c.id == members.c.workspace_id
+    query = select(workspaces).join(members, own).where(members.c.user_id == user_id)
+    return [_workspace(row) for row in tx.execute(query.order_by(workspaces.c.id))]
+
+
 def page_of_workspaces(tx: Tx, *, limit: int, before: str | None = None) -> list[Workspace]:
     """At most `limit` workspaces, newest first, with an id below `before`."""
     query = select(workspaces).order_by(workspaces.c.id.desc()).limit(limit)
