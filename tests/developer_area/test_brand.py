@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 import zlib
 from pathlib import Path
 
 import pytest
 
+from keystead.api.bodies import NewPortalSession
 from keystead.bootstrap import read_brand
 from keystead.developer_area import create_developer_area
 from keystead.developer_area.assets import FOLDER
@@ -185,3 +187,19 @@ def test_settings_make_the_brand(tmp_path: Path) -> None:
         "https://acme.example/docs",
         "https://acme.example",
     )
+
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/white-label.md").read_text()
+
+
+def test_the_guide_is_taken_as_it_stands() -> None:
+    """The settings of the guide load, and the body that it sends is one that the call takes."""
+    (told,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    settings = Settings(**tomllib.loads(told))
+    assert settings.product_name == "Acme Cloud"
+    (body,) = re.findall(r"-d '(.*?)'\n", GUIDE, re.DOTALL)
+    request = NewPortalSession.model_validate_json(body).request()
+    assert request.user.id == "user-4711"
+    for name in ("logo", "accent", "accent_dark", "docs_url", "product_url", "plans_url"):
+        assert name in Settings.model_fields
+        assert f"`{name}`" in GUIDE
