@@ -98,7 +98,10 @@ def test_use_is_drawn_and_told(each_area: Area) -> None:
 def test_a_single_use_is_to_be_seen(area: Area) -> None:
     """However busy another day was, a day with one use has a bar, and the scale ends at a round number."""
     token = area.key()
+    assert opened(area, token).tree.one("figcaption").text == "No use in the last 30 days."
     used(area, token)
+    words = "1 use in the last 30 days, on 23 November 2026."
+    assert opened(area, token).tree.one("figcaption").text == words
     area.clock.advance(days=1)
     key = area.services.keys.get(area.principal, token.key_id)
     user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)

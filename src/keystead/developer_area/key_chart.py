@@ -60,5 +60,7 @@ def _summary(counts: Sequence[int], days: Sequence[Day]) -> str:
     if not total:
         return "No use in the last 30 days."
     busiest = days[counts.index(max(counts))]
-    uses = "use" if total == 1 else "uses"
-    return f"{total:,} {uses} in the last 30 days; most on {busiest.text}: {busiest.uses}."
+    told = f"{total:,} {'use' if total == 1 else 'uses'} in the last 30 days"
+    if total == max(counts):
+        return f"{told}, on {busiest.text}."
+    return f"{told}; most on {busiest.text}: {busiest.uses}."
