@@ -1,0 +1,224 @@
+"""How the engines run what is asked often: by an index, in the index's order, whatever other workspaces hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from keystead.domain.events import EventType
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
+from keystead.domain.principals import Principal, operator
+from keystead.domain.scopes import FULL
+from keystead.domain.token import assemble
+from keystead.services.events import Events
+from keystead.services.idempotency import Once
+from keystead.services.keys import Keys
+from keystead.storage.schema import api_keys, events, key_use, workspaces
+from tests.clocks import NOON
+from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground
+
+WORKSPACES = 100
+ROWS = 10_000
+
+GROWING = ("api_keys", "events", "key_use", "key_use_days", "workspaces", "idempotency_keys")
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Many workspaces with many keys and events; one of them is the tenant's."""
+
+    ground: Ground
+    tenant: Principal
+
+    def key(self, number: int = 10) -> KeyId:
+        """One of the tenant's living keys."""
+        return assemble("ks", 3 * WORKSPACES * number, bytes(32)).key_id
+
+    @property
+    def keys(self) -> Keys:
+        """The use cases of keys."""
+        return self.ground.services.keys
+
+    @property
+    def events(self) -> Events:
+        """The use cases of events."""
+        return self.ground.services.events
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def crowd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crowd]:
+    """A hundred workspaces with ten thousand keys and events, and the statistics of a database in use."""
+    with fresh_ground(request, tmp_path_factory, request.param) as ground:
+        tenants = [
+            operator("tests", WorkspaceId(f"ws_{number:022}")) for number in range(WORKSPACES)
+        ]
+        with ground.database.write_across() as tx:
+            for table, rows in _rows(tenants).items():
+                tx.execute(insert(table), rows)
+        with ground.database.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql("ANALYZE" if ground.database.is_sqlite else "VACUUM ANALYZE")
+        yield Crowd(ground, tenants[0])
+
+
+def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
+    found: dict[Any, list[dict[str, Any]]] = {workspaces: [], api_keys: [], key_use: [], events: []}
+    for number in range(ROWS):
+        workspace_id = tenants[number % WORKSPACES].workspace_id
+        key_id = assemble("ks", number, bytes(32)).key_id
+        by = {"kind": "operator", "id": "tests", "name": "tests"}
+        found[api_keys].append(
+            {
+                "id": key_id,
+                "workspace_id": workspace_id,
+                "description": "x",
+                "folded_description": "x",
+                "hint": "ks_…abcd",
+                "pepper_id": "p1",
+                "digest": bytes(32),
+                "scopes": FULL,
+                "created_at": NOON,
+                "revoked_at": NOON if number % 3 else None,
+                **{f"created_by_{name}": value for name, value in by.items()},
+            }
+        )
+        found[key_use].append(
+            {"key_id": key_id, "workspace_id": workspace_id, "last_used_at": NOON}
+        )
+        found[events].append(
+            {
+                "workspace_id": workspace_id,
+                "sequence": number,
+                "id": f"evt_{number}",
+                "type": "key.created" if number % 2 else "key.revoked",
+                "occurred_at": NOON,
+                "target_type": "key",
+                "target_id": key_id,
+                "data": {},
+                **{f"actor_{name}": value for name, value in by.items()},
+            }
+        )
+    found[workspaces] = [
+        {
+            "id": one.workspace_id,
+            "name": "W",
+            "plan_id": UNLIMITED,
+            "created_at": NOON,
+            "last_event": ROWS,
+        }
+        for one in tenants
+    ]
+    return found
+
+
+@contextmanager
+def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that is run and looks for rows, with its values."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, sql: str, values: Any, ___: Any, ____: bool) -> None:
+        if sql.startswith(("SELECT", "UPDATE", "DELETE")) and sql != "SELECT 1":
+            seen.append((sql, values))
+
+    event.listen(ground.database.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(ground.database.engine, "before_cursor_execute", note)
+
+
+def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
+    """How the statements of an act are run, each as a text of its own."""
+    with _watched(crowd.ground) as seen:
+        act()
+    assert seen
+    explain = "EXPLAIN QUERY PLAN "
+    with crowd.ground.database.engine.connect() as connection:
+        if not crowd.ground.database.is_sqlite:
+            explain = "EXPLAIN "  # which scans small tables, unless there is no other way
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        return [
+            "\n".join(
+                [sql, *(str(row[-1]) for row in connection.exec_driver_sql(explain + sql, values))]
+            )
+            for sql, values in seen
+        ]
+
+
+def _scans(plan: str) -> list[str]:
+    """The tables that grow with use and are read from end to end, or along an index without a condition."""
+    whole = re.findall(r"(?:SCAN|Seq Scan on) (\w+)", plan)
+    along = re.findall(r"Index \w*\s?Scan \w*\s?using \w+ on (\w+).*\n(?!\s+Index Cond)", plan)
+    return [table for table in whole + along if table in GROWING]
+
+
+ACTS: dict[str, Callable[[Crowd], object]] = {
+    "first page": lambda c: c.keys.list(c.tenant, limit=5),
+    "next page": lambda c: c.keys.list(c.tenant, limit=5, before=c.key()),
+    "active keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.ACTIVE),
+    "search": lambda c: c.keys.list(c.tenant, query="x"),
+    "one key": lambda c: c.keys.get(c.tenant, c.key()),
+    "creation": lambda c: c.keys.create(c.tenant, KeyDraft("x"), once=Once("o", bytes(32))),
+    "change": lambda c: c.keys.update(c.tenant, c.key(), KeyPatch("y")),
+    "revocation": lambda c: c.keys.revoke(c.tenant, c.key(11)),
+    "rotation": lambda c: c.keys.rotate(c.tenant, c.key(12), overlap=timedelta(hours=1)),
+    "candidates": lambda c: c.keys.candidates(c.tenant),
+    "predecessor": lambda c: c.keys.predecessor(c.tenant, c.key()),
+    "events": lambda c: c.events.list(c.tenant, limit=5),
+    "next events": lambda c: c.events.list(c.tenant, limit=5, before=ROWS // 2),
+    "events of a type": lambda c: c.events.list(c.tenant, limit=5, types=[EventType.KEY_CREATED]),
+    "use per day": lambda c: c.ground.services.usage.per_day(c.tenant, c.key(), NOON.date()),
+    "suspension": lambda c: c.ground.services.workspaces.suspend(c.tenant.workspace_id),
+    "plan": lambda c: c.ground.services.plans.use(c.tenant),
+}
+ORDERED = ("first page", "next page", "events", "next events", "events of a type")
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_no_scans(crowd: Crowd, name: str) -> None:
+    """Nothing that is asked about one workspace reads a table from end to end (R49, R58)."""
+    for plan in _plans(crowd, lambda: ACTS[name](crowd)):
+        assert _scans(plan) == [], plan
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_no_sorting(crowd: Crowd, name: str) -> None:
+    """A page comes in the order of its index: what it costs does not grow with how much there is."""
+    pages = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if "ORDER BY" in plan]
+    assert pages
+    for plan in pages:
+        assert not re.search(r"Sort|TEMP B-TREE FOR ORDER BY", plan), plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "condition"),
+    [
+        ("predecessor", "api_keys_predecessor", "rotated_to ="),
+        ("events of a type", "events_by_type", "type "),
+    ],
+)
+def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: str) -> None:
+    """What has an index of its own is found by it."""
+    asked = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if condition in plan]
+    assert asked
+    for plan in asked:
+        assert index in plan, plan
+
+
+def test_the_quota_is_counted_in_its_index(crowd: Crowd) -> None:
+    """How many keys count is read from the index of living keys alone."""
+    plans = _plans(crowd, lambda: crowd.keys.list(crowd.tenant))
+    counted = [plan for plan in plans if "count(" in plan]
+    assert counted
+    for plan in counted:
+        assert re.search(
+            r"COVERING INDEX api_keys_live|Index Only Scan using api_keys_live", plan
+        ), plan
