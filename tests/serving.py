@@ -109,14 +109,16 @@ class Serving:
             timeout=60,
         )
 
-    def popen(self, *command: str | Path) -> subprocess.Popen[bytes]:
+    def popen(
+        self, *command: str | Path, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """A program of one's own on the same installation, in a process group of its own; the test ends it."""
         with (self.data / "output").open("ab") as output, (self.data / "log").open("ab") as log:
             return subprocess.Popen(
                 command,
                 cwd=self.data,
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=log,
                 start_new_session=True,

@@ -19,8 +19,9 @@ from sqlalchemy import select
 from keystead.operation.peppers import make_peppers
 from keystead.storage.database import Database
 from keystead.storage.schema import api_keys
+from tests.nursery import KEYSTEAD
 from tests.postgres import OwnPostgres, wait_until
-from tests.serving import HOST, Serving, serving
+from tests.serving import HOST, Serving, free_port, serving
 
 
 @pytest.fixture
@@ -138,6 +139,22 @@ def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: Serving) -> No
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 embedded.signal(number)
     assert embedded.stop() == 0
+
+
+def test_a_server_at_a_terminal_ends_with_it(tmp_path: Path) -> None:
+    """SIGHUP is what a closing terminal sends: a server that was started there does not go on unseen."""
+    with serving(f"sqlite:///{tmp_path / 'keystead.db'}", start=False) as server:
+        server.port = free_port()
+        terminal, stdin = os.openpty()
+        process = server.popen(KEYSTEAD, "serve", "--port", str(server.port), stdin=stdin)
+        try:
+            wait_until(server.is_ready, "the server is ready")
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            os.close(stdin)
+            os.close(terminal)
 
 
 def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:

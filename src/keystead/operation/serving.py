@@ -77,7 +77,8 @@ class Bell:
 class Server(MPServer):
     """One parent and its processes. SIGTERM and SIGINT end it, SIGHUP renews the processes one after the other.
 
-    `begun` runs once they are begun; `check` says whether a renewal may begin.
+    Where it was started at a terminal, SIGHUP says that the terminal is gone, and ends it too. `begun` runs once the
+    processes are begun; `check` says whether a renewal may begin.
     """
 
     def __init__(
@@ -108,6 +109,13 @@ class Server(MPServer):
         )
         self.main_loop_interrupt = Bell()  # type: ignore[assignment]
 
+    def signal_handler_reload(self, *_: Any) -> None:
+        """SIGHUP."""
+        heard = (
+            super().signal_handler_interrupt if _at_terminal() else super().signal_handler_reload
+        )
+        heard()  # type: ignore[no-untyped-call]
+
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
         """After SIGHUP: only a configuration that could start is taken over; the old processes go on else."""
         self.reload_signal = False
@@ -137,7 +145,10 @@ def serve(
 
 
 def _begin(app: Callable[[], App]) -> App:
-    """The application of one process, which ends when its parent does, and leaves Ctrl+C to it."""
+    """The application of one process, which ends when its parent does, and leaves Ctrl+C and SIGHUP to it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it serves there is nothing to end well
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     _end_with(os.getppid())
     try:
         made = app()
@@ -151,6 +162,10 @@ def _begin(app: Callable[[], App]) -> App:
         await made(scope, receive, send)
 
     return served
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _told(error: Exception) -> str:
