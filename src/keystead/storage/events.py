@@ -54,9 +54,7 @@ def page_of_events(
     query = select(events).where(events.c.workspace_id == workspace_id)
     if before is not None:
         query = query.where(events.c.sequence < before)
-    if len(types) == 1:  # said so, or SQLite would read the events of every type
-        query = query.where(events.c.type == types[0])
-    elif types:
+    if types:
         query = query.where(events.c.type.in_(types))
     if target_id is not None:
         query = query.where(_about(tx, target_id))
