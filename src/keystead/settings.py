@@ -238,7 +238,7 @@ class Settings(BaseSettings):
 
 
 def read_settings(**arguments: object) -> Settings:
-    """The settings; `arguments` (None: not given) win over the environment and the file. ConfigurationError in one line."""
+    """The settings; `arguments` (None: not given) win over environment and file. ConfigurationError in one line."""
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
     given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
