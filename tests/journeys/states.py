@@ -57,6 +57,10 @@ class Tour:
             ("invitation", self.house.invitation()),
         ):
             self._open(url, name)
+        self.enter()
+
+    def enter(self) -> None:
+        """Signs in by a link."""
         self.page.goto(self.house.link())
         self.page.get_by_role("button", name="Continue").click()
         expect(self.page.get_by_role("heading", name="API keys")).to_be_visible()

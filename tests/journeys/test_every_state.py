@@ -1,0 +1,145 @@
+"""Every state of every page in a real browser: usable by everybody, safe from text, and without a trace of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, Page, expect
+
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.workspaces import Role
+from tests.furnishing import House
+from tests.journeys.chromium import chromium, person
+from tests.journeys.states import Tour, house_of
+from tests.journeys.test_in_the_browser import everything_kept
+from tests.serving import Serving, serving
+
+FEWEST_STATES: Final = 45
+COLOURS: Final = {"runOnly": ["color-contrast", "link-in-text-block"]}
+"""What can differ between light and dark: the rest is looked at once."""
+SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collections")
+"""Pages that show what people wrote."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server as `keystead serve` starts it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('states') / 'keystead.db'}"
+    with serving(url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def house(server: Serving) -> Iterator[House]:
+    """What the server stands on, furnished."""
+    with house_of(server) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of all tests here."""
+    with chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def somebody(browser: Browser, server: Serving) -> Iterator[Page]:
+    """A page of somebody who is not signed in yet."""
+    with person(browser, base_url=server.base_url, reduced_motion="reduce") as page:
+        yield page
+
+
+def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
+    """What axe-core has to say of what the page shows."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(AXE_SCRIPT)
+    found = page.evaluate(
+        "options => axe.run(document, options)", {**options, "resultTypes": ["violations"]}
+    )
+    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]]
+
+
+def test_everybody_can_use_every_state(browser: Browser, server: Serving, house: House) -> None:
+    """axe-core finds nothing: on each page, in each dialog, light and dark."""
+    found: dict[str, list[Any]] = {}
+
+    def look(name: str) -> None:
+        page.emulate_media(color_scheme="light")
+        light = complaints(page, {})
+        page.emulate_media(color_scheme="dark")
+        if said := light + complaints(page, COLOURS):
+            found[name] = said
+
+    with somebody(browser, server) as page:
+        tour = Tour(page, house, look)
+        tour.everything()
+    assert found == {}
+    assert len(tour.names) == len(set(tour.names)) >= FEWEST_STATES
+
+
+PAYLOADS: Final = (
+    "<img src=x onerror=alert('zq7')>",
+    '"><svg/onload=alert(`zq7`)>',
+    "</script><script>alert('zq7')</script>",
+    "<b hx-get=/sign-out hx-trigger=load>zq7</b>",
+    "javascript:alert('zq7')",
+)
+
+
+def test_text_opens_no_dialog(browser: Browser, server: Serving, house: House) -> None:
+    """Text that would act, in names of keys, people and documents, does nothing on any page, and calls nobody."""
+    for number, payload in enumerate(PAYLOADS):
+        person_ = house.person(Role.DEVELOPER, payload)
+        key = house.key(payload, 30, by=person_)
+        house.use(key, house.clock.now(), payload, payload)
+        documents = house.installation.services.documents
+        documents.create_collection(house.principal, CollectionDraft(f"zq7-{number}", payload))
+        document = DocumentDraft("zq7", payload, payload, attributes={payload: payload})
+        documents.push(house.principal, f"zq7-{number}", Push(upsert=[document]))
+    house.installation.services.keys.revoke(house.principal, house.key("zq7", None).id)
+    opened: list[str] = []
+    with somebody(browser, server) as page:
+        page.on("dialog", lambda dialog: opened.append(dialog.message))
+        page.on("request", lambda sent: foreign(sent.url, server.base_url, opened))
+        tour = Tour(page, house, lambda name: None)
+        tour.enter()
+        for path in (*SHOWING, "collections/zq7-0", "collections/zq7-0/documents/zq7"):
+            page.goto(f"{house.base}/{path}")
+            expect(page.locator("body")).to_contain_text("zq7")
+        assert page.get_by_role("button", name="Sign out").is_visible()
+    assert opened == []
+
+
+def foreign(url: str, own: str, found: list[str]) -> None:
+    """Notes an address that is not the server's."""
+    if not url.startswith((own, "data:", "blob:")):
+        found.append(url)
+
+
+def test_no_state_keeps_a_token(browser: Browser, server: Serving, house: House) -> None:
+    """After the answer that showed it, no page, storage or history of the browser holds the token."""
+    tokens: list[str] = []
+    kept: list[str] = []
+
+    def look(name: str) -> None:
+        if name == "created":
+            tokens.append(page.get_by_label("API key", exact=True).input_value())
+
+    with somebody(browser, server) as page:
+        tour = Tour(page, house, look)
+        tour.enter()
+        tour.forms()
+        kept.append(everything_kept(page))
+        for path in SHOWING:
+            page.goto(f"{house.base}/{path}")
+            kept.append(everything_kept(page))
+        for _ in range(len(kept)):
+            page.go_back()
+            kept.append(everything_kept(page))
+    assert len(tokens) == 1
+    assert [number for number, held in enumerate(kept) if tokens[0][-49:] in held] == []
