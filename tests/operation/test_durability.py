@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +84,18 @@ def traced(tmp_path: Path, *program: str | Path) -> tuple[int, int]:
             wait_until(server.is_ready, "the traced server is ready")
             _change(server)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)  # strace itself holds it back
-            process.wait(30)
+            end(process)
     return answers_without_a_sync((tmp_path / "trace").read_text(errors="replace"))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End strace and what it traces; by force, should it not end well."""
+    os.killpg(process.pid, signal.SIGTERM)  # to the whole group: strace holds back its own
+    try:
+        process.wait(30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _change(server: Serving) -> None:
