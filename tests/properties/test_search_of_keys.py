@@ -1,0 +1,82 @@
+"""Searching for keys: the same answers from both engines and from a definition of one line, whatever is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keystead.domain.keys import KeyDraft, fold
+from keystead.domain.principals import Principal
+from keystead.storage.schema import api_keys
+from tests.installations import ENGINES, Ground, fresh_ground
+
+LETTERS = st.sampled_from(
+    "aAbB10%_\\/'\"; \u00e9e\u0301\u00dfs\u0131\u0130i\u03a3\u03c2\u03c3\ufb01\uff21\ud55c\u1112\U0001f600"
+)
+LINES = st.text(LETTERS, min_size=1, max_size=6).filter(lambda text: not text.isspace())
+ANY_LINE = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20
+).filter(lambda text: not text.isspace())
+
+Shelf = list[tuple[Ground, Principal]]
+
+
+@pytest.fixture(scope="module")
+def shelf(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shelf]:
+    """A workspace on each engine."""
+    with (
+        fresh_ground(request, tmp_path_factory, ENGINES[0]) as embedded,
+        fresh_ground(request, tmp_path_factory, ENGINES[1]) as served,
+    ):
+        yield [(ground, ground.tenant()) for ground in (embedded, served)]
+
+
+def _found(shelf: Shelf, descriptions: list[str], queries: list[str]) -> list[list[list[str]]]:
+    """For each engine and each query the descriptions of what is found, the newest first."""
+    answers = []
+    for ground, tenant in shelf:
+        with ground.database.write(tenant.workspace_id) as tx:
+            tx.execute(api_keys.delete().where(api_keys.c.workspace_id == tenant.workspace_id))
+        for description in descriptions:
+            ground.services.keys.create(tenant, KeyDraft(description))
+        answers.append(
+            [[key.description for key in ground.keys(tenant, query=query)] for query in queries]
+        )
+    return answers
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES | ANY_LINE, min_size=1, max_size=4), st.lists(LINES, min_size=1, max_size=6))
+def test_equal_on_both_engines(shelf: Shelf, descriptions: list[str], queries: list[str]) -> None:
+    """Both engines find what the definition says: the query's folded form within the description's, in any script."""
+    queries = [
+        query for query in queries if len(query) != 4
+    ]  # four characters also ask for the end of a token
+    expected = [
+        [text for text in reversed(descriptions) if fold(query) in fold(text)] for query in queries
+    ]
+    for answers in _found(shelf, descriptions, queries):
+        assert answers == expected
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES | ANY_LINE, st.data())
+def test_every_part_is_found(shelf: Shelf, description: str, data: st.DataObject) -> None:
+    """Whatever part of a description is typed, the key is found by it, on both engines."""
+    begin = data.draw(st.integers(0, len(description) - 1))
+    end = data.draw(st.integers(begin + 1, len(description)))
+    for answers in _found(shelf, [description], [description[begin:end]]):
+        assert answers == [[description]]
+
+
+def test_wildcards_are_letters(shelf: Shelf) -> None:
+    """Percent, underscore and backslash mean themselves, on both engines."""
+    descriptions = ["100%", "1000", "a_b", "a-b", "c\\d", "c/d"]
+    expected = [["100%"], ["a_b"], ["c\\d"], ["c/d"], ["100%"], ["a_b"]]
+    for answers in _found(shelf, descriptions, ["%", "_", "\\", "/", "0%", "a_"]):
+        assert answers == expected
