@@ -301,6 +301,27 @@ def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> Non
     _enter(crowd, email_of(ada), origin=office)
 
 
+def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
+    """While strangers take every place for hashing, the owner gets in on a known device, and proves it again."""
+    device = _enter(crowd, email_of(ada)).device
+    full = Passwords(crowd.hasher, at_once=0, waiting=0, wait_seconds=0)
+    busy = SignIn(crowd.ground.database, crowd.clock, full)
+    with pytest.raises(RateLimited):
+        busy.with_password(email_of(ada), Password(RIGHT), crowd.origin())
+    session = busy.with_password(email_of(ada), Password(RIGHT), crowd.origin(), device=device)
+    assert crowd.stands(busy.reauthenticate(session.secret, Password(RIGHT)).secret)
+
+
+def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
+    """Where there is no place for another hash, the right password signs in all the same."""
+    device = _enter(crowd, email_of(ada)).device
+    stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    full = Passwords(stronger, at_once=0, waiting=0, wait_seconds=0)
+    busy = SignIn(crowd.ground.database, crowd.clock, full)
+    admitted = busy.with_password(email_of(ada), Password(RIGHT), crowd.origin(), device=device)
+    assert crowd.stands(admitted.secret)
+
+
 # --- known devices ---
 
 

@@ -19,15 +19,43 @@ PARAMETERS: Final = PasswordHasher(
 )
 """19 MiB, two passes, one lane: the OWASP cheat sheet's argon2id; RFC 9106 says what they mean."""
 AT_ONCE: Final = 4
-"""Hashes that one process computes at a time: 76 MiB."""
+"""Hashes that one process computes at a time for strangers: 76 MiB."""
+AT_ONCE_KNOWN: Final = 2
 WAITING: Final = 16
 WAIT_SECONDS: Final = 2.0
 _estimating: Final = threading.Lock()
 """zxcvbn keeps the words it is given in a table of its own, one for the process."""
 
 
+class Lane:
+    """So many at a time, so many waiting, and no more."""
+
+    def __init__(self, at_once: int, waiting: int, wait_seconds: float) -> None:
+        self._running = threading.Semaphore(at_once)
+        self._admitted = threading.Semaphore(at_once + waiting)
+        self._wait_seconds = wait_seconds
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for the work inside. RateLimited where none is free, or gets free in time."""
+        if not self._admitted.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not self._running.acquire(timeout=self._wait_seconds):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._running.release()
+        finally:
+            self._admitted.release()
+
+
 class Passwords:
-    """Hashes and checks passwords. A flood of them waits a little, then is sent away: RateLimited, nothing was done."""
+    """Hashes and checks passwords. A flood of them waits a little, then is sent away: RateLimited, nothing was done.
+
+    Known devices have a lane of their own: a flood of strangers does not keep them out.
+    """
 
     def __init__(
         self,
@@ -39,9 +67,8 @@ class Passwords:
         product: str = "Keystead",
     ) -> None:
         self._hasher = hasher
-        self._running = threading.Semaphore(at_once)
-        self._admitted = threading.Semaphore(at_once + waiting)
-        self._wait_seconds = wait_seconds
+        self._lane = Lane(at_once, waiting, wait_seconds)
+        self._lane_of_known = Lane(AT_ONCE_KNOWN, WAITING, WAIT_SECONDS)
         self._product = product
         self._nobody = _impossible_hash(hasher)
 
@@ -54,15 +81,18 @@ class Passwords:
         """
         check_length(password, pointer)
         words = context_words(["Keystead", self._product, *context])
-        with self._place():
+        with self._lane.place():
             check_guesses(_guesses(password, words), pointer)
             return self._hasher.hash(password.reveal())
 
-    def verify(self, stored: str | None, password: Password) -> bool:
-        """Whether the password is the stored one. Without a stored one the answer costs the same time."""
+    def verify(self, stored: str | None, password: Password, *, known: bool = False) -> bool:
+        """Whether the password is the stored one. Without a stored one the answer costs the same time.
+
+        `known`: it comes from a device, or a session, of the person.
+        """
         if not password.can_be_one:
             return False
-        with self._place():
+        with (self._lane_of_known if known else self._lane).place():
             try:
                 return self._hasher.verify(stored or self._nobody, password.reveal())
             except VerificationError:
@@ -72,22 +102,8 @@ class Passwords:
         """A new hash of a password that was just verified, where the stored one is weaker than they are now."""
         if not self._hasher.check_needs_rehash(stored):
             return None
-        with self._place():
+        with self._lane.place():
             return self._hasher.hash(password.reveal())
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._admitted.acquire(blocking=False):
-            raise _busy()
-        try:
-            if not self._running.acquire(timeout=self._wait_seconds):
-                raise _busy()
-            try:
-                yield
-            finally:
-                self._running.release()
-        finally:
-            self._admitted.release()
 
 
 def _busy() -> RateLimited:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from keystead.domain.errors import Invalid, SessionEnded
+from keystead.domain.errors import Invalid, RateLimited, SessionEnded
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import Session
 from keystead.domain.text import is_one_line
@@ -36,7 +37,7 @@ class Proven:
     """An account whose password was right. `wrong_before`: what strangers had tried in vain."""
 
     account: Account
-    renewed_hash: str | None
+    renewed_hash: str | None = field(repr=False)
     allowances: Mapping[Subject, Allowance]
     wrong_before: int
 
@@ -66,11 +67,10 @@ class Proofs:
             allowances = {device_subject(device.fingerprint()): DEVICE}
         stored = account.password_hash if account else None
         with self._throttle.attempt(allowances):
-            right = self._passwords.verify(stored, password)
+            right = self._passwords.verify(stored, password, known=known)
         if account is None or stored is None or not right:
             raise _wrong()
-        renewed = self._passwords.rehash(stored, password)
-        return Proven(account, renewed, allowances, wrong_before)
+        return Proven(account, self._renewed(stored, password), allowances, wrong_before)
 
     def settle(self, tx: Tx, proven: Proven) -> None:
         """Forgives what the right password makes forgivable. Invalid where there is another password by now."""
@@ -93,7 +93,7 @@ class Proofs:
         """Nothing, where the session's person knows their password. Invalid, RateLimited; after ten it ends."""
         subject = session_subject(session.id)
         with self._throttle.attempt({subject: SESSION}) as before:
-            right = self._passwords.verify(stored, password)
+            right = self._passwords.verify(stored, password, known=True)
         if right:
             with self._database.write_across() as tx:
                 throttles.delete_failures(tx, subject)
@@ -103,6 +103,12 @@ class Proofs:
                 sessions.end_session(tx, secret.fingerprint(), self._clock.now())
             raise SessionEnded
         raise Invalid.field(pointer, "is not your password")
+
+    def _renewed(self, stored: str, password: Password) -> str | None:
+        """A hash of today's parameters, where the stored one is none and there is time for it now."""
+        with suppress(RateLimited):
+            return self._passwords.rehash(stored, password)
+        return None
 
     def _knows(self, tx: Tx, account: Account, device: Secret | None) -> bool:
         """Whether the person signed in on that device before, and it did not use its allowance up since."""
