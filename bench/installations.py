@@ -27,7 +27,7 @@ BATCH = 20_000
 
 @dataclass(frozen=True)
 class Ground:
-    """A filled installation: who may do all in its first workspace, some live tokens, and the pepper they were made with."""
+    """A filled installation: who may do all in its first workspace, live tokens, and the pepper they were made with."""
 
     installation: Installation
     owner: Principal
