@@ -12,6 +12,7 @@ from keystead.domain.errors import (
     Forbidden,
     InsufficientScope,
     Invalid,
+    InvalidToken,
     KeyExpired,
     KeyRevoked,
     KeysteadError,
@@ -25,6 +26,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_READ, KEYS_WRITE, Scopes
 from keystead.domain.token import parse
 from keystead.domain.workspaces import Member, Role, User
+from keystead.services.idempotency import Once
 from keystead.storage import schema
 from tests.clocks import NOON
 from tests.installations import Ground, text_of
@@ -414,3 +416,75 @@ def test_last_use_is_shown(ground: Ground) -> None:
     used = KeyUse(NOON, "192.0.2.1", "curl/8")
     assert ground.services.keys.get(tenant, created.key.id).last_use == used
     assert ground.keys(tenant)[0].last_use == used
+
+
+# --- a key that ends while it asks ---
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired", "suspended", "narrowed"])
+def test_a_key_does_not_go_on_in_its_children(ground: Ground, end: str) -> None:
+    """What a key asked for before its end and what would be done after it is not done: no child, change or rotation."""
+    tenant = ground.tenant()
+    keys = ground.services.keys
+    created = ground.key(tenant, scopes=[KEYS_READ, KEYS_WRITE], expires_at=NOON + HOUR)
+    target = ground.key(tenant, scopes=[KEYS_READ], expires_at=NOON + HOUR)
+    verified = ground.principal(created)
+    match end:
+        case "revoked":
+            keys.revoke(tenant, created.key.id)
+        case "expired":
+            ground.clock.advance(HOUR)
+        case "suspended":
+            ground.services.workspaces.suspend(tenant.workspace_id)
+        case "narrowed":
+            keys.update(tenant, created.key.id, KeyPatch(scopes=[KEYS_READ]))
+    before = ground.keys(tenant), ground.events(tenant)
+    acts: list[Callable[[], object]] = [
+        lambda: keys.create(verified, KeyDraft("child", scopes=[KEYS_READ])),
+        lambda: keys.create(verified, KeyDraft("child"), once=Once("once", bytes(32))),
+        lambda: keys.rotate(verified, created.key.id),
+        lambda: keys.update(verified, target.key.id, KeyPatch("mine")),
+        lambda: keys.revoke(verified, target.key.id),
+    ]
+    for act in acts:
+        with pytest.raises(InsufficientScope if end == "narrowed" else InvalidToken):
+            act()
+    assert (ground.keys(tenant), ground.events(tenant)) == before
+
+
+def test_a_child_is_within_what_its_maker_is_by_now(ground: Ground) -> None:
+    """A key that was narrowed or shortened while it asked makes a child within what it is now."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, scopes=[KEYS_READ, KEYS_WRITE])
+    verified = ground.principal(created)
+    ground.services.keys.update(
+        tenant, created.key.id, KeyPatch(expires_at=NOON + HOUR, scopes=[KEYS_WRITE])
+    )
+    with pytest.raises(WouldWiden):
+        ground.services.keys.create(verified, KeyDraft("child", NOON + HOUR, [KEYS_READ]))
+    with pytest.raises(WouldWiden):
+        ground.services.keys.create(verified, KeyDraft("child", None, [KEYS_WRITE]))
+
+
+def test_a_key_that_ends_itself_twice(ground: Ground) -> None:
+    """Two requests of a key to end itself are both answered, and leave one event."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    itself = ground.principal(created)
+    ended = [ground.services.keys.revoke(itself, created.key.id) for _ in range(2)]
+    assert ended[0] == ended[1]
+    assert ground.happened(tenant) == ["key.created", "key.revoked"]
+
+
+def test_pages_while_keys_are_made(ground: Ground) -> None:
+    """A list read page by page tells each key once, also while others are made and ended."""
+    tenant = ground.tenant()
+    made = [ground.key(tenant, f"key {number}").key.id for number in range(9)]
+    seen: list[KeyId] = []
+    before = None
+    while not seen or before is not None:
+        page = ground.services.keys.list(tenant, limit=2, before=before)
+        seen, before = seen + [key.id for key in page.keys], page.next
+        ground.key(tenant, "later")
+        ground.services.keys.revoke(tenant, made[len(seen) % len(made)])
+    assert seen == made[::-1]

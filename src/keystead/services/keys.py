@@ -9,7 +9,7 @@ from typing import Final
 
 from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
-from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
+from keystead.domain.errors import InvalidToken, LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.habits import Habit
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
@@ -29,7 +29,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.services.idempotency import Idempotency, Once
-from keystead.storage import events, plans
+from keystead.storage import events, plans, workspaces
 from keystead.storage import keys as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -89,7 +89,8 @@ class Keys:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
             with self._database.write(principal.workspace_id) as tx:
                 act = self._act(principal, origin)
-                granted = rules.grant(draft, principal, self.catalog, act.at)
+                acting = self._acting_now(tx, principal, act.at)
+                granted = rules.grant(draft, acting, self.catalog, act.at)
                 self._require_room(tx, principal.workspace_id, act.at)
                 key, token = self._issue(tx, principal.workspace_id, granted, act)
                 _record(tx, EventType.KEY_CREATED, key, act)
@@ -172,9 +173,10 @@ class Keys:
         principal.require(KEYS_WRITE)
         with self._database.write(principal.workspace_id) as tx:
             act = self._act(principal, origin)
+            acting = self._acting_now(tx, principal, act.at)
             key = self._find(tx, principal, key_id)
-            rules.require_manager(principal, key)
-            changed = rules.apply_patch(key, patch, principal, self.catalog, act.at)
+            rules.require_manager(acting, key)
+            changed = rules.apply_patch(key, patch, acting, self.catalog, act.at)
             if changed != key:
                 rows.update_key(tx, changed)
                 names = _changed_names(key, changed)
@@ -187,6 +189,8 @@ class Keys:
             principal.require(KEYS_WRITE)
         with self._database.write(principal.workspace_id) as tx:
             act = self._act(principal, origin)
+            if principal.id != key_id:
+                self._acting_now(tx, principal, act.at)
             key = self._find(tx, principal, key_id)
             rules.require_manager(principal, key)
             if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
@@ -211,9 +215,10 @@ class Keys:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
             with self._database.write(principal.workspace_id) as tx:
                 act = self._act(principal, origin)
+                acting = self._acting_now(tx, principal, act.at)
                 old = self._find(tx, principal, key_id)
-                rules.require_manager(principal, old)
-                rotation = rules.plan_rotation(old, overlap, expires_at, principal, act.at)
+                rules.require_manager(acting, old)
+                rotation = rules.plan_rotation(old, overlap, expires_at, acting, act.at)
                 self._require_settled(tx, old, rotation, act.at)
                 key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
                 _succeed(tx, old, key, rotation, act.at)
@@ -240,6 +245,23 @@ class Keys:
 
     def _act(self, principal: Principal, origin: Origin) -> Act:
         return Act(principal.actor, self._clock.now(), origin)
+
+    def _acting_now(self, tx: Tx, principal: Principal, now: datetime) -> Principal:
+        """The principal as it is under the lock: a key that ended or was narrowed a moment ago manages no keys.
+
+        Otherwise a key could go on in its children: in one that was asked for before it was revoked, and made after.
+        """
+        if not principal.is_key:
+            return principal
+        key = rows.find_key(tx, principal.workspace_id, KeyId(principal.id))
+        workspace = workspaces.find_workspace(tx, principal.workspace_id)
+        if key is None or key.status(now) is not KeyStatus.ACTIVE:
+            raise InvalidToken
+        if workspace is None or workspace.suspended_at is not None:
+            raise InvalidToken
+        acting = replace(principal, scopes=key.scopes, expires_at=key.expires_at)
+        acting.require(KEYS_WRITE)
+        return acting
 
     def _issue(
         self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
