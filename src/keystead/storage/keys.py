@@ -6,7 +6,21 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    case,
+    collate,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from keystead.domain.digest import Digest
 from keystead.domain.habits import OLD_AFTER, UNUSED_AFTER, Habit
@@ -14,7 +28,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
-from keystead.storage.schema import api_keys, key_use, members
+from keystead.storage.schema import BY_AGE, api_keys, key_use, members
 
 _UNREAD = {"digest", "pepper_id", "folded_description"}
 _KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
@@ -68,8 +82,8 @@ def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> d
 
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
     """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
-    newest = select(func.max(api_keys.c.id)).where(api_keys.c.workspace_id == workspace_id)
-    return tx.execute(newest).scalar()
+    newest = select(api_keys.c.id).where(api_keys.c.workspace_id == workspace_id)
+    return tx.execute(newest.order_by(_age(tx).desc()).limit(1)).scalar()
 
 
 def page_of_keys(
@@ -88,9 +102,9 @@ def page_of_keys(
     `query` is part of the description in any case, the exact id, or the last four characters of the token; `habit`
     leaves the keys that it speaks of.
     """
-    keys = _keys_of(workspace_id).order_by(api_keys.c.id.desc()).limit(limit)
+    keys = _keys_of(workspace_id).order_by(_age(tx).desc()).limit(limit)
     if before is not None:
-        keys = keys.where(api_keys.c.id < before)
+        keys = keys.where(_age(tx) < literal(before, Text))
     if status is not None:
         keys = keys.where(_has_status(status, now))
     if query:
@@ -152,6 +166,11 @@ def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) 
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
     """The peppers that keys of any workspace still need; ids alone."""
     return set(tx.execute(select(api_keys.c.pepper_id).where(_is_active(now)).distinct()).scalars())
+
+
+def _age(tx: Tx) -> ColumnElement[str]:
+    """The ids, which rise with time, in the order of the index that a workspace's keys have to themselves."""
+    return api_keys.c.id if tx.dialect.name == "sqlite" else collate(api_keys.c.id, BY_AGE)
 
 
 def _keys_of(workspace_id: WorkspaceId) -> Select[Any]:

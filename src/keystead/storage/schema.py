@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CheckConstraint,
@@ -36,6 +36,13 @@ metadata = MetaData(
 _STRICT: dict[str, Any] = {"sqlite_strict": True}
 _CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
 """SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
+
+BY_AGE: Final = "POSIX"
+"""PostgreSQL's other name of the collation C, for an index that alone has a workspace's keys in the order of their ids.
+
+In C the primary key has that order too, of all workspaces: to come by the newest keys of one whose keys are old,
+PostgreSQL would walk back through everybody else's.
+"""
 
 plans = Table(
     "plans",
@@ -140,6 +147,9 @@ api_keys = Table(
         postgresql_where=text("rotated_to IS NOT NULL"),
     ),
     Index("api_keys_by_pepper", "pepper_id"),
+    Index("api_keys_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
+        dialect="postgresql"
+    ),
     **_CLUSTERED,
 )
 

@@ -194,6 +194,10 @@ def _create_keys() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("api_keys_by_pepper", "api_keys", ["pepper_id"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index(
+            "api_keys_by_age", "api_keys", ["workspace_id", sa.text('id COLLATE "POSIX"')]
+        )
     op.create_index(
         "api_keys_live",
         "api_keys",
