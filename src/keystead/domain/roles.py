@@ -24,7 +24,6 @@ class Permission(StrEnum):
     RENAME_WORKSPACE = "rename_workspace"
     MANAGE_OWNERS = "manage_owners"
     CHOOSE_PLAN = "choose_plan"
-    DELETE_WORKSPACE = "delete_workspace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,6 @@ PERMISSIONS: Final[Mapping[Permission, Right]] = {
     Permission.RENAME_WORKSPACE: Right("Rename the workspace", _ADMINS),
     Permission.MANAGE_OWNERS: Right("Make owners, and change or remove them", _OWNERS),
     Permission.CHOOSE_PLAN: Right("Choose the plan", _OWNERS),
-    Permission.DELETE_WORKSPACE: Right("Delete the workspace", _OWNERS),
 }
 """From what everybody may do to what only owners may."""
 
