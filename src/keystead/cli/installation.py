@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keystead.cli.outcome import Exit, Failure
@@ -34,12 +33,11 @@ def opened(place: Place) -> Iterator[Installation]:
 
 def _require_begun(settings: Settings) -> None:
     """Failure where the embedded database is not there: a command in the wrong folder makes nothing."""
-    if not settings.is_embedded:
-        return
-    file = Path(settings.database_url.removeprefix("sqlite:///"))
-    if not file.exists():
+    from keystead.bootstrap import database_file, has_begun
+
+    if not has_begun(settings):
         raise Failure(
-            f"There is no Keystead in {file.parent.resolve()}. Name its folder with --data or its database"
-            " with --database, or begin a new one with `keystead serve` or `keystead migrate`.",
+            f"There is no Keystead in {database_file(settings).parent.resolve()}. Name its folder with --data"
+            " or its database with --database, or begin a new one with `keystead serve` or `keystead migrate`.",
             Exit.CONFIGURATION,
         )
