@@ -92,16 +92,16 @@ def test_a_template_shows_its_context(page: type[pages.Page]) -> None:
 def test_every_page_has_its_context() -> None:
     """Each template is a page's, or a part of one."""
     used_by_pages = {page.template for page in CONTEXTS}
-    parts = {"layout.html", "area.html", "bare.html", "parts.html", "chart.html"}
+    parts = {"layout.html", "area.html", "bare.html", "fields.html", "parts.html", "chart.html"}
     assert {path.name for path in SOURCES} == used_by_pages | parts
     assert len(CONTEXTS) == len(used_by_pages) >= 7
 
 
 def test_parts_take_everything_as_arguments() -> None:
     """A macro that pages share reads nothing from around it."""
-    assert find_undeclared_variables(ENVIRONMENT.parse((TEMPLATES / "parts.html").read_text())) <= {
-        "asset"
-    }
+    assert find_undeclared_variables(
+        ENVIRONMENT.parse((TEMPLATES / "fields.html", "parts.html").read_text())
+    ) <= {"asset"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
