@@ -1,0 +1,39 @@
+"""The composition root: settings -> database -> services -> applications. The only package that knows everything."""
+
+from keystead.bootstrap.applications import create_app, import_applications, read_brand
+from keystead.bootstrap.doctor import (
+    check_peppers,
+    check_schema,
+    examine_database,
+    has_begun,
+    schema_state,
+)
+from keystead.bootstrap.installation import Installation, open_installation, open_safely
+from keystead.bootstrap.preparation import (
+    database_file,
+    find_peppers,
+    make_place,
+    migrate,
+    prepare,
+    require_private_place,
+)
+
+__all__ = [
+    "Installation",
+    "check_peppers",
+    "check_schema",
+    "create_app",
+    "database_file",
+    "examine_database",
+    "find_peppers",
+    "has_begun",
+    "import_applications",
+    "make_place",
+    "migrate",
+    "open_installation",
+    "open_safely",
+    "prepare",
+    "read_brand",
+    "require_private_place",
+    "schema_state",
+]

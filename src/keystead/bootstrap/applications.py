@@ -1,0 +1,116 @@
+"""The applications of one of the server's processes: front doors, tasks, metrics, put together."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from keystead.bootstrap.installation import Installation, open_safely
+from keystead.operation.faults import ConfigurationError
+from keystead.services.housekeeping import Housekeeping
+from keystead.settings import Settings, read_settings
+from keystead.storage.clock import clock_of
+
+if TYPE_CHECKING:
+    from keystead.developer_area.brand import Brand
+    from keystead.http.asgi import App
+    from keystead.operation.metrics import Metrics
+    from keystead.worker.loop import Task
+
+FLUSH_SECONDS: Final = 2.0
+SWEEP_SECONDS: Final = 3600.0
+
+
+def create_app() -> App:
+    """The ASGI application of one of the server's processes. Settings come from the environment and the file."""
+    from keystead.operation import logs
+
+    settings = read_settings()
+    logs.configure(settings.log_level)
+    metrics = _metrics(settings)
+    installation = open_safely(settings, metrics)
+    return _application(installation, metrics)
+
+
+def import_applications() -> None:
+    """Imports what `create_app` needs, so that processes forked afterwards have it."""
+    for name in ("keystead.api.app", "keystead.developer_area.app", "keystead.worker.loop"):
+        import_module(name)
+
+
+def _application(installation: Installation, metrics: Metrics | None) -> App:
+    from keystead.http.problems import Problems
+    from keystead.http.stack import Stack
+    from keystead.operation.front import Front
+    from keystead.worker.loop import Loop
+
+    settings = installation.settings
+    loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
+
+    def stop() -> None:
+        loop.stop()
+        installation.close()
+
+    return Stack(
+        Front(_apps(installation), loop.start, stop),
+        Problems(settings.base_url),
+        proxies=settings.trusted_proxies,
+        on_response=metrics.on_response if metrics else None,
+    )
+
+
+def _tasks(installation: Installation) -> list[Task]:
+    from keystead.worker.loop import Task
+
+    database = installation.database
+    housekeeping = Housekeeping(database, clock_of(database))
+    return [
+        Task("flush use", FLUSH_SECONDS, installation.services.usage.flush),
+        Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
+        Task("finish deletions", SWEEP_SECONDS, installation.services.documents.finish_deletions),
+    ]
+
+
+def _apps(installation: Installation) -> dict[str, App]:
+    from keystead.api.app import create_api
+    from keystead.developer_area.app import create_developer_area
+    from keystead.operation.health import PATHS, Health
+
+    settings, services = installation.settings, installation.services
+    api = create_api(services, base_url=settings.base_url, verify_inline=settings.is_embedded)
+    area = create_developer_area(
+        services,
+        base_url=settings.base_url,
+        plans_url=settings.plans_url,
+        brand=read_brand(settings),
+    )
+    health = Health(installation.database.ping)
+    of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
+    return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
+
+
+def read_brand(settings: Settings) -> Brand:
+    """How the product shows itself. ConfigurationError where its logo cannot be one."""
+    from keystead.developer_area.brand import Brand, read_logo
+
+    try:
+        logo = None if settings.logo is None else read_logo(settings.logo)
+    except ValueError as error:
+        raise ConfigurationError(f"logo: {settings.logo} {error}") from None
+    return Brand(
+        name=settings.product_name,
+        logo=logo,
+        accent=settings.accent,
+        accent_dark=settings.accent_dark,
+        docs_url=settings.docs_url,
+        product_url=settings.product_url,
+    )
+
+
+def _metrics(settings: Settings) -> Metrics | None:
+    """Counted only where somebody asks: without a listener there is nothing that could fail."""
+    if settings.metrics_port is None:
+        return None
+    from keystead.operation.metrics import Metrics
+
+    return Metrics()

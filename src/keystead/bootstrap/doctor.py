@@ -1,0 +1,65 @@
+"""What the doctor looks at of an installation, changing nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.bootstrap.preparation import (
+    database_file,
+    opened,
+    require_peppers,
+    require_schema,
+)
+from keystead.settings import Settings
+from keystead.storage import migrate as migrations
+from keystead.storage.inspection import look_at
+from keystead.storage.migrate import SchemaState, SchemaStatus
+
+if TYPE_CHECKING:
+    from keystead.operation.examination import Finding
+
+
+def has_begun(settings: Settings) -> bool:
+    """Whether there is a database to look at: a PostgreSQL always, the embedded one once its file is there."""
+    return not settings.is_embedded or database_file(settings).exists()
+
+
+def examine_database(settings: Settings) -> list[Finding]:
+    """What is to be said of the database's engine and its configuration. A storage error where it is away."""
+    from keystead.operation import examination
+
+    with opened(settings) as database:
+        facts = look_at(database)
+    findings = [
+        examination.check_engine(facts.engine, facts.version),
+        examination.check_durability(facts.engine, facts.keeps),
+        examination.check_clock(facts.now),
+    ]
+    return (
+        findings
+        if settings.is_embedded
+        else [*findings, examination.check_role(facts.is_superuser)]
+    )
+
+
+def schema_state(settings: Settings) -> SchemaState:
+    """How the database's schema stands. Looking makes no file."""
+    if not has_begun(settings):
+        return SchemaState(None, migrations.newest_revision(), SchemaStatus.EMPTY)
+    with opened(settings) as database:
+        return migrations.state(database)
+
+
+def check_schema(settings: Settings) -> str:
+    """ConfigurationError unless the schema is this version's."""
+    with opened(settings) as database:
+        return f"The schema is current, at revision {require_schema(database).found}."
+
+
+def check_peppers(settings: Settings) -> str:
+    """ConfigurationError unless every pepper that live keys need is at hand."""
+    with opened(settings) as database:
+        peppers = require_peppers(settings, database, may_make=False)
+    return (
+        f"New keys use the pepper {peppers.current.id}; at hand: {', '.join(sorted(peppers.ids))}."
+    )

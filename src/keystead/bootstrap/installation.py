@@ -1,0 +1,122 @@
+"""One process's share of an installation: the services over the database that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from keystead.bootstrap.preparation import find_peppers, no_peppers
+from keystead.domain.digest import Peppers
+from keystead.operation.faults import ConfigurationError
+from keystead.services import Services
+from keystead.services.accounts import Accounts
+from keystead.services.credentials import Credentials
+from keystead.services.documents import Documents
+from keystead.services.events import Events
+from keystead.services.invitations import Invitations
+from keystead.services.keys import Keys
+from keystead.services.members import Members
+from keystead.services.passwords import Passwords
+from keystead.services.plans import Plans
+from keystead.services.portal import PortalSessions
+from keystead.services.sign_in import SignIn
+from keystead.services.usage import Usage
+from keystead.services.verifier import Verifier
+from keystead.services.workspaces import Workspaces
+from keystead.settings import Settings
+from keystead.storage.clock import Clock, clock_of
+from keystead.storage.database import Database
+from keystead.storage.lookup import Lookup, lookup_of
+
+if TYPE_CHECKING:
+    from keystead.operation.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One process's share of an installation: the services and what they stand on."""
+
+    settings: Settings
+    database: Database
+    lookup: Lookup
+    services: Services
+
+    def close(self) -> None:
+        """Writes what was noted and gives the connections back."""
+        try:
+            self.services.usage.flush()
+        finally:
+            self.lookup.close()
+            self.database.close()
+
+
+def open_installation(
+    settings: Settings,
+    peppers: Peppers,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    passwords: Passwords | None = None,
+) -> Installation:
+    """The services over the database that the settings name, which is migrated already."""
+    database = Database(settings.database_url)
+    lookup = lookup_of(database)
+    clock = clock or clock_of(database)
+    passwords = passwords or Passwords(product=settings.product_name)
+    services = _services(settings, peppers, database, lookup, clock, metrics, passwords)
+    return Installation(settings, database, lookup, services)
+
+
+def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
+    """The installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
+    peppers = find_peppers(settings)
+    if peppers is None:
+        raise ConfigurationError(no_peppers(settings))
+    return open_installation(settings, peppers, metrics=metrics)
+
+
+def _services(
+    settings: Settings,
+    peppers: Peppers,
+    database: Database,
+    lookup: Lookup,
+    clock: Clock,
+    metrics: Metrics | None,
+    passwords: Passwords,
+) -> Services:
+    usage = Usage(database)
+    plans_url = settings.plans_url
+    keys = Keys(
+        database,
+        clock,
+        peppers,
+        settings.catalog,
+        prefix=settings.token_prefix,
+        plans_url=plans_url,
+    )
+    return Services(
+        keys=keys,
+        verifier=_verifier(metrics)(lookup, peppers, clock, usage),
+        usage=usage,
+        events=Events(database),
+        plans=Plans(database, clock),
+        workspaces=Workspaces(database, clock),
+        sign_in=SignIn(database, clock, passwords),
+        documents=Documents(database, clock, plans_url=plans_url),
+        accounts=Accounts(database, clock, passwords),
+        members=Members(database, clock),
+        invitations=Invitations(database, clock, passwords, plans_url=plans_url),
+        portal_sessions=PortalSessions(
+            database, clock, origins=settings.portal_origins, plans_url=plans_url
+        ),
+        credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
+    )
+
+
+def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
+    if metrics is None:
+        return Verifier
+    from keystead.operation.metrics import CountedVerifier
+
+    return partial(CountedVerifier, metrics=metrics)

@@ -1,0 +1,140 @@
+"""What must hold before anything is opened: the place, the schema, the peppers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keystead.domain.digest import Peppers
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
+from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
+from keystead.settings import Settings
+from keystead.storage import migrate as migrations
+from keystead.storage.clock import clock_of
+from keystead.storage.credentials import pepper_ids_of_live_credentials
+from keystead.storage.database import Database
+from keystead.storage.keys import pepper_ids_of_live_keys
+from keystead.storage.migrate import SchemaState, SchemaStatus
+
+
+def prepare(settings: Settings) -> None:
+    """Makes what a first start needs. ConfigurationError where it would be unsafe to go on.
+
+    A storage error where the database is away. The embedded database is brought to this version's schema; a
+    PostgreSQL is changed by `keystead migrate` alone.
+    """
+    make_place(settings)
+    with opened(settings) as database:
+        if settings.is_embedded:
+            _upgrade(database)
+        require_schema(database)
+        require_peppers(settings, database, may_make=settings.is_embedded)
+
+
+def migrate(settings: Settings) -> SchemaState:
+    """Brings the database to this version's schema; what was found before.
+
+    The pepper of a new installation is made here, on the server where it begins: a second server that made its own
+    could not verify the keys of the first.
+    """
+    make_place(settings)
+    with opened(settings) as database:
+        before = migrations.state(database)
+        if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
+            make_peppers(settings.data / FILE_NAME)
+        _upgrade(database)
+        require_peppers(settings, database, may_make=settings.is_embedded)
+    return before
+
+
+def make_place(settings: Settings) -> None:
+    """The data folder and, for the embedded database, its file: for their owner's eyes only."""
+    make_folder(settings.data)
+    if settings.is_embedded:
+        make_folder(database_file(settings).parent)
+        make_empty_file(database_file(settings))
+    require_private_place(settings)
+
+
+def require_private_place(settings: Settings) -> str:
+    """ConfigurationError where others may read what is there of folder, database and peppers."""
+    require_private(settings.data, "The data folder", STRANGERS)
+    require_private(settings.data / FILE_NAME, "The pepper file")
+    if settings.is_embedded:
+        file = database_file(settings)
+        require_private(file.parent, "The database's folder", STRANGERS)
+        require_private(file, "The database", STRANGERS)
+    return "Data folder, database and peppers are private."
+
+
+def database_file(settings: Settings) -> Path:
+    """The file of the embedded database."""
+    return Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
+
+
+def find_peppers(settings: Settings) -> Peppers | None:
+    """The peppers of the environment, else of the file; None where neither is there."""
+    if settings.peppers is not None:
+        return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
+    return read_peppers(settings.data / FILE_NAME)
+
+
+def _upgrade(database: Database) -> None:
+    if migrations.state(database).status in {SchemaStatus.EMPTY, SchemaStatus.BEHIND}:
+        migrations.upgrade(database)
+
+
+def require_schema(database: Database) -> SchemaState:
+    """ConfigurationError unless the schema is this version's."""
+    state = migrations.state(database)
+    match state.status:
+        case SchemaStatus.AHEAD:
+            raise ConfigurationError(
+                f"The database is at revision {state.found}, which a newer Keystead wrote; "
+                f"this one knows it up to {state.needed}: install the newer version again."
+            )
+        case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
+            raise ConfigurationError(
+                f"The database's schema is {state.status}; run: keystead migrate"
+            )
+        case SchemaStatus.CURRENT:
+            return state
+
+
+def require_peppers(settings: Settings, database: Database, *, may_make: bool) -> Peppers:
+    """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
+    with database.read_across() as tx:
+        needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
+        needed |= pepper_ids_of_live_credentials(tx)
+    peppers = find_peppers(settings)
+    if peppers is None and may_make and not needed:
+        peppers = make_peppers(settings.data / FILE_NAME)
+    if peppers is None:
+        raise ConfigurationError(no_peppers(settings))
+    missing = needed - peppers.ids
+    if missing:
+        raise ConfigurationError(
+            f"Live keys need the pepper {min(missing)}, which is not at hand: put it back into "
+            f"KEYSTEAD_PEPPERS or {settings.data / FILE_NAME}; without it these keys cannot be verified."
+        )
+    return peppers
+
+
+def no_peppers(settings: Settings) -> str:
+    """What to do about it."""
+    return (
+        f"There is no pepper: set KEYSTEAD_PEPPERS, or copy the file {FILE_NAME} of the server where this "
+        f"installation was begun to {settings.data / FILE_NAME} (mode 0600)."
+    )
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The database that the settings name, for a while."""
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.close()
