@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from sqlalchemy import Connection, Engine, make_url, select
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import schema
+from keystead.storage.addresses import parse_url
 from keystead.storage.engines import (
     LOCK_SECONDS,
     POOL_SIZE,
@@ -29,6 +29,8 @@ Tx = Connection
 
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
+_STANDBY = "hot standby mode"
+"""What libpq says where it found nothing but standbys."""
 _NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
 _FIRST: Final = {
     "BEGIN": "SELECT 1",
@@ -51,8 +53,8 @@ class Database:
     """One database. `read` and `write` open a transaction; a write holds its workspace's lock from the start."""
 
     def __init__(self, url: str) -> None:
-        """`url`: `sqlite:///path` or `postgresql://user@host:port/name`."""
-        self.url = _with_driver(url)
+        """`url`: `sqlite:///path` or `postgresql://user@host:port/name`; of several hosts the primary is used."""
+        self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         make_engine = sqlite_engine if self.is_sqlite else postgresql_engine
         self.engine = make_engine(self.url, POOL_SIZE)
@@ -154,19 +156,6 @@ class Database:
         return tx
 
 
-def _with_driver(url: str) -> URL:
-    parsed = make_url(url)
-    match parsed.get_backend_name():
-        case "sqlite":
-            return parsed.set(drivername="sqlite+pysqlite")
-        case "postgresql":
-            return parsed.set(drivername="postgresql+psycopg")
-        case other:
-            raise ValueError(
-                f"{other} is not a database that Keystead runs on: use sqlite or postgresql"
-            )
-
-
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
     """On PostgreSQL the row's lock (foreign keys may still point at it); SQLite holds the whole database already."""
     workspaces = schema.workspaces
@@ -230,6 +219,8 @@ def storage_error(error: DBAPIError) -> StorageError | None:
     code = _driver_code(error)
     if code in _FULL:
         return DiskFull("The database has no room left.")
+    if _STANDBY in str(error.orig):
+        return Unavailable("The database is a standby: give the address of its primary, or all.")
     away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
     return Unavailable("The database does not answer.") if away or code in _READ_ONLY else None
 

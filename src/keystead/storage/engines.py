@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from keystead.storage.addresses import PRIMARY
+
 
 def _sqlite_driver() -> Any:
     bundled = importlib.util.find_spec("pysqlite3") is not None
@@ -95,7 +97,11 @@ def postgresql_engine(url: URL, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=connections,
         pool_timeout=LOCK_SECONDS,
-        connect_args={"connect_timeout": 2, "options": f"-c timezone=UTC {options}"},
+        connect_args={
+            "connect_timeout": 2,
+            "options": f"-c timezone=UTC {options}",
+            **PRIMARY,
+        },
     )
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", _gather_warnings)

@@ -13,7 +13,12 @@ from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database, Tx
 
 SQLITE_PRAGMAS: Final = ("journal_mode", "synchronous", "foreign_keys")
-POSTGRESQL_SETTINGS: Final = ("synchronous_commit", "fsync", "full_page_writes")
+POSTGRESQL_SETTINGS: Final = (
+    "synchronous_commit",
+    "fsync",
+    "full_page_writes",
+    "synchronous_standby_names",
+)
 
 
 @dataclass(frozen=True, slots=True)

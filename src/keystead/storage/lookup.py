@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, Dialect
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord
+from keystead.storage.addresses import conninfo_of
 from keystead.storage.database import Database
 from keystead.storage.engines import SQLITE_PRAGMAS, ImpatientConnection, sqlite_driver
 from keystead.storage.schema import api_keys, workspaces
@@ -118,7 +119,7 @@ class PostgresqlLookup:
 
     def __init__(self, url: URL) -> None:
         dialect: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = conninfo_of(url)
         self._idle: LifoQueue[_Line] = LifoQueue()
         for _ in range(LINES):
             self._idle.put(_Line(dsn, _compiled(dialect)))
