@@ -118,6 +118,21 @@ def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> No
 
 
 @pytest.mark.parametrize(
+    ("standbys", "says"),
+    [
+        ("", "on disk of this one server: no standby is synchronous, so a failover can lose it."),
+        ("ANY 1 (b, c)", "on disk, and on that of synchronous standbys: ANY 1 (b, c)."),
+    ],
+)
+def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
+    """The doctor tells whether losing one server of PostgreSQL could lose what was acknowledged."""
+    keeps = {"synchronous_commit": "on", "synchronous_standby_names": standbys}
+    assert examination.check_durability("PostgreSQL", keeps).says == (
+        f"An acknowledged change is {says}"
+    )
+
+
+@pytest.mark.parametrize(
     ("engine", "version", "verdict"),
     [
         ("SQLite", (3, 53, 4), Verdict.OK),

@@ -139,7 +139,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _require_sound(findings: Iterable[Finding]) -> None:
-    """ConfigurationError for a fault; a warning is logged."""
+    """ConfigurationError for a fault; a warning is logged, and what becomes of an acknowledged change is."""
     from keystead.operation.faults import ConfigurationError
 
     for finding in findings:
@@ -147,6 +147,8 @@ def _require_sound(findings: Iterable[Finding]) -> None:
             raise ConfigurationError(finding.says)
         if finding.verdict == "warning":
             _log().warning("unsound", check=finding.check, says=finding.says)
+        elif finding.check == "durability":
+            _log().info("durability", says=finding.says)
 
 
 def _log() -> structlog.stdlib.BoundLogger:

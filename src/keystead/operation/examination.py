@@ -97,7 +97,17 @@ def check_durability(engine: str, keeps: Mapping[str, str]) -> Finding:
     if unsafe:
         says = f"{engine} runs without {' and '.join(unsafe)}, as only one for tests may."
         return Finding("durability", Verdict.WARNING, says)
-    return Finding("durability", Verdict.OK, "An acknowledged change is on disk.")
+    return Finding("durability", Verdict.OK, f"An acknowledged change is on disk{_beyond(keeps)}.")
+
+
+def _beyond(keeps: Mapping[str, str]) -> str:
+    """Where else it is: on which standbys, if any."""
+    standbys = keeps.get("synchronous_standby_names")
+    if standbys is None:
+        return ""
+    if not standbys:
+        return " of this one server: no standby is synchronous, so a failover can lose it"
+    return f", and on that of synchronous standbys: {standbys}"
 
 
 def check_role(is_superuser: bool) -> Finding:
