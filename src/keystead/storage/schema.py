@@ -147,6 +147,12 @@ api_keys = Table(
         postgresql_where=text("rotated_to IS NOT NULL"),
     ),
     Index("api_keys_by_pepper", "pepper_id"),
+    Index(
+        "api_keys_by_expiry",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
+        postgresql_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
+    ),
     Index("api_keys_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
         dialect="postgresql"
     ),
@@ -189,6 +195,12 @@ key_callers = Table(
     Column("times", Count, nullable=False),
     PrimaryKeyConstraint("key_id", "reason", "address", "agent"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    Index(
+        "key_callers_refused",
+        "last_at",
+        sqlite_where=text("reason IN ('expired', 'revoked')"),
+        postgresql_where=text("reason IN ('expired', 'revoked')"),
+    ),
     **_CLUSTERED,
 )
 
@@ -371,5 +383,152 @@ credentials = Table(
     Column("revoked_at", Instant),
     Column("revoked_by", Text),
     CheckConstraint("length(digest) = 32", name="digest_length"),
+    **_CLUSTERED,
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), nullable=False),
+    Column("id", Identifier, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("event_types", Identifier, nullable=False, comment="parted by spaces; * is all"),
+    Column("status", Text, nullable=False),
+    Column("disabled_at", Instant),
+    Column("disabled_for", Text, comment="why it is disabled"),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by_kind", Text, nullable=False),
+    Column("created_by_id", Text, nullable=False),
+    Column("created_by_name", Text, nullable=False),
+    Column("pepper_id", Text, nullable=False, comment="under which the secrets are sealed"),
+    Column("sealed", Bytes, comment="secrets and own headers; null once deleted"),
+    Column("header_names", Json, nullable=False),
+    Column("secret_overlap_until", Instant, comment="until then the secret before signs too"),
+    Column("deleted_at", Instant, comment="gone, but for deliveries still to be removed"),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    CheckConstraint("status IN ('active', 'disabled')", name="status"),
+    CheckConstraint("(status = 'disabled') = (disabled_at IS NOT NULL)", name="disabled"),
+    CheckConstraint("(sealed IS NULL) = (deleted_at IS NOT NULL)", name="deleted"),
+    Index("webhook_endpoints_by_pepper", "pepper_id"),
+    Index(
+        "webhook_endpoints_deleted",
+        "deleted_at",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
+    **_CLUSTERED,
+)
+
+webhook_queues = Table(
+    "webhook_queues",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("webhook_id", Identifier, nullable=False),
+    Column("due_at", Instant, comment="not later than the first due delivery; null without one"),
+    Column("leased_until", Instant),
+    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("succeeded_at", Instant, comment="when an attempt last succeeded"),
+    PrimaryKeyConstraint("workspace_id", "webhook_id"),
+    ForeignKeyConstraint(
+        ["workspace_id", "webhook_id"],
+        ["webhook_endpoints.workspace_id", "webhook_endpoints.id"],
+        ondelete="CASCADE",
+    ),
+    CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
+    Index(
+        "webhook_queues_due",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    **_CLUSTERED,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("id", Identifier, nullable=False),
+    Column("webhook_id", Identifier, nullable=False),
+    Column("event_sequence", Count, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False, comment="the beginning of its present schedule"),
+    Column("step", Integer, nullable=False, comment="attempts made of the present schedule"),
+    Column("attempts", Integer, nullable=False, comment="attempts made in all"),
+    Column("next_attempt_at", Instant, comment="null unless pending"),
+    PrimaryKeyConstraint("workspace_id", "id"),
+    UniqueConstraint("workspace_id", "webhook_id", "event_sequence"),
+    ForeignKeyConstraint(
+        ["workspace_id", "webhook_id"],
+        ["webhook_endpoints.workspace_id", "webhook_endpoints.id"],
+    ),
+    ForeignKeyConstraint(
+        ["workspace_id", "event_sequence"], ["events.workspace_id", "events.sequence"]
+    ),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+    CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="pending"),
+    CheckConstraint("step >= 0 AND attempts >= step", name="counts"),
+    Index("deliveries_by_event", "workspace_id", "event_sequence"),
+    Index(
+        "deliveries_due",
+        "workspace_id",
+        "webhook_id",
+        "next_attempt_at",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+    Index(
+        "deliveries_failed",
+        "workspace_id",
+        "webhook_id",
+        "event_sequence",
+        sqlite_where=text("status = 'failed'"),
+        postgresql_where=text("status = 'failed'"),
+    ),
+    **_CLUSTERED,
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("delivery_id", Identifier, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("status", Integer, comment="of the answer; null where none came"),
+    Column("error", Text, comment="why it failed; null where it succeeded"),
+    Column("milliseconds", Integer, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "delivery_id", "number"),
+    ForeignKeyConstraint(
+        ["workspace_id", "delivery_id"],
+        ["deliveries.workspace_id", "deliveries.id"],
+        ondelete="CASCADE",
+    ),
+    CheckConstraint("status BETWEEN 100 AND 999", name="status"),
+    CheckConstraint("number > 0 AND milliseconds >= 0", name="numbers"),
+    **_CLUSTERED,
+)
+
+key_notices = Table(
+    "key_notices",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("key_id", Identifier, nullable=False),
+    Column("kind", Text, nullable=False, comment="expired, expiring, unused, refused"),
+    Column("mark", Text, nullable=False, comment="what was told last: it is told once"),
+    Column("at", Instant, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "key_id", "kind"),
+    ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    **_CLUSTERED,
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("name", Identifier, primary_key=True),
+    Column("mark", Identifier, nullable=False, comment="how far a search has come"),
+    Column("moved_at", Instant, nullable=False),
     **_CLUSTERED,
 )
