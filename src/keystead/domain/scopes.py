@@ -43,6 +43,11 @@ READ_ONLY = (
 _FORM = re.compile(r"[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}")
 
 
+def is_scope(text: str) -> bool:
+    """Whether `text` has the form of a scope, `resource:action`; `*` has not."""
+    return _FORM.fullmatch(text) is not None
+
+
 class Scopes:
     """An immutable set of scopes; iterates and prints in alphabetical order."""
 
@@ -99,7 +104,7 @@ class ScopeCatalog:
 
     def __post_init__(self) -> None:
         for scope in self.added:
-            if not _FORM.fullmatch(scope):
+            if not is_scope(scope):
                 raise ValueError(f"{scope!r} is not of the form resource:action")
             if scope in BUILT_IN:
                 raise ValueError(f"{scope!r} is a built-in scope")

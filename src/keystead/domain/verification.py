@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from keystead.domain import principals
 from keystead.domain.digest import Peppers
+from keystead.domain.errors import InsufficientScope, InvalidToken, KeysteadError
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds
 from keystead.domain.principals import Principal
@@ -63,6 +64,12 @@ class Denied(NamedTuple):
     reason: DenialReason
     key_id: KeyId | None = None
     workspace_id: WorkspaceId | None = None
+
+    def refusal(self, required: str | None) -> KeysteadError:
+        """What a stranger is told: all that ends a token looks alike (RFC 6750 section 3.1)."""
+        if self.reason is DenialReason.INSUFFICIENT_SCOPE and required is not None:
+            return InsufficientScope(required)
+        return InvalidToken()
 
 
 Verification = Verified | Denied
