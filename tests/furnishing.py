@@ -19,6 +19,7 @@ from keystead.domain.token import Secret
 from keystead.domain.verification import DenialReason, Denied
 from keystead.domain.workspaces import Member, Role, User
 from keystead.storage import users, workspaces
+from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
 
 EMAIL: Final = "owner@keys.example"
@@ -68,7 +69,7 @@ class House:
         now = self.clock.now()
         user = User(UserId(new_id("usr", now)), name, email, now)
         member = Member(self.owner.workspace_id, user, role)
-        with self.installation.database.write_across() as tx:
+        with self.installation.database.write_across(Purpose.PEOPLE) as tx:
             users.insert_user(tx, user)
             workspaces.insert_member(tx, member, now)
         return member
@@ -112,7 +113,7 @@ def _house(installation: Installation, clock: ManualClock) -> House:
     made = installation.services.workspaces
     owner = made.first()
     made.set_plan(owner.workspace_id, "team", ROOM)
-    with installation.database.write_across() as tx:
+    with installation.database.write_across(Purpose.PEOPLE) as tx:
         users.set_email(tx, owner.user.id, EMAIL)
     owner = made.owner(owner.workspace_id)
     clock.advance(hours=1)
@@ -120,7 +121,7 @@ def _house(installation: Installation, clock: ManualClock) -> House:
     clock.advance(hours=1)
     suspended = made.create("Archive").id
     house = House(installation, clock, owner, full, suspended)
-    with installation.database.write_across() as tx:
+    with installation.database.write_across(Purpose.PEOPLE) as tx:
         for id in (full, suspended):
             workspaces.insert_member(tx, replace(owner, workspace_id=id), clock.now())
     elsewhere = replace(house, owner=replace(owner, workspace_id=house.full))

@@ -26,6 +26,7 @@ from keystead.settings import Settings
 from keystead.storage import migrate, plans
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 from tests.clocks import NOON, ManualClock
 from tests.postgres import Postgres
 
@@ -122,7 +123,7 @@ class Ground:
 
     def count(self, table: Any) -> int:
         """How many rows a table has."""
-        with self.database.read_across() as tx:
+        with self.database.read_across(Purpose.OPERATOR) as tx:
             return tx.execute(select(func.count()).select_from(table)).scalar_one()
 
     def another(self, peppers: Peppers = PEPPERS, clock: Clock | None = None) -> Installation:
@@ -153,7 +154,7 @@ def prepare(url: str) -> None:
     database = Database(url)
     try:
         migrate.upgrade(database)
-        with database.write_across() as tx:
+        with database.write_across(Purpose.OPERATOR) as tx:
             if not plans.all_plans(tx):
                 plans.replace_plans(tx, DEFAULT_PLANS)
     finally:
@@ -249,7 +250,7 @@ def sqlite_file(ground: Ground) -> Path:
 def plan_of(database: Database, statement: Any) -> str:
     """How the engine would run a statement, values filled in. PostgreSQL scans a table only where no index serves."""
     sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
-    with database.read_across() as tx:
+    with database.read_across(Purpose.OPERATOR) as tx:
         if database.is_sqlite:
             return "\n".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
         tx.execute(text("SET LOCAL enable_seqscan = off"))

@@ -18,6 +18,7 @@ from keystead.services.events import Events
 from keystead.services.workspaces import Workspaces
 from keystead.storage import plans, schema
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
 from tests.postgres import Postgres
 
@@ -78,7 +79,7 @@ def _store(url: str) -> Iterator[Store]:
     database, clock = Database(url), ManualClock()
     try:
         schema.metadata.create_all(database.engine)
-        with database.write_across() as tx:
+        with database.write_across(Purpose.OPERATOR) as tx:
             plans.replace_plans(tx, DEFAULT_PLANS)
         yield Store(database, clock, Documents(database, clock), Workspaces(database, clock))
     finally:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from keystead.storage import schema
 from tests.api.world import Client, Headers, Tenant, problem
+from tests.behind import read_behind
 
 
 def once(key: str) -> Headers:
@@ -80,7 +81,7 @@ def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
     client = tenant.client()
     assert client.token is not None
     client.post("/v1/keys", {"description": "x"}, once(client.token))
-    with tenant.world.installation.database.read_across() as tx:
+    with read_behind(tenant.world.installation.database) as tx:
         kept = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
     assert kept
     assert client.token not in repr(kept)

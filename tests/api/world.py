@@ -28,6 +28,7 @@ from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
 from keystead.storage import plans, schema
+from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
 
 BASE: Final = "http://127.0.0.1:8080"
@@ -173,7 +174,7 @@ def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[Worl
     installation = open_installation(settings, Peppers(Pepper("test", bytes(range(32)))), clock)
     database = installation.database
     schema.metadata.create_all(database.engine)
-    with database.write_across() as tx:
+    with database.write_across(Purpose.OPERATOR) as tx:
         plans.replace_plans(tx, DEFAULT_PLANS)
     api = create_api(installation.services, base_url=BASE, verify_inline=url.startswith("sqlite:"))
     app = Stack(api, Problems(BASE))

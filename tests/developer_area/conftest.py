@@ -26,6 +26,7 @@ from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
 from keystead.storage import schema, users, workspaces
+from tests.behind import write_behind
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser
 from tests.people import acting
@@ -70,7 +71,7 @@ class Area:
         now = self.clock.now()
         user = User(UserId(new_id("usr", now)), name or role.capitalize(), None, now)
         member = Member(workspace_id or self.workspace_id, user, role)
-        with self.installation.database.write_across() as tx:
+        with write_behind(self.installation.database) as tx:
             users.insert_user(tx, user)
             workspaces.insert_member(tx, member, now)
         return member

@@ -11,6 +11,7 @@ from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Member, Role
 from keystead.storage import users
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area
 from tests.people import RIGHT
@@ -22,7 +23,7 @@ OTHER: Final = "zebra lamp ocean 9 tea"
 def with_password(area: Area, member: Member | None = None, email: str = EMAIL) -> Member:
     """The member, the owner unless named, who signs in by `email` and the password RIGHT."""
     member = member or area.owner
-    with area.installation.database.write_across() as tx:
+    with write_behind(area.installation.database) as tx:
         users.set_email(tx, member.user.id, email)
     services = area.services
     link, _ = services.sign_in.make_link(member, LinkPurpose.PASSWORD)

@@ -22,6 +22,7 @@ from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Role
 from keystead.http.asgi import App
 from keystead.storage import schema
+from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
@@ -339,7 +340,7 @@ def _doors(area: Area, house: House) -> Iterator[str]:
 
 
 def _rows_of(installation: Installation) -> Iterator[tuple[str, frozenset[str]]]:
-    with installation.database.read_across() as tx:
+    with read_behind(installation.database) as tx:
         for table in schema.metadata.sorted_tables:
             columns = [c for c in table.c if (table.name, c.name) != ("sessions", "seen_at")]
             yield table.name, frozenset(repr(tuple(row)) for row in tx.execute(select(*columns)))

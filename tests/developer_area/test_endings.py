@@ -16,6 +16,7 @@ from keystead.domain.token import Secret
 from keystead.domain.verification import Denied
 from keystead.domain.workspaces import Member, Role
 from keystead.storage import users
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
 from tests.furnishing import PASSWORD
@@ -150,7 +151,7 @@ rounds = pytest.mark.parametrize(
 def developer(area: Area, number: int) -> Member:
     """Somebody who may make keys, with an address of their own."""
     member = area.member(Role.DEVELOPER)
-    with area.installation.database.write_across() as tx:
+    with write_behind(area.installation.database) as tx:
         users.set_email(tx, member.user.id, f"dev{number}@keys.example")
     return member
 

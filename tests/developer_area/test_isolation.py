@@ -6,6 +6,7 @@ import pytest
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.workspaces import Role
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area
 from tests.developer_area.test_creating import create
@@ -108,7 +109,7 @@ def test_a_person_in_two_workspaces_sees_each(area: Area) -> None:
     """One session serves every workspace that its person is a member of, each with its own keys and role."""
     area.clock.advance(seconds=1)  # ids are in the order of their instants
     theirs, _, _ = neighbour(area)
-    with area.installation.database.write_across() as tx:
+    with write_behind(area.installation.database) as tx:
         from keystead.domain.workspaces import Member
         from keystead.storage.workspaces import insert_member
 

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from keystead.developer_area.session import COOKIE
 from keystead.domain.workspaces import Role
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, session_of
 
@@ -172,7 +173,7 @@ def test_a_member_who_is_gone_is_out_at_once(area: Area) -> None:
     """The session shows what its person is a member of now, not what they were when it began."""
     member = area.member(Role.DEVELOPER)
     browser = area.signed_in(member)
-    with area.installation.database.write_across() as tx:
+    with write_behind(area.installation.database) as tx:
         tx.exec_driver_sql("DELETE FROM members WHERE user_id = ?", (member.user.id,))
     assert browser.open(area.keys_url).path.startswith("/sign-in")
 

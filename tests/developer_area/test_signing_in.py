@@ -10,6 +10,7 @@ from keystead.developer_area.cookies import DEVICE
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.session import COOKIE
 from keystead.domain.workspaces import Role
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
 from tests.developer_area.people import EMAIL, enter, portal_link, sign_in, with_password
@@ -61,7 +62,7 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
     with_password(each_area)
     plain = each_area.member(Role.VIEWER)
     with_password(each_area, plain, STRANGER)
-    with each_area.installation.database.write_across() as tx:
+    with write_behind(each_area.installation.database) as tx:
         tx.exec_driver_sql(f"UPDATE users SET password_hash = NULL WHERE id = '{plain.user.id}'")
     browser = each_area.browser()
     page = browser.open("/sign-in")
@@ -218,7 +219,7 @@ def test_the_switcher_leads_to_the_other_workspaces(area: Area) -> None:
     area.clock.advance(seconds=1)
     mine = area.services.workspaces.create("Second")
     area.services.workspaces.create("Foreign", owner="Nora")
-    with area.installation.database.write_across() as tx:
+    with write_behind(area.installation.database) as tx:
         workspaces.insert_member(tx, replace(area.owner, workspace_id=mine.id), area.clock.now())
     browser = area.signed_in()
     page = browser.open(area.keys_url)

@@ -14,6 +14,7 @@ import pytest
 
 from keystead.domain.token import checksum, parse
 from keystead.storage.schema import throttles
+from tests.behind import write_behind
 from tests.developer_area.surface import Survey
 from tests.developer_area.test_guessing import ADDRESSES, Guesser
 from tests.furnishing import EMAIL
@@ -62,7 +63,7 @@ def test_known_and_unknown_people_take_the_same_time(survey: Survey, tmp_path: P
 
         def guess(email: str) -> None:
             assert guesser.guess(email, "not the right words", random.choice(ADDRESSES)) == 422
-            with ground.area.installation.database.write_across() as tx:
+            with write_behind(ground.area.installation.database) as tx:
                 tx.execute(throttles.delete())
 
         found = differences(lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS)

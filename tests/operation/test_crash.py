@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from keystead.storage.database import Database
+from tests.behind import read_behind
 from tests.postgres import wait_until
 from tests.serving import Serving, serving
 
@@ -107,7 +108,7 @@ def _all_keys(server: Serving, token: str) -> Iterator[dict[str, str]]:
 
 def check_wholeness(server: Serving, clients: list[Client]) -> None:
     """No change is half done: every key and every end has its one event; a key that nobody heard of was asked for."""
-    with _opened(server) as database, database.read_across() as tx:
+    with _opened(server) as database, read_behind(database) as tx:
         events = Counter((row.target_id, row.type) for row in tx.execute(text(EVENTS)))
         keys = list(tx.execute(text("SELECT id, description, revoked_at FROM api_keys")))
         if database.is_sqlite:

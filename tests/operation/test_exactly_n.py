@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from keystead import bootstrap
 from keystead.storage.database import Database
+from tests.behind import read_behind
 from tests.serving import Serving, serving
 
 LIMIT: Final = 10
@@ -58,7 +59,7 @@ class Pair:
 
 def counted(database: Database) -> int:
     """The keys that count, as one statement sees them at one moment."""
-    with database.read_across() as tx:
+    with read_behind(database) as tx:
         statement = text(COUNT.format(now=NOW[tx.dialect.name]))
         return int(tx.execute(statement).scalar_one())
 

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from keystead.operation.peppers import make_peppers
 from keystead.storage.database import Database
 from keystead.storage.schema import api_keys
+from tests.behind import read_behind
 from tests.nursery import KEYSTEAD
 from tests.postgres import OwnPostgres, wait_until
 from tests.serving import HOST, Serving, free_port, serving
@@ -198,7 +199,7 @@ def _pepper_of_new_key(server: Serving, token: str) -> str:
     assert made.status_code == 201
     database = Database(server.database_url)
     try:
-        with database.read_across() as tx:
+        with read_behind(database) as tx:
             found = select(api_keys.c.pepper_id).where(api_keys.c.id == made.json()["id"])
             return str(tx.execute(found).scalar_one())
     finally:

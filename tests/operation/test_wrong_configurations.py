@@ -17,6 +17,7 @@ from sqlalchemy import text
 from keystead import bootstrap
 from keystead.settings import Settings
 from keystead.storage.database import Database
+from tests.behind import read_behind, write_behind
 from tests.nursery import Ended, run_apart
 from tests.serving import Serving
 
@@ -110,7 +111,7 @@ def revision(number: str) -> Spoil:
     def spoil(start: Start) -> None:
         with (
             closing(Database(start.settings.database_url)) as database,
-            database.write_across() as tx,
+            write_behind(database) as tx,
         ):
             tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": number})
 
@@ -279,7 +280,7 @@ def test_a_postgresql_that_is_behind_is_left_as_it_is(
     ended = start.refused()
     assert ended.code == 78
     assert "run: keystead migrate" in ended.log
-    with closing(Database(server.dsn(name))) as database, database.read_across() as tx:
+    with closing(Database(server.dsn(name))) as database, read_behind(database) as tx:
         assert not tx.execute(text("SELECT 1 FROM pg_tables WHERE schemaname = 'public'")).all()
     server.drop_database(name)
 

@@ -24,6 +24,7 @@ from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.settings import Settings
 from keystead.storage import users
+from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
 from tests.people import RIGHT, WRONG, Crowd, Server, email_of
 
@@ -189,7 +190,7 @@ def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
     crowd.hasher.hash = late  # type: ignore[method-assign]
     with pytest.raises(NotFresh):
         crowd.accounts.change_password(session, Password(RIGHT))
-    with own_ground.database.read_across() as tx:
+    with read_behind(own_ground.database) as tx:
         assert users.password_hash_of(tx, ada.user.id) is None
 
 

@@ -15,6 +15,7 @@ from keystead.domain.verification import DenialReason, Denied
 from keystead.services.credentials import Credentials
 from keystead.storage import schema
 from keystead.storage.credentials import pepper_ids_of_live_credentials
+from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground, text_of
 
 OPERATOR = Actor(PrincipalKind.OPERATOR, "cli", "root")
@@ -133,19 +134,19 @@ def test_without_its_pepper(own_ground: Ground) -> None:
     lacking: Installation = own_ground.another(ELSEWHERE)
     with pytest.raises(Unavailable):
         lacking.services.credentials.verify(token.reveal())
-    with own_ground.database.read_across() as tx:
+    with read_behind(own_ground.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == {"p1"}
     own_ground.services.credentials.revoke(id, OPERATOR)
     with pytest.raises(InvalidToken):
         lacking.services.credentials.verify(token.reveal())
-    with own_ground.database.read_across() as tx:
+    with read_behind(own_ground.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == set()
 
 
 def test_what_is_stored_is_no_token(own_ground: Ground) -> None:
     """The rows hold a digest and no part of the secret."""
     _, token = _made(own_ground)
-    with own_ground.database.read_across() as tx:
+    with read_behind(own_ground.database) as tx:
         row = tx.execute(schema.credentials.select()).one()
     stored = repr(tuple(row))
     secret = token.reveal()[-49:-CHECKSUM_WIDTH]

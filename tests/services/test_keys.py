@@ -28,6 +28,7 @@ from keystead.domain.token import parse
 from keystead.domain.workspaces import Member, Role, User
 from keystead.services.idempotency import Once
 from keystead.storage import schema
+from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import Ground, text_of
 from tests.people import acting
@@ -388,7 +389,7 @@ def test_no_token_is_kept(ground: Ground) -> None:
     """A record is told without its secret: neither key, page, event nor refusal shows a token or a digest."""
     tenant = ground.tenant()
     created = ground.key(tenant)
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         digest = (
             tx.execute(schema.api_keys.select().where(schema.api_keys.c.id == created.key.id))
             .one()

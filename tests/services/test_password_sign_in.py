@@ -21,6 +21,7 @@ from keystead.services.sessions import Admitted
 from keystead.services.sign_in import SignIn
 from keystead.storage import users
 from keystead.storage.schema import throttles
+from tests.behind import read_behind
 from tests.installations import Ground
 from tests.people import RIGHT, WRONG, Crowd, Server, acting, email_of
 
@@ -163,7 +164,7 @@ def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
     grown = SignIn(crowd.ground.database, crowd.clock, Passwords(stronger))
     for _ in range(2):
         grown.with_password(email_of(ada), Password(RIGHT), crowd.origin())
-    with crowd.ground.database.read_across() as tx:
+    with read_behind(crowd.ground.database) as tx:
         stored = users.password_hash_of(tx, ada.user.id)
     assert stored is not None
     assert "m=64," in stored

@@ -16,6 +16,7 @@ from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.services.sign_in import SignIn
 from keystead.storage import schema, sessions
+from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import Ground, read_only
 
@@ -51,7 +52,7 @@ def test_a_link_signs_in(ground: Ground, owner: Member) -> None:
     assert signed_in.member == owner
     assert ground.services.sign_in.memberships(signed_in.secret) == [owner]
     assert ground.services.sign_in.member(signed_in.secret, owner.workspace_id) == owner
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         session = sessions.find_session(tx, signed_in.secret.fingerprint())
         newest = tx.execute(
             schema.events.select()
@@ -92,7 +93,7 @@ def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(redeem, range(16))) == 1
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         signed = tx.execute(
             schema.events.select().where(
                 schema.events.c.workspace_id == owner.workspace_id,
@@ -150,7 +151,7 @@ def test_reading_writes_once_a_minute(ground: Ground, owner: Member) -> None:
     session = _signed_in(ground, owner)
 
     def seen() -> timedelta:
-        with ground.database.read_across() as tx:
+        with read_behind(ground.database) as tx:
             found = sessions.find_session(tx, session.fingerprint())
         assert found is not None
         return found.seen_at - NOON

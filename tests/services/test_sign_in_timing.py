@@ -18,6 +18,7 @@ from keystead.services.accounts import Accounts
 from keystead.services.passwords import Passwords
 from keystead.services.sign_in import SignIn
 from keystead.storage.schema import throttles
+from tests.behind import write_behind
 from tests.installations import Ground
 from tests.people import RIGHT, WRONG, Crowd, email_of
 
@@ -53,7 +54,7 @@ def _measured(sign_in: SignIn, ground: Ground, known: str, unknown: str) -> list
             attempt = partial(sign_in.with_password, email, Password(WRONG), HOME)
             taken[email] = _seconds(attempt)
         differences.append(taken[known] - taken[unknown])
-        with ground.database.write_across() as tx:
+        with write_behind(ground.database) as tx:
             tx.execute(delete(throttles))
     return differences
 

@@ -17,6 +17,7 @@ from keystead.domain.verification import Verified
 from keystead.services.idempotency import Once
 from keystead.services.keys import CreatedKey
 from keystead.storage.schema import metadata
+from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground, sqlite_file, text_of
 
 
@@ -33,7 +34,7 @@ def _in_every_form(secret: bytes) -> Iterator[bytes]:
 def _values(ground: Ground) -> set[bytes]:
     """Every value of every row of every table."""
     found = set()
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         for table in metadata.sorted_tables:
             for row in tx.execute(select(table)):
                 found |= {

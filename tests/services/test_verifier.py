@@ -29,7 +29,9 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.lookup import Lookup
+from keystead.storage.purposes import Purpose
 from keystead.storage.schema import api_keys
+from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, text_of
 
@@ -196,7 +198,7 @@ def test_retired_peppers(ground: Ground) -> None:
     new = rotated.services.keys.create(tenant, KeyDraft("new"))
     for created in (old, new):
         assert isinstance(rotated.services.verifier.verify(text_of(created)), Verified)
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         rows = tx.execute(api_keys.select().where(api_keys.c.workspace_id == tenant.workspace_id))
         assert {row.id: row.pepper_id for row in rows} == {old.key.id: "p1", new.key.id: "p2"}
 
@@ -252,7 +254,7 @@ def test_no_write_on_the_read_path(own_ground: Ground) -> None:
     created = own_ground.key(tenant)
     dead = own_ground.key(tenant)
     own_ground.services.keys.revoke(tenant, dead.key.id)
-    with own_ground.database.write_across():
+    with own_ground.database.write_across(Purpose.PEOPLE):
         for _ in range(10):
             assert own_ground.verdict(created) == "verified"
             assert own_ground.verdict(dead) == "revoked"

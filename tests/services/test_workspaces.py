@@ -14,6 +14,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import of_member, operator
 from keystead.domain.workspaces import Role
 from keystead.storage import schema
+from tests.behind import write_behind
 from tests.clocks import NOON
 from tests.installations import Ground
 
@@ -37,7 +38,7 @@ def test_the_first_workspace(own_ground: Ground) -> None:
 def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
     """Eight servers that start at once on an empty installation make one first workspace between them (R70)."""
     if not planned:
-        with own_ground.database.write_across() as tx:
+        with write_behind(own_ground.database) as tx:
             tx.execute(delete(schema.plans))
     servers: list[Installation] = [own_ground.another() for _ in range(8)]
     together = Barrier(8)
@@ -56,7 +57,7 @@ def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
 
 def test_a_workspace_before_the_first(own_ground: Ground) -> None:
     """A workspace can be made on an installation that has no plans yet; it gets the default ones with it."""
-    with own_ground.database.write_across() as tx:
+    with write_behind(own_ground.database) as tx:
         tx.execute(delete(schema.plans))
     assert own_ground.services.workspaces.create("W").plan_id == "free"
 

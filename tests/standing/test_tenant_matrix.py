@@ -25,6 +25,7 @@ from keystead.domain.token import assemble
 from keystead.storage import schema
 from tests.api.world import Client, Tenant, World, open_world, problem
 
+from tests.behind import read_behind
 DOCUMENT = describe()
 OPERATIONS = list(operations(DOCUMENT))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -58,7 +59,7 @@ class Neighbour:
     def rows(self) -> str:
         """A digest of all that the database holds of this workspace."""
         digest = hashlib.sha256()
-        with self.tenant.world.installation.database.read_across() as tx:
+        with read_behind(self.tenant.world.installation.database) as tx:
             for table in schema.metadata.sorted_tables:
                 column = table.c.get("workspace_id", table.c.id if "id" in table.c else None)
                 if column is not None:

@@ -21,6 +21,7 @@ from keystead.storage import database as databases
 from keystead.storage.database import Database, StatementFault, Tx
 from keystead.storage.engines import POOL_SIZE, SQLITE_PRAGMAS
 from keystead.storage.lookup import SqliteLookup
+from keystead.storage.purposes import Purpose
 from keystead.storage.schema import api_keys, workspaces
 from tests.installations import (
     Ground,
@@ -176,9 +177,9 @@ def test_pragmas_in_force(embedded: Ground) -> None:
     }
     lookup = SqliteLookup(str(sqlite_file(embedded)))._open()
     with (
-        embedded.database.read_across() as read,
-        embedded.database.read_aside() as aside,
-        embedded.database.write_across() as write,
+        embedded.database.read_across(Purpose.PEOPLE) as read,
+        embedded.database.read_aside(Purpose.PEOPLE) as aside,
+        embedded.database.write_across(Purpose.PEOPLE) as write,
     ):
         for name, value in expected.items():
             for tx in (read, aside, write):
@@ -215,7 +216,7 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
     """A statement that the database refuses is this program's fault; the error tells which, and no value of the row."""
     tenant = ground.tenant()
     created = ground.key(tenant, "secret description")
-    with ground.database.read_across() as tx:
+    with ground.database.read_across(Purpose.PEOPLE) as tx:
         stored = tx.execute(select(api_keys).where(api_keys.c.id == created.key.id)).one()
     row = {**stored._mapping, "id": "key_other", "description": "secret description"}
     change: dict[str, dict[str, Any]] = {
@@ -224,7 +225,7 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
         "reference": {"workspace_id": ABSENT},
         "missing": {"scopes": None},
     }
-    with pytest.raises(StatementFault) as fault, ground.database.write_across() as tx:
+    with pytest.raises(StatementFault) as fault, ground.database.write_across(Purpose.PEOPLE) as tx:
         tx.execute(insert(api_keys), {**row, **change[act]})
     told = "".join(traceback.format_exception(fault.value))
     assert "INSERT INTO api_keys" in told
@@ -236,13 +237,13 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
 
 def test_a_wrong_argument_is_no_outage(ground: Ground) -> None:
     """A value that a driver cannot take is this program's fault, and does not pass for a database that is away."""
-    with pytest.raises(StatementFault), ground.database.read_across() as tx:
+    with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
         tx.exec_driver_sql("SELECT ?" if ground.database.is_sqlite else "SELECT %s", (object(),))
 
 
 def test_a_wrong_statement_is_no_outage(ground: Ground) -> None:
     """A statement that means nothing is this program's fault on both engines."""
-    with pytest.raises(StatementFault), ground.database.read_across() as tx:
+    with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
         tx.exec_driver_sql("SELECT nothing FROM nowhere")
 
 
@@ -283,7 +284,7 @@ def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(databases, "LOCK_SECONDS", 0.05)
     tenant = embedded.tenant()
     with (
-        embedded.database.write_across(),
+        embedded.database.write_across(Purpose.PEOPLE),
         ThreadPoolExecutor(1) as pool,
         pytest.raises(Unavailable),
     ):
@@ -308,7 +309,7 @@ def test_disk_full(embedded: Ground) -> None:
     """With no room left a creation says so and leaves nothing; verification and lists go on (R44)."""
     tenant = embedded.tenant()
     created = embedded.key(tenant)
-    with embedded.database.read_across() as tx:
+    with embedded.database.read_across(Purpose.PEOPLE) as tx:
         pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
     with _tuned(embedded.database.engine, f"PRAGMA max_page_count = {pages}"):
         with pytest.raises(DiskFull):
@@ -317,7 +318,7 @@ def test_disk_full(embedded: Ground) -> None:
         assert embedded.verdict(created) == "verified"
     assert embedded.ids(tenant) == listed
     assert len(embedded.happened(tenant)) == len(listed)
-    with embedded.database.read_across() as tx:
+    with embedded.database.read_across(Purpose.PEOPLE) as tx:
         assert tx.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
     assert embedded.key(tenant).token is not None
 
@@ -332,7 +333,7 @@ def _fill(ground: Ground, tenant: Principal) -> None:
 
 def _deferred(ground: Ground, body: str) -> None:
     """Has PostgreSQL do something at the commit of each change of a workspace's name."""
-    with ground.database.write_across() as tx:
+    with ground.database.write_across(Purpose.PEOPLE) as tx:
         tx.execute(
             text(f"""
             CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
@@ -469,8 +470,8 @@ def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
     database = served.database
     with _tuned(database.engine, f"SET synchronous_commit = {careless}"):
         database.engine.dispose()
-        with database.write_across() as tx:
+        with database.write_across(Purpose.PEOPLE) as tx:
             assert tx.execute(asked).scalar_one() == "on"
-        with database.read_across() as tx:
+        with database.read_across(Purpose.PEOPLE) as tx:
             assert tx.execute(asked).scalar_one() == careless
     database.engine.dispose()

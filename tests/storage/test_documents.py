@@ -17,6 +17,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.search import clauses, index_terms
 from keystead.storage import collections, documents, search
 from keystead.storage.database import Database
+from tests.behind import write_behind
 from tests.stores import Store, opened
 
 TEXT_BYTES = 256 * 1024
@@ -131,7 +132,7 @@ def indexed_terms(tx: Connection) -> set[str]:
 def test_every_indexed_word_bears_its_collection(store: Store) -> None:
     """No entry of the index is of two collections: what a search costs cannot depend on a neighbour's documents."""
     shelves = [collection_of(store, store.shelf(Push([DocumentDraft("d", "key")]))) for _ in "ab"]
-    with store.database.write_across() as tx:
+    with write_behind(store.database) as tx:
         terms = indexed_terms(tx)
         marks = {
             id[-10:].lower() for id in tx.execute(text("SELECT id FROM collections")).scalars()
@@ -146,7 +147,7 @@ def test_engines_leave_our_terms_as_they_are(store: Store) -> None:
     texts = [" ".join(f"x{c}y" for c in letters[n::8]) for n in range(8)]
     push = Push([DocumentDraft(f"d{n}", each) for n, each in enumerate(texts)])
     mark = collection_of(store, store.shelf(push)).id[-10:].lower()
-    with store.database.write_across() as tx:
+    with write_behind(store.database) as tx:
         terms = {term for term in indexed_terms(tx) if term.startswith(mark)}
     assert terms == {mark + term for each in texts for term in index_terms("", each)}
     assert len(terms) > 100_000
@@ -167,7 +168,7 @@ def test_the_index_says_what_the_documents_say(store: Store) -> None:
     store.documents.delete_collection(other, "docs", with_documents=True)
     if store.database.is_sqlite:
         check = "INSERT INTO document_search (document_search, rank) VALUES ('integrity-check', 1)"
-        with store.database.write_across() as tx:
+        with write_behind(store.database) as tx:
             tx.execute(text(check))
     assert [d.id for d in store.documents.search(tenant, "docs", "newer")] == ["d1"]
 

@@ -19,6 +19,7 @@ from keystead.domain.verification import KeyRecord, Verified
 from keystead.storage.database import Database
 from keystead.storage.engines import sqlite_driver
 from keystead.storage.lookup import LINES, Lookup, SqliteLookup, lookup_of, lookup_statement
+from keystead.storage.purposes import Purpose
 from tests.installations import (
     Ground,
     fresh_ground,
@@ -118,7 +119,7 @@ def test_threads_that_come_and_go_leave_nothing_open(own_ground: Ground) -> None
     def open_now() -> int:
         if own_ground.database.is_sqlite:
             return _open_files(sqlite_file(own_ground))
-        with own_ground.database.read_across() as tx:
+        with own_ground.database.read_across(Purpose.SERVER) as tx:
             count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             return int(tx.exec_driver_sql(count).scalar_one())
 
@@ -174,7 +175,7 @@ def test_a_server_that_is_silent(private_postgres: OwnPostgres) -> None:
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
         ground.verify(created)
-        with ground.database.read_across() as tx:
+        with ground.database.read_across(Purpose.SERVER) as tx:
             backend = tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         parent = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

@@ -15,6 +15,7 @@ from keystead.domain.plans import DEFAULT_PLANS
 from keystead.storage import migrate, plans, schema
 from keystead.storage.database import Database
 from keystead.storage.migrate import SchemaStatus
+from tests.behind import read_behind, write_behind
 from tests.nursery import together
 from tests.postgres import Postgres
 
@@ -66,7 +67,7 @@ def _declared(url: str) -> Iterator[Database]:
 
 def objects_of(database: Database) -> dict[str, object]:
     """Everything in the schema by its name, as the engine itself tells it; Alembic's own table left out."""
-    with database.read_across() as tx:
+    with read_behind(database) as tx:
         if database.is_sqlite:
             found = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
         else:
@@ -97,7 +98,7 @@ def test_an_upgrade_is_done_once(database: Database) -> None:
     migrate.upgrade(database)
     assert objects_of(database) == before
     assert migrate.state(database).status is SchemaStatus.CURRENT
-    with database.read_across() as tx:
+    with read_behind(database) as tx:
         assert tuple(plans.all_plans(tx)) == DEFAULT_PLANS
 
 
@@ -105,7 +106,7 @@ def test_an_upgrade_is_done_once(database: Database) -> None:
 def test_other_revisions_are_told_apart(database: Database, revision: str, status: str) -> None:
     """A database of an older version is behind, one of a newer version ahead."""
     migrate.upgrade(database)
-    with database.write_across() as tx:
+    with write_behind(database) as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": revision})
     assert migrate.state(database).status == status
 

@@ -24,6 +24,7 @@ from keystead.storage import credentials, sessions, throttles, users
 from keystead.storage.database import Tx
 from keystead.storage.keys import _keys_of
 from keystead.storage.schema import users as user_rows
+from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import Ground, plan_of
 
@@ -39,7 +40,7 @@ def _address() -> str:
 
 
 def _write(ground: Ground, act: Callable[[Tx], object]) -> None:
-    with ground.database.write_across() as tx:
+    with write_behind(ground.database) as tx:
         act(tx)
 
 
@@ -53,7 +54,7 @@ def test_an_address_is_one_persons(ground: Ground) -> None:
         _write(ground, lambda tx: users.insert_user(tx, _user(email.upper())))
     with pytest.raises(EmailTaken):
         _write(ground, lambda tx: users.set_email(tx, bo.id, email.lower()))
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         found = users.find_account(tx, email.swapcase())
         assert found is not None
         assert found.user == ada
@@ -103,7 +104,7 @@ def test_a_renewed_hash_is_of_the_same_password(ground: Ground) -> None:
     _write(ground, lambda tx: users.insert_user(tx, user, password_hash="old"))
     _write(ground, lambda tx: users.set_password(tx, user.id, "new", NOON))
     _write(ground, lambda tx: users.renew_hash(tx, user.id, "old", "renewed"))
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         assert users.password_hash_of(tx, user.id) == "new"
 
 
@@ -117,7 +118,7 @@ def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
     _write(ground, lambda tx: users.insert_user(tx, user))
     _write(ground, lambda tx: sessions.insert_session(tx, digest, session))
     _write(ground, lambda tx: sessions.end_session(tx, digest, NOON))
-    with ground.database.write_across() as tx:
+    with write_behind(ground.database) as tx:
         assert not sessions.renew_session(tx, digest, other, session)
         assert sessions.find_session(tx, other) is None
         assert sessions.find_session(tx, digest) == replace(session, ended_at=NOON)
@@ -128,7 +129,7 @@ def test_the_first_revocation_stays(ground: Ground) -> None:
     id = CredentialId(new_id("op", NOON))
     made = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
     later = NOON + timedelta(days=1)
-    with ground.database.write_across() as tx:
+    with write_behind(ground.database) as tx:
         credentials.insert_credential(tx, made, Digest("p1", bytes(32)))
         credentials.revoke_credential(tx, id, NOON, "root")
         credentials.revoke_credential(tx, id, later, "other")
@@ -143,7 +144,7 @@ def test_the_first_revocation_stays(ground: Ground) -> None:
 def test_counting_failures(ground: Ground) -> None:
     """A subject without failures has none; what is written is read; taking back never goes below none."""
     one, other = Subject(new_id("account", NOON)), Subject(new_id("account", NOON))
-    with ground.database.write_across() as tx:
+    with write_behind(ground.database) as tx:
         assert throttles.lock_failures(tx, [one, other], NOON) == {one: NONE, other: NONE}
         throttles.set_failures(tx, one, Failures(2, NOON))
         assert throttles.find_failures(tx, [one, other])[one] == Failures(2, NOON)
@@ -161,7 +162,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
 
     def count(number: int) -> None:
         gate.wait(30)
-        with ground.database.write_across() as tx:
+        with write_behind(ground.database) as tx:
             found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
             for subject in subjects:
                 throttles.set_failures(tx, subject, Failures(found[subject].count + 1, NOON))
@@ -171,7 +172,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         found = throttles.find_failures(tx, subjects)
     assert [found[subject].count for subject in subjects] == [16, 16]
 

@@ -22,6 +22,7 @@ from keystead.services.events import Events
 from keystead.services.idempotency import Once
 from keystead.services.keys import Keys
 from keystead.storage.schema import api_keys, events, key_use, workspaces
+from tests.behind import write_behind
 from tests.clocks import NOON
 from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground
 
@@ -64,7 +65,7 @@ def crowd(
         tenants = [
             operator("tests", WorkspaceId(f"ws_{number:022}")) for number in range(WORKSPACES)
         ]
-        with ground.database.write_across() as tx:
+        with write_behind(ground.database) as tx:
             for table, rows in _rows(tenants).items():
                 tx.execute(insert(table), rows)
         with ground.database.engine.connect() as connection:

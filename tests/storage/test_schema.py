@@ -24,6 +24,7 @@ from keystead.storage.schema import (
     sign_in_links,
     workspaces,
 )
+from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import Ground
 
@@ -97,7 +98,7 @@ def test_no_reference_across_workspaces(ground: Ground, name: str) -> None:
             expires_at=NOON,
         ),
     }
-    with pytest.raises(StatementFault), ground.database.write_across() as tx:
+    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
         tx.execute(statements[name])
 
 
@@ -105,16 +106,16 @@ def test_a_digest_is_whole(ground: Ground) -> None:
     """A key cannot be stored with a digest that is not 32 bytes."""
     id = ground.key(ground.tenant()).key.id
     for digest in (b"", bytes(31), bytes(33)):
-        with pytest.raises(StatementFault), ground.database.write_across() as tx:
+        with pytest.raises(StatementFault), write_behind(ground.database) as tx:
             tx.execute(update(api_keys).where(api_keys.c.id == id).values(digest=digest))
 
 
 def test_types_are_kept(ground: Ground) -> None:
     """A number stays a number and a text a text: SQLite's tables are strict."""
     id = ground.key(ground.tenant()).key.id
-    with pytest.raises(StatementFault), ground.database.write_across() as tx:
+    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
         tx.exec_driver_sql("UPDATE api_keys SET created_at = 'yesterday'")
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         row = tx.execute(select(api_keys).where(api_keys.c.id == id)).one()
     assert row.created_at == NOON
 
@@ -123,7 +124,7 @@ def test_what_is_referred_to_stays(ground: Ground) -> None:
     """A workspace with keys and events is not deleted from under them."""
     tenant = ground.tenant()
     ground.key(tenant)
-    with pytest.raises(StatementFault), ground.database.write_across() as tx:
+    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
         tx.execute(delete(workspaces).where(workspaces.c.id == tenant.workspace_id))
     assert ground.events(tenant)
 
@@ -131,8 +132,8 @@ def test_what_is_referred_to_stays(ground: Ground) -> None:
 def test_an_event_has_one_place(ground: Ground) -> None:
     """Two events of a workspace cannot bear the same number."""
     tenant = ground.tenant()
-    with ground.database.read_across() as tx:
+    with read_behind(ground.database) as tx:
         row = tx.execute(select(events).where(events.c.workspace_id == tenant.workspace_id)).first()
     assert row is not None
-    with pytest.raises(StatementFault), ground.database.write_across() as tx:
+    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
         tx.execute(events.insert().values({**row._mapping, "id": "evt_other"}))

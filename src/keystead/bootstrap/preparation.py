@@ -17,6 +17,7 @@ from keystead.storage.credentials import pepper_ids_of_live_credentials
 from keystead.storage.database import Database
 from keystead.storage.keys import pepper_ids_of_live_keys
 from keystead.storage.migrate import SchemaState, SchemaStatus
+from keystead.storage.purposes import Purpose
 
 
 def prepare(settings: Settings) -> None:
@@ -105,7 +106,7 @@ def require_schema(database: Database) -> SchemaState:
 
 def require_peppers(settings: Settings, database: Database, *, may_make: bool) -> Peppers:
     """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
-    with database.read_across() as tx:
+    with database.read_across(Purpose.SERVER) as tx:
         needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
         needed |= pepper_ids_of_live_credentials(tx)
     peppers = find_peppers(settings)

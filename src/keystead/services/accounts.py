@@ -27,6 +27,7 @@ from keystead.storage import known_devices, throttles, users, workspaces
 from keystead.storage import sessions as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 OWN_ACCOUNT = "account"
 
@@ -51,7 +52,7 @@ class Accounts:
     def rename(self, secret: Secret, name: str) -> User:
         """Another name, from now on: what was recorded before keeps the old one."""
         check_name(name)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             user = self._own(tx, secret)
             users.set_name(tx, user.id, name)
             return users.get_user(tx, user.id)
@@ -60,7 +61,7 @@ class Accounts:
         """The zone in which instants are shown; None is UTC."""
         if time_zone is not None:
             check_time_zone(time_zone)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             session = require_standing(tx, secret, self._clock.now())
             users.set_time_zone(tx, session.user_id, time_zone)
             return users.get_user(tx, session.user_id)
@@ -68,7 +69,7 @@ class Accounts:
     def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
         """Another address to sign in by. NotFresh without a recent proof; EmailTaken."""
         check_email(email)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret)
             if email == user.email:
                 return user
@@ -91,7 +92,7 @@ class Accounts:
         NotFresh without a recent proof; Invalid (/current) where the present password is needed and not given: always,
         unless the person has none or came by a one-time link.
         """
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret)
             if user.email is None:
                 raise Invalid.field("/email", "is needed first: it is what you sign in with")
@@ -103,12 +104,12 @@ class Accounts:
                 raise Invalid.field("/current", "is needed: your present password")
             self._proofs.again(secret, session, stored, current, "/current")
         hashed = self._passwords.hash(new, context, "/new")
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             return self._set_password(tx, secret, hashed, origin)
 
     def sessions(self, secret: Secret) -> list[SessionLine]:
         """Where one is signed in, the newest first."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             current = require_standing(tx, secret, now)
             found = rows.standing_sessions(tx, current.user_id, now)
@@ -116,7 +117,7 @@ class Accounts:
 
     def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
         """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             current = require_standing(tx, secret, now)
             named = is_id("ses", session_id)
@@ -126,7 +127,7 @@ class Accounts:
 
     def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
         """Ends all of one's sessions but this one, at once; how many that were."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             current = require_standing(tx, secret, now)
             standing = len(rows.standing_sessions(tx, current.user_id, now)) - 1

@@ -20,6 +20,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 
 OPERATOR = CredentialKind.OPERATOR
+from keystead.storage.purposes import Purpose
 
 
 class Credentials:
@@ -44,7 +45,7 @@ class Credentials:
 
     def list(self) -> list[Credential]:
         """Every credential, revoked ones too, newest first."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_credentials(tx)
 
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:

@@ -37,6 +37,7 @@ from keystead.storage import collections, events, plans
 from keystead.storage import documents as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 DELETED_AT_ONCE: Final = 1_000
 """How many documents one transaction removes with their collection: SQLite's one writer takes some 0.2 s for it."""
@@ -163,7 +164,7 @@ class Documents:
 
     def finish_deletions(self) -> None:
         """Removes what deletions of collections left behind when their process died; a task of every server."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.WORKER) as tx:
             left = collections.unnamed_collections(tx)
         for workspace_id, collection_id in left:
             self._remove_rest(workspace_id, collection_id)

@@ -11,6 +11,7 @@ from keystead.storage import sessions as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.known_devices import delete_devices_before
+from keystead.storage.purposes import Purpose
 from keystead.storage.throttles import delete_failures_before
 
 LINKS_KEPT: Final = timedelta(days=1)
@@ -44,7 +45,7 @@ class Housekeeping:
     def _in_batches(self, delete: Callable[[Tx, datetime, int], int], instant: datetime) -> int:
         total = 0
         while True:
-            with self._database.write_across() as tx:
+            with self._database.write_across(Purpose.WORKER) as tx:
                 gone = delete(tx, instant, BATCH)
             total += gone
             if gone < BATCH:

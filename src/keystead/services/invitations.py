@@ -40,6 +40,7 @@ from keystead.storage import invitations as rows
 from keystead.storage import users, workspaces
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Invitations:
 
     def find(self, link: Secret) -> OpenInvitation:
         """What the link invites to; it is not used up. Invalid for one that does not stand."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             invitation = _open_of(tx, link, self._clock.now())
             return OpenInvitation(invitation, _workspace(tx, invitation.workspace_id))
 

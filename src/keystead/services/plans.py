@@ -23,13 +23,13 @@ class Plans:
 
     def all(self) -> list[Plan]:
         """Every plan, from small to large."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_plans(tx)
 
     def apply(self, wanted: Sequence[Plan]) -> None:
         """Makes `wanted` all the plans there are. Invalid where a plan that is in use would go."""
         _check_distinct(wanted)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.OPERATOR) as tx:
             rows.lock_plans(tx)
             orphaned = rows.plans_in_use(tx) - {plan.id for plan in wanted}
             if orphaned:
@@ -49,7 +49,7 @@ class Plans:
 
     def get(self, plan_id: str) -> Plan:
         """The plan of that id."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             plan = rows.find_plan(tx, plan_id)
         if plan is None:
             raise NotFound("There is no such plan.")

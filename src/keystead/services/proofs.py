@@ -29,6 +29,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage import known_devices, sessions, throttles, users
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 from keystead.storage.users import Account
 
 
@@ -58,7 +59,7 @@ class Proofs:
         if len(email) > MAX_EMAIL or not is_one_line(email):
             raise _wrong()
         stranger = account_subject(fold_email(email))
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             account = users.find_account(tx, email)
             known = account is not None and self._knows(tx, account, device)
             wrong_before = throttles.find_failures(tx, [stranger])[stranger].count
@@ -95,11 +96,11 @@ class Proofs:
         with self._throttle.attempt({subject: SESSION}) as before:
             right = self._passwords.verify(stored, password, known=True)
         if right:
-            with self._database.write_across() as tx:
+            with self._database.write_across(Purpose.PEOPLE) as tx:
                 throttles.delete_failures(tx, subject)
             return
         if before[subject].count + 1 == SESSION.most:
-            with self._database.write_across() as tx:
+            with self._database.write_across(Purpose.PEOPLE) as tx:
                 sessions.end_session(tx, secret.fingerprint(), self._clock.now())
             raise SessionEnded
         raise Invalid.field(pointer, "is not your password")

@@ -33,6 +33,7 @@ from keystead.storage import sessions as rows
 from keystead.storage import throttles, users, workspaces
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 
 class SignIn:
@@ -51,7 +52,7 @@ class SignIn:
         """A secret that signs the member in once, and until when. For PASSWORD they land where a new one is set."""
         secret, now = Secret.fresh(), self._clock.now()
         link = SignInLink(member.workspace_id, member.user.id, now + LINK_LIFETIME, purpose)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             rows.insert_link(tx, secret.fingerprint(), link, now)
         return secret, link.expires_at
 
@@ -64,7 +65,7 @@ class SignIn:
     ) -> SignedIn:
         """Uses a link up and begins a session. Invalid for a link that was used, has expired or never was."""
         browser = Browser(origin, agent, device)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             link = rows.consume_link(tx, secret.fingerprint(), now)
             if link is None:
@@ -88,7 +89,7 @@ class SignIn:
         """Begins a session. Invalid, alike for all, where they do not fit; RateLimited where one has to wait."""
         found = self._proofs.by_password(email, password, origin.address, device)
         user, browser = found.account.user, Browser(origin, agent, device)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             self._proofs.settle(tx, found)
             members = workspaces.memberships_of(tx, user.id)
@@ -104,13 +105,13 @@ class SignIn:
         self, secret: Secret, password: Password, origin: Origin = NOWHERE
     ) -> Admitted:
         """Proves anew who they are: the same session, fresh, under a new secret. SessionEnded, Invalid, RateLimited."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             session = require_standing(tx, secret, self._clock.now())
             stored = users.password_hash_of(tx, session.user_id)
         if stored is None:
             raise Invalid.field("/password", "is not set for this account; use a one-time link")
         self._proofs.again(secret, session, stored, password, "/password")
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = require_standing(tx, secret, now)
             session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
@@ -124,7 +125,7 @@ class SignIn:
     def visitor(self, secret: Secret) -> Visitor | None:
         """Who is signed in; None where the session has ended or never was."""
         digest = secret.fingerprint()
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, digest)
             if session is None or not session.stands(now):
@@ -152,7 +153,7 @@ class SignIn:
 
     def sign_out(self, secret: Secret, origin: Origin = NOWHERE) -> None:
         """Ends the session at once; again, nothing happens."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, secret.fingerprint())
             if session is None or not session.stands(now):
@@ -162,7 +163,7 @@ class SignIn:
             record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin)
 
     def _touch(self, digest: bytes, now: datetime) -> None:
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             rows.touch_session(tx, digest, now)
 
 

@@ -12,6 +12,7 @@ from keystead.domain.throttle import Allowance, Failures, Subject, Verdict, fail
 from keystead.storage import throttles as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 
 CLOSED_SECONDS: Final = 3600
 
@@ -41,11 +42,11 @@ class Throttle:
 
     def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
         """A flood costs one read each."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
     def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             before = rows.lock_failures(tx, allowances, now)
             _require(before, allowances, self._clock)
@@ -54,7 +55,7 @@ class Throttle:
         return before
 
     def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
             for subject in sorted(allowances):
                 rows.take_back_failure(tx, subject)
 

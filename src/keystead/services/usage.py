@@ -44,7 +44,7 @@ class Usage:
             if not taken:
                 return 0
             try:
-                with self._database.write_across() as tx:
+                with self._database.write_across(Purpose.USE) as tx:
                     rows.record_use(tx, taken)
             except BaseException:
                 self._put_back(taken)
@@ -65,7 +65,7 @@ class Usage:
 
     def forget_old(self) -> int:
         """Drops all but the latest callers of each key; how many rows that were."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.USE) as tx:
             return rows.delete_old_callers(tx, MAX_CALLERS)
 
     def _tally(self, key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:

@@ -19,6 +19,7 @@ from keystead.storage import events, plans, users
 from keystead.storage import workspaces as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 FIRST_WORKSPACE: Final = "My workspace"
 FIRST_OWNER: Final = "Owner"
@@ -52,7 +53,7 @@ class Workspaces:
         origin: Origin = NOWHERE,
     ) -> Workspace:
         """A new workspace on a plan (the smallest, unless named), with an owner where one is named. EmailTaken."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.OPERATOR) as tx:
             plans.lock_plans(tx)
             act = Act(actor, self._clock.now(), origin)
             workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
@@ -63,7 +64,7 @@ class Workspaces:
 
     def first(self) -> Member:
         """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.OPERATOR) as tx:
             plans.lock_plans(tx)
             found = rows.oldest_owner(tx)
             if found is not None:
@@ -79,12 +80,12 @@ class Workspaces:
 
     def of_user(self, user_id: UserId) -> list[Workspace]:
         """Every workspace that the user is a member of, the oldest first."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
             return rows.workspaces_of(tx, user_id)
 
     def named(self, text: str) -> Workspace:
         """The workspace of that id or, where only one bears it, of that name."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             found = rows.find_workspace(tx, WorkspaceId(text))
             candidates = [found] if found else rows.workspaces_named(tx, text)
         if not candidates:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from keystead.domain.errors import StorageError
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 
 RESAMPLE_SECONDS: Final = 1.0
 _DATABASE_TIME: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -76,7 +77,7 @@ class DatabaseClock:
 
     def _bounds(self) -> tuple[int, int]:
         """Between which offsets the right one lies: the time was told after the question and before the answer."""
-        with self._database.read_aside() as tx:
+        with self._database.read_aside(Purpose.SERVER) as tx:
             asked = time.monotonic_ns() // 1000
             told = int(tx.execute(_DATABASE_TIME).scalar_one())
             answered = time.monotonic_ns() // 1000 + 1

@@ -22,6 +22,7 @@ from keystead.storage.engines import (
     postgresql_engine,
     sqlite_engine,
 )
+from keystead.storage.purposes import Purpose
 from keystead.storage.turns import Turns
 
 Tx = Connection
@@ -74,26 +75,26 @@ class Database:
             yield tx
 
     @contextmanager
-    def read_across(self) -> Iterator[Tx]:
-        """A consistent view over workspaces: sign-in, sessions, plans, operators' lists."""
+    def read_across(self, purpose: Purpose) -> Iterator[Tx]:
+        """A consistent view over workspaces, for that purpose."""
         with self._transaction("BEGIN") as tx:
             yield tx
 
     @contextmanager
-    def write_across(self) -> Iterator[Tx]:
-        """A change that belongs to no single workspace: plans, sessions, use."""
+    def write_across(self, purpose: Purpose) -> Iterator[Tx]:
+        """A change that belongs to no single workspace, for that purpose."""
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE") as tx:
             yield tx
 
     @contextmanager
-    def read_aside(self) -> Iterator[Tx]:
+    def read_aside(self, purpose: Purpose) -> Iterator[Tx]:
         """As read_across, on a connection kept for this: it never waits behind those who wait for a lock."""
         with self._transaction("BEGIN", engine=self._engine_aside) as tx:
             yield tx
 
     def ping(self) -> None:
         """Unavailable unless the database answers."""
-        with self.read_across() as tx:
+        with self.read_across(Purpose.SERVER) as tx:
             tx.execute(select(1))
 
     def close(self) -> None:

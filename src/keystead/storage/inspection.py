@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 SQLITE_PRAGMAS: Final = ("journal_mode", "synchronous", "foreign_keys")
 POSTGRESQL_SETTINGS: Final = (
@@ -34,7 +35,7 @@ class DatabaseFacts:
 
 def look_at(database: Database) -> DatabaseFacts:
     """The facts, in one transaction. Unavailable where the database does not answer."""
-    with database.read_across() as tx:
+    with database.read_across(Purpose.SERVER) as tx:
         return _sqlite(tx) if database.is_sqlite else _postgresql(tx)
 
 

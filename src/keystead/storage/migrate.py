@@ -11,6 +11,7 @@ from sqlalchemy import column, inspect, select, table, text
 
 from keystead.storage.database import Database
 from keystead.storage.engines import be_patient
+from keystead.storage.purposes import Purpose
 
 REVISIONS: Final = Path(__file__).parent / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
@@ -43,7 +44,7 @@ class SchemaState:
 
 def state(database: Database) -> SchemaState:
     """How the database's schema stands."""
-    with database.read_across() as tx:
+    with database.read_across(Purpose.SERVER) as tx:
         found = tx.execute(_FOUND).scalar() if inspect(tx).has_table(_VERSIONS.name) else None
     needed = newest_revision()
     return SchemaState(found, needed, _status(found, needed))
@@ -62,7 +63,7 @@ def upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with database.write_across() as tx:
+    with database.write_across(Purpose.OWNER) as tx:
         if not database.is_sqlite:
             be_patient(tx)
             for statement in _ALONE:

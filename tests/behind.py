@@ -1,0 +1,40 @@
+"""A look at rows, and a hand on them, from behind the product: as PostgreSQL's administrator, whom no policy holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
+
+ADMINISTRATOR = "postgres"
+
+
+@contextmanager
+def read_behind(database: Database) -> Iterator[Tx]:
+    """All rows of all workspaces."""
+    if database.is_sqlite:
+        with database.read_across(Purpose.OWNER) as tx:
+            yield tx
+        return
+    with closing(Database(_as_administrator(database))) as behind:
+        with behind.read_across(Purpose.OWNER) as tx:
+            yield tx
+
+
+@contextmanager
+def write_behind(database: Database) -> Iterator[Tx]:
+    """Any change that the schema itself allows."""
+    if database.is_sqlite:
+        with database.write_across(Purpose.OWNER) as tx:
+            yield tx
+        return
+    with closing(Database(_as_administrator(database))) as behind:
+        with behind.write_across(Purpose.OWNER) as tx:
+            yield tx
+
+
+def _as_administrator(database: Database) -> str:
+    url = database.url.set(drivername="postgresql", username=ADMINISTRATOR)
+    return url.render_as_string(hide_password=False)

@@ -1,0 +1,105 @@
+"""Every call of the API with every kind of credential: each opens its own door and no other, generated from OpenAPI."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from keystead.api.openapi import describe, operations
+from keystead.api.operator_route import OPERATOR
+from keystead.api.route import SECURITY
+from keystead.api.samples import sample_of
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.storage import schema
+from keystead.storage.purposes import Purpose
+from tests.api.world import Client, Tenant, World, open_world, problem
+
+DOCUMENT = describe()
+OPERATIONS = list(operations(DOCUMENT))
+BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """An installation of its own, on each engine: the digest of rows looks at all of it."""
+    with open_world(database_url) as world:
+        yield world
+
+
+def credential(world: World, kind: CredentialKind) -> tuple[str, str]:
+    """The id and the token of a new credential of that kind."""
+    made, token = world.services.credentials.create("tests", BY, kind)
+    return made.id, token.reveal()
+
+
+def callers(tenant: Tenant) -> dict[str, Client]:
+    """Somebody with each kind of credential, live and not."""
+    world = tenant.world
+    operator, service = (credential(world, kind)[1] for kind in CredentialKind)
+    ended, revoked = credential(world, CredentialKind.OPERATOR)
+    world.services.credentials.revoke(ended, BY)  # type: ignore[arg-type]
+    tokens = {"operator": operator, "service": service, "revoked": revoked}
+    known = {name: world.client(token) for name, token in tokens.items()}
+    return known | {"key": tenant.client(), "nobody": world.client()}
+
+
+def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
+    """The scheme, method, path and body of every call, well formed; about what is there, as far as ids tell."""
+    for path, method, operation in OPERATIONS:
+        (scheme,) = operation["security"][0]
+        id = tenant.id if scheme == OPERATOR else "none"
+        sent = re.sub(r"\{id\}", id, path).replace("{name}", "handbook")
+        yield scheme, method.upper(), sent, body_of(operation)
+
+
+def body_of(operation: dict[str, Any]) -> Any:
+    """A good body for the operation; None for one that takes none."""
+    if "requestBody" not in operation:
+        return None
+    media = operation["requestBody"]["content"]["application/json"]
+    return sample_of(media["schema"], DOCUMENT["components"]["schemas"])
+
+
+def rows(world: World) -> str:
+    """A digest of all that the database holds."""
+    digest = hashlib.sha256()
+    with world.installation.database.read_across(Purpose.OPERATOR) as tx:
+        for table in schema.metadata.sorted_tables:
+            digest.update(repr((table.name, sorted(map(repr, tx.execute(select(table)))))).encode())
+    return digest.hexdigest()
+
+
+def test_every_door_opens_to_its_own_credential_alone(world: World) -> None:
+    """No key on the operators' calls, no credential of a service on the workspaces': 401, and nothing is changed."""
+    tenant = world.tenant()
+    by_name = callers(tenant)
+    world.services.usage.flush()
+    before, asked = rows(world), 0
+    opens = {OPERATOR: "operator", SECURITY: "key"}
+    for scheme, method, path, body in requests(tenant):
+        for name in by_name.keys() - {opens[scheme]}:
+            for sent in (body, {"nonsense": 1}):
+                answer = by_name[name].send(method, path, sent)
+                code = "unauthenticated" if name == "nobody" else "invalid-token"
+                assert problem(answer) == (401, code), (name, method, path)
+                assert answer.headers["www-authenticate"].startswith('Bearer realm="keystead"')
+                asked += 1
+    world.services.usage.flush()
+    assert rows(world) == before
+    assert asked >= 200
+
+
+def test_every_door_opens_at_all(world: World) -> None:
+    """The control: to its own credential no call says 401."""
+    tenant = world.tenant()
+    by_name = callers(tenant)
+    opens = {OPERATOR: "operator", SECURITY: "key"}
+    for scheme, method, path, body in requests(tenant):
+        caller = tenant.client() if scheme == SECURITY else by_name[opens[scheme]]
+        assert caller.send(method, path, body).status_code not in {401, 403, 500}, (method, path)
