@@ -56,7 +56,7 @@ def _filled(installation: Installation, pepper: Pepper, keys: int) -> Ground:
     tokens = _minted(keys)
     sample: list[Token] = []
     while batch := list(islice(tokens, BATCH)):
-        with installation.database.write_across() as tx:
+        with installation.database.write(owner.workspace_id) as tx:
             tx.execute(insert(schema.api_keys), [_row(owner, pepper, token) for token in batch])
         sample += batch[:: max(1, keys // 1000)]
     return Ground(installation, owner, sample, pepper)

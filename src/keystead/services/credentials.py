@@ -39,7 +39,7 @@ class Credentials:
         token = mint(f"{self._prefix}_{OPERATOR}", now)
         id = credential_id(token, OPERATOR)
         credential = Credential(id, OPERATOR, name, token.hint, now, actor)
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.OPERATOR) as tx:
             rows.insert_credential(tx, credential, self._peppers.seal(token))
         return credential, token
 
@@ -50,7 +50,7 @@ class Credentials:
 
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
-        with self._database.write_across() as tx:
+        with self._database.write_across(Purpose.OPERATOR) as tx:
             named = is_id(OPERATOR, credential_id)
             found = rows.find_credential(tx, credential_id) if named else None
             if found is None:
@@ -69,7 +69,7 @@ class Credentials:
         token = parse(text)
         if token is None:
             raise InvalidToken
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             found = rows.find_sealed(tx, credential_id(token, OPERATOR))
         if found is None or found[0].revoked_at is not None:
             raise InvalidToken

@@ -12,6 +12,7 @@ from keystead.storage import collections, keys, workspaces
 from keystead.storage import plans as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
 
 
 class Plans:

@@ -12,6 +12,7 @@ from keystead.domain.usage import MAX_CALLERS, KeyCaller, UseTally
 from keystead.domain.verification import Denied
 from keystead.storage import usage as rows
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 
 
 class Usage:

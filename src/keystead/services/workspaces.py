@@ -96,7 +96,7 @@ class Workspaces:
 
     def list(self, *, limit: int = 50, before: WorkspaceId | None = None) -> WorkspacePage:
         """One page of workspaces, newest first."""
-        with self._database.read_across() as tx:
+        with self._database.read_across(Purpose.OPERATOR) as tx:
             found = rows.page_of_workspaces(tx, limit=limit + 1, before=before)
         page = found[:limit]
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
