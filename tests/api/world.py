@@ -176,7 +176,7 @@ def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[Worl
     schema.metadata.create_all(database.engine)
     with database.write_across(Purpose.OPERATOR) as tx:
         plans.replace_plans(tx, DEFAULT_PLANS)
-    api = create_api(installation.services, base_url=BASE, verify_inline=url.startswith("sqlite:"))
+    api = create_api(installation.services, base_url=BASE)
     app = Stack(api, Problems(BASE))
     with asyncio.Runner() as runner:
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE)

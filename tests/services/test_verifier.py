@@ -50,6 +50,11 @@ class CountedLookup:
         self.asked += 1
         return self._lookup.find(key_id)
 
+    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+        """As the real one."""
+        self.asked += 1
+        return await self._lookup.find_on_loop(key_id)
+
     def close(self) -> None:
         """As the real one."""
         self._lookup.close()

@@ -14,12 +14,10 @@ from keystead.http.problems import Problems
 from keystead.services import Services
 
 
-def create_api(services: Services, *, base_url: str, verify_inline: bool) -> FastAPI:
+def create_api(services: Services, *, base_url: str) -> FastAPI:
     """ASGI, for a `Stack`: `/v1/…` for workspaces' code, `/operator/v1/…` for the product's own.
 
     `/openapi.json`, `/docs` and `/problems` are for everybody. `base_url` is where this server is reached.
-    `verify_inline`: verify on the event loop's thread, for a database that answers in microseconds (SQLite); else in
-    the thread pool.
     """
     problems = Problems(base_url)
     app = FastAPI(
@@ -29,7 +27,7 @@ def create_api(services: Services, *, base_url: str, verify_inline: bool) -> Fas
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.gate = Gate(services, verify_inline=verify_inline)
+    app.state.gate = Gate(services)
     app.state.base_url = base_url
     install_handlers(app, problems)
     for router in ROUTERS:

@@ -98,23 +98,19 @@ def needs(
 
 
 class Gate:
-    """Tells who calls. `verify_inline`: the read of the key is so fast that it stays on the event loop's thread."""
+    """Tells who calls."""
 
-    def __init__(self, services: Services, *, verify_inline: bool) -> None:
+    def __init__(self, services: Services) -> None:
         self.services = services
-        self._verify_inline = verify_inline
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
         """The call of the request's key; Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
         token = bearer_of(scope)
         once = _read_once(scope) if takes_once else None
         client = client_of(scope)
-        if self._verify_inline:
-            verdict = self._verify(token, required, client.address, client.agent)
-        else:
-            verdict = await run_in_threadpool(
-                self._verify, token, required, client.address, client.agent
-            )
+        verdict = await self.services.verifier.verify_on_loop(
+            token, required, address=client.address or None, agent=client.agent or None
+        )
         principal = _judged(scope, verdict, required)
         origin = Origin(client.address or None, client.request_id)
         return Call(self.services, principal, origin, scope["path"], once)
@@ -125,11 +121,6 @@ class Gate:
         if ends is not None and ends - self.services.keys.now() <= EXPIRES_SOON:
             response.headers[EXPIRES_HEADER] = format_instant(ends)
         return response
-
-    def _verify(self, token: str, required: str | None, address: str, agent: str) -> Verification:
-        return self.services.verifier.verify(
-            token, required, address=address or None, agent=agent or None
-        )
 
 
 def _judged(scope: Scope, verdict: Verification, required: str | None) -> Principal:

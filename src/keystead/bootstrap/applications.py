@@ -77,7 +77,7 @@ def _apps(installation: Installation) -> dict[str, App]:
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
-    api = create_api(services, base_url=settings.base_url, verify_inline=settings.is_embedded)
+    api = create_api(services, base_url=settings.base_url)
     area = create_developer_area(
         services,
         base_url=settings.base_url,

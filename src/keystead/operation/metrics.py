@@ -98,12 +98,34 @@ class CountedVerifier(Verifier):
         agent: str | None = None,
     ) -> Verification:
         """As Verifier.verify."""
-        verdict = "unavailable"
         try:
             verification = super().verify(text, required, address=address, agent=agent)
-            verdict = verification.reason if isinstance(verification, Denied) else "verified"
-        finally:
-            self._metrics.on_verdict(verdict)
+        except BaseException:
+            self._metrics.on_verdict("unavailable")
+            raise
+        return self._counted(verification)
+
+    async def verify_on_loop(
+        self,
+        text: str,
+        required: str | None = None,
+        *,
+        address: str | None = None,
+        agent: str | None = None,
+    ) -> Verification:
+        """As Verifier.verify_on_loop."""
+        try:
+            verification = await super().verify_on_loop(
+                text, required, address=address, agent=agent
+            )
+        except BaseException:
+            self._metrics.on_verdict("unavailable")
+            raise
+        return self._counted(verification)
+
+    def _counted(self, verification: Verification) -> Verification:
+        verdict = verification.reason if isinstance(verification, Denied) else "verified"
+        self._metrics.on_verdict(verdict)
         return verification
 
 
