@@ -85,7 +85,7 @@ def test_a_workspace_is_made(ground: Ground) -> None:
         ({"name": "x" * 101}, "/name"),
         ({"name": "a\nb"}, "/name"),
         ({"name": "W", "plan_id": "gold"}, "/plan"),
-        ({"name": "W", "owner": ""}, "/owner"),
+        ({"name": "W", "owner": ""}, "/owner/name"),
     ],
     ids=str,
 )

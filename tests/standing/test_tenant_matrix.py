@@ -19,15 +19,17 @@ import pytest
 from sqlalchemy import select
 
 from keystead.api.openapi import describe, operations
+from keystead.api.route import SECURITY
 from keystead.api.samples import sample_of
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
 from keystead.storage import schema
 from tests.api.world import Client, Tenant, World, open_world, problem
-
 from tests.behind import read_behind
+
 DOCUMENT = describe()
-OPERATIONS = list(operations(DOCUMENT))
+OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["security"][0]]
+"""What keys may call: path, method, operation. For the others no workspace is a neighbour."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OWN = "mine"
 """The collection that the caller has, and the neighbour has not."""

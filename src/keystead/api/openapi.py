@@ -12,8 +12,18 @@ from typing import Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
-from keystead.api import collections, documents, events, keys, plans, portal_sessions, workspaces
-from keystead.api.operator_route import OPERATOR
+from keystead.api import (
+    collections,
+    documents,
+    events,
+    keys,
+    operator_plans,
+    operator_workspaces,
+    plans,
+    portal_sessions,
+    workspaces,
+)
+from keystead.api.operator_route import LOCATED, OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
 from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY
@@ -25,15 +35,19 @@ ROUTERS: Final = (
     collections.router,
     documents.router,
     events.router,
+    operator_workspaces.router,
+    operator_plans.router,
     portal_sessions.router,
 )
 
 _DESCRIPTION = """\
-API keys, collections and documents of one workspace: the one that the key belongs to.
+API keys, collections and documents of one workspace: the one that the key belongs to. And, below `/operator/v1`, the
+calls of the product's own services: its workspaces, their plans, and links that sign its users in.
 
 **Credentials.** Every call carries an API key, as `Authorization: Bearer <token>` and nowhere else
 ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)). A call names the scope that its key must hold. `*` holds all but
-`keys:write`.
+`keys:write`. Calls below `/operator/v1` carry an operator's credential in the same way; neither works in the other's
+place.
 
 **Refusals** are problems ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): `code` is for programs, `detail` for
 people, and `type` is a page that says what to do. They come in this order: 400 for the request's head; 401; 403 for
@@ -57,6 +71,8 @@ _TAGS: Final = {
     "collections": "Named sets of documents.",
     "documents": "Texts with attributes, pushed singly or in batches, found by their words.",
     "events": "What happened, to what, by whom.",
+    "managed workspaces": "For the product's backend: its tenants, and the plans that a billing system puts them on.",
+    "plans": "For the product's backend: what there is to be on.",
     "portal sessions": "For the product's backend: its users reach the Developer area without a second account.",
 }
 _BEARER: Final = {
@@ -120,11 +136,13 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
     own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
+    located = operation.pop(LOCATED, True)
     if "requestBody" in operation:
         operation["requestBody"]["description"] = f"At most {max_body:,} bytes."
     done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
     for status, response in done.items():
-        response |= {"description": _DONE[status], "headers": _headers(operation, status)}
+        named = _headers(operation, located=located and status == "201")
+        response |= {"description": _DONE[status], "headers": references("headers", named)}
     operation["responses"] = done | responses_of(path, method, operation, own)
 
 
@@ -135,13 +153,12 @@ def _need(operation: dict[str, Any]) -> str:
     return f"the scope `{scopes[0]}`" if scopes else "a live key, of any scope"
 
 
-def _headers(operation: dict[str, Any], status: str) -> dict[str, Any]:
+def _headers(operation: dict[str, Any], *, located: bool) -> Iterator[str]:
     """The headers of a good answer."""
-    if not _is_for_keys(operation):
-        return {}
-    return references(
-        "headers", (EXPIRES_HEADER, "Location") if status == "201" else (EXPIRES_HEADER,)
-    )
+    if _is_for_keys(operation):
+        yield EXPIRES_HEADER
+    if located:
+        yield "Location"
 
 
 def _is_for_keys(operation: dict[str, Any]) -> bool:

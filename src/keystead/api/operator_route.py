@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from keystead.api.route import MAX_BODY, PROBLEMS, JsonRoute
 from keystead.domain.credentials import Credential
-from keystead.domain.errors import KeysteadError
+from keystead.domain.errors import Invalid, KeysteadError
 from keystead.domain.events import Origin
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT
@@ -21,6 +22,8 @@ from keystead.services import Services
 OPERATOR: Final = "operator"
 """The name of the security scheme in the OpenAPI document."""
 
+LOCATED: Final = "x-located"
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorCall:
@@ -29,6 +32,7 @@ class OperatorCall:
     services: Services
     credential: Credential
     origin: Origin
+    path: str
     base_url: str
 
 
@@ -40,10 +44,14 @@ async def _current(request: Request) -> OperatorCall:
 CurrentOperator = Annotated[OperatorCall, Depends(_current)]
 
 
-def needs_operator(*refusals: type[KeysteadError]) -> dict[str, Any]:
-    """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own."""
+def needs_operator(*refusals: type[KeysteadError], located: bool = False) -> dict[str, Any]:
+    """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own.
+
+    `located`: what it makes has a path, which the answer names.
+    """
     declared: dict[str, Any] = {
         "security": [{OPERATOR: []}],
+        LOCATED: located,
         MAX_BODY: JSON_LIMIT,
         PROBLEMS: [refusal.code for refusal in refusals],
     }
@@ -53,16 +61,24 @@ def needs_operator(*refusals: type[KeysteadError]) -> dict[str, Any]:
 class OperatorRoute(JsonRoute):
     """A route for the product's own services. A workspace's key is no credential here, whatever its scopes."""
 
+    def find(self, call: OperatorCall, named: Mapping[str, str]) -> None:
+        """NotFound unless what the path names is there: asked before a refusal of values leaves, 404 before 422."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, behind the credential and with a body that is decoded already."""
         handle = super().get_route_handler()
         declared = self.openapi_extra or {}
 
         async def guarded(request: Request) -> Response:
-            request.state.call = await _admitted(request)
-            decoded = await self.decoded(request, declared[MAX_BODY])
-            self.check_query(request)
-            return await handle(decoded)
+            call = await _admitted(request)
+            request.state.call = call
+            try:
+                decoded = await self.decoded(request, declared[MAX_BODY])
+                self.check_query(request)
+                return await handle(decoded)
+            except (Invalid, RequestValidationError):
+                await run_in_threadpool(self.find, call, request.path_params)
+                raise
 
         return guarded
 
@@ -75,4 +91,5 @@ async def _admitted(request: Request) -> OperatorCall:
     note_caller(request.scope, key_id=credential.id, workspace_id=None)
     client = client_of(request.scope)
     origin = Origin(client.address or None, client.request_id)
-    return OperatorCall(services, credential, origin, request.app.state.base_url)
+    base_url = request.app.state.base_url
+    return OperatorCall(services, credential, origin, request.scope["path"], base_url)

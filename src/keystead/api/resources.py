@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -148,6 +149,11 @@ class Quotas(Resource):
     webhooks: Quota
     members: Quota
 
+    @classmethod
+    def of(cls, quotas: Mapping[str, plans.Quota]) -> Self:
+        """From the domain's values, by name."""
+        return cls(**{name: Quota.of(quota) for name, quota in quotas.items()})
+
 
 class PlanUse(Resource):
     """The workspace's plan, its limits, and how much of each is used."""
@@ -158,8 +164,8 @@ class PlanUse(Resource):
     @classmethod
     def of(cls, use: plans.PlanUse) -> Self:
         """From the domain's value."""
-        quotas = {name: Quota.of(quota) for name, quota in use.quotas.items()}
-        return cls(plan=Plan(id=use.plan.id, name=use.plan.name), quotas=Quotas(**quotas))
+        plan = Plan(id=use.plan.id, name=use.plan.name)
+        return cls(plan=plan, quotas=Quotas.of(use.quotas))
 
 
 class Collection(Resource):

@@ -17,6 +17,12 @@ _BY_TYPE: Final[dict[str, Any]] = {
     "string": "…",
 }
 _TOKEN: Final = "Authorization: Bearer $KEYSTEAD_TOKEN"
+_IDS: Final = {
+    "/v1/collections": "passwords",
+    "/v1/keys": "key_02tcRIyrxLXTR81B3dqdOx",
+    "/operator/v1/workspaces": "ws_02tcRIyrxLXTR81B3dqdOx",
+}
+"""What stands for `{id}` in the paths below."""
 
 
 def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
@@ -45,9 +51,8 @@ def named(schema: dict[str, Any]) -> str:
 def sample_request(call: dict[str, Any], base_url: str, schemas: Schemas) -> str:
     """The call as a curl command line; the token comes from the environment and so stays out of the history."""
     path = call["path"].replace("{name}", "handbook")
-    path = path.replace(
-        "{id}", "passwords" if "documents" in path else "key_02tcRIyrxLXTR81B3dqdOx"
-    )
+    id = next((id for root, id in _IDS.items() if path.startswith(root)), "")
+    path = path.replace("{id}", id)
     lines = [f"curl -X {call['method'].upper()} {shlex.quote(base_url + path)}", f'-H "{_TOKEN}"']
     if "requestBody" in call:
         schema = call["requestBody"]["content"]["application/json"]["schema"]

@@ -125,9 +125,9 @@ def of_member(member: Member) -> Principal:
     )
 
 
-def operator(name: str, workspace_id: WorkspaceId) -> Principal:
-    """Who runs the installation, acting on one workspace, from the command line."""
-    return Principal(PrincipalKind.OPERATOR, name, name, workspace_id, _ALL)
+def operator(name: str, workspace_id: WorkspaceId, *, id: str | None = None) -> Principal:
+    """Who runs the installation, acting on one workspace: by the command line, or with the credential of that id."""
+    return Principal(PrincipalKind.OPERATOR, id or name, name, workspace_id, _ALL)
 
 
 def system(workspace_id: WorkspaceId) -> Principal:

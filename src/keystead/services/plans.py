@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import PLAN_READ
+from keystead.domain.workspaces import Workspace
 from keystead.storage import collections, keys, workspaces
 from keystead.storage import plans as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceUse:
+    """A workspace, the limits that it has of its own, and its plan with the use of every limit."""
+
+    workspace: Workspace
+    overrides: Mapping[str, int | None]
+    use: PlanUse
 
 
 class Plans:
@@ -41,12 +53,17 @@ class Plans:
     def use(self, principal: Principal) -> PlanUse:
         """The workspace's plan, and a quota for each limit."""
         principal.require(PLAN_READ)
-        workspace_id = principal.workspace_id
+        with self._database.read(principal.workspace_id) as tx:
+            return self._use(tx, principal.workspace_id)
+
+    def of_workspace(self, workspace_id: WorkspaceId) -> WorkspaceUse:
+        """A workspace with its plan and its use, for who runs the installation."""
         with self._database.read(workspace_id) as tx:
-            plan = rows.plan_of(tx, workspace_id)
-            used = self._used(tx, principal)
-        quotas = {name: Quota(plan.limits.get(name), used[name]) for name in LIMIT_NAMES}
-        return PlanUse(plan, quotas)
+            workspace = workspaces.find_workspace(tx, workspace_id)
+            if workspace is None:
+                raise NotFound("There is no such workspace.")
+            overrides = workspaces.overrides_of(tx, workspace_id)
+            return WorkspaceUse(workspace, overrides, self._use(tx, workspace_id))
 
     def get(self, plan_id: str) -> Plan:
         """The plan of that id."""
@@ -56,8 +73,12 @@ class Plans:
             raise NotFound("There is no such plan.")
         return plan
 
-    def _used(self, tx: Tx, principal: Principal) -> dict[str, int]:
-        workspace_id = principal.workspace_id
+    def _use(self, tx: Tx, workspace_id: WorkspaceId) -> PlanUse:
+        plan, used = rows.plan_of(tx, workspace_id), self._used(tx, workspace_id)
+        quotas = {name: Quota(plan.limits.get(name), used[name]) for name in LIMIT_NAMES}
+        return PlanUse(plan, quotas)
+
+    def _used(self, tx: Tx, workspace_id: WorkspaceId) -> dict[str, int]:
         return {
             "api_keys": keys.count_keys(tx, workspace_id, self._clock.now()),
             "collections": collections.count_collections(tx, workspace_id),

@@ -58,8 +58,8 @@ class Workspaces:
             act = Act(actor, self._clock.now(), origin)
             workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
             if owner is not None:
-                address = email and check_email(email)
-                _add_owner(tx, workspace.id, check_name(owner, "/owner"), address, act)
+                address = email and check_email(email, "/owner/email")
+                _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
 
     def first(self) -> Member:
@@ -94,10 +94,12 @@ class Workspaces:
             raise Invalid.field("workspace", "is the name of several workspaces; give the id")
         return candidates[0]
 
-    def list(self, *, limit: int = 50, before: WorkspaceId | None = None) -> WorkspacePage:
-        """One page of workspaces, newest first."""
+    def list(
+        self, *, query: str = "", limit: int = 50, before: WorkspaceId | None = None
+    ) -> WorkspacePage:
+        """One page of workspaces, newest first; with `query` in their name (ASCII letters in any case), or as id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            found = rows.page_of_workspaces(tx, limit=limit + 1, before=before)
+            found = rows.page_of_workspaces(tx, query=query, limit=limit + 1, before=before)
         page = found[:limit]
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
 
@@ -114,13 +116,17 @@ class Workspaces:
                 _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, told)
             return self._find(tx, before.id)
 
-    def suspend(self, workspace_id: WorkspaceId, actor: Actor = OPERATOR) -> Workspace:
-        """Refuses every key of the workspace from now on, until it is resumed."""
-        return self._set_suspension(workspace_id, actor, suspended=True)
+    def suspend(
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+    ) -> Workspace:
+        """Refuses every key of the workspace from now on, until it is resumed. Again: no event."""
+        return self._set_suspension(workspace_id, actor, origin, suspended=True)
 
-    def resume(self, workspace_id: WorkspaceId, actor: Actor = OPERATOR) -> Workspace:
-        """Lets the workspace's keys work again."""
-        return self._set_suspension(workspace_id, actor, suspended=False)
+    def resume(
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+    ) -> Workspace:
+        """Lets the workspace's keys work again. Again: no event."""
+        return self._set_suspension(workspace_id, actor, origin, suspended=False)
 
     def set_plan(
         self,
@@ -128,16 +134,23 @@ class Workspaces:
         plan_id: str,
         overrides: Mapping[str, int | None] | None = None,
         actor: Actor = OPERATOR,
+        origin: Origin = NOWHERE,
     ) -> Workspace:
-        """Puts the workspace on a plan, with limits of its own where given. A lowered limit stops creation only."""
+        """Puts the workspace on a plan, with limits of its own where given. A lowered limit stops creation only.
+
+        No difference: no event.
+        """
         own = _check_overrides(overrides or {})
         with self._database.write(workspace_id) as tx:
             plans.lock_plans(tx)
             if plans.find_plan(tx, plan_id) is None:
                 raise Invalid.field("/plan", "is not a plan of this installation")
-            rows.set_plan(tx, workspace_id, plan_id, own)
-            act, data = Act(actor, self._clock.now()), {"plan": plan_id, "overrides": dict(own)}
-            _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
+            before = self._find(tx, workspace_id)
+            if (before.plan_id, rows.overrides_of(tx, workspace_id)) != (plan_id, own):
+                rows.set_plan(tx, workspace_id, plan_id, own)
+                data = {"plan": plan_id, "overrides": own}
+                act = Act(actor, self._clock.now(), origin)
+                _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
             return self._find(tx, workspace_id)
 
     def owner(self, workspace_id: WorkspaceId) -> Member:
@@ -156,13 +169,13 @@ class Workspaces:
         return workspace
 
     def _set_suspension(
-        self, workspace_id: WorkspaceId, actor: Actor, *, suspended: bool
+        self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
         with self._database.write(workspace_id) as tx:
             before = self._find(tx, workspace_id)
             if (before.suspended_at is not None) == suspended:
                 return before
-            act = Act(actor, self._clock.now())
+            act = Act(actor, self._clock.now(), origin)
             rows.set_suspension(tx, workspace_id, act.at if suspended else None)
             kind = EventType.WORKSPACE_SUSPENDED if suspended else EventType.WORKSPACE_RESUMED
             _record(tx, kind, workspace_id, act)
@@ -198,12 +211,12 @@ def _chosen_plan(tx: Tx, plan_id: str | None) -> str:
     return plan_id
 
 
-def _check_overrides(overrides: Mapping[str, int | None]) -> Mapping[str, int | None]:
+def _check_overrides(overrides: Mapping[str, int | None]) -> dict[str, int | None]:
     try:
         Limits.of(overrides)
     except ValueError as error:
         raise Invalid.field("/overrides", str(error)) from None
-    return overrides
+    return dict(overrides)
 
 
 def _record(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, collate, delete, func, insert, or_, select, update
 
 from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.users import fold_email
@@ -14,6 +15,8 @@ from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
 from keystead.storage.schema import members, users, workspaces
 from keystead.storage.users import USER_COLUMNS, user_of
+
+_ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def insert_workspace(tx: Tx, workspace: Workspace) -> None:
@@ -43,12 +46,16 @@ def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
     return [_workspace(row) for row in tx.execute(query.order_by(workspaces.c.id))]
 
 
-def page_of_workspaces(tx: Tx, *, limit: int, before: str | None = None) -> list[Workspace]:
-    """At most `limit` workspaces, newest first, with an id below `before`."""
-    query = select(workspaces).order_by(workspaces.c.id.desc()).limit(limit)
+def page_of_workspaces(
+    tx: Tx, *, query: str = "", limit: int, before: str | None = None
+) -> list[Workspace]:
+    """At most `limit` workspaces, newest first, with an id below `before`; of that id, or with `query` in the name."""
+    page = select(workspaces).order_by(workspaces.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(workspaces.c.id < before)
-    return [_workspace(row) for row in tx.execute(query)]
+        page = page.where(workspaces.c.id < before)
+    if query:
+        page = page.where(or_(workspaces.c.id == query, _is_named(tx, query)))
+    return [_workspace(row) for row in tx.execute(page)]
 
 
 def workspaces_named(tx: Tx, name: str) -> list[Workspace]:
@@ -74,6 +81,13 @@ def set_plan(
     """Puts the workspace on a plan, with limits of its own where it has them."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
     tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides)))
+
+
+def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
+    """The limits that a workspace has of its own; empty without the workspace."""
+    query = select(workspaces.c.limit_overrides).where(workspaces.c.id == workspace_id)
+    found: dict[str, int | None] | None = tx.execute(query).scalar()
+    return dict(found or {})
 
 
 def insert_member(tx: Tx, member: Member, now: datetime) -> None:
@@ -162,6 +176,13 @@ def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
     """How many members a workspace has."""
     query = select(func.count()).select_from(members).where(members.c.workspace_id == workspace_id)
     return tx.execute(query).scalar_one()
+
+
+def _is_named(tx: Tx, part: str) -> ColumnElement[bool]:
+    """Whether `part` stands in the name, ASCII letters in any case: as SQLite folds, and PostgreSQL in the collation C."""
+    name = workspaces.c.name
+    folded = func.lower(name if tx.dialect.name == "sqlite" else collate(name, "C"))
+    return folded.contains(part.translate(_ASCII_LOWER), autoescape=True)
 
 
 def _memberships() -> Any:

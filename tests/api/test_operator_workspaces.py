@@ -1,0 +1,312 @@
+"""The tenants of the installation, for the product's own services: made, found, renamed, suspended, put on plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import Actor, PrincipalKind
+from tests.api.world import Client, Tenant, World, open_world, pointers, problem, said
+
+PATH = "/operator/v1/workspaces"
+BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+
+
+@pytest.fixture
+def operator(world: World) -> Client:
+    """The product's backend, with a live credential."""
+    return backend(world)
+
+
+def backend(world: World) -> Client:
+    """Somebody who calls with a fresh operator's credential."""
+    _, token = world.services.credentials.create("billing", BY)
+    return world.client(token.reveal())
+
+
+def good(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
+    """What a good answer says."""
+    assert answer.status_code == status, said(answer)
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
+    """A new workspace."""
+    return good(operator.post(PATH, {"name": name, **more}), 201)
+
+
+def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
+    """What happened in a workspace, newest first."""
+    return world.services.events.list(Tenant(world, workspace_id).principal).events
+
+
+def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:
+    """201 with its path; its owner can be signed in, and the audit log says which credential made it, from where."""
+    owner = {"name": "Ann", "email": "ann.made@example.com"}
+    answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
+    told = good(answer, 201)
+    assert set(told) == {"id", "name", "plan", "created_at", "suspended_at"}
+    assert (told["name"], told["plan"], told["suspended_at"]) == ("Acme", "team", None)
+    assert answer.headers["location"] == f"{PATH}/{told['id']}"
+    assert world.services.workspaces.owner(told["id"]).user.email == "ann.made@example.com"
+    event = events_of(world, told["id"])[-1]
+    assert (event.type, event.actor.kind, event.actor.name) == (
+        "workspace.created",
+        "operator",
+        "billing",
+    )
+    assert event.actor.id.startswith("op_")
+    assert event.origin.request_id == answer.headers["x-request-id"]
+    assert (
+        Tenant(world, told["id"]).client().get("/v1/whoami").json()["workspace"]["id"] == told["id"]
+    )
+
+
+def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
+    """Without a plan it is on the smallest one, without an owner it has none; names need not differ."""
+    first, second = made(operator, "Twin"), made(operator, "Twin", plan=None, owner=None)
+    assert first["plan"] == second["plan"] == "free"
+    assert first["id"] != second["id"]
+
+
+def test_an_address_is_one_owner_s(operator: Client) -> None:
+    """The address of somebody who is there already: 409, and no workspace is made."""
+    owner = {"name": "Ann", "email": "ann.twice@example.com"}
+    made(operator, "First of two", owner=owner)
+    answer = operator.post(PATH, {"name": "Second of two", "owner": owner})
+    assert problem(answer) == (409, "name-taken")
+    assert good(operator.get(f"{PATH}?query=second of two"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, ["/name"]),
+        ({"name": ""}, ["/name"]),
+        ({"name": "a\nb"}, ["/name"]),
+        ({"name": "x" * 101}, ["/name"]),
+        ({"name": None}, ["/name"]),
+        ({"name": "x", "plan": "none"}, ["/plan"]),
+        ({"name": "x", "owner": {"name": ""}}, ["/owner/name"]),
+        ({"name": "x", "owner": {"name": "Ann", "email": "nobody"}}, ["/owner/email"]),
+        ({"name": "x", "owner": {"email": "ann@example.com"}}, ["/owner/name"]),
+        ({"name": "x", "id": "ws_1"}, ["/id"]),
+        ({"name": "x", "suspended_at": None}, ["/suspended_at"]),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+    """422 with the place of the value; what is the server's to set is refused."""
+    assert pointers(backend(sqlite_world).post(PATH, body)) == expected
+
+
+def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
+    """Newest first, each once, later ones left out; a cursor belongs to its list and its search."""
+    ids = []
+    for number in range(5):
+        world.clock.advance(timedelta(seconds=1))
+        ids.append(made(operator, f"Paged {number}")["id"])
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        told = good(operator.get(f"{PATH}?query=paged&limit=2{cursor}"))
+        seen += [item["id"] for item in told["items"]]
+        if told["next_cursor"] is None:
+            break
+        cursor = f"&cursor={told['next_cursor']}"
+        world.clock.advance(timedelta(seconds=1))
+        made(operator, "Paged meanwhile")
+    assert seen == ids[::-1]
+    assert problem(operator.get(f"{PATH}?limit=2{cursor}")) == (422, "invalid-cursor")
+    assert backend(world).get(f"{PATH}?query=paged{cursor}").status_code == 200
+    assert problem(operator.get(f"{PATH}?limit=0"))[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("straße", ["Zwölf Straße"]),
+        ("ZWöLF", ["Zwölf Straße"]),
+        ("100%_of", ["100%_OF"]),
+        ("0%o", []),
+        ("\\", ["back\\slash"]),
+        ("no such name", []),
+    ],
+)
+def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
+    """Part of a name, the letters a-z in any case, nothing in it being a pattern: the same on both engines."""
+    operator = backend(world)
+    present = good(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
+    for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
+        made(operator, name)
+    answer = good(operator.get(str(httpx2.URL(PATH, params={"query": query}))))
+    assert [item["name"] for item in answer["items"]] == found
+
+
+def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
+    """The exact id is a search too, a part of it is none."""
+    one = made(operator)
+    assert good(operator.get(f"{PATH}?query={one['id']}"))["items"] == [one]
+    assert good(operator.get(f"{PATH}?query={one['id'][:-1]}"))["items"] == []
+
+
+def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
+    """All limits, with the plan's numbers or its own, and how much is used of each."""
+    one = made(operator, plan="free", owner={"name": "Ann"})
+    client = Tenant(world, one["id"]).client()
+    client.put(f"{client.collection()}/documents/a", {"text": "x"})
+    told = good(operator.get(f"{PATH}/{one['id']}"))
+    assert told.pop("overrides") == {}
+    assert told.pop("quotas") == {
+        "api_keys": {"limit": 5, "used": 1},
+        "collections": {"limit": 3, "used": 1},
+        "documents": {"limit": 1000, "used": 1},
+        "webhooks": {"limit": 1, "used": 0},
+        "members": {"limit": 3, "used": 1},
+    }
+    assert told == one
+
+
+def test_renaming(world: World, operator: Client) -> None:
+    """Another name, seen at once; the same name again, or nothing at all, is no event."""
+    one = made(operator)
+    for name in ("Acme Ltd", "Acme Ltd"):
+        assert good(operator.patch(f"{PATH}/{one['id']}", {"name": name}))["name"] == name
+    assert good(operator.patch(f"{PATH}/{one['id']}", {}))["name"] == "Acme Ltd"
+    types = [event.type for event in events_of(world, one["id"])]
+    assert types == ["workspace.updated", "workspace.created"]
+    assert pointers(operator.patch(f"{PATH}/{one['id']}", {"name": None})) == ["/name"]
+    assert pointers(operator.patch(f"{PATH}/{one['id']}", {"plan": "team"})) == ["/plan"]
+
+
+def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -> None:
+    """Every key is refused from the answer on, none can be made by one; resumed, they work as before. Twice is once."""
+    one = made(operator, plan="team")
+    tenant = Tenant(world, one["id"])
+    keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
+    first = good(operator.post(f"{PATH}/{one['id']}/suspend"))
+    assert first["suspended_at"] is not None
+    assert good(operator.post(f"{PATH}/{one['id']}/suspend")) == first
+    for client in keys:
+        assert problem(client.get("/v1/whoami")) == (401, "invalid-token")
+    assert problem(keys[0].post("/v1/keys", {"description": "x"})) == (401, "invalid-token")
+    for _ in range(2):
+        assert good(operator.post(f"{PATH}/{one['id']}/resume"))["suspended_at"] is None
+    assert [client.get("/v1/whoami").status_code for client in keys] == [200, 200, 200]
+    found = [
+        event for event in events_of(world, one["id"]) if "sus" in event.type or "res" in event.type
+    ]
+    assert [event.type for event in found] == ["workspace.resumed", "workspace.suspended"]
+    assert {event.actor.name for event in found} == {"billing"}
+    assert all(event.origin.request_id for event in found)
+
+
+def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
+    """The whole answer with the new limits; the same again is no event; a PUT is the whole of it."""
+    one = made(operator)
+    sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
+    first = good(operator.put(f"{PATH}/{one['id']}/plan", sent))
+    assert (first["plan"], first["overrides"]) == ("team", sent["overrides"])
+    assert first["quotas"]["api_keys"] == {"limit": 20, "used": 0}
+    assert first["quotas"]["documents"]["limit"] is None
+    assert first["quotas"]["collections"]["limit"] == 25
+    assert good(operator.put(f"{PATH}/{one['id']}/plan", sent)) == first
+    assert good(operator.get(f"{PATH}/{one['id']}")) == first
+    plain = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "team"}))
+    assert (plain["overrides"], plain["quotas"]["api_keys"]["limit"]) == ({}, 50)
+    changes = [
+        event for event in events_of(world, one["id"]) if event.type == "workspace.plan_changed"
+    ]
+    assert [event.data for event in changes] == [{"plan": "team", "overrides": {}}, sent]
+    assert changes[0].actor.name == "billing"
+
+
+def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> None:
+    """Seven keys on a plan for five: all work, an eighth is refused until there is room."""
+    one = made(operator, plan="team")
+    tenant = Tenant(world, one["id"])
+    keys = [tenant.client() for _ in range(7)]
+    told = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "free"}))
+    assert told["quotas"]["api_keys"] == {"limit": 5, "used": 7}
+    assert {client.get("/v1/whoami").status_code for client in keys} == {200}
+    full = keys[0].post("/v1/keys", {"description": "x"})
+    assert problem(full) == (409, "limit-reached")
+    good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "team"}))
+    assert keys[0].post("/v1/keys", {"description": "x"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, ["/plan"]),
+        ({"plan": "none"}, ["/plan"]),
+        ({"plan": None}, ["/plan"]),
+        ({"plan": "team", "overrides": None}, ["/overrides"]),
+        ({"plan": "team", "overrides": {"keys": 1}}, ["/overrides"]),
+        ({"plan": "team", "overrides": {"api_keys": -1}}, ["/overrides"]),
+        ({"plan": "team", "overrides": {"api_keys": 10**13}}, ["/overrides"]),
+        ({"plan": "team", "overrides": {"api_keys": "5"}}, ["/overrides/api_keys"]),
+        ({"plan": "team", "overrides": {"api_keys": True}}, ["/overrides/api_keys"]),
+        ({"plan": "team", "overrides": {"api_keys": 1.5}}, ["/overrides/api_keys"]),
+        ({"plan": "team", "name": "x"}, ["/name"]),
+    ],
+    ids=str,
+)
+def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+    """422 with the place of the value, and nothing changes."""
+    operator = backend(sqlite_world)
+    one = made(operator)
+    assert pointers(operator.put(f"{PATH}/{one['id']}/plan", body)) == expected
+    assert good(operator.get(f"{PATH}/{one['id']}"))["plan"] == "free"
+
+
+def test_what_is_not_there_is_not_found(operator: Client) -> None:
+    """404 for every call about a workspace that never was, before a word about the values that were sent."""
+    for id in ("ws_02tcRIyrxLXTR81B3dqdOx", "none", "key_02tcRIyrxLXTR81B3dqdOx", "%F0%9F%97%9D"):
+        for method, tail, bodies in (
+            ("GET", "", [None]),
+            ("PATCH", "", [{"name": "x"}, {"nonsense": 1}]),
+            ("POST", "/suspend", [None]),
+            ("POST", "/resume", [None]),
+            ("PUT", "/plan", [{"plan": "team"}, {"plan": "none"}, {"nonsense": 1}]),
+        ):
+            for body in bodies:
+                answer = operator.send(method, f"{PATH}/{id}{tail}", body)
+                assert problem(answer) == (404, "not-found"), (method, id, tail, body)
+
+
+def test_plans_are_listed(world: World, operator: Client) -> None:
+    """Every plan with its limits, from small to large, null being unlimited."""
+    told = good(operator.get("/operator/v1/plans"))
+    assert [plan["id"] for plan in told["items"]] == ["free", "team", "scale"]
+    assert told["items"][0]["limits"] == {
+        "api_keys": 5, "collections": 3, "documents": 1000, "webhooks": 1, "members": 3,
+    }  # fmt: skip
+    assert set(told["items"][2]["limits"].values()) == {None}
+    assert told["next_cursor"] is None
+
+
+@pytest.fixture
+def own_world(database_url: str) -> Iterator[World]:
+    """An installation of its own, on each engine."""
+    with open_world(database_url) as world:
+        yield world
+
+
+def test_the_list_is_the_whole_installation(own_world: World) -> None:
+    """Every workspace, whoever made it and whatever its state, and nothing else."""
+    operator = backend(own_world)
+    assert good(operator.get(PATH)) == {"items": [], "next_cursor": None}
+    by_hand = own_world.tenant()
+    own_world.clock.advance(timedelta(seconds=1))
+    made_here = made(operator)
+    good(operator.post(f"{PATH}/{by_hand.id}/suspend"))
+    told = good(operator.get(PATH))
+    assert [item["id"] for item in told["items"]] == [made_here["id"], by_hand.id]
+    assert told["items"][1]["suspended_at"] is not None
