@@ -6,6 +6,7 @@ import pytest
 
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
+from keystead.domain.credentials import CredentialKind
 from keystead.domain.errors import InvalidToken
 from tests.cli.conftest import Keystead, one_engine
 
@@ -39,6 +40,20 @@ def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Insta
     assert ended.json["revoked_at"] is not None
     (listed,) = keystead("credentials", "list", "--json").json["items"]
     assert listed == ended.json
+
+
+@one_engine
+def test_a_service_credential(keystead: Keystead, installation: Installation) -> None:
+    """`--kind service` makes one that is told apart in the list, and is no operator."""
+    token = keystead("credentials", "create", "gateway", "--kind", "service").out.strip()
+    assert token.startswith("ks_svc_")
+    made = installation.services.credentials.verify(token, CredentialKind.SERVICE)
+    with pytest.raises(InvalidToken):
+        installation.services.credentials.verify(token)
+    assert "service" in keystead("credentials", "list").out
+    assert keystead("credentials", "create", "x", "--kind", "root").code == Exit.USAGE
+    ended = keystead("credentials", "revoke", made.id, "--yes", "--json").json
+    assert (ended["kind"], ended["revoked_at"] is None) == ("svc", False)
 
 
 @one_engine

@@ -39,13 +39,33 @@ def test_a_credential_is_made(ground: Ground) -> None:
     assert credential.actor == Actor(PrincipalKind.OPERATOR, credential.id, "Backend")
 
 
+@pytest.mark.parametrize("kind", CredentialKind)
 @pytest.mark.parametrize("prefix", ["ks", "a" * 20, "acme_live"])
-def test_any_prefix(ground: Ground, prefix: str) -> None:
+def test_any_prefix(ground: Ground, prefix: str, kind: CredentialKind) -> None:
     """The longest prefix leaves room for the ending."""
     credentials = Credentials(ground.database, ground.clock, PEPPERS, prefix=prefix)
-    credential, token = credentials.create("Backend", OPERATOR)
-    assert token.reveal().startswith(f"{prefix}_op_")
-    assert credentials.verify(token.reveal()) == credential
+    credential, token = credentials.create("Backend", OPERATOR, kind)
+    assert token.reveal().startswith(f"{prefix}_{kind}_")
+    assert credentials.verify(token.reveal(), *CredentialKind) == credential
+
+
+def test_a_service_is_no_operator(ground: Ground) -> None:
+    """A service's credential stands only where services are asked for, and an operator's ending makes it none."""
+    credential, token = ground.services.credentials.create(
+        "Gateway", OPERATOR, CredentialKind.SERVICE
+    )
+    text = token.reveal()
+    assert credential.id == f"svc_{text.split('_')[2]}"
+    assert ground.services.credentials.verify(text, *CredentialKind) == credential
+    for kinds in ((), (CredentialKind.OPERATOR,)):
+        with pytest.raises(InvalidToken):
+            ground.services.credentials.verify(text, *kinds)
+    with pytest.raises(InvalidToken):
+        ground.services.credentials.verify(_with_prefix(text, "ks_op"), *CredentialKind)
+    assert ground.services.verifier.verify(text) == Denied(DenialReason.UNKNOWN)
+    assert ground.services.credentials.revoke(credential.id, OPERATOR).revoked_at is not None
+    with pytest.raises(InvalidToken):
+        ground.services.credentials.verify(text, *CredentialKind)
 
 
 def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -24,21 +24,34 @@ HERE: Final = Place()
 
 
 @app.command
-def create(name: str, /, *, place: Place = HERE, json: Json = False) -> None:
-    """Create an operator's credential, and print its token: it is shown this once.
+def create(
+    name: str,
+    /,
+    *,
+    kind: Literal["service", "operator"] = "operator",
+    place: Place = HERE,
+    json: Json = False,
+) -> None:
+    """Create a credential of the product's own services, and print its token: it is shown this once.
 
-    It signs customers in (`POST /operator/v1/portal-sessions`), and works on no call of a workspace.
+    It works on no call of a workspace.
 
     Parameters
     ----------
     name
         What will use it, such as "billing backend": 1-100 characters.
+    kind
+        A service may ask whether a token is good (`POST /introspect`), and nothing else. An operator may do that and
+        everything under /operator/v1: workspaces, plans, signing customers in.
     """
     from keystead.cli.installation import opened
+    from keystead.domain.credentials import CredentialKind
 
     forbid_core_dumps()
     with opened(place) as installation:
-        made, token = installation.services.credentials.create(name, actor())
+        made, token = installation.services.credentials.create(
+            name, actor(), CredentialKind[kind.upper()]
+        )
         _hand_over(made, token, json)
 
 
@@ -55,6 +68,7 @@ def list_(*, place: Place = HERE, json: Json = False) -> None:
     rows = (
         (
             one.id,
+            one.kind.name.lower(),
             one.name,
             one.hint,
             "active" if one.revoked_at is None else f"revoked {render.at(one.revoked_at)}",
@@ -62,12 +76,12 @@ def list_(*, place: Place = HERE, json: Json = False) -> None:
         )
         for one in found
     )
-    render.print_table(("ID", "NAME", "TOKEN", "STATUS", "CREATED"), rows)
+    render.print_table(("ID", "KIND", "NAME", "TOKEN", "STATUS", "CREATED"), rows)
 
 
 @app.command
 def revoke(
-    credential_id: Annotated[str, Parameter(help="The credential's id, such as op_....")],
+    credential_id: Annotated[str, Parameter(help="The credential's id: svc_... or op_....")],
     /,
     *,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,

@@ -1,4 +1,7 @@
-"""Credentials of the product's own services: `<prefix>_op_…` acts as an operator; none is a workspace's key."""
+"""Credentials of the product's own services: `<prefix>_svc_…` asks about tokens, `<prefix>_op_…` does all else too.
+
+None is a workspace's key.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from keystead.domain.ids import ID_WIDTH, CredentialId
+from keystead.domain.ids import ID_WIDTH, CredentialId, is_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.text import check_line
 from keystead.domain.token import Token
@@ -19,6 +22,10 @@ class CredentialKind(StrEnum):
     """What a credential is for; its value is the ending of the token's prefix."""
 
     OPERATOR = "op"
+    SERVICE = "svc"
+
+
+_ENDINGS: Final = frozenset(CredentialKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,17 @@ def check_credential_name(name: str) -> str:
     return check_line(name, "/name", MAX_NAME)
 
 
+def kind_of(token: Token) -> CredentialKind | None:
+    """The kind of credential that a token says it is of, by its prefix's ending; None: no credential's token."""
+    ending = token.prefix.rpartition("_")[2]
+    return CredentialKind(ending) if ending in _ENDINGS else None
+
+
 def credential_id(token: Token, kind: CredentialKind) -> CredentialId:
     """The id of the credential of that kind to which a token belongs."""
     return CredentialId(f"{kind}_{token.key_id[-ID_WIDTH:]}")
+
+
+def kind_named(id: str) -> CredentialKind | None:
+    """The kind of which `id` has the form of a credential's id (it need not exist); None: it has none's."""
+    return next((kind for kind in CredentialKind if is_id(kind, id)), None)

@@ -9,22 +9,25 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
+    kind_named,
+    kind_of,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
-from keystead.domain.ids import CredentialId, is_id
+from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint, parse
 from keystead.storage import credentials as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
 
 OPERATOR = CredentialKind.OPERATOR
-from keystead.storage.purposes import Purpose
+SERVICE = CredentialKind.SERVICE
 
 
 class Credentials:
-    """What operators' services authenticate with; never a workspace's key, nor the reverse."""
+    """What the product's services authenticate with; never a workspace's key, nor the reverse."""
 
     def __init__(self, database: Database, clock: Clock, peppers: Peppers, *, prefix: str) -> None:
         self._database = database
@@ -32,13 +35,15 @@ class Credentials:
         self._peppers = peppers
         self._prefix = prefix
 
-    def create(self, name: str, actor: Actor) -> tuple[Credential, Token]:
+    def create(
+        self, name: str, actor: Actor, kind: CredentialKind = OPERATOR
+    ) -> tuple[Credential, Token]:
         """A credential and its token, which leaves once."""
         check_credential_name(name)
         now = self._clock.now()
-        token = mint(f"{self._prefix}_{OPERATOR}", now)
-        id = credential_id(token, OPERATOR)
-        credential = Credential(id, OPERATOR, name, token.hint, now, actor)
+        token = mint(f"{self._prefix}_{kind}", now)
+        id = credential_id(token, kind)
+        credential = Credential(id, kind, name, token.hint, now, actor)
         with self._database.write_across(Purpose.OPERATOR) as tx:
             rows.insert_credential(tx, credential, self._peppers.seal(token))
         return credential, token
@@ -51,8 +56,8 @@ class Credentials:
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
         with self._database.write_across(Purpose.OPERATOR) as tx:
-            named = is_id(OPERATOR, credential_id)
-            found = rows.find_credential(tx, credential_id) if named else None
+            named = kind_named(credential_id)
+            found = None if named is None else rows.find_credential(tx, credential_id)
             if found is None:
                 raise NotFound("There is no such credential.")
             if found.revoked_at is None:
@@ -61,16 +66,18 @@ class Credentials:
                 found = replace(found, revoked_at=now, revoked_by=actor.name)
             return found
 
-    def verify(self, text: str) -> Credential:
-        """The operator's credential that `text` is the token of. InvalidToken for whatever else it is.
+    def verify(self, text: str, *kinds: CredentialKind) -> Credential:
+        """The credential that `text` is the token of, of one of these kinds; an operator's where none is named.
 
-        Unavailable where this server lacks the pepper of a living one.
+        InvalidToken for whatever else it is. Unavailable where this server lacks the pepper of a living one. Nothing
+        is remembered: each call reads the row.
         """
         token = parse(text)
-        if token is None:
+        kind = None if token is None else kind_of(token)
+        if token is None or kind is None or kind not in (kinds or (OPERATOR,)):
             raise InvalidToken
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            found = rows.find_sealed(tx, credential_id(token, OPERATOR))
+            found = rows.find_sealed(tx, credential_id(token, kind))
         if found is None or found[0].revoked_at is not None:
             raise InvalidToken
         credential, digest = found
