@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keystead.domain.errors import InsufficientScope, Unavailable
+from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
+from keystead.domain.principals import of_key
 from keystead.services.keys import CreatedKey
+from keystead.services.usage import MAX_STREAKS
 from keystead.storage import schema
 from tests.clocks import NOON
 from tests.installations import Ground, read_only, text_of
@@ -200,3 +206,45 @@ def test_closing_flushes(own_ground: Ground) -> None:
     own_ground.more.remove(server)
     server.close()
     assert own_ground.count(schema.key_use) == 1
+
+
+def test_ever_new_callers_fill_no_memory(ground: Ground) -> None:
+    """A key that calls under more names than are kept apart loses no use, neither the last one nor in the count."""
+    created = ground.key(tenant := ground.tenant())
+    user, usage = ground.principal(created), ground.services.usage
+    at = to_microseconds(ground.clock.now())
+    for number in range(MAX_STREAKS + 5):
+        usage.note(user, at + 2 * number, "192.0.2.1", f"agent {number}")
+        usage.note(user, at + 2 * number + 1, "192.0.2.1", "curl/8")
+    assert len(usage._streaks) <= MAX_STREAKS
+    ground.flush()
+    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_STREAKS + 5) + 1}
+    used = ground.services.keys.get(tenant, created.key.id).last_use
+    assert used is not None
+    assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_STREAKS + 9), "curl/8")
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc"), st.booleans())))
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_noting_is_adding_up(ground: Ground, uses: list[tuple[int, str, bool]]) -> None:
+    """In whatever order callers come, over midnight and by a clock set back, every use counts on its day."""
+    created = ground.key(tenant := ground.tenant())
+    usage, key = ground.services.usage, created.key
+    user = of_key(key.id, "sync", key.workspace_id, key.scopes, None)
+    midnight, expected, last = to_microseconds(NOON + DAY / 2), Counter[date](), 0
+    for seconds, caller, flushed in uses:
+        at = midnight + seconds * 1_000_000
+        usage.note(user, at, "192.0.2.1", caller)
+        expected[from_microseconds(at).date()] += 1
+        last = max(last, at)
+        if flushed:
+            ground.flush()
+    ground.flush()
+    assert usage.per_day(tenant, key.id, TODAY) == expected
+    assert {c.caller.agent: c.times for c in usage.callers(tenant, key.id)} == Counter(
+        caller for _, caller, _ in uses
+    )
+    used = ground.services.keys.get(tenant, key.id).last_use
+    assert (to_microseconds(used.at) if used else 0) == last

@@ -33,6 +33,24 @@ class Calls:
     times: int
 
 
+@dataclass(slots=True)
+class Streak:
+    """Uses of one key by one caller on one day, one after the other: how uses come, so noting one is an addition.
+
+    Instants in microseconds since 1970; `day_ends` is the first that belongs to the next day (UTC).
+    """
+
+    workspace_id: WorkspaceId
+    day_ends: int
+    last_at: int
+    times: int
+
+    @classmethod
+    def begin(cls, workspace_id: WorkspaceId, at: int) -> Streak:
+        """One use at `at`."""
+        return cls(workspace_id, (at // MICROSECONDS_A_DAY + 1) * MICROSECONDS_A_DAY, at, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyCaller:
     """A caller of a key as its owner sees it."""
@@ -57,13 +75,13 @@ class UseTally:
     days: dict[int, int] = field(default_factory=dict)
     callers: dict[Caller, Calls] = field(default_factory=dict)
 
-    def note(self, at: int, address: str | None, agent: str | None) -> None:
-        """Counts a use; the last one moves forward only."""
+    def note(self, at: int, address: str | None, agent: str | None, times: int = 1) -> None:
+        """Counts uses on the day of the latest of them, `at`; the last one moves forward only."""
         day = at // MICROSECONDS_A_DAY
-        self.days[day] = self.days.get(day, 0) + 1
+        self.days[day] = self.days.get(day, 0) + times
         if at >= self.last_at:
             self.last_at, self.address, self.agent = at, address, agent
-        self._meet(Caller(None, address or "", agent or ""), at, 1)
+        self._meet(Caller(None, address or "", agent or ""), at, times)
 
     def refuse(self, reason: DenialReason, at: int, address: str | None, agent: str | None) -> None:
         """Counts a verification that found the secret right and the key not good for it."""
@@ -93,4 +111,5 @@ class UseTally:
 
 def fit(text: str | None) -> str | None:
     """`text` as it is stored: printable, at most 200 characters."""
-    return text and "".join(filter(str.isprintable, text[:MAX_AGENT]))
+    kept = text and text[:MAX_AGENT]
+    return "".join(filter(str.isprintable, kept)) if kept and not kept.isprintable() else kept

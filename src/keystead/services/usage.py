@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import threading
 from datetime import date
+from typing import Final
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
-from keystead.domain.usage import MAX_CALLERS, KeyCaller, UseTally
+from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
 from keystead.domain.verification import Denied
 from keystead.storage import usage as rows
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
 
+MAX_STREAKS: Final = 20_000
+"""Some 5 MB: one key that calls under ever new names fills no memory, for its tally tells few callers apart."""
+
+_Who = tuple[str, str | None, str | None]
+
 
 class Usage:
-    """Notes are never on the way of a verification: a failed flush keeps them for the next."""
+    """Notes are never on the way of a verification: a failed flush keeps them for the next.
+
+    A use that goes on where the caller's last one ended is an addition; all else is left to the flush.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._noting = threading.Lock()
         self._flushing = threading.Lock()
+        self._streaks: dict[_Who, Streak] = {}
         self._tallies: dict[KeyId, UseTally] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
         """One successful verification of a key at that microsecond."""
+        who = (principal.id, address, agent)
         with self._noting:
-            tally = self._tally(KeyId(principal.id), principal.workspace_id)
-            tally.note(at, address, agent)
+            streak = self._streaks.get(who)
+            if streak is not None and streak.last_at <= at < streak.day_ends:
+                streak.last_at = at
+                streak.times += 1
+            else:
+                self._begin_streak(who, principal.workspace_id, at)
 
     def note_refusal(self, denied: Denied, at: int, address: str | None, agent: str | None) -> None:
         """One refused verification; only where the secret was right: strangers leave no trace on a key."""
         if denied.key_id is None or denied.workspace_id is None:
             return
         with self._noting:
-            tally = self._tally(denied.key_id, denied.workspace_id)
+            tally = _tally(self._tallies, denied.key_id, denied.workspace_id)
             tally.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
@@ -69,15 +84,21 @@ class Usage:
         with self._database.write_across(Purpose.USE) as tx:
             return rows.delete_old_callers(tx, MAX_CALLERS)
 
-    def _tally(self, key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:
-        tally = self._tallies.get(key_id)
-        if tally is None:
-            tally = self._tallies[key_id] = UseTally(key_id, workspace_id)
-        return tally
+    def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
+        """A caller's first use since the last flush, of a new day, or by a clock that was set back."""
+        earlier = self._streaks.get(who)
+        if earlier is not None:
+            _end_streak(self._tallies, who, earlier)
+        elif len(self._streaks) >= MAX_STREAKS:
+            _end_streaks(self._tallies, self._streaks)
+            self._streaks = {}
+        self._streaks[who] = Streak.begin(workspace_id, at)
 
     def _take(self) -> dict[KeyId, UseTally]:
         with self._noting:
             taken, self._tallies = self._tallies, {}
+            streaks, self._streaks = self._streaks, {}
+        _end_streaks(taken, streaks)
         return taken
 
     def _put_back(self, taken: dict[KeyId, UseTally]) -> None:
@@ -88,3 +109,21 @@ class Usage:
                     self._tallies[key_id] = earlier
                 else:
                     later.merge(earlier)
+
+
+def _tally(tallies: dict[KeyId, UseTally], key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:
+    tally = tallies.get(key_id)
+    if tally is None:
+        tally = tallies[key_id] = UseTally(key_id, workspace_id)
+    return tally
+
+
+def _end_streaks(tallies: dict[KeyId, UseTally], streaks: dict[_Who, Streak]) -> None:
+    for who, streak in streaks.items():
+        _end_streak(tallies, who, streak)
+
+
+def _end_streak(tallies: dict[KeyId, UseTally], who: _Who, streak: Streak) -> None:
+    key_id, address, agent = who
+    tally = _tally(tallies, KeyId(key_id), streak.workspace_id)
+    tally.note(streak.last_at, address, agent, streak.times)

@@ -113,12 +113,13 @@ def _met_again(tx: Tx) -> Any:
 
 
 def _last_use_row(tally: UseTally) -> dict[str, Any]:
+    last = tally.last
     return {
         "key_id": tally.key_id,
         "workspace_id": tally.workspace_id,
-        "last_used_at": tally.last.at,
-        "last_used_ip": tally.last.address,
-        "last_used_agent": tally.last.agent,
+        "last_used_at": last.at,
+        "last_used_ip": last.address,
+        "last_used_agent": last.agent,
     }
 
 
