@@ -15,6 +15,7 @@ GROUPS: Final = {
         ("serve", "keystead.cli.serve:serve", "Start the server."),
         ("migrate", "keystead.cli.migrate:migrate", "Bring the database to this version's schema."),
         ("doctor", "keystead.cli.doctor:doctor", "Check the configuration; say how to mend it."),
+        ("prove", "keystead.cli.prove:prove", "Put the promises to the proof."),
         ("sign-in-link", "keystead.cli.sign_in:sign_in_link", "Print a link that signs in once."),
     ),
     "Manage the installation on this machine": (

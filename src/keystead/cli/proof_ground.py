@@ -1,0 +1,200 @@
+"""Where `keystead prove` does its work: a workspace to throw away, on a running installation or on one of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keystead.cli.operator import account, actor
+from keystead.cli.options import Place
+from keystead.cli.outcome import Exit, Failure
+
+if TYPE_CHECKING:
+    from keystead.bootstrap import Installation
+    from keystead.domain.principals import Principal
+    from keystead.domain.workspaces import Workspace
+    from keystead.proof.experiments import Scene
+    from keystead.proof.site import Site
+
+DESCRIPTION: Final = "keystead prove"
+PAGE: Final = 200
+INHERITED: Final = ("KEYSTEAD_VERIFICATION",)
+"""The settings of the environment that servers of its own are started with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The scene of the experiments, and what a report says about it."""
+
+    scene: Scene
+    workspace: str
+    about: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOperator:
+    """The operator of the installation on this machine, for one workspace."""
+
+    installation: Installation
+    workspace: Workspace
+
+    def suspend(self) -> None:
+        """Refuses all keys of the workspace."""
+        self.installation.services.workspaces.suspend(self.workspace.id, actor())
+
+    def resume(self) -> None:
+        """Lets them work again."""
+        self.installation.services.workspaces.resume(self.workspace.id, actor())
+
+    def limit_keys(self, limit: int | None) -> None:
+        """How many active keys the workspace may have."""
+        self.installation.services.workspaces.set_plan(
+            self.workspace.id, self.workspace.plan_id, {"api_keys": limit}, actor()
+        )
+
+    def now(self) -> datetime:
+        """The time that decides."""
+        return self.installation.services.keys.now()
+
+
+@contextmanager
+def on_running(place: Place, urls: Sequence[str]) -> Iterator[Ground]:
+    """A workspace on the running installation of that place, whose servers are at these URLs."""
+    from keystead.cli.installation import opened
+    from keystead.client import UnsafeAddress
+    from keystead.client.address import server_address
+    from keystead.proof.experiments import Scene
+
+    try:
+        addresses = [server_address(url) for url in urls]
+    except UnsafeAddress as error:
+        raise Failure(str(error), Exit.USAGE) from None
+    with opened(place) as installation, _workspace(installation) as (operator, token):
+        site = _site(addresses, token)
+        about = _about(installation) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
+        yield Ground(Scene(site, operator), operator.workspace.name, about)
+
+
+@contextmanager
+def on_own(database: str | None, count: int) -> Iterator[Ground]:
+    """A workspace on an installation that is made for it: so many servers of this machine over one database."""
+    from keystead.cli.installation import opened
+    from keystead.proof.experiments import Scene
+    from keystead.proof.fleet import fleet, keystead
+
+    with tempfile.TemporaryDirectory(prefix="keystead-prove-") as made, _alone(Path(made)):
+        folder = Path(made)
+        place = Place(folder / "data", database or f"sqlite:///{folder / 'data' / 'keystead.db'}")
+        _begin(place)
+        os.environ["KEYSTEAD_DATABASE"] = str(place.database)
+        command = keystead("serve", "--data", str(place.data), "--log-level", "warning")
+        with (
+            fleet(count, command, folder, os.environ.copy()) as servers,
+            opened(place) as installation,
+            _workspace(installation) as (operator, token),
+        ):
+            site = _site([server.url for server in servers], token)
+            about = _about(installation) | {"servers": f"{count}, started for this on one machine"}
+            yield Ground(Scene(site, operator, servers), operator.workspace.name, about)
+
+
+def _begin(place: Place) -> None:
+    """Makes the database's schema. Failure where there is something in it already."""
+    from keystead import bootstrap
+    from keystead.settings import read_settings
+
+    settings = read_settings(data=place.data, database=place.database)
+    if bootstrap.schema_state(settings).status != "empty":
+        raise Failure(
+            "This database is in use. Give the --url of each of its servers, or an empty database.",
+            Exit.USAGE,
+        )
+    bootstrap.migrate(settings)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Away from the settings of this environment and folder, for as long as the block runs."""
+    before, here = os.environ.copy(), Path.cwd()
+    for name in [name for name in before if name.startswith("KEYSTEAD_")]:
+        if name not in INHERITED:
+            del os.environ[name]
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _workspace(installation: Installation) -> Iterator[tuple[LocalOperator, str]]:
+    """A workspace without a limit, and the token of a key that manages its others.
+
+    At the end all its keys are revoked, and it is suspended.
+    """
+    from keystead.domain.keys import KeyDraft
+    from keystead.domain.principals import operator
+    from keystead.domain.scopes import Scopes
+
+    services = installation.services
+    name = f"Proof {services.keys.now():%Y-%m-%d %H:%M:%S}"
+    workspace = services.workspaces.create(name, actor=actor())
+    principal = operator(account(), workspace.id)
+    try:
+        local = LocalOperator(installation, workspace)
+        local.limit_keys(None)
+        draft = KeyDraft(DESCRIPTION, None, Scopes(("*", "keys:write")))
+        token = services.keys.create(principal, draft).token
+        yield local, token.reveal() if token else ""
+    finally:
+        _revoke_all(installation, principal)
+        services.workspaces.suspend(workspace.id, actor())
+
+
+def _revoke_all(installation: Installation, principal: Principal) -> None:
+    from keystead.domain.keys import KeyStatus
+
+    keys = installation.services.keys
+    while found := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).keys:
+        for key in found:
+            keys.revoke(principal, key.id)
+
+
+def _site(urls: Sequence[str], token: str) -> Site:
+    from keystead.proof.site import Site, has_gate, unready
+
+    away = unready(urls, token)
+    if away:
+        raise Failure(
+            f"{away} does not accept a key of this installation: is it one of its servers?",
+            Exit.UNAVAILABLE,
+        )
+    return Site(urls, token, has_gate(urls, token))
+
+
+def _about(installation: Installation) -> dict[str, str]:
+    import platform
+
+    from keystead import __version__, bootstrap
+
+    engine = next(
+        f.says
+        for f in bootstrap.examine_database(installation.settings)
+        if f.check in {"engine", "database"}
+    )
+    settings = installation.settings
+    return {
+        "Keystead": __version__,
+        "database": engine,
+        "verification": str(getattr(settings, "verification", "read")),
+        "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
+        f" Python {platform.python_version()}",
+    }

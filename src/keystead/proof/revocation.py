@@ -1,0 +1,126 @@
+"""Does an end take effect at once? Keys are verified at every server while they are ended at a random one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from typing import Final
+
+from keystead.proof.acts import ACTS, TOLERANCE, Act, has_revocation
+from keystead.proof.finding import Finding, Planted
+from keystead.proof.history import MILLISECOND
+from keystead.proof.race import Course, clock_of
+from keystead.proof.site import Operator, Site
+from keystead.proof.tally import Tally
+
+NAME: Final = "revocation"
+PROMISE: Final = (
+    "From the answer of an ending on no verification that begins later is accepted, on any server;"
+    " and what was refused once is not accepted again."
+)
+CHUNK: Final = 25
+LEAST_PLANTED: Final = 20
+MOST_PLANTED: Final = 400
+PLANTED_SHARE: Final = 10
+Tell = Callable[[int], None]
+
+
+def run(
+    site: Site,
+    act: Act,
+    keys: int,
+    operator: Operator,
+    *,
+    each: int = 1,
+    processes: int = 2,
+    tell: Tell = lambda _: None,
+) -> Finding:
+    """The race for so many keys, and a tenth more with the planted cache; `each` verifiers at every server."""
+    began = time.monotonic()
+    honest, planted = Tally(), Tally()
+    course = Course(site, act, clock_of(operator), operator if act.with_operator else None, each)
+    for done in _courses(course, trials_of(act, keys), processes):
+        honest.add(done.honest)
+        planted.add(done.planted)
+        tell(done.honest.keys)
+    while not planted.broken and planted.keys < MOST_PLANTED:
+        again = _on(course, [True])
+        planted.add(again.planted)
+    return finding(act, honest, planted, time.monotonic() - began, course)
+
+
+def trials_of(act: Act, keys: int) -> list[bool]:
+    """The trials that so many keys make, True for each planted one: evenly among the others."""
+    honest = -(-keys // act.keys)
+    planted = -(-max(LEAST_PLANTED, keys // PLANTED_SHARE) // act.keys)
+    every = max(1, honest // planted)
+    trials: list[bool] = []
+    for n in range(honest):
+        trials += [False, True] if n % every == 0 and trials.count(True) < planted else [False]
+    return trials
+
+
+def acts_of(site: Site) -> Sequence[Act]:
+    """The acts that can be tried on that site."""
+    return [act for act in ACTS if act.name != "given up" or has_revocation(site.urls)]
+
+
+def finding(act: Act, honest: Tally, planted: Tally, seconds: float, course: Course) -> Finding:
+    """What the tallies say."""
+    remembered = "a second and a half" if act.ends_at else "1 ms"
+    return Finding(
+        experiment=NAME,
+        form=act.says if course.each == 1 else f"{act.says}, {course.in_flight} in flight",
+        promise=PROMISE,
+        trials=honest.keys,
+        violations={
+            "accepted after the answer": honest.late,
+            "accepted after a refusal": honest.again,
+            "refused before the end": honest.early + honest.before,
+            "errors of the server": honest.server_errors,
+        },
+        planted=Planted(
+            f"a client that remembers answers for {remembered}", planted.keys, planted.broken
+        ),
+        counts={
+            "verifications": honest.verifications,
+            "without an answer": honest.unanswered,
+        },
+        worst=_worst(act, honest),
+        measures="the last accepted verification began, after the "
+        + ("instant" if act.ends_at else "answer"),
+        seconds=seconds,
+    )
+
+
+def _worst(act: Act, tally: Tally) -> float | None:
+    """By the clock the history's end is the instant and what is tolerated; what is told is from the instant on."""
+    tolerated = TOLERANCE if act.ends_at else 0
+    return None if tally.worst is None else (tally.worst + tolerated) / MILLISECOND
+
+
+def _courses(course: Course, trials: Sequence[bool], processes: int) -> Iterator[Course]:
+    """The course in parts, over so many processes; what only the operator can do is done in this one."""
+    size = min(CHUNK, -(-len(trials) // processes))
+    parts = [trials[start : start + size] for start in range(0, len(trials), size)]
+    if processes == 1 or course.operator is not None:
+        yield from (_on(course, part) for part in parts)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(parts)), context) as pool:
+        waiting: list[Future[Course]] = [pool.submit(_on, course, part) for part in parts]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            with suppress(Exception):
+                pool.shutdown(cancel_futures=True)
+
+
+def _on(course: Course, trials: Sequence[bool]) -> Course:
+    part = Course(course.site, course.act, course.clock, course.operator, course.each)
+    part.run(trials)
+    return part

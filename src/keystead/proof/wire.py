@@ -1,0 +1,112 @@
+"""Requests with their times: a connection to a server, on which each answer is told with when it began and ended."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlencode, urlsplit
+
+TIMEOUT_SECONDS: Final = 10.0
+NO_ANSWER: Final = 0
+"""The status of a request that was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status (0: none came), the body, and when the request began and ended, in monotonic nanoseconds."""
+
+    status: int
+    began: int
+    ended: int
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Line:
+    """A connection that is kept, and made anew where it broke or where the caller asks for a fresh one.
+
+    A request begins when it is about to be sent, which is after its connection was made: what is then accepted was
+    judged later than that. It ends when its answer has been read whole.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path.rstrip("/")
+        self._head = _bearer(token)
+        host = parts.hostname or ""
+        self._http: HTTPConnection = (
+            HTTPSConnection(
+                host,
+                parts.port,
+                timeout=TIMEOUT_SECONDS,
+                context=ssl.create_default_context(),
+            )
+            if parts.scheme == "https"
+            else HTTPConnection(host, parts.port, timeout=TIMEOUT_SECONDS)
+        )
+
+    def get(self, path: str, token: str | None = None, *, fresh: bool = False) -> Reply:
+        """A GET, with that token instead of the line's own; `fresh`: on a new connection."""
+        if fresh:
+            self._http.close()
+        return self._ask("GET", path, _bearer(token) if token else self._head)
+
+    def send(self, method: str, path: str, value: object = None, token: str | None = None) -> Reply:
+        """Another method, with a JSON body where there is a value."""
+        head = dict(_bearer(token) if token else self._head)
+        body = None if value is None else json.dumps(value).encode()
+        if body is not None:
+            head["Content-Type"] = "application/json"
+        return self._ask(method, path, head, body)
+
+    def post_form(self, path: str, **fields: str) -> Reply:
+        """A POST of a form, without a credential of its own."""
+        head = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._ask("POST", path, head, urlencode(fields).encode())
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self, method: str, path: str, head: Mapping[str, str], body: bytes | None = None
+    ) -> Reply:
+        began = time.monotonic_ns()
+        try:
+            if self._http.sock is None:
+                self._http.connect()
+                began = time.monotonic_ns()
+            self._http.request(method, self._path + path, body, head)
+            answer = self._http.getresponse()
+            content = answer.read()
+        except (OSError, HTTPException):
+            with suppress(OSError):
+                self._http.close()
+            return Reply(NO_ANSWER, began, time.monotonic_ns())
+        return Reply(answer.status, began, time.monotonic_ns(), content)
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
