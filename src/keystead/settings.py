@@ -63,6 +63,17 @@ def _origins(value: object) -> tuple[str, ...]:
     return tuple(str(_origin(str(part).strip())) for part in listed)
 
 
+def _ports(value: object) -> frozenset[int]:
+    """`a, b` as the environment holds it; a list as TOML does."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple | set | frozenset):
+        raise ValueError("must be a list of ports such as 8443")  # noqa: TRY004 - pydantic's way
+    ports = frozenset(int(str(part)) for part in listed)
+    if not all(1 <= port <= 65535 for port in ports):
+        raise ValueError("a port is a number from 1 to 65535")
+    return ports
+
+
 def _catalogued(scopes: dict[str, str]) -> dict[str, str]:
     ScopeCatalog(scopes)
     return scopes
@@ -131,6 +142,11 @@ class Settings(BaseSettings):
     database: Annotated[str | None, AfterValidator(_supported)] = Field(
         None, repr=False, description="Database URL; the default is SQLite in `data`"
     )
+    verification: Literal["read", "stamp"] | None = Field(
+        None,
+        description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
+        "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one")
     workers: int = Field(1, ge=1, le=256, description="Server processes")
@@ -174,6 +190,21 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-* headers are believed"
     )
+    webhook_delivery: bool = Field(
+        True, description="Whether the server sends webhooks itself; else run `keystead worker`"
+    )
+    webhook_private_networks: Annotated[
+        tuple[Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = Field((), description="Networks of one's own that webhooks may be sent to")
+    webhook_ports: Annotated[frozenset[int], NoDecode, BeforeValidator(_ports)] = Field(
+        frozenset(), description="Ports that webhooks may be sent to, beside 443 and 8443"
+    )
+    webhook_allow_http: bool = Field(
+        False, description="Whether webhooks may be sent without TLS (also to port 80)"
+    )
+    webhook_ca: Path | None = Field(
+        None, description="Certificates (PEM) that receivers may be signed by, beside the public"
+    )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM)")
     tls_key: Path | None = Field(None, description="Private key (PEM, PKCS#8)")
     peppers: SecretStr | None = Field(
@@ -198,6 +229,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if self.verification == "stamp" and not self.is_embedded:
+            raise ValueError("verification = stamp needs SQLite: on PostgreSQL use read")
         if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
@@ -221,6 +254,11 @@ class Settings(BaseSettings):
     def is_embedded(self) -> bool:
         """Whether the database is SQLite, in a file of this machine."""
         return self.database_url.startswith("sqlite:")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether verified tokens are answered from memory while the stamp beside the database holds."""
+        return self.is_embedded and self.verification != "read"
 
     @property
     def is_local(self) -> bool:

@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keystead.bootstrap.preparation import find_peppers, no_peppers
+from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
 from keystead.operation.faults import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
 from keystead.services.credentials import Credentials
+from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.invitations import Invitations
@@ -23,10 +25,13 @@ from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
+from keystead.services.revocation import Revocation
+from keystead.services.sealing import Sealing
 from keystead.services.verifier import Verifier
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
+from keystead.services.webhooks import Webhooks
 from keystead.storage.database import Database
 from keystead.storage.lookup import Lookup, lookup_of
 
@@ -79,6 +84,15 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
 def _services(
     settings: Settings,
     peppers: Peppers,
+def destinations_of(settings: Settings) -> Destinations:
+    """Where webhooks may be sent."""
+    return Destinations(
+        private_networks=settings.webhook_private_networks,
+        allow_http=settings.webhook_allow_http,
+        ports=PORTS | settings.webhook_ports,
+    )
+
+
     database: Database,
     lookup: Lookup,
     clock: Clock,
@@ -115,6 +129,12 @@ def _services(
 
 
 def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
+        webhooks=Webhooks(
+            database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
+        ),
+        deliveries=Deliveries(database, clock, Sealing(peppers)),
+        introspection=Introspection(database, verifier),
+        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     if metrics is None:
         return Verifier
     from keystead.operation.metrics import CountedVerifier

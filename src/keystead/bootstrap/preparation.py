@@ -18,6 +18,7 @@ from keystead.storage.database import Database
 from keystead.storage.keys import pepper_ids_of_live_keys
 from keystead.storage.migrate import SchemaState, SchemaStatus
 from keystead.storage.purposes import Purpose
+from keystead.storage.webhooks import pepper_ids_of_webhooks
 
 
 def prepare(settings: Settings) -> None:
@@ -108,7 +109,7 @@ def require_peppers(settings: Settings, database: Database, *, may_make: bool) -
     """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
     with database.read_across(Purpose.SERVER) as tx:
         needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
-        needed |= pepper_ids_of_live_credentials(tx)
+        needed |= pepper_ids_of_live_credentials(tx) | pepper_ids_of_webhooks(tx)
     peppers = find_peppers(settings)
     if peppers is None and may_make and not needed:
         peppers = make_peppers(settings.data / FILE_NAME)

@@ -40,6 +40,10 @@ class Pepper:
         """HMAC-SHA-256 (RFC 2104) of `body`."""
         return hmac.digest(self._key, body, "sha256")
 
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for that purpose alone. A purpose is set in brackets, which no token holds."""
+        return hmac.digest(self._key, f"[{purpose}]".encode("ascii"), "sha256")
+
     def __repr__(self) -> str:
         return f"<Pepper {self.id}>"
 
@@ -67,6 +71,10 @@ class Peppers:
 
     def __contains__(self, pepper_id: object) -> bool:
         return pepper_id in self._by_id
+
+    def get(self, pepper_id: str) -> Pepper | None:
+        """The pepper of that id, if it is at hand."""
+        return self._by_id.get(pepper_id)
 
     def seal(self, token: Token) -> Digest:
         """The digest to store for a new token."""

@@ -12,7 +12,8 @@ KeysteadError
 ├ NotFound                  nothing of that name in this workspace
 ├ Conflict
 │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
-│ └ NameTaken (EmailTaken) · CollectionNotEmpty · IdempotencyInProgress
+│ ├ NameTaken (EmailTaken) · CollectionNotEmpty · IdempotencyInProgress
+│ └ WebhookDisabled
 ├ TooLarge · UnsupportedMediaType
 ├ Invalid                   understood and refused, with one entry per field
 │ └ InvalidCursor · IdempotencyMismatch · LastOwner
@@ -132,7 +133,10 @@ class Conflict(KeysteadError):
 
 
 class LimitReached(Conflict):
-    """A limit of the plan is full. `candidates` are the keys that cost least to revoke, as JSON values."""
+    """A limit of the plan is full. `candidates` are the keys that cost least to revoke, as JSON values.
+
+    `name` is the limit's own, `what` says in words what it counts.
+    """
 
     code = "limit-reached"
     title = "The plan's limit is reached"
@@ -144,13 +148,14 @@ class LimitReached(Conflict):
         limit: int,
         used: int,
         plan: str,
+        name: str = "",
         candidates: Sequence[Mapping[str, object]] = (),
         plans_url: str | None = None,
         detail: str = "",
     ) -> None:
         super().__init__(detail or f"The plan {plan} allows {limit} {what}; {used} are in use.")
         self.what, self.limit, self.used, self.plan = what, limit, used, plan
-        self.candidates, self.plans_url = tuple(candidates), plans_url
+        self.candidates, self.plans_url, self.name = tuple(candidates), plans_url, name
 
     def extras(self) -> Mapping[str, object]:
         """What the caller needs to choose: the limit, its use, the plan, candidates, where plans are."""
@@ -207,6 +212,13 @@ class IdempotencyInProgress(Conflict):
 
     code = "idempotency-in-progress"
     title = "The same request is still in progress"
+
+
+class WebhookDisabled(Conflict):
+    """Nothing is sent to a webhook that is disabled."""
+
+    code = "webhook-disabled"
+    title = "The webhook is disabled"
 
 
 class TooLarge(KeysteadError):

@@ -14,6 +14,8 @@ EventId = NewType("EventId", str)
 SessionId = NewType("SessionId", str)
 InvitationId = NewType("InvitationId", str)
 CredentialId = NewType("CredentialId", str)
+WebhookId = NewType("WebhookId", str)
+DeliveryId = NewType("DeliveryId", str)
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_WIDTH = 22

@@ -99,5 +99,10 @@ def require_room(
     """LimitReached unless `added` more fit under the limit `name` of `plan`."""
     if quota.limit is not None and quota.used + added > quota.limit:
         raise LimitReached(
-            WHAT[name], limit=quota.limit, used=quota.used, plan=plan.name, plans_url=plans_url
+            WHAT[name],
+            limit=quota.limit,
+            used=quota.used,
+            plan=plan.name,
+            name=name,
+            plans_url=plans_url,
         )

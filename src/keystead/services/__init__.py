@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from keystead.services.accounts import Accounts
 from keystead.services.credentials import Credentials
+from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.invitations import Invitations
@@ -18,6 +19,7 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.services.workspaces import Workspaces
 
+from keystead.services.webhooks import Webhooks
 
 @dataclass(frozen=True)
 class Services:
@@ -36,3 +38,7 @@ class Services:
     invitations: Invitations
     portal_sessions: PortalSessions
     credentials: Credentials
+    webhooks: Webhooks
+    deliveries: Deliveries
+    introspection: Introspection
+    revocation: Revocation

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
 from keystead.domain.events import Act, Event, EventType, Origin, Target
-from keystead.domain.ids import EventId, WorkspaceId, new_id
+from keystead.domain.ids import EventId, WebhookId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
+from keystead.storage.queues import enqueue, enqueue_for, listening
 from keystead.storage.schema import events, workspaces
 
 
@@ -22,19 +23,31 @@ def append_event(
     target: Target,
     data: Mapping[str, object] | None = None,
 ) -> Event:
-    """Records what happened under the workspace's next sequence number. The caller holds the workspace's lock."""
-    event = Event(
-        id=EventId(new_id("evt", act.at)),
-        workspace_id=workspace_id,
-        sequence=_next_sequence(tx, workspace_id),
-        type=type,
-        occurred_at=act.at,
-        actor=act.actor,
-        target=target,
-        origin=act.origin,
-        data=data or {},
-    )
+    """Records what happened under the workspace's next sequence number, and a delivery for each webhook that chose it.
+
+    The caller holds the workspace's lock.
+    """
+    sequence, is_heard = _next_sequence(tx, workspace_id)
+    event = _new_event(workspace_id, sequence, type, act, target, data or {})
     tx.execute(insert(events), _to_row(event))
+    if is_heard:
+        enqueue(tx, event)
+    return event
+
+
+def append_event_for(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    webhook_id: WebhookId,
+    type: EventType,
+    act: Act,
+    target: Target,
+) -> Event:
+    """Records what happened, and a delivery for that webhook alone, whatever types it chose."""
+    sequence, _ = _next_sequence(tx, workspace_id)
+    event = _new_event(workspace_id, sequence, type, act, target, {})
+    tx.execute(insert(events), _to_row(event))
+    enqueue_for(tx, event, [webhook_id])
     return event
 
 
@@ -59,7 +72,22 @@ def page_of_events(
     if target_id is not None:
         query = query.where(_about(tx, target_id))
     rows = tx.execute(query.order_by(events.c.sequence.desc()).limit(limit))
-    return [_from_row(row) for row in rows]
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Row[Any]) -> Event:
+    """The event of a row of `events`."""
+    return Event(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        sequence=row.sequence,
+        type=EventType(row.type),
+        occurred_at=row.occurred_at,
+        actor=Actor(PrincipalKind(row.actor_kind), row.actor_id, row.actor_name),
+        target=Target(row.target_type, row.target_id),
+        origin=Origin(row.address, row.request_id),
+        data=row.data,
+    )
 
 
 def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
@@ -68,14 +96,37 @@ def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
     return func.unlikely(about) if tx.dialect.name == "sqlite" else about
 
 
-def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> int:
+def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
+    """The workspace's next number, and, in the same statement, whether anybody is told of its events."""
     counted = (
         update(workspaces)
         .where(workspaces.c.id == workspace_id)
         .values(last_event=workspaces.c.last_event + 1)
-        .returning(workspaces.c.last_event)
+        .returning(workspaces.c.last_event, listening(workspace_id).label("is_heard"))
     )
-    return int(tx.execute(counted).scalar_one())
+    row = tx.execute(counted).one()
+    return row.last_event, bool(row.is_heard)
+
+
+def _new_event(
+    workspace_id: WorkspaceId,
+    sequence: int,
+    type: EventType,
+    act: Act,
+    target: Target,
+    data: Mapping[str, object],
+) -> Event:
+    return Event(
+        id=EventId(new_id("evt", act.at)),
+        workspace_id=workspace_id,
+        sequence=sequence,
+        type=type,
+        occurred_at=act.at,
+        actor=act.actor,
+        target=target,
+        origin=act.origin,
+        data=data,
+    )
 
 
 def _to_row(event: Event) -> dict[str, Any]:
@@ -94,17 +145,3 @@ def _to_row(event: Event) -> dict[str, Any]:
         "request_id": event.origin.request_id,
         "data": dict(event.data),
     }
-
-
-def _from_row(row: Row[Any]) -> Event:
-    return Event(
-        id=row.id,
-        workspace_id=row.workspace_id,
-        sequence=row.sequence,
-        type=EventType(row.type),
-        occurred_at=row.occurred_at,
-        actor=Actor(PrincipalKind(row.actor_kind), row.actor_id, row.actor_name),
-        target=Target(row.target_type, row.target_id),
-        origin=Origin(row.address, row.request_id),
-        data=row.data,
-    )

@@ -1,0 +1,210 @@
+"""Deliveries as the worker sees them: claim what is due, settle what came of it. Across workspaces, by the system."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from keystead.domain.events import Act
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import system
+from keystead.domain.webhooks import (
+    WAITS,
+    Delivery,
+    DisabledFor,
+    Outcome,
+    Step,
+    WebhookEndpoint,
+    WebhookStatus,
+    next_step,
+    payload_of,
+)
+from keystead.services.sealing import Sealed, Sealing, Unsealable
+from keystead.services.webhook_secrets import open_secrets, place_of
+from keystead.services.webhooks import disable
+from keystead.storage import deliveries as rows
+from keystead.storage import queues, webhooks
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
+from keystead.storage.purposes import Purpose
+from keystead.storage.queues import QueueId
+
+LEASE: Final = timedelta(seconds=60)
+"""How long an endpoint is one worker's. A worker that dies is succeeded after that."""
+UNREADABLE_FOR: Final = timedelta(minutes=10)
+"""How long an endpoint whose secrets cannot be opened is left alone."""
+REMOVED_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A delivery with its body, as it is signed and sent."""
+
+    delivery: Delivery
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An endpoint under a lease: where to send, what to sign with (the new secret first), and what is due."""
+
+    lease: str
+    endpoint: WebhookEndpoint
+    secrets: tuple[str, ...] = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    messages: tuple[Message, ...]
+
+    @property
+    def queue(self) -> QueueId:
+        """Which queue is leased."""
+        return self.endpoint.workspace_id, self.endpoint.id
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of one delivery's attempt."""
+
+    delivery: Delivery
+    outcome: Outcome
+
+    @property
+    def queue(self) -> QueueId:
+        """Whose it is."""
+        return self.delivery.workspace_id, self.delivery.webhook_id
+
+    @property
+    def may_disable(self) -> bool:
+        """Whether its endpoint may have to be disabled: that changes the workspace, under its lock."""
+        last = self.delivery.step == len(WAITS)
+        return not self.outcome.succeeded and (last or self.outcome.attempt.status == 410)
+
+
+class Deliveries:
+    """Every method may be called by several workers at once: leases keep them apart, and guards what leases do not."""
+
+    def __init__(self, database: Database, clock: Clock, sealing: Sealing) -> None:
+        self._database = database
+        self._clock = clock
+        self._sealing = sealing
+
+    def now(self) -> datetime:
+        """The instant by which deliveries are due."""
+        return self._clock.now()
+
+    def claim(
+        self, *, endpoints: int, messages: int, but_of: Collection[WorkspaceId] = ()
+    ) -> list[Batch]:
+        """Leases at most `endpoints` endpoints, each with at most `messages` due deliveries.
+
+        `but_of`: workspaces of which enough is being sent already. Looks first, so that idle workers write nothing.
+        """
+        now = self._clock.now()
+        with self._database.read_across(Purpose.WORKER) as tx:
+            if not queues.is_any_due(tx, now):
+                return []
+        lease = secrets.token_hex(8)
+        with self._database.write_across(Purpose.WORKER) as tx:
+            found = queues.claim_queues(
+                tx, now, limit=endpoints, lease=lease, until=now + LEASE, but_of=but_of
+            )
+            batches = [self._load(tx, queue, lease, now, messages) for queue in found]
+        return [batch for batch in batches if batch is not None]
+
+    def settle(
+        self, sent: Sequence[Sent], released: Sequence[Batch] = ()
+    ) -> tuple[list[Sent], list[Batch]]:
+        """Writes what came of attempts, and gives leases back, in one transaction; what is left for the next time.
+
+        Left is what belongs to queues that somebody else is changing right now: none is waited for.
+        """
+        for each in sent:
+            if each.may_disable:
+                self._settle_alone(each)
+        plain = [each for each in sent if not each.may_disable]
+        wanted = {each.queue for each in plain} | {batch.queue for batch in released}
+        if not wanted:
+            return [], []
+        with self._database.write_across(Purpose.WORKER) as tx:
+            locked = queues.lock_queues(tx, wanted)
+            for each in plain:
+                if each.queue in locked:
+                    self._settle(tx, each, locked[each.queue].succeeded_at)
+            for batch in released:
+                if batch.queue in locked:
+                    queues.release_queue(tx, batch.queue, batch.lease)
+            busy = queues.present_queues(tx, wanted - locked.keys())
+        return [s for s in plain if s.queue in busy], [b for b in released if b.queue in busy]
+
+    def finish_deletions(self) -> int:
+        """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""
+        total = 0
+        with self._database.read_across(Purpose.WORKER) as tx:
+            deleted = webhooks.deleted_endpoints(tx, REMOVED_AT_ONCE)
+        for workspace_id, webhook_id in deleted:
+            removed = REMOVED_AT_ONCE
+            while removed == REMOVED_AT_ONCE:
+                with self._database.write(workspace_id) as tx:
+                    removed = webhooks.remove_deliveries(
+                        tx, workspace_id, webhook_id, REMOVED_AT_ONCE
+                    )
+                    if removed < REMOVED_AT_ONCE:
+                        webhooks.remove_endpoint(tx, workspace_id, webhook_id)
+                total += removed
+        return total
+
+    def _load(
+        self, tx: Tx, queue: QueueId, lease: str, now: datetime, messages: int
+    ) -> Batch | None:
+        """The batch of a queue just leased; None, and the queue given back, where nothing is to be sent."""
+        endpoint = webhooks.find_endpoint(tx, *queue)
+        if endpoint is None or endpoint.status is WebhookStatus.DISABLED:
+            queues.release_queue(tx, queue, lease)
+            return None
+        due = rows.due_deliveries(tx, *queue, now, messages)
+        if not due:
+            queues.release_queue(tx, queue, lease)
+            return None
+        sealed = webhooks.find_sealed(tx, *queue)
+        try:
+            kept = open_secrets(self._sealing, Sealed(*sealed or ("", b"")), place_of(*queue))
+        except Unsealable:
+            queues.postpone_queue(tx, queue, now + UNREADABLE_FOR)
+            return None
+        return Batch(
+            lease=lease,
+            endpoint=endpoint,
+            secrets=kept.signing(endpoint, now),
+            headers=tuple(kept.headers.items()),
+            messages=tuple(Message(delivery, payload_of(event)) for delivery, event in due),
+        )
+
+    def _settle(self, tx: Tx, sent: Sent, succeeded_at: datetime | None) -> Step | None:
+        """Writes what follows on an attempt; None where somebody else did in the meantime."""
+        jitter = random.random()  # noqa: S311 - spreads attempts, hides nothing
+        step = next_step(sent.delivery, sent.outcome, jitter=jitter, succeeded_at=succeeded_at)
+        if not rows.settle_delivery(tx, sent.delivery, step.delivery):
+            return None
+        if sent.outcome.succeeded:
+            queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
+        return step
+
+    def _settle_alone(self, sent: Sent) -> None:
+        """As `_settle`, under the workspace's lock, with the endpoint disabled where that follows."""
+        workspace_id = sent.delivery.workspace_id
+        with self._database.write(workspace_id) as tx:
+            endpoint = webhooks.find_endpoint(tx, *sent.queue)
+            if endpoint is None:
+                return
+            queue = queues.hold_queue(tx, sent.queue)
+            step = self._settle(tx, sent, None if queue is None else queue.succeeded_at)
+            if step is None or step.disable is None or endpoint.disabled_at is not None:
+                return
+            self._disable(tx, endpoint, step.disable)
+
+    def _disable(self, tx: Tx, endpoint: WebhookEndpoint, why: DisabledFor) -> None:
+        act = Act(system(endpoint.workspace_id).actor, self._clock.now())
+        disable(tx, endpoint, act, why)
