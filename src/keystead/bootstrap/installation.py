@@ -23,15 +23,14 @@ from keystead.services.members import Members
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
+from keystead.services.sealing import Sealing
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
-from keystead.services.revocation import Revocation
-from keystead.services.sealing import Sealing
 from keystead.services.verifier import Verifier
+from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
-from keystead.services.webhooks import Webhooks
 from keystead.storage.database import Database
 from keystead.storage.lookup import Lookup, lookup_of
 
@@ -81,9 +80,6 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
     return open_installation(settings, peppers, metrics=metrics)
 
 
-def _services(
-    settings: Settings,
-    peppers: Peppers,
 def destinations_of(settings: Settings) -> Destinations:
     """Where webhooks may be sent."""
     return Destinations(
@@ -93,6 +89,9 @@ def destinations_of(settings: Settings) -> Destinations:
     )
 
 
+def _services(
+    settings: Settings,
+    peppers: Peppers,
     database: Database,
     lookup: Lookup,
     clock: Clock,
@@ -125,16 +124,14 @@ def destinations_of(settings: Settings) -> Destinations:
             database, clock, origins=settings.portal_origins, plans_url=plans_url
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
-    )
-
-
-def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
         webhooks=Webhooks(
             database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
         ),
         deliveries=Deliveries(database, clock, Sealing(peppers)),
-        introspection=Introspection(database, verifier),
-        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
+    )
+
+
+def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
     if metrics is None:
         return Verifier
     from keystead.operation.metrics import CountedVerifier

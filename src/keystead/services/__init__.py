@@ -17,9 +17,9 @@ from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
+from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 
-from keystead.services.webhooks import Webhooks
 
 @dataclass(frozen=True)
 class Services:
@@ -40,5 +40,3 @@ class Services:
     credentials: Credentials
     webhooks: Webhooks
     deliveries: Deliveries
-    introspection: Introspection
-    revocation: Revocation
