@@ -100,14 +100,21 @@ class Server:
             return {}
         return {"user": self.user, "group": self.user, "extra_groups": []}
 
-    def create(self) -> None:
-        """Make the data folder: UTF-8, collation C, no password (it listens on loopback only)."""
+    def create(self, primary: str = "") -> None:
+        """Make the data folder: UTF-8, collation C, no password (it listens on loopback only).
+
+        With the connection string of a primary: a copy of it, to be its standby.
+        """
         self.data.mkdir(mode=0o700)
         if self.user is not None:
             os.chown(self.folder, self.user, self.user)
             os.chown(self.data, self.user, self.user)
-        options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        self._run(self.binaries / "initdb", "-D", str(self.data), *options)
+        if primary:
+            copy = ("-R", "-c", "fast", "--no-sync", "-d", primary)
+            self._run(self.binaries / "pg_basebackup", "-D", str(self.data), *copy)
+        else:
+            options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+            self._run(self.binaries / "initdb", "-D", str(self.data), *options)
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
@@ -182,12 +189,12 @@ def _is_alive(pid: int) -> bool:
     return False
 
 
-def keep(folder: Path, fsync: bool) -> None:
+def keep(folder: Path, fsync: bool, primary: str) -> None:
     """The keeper's life: serve commands until the input ends and the lock is free, then sweep up."""
     os.umask(0o022)  # PostgreSQL's user must be able to enter what is made here
     server = Server(folder, fsync)
     try:
-        server.create()
+        server.create(primary)
         server.start()
         _answer({"port": server.port})
         for line in sys.stdin:
@@ -297,8 +304,8 @@ def _hear(keeper: subprocess.Popen[str]) -> Any:
     return message
 
 
-def _start_keeper(folder: Path, fsync: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, str(folder), "fsync" if fsync else "no-fsync"]
+def _start_keeper(folder: Path, fsync: bool, primary: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, str(folder), "fsync" if fsync else "no-fsync", primary]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -312,9 +319,12 @@ def _make_folder() -> Path:
 
 
 @contextmanager
-def own_postgres(*, fsync: bool = True) -> Iterator[OwnPostgres]:
-    """A server of one's own; by default it syncs, as durability is what its tests are about."""
-    keeper = _start_keeper(_make_folder(), fsync)
+def own_postgres(*, fsync: bool = True, primary: str = "") -> Iterator[OwnPostgres]:
+    """A server of one's own; by default it syncs, as durability is what its tests are about.
+
+    With the connection string of a primary, it is that one's standby.
+    """
+    keeper = _start_keeper(_make_folder(), fsync, primary)
     with keeper:
         server = OwnPostgres(keeper)
         try:
@@ -388,4 +398,4 @@ def _let_go(keeper: subprocess.Popen[str]) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), fsync=sys.argv[2] == "fsync")
+    keep(Path(sys.argv[1]), fsync=sys.argv[2] == "fsync", primary=sys.argv[3])

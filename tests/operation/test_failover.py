@@ -1,0 +1,224 @@
+"""PostgreSQL dies, is cut off, fails over to its standby: what was acknowledged holds, on every server."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.ledger import DEAD, LIVE, at_work, verify
+from tests.nursery import run_apart
+from tests.postgres import OwnPostgres, wait_until
+from tests.relay import relay_to
+from tests.serving import Serving, serving
+from tests.standby import Pair, standby_of
+
+UNKNOWN = (503, "outcome-unknown")
+
+
+@contextmanager
+def servers_on(url: str, number: int = 2) -> Iterator[list[Serving]]:
+    """So many servers of one installation over that database, its first workspace without limits."""
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(url))
+        first.put_on("scale")
+        more = [stack.enter_context(serving(url, data=first.data)) for _ in range(number - 1)]
+        yield [first, *more]
+
+
+@contextmanager
+def synchronous_pair(primary: OwnPostgres) -> Iterator[tuple[Pair, list[Serving]]]:
+    """Two servers over a primary with a synchronous standby; they know the addresses of both."""
+    with standby_of(primary) as pair:
+        standby = pair.standby
+        url = f"postgresql://postgres@{primary.host}:{primary.port},{standby.host}:{standby.port}/postgres"
+        with servers_on(url) as servers:
+            pair.make_synchronous()
+            yield pair, servers
+
+
+def are_ready(servers: Sequence[Serving]) -> None:
+    """Wait until every server's database answers."""
+    wait_until(lambda: all(server.is_ready() for server in servers), "all servers are ready")
+
+
+def ask(server: Serving, token: str, method: str, path: str) -> httpx2.Response:
+    """One change, waited for as long as it may take."""
+    body = {"description": "asked"} if method == "POST" else None
+    bearer = {"authorization": f"Bearer {token}"}
+    with httpx2.Client(base_url=server.base_url, trust_env=False, timeout=60) as http:
+        return http.request(method, path, json=body, headers=bearer)
+
+
+def answered(pair: Pair, waiting: Future[httpx2.Response]) -> bool:
+    """Whether the answer has come; commits that wait for the standby, this one's or another's, are cancelled."""
+    pair.cancel()
+    return waiting.done()
+
+
+def told(answer: httpx2.Response) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return answer.status_code, answer.json()["code"]
+
+
+# --- the primary is killed, and comes back ---
+
+
+def kill_the_database(postgres: OwnPostgres, times: int) -> int:
+    """So many kills under load, each followed by a start; how many promises were kept."""
+    kept = 0
+    with servers_on(postgres.dsn()) as servers:
+        token = servers[0].token()
+        for _ in range(times):
+            with at_work(servers, token) as ledgers:
+                time.sleep(random.uniform(0, 0.3))
+                postgres.kill()
+                postgres.start()
+                are_ready(servers)
+            kept += sum(ledger.check(servers) for ledger in ledgers)
+    return kept
+
+
+def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: OwnPostgres) -> None:
+    """PostgreSQL is killed under load and comes back: no acknowledged key is lost, none that was revoked lives."""
+    assert kill_the_database(private_postgres, 2) > 20
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_a_primary_killed_fifty_times(
+    private_postgres: OwnPostgres, record_property: Callable[[str, object], None]
+) -> None:
+    """Fifty kills."""
+    kept = kill_the_database(private_postgres, 50)
+    record_property("kept", kept)
+    assert kept > 500
+
+
+# --- the standby is promoted ---
+
+
+def fail_over(primary: OwnPostgres) -> tuple[int, float]:
+    """One promotion under load: how many promises were kept, and for how many seconds there was no answer."""
+    with synchronous_pair(primary) as (pair, servers):
+        token = servers[0].token()
+        with at_work(servers, token) as ledgers:
+            time.sleep(random.uniform(0.2, 0.6))
+            primary.kill()
+            pair.promote()
+            promoted = time.monotonic()
+            are_ready(servers)
+            away = time.monotonic() - promoted
+            before = [len(ledger.created) for ledger in ledgers]
+            wait_until(
+                lambda: all(
+                    len(now.created) > was for now, was in zip(ledgers, before, strict=True)
+                ),
+                "keys are created on the new primary",
+            )
+        kept = sum(ledger.check(servers) for ledger in ledgers)
+        primary.start()
+        assert all(verify(server, token) == LIVE for server in servers)
+        primary.kill()
+    return kept, away
+
+
+def test_a_promoted_standby_has_all_that_was_acknowledged(private_postgres: OwnPostgres) -> None:
+    """The primary dies, its synchronous standby takes over, servers follow by themselves: 0 lost, 0 revived (R35)."""
+    kept, away = fail_over(private_postgres)
+    assert kept > 20
+    assert away < 10
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("cycle", range(20))
+def test_twenty_promotions(
+    private_postgres: OwnPostgres, cycle: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Each of twenty."""
+    kept, away = fail_over(private_postgres)
+    record_property("kept", kept)
+    record_property("seconds away", f"{away:.2f}")
+    assert kept > 20
+    assert away < 10
+
+
+# --- a commit that is given up waiting for ---
+
+
+def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(
+    private_postgres: OwnPostgres,
+) -> None:
+    """The standby stands still and PostgreSQL gives up waiting, 20 times: 503 outcome-unknown, never 2xx (R34).
+
+    Then the standby is promoted, which has heard of none of it: all that was acknowledged holds there.
+    """
+    with synchronous_pair(private_postgres) as (pair, servers):
+        token = servers[0].token()
+        acknowledged, *keys = (ask(servers[0], token, "POST", "/v1/keys").json() for _ in range(21))
+        path = "/v1/keys/{id}"
+        assert ask(servers[1], token, "DELETE", path.format_map(acknowledged)).status_code == 204
+        pair.pause()
+        with ThreadPoolExecutor(1) as pool:
+            for number, key in enumerate(keys):
+                asked = ("DELETE", path.format_map(key)) if number % 10 else ("POST", "/v1/keys")
+                waiting = pool.submit(ask, servers[number % 2], token, *asked)
+                wait_until(partial(answered, pair, waiting), "PostgreSQL gives up waiting")
+                assert told(waiting.result()) == UNKNOWN
+        private_postgres.kill()
+        pair.promote()
+        are_ready(servers)
+        for server in servers:
+            assert verify(server, acknowledged["token"]) == DEAD
+            assert [verify(server, key["token"]) for key in keys] == [LIVE] * len(keys)
+
+
+# --- the way to the primary is cut ---
+
+
+@pytest.mark.parametrize("swallow", [True, False], ids=["before", "after"])
+def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
+    private_postgres: OwnPostgres, swallow: bool
+) -> None:
+    """The connection breaks at COMMIT, before it arrives or after: 503 outcome-unknown; then all servers agree."""
+    database = private_postgres.create_database()
+    with (
+        relay_to(private_postgres.port) as relay,
+        servers_on(
+            private_postgres.dsn(database).replace(str(private_postgres.port), str(relay.port))
+        ) as servers,
+        serving(private_postgres.dsn(database), data=servers[0].data) as apart,
+    ):
+        token = apart.token()
+        key = ask(apart, token, "POST", "/v1/keys").json()
+        relay.cut_at(b"COMMIT\0", after=b"UPDATE api_keys", swallow=swallow)
+        answer = ask(servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
+        assert relay.sprung.is_set()
+        assert told(answer) == UNKNOWN
+        assert verify(servers[1], key["token"]) == 503
+        relay.mend()
+        are_ready(servers)
+        expected = LIVE if swallow else DEAD
+        wait_until(lambda: verify(apart, key["token"]) == expected, "the primary has settled it")
+        assert {verify(server, key["token"]) for server in [*servers, apart]} == {expected}
+
+
+# --- a standby is no database to serve from ---
+
+
+def test_a_standby_alone_is_refused(private_postgres: OwnPostgres, tmp_path: Path) -> None:
+    """A server that is given only a standby does not start, and says why."""
+    with standby_of(private_postgres) as pair:
+        with serving(private_postgres.dsn(), start=False) as server:
+            given = {**server._environment(), "KEYSTEAD_DATABASE": pair.standby.dsn()}
+            ended = run_apart(("serve", "--port", "0"), given, server.data)
+        assert ended.code == 69
+        assert "The database is a standby" in ended.log
