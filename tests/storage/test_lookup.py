@@ -16,9 +16,10 @@ import pytest
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord, Verified
+from keystead.storage.authority import lookup_statement
 from keystead.storage.database import Database
 from keystead.storage.engines import sqlite_driver
-from keystead.storage.lookup import LINES, Lookup, SqliteLookup, lookup_of, lookup_statement
+from keystead.storage.lookup import LINES, Lookup, SqliteLookup, lookup_of
 from keystead.storage.purposes import Purpose
 from tests.installations import (
     Ground,

@@ -20,6 +20,7 @@ from keystead.services.events import Events
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
+from keystead.services.memory import Memory
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
@@ -110,7 +111,7 @@ def _services(
     )
     return Services(
         keys=keys,
-        verifier=_verifier(metrics)(lookup, peppers, clock, usage),
+        verifier=_verifier(metrics)(lookup, peppers, clock, usage, _memory(settings, database)),
         usage=usage,
         events=Events(database),
         plans=Plans(database, clock),
@@ -131,7 +132,13 @@ def _services(
     )
 
 
-def _verifier(metrics: Metrics | None) -> Callable[[Lookup, Peppers, Clock, Usage], Verifier]:
+def _memory(settings: Settings, database: Database) -> Memory | None:
+    if database.stamp is None or not settings.remembers:
+        return None
+    return Memory(database.stamp)
+
+
+def _verifier(metrics: Metrics | None) -> Callable[..., Verifier]:
     if metrics is None:
         return Verifier
     from keystead.operation.metrics import CountedVerifier

@@ -1,4 +1,7 @@
-"""Verification: parse without I/O, one read, one decision, and a note of the use. It never writes."""
+"""Verification: what this process remembers, else parse without I/O and one read; one decision, and a note of the use.
+
+It never writes. Reading is the only step that differs between a thread and an event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,30 @@ from keystead.domain.digest import Peppers
 from keystead.domain.errors import Unavailable
 from keystead.domain.token import Token, parse
 from keystead.domain.verification import MALFORMED, KeyRecord, Verification, Verified, judge
+from keystead.services.memory import Memory
 from keystead.services.usage import Usage
 from keystead.storage.clock import Clock
 from keystead.storage.lookup import Lookup
+from keystead.storage.stamp import MARK
 
 
 class Verifier:
     """Tells for a token who acts. Every answer is as fresh as a read that began after the call."""
 
-    def __init__(self, lookup: Lookup, peppers: Peppers, clock: Clock, usage: Usage) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        peppers: Peppers,
+        clock: Clock,
+        usage: Usage,
+        memory: Memory | None = None,
+    ) -> None:
+        """Without a memory every verification reads its row."""
         self._lookup = lookup
         self._peppers = peppers
         self._clock = clock
         self._usage = usage
+        self._memory = memory
 
     def verify(
         self,
@@ -33,10 +47,15 @@ class Verifier:
         Unavailable where the database is away, or where this server lacks the pepper of a living key: a live key is
         never called invalid, and one that has ended needs no pepper to be refused.
         """
+        verdict = self._recall(text, required, address, agent)
+        if verdict is not None:
+            return verdict
         token = parse(text)
         if token is None:
             return MALFORMED
-        return self._conclude(token, self._lookup.find(token.key_id), required, address, agent)
+        word = self._word()
+        record = self._lookup.find(token.key_id)
+        return self._conclude(token, record, word, required, address, agent)
 
     async def verify_on_loop(
         self,
@@ -47,16 +66,36 @@ class Verifier:
         agent: str | None = None,
     ) -> Verification:
         """As verify, for a task of an event loop: the others go on while a server reads; SQLite is read at once."""
+        verdict = self._recall(text, required, address, agent)
+        if verdict is not None:
+            return verdict
         token = parse(text)
         if token is None:
             return MALFORMED
+        word = self._word()
         record = await self._lookup.find_on_loop(token.key_id)
-        return self._conclude(token, record, required, address, agent)
+        return self._conclude(token, record, word, required, address, agent)
+
+    def _recall(
+        self, text: str, required: str | None, address: str | None, agent: str | None
+    ) -> Verification | None:
+        if self._memory is None:
+            return None
+        now = self._clock.microseconds()
+        verdict = self._memory.recall(text, required, now)
+        if verdict is not None:
+            self._note(verdict, now, address, agent)
+        return verdict
+
+    def _word(self) -> int:
+        """What a read that begins after this may be remembered under."""
+        return MARK if self._memory is None else self._memory.word()
 
     def _conclude(
         self,
         token: Token,
         record: KeyRecord | None,
+        word: int,
         required: str | None,
         address: str | None,
         agent: str | None,
@@ -65,8 +104,15 @@ class Verifier:
         if record is not None and record.pepper_id not in self._peppers and not record.ended(now):
             raise Unavailable("This server lacks a pepper that keys were made with.")
         verdict = judge(token, record, required, now, self._peppers)
+        if self._memory is not None:
+            self._memory.keep(token, word, verdict, now)
+        self._note(verdict, now, address, agent)
+        return verdict
+
+    def _note(
+        self, verdict: Verification, now: int, address: str | None, agent: str | None
+    ) -> None:
         if isinstance(verdict, Verified):
             self._usage.note(verdict.principal, now, address, agent)
         else:
             self._usage.note_refusal(verdict, now, address, agent)
-        return verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -15,6 +16,7 @@ from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageEr
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import schema
 from keystead.storage.addresses import parse_url
+from keystead.storage.authority import watch
 from keystead.storage.engines import (
     LOCK_SECONDS,
     POOL_SIZE,
@@ -23,6 +25,7 @@ from keystead.storage.engines import (
     sqlite_engine,
 )
 from keystead.storage.purposes import Purpose
+from keystead.storage.stamp import Stamp
 from keystead.storage.turns import Turns
 
 Tx = Connection
@@ -61,6 +64,10 @@ class Database:
         self.engine = make_engine(self.url, POOL_SIZE)
         self._engine_aside = make_engine(self.url, 1)
         self._turns = Turns()
+        self.stamp: Stamp | None = None
+        if self.url.database and self.is_sqlite:
+            self.stamp = Stamp(Path(self.url.database))
+            watch(self.engine, self.stamp)
 
     @contextmanager
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
@@ -101,6 +108,8 @@ class Database:
         """Closes all connections."""
         self.engine.dispose()
         self._engine_aside.dispose()
+        if self.stamp is not None:
+            self.stamp.close()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -114,6 +123,13 @@ class Database:
             raise Unavailable("The database is busy.") from None
         try:
             yield
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        try:
+            if self.stamp is not None:
+                self.stamp.settle()
         finally:
             self._turns.hand_on()
 

@@ -10,7 +10,6 @@ from queue import Empty, LifoQueue
 from typing import Any, Final, Protocol
 
 import psycopg
-from sqlalchemy import Select, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect
 
@@ -18,9 +17,9 @@ from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord
 from keystead.storage.addresses import conninfo_of
+from keystead.storage.authority import lookup_statement
 from keystead.storage.database import Database
 from keystead.storage.engines import SQLITE_PRAGMAS, ImpatientConnection, sqlite_driver
-from keystead.storage.schema import api_keys, workspaces
 
 LINES: Final = 8
 WAIT_SECONDS: Final = 1.0
@@ -47,26 +46,6 @@ class Lookup(Protocol):
     def close(self) -> None:
         """Gives the connections back."""
         ...
-
-
-def lookup_statement() -> Select[Any]:
-    """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
-    keys = api_keys.c
-    return (
-        select(
-            keys.id,
-            keys.workspace_id,
-            keys.description,
-            keys.pepper_id,
-            keys.digest,
-            keys.scopes,
-            keys.expires_at,
-            keys.revoked_at,
-            workspaces.c.suspended_at,
-        )
-        .join(workspaces, workspaces.c.id == keys.workspace_id)
-        .where(keys.id == bindparam("key_id"))
-    )
 
 
 def _compiled(dialect: Dialect) -> str:

@@ -1,0 +1,112 @@
+"""What a verification reads of a key, and the watch over the statements that may change it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Delete,
+    Engine,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    event,
+    select,
+)
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.selectable import SelectBase
+
+from keystead.storage.schema import api_keys, workspaces
+from keystead.storage.stamp import Stamp
+
+LOCKING: Final = "BEGIN IMMEDIATE"
+"""How a transaction takes SQLite's write lock."""
+
+_HARMLESS: Final = ("BEGIN", "SELECT", "PRAGMA")
+
+
+def lookup_statement() -> Select[Any]:
+    """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
+    keys = api_keys.c
+    return (
+        select(
+            keys.id,
+            keys.workspace_id,
+            keys.description,
+            keys.pepper_id,
+            keys.digest,
+            keys.scopes,
+            keys.expires_at,
+            keys.revoked_at,
+            workspaces.c.suspended_at,
+        )
+        .join(workspaces, workspaces.c.id == keys.workspace_id)
+        .where(keys.id == bindparam("key_id"))
+    )
+
+
+def watch(engine: Engine, stamp: Stamp) -> None:
+    """Has the stamp in doubt before any statement of this engine that may change what a verification reads.
+
+    Nobody who writes such a statement has to think of it.
+    """
+
+    def before(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
+        if may_change_authority(context, statement):
+            stamp.doubt()
+
+    def after(_: Any, __: Any, statement: str, ___: Any, ____: Any, _____: bool) -> None:
+        if statement == LOCKING:
+            stamp.enter()
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+
+
+def may_change_authority(context: Any, text: str) -> bool:
+    """Whether a statement may change what a verification reads, by SQLAlchemy's context of its execution.
+
+    A new row does not: nothing is remembered of what was not there. Of raw SQL nothing is known, so it may.
+    """
+    compiled = context.compiled
+    match compiled and compiled.statement:
+        case SelectBase():
+            return False
+        case Insert() as statement:
+            replaces = statement._post_values_clause is not None or bool(statement._prefixes)
+            return replaces and bool(_read_of(statement))
+        case Delete() as statement:
+            return bool(_read_of(statement))
+        case Update() as statement:
+            return not _read_of(statement).isdisjoint(_set_by(compiled))
+        case _:
+            return not text.lstrip().upper().startswith(_HARMLESS)
+
+
+def _read_of(statement: Insert | Update | Delete) -> frozenset[str]:
+    """The columns that a verification reads of the statement's table."""
+    return READ.get(str(statement.table), frozenset())
+
+
+def _read_columns() -> dict[str, frozenset[str]]:
+    """The columns that the statement reads, by table; a column that it compares is read too."""
+    read: dict[str, set[str]] = {}
+    statement = lookup_statement()
+    for element in visitors.iterate(statement):
+        if isinstance(element, Column) and isinstance(element.table, Table):
+            read.setdefault(element.table.name, set()).add(element.name)
+    return {table: frozenset(names) for table, names in read.items()}
+
+
+def _set_by(compiled: Any) -> frozenset[str]:
+    """The columns that an UPDATE sets: those in its values, those among its parameters; all, where it names none."""
+    named = set(compiled.column_keys or ())
+    values = compiled.compile_state._dict_parameters or {}
+    named.update(getattr(column, "name", column) for column in values)
+    return frozenset(named or compiled.statement.table.c.keys())
+
+
+READ: Final = _read_columns()
