@@ -147,11 +147,6 @@ class Settings(BaseSettings):
         description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
         "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
     )
-    verification: Literal["read", "stamp"] | None = Field(
-        None,
-        description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
-        "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
-    )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one")
     workers: int = Field(1, ge=1, le=256, description="Server processes")
@@ -236,8 +231,6 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:
             raise ValueError("verification = stamp needs SQLite: on PostgreSQL use read")
-        if self.verification == "stamp" and not self.is_embedded:
-            raise ValueError("verification = stamp needs SQLite: on PostgreSQL use read")
         if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
@@ -261,11 +254,6 @@ class Settings(BaseSettings):
     def is_embedded(self) -> bool:
         """Whether the database is SQLite, in a file of this machine."""
         return self.database_url.startswith("sqlite:")
-
-    @property
-    def remembers(self) -> bool:
-        """Whether verified tokens are answered from memory while the stamp beside the database holds."""
-        return self.is_embedded and self.verification != "read"
 
     @property
     def remembers(self) -> bool:
