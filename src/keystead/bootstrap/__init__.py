@@ -17,9 +17,11 @@ from keystead.bootstrap.preparation import (
     prepare,
     require_private_place,
 )
+from keystead.settings import Settings, read_settings
 
 __all__ = [
     "Installation",
+    "Settings",
     "check_peppers",
     "check_schema",
     "create_app",
@@ -34,6 +36,7 @@ __all__ = [
     "open_safely",
     "prepare",
     "read_brand",
+    "read_settings",
     "require_private_place",
     "schema_state",
 ]

@@ -1,0 +1,71 @@
+"""FastAPI: a dependency that admits keys with a scope, and shows in the OpenAPI document as a bearer scheme.
+
+keystead = protect(app, connect("sqlite:////srv/keystead/keystead.db"))
+
+@app.get("/reports")
+async def reports(principal: Annotated[Principal, Depends(require("reports:read"))]) -> …
+"""
+
+from typing import Final
+
+from fastapi import FastAPI, WebSocketException
+from fastapi.openapi.models import HTTPBearer as BearerModel
+from fastapi.requests import HTTPConnection
+from fastapi.responses import Response
+from fastapi.security.base import SecurityBase
+from starlette.requests import Request
+
+from keystead.domain.principals import Principal
+from keystead.http.asgi import Answer
+from keystead.http.exception_handlers import response_of
+from keystead.integrations.asgi import POLICY_VIOLATION, presented_by
+from keystead.integrations.guard import SCOPE_KEY, Guard, check_required
+
+SCHEME: Final = "KeysteadKey"
+
+
+class Refused(Exception):
+    """A request that is not admitted; `answer` is what is sent."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("refused")
+        self.answer = answer
+
+
+def protect(app: FastAPI, guard: Guard) -> Guard:
+    """Lets the dependencies of `app` ask `guard`, and sends its refusals; to be said for a mounted application too."""
+    app.state.keystead = guard
+    app.add_exception_handler(Refused, _send)
+    return guard
+
+
+class Required(SecurityBase):
+    """The dependency: a live key that holds `scope`. What `require` returns."""
+
+    def __init__(self, scope: str | None) -> None:
+        self.model = BearerModel(description="An API key, as `Authorization: Bearer <token>`.")
+        self.scheme_name = SCHEME
+        self._required = check_required(scope)
+
+    async def __call__(self, connection: HTTPConnection) -> Principal:
+        """The principal. Refused for a request; a websocket is closed unopened. AttributeError without `protect`."""
+        guard: Guard = connection.app.state.keystead
+        try:
+            principal = await guard.admit_on_loop(presented_by(connection.scope), self._required)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint must not run
+            answer = guard.answer(error)
+            if connection.scope["type"] == "websocket":
+                raise WebSocketException(POLICY_VIOLATION, "refused") from None
+            raise Refused(answer) from None
+        connection.scope[SCOPE_KEY] = principal
+        return principal
+
+
+def require(scope: str | None = None) -> Required:
+    """A dependency that admits keys which hold `scope`; without one, every live key. ValueError for no scope."""
+    return Required(scope)
+
+
+async def _send(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - it is the handler of that alone
+    return response_of(error.answer)

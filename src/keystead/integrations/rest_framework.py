@@ -1,0 +1,88 @@
+"""Django REST framework: an authentication class and permissions, over the guard of the project's settings.
+
+class Reports(APIView):
+    authentication_classes = [KeysteadAuthentication]
+    permission_classes = [has_scope("reports:read")]
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.views import exception_handler as usual_handler
+
+from keystead.domain.errors import InsufficientScope, Unauthenticated
+from keystead.domain.principals import Principal
+from keystead.http.asgi import Answer
+from keystead.http.problems import MEDIA_TYPE
+from keystead.integrations.django import KeyUser, guard_of_settings, presented_by
+from keystead.integrations.guard import check_required
+
+
+class Refused(APIException):
+    """A request that is not admitted, with the members of the problem (RFC 9457) as its detail."""
+
+    def __init__(self, error: Exception) -> None:
+        answer = guard_of_settings().answer(error)
+        super().__init__()
+        self.status_code = answer.status
+        self.detail = _members(answer)
+        fields = dict(answer.headers)
+        if b"www-authenticate" in fields:
+            self.auth_header = fields[b"www-authenticate"].decode("latin-1")
+        if b"retry-after" in fields:
+            self.wait = int(fields[b"retry-after"])
+
+
+class KeysteadAuthentication(BaseAuthentication):
+    """Sets `request.user` to the key's user and `request.auth` to the principal."""
+
+    def authenticate(self, request: Request) -> tuple[KeyUser, Principal] | None:
+        """None without credentials, which other classes may know; Refused for those that do not stand."""
+        try:
+            principal = guard_of_settings().admit(presented_by(request._request))
+        except Unauthenticated:
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the view must not run
+            raise Refused(error) from None
+        return KeyUser(principal), principal
+
+    def authenticate_header(self, request: Request) -> str:
+        """The challenge (RFC 6750 section 3)."""
+        return 'Bearer realm="keystead"'
+
+
+def has_scope(scope: str | None = None) -> type[BasePermission]:
+    """A permission: a key that holds `scope`; without one, every live key. ValueError for what is no scope."""
+    check_required(scope)
+
+    class HasScope(BasePermission):
+        def has_permission(self, request: Request, view: APIView) -> bool:
+            principal = request.auth
+            if not isinstance(principal, Principal):
+                raise Refused(Unauthenticated())
+            if scope is not None and not principal.scopes.permit(scope):
+                raise Refused(InsufficientScope(scope))
+            return True
+
+    return HasScope
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """The framework's own, with the media type of a problem; for EXCEPTION_HANDLER in the settings."""
+    response: Response | None = usual_handler(error, context)
+    if response is not None and isinstance(error, Refused):
+        response.content_type = MEDIA_TYPE.decode()
+    return response
+
+
+def _members(answer: Answer) -> dict[str, Any]:
+    members: dict[str, Any] = json.loads(answer.body)
+    return members

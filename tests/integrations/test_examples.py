@@ -1,0 +1,83 @@
+"""Each example runs as its page says, on a real server, and keeps the promise of every integration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.integrations.world import World
+from tests.postgres import wait_until
+from tests.serving import HOST, free_port
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = {
+    "asgi": ("asgi_reports", "starlette_reports", "fastapi_reports"),
+    "wsgi": ("wsgi_reports", "flask_reports", "django_reports"),
+}
+ALL = [(interface, name) for interface, names in EXAMPLES.items() for name in names]
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("interface", "name"), ALL)
+def test_the_example_serves_until_the_key_is_revoked(
+    world: World, interface: str, name: str
+) -> None:
+    """The holder of a key gets their own workspace's reports; on the same connection, revoked, they get 401."""
+    token = world.server_token()
+    with _running(world, interface, name) as client:
+        assert client.get("/reports").status_code == 401
+        client.headers["authorization"] = f"Bearer {token}"
+        assert client.get("/reports").json() == {"workspace": world.workspace_id, "reports": []}
+        world.revoke(token)
+        refused = client.get("/reports")
+        assert (refused.status_code, refused.json()["code"]) == (401, "invalid-token")
+
+
+def test_no_example_is_left_out() -> None:
+    """Every example of the folder is one of those that a test starts."""
+    there = {file.stem for file in (ROOT / "examples").glob("*_*.py")} - {"__init__"}
+    assert there == {name for _, name in ALL}
+
+
+@contextmanager
+def _running(world: World, interface: str, name: str) -> Iterator[httpx2.Client]:
+    """The example in a process of its own, over the world's database."""
+    port = free_port()
+    server = world.server
+    place = {
+        "KEYSTEAD_DATABASE": server.database_url,
+        "KEYSTEAD_DATA": str(server.data),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = ("-m", "granian", "--interface", interface, f"examples.{name}:app")
+    process = subprocess.Popen(
+        [sys.executable, *command, "--host", HOST, "--port", str(port)],
+        env=os.environ | place,
+        cwd=server.data,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        with httpx2.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=10) as client:
+            wait_until(lambda: _answers(client), f"{name} answers")
+            yield client
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(client: httpx2.Client) -> bool:
+    try:
+        client.get("/")
+    except httpx2.TransportError:
+        return False
+    return True

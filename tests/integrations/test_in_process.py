@@ -1,0 +1,115 @@
+"""The guard over the database itself: fresh, noted, safe to fork, and closed where the database is not fit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead.domain.errors import InvalidToken
+from keystead.integrations import Guard, connect
+from keystead.integrations.guard import Presented
+from keystead.integrations.in_process import InProcess
+from keystead.operation.faults import ConfigurationError
+from tests.integrations.products import PRODUCTS, Product
+from tests.integrations.world import REQUIRED, Asked, World, bearer
+
+
+@pytest.fixture
+def in_process(world: World) -> Any:
+    """A guard of the test's own."""
+    guard = connect(world.server.database_url, data=world.server.data)
+    yield guard
+    guard.close()
+
+
+@pytest.mark.parametrize("framework", PRODUCTS)
+def test_a_revocation_holds_from_its_answer_on(
+    world: World, in_process: Guard, framework: str
+) -> None:
+    """A key that is revoked on the server is refused by the product's next request."""
+    product = Product()
+    ask = PRODUCTS[framework](in_process, product)
+    token = world.server_token()
+    for _ in range(3):
+        assert ask(Asked((bearer(token),))).status == 200
+    world.revoke(token)
+    assert ask(Asked((bearer(token),))).status == 401
+    assert len(product.served) == 3
+
+
+def test_uses_are_noted(world: World, in_process: Guard) -> None:
+    """The key's owner sees when and from where the product was called."""
+    token = world.server_token()
+    presented = Presented((bearer(token),), address="192.0.2.9", agent="a product")
+    principal = in_process.admit(presented, REQUIRED)
+    in_process.close()
+    used = world.use_of(principal.id)
+    assert used is not None
+    assert (used.address, used.agent) == ("192.0.2.9", "a product")
+
+
+def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
+    """Servers fork after they import: a child never uses, and never closes, what its parent has open."""
+    presented = Presented((bearer(world.tokens["good"]),))
+    parents = in_process.admit(presented).id
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+
+    def child() -> None:
+        queue.put(in_process.admit(presented).id)
+        queue.put(_process_of(in_process) == os.getpid())
+        in_process.close()
+
+    process = context.Process(target=child)
+    process.start()
+    assert queue.get() == parents
+    assert queue.get()
+    process.join(10)
+    assert process.exitcode == 0
+    assert in_process.admit(presented).id == parents
+    assert _process_of(in_process) == os.getpid()
+
+
+def _process_of(guard: Guard) -> int | None:
+    assert isinstance(guard, InProcess)
+    return guard.process
+
+
+def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
+    """Without the schema of this version nothing is decided, and nothing is made."""
+    guard = connect(f"sqlite:///{tmp_path / 'keystead.db'}")
+    with pytest.raises(ConfigurationError, match="keystead migrate"):
+        guard.admit(Presented((bearer("x"),)))
+    assert guard.answer(ConfigurationError("no schema")).status == 500
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("mysql://localhost/keys", "connect needs"),
+        ("keys.example.com", "connect needs"),
+        ("", "connect needs"),
+    ],
+)
+def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) -> None:
+    """A place that is neither a database nor a server stops the product's start."""
+    for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=message):
+        connect(to)
+
+
+def test_the_environment_says_where(world: World, monkeypatch: Any) -> None:
+    """Without an argument the place comes from the environment, as everything else of Keystead does."""
+    monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
+    monkeypatch.setenv("KEYSTEAD_DATA", str(world.server.data))
+    guard = connect()
+    presented = Presented((bearer(world.tokens["good"]),))
+    assert guard.admit(presented, REQUIRED).id == world.key_id
+    with pytest.raises(InvalidToken):
+        guard.admit(Presented((bearer(world.tokens["revoked"]),)))
+    guard.close()

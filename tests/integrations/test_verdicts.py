@@ -1,0 +1,38 @@
+"""Every integration gives every credential the verdict of the server itself, word for word."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keystead.integrations import Guard
+from tests.integrations.products import PRODUCTS, Product
+from tests.integrations.world import Answered, World
+
+ADMITTED = {"good", "everything", "lower case scheme"}
+
+
+@pytest.mark.parametrize("framework", PRODUCTS)
+def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str) -> None:
+    """What the server refuses is refused alike, problem and challenge; what it admits reaches the product."""
+    product = Product()
+    ask = PRODUCTS[framework](guard, product)
+    for name, asked in world.requests().items():
+        product.served.clear()
+        answered, expected = ask(asked), world.expected(asked)
+        assert (answered.status == 200) == (name in ADMITTED), name
+        assert bool(product.served) == (name in ADMITTED), name
+        if name not in ADMITTED:
+            assert (answered.status, answered.challenge) == (expected.status, expected.challenge), (
+                name
+            )
+            assert _said(answered) == _said(expected), name
+
+
+def _said(answered: Answered) -> dict[str, object]:
+    """The problem's members. How two credentials came in is told in other words where a server joined the fields."""
+    members: dict[str, object] = json.loads(answered.body)
+    if members["code"] == "invalid-request":
+        del members["detail"]
+    return members

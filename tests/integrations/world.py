@@ -1,0 +1,143 @@
+"""A server with keys in every state, and requests with every credential: what each integration is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from typing import Final
+
+from keystead import bootstrap
+from keystead.bootstrap import Installation
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.keys import KeyDraft, KeyUse
+from keystead.domain.principals import operator
+from keystead.domain.scopes import Scopes
+from tests.clocks import ManualClock
+from tests.installations import text_of
+from tests.serving import HOST, Serving
+
+REQUIRED: Final = "events:read"
+"""The scope that every integration under test asks for, as `GET /v1/events` does."""
+
+Field = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back of a request, as far as a client goes by it."""
+
+    status: int
+    challenge: str | None
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request's fields and query."""
+
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+    query: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class World:
+    """The server, the token of a key in each state, and what the good one is."""
+
+    server: Serving
+    tokens: dict[str, str] = field(repr=False)
+    workspace_id: WorkspaceId
+    key_id: str
+    installation: Installation = field(repr=False)
+
+    def server_token(self) -> str:
+        """The token of a new key."""
+        acting = operator("tests", self.workspace_id)
+        return text_of(self.installation.services.keys.create(acting, _draft(REQUIRED)))
+
+    def revoke(self, token: str) -> None:
+        """Revokes a key through the server, as its holder."""
+        whoami = self.server.call("GET", "/v1/whoami", token=token).json()
+        answer = self.server.call("DELETE", f"/v1/keys/{whoami['key']['id']}", token=token)
+        assert answer.status_code == 204
+
+    def use_of(self, key_id: str) -> KeyUse | None:
+        """The last use of a key as its owner sees it."""
+        acting = operator("tests", self.workspace_id)
+        return self.installation.services.keys.get(acting, KeyId(key_id)).last_use
+
+    def requests(self) -> dict[str, Asked]:
+        """Every way of presenting credentials, by name; `good` and `everything` are to be admitted."""
+        asked = {name: Asked((bearer(token),)) for name, token in self.tokens.items()}
+        good = self.tokens["good"]
+        return asked | {
+            "no credentials": Asked(),
+            "another scheme": Asked(((b"authorization", b"Basic a2V5OnNlY3JldA=="),)),
+            "two fields": Asked((bearer(good), bearer(good))),
+            "two in one": Asked(((b"authorization", f"Bearer {good}, Bearer {good}".encode()),)),
+            "not ascii": Asked(((b"authorization", b"Bearer caf\xe9"),)),
+            "no token": Asked(((b"authorization", b"Bearer"),)),
+            "garbage": Asked((bearer("garbage"),)),
+            "wrong checksum": Asked((bearer(good[:-1] + ("a" if good[-1] != "a" else "b")),)),
+            "query as well": Asked((bearer(good),), f"access_token={good}"),
+            "query alone": Asked((), f"access_token={good}"),
+            "lower case scheme": Asked(((b"authorization", f"bearer   {good}".encode()),)),
+        }
+
+    def expected(self, asked: Asked) -> Answered:
+        """What the server itself answers where the same scope is needed."""
+        connection = HTTPConnection(HOST, self.server.port, timeout=10)
+        try:
+            connection.putrequest("GET", f"/v1/events?{asked.query}".rstrip("?"))
+            for name, value in asked.fields:
+                connection.putheader(name.decode(), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return Answered(answer.status, answer.getheader("www-authenticate"), answer.read())
+        finally:
+            connection.close()
+
+
+def bearer(token: str) -> Field:
+    """The Authorization field of a token."""
+    return b"authorization", b"Bearer " + token.encode()
+
+
+@contextmanager
+def world_on(server: Serving) -> Iterator[World]:
+    """Keys in every state on a running server; its keys that have ended were made by a server of yesterday."""
+    peppers = bootstrap.find_peppers(server.settings)
+    assert peppers is not None
+    yesterday = ManualClock(datetime.now(UTC) - timedelta(days=1))
+    installation = bootstrap.open_installation(server.settings, peppers, clock=yesterday)
+    try:
+        yield _world(server, installation, yesterday)
+    finally:
+        installation.close()
+
+
+def _world(server: Serving, installation: Installation, clock: ManualClock) -> World:
+    services = installation.services
+    workspace = services.workspaces.create("Integrated", plan_id="scale")
+    closed = services.workspaces.create("Suspended", plan_id="scale")
+    here, there = operator("tests", workspace.id), operator("tests", closed.id)
+    revoked = services.keys.create(here, _draft(REQUIRED))
+    services.keys.revoke(here, revoked.key.id)
+    soon = clock.now().replace(microsecond=0) + timedelta(hours=1)
+    created = {
+        "good": services.keys.create(here, _draft(REQUIRED)),
+        "everything": services.keys.create(here, _draft("*")),
+        "wrong scope": services.keys.create(here, _draft("documents:read")),
+        "suspended": services.keys.create(there, _draft(REQUIRED)),
+        "expired": services.keys.create(here, _draft(REQUIRED, soon)),
+        "revoked": revoked,
+    }
+    services.workspaces.suspend(closed.id)
+    tokens = {name: text_of(made) for name, made in created.items()}
+    return World(server, tokens, workspace.id, created["good"].key.id, installation)
+
+
+def _draft(scope: str, expires_at: datetime | None = None) -> KeyDraft:
+    return KeyDraft("test", expires_at, Scopes([scope]))
