@@ -14,6 +14,7 @@ from keystead.storage.clock import clock_of
 if TYPE_CHECKING:
     from keystead.developer_area.brand import Brand
     from keystead.http.asgi import App
+    from keystead.http.problems import Problems
     from keystead.operation.metrics import Metrics
     from keystead.worker.loop import Task
 
@@ -34,14 +35,15 @@ def create_app() -> App:
 
 def import_applications() -> None:
     """Imports what `create_app` needs, so that processes forked afterwards have it."""
-    for name in ("keystead.api.app", "keystead.developer_area.app", "keystead.worker.loop"):
-        import_module(name)
+    for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.loop"):
+        import_module(f"keystead.{name}")
 
 
 def _application(installation: Installation, metrics: Metrics | None) -> App:
+    from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
-    from keystead.operation.front import Front
+    from keystead.operation.front import Front, beside
     from keystead.worker.loop import Loop
 
     settings = installation.settings
@@ -51,12 +53,14 @@ def _application(installation: Installation, metrics: Metrics | None) -> App:
         loop.stop()
         installation.close()
 
-    return Stack(
-        Front(_apps(installation), loop.start, stop),
-        Problems(settings.base_url),
-        proxies=settings.trusted_proxies,
-        on_response=metrics.on_response if metrics else None,
+    problems, proxies = Problems(settings.base_url), settings.trusted_proxies
+    on_response = metrics.on_response if metrics else None
+    front = Front(_apps(installation, problems), loop.start, stop)
+    stack = Stack(front, problems, proxies=proxies, on_response=on_response)
+    forward_auth = ForwardAuth(
+        installation.services, problems, proxies=proxies, on_response=on_response
     )
+    return beside(PREFIX, forward_auth, stack)
 
 
 def _tasks(installation: Installation) -> list[Task]:
@@ -71,9 +75,10 @@ def _tasks(installation: Installation) -> list[Task]:
     ]
 
 
-def _apps(installation: Installation) -> dict[str, App]:
+def _apps(installation: Installation, problems: Problems) -> dict[str, App]:
     from keystead.api.app import create_api
     from keystead.developer_area.app import create_developer_area
+    from keystead.gate import introspection, revocation
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
@@ -86,7 +91,11 @@ def _apps(installation: Installation) -> dict[str, App]:
     )
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
-    return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
+    of_gate: dict[str, App] = {
+        introspection.PATH: introspection.Introspection(services, problems),
+        revocation.PATH: revocation.Revocation(services),
+    }
+    return {"/": area, **of_api, **of_gate, **dict.fromkeys(PATHS, health)}
 
 
 def read_brand(settings: Settings) -> Brand:

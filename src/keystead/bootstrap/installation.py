@@ -17,6 +17,7 @@ from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
@@ -24,8 +25,10 @@ from keystead.services.memory import Memory
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
+from keystead.services.revocation import Revocation
 from keystead.services.sealing import Sealing
 from keystead.services.sign_in import SignIn
+from keystead.services.throttle import Throttle
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.services.webhooks import Webhooks
@@ -109,9 +112,10 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
+    verifier = _verifier(metrics)(lookup, peppers, clock, usage, _memory(settings, database))
     return Services(
         keys=keys,
-        verifier=_verifier(metrics)(lookup, peppers, clock, usage, _memory(settings, database)),
+        verifier=verifier,
         usage=usage,
         events=Events(database),
         plans=Plans(database, clock),
@@ -129,6 +133,8 @@ def _services(
             database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
         ),
         deliveries=Deliveries(database, clock, Sealing(peppers)),
+        introspection=Introspection(database, verifier),
+        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, NewType
 
 Subject = NewType("Subject", str)
-"""Whose failures are counted: `account:…`, `address:…`, `device:…` or `session:…`."""
+"""Whose failures are counted: `account:…`, `address:…`, `device:…`, `session:…`, or `revocation:…` for tokens sent."""
 
 CLOCK_SLACK: Final = timedelta(seconds=60)
 """A failure further in the future than this was written by a clock that has since been set back."""
@@ -44,6 +44,11 @@ DEVICE: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=20
 """A device that signed this person in before; when it is over, the device is a stranger again."""
 SESSION: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=10)
 """Proving oneself again within a session; when it is over, the session is."""
+
+REVOCATION: Final = Allowance(
+    60, timedelta(seconds=1), timedelta(minutes=1), forget_after=timedelta(hours=1)
+)
+"""Tokens that one address sends to be revoked. Who found more of them than that goes on with one a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,11 @@ def address_subject(address: str | None) -> Subject:
     if ip.ipv4_mapped is not None:
         return Subject(f"address:{ip.ipv4_mapped}")
     return Subject(f"address:{ipaddress.IPv6Network((int(ip), 64), strict=False)}")
+
+
+def revocation_subject(address: str | None) -> Subject:
+    """An address that sends tokens to be revoked, told apart as address_subject does."""
+    return Subject(f"revocation:{address_subject(address)}")
 
 
 def device_subject(fingerprint: bytes) -> Subject:

@@ -17,7 +17,7 @@ from keystead.http.asgi import Header
 
 REALM = "keystead"
 
-_CHALLENGE = f'Bearer realm="{REALM}"'
+PLAIN_CHALLENGE = f'Bearer realm="{REALM}"'
 # RFC 9110 section 11.2 (token68) and section 11.4 (credentials: scheme 1*SP token68).
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -73,13 +73,13 @@ def challenge(error: KeysteadError) -> str | None:
     """
     match error:
         case Unauthenticated():
-            return _CHALLENGE
+            return PLAIN_CHALLENGE
         case InvalidToken():
-            return f'{_CHALLENGE}, error="invalid_token"'
+            return f'{PLAIN_CHALLENGE}, error="invalid_token"'
         case TwoCredentials():
-            return f'{_CHALLENGE}, error="invalid_request"'
+            return f'{PLAIN_CHALLENGE}, error="invalid_request"'
         case InsufficientScope():
-            return f'{_CHALLENGE}, error="insufficient_scope"{_scope_attribute(error.scope)}'
+            return f'{PLAIN_CHALLENGE}, error="insufficient_scope"{_scope_attribute(error.scope)}'
         case _:
             return None
 

@@ -52,8 +52,7 @@ def read_client(
 
     `fresh_id` is the request's id unless a configured proxy sent a well-formed X-Request-Id.
     """
-    peer_address = _address(peer)
-    trusted = _within(peer_address, proxies)
+    peer_address, trusted = _address(peer), is_proxy(peer, proxies)
     address = _forwarded(head, peer_address, proxies) if trusted else peer_address
     secure = scheme == "https" or (trusted and _forwarded_https(head))
     forwarded = trusted and bool(head.forwarded_for or head.forwarded_proto)
@@ -61,10 +60,21 @@ def read_client(
     return Client(
         address="" if address is None else str(address),
         agent=_agent(head.agent[: 4 * AGENT_LENGTH]),
-        request_id=_request_id(head, fresh_id) if trusted else fresh_id,
+        request_id=sent_id(b",".join(head.request_id), fresh_id) if trusted else fresh_id,
         secure=secure,
         private=secure or (loopback and not forwarded),
     )
+
+
+def is_proxy(peer: str, proxies: Sequence[Network]) -> bool:
+    """Whether that address is one of the configured proxies, whose word on the client is believed."""
+    return _within(_address(peer), proxies)
+
+
+def sent_id(field: bytes, fresh_id: str) -> str:
+    """The request id of an X-Request-Id field that a proxy sent; `fresh_id` where it is not well-formed."""
+    said = field.decode("latin-1")
+    return said if _REQUEST_ID.fullmatch(said) else fresh_id
 
 
 def _within(address: Address | None, networks: Sequence[Network]) -> bool:
@@ -88,11 +98,6 @@ def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> 
 def _forwarded_https(head: Head) -> bool:
     said = b",".join(head.forwarded_proto).lower().split(b",")
     return all(protocol.strip() == b"https" for protocol in said)
-
-
-def _request_id(head: Head, fresh_id: str) -> str:
-    said = b",".join(head.request_id).decode("latin-1")
-    return said if _REQUEST_ID.fullmatch(said) else fresh_id
 
 
 @lru_cache(maxsize=4096)

@@ -19,9 +19,12 @@ MAX_URL = 8 * 1024
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Methods that reach an application, which may refuse them again: no one here answers OPTIONS, so preflights fail."""
 
+NEVER = frozenset({"CONNECT", "TRACE"})
+"""Methods that no application takes, not even one that takes any other: they would open or echo a connection."""
+
 _ALLOW = ", ".join(METHODS[:-1])
 # RFC 9110 section 5.5: CR, LF and NUL are dangerous in a value; the other controls have no meaning. HTAB is allowed.
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROLS = bytes({*range(32), 127} - {9})
 # The decoded path: controls, and U+FFFD, which the server puts where the bytes were not UTF-8.
 _PATH_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 # RFC 3986 section 3.2.2, without the percent-encodings and sub-delimiters that no host name has.
@@ -67,7 +70,7 @@ def read_head(headers: Sequence[Header]) -> Head:
     return Head(
         fields=len(headers),
         block=len(values) + sum([len(name) for name, _ in headers]) + 3 * len(headers),
-        clean=_CONTROL.search(values) is None,
+        clean=is_clean(values),
         credentials=len(found.get(b"authorization", _NONE)),
         hosts=found.get(b"host", _NONE),
         content_length=found.get(b"content-length", _NONE),
@@ -78,22 +81,38 @@ def read_head(headers: Sequence[Header]) -> Head:
     )
 
 
-def check_head(scope: Mapping[str, Any], head: Head, max_body: int) -> None:
+def check_head(
+    scope: Mapping[str, Any], head: Head, max_body: int, *, foreign: bool = False
+) -> None:
     """Refuse what no application should see.
 
     HeaderTooLarge for a head over its bounds, InvalidRequest for an ambiguous or malformed one, MethodNotAllowed for a
-    method that is served nowhere, TooLarge for an announced body over `max_body` bytes.
+    method that is served nowhere, TooLarge for an announced body over `max_body` bytes. `foreign`: method, target and
+    body are those of a request to somebody else, about which a gateway asks; only NEVER is refused of them.
     """
     _check_size(scope, head)
     if not head.clean:
         raise InvalidRequest("A header field holds a control character.")
     _check_host(scope, head)
-    _check_target(scope)
+    if not foreign:
+        _check_target(scope)
     if head.credentials > 1:
         raise TwoCredentials("The request has two Authorization fields; send one.")
-    if scope["method"] not in METHODS:
+    method = scope["method"]
+    if method in NEVER or not (foreign or method in METHODS):
         raise MethodNotAllowed(_ALLOW)
-    _check_length(head, max_body)
+    if not foreign:
+        _check_length(head, max_body)
+
+
+def is_clean(values: bytes) -> bool:
+    """Whether no control character stands in field values or a query; HTAB is none."""
+    return len(values.translate(None, _CONTROLS)) == len(values)
+
+
+def is_host(field: bytes) -> bool:
+    """Whether that is one well-formed Host field's value, by name or address."""
+    return _HOST.fullmatch(field) is not None
 
 
 def _check_size(scope: Mapping[str, Any], head: Head) -> None:
@@ -109,7 +128,7 @@ def _check_host(scope: Mapping[str, Any], head: Head) -> None:
     # RFC 9112 section 3.2. The server hands a missing field on as an empty one; HTTP/1.0 may go without.
     if scope["http_version"] == "1.0" and not any(head.hosts):
         return
-    if len(head.hosts) != 1 or not _HOST.fullmatch(head.hosts[0]):
+    if len(head.hosts) != 1 or not is_host(head.hosts[0]):
         raise InvalidRequest("A request has exactly one well-formed Host field.")
 
 
@@ -119,7 +138,7 @@ def _check_target(scope: Mapping[str, Any]) -> None:
         raise InvalidRequest("The path is malformed.")
     query: bytes = scope["query_string"]
     # NUL: PostgreSQL cannot keep or compare it, so no parameter ever means anything with it.
-    if b"%00" in query or _CONTROL.search(query):
+    if b"%00" in query or not is_clean(query):
         raise InvalidRequest("The query holds a control character.")
 
 

@@ -32,6 +32,7 @@ STATUS = MappingProxyType(
         "rotation-in-progress": 409,
         "name-taken": 409,
         "collection-not-empty": 409,
+        "webhook-disabled": 409,
         "idempotency-in-progress": 409,
         "too-large": 413,
         "unsupported-media-type": 415,
@@ -111,6 +112,11 @@ class Problems:
     def answer(self, error: KeysteadError) -> Answer:
         """Status, header fields and body of `error`."""
         return self._ready.get(type(error)) or self._make(error)
+
+    def recast(self, error: KeysteadError, status: int) -> Answer:
+        """The same refusal under another status, for who understands only some; the body says it too."""
+        body = json.dumps(self.body(error) | {"status": status}, separators=(",", ":"))
+        return Answer(status, _headers(error), body.encode("ascii"))
 
     def body(self, error: KeysteadError) -> dict[str, object]:
         """The members of the problem (RFC 9457 section 3): the five of every problem, then the error's own."""

@@ -17,7 +17,7 @@ from keystead.http.asgi import Answer, App, Header, Message, Receive, Scope, Sen
 from keystead.http.body import MIB, BoundedBody
 from keystead.http.client import Client, Network, read_client
 from keystead.http.head import METHODS, Head, check_head, read_head
-from keystead.http.problems import Problems
+from keystead.http.problems import Internal, Problems
 from keystead.http.record import RequestRecord, begin_record
 
 MAX_BODY = 10 * MIB
@@ -29,17 +29,24 @@ ABANDONED = 499
 OnResponse = Callable[[str, str, int, float], None]
 """(method, route template or "", status, seconds); both names come from small fixed sets, fit for labels."""
 
-_DEFAULTS: tuple[Header, ...] = (
+Refuse = Callable[[Scope, KeysteadError], Answer]
+"""What a refusal becomes on the wire; for most it is `Problems.answer`."""
+
+DEFAULTS: tuple[Header, ...] = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_SERVER = (b"server", b"keystead")  # what is absent, granian fills in with its own name
-_HSTS = (b"strict-transport-security", b"max-age=63072000")
+SERVER = (b"server", b"keystead")  # what is absent, granian fills in with its own name
+HSTS = (b"strict-transport-security", b"max-age=63072000")
 
 
 class Stack:
-    """Wraps the whole application. `proxies` are the networks whose X-Forwarded-* and X-Request-Id are believed."""
+    """Wraps the whole application. `proxies` are the networks whose X-Forwarded-* and X-Request-Id are believed.
+
+    `foreign`: the requests are those to somebody else, about which a gateway asks (`head.check_head`). `refuse` makes
+    the answers to all refusals, to those of the head too.
+    """
 
     def __init__(
         self,
@@ -50,8 +57,12 @@ class Stack:
         on_response: OnResponse | None = None,
         max_body: int = MAX_BODY,
         body_seconds: float = BODY_SECONDS,
+        foreign: bool = False,
+        refuse: Refuse | None = None,
     ) -> None:
-        self._app, self._problems = app, problems
+        self._app = app
+        self._foreign = foreign
+        self._refuse = refuse or (lambda _, error: problems.answer(error))
         self._proxies, self._on_response = tuple(proxies), on_response
         self._max_body, self._body_seconds = max_body, body_seconds
 
@@ -72,10 +83,11 @@ class Stack:
         reply = _Reply(send, client)
         body = BoundedBody(receive, self._max_body, self._body_seconds)
         try:
-            check_head(scope, head, self._max_body)
+            check_head(scope, head, self._max_body, foreign=self._foreign)
             _check_way(head, client)
             await self._app(scope, body.receive, reply.send)
-            await reply.finish(self._problems.internal)
+            if reply.status is None:
+                await reply.finish(self._refuse(scope, Internal()))
         except Exception as error:  # noqa: BLE001 - the last frame that is ours: the server prints what leaves it
             await reply.finish(self._answer(scope, error))
         finally:
@@ -89,20 +101,21 @@ class Stack:
     def _answer(self, scope: Scope, error: Exception) -> Answer:
         if not isinstance(error, KeysteadError) or isinstance(error, StorageError):
             log_failure(scope, error)
-        return (
-            self._problems.answer(error)
-            if isinstance(error, KeysteadError)
-            else self._problems.internal
-        )
+        return self._refuse(scope, error if isinstance(error, KeysteadError) else Internal())
 
     def _settle(
         self, scope: Scope, record: RequestRecord, status: int | None, seconds: float
     ) -> None:
         log_request(scope, record, status, seconds)
         if self._on_response is not None:
-            method = scope["method"] if scope["method"] in METHODS else "other"
             route = record.route or str(getattr(scope.get("route"), "path", ""))
-            self._on_response(method, route, status or ABANDONED, seconds)
+            self._on_response(method_label(scope), route, status or ABANDONED, seconds)
+
+
+def method_label(scope: Scope) -> str:
+    """The method of a request as metrics name it: what strangers make up is one."""
+    method: str = scope["method"]
+    return method if method in METHODS else "other"
 
 
 class _Reply:
@@ -130,9 +143,9 @@ class _Reply:
 def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
     kept = [header for header in headers if header[0] != b"server"]
     names = {name for name, _ in kept}
-    kept += [default for default in _DEFAULTS if default[0] not in names]
-    kept += [_SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
-    return [*kept, _HSTS] if client.secure else kept
+    kept += [default for default in DEFAULTS if default[0] not in names]
+    kept += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
+    return [*kept, HSTS] if client.secure else kept
 
 
 def _check_way(head: Head, client: Client) -> None:

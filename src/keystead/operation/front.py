@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from keystead.http.asgi import App, Receive, Scope, Send
 
@@ -44,3 +44,15 @@ class Front:
 
 def _is_under(path: str, root: str) -> bool:
     return root in {"/", path} or path.startswith(f"{root}/")
+
+
+def beside(root: str, app: App, rest: App) -> App:
+    """`app` for the paths under `root`, `rest` for everything else. It only hands on, so it costs next to nothing."""
+    below = f"{root}/"
+
+    def chosen(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        path = scope.get("path", "")
+        is_for_app = path.startswith(below) or path == root
+        return (app if is_for_app else rest)(scope, receive, send)
+
+    return chosen

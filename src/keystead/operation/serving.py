@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -156,10 +156,10 @@ def _begin(app: Callable[[], App]) -> App:
         _log.critical("start failed", detail=_told(error), exc_info=error)
         raise SystemExit(1) from None
 
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+    def served(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        await made(scope, receive, send)
+        return made(scope, receive, send)
 
     return served
 

@@ -9,11 +9,13 @@ from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
+from keystead.services.revocation import Revocation
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
@@ -40,3 +42,5 @@ class Services:
     credentials: Credentials
     webhooks: Webhooks
     deliveries: Deliveries
+    introspection: Introspection
+    revocation: Revocation
