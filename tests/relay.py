@@ -106,6 +106,7 @@ class Relay:
             if end in self._ends:
                 _reset(end)
                 self._ends.discard(end)
+        source.close()
 
     def _spring(self, source: socket.socket, sink: socket.socket, data: bytes) -> None:
         """What is let through goes out on a connection that nobody listens to any more, and ends by itself."""
