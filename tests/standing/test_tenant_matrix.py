@@ -33,6 +33,7 @@ OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["s
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OWN = "mine"
 """The collection that the caller has, and the neighbour has not."""
+HOOK = {"name": "theirs", "url": "https://example.com/hooks", "events": ["*"]}
 
 
 @dataclass
@@ -44,15 +45,19 @@ class Neighbour:
     collections: tuple[str, ...]
     documents: tuple[str, ...]
     keys: tuple[str, ...]
+    webhooks: tuple[str, ...]
+    deliveries: tuple[str, ...]
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Every id of every kind: keys, collections, documents, events, the workspace itself."""
+        """Every id of every kind: keys, collections, documents, webhooks, deliveries, events, the workspace itself."""
         events = self.client.get("/v1/events").json()["items"]
         return (
             *self.keys,
             *self.collections,
             *self.documents,
+            *self.webhooks,
+            *self.deliveries,
             *(event["id"] for event in events[:3]),
             *(event["request_id"] for event in events[:1]),
             self.tenant.id,
@@ -82,9 +87,10 @@ class Probe(NamedTuple):
 
 
 def neighbour_of(world: World) -> Neighbour:
-    """A workspace with keys in every state, collections, documents and a used Idempotency-Key."""
+    """A workspace with keys in every state, collections, documents, a webhook and a used Idempotency-Key."""
     tenant = world.tenant()
     client = tenant.client()
+    webhook = client.post("/v1/webhooks", HOOK).json()["id"]
     active, revoked, rotated = (client.created()["id"] for _ in range(3))
     client.delete(f"/v1/keys/{revoked}")
     successor = client.post(f"/v1/keys/{rotated}/rotate", {"overlap_seconds": 60}).json()["id"]
@@ -96,7 +102,9 @@ def neighbour_of(world: World) -> Neighbour:
     world.services.usage.flush()
     assert client.key_id is not None
     keys = (client.key_id, active, revoked, rotated, successor)
-    return Neighbour(tenant, client, ("theirs", "empty"), ("one", "two"), keys)
+    deliveries = client.get(f"/v1/webhooks/{webhook}/deliveries?limit=1").json()["items"]
+    sent = tuple(delivery["id"] for delivery in deliveries)
+    return Neighbour(tenant, client, ("theirs", "empty"), ("one", "two"), keys, (webhook,), sent)
 
 
 def never_existed(id: str) -> str:
@@ -161,13 +169,16 @@ def twins(id: str) -> tuple[str, str]:
     return id, never_existed(id)
 
 
-def probes_by_cursor(neighbour: Neighbour) -> Iterator[Probe]:
-    """The neighbour's cursors at every list, beside cursors that nobody gave out."""
-    lists = ("/v1/keys", "/v1/collections", "/v1/events", "/v1/collections/theirs/documents")
+def probes_by_cursor(neighbour: Neighbour, hook: str) -> Iterator[Probe]:
+    """The neighbour's cursors at every list, beside cursors that nobody gave out; `hook` is the caller's webhook."""
+    sent = f"/v1/webhooks/{neighbour.webhooks[0]}/deliveries"
+    documents = "/v1/collections/theirs/documents"
+    lists = ("/v1/keys", "/v1/collections", "/v1/events", documents, sent)
     theirs = [neighbour.client.get(f"{path}?limit=1").json()["next_cursor"] for path in lists]
     for path, method, operation in OPERATIONS:
         if listed(operation):
-            own = f"{path.replace('{name}', OWN)}?limit=1&cursor="
+            named = path.replace("{name}", OWN).replace("{id}", hook)
+            own = f"{named}?limit=1&cursor="
             for cursor in theirs:
                 foreign, never = own + cursor, own + unbound(cursor)
                 told = (422, "invalid-cursor")
@@ -210,9 +221,11 @@ def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
     neighbour = neighbour_of(world)
     caller = world.tenant().client()
     caller.collection(OWN)
+    hook = caller.post("/v1/webhooks", HOOK).json()["id"]
     before = neighbour.rows()
-    made = [probes_by_path, probes_within_own, probes_by_cursor, probes_by_method]
+    made = [probes_by_path, probes_within_own, probes_by_method]
     probes = [probe for kind in made for probe in kind(neighbour)]
+    probes += probes_by_cursor(neighbour, hook)
     told_apart = []
     for probe in probes:
         foreign = caller.send(probe.method, probe.foreign, probe.body)
@@ -244,6 +257,10 @@ def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
         assert client.get(f"/v1/collections/{name}").status_code == 200
     for id in neighbour.documents:
         assert client.get(f"/v1/collections/theirs/documents/{id}").status_code == 200
+    for id in neighbour.webhooks:
+        assert client.get(f"/v1/webhooks/{id}").status_code == 200
+    for id in neighbour.deliveries:
+        assert client.get(f"/v1/deliveries/{id}").status_code == 200
     before = neighbour.rows()
     assert client.patch(f"/v1/keys/{neighbour.keys[1]}", {"description": "x"}).status_code == 200
     assert neighbour.rows() != before
@@ -257,6 +274,7 @@ def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
     places = [
         "/v1/keys", "/v1/keys?query=made", "/v1/plan", "/v1/collections", f"{path}/documents",
         f"{path}/documents?query=words", f"{path}/documents/one", "/v1/events", "/v1/whoami",
+        "/v1/webhooks",
     ]  # fmt: skip
     assert caller.get(f"{path}/documents?query=quiet").json()["items"] == []
     world.services.usage.flush()

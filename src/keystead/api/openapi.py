@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 
 from keystead.api import (
     collections,
+    deliveries,
     documents,
     events,
     keys,
@@ -21,6 +22,7 @@ from keystead.api import (
     operator_workspaces,
     plans,
     portal_sessions,
+    webhooks,
     workspaces,
 )
 from keystead.api.operator_route import LOCATED, OPERATOR
@@ -35,6 +37,8 @@ ROUTERS: Final = (
     collections.router,
     documents.router,
     events.router,
+    webhooks.router,
+    deliveries.router,
     operator_workspaces.router,
     operator_plans.router,
     portal_sessions.router,
@@ -71,6 +75,7 @@ _TAGS: Final = {
     "collections": "Named sets of documents.",
     "documents": "Texts with attributes, pushed singly or in batches, found by their words.",
     "events": "What happened, to what, by whom.",
+    "webhooks": "Events sent to receivers of the workspace's choice, signed as Standard Webhooks 1.0 says.",
     "managed workspaces": "For the product's backend: its tenants, and the plans that a billing system puts them on.",
     "plans": "For the product's backend: what there is to be on.",
     "portal sessions": "For the product's backend: its users reach the Developer area without a second account.",
@@ -150,7 +155,8 @@ def _need(operation: dict[str, Any]) -> str:
     if not _is_for_keys(operation):
         return "an operator's credential, `<prefix>_op_…`"
     scopes = operation["security"][0][SECURITY]
-    return f"the scope `{scopes[0]}`" if scopes else "a live key, of any scope"
+    named = " and ".join(f"`{scope}`" for scope in scopes)
+    return f"the scope {named}" if scopes else "a live key, of any scope"
 
 
 def _headers(operation: dict[str, Any], *, located: bool) -> Iterator[str]:

@@ -16,10 +16,10 @@ from keystead.domain.instants import format_instant
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.principals import PrincipalKind
 
-_Instant = Annotated[
+Instant = Annotated[
     datetime, PlainSerializer(format_instant, return_type=str), WithJsonSchema(INSTANT_SCHEMA)
 ]
-_NextCursor = Annotated[str | None, member("The `cursor` of the next page; null at the end.")]
+NextCursor = Annotated[str | None, member("The `cursor` of the next page; null at the end.")]
 
 
 class Resource(BaseModel):
@@ -61,15 +61,15 @@ class Key(Resource):
     hint: Annotated[str, member("Prefix and last four characters of the token.", "ks_…laf3")]
     scopes: Annotated[list[str], member("In alphabetical order.", ["documents:write"])]
     status: Annotated[KeyStatus, member("As of this answer. Expired and revoked are final.")]
-    created_at: _Instant
+    created_at: Instant
     created_by: Actor
-    expires_at: Annotated[_Instant | None, member("Null: never.")]
+    expires_at: Annotated[Instant | None, member("Null: never.")]
     last_used_at: Annotated[
-        _Instant | None, member("The last good request; it shows within seconds. Null: never used.")
+        Instant | None, member("The last good request; it shows within seconds. Null: never used.")
     ]
     last_used_ip: str | None
     last_used_agent: str | None
-    revoked_at: _Instant | None
+    revoked_at: Instant | None
     rotated_to: Annotated[str | None, member("The id of the key that succeeds it.")]
 
     @classmethod
@@ -109,7 +109,7 @@ class KeyList(Resource):
     """One page of keys, newest first, and how much of the plan's limit is used."""
 
     items: list[Key]
-    next_cursor: _NextCursor
+    next_cursor: NextCursor
     quota: Quota
 
 
@@ -174,8 +174,8 @@ class Collection(Resource):
     name: Annotated[str, member("Its name in URLs.", "handbook")]
     title: Annotated[str, member("For people.", "Product handbook")]
     documents: Annotated[int, member("How many it holds.")]
-    created_at: _Instant
-    updated_at: _Instant
+    created_at: Instant
+    updated_at: Instant
 
     @classmethod
     def of(cls, collection: texts.Collection) -> Self:
@@ -193,7 +193,7 @@ class CollectionList(Resource):
     """One page of collections, newest first."""
 
     items: list[Collection]
-    next_cursor: _NextCursor
+    next_cursor: NextCursor
 
 
 class DocumentSummary(Resource):
@@ -203,8 +203,8 @@ class DocumentSummary(Resource):
     title: Annotated[str, member("Empty: none.", "Lost passwords")]
     url: str | None
     attributes: dict[str, Any]
-    created_at: _Instant
-    updated_at: _Instant
+    created_at: Instant
+    updated_at: Instant
 
     @classmethod
     def of(cls, document: texts.DocumentSummary, **more: Any) -> Self:
@@ -235,7 +235,7 @@ class DocumentList(Resource):
     """One page of documents, newest first; or what a search found, best first, without a next page."""
 
     items: list[DocumentSummary]
-    next_cursor: _NextCursor
+    next_cursor: NextCursor
 
 
 class PushReport(Resource):
@@ -269,7 +269,7 @@ class Event(Resource):
 
     id: Annotated[str, member("Its public name.", "evt_02tcRIyrxLXTR81B3dqdOx")]
     type: EventType
-    occurred_at: _Instant
+    occurred_at: Instant
     actor: Actor
     target: Target
     address: Annotated[str | None, member("The address that the request came from.")]
@@ -295,14 +295,14 @@ class EventList(Resource):
     """One page of events, newest first."""
 
     items: list[Event]
-    next_cursor: _NextCursor
+    next_cursor: NextCursor
 
 
 class PortalSession(Resource):
     """A link that signs a user in, once."""
 
     url: Annotated[str, member("Where to send the user's browser. It is a secret: log it nowhere.")]
-    expires_at: Annotated[_Instant, member("Five minutes from the call.")]
+    expires_at: Annotated[Instant, member("Five minutes from the call.")]
 
 
 class FieldError(Resource):

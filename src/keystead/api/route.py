@@ -7,7 +7,7 @@ and only then 409 or 422. What a route enforces is what its OpenAPI operation sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
@@ -19,17 +19,15 @@ from starlette.concurrency import run_in_threadpool
 from keystead.api.bodies import Body
 from keystead.domain.errors import (
     FieldError,
-    InsufficientScope,
     Invalid,
     InvalidRequest,
-    InvalidToken,
     KeysteadError,
 )
 from keystead.domain.events import Origin
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
-from keystead.domain.verification import DenialReason, Denied, Verification, Verified
+from keystead.domain.verification import Denied, Verification, Verified
 from keystead.http.asgi import Scope
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT, KIB, read_body
@@ -80,15 +78,16 @@ CurrentCall = Annotated[Call, Depends(_current)]
 def needs(
     scope: str | None,
     *refusals: type[KeysteadError],
+    also: Sequence[str] = (),
     max_body: int = JSON_LIMIT,
     once: bool = False,
 ) -> dict[str, Any]:
     """What a route needs, as arguments of its decorator: the scope (None: a live key), and the refusals of its own.
 
-    `max_body` in bytes; `once`: it takes an Idempotency-Key.
+    `also`: further scopes; `max_body` in bytes; `once`: it takes an Idempotency-Key.
     """
     declared: dict[str, Any] = {
-        "security": [{SECURITY: [] if scope is None else [scope]}],
+        "security": [{SECURITY: [] if scope is None else [scope, *also]}],
         MAX_BODY: max_body,
         PROBLEMS: [refusal.code for refusal in refusals],
     }
@@ -131,13 +130,7 @@ def _judged(scope: Scope, verdict: Verification, required: str | None) -> Princi
         case Denied(reason, key_id, workspace_id):
             note_caller(scope, key_id=key_id, workspace_id=workspace_id)
             note_denial(scope, reason)
-            raise _refusal(reason, required)
-
-
-def _refusal(reason: DenialReason, required: str | None) -> KeysteadError:
-    if reason is DenialReason.INSUFFICIENT_SCOPE and required is not None:
-        return InsufficientScope(required)
-    return InvalidToken()
+            raise verdict.refusal(required)
 
 
 def _read_once(scope: Scope) -> str | None:
@@ -191,12 +184,14 @@ class WorkspaceRoute(JsonRoute):
         """FastAPI's own handler, behind the gate and with a body that is decoded already."""
         handle = super().get_route_handler()
         declared = self.openapi_extra or {}
-        required = next(iter(declared["security"][0][SECURITY]), None)
+        required, *also = declared["security"][0][SECURITY] or [None]
         takes_once = "parameters" in declared
 
         async def guarded(request: Request) -> Response:
             gate: Gate = request.app.state.gate
             call = await gate.admit(request.scope, required, takes_once=takes_once)
+            for scope in also:
+                call.principal.require(scope)
             request.state.call = call
             try:
                 decoded = await self.decoded(request, declared[MAX_BODY])

@@ -20,6 +20,8 @@ _TOKEN: Final = "Authorization: Bearer $KEYSTEAD_TOKEN"
 _IDS: Final = {
     "/v1/collections": "passwords",
     "/v1/keys": "key_02tcRIyrxLXTR81B3dqdOx",
+    "/v1/webhooks": "wh_02tcRIyrxLXTR81B3dqdOx",
+    "/v1/deliveries": "dlv_02tcRIyrxLXTR81B3dqdOx",
     "/operator/v1/workspaces": "ws_02tcRIyrxLXTR81B3dqdOx",
 }
 """What stands for `{id}` in the paths below."""
