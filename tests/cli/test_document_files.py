@@ -13,7 +13,7 @@ import pytest
 from keystead.cli.document_files import LONGEST_LINE, Ready, Shaping, read_documents
 from keystead.cli.found_files import Refused, find_files
 from keystead.cli.pushing import BATCH_BYTES, batches, unrepeated
-from keystead.client.calls import document_body
+from keystead.client.documents import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
 
 PLAIN = Shaping()

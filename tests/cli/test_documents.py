@@ -173,14 +173,14 @@ def test_a_push_outlives_the_death_of_the_server(tmp_path: Path) -> None:
             while push.wait(60) == Exit.UNAVAILABLE:
                 push = subprocess.Popen(command, env=os.environ | {"KEYSTEAD_TOKEN": token})
             assert push.returncode == Exit.DONE
-            assert {document.id for document in client.documents("many")} == {
+            assert {document.id for document in client.documents.list("many")} == {
                 str(number) for number in range(4_000)
             }
 
 
 def _is_begun(client: Client) -> bool:
     try:
-        return bool(client.search("many", "word", 1).items)
+        return bool(client.documents.search("many", "word", limit=1).items)
     except Problem:
         return False
 

@@ -113,7 +113,7 @@ def search(
         At most so many.
     """
     with connected(server) as client:
-        page = client.search(collection, " ".join(words), limit)
+        page = client.documents.search(collection, " ".join(words), limit=limit)
     if json:
         render.print_json(shapes.listed(map(shapes.document, page.items), page.next_cursor))
         return
@@ -183,7 +183,7 @@ def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
     if work.tally.refused:
         render.note("Nothing was deleted: not everything could be pushed.")
         return
-    held = pusher.client.documents(pusher.collection)
+    held = pusher.client.documents.list(pusher.collection)
     missing = [document.id for document in held if document.id not in work.seen]
     if missing and not yes:
         _ask(f"{len(missing):,} documents of {pusher.collection} that are not in this push")

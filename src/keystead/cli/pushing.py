@@ -102,7 +102,7 @@ class Pusher:
         """Deletes documents."""
         for start in range(0, len(ids), MAX_PUSH):
             part = ids[start : start + MAX_PUSH]
-            self.tally.add(self.client.push(self.collection, (), part))
+            self.tally.add(self.client.documents.push(self.collection, (), part))
 
     def _push_halves(self, batch: Sequence[Ready]) -> None:
         """Where something on the way takes less at once than the contract says."""
@@ -112,7 +112,7 @@ class Pusher:
 
     def _send(self, drafts: Sequence[DocumentDraft]) -> PushReport:
         try:
-            return self.client.push(self.collection, drafts)
+            return self.client.documents.push(self.collection, drafts)
         except Problem as problem:
             if problem.code != "not-found":
                 raise
@@ -121,11 +121,11 @@ class Pusher:
                 f"There is no collection {self.collection}; --create-collection makes it."
             )
         self._make_collection()
-        return self.client.push(self.collection, drafts)
+        return self.client.documents.push(self.collection, drafts)
 
     def _make_collection(self) -> None:
         try:
-            self.client.create_collection(self.collection)
+            self.client.collections.create(self.collection)
         except Problem as problem:
             if problem.code != "name-taken":
                 raise

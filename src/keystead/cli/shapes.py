@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from keystead.domain.instants import format_instant
 
 if TYPE_CHECKING:
-    from keystead.client import Document
+    from keystead.client import DocumentSummary
     from keystead.domain.credentials import Credential
     from keystead.domain.events import Event
     from keystead.domain.keys import ApiKey
@@ -103,7 +103,7 @@ def event(record: Event) -> Shape:
     }
 
 
-def document(record: Document) -> Shape:
+def document(record: DocumentSummary) -> Shape:
     """A document without its text, as lists tell it."""
     return {
         "id": record.id,

@@ -24,8 +24,8 @@ def whoami(*, server: Server = USUAL, json: Json = False) -> None:
     key = found.key
     render.print_fields(
         {
-            "workspace": f"{found.workspace_name} ({found.workspace_id})",
-            "plan": found.plan,
+            "workspace": f"{found.workspace.name} ({found.workspace.id})",
+            "plan": found.workspace.plan,
             "key": f"{key.id} ({key.hint})",
             "description": key.description,
             "scopes": " ".join(key.scopes),
@@ -40,5 +40,6 @@ def _shape(found: Whoami) -> shapes.Shape:
     plain = {name: getattr(key, name) for name in key.__slots__}
     told = {name: shapes.instant(plain[name]) for name in instants}
     maker = {"type": key.created_by.type, "id": key.created_by.id, "name": key.created_by.name}
-    workspace = {"id": found.workspace_id, "name": found.workspace_name, "plan": found.plan}
+    of = found.workspace
+    workspace = {"id": of.id, "name": of.name, "plan": of.plan}
     return {"workspace": workspace, "key": plain | told | {"created_by": maker}}

@@ -12,26 +12,51 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
 
-from keystead.client.errors import Problem, Refusal, UnexpectedAnswer, Unreachable
+from keystead.client.errors import (
+    ClientError,
+    IdempotencyInProgress,
+    Problem,
+    Refusal,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+    problem_of,
+)
 from keystead.domain.errors import FieldError
 
 T = TypeVar("T")
 
-PROBLEM_TYPE = "application/problem+json"
-_MEMBERS = {"type", "title", "status", "detail", "code", "errors", "instance"}
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+PROBLEM_TYPE: Final = "application/problem+json"
+_MEMBERS: Final = {"type", "title", "status", "detail", "code", "errors", "instance"}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: a path below the server's URL, a query, a JSON body. `repeatable`: twice does what once does."""
+    """What is sent: a path below the server's URL, a query, a body of that media type.
+
+    `once` is its Idempotency-Key. `repeatable`: twice does what once does, by its nature or by that key.
+    `credential`: it carries the client's own.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
+    media: str = JSON
+    once: str | None = None
     repeatable: bool = True
+    credential: bool = True
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The header fields that it needs, its credential aside."""
+        fields = {} if self.body is None else {"content-type": self.media}
+        return fields if self.once is None else fields | {"idempotency-key": self.once}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +92,9 @@ class Patience:
     longest: float = 30.0
 
     def pause(self, failures: int, asked: float | None) -> Pause:
-        """The wait after that many failures: what the server asked for, and a random share of a doubling step."""
+        """The wait after that many failures: what the server asked for, and a random part of a doubling step."""
         step = min(self.longest, self.first * 2 ** (failures - 1))
-        return Pause((asked or 0.0) + step * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+        return Pause((asked or 0.0) + random.uniform(0.0, step))  # noqa: S311 - jitter is no secret
 
 
 Steps = Generator[Request | Pause, Reply | Unreachable | None, T]
@@ -92,9 +117,23 @@ def exchange(call: Call[T], patience: Patience) -> Steps[T]:
         yield patience.pause(failures, asked)
 
 
+def encode(value: object) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def path_of(*names: str) -> str:
+    """A path of these names, each one step of it. ValueError for what would be no step, or one to somewhere else."""
+    if {"", ".", ".."} & set(names):
+        raise ValueError("An id or a name is not empty, and not only dots.")
+    return "".join(f"/{quote(name, safe='')}" for name in names)
+
+
 def _result(call: Call[T], reply: Reply) -> T:
     try:
         return call.read(json.loads(reply.body) if reply.body else None)
+    except ClientError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UnexpectedAnswer(reply.status) from None
 
@@ -102,23 +141,21 @@ def _result(call: Call[T], reply: Reply) -> T:
 def _fault(outcome: Reply | Unreachable | None) -> Problem | Unreachable | UnexpectedAnswer:
     if isinstance(outcome, Reply):
         refusal = _refusal(outcome)
-        return Problem(refusal) if refusal else UnexpectedAnswer(outcome.status)
+        return problem_of(refusal) if refusal else UnexpectedAnswer(outcome.status)
     return outcome or Unreachable("No answer came.", sent=True)
 
 
 def _may_repeat(request: Request, fault: Exception) -> bool:
     """Too fast, or away with nothing done: always. In doubt whether it was done: only what may be done twice."""
     match fault:
-        case Problem(refusal=Refusal(status=HTTPStatus.TOO_MANY_REQUESTS)):
+        case Unavailable() | Unreachable(sent=False):
             return True
-        case Problem(refusal=Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, code=code)):
-            return request.repeatable or code == "unavailable"
-        case UnexpectedAnswer(status=HTTPStatus.TOO_MANY_REQUESTS):
+        case Problem(status=429) | UnexpectedAnswer(status=429):
             return True
-        case UnexpectedAnswer(status=HTTPStatus.SERVICE_UNAVAILABLE):
+        case IdempotencyInProgress():
+            return request.once is not None
+        case Unreachable() | Problem(status=503) | UnexpectedAnswer(status=503):
             return request.repeatable
-        case Unreachable(sent=sent):
-            return request.repeatable or not sent
         case _:
             return False
 
@@ -141,6 +178,7 @@ def _refusal(reply: Reply) -> Refusal | None:
             extras={name: value for name, value in members.items() if name not in _MEMBERS},
             retry_after=_retry_after(reply.headers.get("retry-after")),
             request_id=reply.headers.get("x-request-id"),
+            type=str(members.get("type", "about:blank")),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,11 +1,14 @@
-"""What calls answer, typed: values without behaviour."""
+"""What calls answer, typed: frozen values. None of them shows a secret in its repr."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+
+from keystead.domain.scopes import Scopes
+from keystead.domain.token import Token
 
 T = TypeVar("T")
 
@@ -20,7 +23,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who made something: `type` is key, member, operator or system."""
+    """Who did something: `type` is key, member, operator or system."""
 
     type: str
     id: str
@@ -28,8 +31,16 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """One limit with its use; `limit` None is unlimited."""
+
+    limit: int | None
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """A key's record; never its token."""
+    """A key's record; never its token. `status` is active, expired or revoked, as of the answer."""
 
     id: str
     description: str
@@ -47,18 +58,73 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Whoami:
-    """Whose key the client holds: the workspace's id, name and plan, and the key's record."""
+class CreatedKey(Key):
+    """A new key and its token, which no later answer holds: `token.reveal()` is its text."""
 
-    workspace_id: str
-    workspace_name: str
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage(Page[Key]):
+    """One page of keys, and how much of the plan's limit is used."""
+
+    quota: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The tenant that a key belongs to; `plan` is the id of its plan."""
+
+    id: str
+    name: str
     plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Whoami:
+    """Whose key the client holds."""
+
+    workspace: Workspace
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A document; lists leave its text out."""
+class Plan:
+    """A plan by name."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanUse:
+    """The workspace's plan, and a quota for each limit: api_keys, collections, documents, webhooks, members."""
+
+    plan: Plan
+    quotas: Mapping[str, Quota]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWithLimits(Plan):
+    """A plan that workspaces may be on, and its limits by name; None is unlimited."""
+
+    limits: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents; `documents` is how many."""
+
+    name: str
+    title: str
+    documents: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """A document without its text, as lists show it."""
 
     id: str
     title: str
@@ -66,7 +132,13 @@ class Document:
     attributes: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
-    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document(DocumentSummary):
+    """A whole document."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +149,65 @@ class PushReport:
     updated: int
     unchanged: int
     deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an event is about: the kind of thing and its id."""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, to what, by whom. `type` is such as `key.revoked`; later versions know more of them."""
+
+    id: str
+    type: str
+    occurred_at: datetime
+    actor: Actor
+    target: Target
+    address: str | None
+    request_id: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedWorkspace(Workspace):
+    """A workspace, as who runs the installation sees it; suspended, its keys are refused."""
+
+    created_at: datetime
+    suspended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceWithUse(ManagedWorkspace):
+    """A workspace, the limits that it has of its own, and the use of every limit that holds."""
+
+    overrides: Mapping[str, int | None]
+    quotas: Mapping[str, Quota]
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSession:
+    """A link that signs a user in, once. Send their browser there; the URL is a secret, and in no repr."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """What a token is good for, now (RFC 7662). Not `active`: all else is empty, and it is never told why."""
+
+    active: bool
+    scopes: tuple[str, ...] = ()
+    key_id: str | None = None
+    workspace: Workspace | None = None
+    expires_at: datetime | None = None
+    issued_at: datetime | None = None
+
+    def permits(self, scope: str) -> bool:
+        """Whether the token is good for what needs `scope`: held by name, or by `*`, which never is `keys:write`."""
+        return self.active and Scopes(self.scopes).permit(scope)

@@ -1,0 +1,62 @@
+"""Both kinds of client behind one face, so that one test is of both: what is awaited is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from keystead.client import AsyncClient, AsyncOperator, Client, Operator
+
+KINDS: tuple[type[Any], ...] = (Client, AsyncClient)
+OPERATORS: tuple[type[Any], ...] = (Operator, AsyncOperator)
+
+
+class Waited:
+    """An object whose coroutines are run, and whose asynchronous iterators are walked, as they are returned."""
+
+    def __init__(self, inner: Any, runner: asyncio.Runner) -> None:
+        self.inner, self._runner = inner, runner
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if callable(found):
+            return self._waiting(found)
+        return Waited(found, self._runner) if is_part(found) else found
+
+    def _waiting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            result = method(*values, **named)
+            if inspect.iscoroutine(result):
+                return self._runner.run(result)
+            return self._runner.run(walked(result)) if is_walk(result) else result
+
+        return call
+
+
+def is_part(value: object) -> bool:
+    """Whether it is a part of a client, such as its keys."""
+    return type(value).__module__.startswith("keystead.client.") and hasattr(value, "_connection")
+
+
+def is_walk(value: object) -> bool:
+    """Whether it is to be walked with `async for`."""
+    return isinstance(value, AsyncIterator)
+
+
+async def walked(items: AsyncIterator[Any]) -> list[Any]:
+    """All of them."""
+    return [item async for item in items]
+
+
+@contextmanager
+def opened(kind: type[Any], *values: Any, **named: Any) -> Iterator[Any]:
+    """A client of that kind, of either, closed at the end."""
+    with asyncio.Runner() as runner:
+        client = Waited(kind(*values, **named), runner)
+        try:
+            yield client
+        finally:
+            client.close()

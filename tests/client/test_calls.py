@@ -1,0 +1,300 @@
+"""Every call of the API is one of the SDK, in both kinds: what it sends, and the described answer as a typed value."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx2
+import pytest
+
+from keystead import client as sdk
+from keystead.api.openapi import describe, operations
+from keystead.api.samples import sample_of
+from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
+from keystead.client.client import AsyncDoor, Door
+from keystead.domain.token import Token
+from tests.client.both import KINDS, OPERATORS, opened
+from tests.client.stranger import TOKEN
+
+DOCUMENT = describe()
+OPERATIONS = {o["operationId"]: (path, method, o) for path, method, o in operations(DOCUMENT)}
+URL = "https://keys.example.com"
+END = datetime(2027, 1, 31, 12, tzinfo=UTC)
+DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
+
+Ask = Callable[[Any], Any]
+WORKSPACE_CALLS: dict[str, Ask] = {
+    "whoami": lambda c: c.whoami(),
+    "plan_get": lambda c: c.plan(),
+    "keys_create": lambda c: c.keys.create("d", scopes=["*"], expires_at=END),
+    "keys_list": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "keys_get": lambda c: c.keys.get("key_1"),
+    "keys_update": lambda c: c.keys.update("key_1", description="d", scopes=["*"], expires_at=None),
+    "keys_revoke": lambda c: c.keys.revoke("key_1"),
+    "keys_rotate": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
+    "collections_create": lambda c: c.collections.create("docs", "Docs"),
+    "collections_list": lambda c: c.collections.page(limit=3, cursor="c"),
+    "collections_get": lambda c: c.collections.get("docs"),
+    "collections_update": lambda c: c.collections.update("docs", title="Docs"),
+    "collections_delete": lambda c: c.collections.delete("docs", documents=True),
+    "documents_list": lambda c: c.documents.page("docs", limit=3, cursor="c"),
+    "documents_get": lambda c: c.documents.get("docs", "a"),
+    "documents_put": lambda c: c.documents.put("docs", DRAFT),
+    "documents_delete": lambda c: c.documents.delete("docs", "a"),
+    "documents_push": lambda c: c.documents.push("docs", [DRAFT], ["b"]),
+    "events_list": lambda c: c.events.page(type="key.revoked", limit=3, cursor="c"),
+}
+OPERATOR_CALLS: dict[str, Ask] = {
+    "workspaces_create": lambda c: c.workspaces.create(
+        "Acme", plan="team", owner="Ann", email="ann@example.com"
+    ),
+    "workspaces_list": lambda c: c.workspaces.page(query="acme", limit=3, cursor="c"),
+    "workspaces_get": lambda c: c.workspaces.get("ws_1"),
+    "workspaces_update": lambda c: c.workspaces.rename("ws_1", "Acme"),
+    "workspaces_suspend": lambda c: c.workspaces.suspend("ws_1"),
+    "workspaces_resume": lambda c: c.workspaces.resume("ws_1"),
+    "workspaces_plan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "plans_list": lambda c: c.plans(),
+    "portal_create": lambda c: c.portal_session(
+        "ws_1",
+        user_id="u1",
+        name="Ada",
+        role="viewer",
+        email="ada@example.com",
+        return_url="https://app.example.com/",
+    ),
+}
+CALLS = WORKSPACE_CALLS | OPERATOR_CALLS
+
+
+class Answering:
+    """Answers every request as it is told, and keeps the requests; a transport for either kind."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.requests: list[httpx2.Request] = []
+        self._status, self._body = status, body
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        """httpx2's handler."""
+        self.requests.append(request)
+        return httpx2.Response(self._status, content=self._body)
+
+
+def filled(schema: Any) -> Any:
+    """The schema with something where there could be nothing."""
+    if isinstance(schema, list):
+        return [filled(one) for one in schema if one != {"type": "null"}]
+    return {n: filled(s) for n, s in schema.items()} if isinstance(schema, dict) else schema
+
+
+FILLED = filled(DOCUMENT)
+
+
+def described(id: str, document: dict[str, Any] = DOCUMENT) -> tuple[int, Any]:
+    """The status and a sample of the good answer that the description of an operation promises."""
+    responses = OPERATIONS[id][2]["responses"]
+    status = min(code for code in responses if code.startswith("2"))
+    if "content" not in responses[status]:
+        return int(status), None
+    schema = responses[status]["content"]["application/json"]["schema"]
+    told = sample_of(schema, document["components"]["schemas"])
+    if "token" in told:
+        told["token"] = TOKEN
+    if id == "portal_create":
+        told["url"] = f"{URL}/sign-in?link={TOKEN}"
+    return int(status), told
+
+
+def kind_of(id: str, place: int) -> type[Any]:
+    """The client whose call it is."""
+    return (KINDS if id in WORKSPACE_CALLS else OPERATORS)[place]
+
+
+def asked(id: str, place: int, document: dict[str, Any] = DOCUMENT) -> tuple[httpx2.Request, Any]:
+    """What one kind of client sends for an operation, and what it makes of the described answer."""
+    status, told = described(id, document)
+    answering = Answering(status, b"" if told is None else json.dumps(told).encode())
+    transport = httpx2.MockTransport(answering)
+    with opened(kind_of(id, place), URL, TOKEN, transport=transport) as client:
+        result = CALLS[id](client)
+    (request,) = answering.requests
+    return request, result
+
+
+def test_no_call_is_left_out() -> None:
+    """What the API describes, the SDK has; a call that is added to the one is added to the other."""
+    assert set(CALLS) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("id", CALLS)
+def test_a_call_is_sent_as_it_is_described(id: str) -> None:
+    """Method, path, parameters and members are the description's; both kinds send the same."""
+    path, method, operation = OPERATIONS[id]
+    (waiting, _), (awaiting, _) = asked(id, 0), asked(id, 1)
+    pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
+    assert re.fullmatch(pattern, waiting.url.path)
+    assert waiting.method.lower() == method
+    known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+    sent = {name for name, _ in parse_qsl(waiting.url.query.decode())}
+    assert sent | ({"query"} if id == "documents_list" else set()) == known, "it has two methods"
+    assert bool(waiting.content) == ("requestBody" in operation)
+    if waiting.content:
+        assert json.loads(waiting.content).keys() == members(operation)
+    assert facts(waiting) == facts(awaiting)
+    takes_once = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+    assert ("idempotency-key" in waiting.headers) == takes_once
+
+
+def members(operation: dict[str, Any]) -> set[str]:
+    """The members of the body that an operation takes."""
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    name = re.findall(r"schemas/(\w+)", json.dumps(schema))[0]
+    return set(DOCUMENT["components"]["schemas"][name]["properties"])
+
+
+def facts(request: httpx2.Request) -> tuple[Any, ...]:
+    """What there is of a request, the Idempotency-Key that differs each time aside."""
+    fields = {k: v for k, v in request.headers.items() if k != "idempotency-key"}
+    return request.method, str(request.url), request.content, fields
+
+
+@pytest.mark.parametrize("document", [DOCUMENT, FILLED], ids=["with nulls", "filled"])
+@pytest.mark.parametrize("id", CALLS)
+def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any]) -> None:
+    """Every member of the described answer is in the typed value, both kinds alike; without a body it is nothing."""
+    _, told = described(id, document)
+    result = asked(id, 0, document)[1]
+    assert repr(asked(id, 1, document)[1]) == repr(result)
+    if told is None:
+        assert result is None
+        return
+    assert TOKEN not in repr(result)
+    assert plain(result) == plain_of(told)
+
+
+def plain(value: Any) -> Any:
+    """A typed value as the JSON that it stands for."""
+    match value:
+        case Token():
+            return value.reveal()
+        case datetime():
+            return value.isoformat()
+        case list() | tuple():
+            return [plain(one) for one in value]
+        case dict():
+            return {name: plain(one) for name, one in value.items()}
+        case _ if is_dataclass(value):
+            return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        case _:
+            return value
+
+
+def plain_of(told: Any) -> Any:
+    """The JSON of an answer, its instants as Python writes them; of plans, which come in one page, the items."""
+    if isinstance(told, dict):
+        only_items = {"items", "next_cursor"} == told.keys() and "limits" in told["items"][0]
+        inside = {name: plain_of(one) for name, one in told.items()}
+        return inside["items"] if only_items else inside
+    if isinstance(told, list):
+        return [plain_of(one) for one in told]
+    if isinstance(told, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", told):
+        return told.replace("Z", "+00:00")
+    return told
+
+
+def test_lists_go_on_to_the_end() -> None:
+    """Each list, walked: all items of all pages, with the cursor of each page in the next request."""
+    walks: dict[str, Ask] = {
+        "keys_list": lambda c: c.keys.list(status="active", query="q"),
+        "collections_list": lambda c: c.collections.list(),
+        "documents_list": lambda c: c.documents.list("docs"),
+        "events_list": lambda c: c.events.list(type="key.revoked"),
+        "workspaces_list": lambda c: c.workspaces.list(query="acme"),
+    }
+    lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}
+    assert set(walks) == lists
+    for id, walk in walks.items():
+        sent = [cursors_of(kind_of(id, place), walk, described(id)[1]) for place in (0, 1)]
+        assert sent == [[None, "second", "third"]] * 2
+
+
+def cursors_of(kind: type[Any], walk: Ask, told: Any) -> list[str | None]:
+    """The cursors that a walk over three pages asks for."""
+    cursors: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        cursors.append(request.url.params.get("cursor"))
+        after = ["second", "third", None][len(cursors) - 1]
+        return httpx2.Response(200, json=told | {"next_cursor": after})
+
+    with opened(kind, URL, TOKEN, transport=httpx2.MockTransport(answer)) as client:
+        assert len(list(walk(client))) == 3 * len(told["items"])
+    return cursors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) -> None:
+    """The repeated creation answers the key without its token: TokenLost, with the key to rotate."""
+    status, told = described("keys_create")
+    transport = httpx2.MockTransport(Answering(status, json.dumps(told | {"token": None}).encode()))
+    with opened(kind, URL, TOKEN, transport=transport) as client, pytest.raises(TokenLost) as lost:
+        client.keys.create("x")
+    assert lost.value.key.id == told["id"]
+    assert told["id"] in str(lost.value)
+
+
+PAIRS = [(Door, AsyncDoor), (Client, AsyncClient), (Operator, AsyncOperator)]
+
+
+def parts() -> Iterator[tuple[type[Any], type[Any]]]:
+    """Each class that waits, and the one that awaits in its place."""
+    yield from PAIRS
+    for waiting, awaiting in PAIRS:
+        for name, member in inspect.getmembers(waiting, lambda m: isinstance(m, property)):
+            part = inspect.signature(member.fget, eval_str=True).return_annotation
+            if inspect.isclass(part) and part.__module__.startswith("keystead.client."):
+                other = inspect.signature(getattr(awaiting, name).fget, eval_str=True)
+                yield part, other.return_annotation
+
+
+@pytest.mark.parametrize(("waiting", "awaiting"), list(parts()), ids=lambda kind: kind.__name__)
+def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any]) -> None:
+    """Name by name and parameter by parameter; what one returns the other returns awaited."""
+    assert awaiting.__name__ == f"Async{waiting.__name__}"
+    assert names(waiting) == names(awaiting)
+    for name in names(waiting):
+        one, other = getattr(waiting, name), getattr(awaiting, name)
+        if not inspect.isfunction(one):
+            continue
+        (taken, given), (other_taken, other_given) = signature(one), signature(other)
+        assert taken == other_taken, name
+        if inspect.iscoroutinefunction(other):
+            assert given == other_given, name
+        elif name != "__repr__":
+            assert other_given == given.replace("Iterator[", "AsyncIterator["), name
+
+
+def names(kind: type[Any]) -> set[str]:
+    """Its public methods and properties."""
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def signature(method: Any) -> tuple[list[str], str]:
+    """What it takes and what it gives, in words."""
+    found = inspect.signature(method)
+    return [str(each) for each in found.parameters.values()], str(found.return_annotation)
+
+
+def test_all_public_names_are_there_and_explained() -> None:
+    """`__all__` is in order, whole, and each class of it has its sentence."""
+    assert sorted(sdk.__all__, key=lambda n: (not n.isupper(), n)) == sdk.__all__
+    for name in sdk.__all__:
+        found = getattr(sdk, name)
+        assert not inspect.isclass(found) or inspect.getdoc(found), name

@@ -1,0 +1,234 @@
+"""Both kinds of client over real sockets: what they send, to whom, and what they never do with the token."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import socket
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from keystead.client import (
+    Client,
+    DocumentDraft,
+    NotAToken,
+    Patience,
+    Problem,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from tests.client.both import KINDS, OPERATORS, opened
+from tests.client.stranger import TOKEN, json_answer, stranger
+
+HURRIED = Patience(attempts=2, first=0.001)
+NOTHING = json_answer({"items": [], "next_cursor": None})
+both = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+
+
+@both
+def test_a_push_is_one_request_with_the_bearer_token(kind: type[Any]) -> None:
+    """The token is in the Authorization field and nowhere else; the body is the batch of the contract."""
+    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+        server.answers = [json_answer({"created": 1, "updated": 0, "unchanged": 0, "deleted": 2})]
+        draft = DocumentDraft("x", "é", attributes={"n": 1})
+        report = client.documents.push("a/b", [draft], ["y", "z"])
+    ((method, path, headers, body),) = server.requests
+    assert (report.created, report.deleted) == (1, 2)
+    assert (method, path) == ("POST", "/v1/collections/a%2Fb/documents/batch")
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+    assert headers["content-type"] == "application/json"
+    document = {"id": "x", "text": "é", "title": "", "url": None, "attributes": {"n": 1}}
+    assert json.loads(body) == {"upsert": [document], "delete": ["y", "z"]}
+    assert TOKEN not in path + body.decode()
+
+
+@both
+def test_a_query_is_encoded(kind: type[Any]) -> None:
+    """Whatever is searched for arrives as it is."""
+    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+        server.answers = [NOTHING]
+        client.documents.search("docs", "a&b=c #d/é", limit=7)
+    assert server.requests[0][1] in {
+        "/v1/collections/docs/documents?query=a%26b%3Dc%20%23d%2F%C3%A9&limit=7",
+        "/v1/collections/docs/documents?query=a%26b%3Dc+%23d%2F%C3%A9&limit=7",
+    }
+
+
+@both
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
+    """A name that a URL would drop is refused before it leaves: deleting a document deletes no collection."""
+    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+        for act, names in (
+            (client.documents.delete, ("docs", name)),
+            (client.collections.delete, (name,)),
+            (client.keys.revoke, (name,)),
+        ):
+            with pytest.raises(ValueError, match="not only dots"):
+                act(*names)
+    assert server.requests == []
+
+
+@both
+def test_a_redirect_takes_the_token_nowhere(kind: type[Any]) -> None:
+    """A redirect, even within loopback, is an unexpected answer; its target is never asked."""
+    with stranger() as server, stranger() as other, opened(kind, server.url, TOKEN) as client:
+        server.answers = [(307, {"location": f"{other.url}/v1/whoami"}, b"")]
+        with pytest.raises(UnexpectedAnswer):
+            client.whoami()
+    assert other.requests == []
+
+
+@both
+def test_no_proxy_reads_what_goes_to_loopback(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies from the environment do not see requests in the clear."""
+    with stranger() as server, stranger() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        server.answers = [NOTHING]
+        with opened(kind, server.url, TOKEN) as client:
+            client.documents.search("docs", "x")
+    assert len(server.requests) == 1
+    assert proxy.requests == []
+
+
+@both
+def test_a_proxy_of_the_environment_is_a_tunnel(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a server with TLS the proxy is asked for a tunnel, and sees no token."""
+    with stranger() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        options = {"patience": Patience(attempts=1)}
+        client_of = opened(kind, "https://keys.example.com", TOKEN, **options)
+        with client_of as client, pytest.raises(Unreachable):
+            client.whoami()
+    ((method, path, headers, _),) = proxy.requests
+    assert (method, path) == ("CONNECT", "keys.example.com:443")
+    assert TOKEN not in str(headers)
+
+
+@both
+def test_nobody_there_is_said_so(kind: type[Any]) -> None:
+    """A closed port is an Unreachable that names the server and not the token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        client_of = opened(kind, url, TOKEN, patience=HURRIED)
+        with client_of as client, pytest.raises(Unreachable) as error:
+            client.whoami()
+    assert url in str(error.value)
+    assert not error.value.sent
+    assert TOKEN not in repr(error.value)
+
+
+@both
+def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: type[Any]) -> None:
+    """A server that says nothing: Unreachable after the timeout, which may have been heard all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = {"timeout": 0.05, "patience": Patience(attempts=1)}
+        with opened(kind, url, TOKEN, **options) as client, pytest.raises(Unreachable) as error:
+            client.whoami()
+    assert error.value.sent
+
+
+@both
+def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
+    """503 and 429 are waited out, the same Idempotency-Key with each try, another one with the next key."""
+    busy = {"code": "unavailable", "title": "t", "status": 503, "detail": "d"}
+    fields = {"content-type": "application/problem+json", "retry-after": "0"}
+    with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
+        for _ in range(2):
+            server.answers = [(503, fields, json.dumps(busy).encode())] * 2
+            with pytest.raises(Problem):
+                client.keys.create("x")
+    sent = [headers["idempotency-key"] for _, _, headers, _ in server.requests]
+    assert sent[0] == sent[1] != sent[2] == sent[3]
+
+
+@both
+def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
+    """The header of the last good answer, as an instant; None again when it is no longer said."""
+    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+        status, fields, body = NOTHING
+        server.answers = [
+            (status, fields | {"keystead-key-expires": "2026-12-01T00:00:00Z"}, body),
+            NOTHING,
+        ]
+        assert client.key_expires_at is None
+        client.documents.page("docs")
+        assert str(client.key_expires_at) == "2026-12-01 00:00:00+00:00"
+        client.documents.page("docs")
+        assert client.key_expires_at is None
+
+
+@pytest.mark.parametrize("kind", KINDS + OPERATORS, ids=lambda kind: kind.__name__)
+def test_the_token_is_in_no_repr(kind: type[Any]) -> None:
+    """Neither the client nor anything it holds shows the token, and it cannot be pickled."""
+    with opened(kind, "https://keys.example.com", TOKEN) as client:
+        assert repr(client.inner) == f"<{kind.__name__} of https://keys.example.com>"
+        connection = client.inner._connection
+        held = [client.inner, connection, *vars(connection).values()]
+        assert not any(TOKEN in repr(value) + str(vars(value)) for value in held if has_dict(value))
+        for value in (client.inner, connection, connection._bearer):
+            with pytest.raises(TypeError):
+                pickle.dumps(value)
+
+
+def has_dict(value: object) -> bool:
+    """Whether it has attributes of its own."""
+    return hasattr(value, "__dict__")
+
+
+@both
+def test_the_token_is_in_no_log_and_no_traceback(
+    kind: type[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With every logger at its most talkative; and in the variables of no frame that an error passes."""
+    caplog.set_level(logging.DEBUG)
+    with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
+        server.answers = [json_answer({"no": "whoami"}), (401, {}, b"")]
+        for _ in range(2):
+            with pytest.raises(UnexpectedAnswer) as error:
+                client.whoami()
+            assert TOKEN not in "".join(shown(error.value.__traceback__))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = {"timeout": 0.05, "patience": Patience(attempts=1)}
+        with opened(kind, url, TOKEN, **options) as client, pytest.raises(Unreachable) as lost:
+            client.whoami()
+    chain: BaseException | None = lost.value
+    while chain is not None:
+        assert TOKEN not in "".join(shown(chain.__traceback__)) + repr(chain)
+        chain = chain.__cause__ or chain.__context__
+    assert caplog.records
+    assert TOKEN not in caplog.text
+    assert TOKEN not in "".join(str(vars(record)) for record in caplog.records)
+
+
+def shown(trace: TracebackType | None) -> list[str]:
+    """Every variable of every frame of the SDK and below, as a tool that prints them would show it."""
+    found = []
+    while trace is not None:
+        if "/tests/" not in trace.tb_frame.f_code.co_filename:
+            found += [repr(value) for value in trace.tb_frame.f_locals.values()]
+        trace = trace.tb_next
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ghp_012345", TOKEN[:-1] + "!", f"{TOKEN}\r\nX: y"],
+    ids=["empty", "foreign", "damaged", "with a header"],
+)
+def test_only_a_whole_token_leaves(text: str) -> None:
+    """What cannot be a token (another service's, a damaged one, one with a header in it) is refused, not repeated."""
+    with pytest.raises(NotAToken) as refused:
+        Client("https://keys.example.com", text)
+    assert not text or text not in str(refused.value)

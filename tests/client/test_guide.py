@@ -1,0 +1,86 @@
+"""The guide to the SDK, run line by line against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead.client import AsyncClient, AsyncOperator, Client, Operator, Token
+from tests.serving import Serving, serving
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/sdk.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+TABLES = {"Client": (Client, AsyncClient), "Operator": (Operator, AsyncOperator)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server over SQLite."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('guide') / 'keystead.db'}") as server:
+        yield server
+
+
+def test_the_guide_works(server: Serving) -> None:
+    """Every block of the page, in its order, with a key of the first workspace; and nothing printed is a token."""
+    shown: list[Any] = []
+    kept: list[Any] = []
+    names: dict[str, Any] = {"token": server.token(), "print": shown.append, "keep": kept.append}
+    names["print"] = lambda *values: shown.extend(values)
+    assert len(BLOCKS) >= 5
+    for block in BLOCKS:
+        exec(block.replace("http://127.0.0.1:8080", server.base_url), names)  # noqa: S102 - our own page
+    told = asyncio.run(names["descriptions"](server.base_url, names["token"]))
+    assert "data-warehouse sync" in told
+    assert "one more" in told
+    assert "Lost passwords" in shown
+    assert [isinstance(token, str) for token in kept] == [True, True]
+    assert not [token for token in kept if token in str(shown)]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_guide_knows_every_method(name: str) -> None:
+    """The tables name the methods that there are, and none that is not there."""
+    rows = re.search(rf"\| `{name}`, with.*?\n\n", GUIDE, re.DOTALL)
+    assert rows is not None
+    told = set()
+    for cell in re.findall(r"^\| (`.*?`) \|", rows[0], re.MULTILINE):
+        calls = re.findall(r"`([\w.]+)\(\)`", cell)
+        part = calls[0].rpartition(".")[0] if calls else ""
+        told |= {call if "." in call or not part else f"{part}.{call}" for call in calls}
+    own = methods(TABLES[name][0]) - {"introspect", "revoke_token", "close"}
+    assert told == own
+
+
+def methods(kind: type[Any]) -> set[str]:
+    """Every method of a client and of its parts, as `keys.create`."""
+    found = set()
+    for name in (name for name in dir(kind) if not name.startswith("_")):
+        member = getattr(kind, name)
+        part = getattr(member, "fget", None)
+        if part is None:
+            found.add(name)
+        elif part.__annotations__["return"] in {
+            "Keys",
+            "Collections",
+            "Documents",
+            "Events",
+            "Workspaces",
+            "Webhooks",
+        }:
+            module = __import__(f"keystead.client.{name}", fromlist=[name])
+            inner = getattr(module, part.__annotations__["return"])
+            found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
+    return found
+
+
+def test_a_token_is_shown_to_nobody(server: Serving) -> None:
+    """What a created key prints as has no token in it, on a real answer too."""
+    with Client(server.base_url, server.token()) as client:
+        created = client.keys.create("quiet")
+    assert isinstance(created.token, Token)
+    assert created.token.reveal() not in f"{created} {created!r} {created.token}"
