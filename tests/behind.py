@@ -18,9 +18,11 @@ def read_behind(database: Database) -> Iterator[Tx]:
         with database.read_across(Purpose.OWNER) as tx:
             yield tx
         return
-    with closing(Database(_as_administrator(database))) as behind:
-        with behind.read_across(Purpose.OWNER) as tx:
-            yield tx
+    with (
+        closing(Database(_as_administrator(database))) as behind,
+        behind.read_across(Purpose.OWNER) as tx,
+    ):
+        yield tx
 
 
 @contextmanager
@@ -30,9 +32,19 @@ def write_behind(database: Database) -> Iterator[Tx]:
         with database.write_across(Purpose.OWNER) as tx:
             yield tx
         return
-    with closing(Database(_as_administrator(database))) as behind:
-        with behind.write_across(Purpose.OWNER) as tx:
-            yield tx
+    with (
+        closing(Database(_as_administrator(database))) as behind,
+        behind.write_across(Purpose.OWNER) as tx,
+    ):
+        yield tx
+
+
+def tidy(database: Database) -> None:
+    """Gives the engine the statistics of a database in use."""
+    url = str(database.url) if database.is_sqlite else _as_administrator(database)
+    with closing(Database(url)) as behind, behind.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("ANALYZE" if behind.is_sqlite else "VACUUM ANALYZE")
 
 
 def _as_administrator(database: Database) -> str:

@@ -77,7 +77,24 @@ def _require_postgres() -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a fresh, empty database, once on each engine: the test that asks for it runs twice."""
+    """The URL of a fresh database, once on each engine: the test that asks for it runs twice.
+
+    That of PostgreSQL has its schema and its row security already, and the URL is the server's.
+    """
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'keystead.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    from tests.walls import installed_database, server_url
+
+    name = installed_database(server)
+    yield server_url(server, name)
+    server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, empty database for its owner, once on each engine: the test runs twice."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'keystead.db'}"
         return

@@ -15,20 +15,20 @@ from sqlalchemy import event, func, select, text
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.events import Event
-from keystead.domain.ids import KeyId
+from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import ApiKey, KeyDraft
-from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.principals import Principal, operator
 from keystead.domain.verification import Denied, Verification, Verified
 from keystead.services import Services
 from keystead.services.keys import CreatedKey
 from keystead.settings import Settings
-from keystead.storage import migrate, plans
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
+from tests.behind import read_behind
 from tests.clocks import NOON, ManualClock
 from tests.postgres import Postgres
+from tests.walls import as_server, installed, installed_database, server_url
 
 ENGINES: Final = ("sqlite", "postgresql")
 PEPPERS: Final = Peppers(Pepper("p1", bytes(range(100, 132))))
@@ -123,7 +123,7 @@ class Ground:
 
     def count(self, table: Any) -> int:
         """How many rows a table has."""
-        with self.database.read_across(Purpose.OPERATOR) as tx:
+        with read_behind(self.database) as tx:
             return tx.execute(select(func.count()).select_from(table)).scalar_one()
 
     def another(self, peppers: Peppers = PEPPERS, clock: Clock | None = None) -> Installation:
@@ -151,20 +151,13 @@ def text_of(created: CreatedKey) -> str:
 
 def prepare(url: str) -> None:
     """Brings an empty database to the newest schema, with the default plans."""
-    database = Database(url)
-    try:
-        migrate.upgrade(database)
-        with database.write_across(Purpose.OPERATOR) as tx:
-            if not plans.all_plans(tx):
-                plans.replace_plans(tx, DEFAULT_PLANS)
-    finally:
-        database.close()
+    installed(url)
 
 
 @contextmanager
 def ground_on(url: str) -> Iterator[Ground]:
     """An installation on a prepared database."""
-    clock = ManualClock()
+    clock, url = ManualClock(), as_server(url)
     ground = Ground(url, open_installation(_settings(url), PEPPERS, clock), clock)
     try:
         yield ground
@@ -176,13 +169,13 @@ def ground_on(url: str) -> Iterator[Ground]:
 def fresh_url(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[str]:
-    """The URL of a fresh, empty database of that engine; for fixtures of any scope."""
+    """The URL of a fresh database of that engine, for its server; for fixtures of any scope."""
     if engine == "sqlite":
         yield f"sqlite:///{folders.mktemp('ground') / 'keystead.db'}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = server.create_database()
-    yield server.dsn(name)
+    name = installed_database(server)
+    yield server_url(server, name)
     server.drop_database(name)
 
 
@@ -247,10 +240,14 @@ def sqlite_file(ground: Ground) -> Path:
     return Path(str(ground.database.url.database))
 
 
-def plan_of(database: Database, statement: Any) -> str:
-    """How the engine would run a statement, values filled in. PostgreSQL scans a table only where no index serves."""
+def plan_of(database: Database, statement: Any, workspace_id: WorkspaceId | None = None) -> str:
+    """How the engine would run a statement, values filled in: within a workspace, or by the login itself.
+
+    PostgreSQL scans a table only where no index serves.
+    """
     sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
-    with database.read_across(Purpose.OPERATOR) as tx:
+    reading = database.read(workspace_id) if workspace_id else database.read_across(Purpose.SERVER)
+    with reading as tx:
         if database.is_sqlite:
             return "\n".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
         tx.execute(text("SET LOCAL enable_seqscan = off"))

@@ -24,9 +24,11 @@ from keystead import bootstrap
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
+from keystead.operation.peppers import FILE_NAME, make_peppers
 from keystead.settings import Settings
 from tests.nursery import KEYSTEAD, die_with_parent, live, nursery
 from tests.postgres import wait_until
+from tests.walls import as_server, installed
 
 HOST: Final = "127.0.0.1"
 _PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -225,15 +227,15 @@ def serving(
     scheme: str = "http",
     start: bool = True,
 ) -> Iterator[Serving]:
-    """A server on a free port over that database, which is migrated first; its processes are gone at the end.
+    """A server on a free port over that database, which has its schema first; its processes are gone at the end.
 
     The data folder is the SQLite file's own, or a fresh one, unless `data` says which.
     """
     with tempfile.TemporaryDirectory(prefix="keystead-test-") as fresh:
         folder = data or _folder_of(database_url) or Path(fresh)
         own = (*arguments, "--workers", str(workers))
-        server = Serving(database_url, folder, own, environment or {}, scheme=scheme)
-        bootstrap.migrate(server.settings)
+        server = Serving(as_server(database_url), folder, own, environment or {}, scheme=scheme)
+        begin(server.settings)
         try:
             if start:
                 server.start()
@@ -241,6 +243,17 @@ def serving(
         finally:
             if server.process is not None:
                 server.kill()
+
+
+def begin(settings: Settings) -> None:
+    """What `keystead migrate` makes, where it is not there yet: place, schema, row security, pepper."""
+    if settings.is_embedded:
+        bootstrap.migrate(settings)
+        return
+    bootstrap.make_place(settings)
+    installed(settings.database_url)
+    if bootstrap.find_peppers(settings) is None:
+        make_peppers(settings.data / FILE_NAME)
 
 
 def free_port() -> int:

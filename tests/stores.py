@@ -11,16 +11,14 @@ import pytest
 
 from keystead.domain.documents import CollectionDraft, Push
 from keystead.domain.events import Event
-from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.principals import Principal, operator
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.workspaces import Workspaces
-from keystead.storage import plans, schema
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
 from tests.postgres import Postgres
+from tests.walls import installed, installed_database, server_url
 
 _numbers = count(1)
 
@@ -68,8 +66,8 @@ def opened(
             yield store
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = server.create_database()
-    with _store(server.dsn(name)) as store:
+    name = installed_database(server)
+    with _store(server_url(server, name)) as store:
         yield store
     server.drop_database(name)
 
@@ -78,9 +76,7 @@ def opened(
 def _store(url: str) -> Iterator[Store]:
     database, clock = Database(url), ManualClock()
     try:
-        schema.metadata.create_all(database.engine)
-        with database.write_across(Purpose.OPERATOR) as tx:
-            plans.replace_plans(tx, DEFAULT_PLANS)
+        installed(url)
         yield Store(database, clock, Documents(database, clock), Workspaces(database, clock))
     finally:
         database.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.world import Tenant, World, open_world
+from tests.walls import installed_database, server_url
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,8 @@ def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def postgresql_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """The API over PostgreSQL."""
     server = request.getfixturevalue("postgres")
-    name = server.create_database()
-    with open_world(server.dsn(name)) as world:
+    name = installed_database(server)
+    with open_world(server_url(server, name)) as world:
         yield world
     server.drop_database(name)
 

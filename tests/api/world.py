@@ -27,9 +27,10 @@ from keystead.http.redaction import redacted
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
-from keystead.storage import plans, schema
+from keystead.storage import plans
 from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
+from tests.walls import declared
 
 BASE: Final = "http://127.0.0.1:8080"
 EVERY_SCOPE: Final = ("*", "keys:write")
@@ -163,17 +164,16 @@ class Client:
 
 @contextmanager
 def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[World]:
-    """The API over the empty database at `url`, with the default plans; users may be sent back to these origins."""
+    """The API over the fresh database at `url`, with the default plans; users may be sent back to these origins."""
     clock = ManualClock()
     settings = Settings(
-        database=url,
+        database=declared(url),
         scopes={"invoices:read": "Read invoices"},
         plans_url="https://product.example/plans",
         portal_origins=tuple(portal_origins),
     )
     installation = open_installation(settings, Peppers(Pepper("test", bytes(range(32)))), clock)
     database = installation.database
-    schema.metadata.create_all(database.engine)
     with database.write_across(Purpose.OPERATOR) as tx:
         plans.replace_plans(tx, DEFAULT_PLANS)
     api = create_api(installation.services, base_url=BASE)

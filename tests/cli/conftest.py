@@ -14,6 +14,7 @@ import pytest
 from keystead import bootstrap, cli
 from keystead.bootstrap import Installation
 from keystead.settings import Settings
+from tests.serving import begin
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     made = Settings(data=data, database=database_url)
-    bootstrap.migrate(made)
+    begin(made)
     return made
 
 

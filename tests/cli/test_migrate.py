@@ -10,15 +10,15 @@ from tests.cli.conftest import Keystead
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Path:
+def place(monkeypatch: pytest.MonkeyPatch, empty_url: str, tmp_path: Path) -> Path:
     """The data folder of an installation that has not begun, on an empty database of each engine."""
     folder = (
-        Path(database_url.removeprefix("sqlite:///")).parent
-        if "sqlite" in database_url
+        Path(empty_url.removeprefix("sqlite:///")).parent
+        if "sqlite" in empty_url
         else tmp_path / "data"
     )
     monkeypatch.setenv("KEYSTEAD_DATA", str(folder))
-    monkeypatch.setenv("KEYSTEAD_DATABASE", database_url)
+    monkeypatch.setenv("KEYSTEAD_DATABASE", empty_url)
     return folder
 
 

@@ -25,11 +25,12 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
-from keystead.storage import schema, users, workspaces
+from keystead.storage import users, workspaces
 from tests.behind import write_behind
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser
 from tests.people import acting
+from tests.walls import declared
 
 if TYPE_CHECKING:
     from tests.developer_area.surface import Survey
@@ -114,15 +115,14 @@ def session_of(browser: Browser) -> str:
 
 @contextmanager
 def opened(url: str) -> Iterator[Area]:
-    """An area over the empty database at `url`."""
+    """An area over the fresh database at `url`."""
     clock = ManualClock()
     settings = Settings(
-        database=url,
+        database=declared(url),
         scopes={"invoices:read": "Read invoices"},
         portal_origins=("https://product.example",),
     )
     installation = open_installation(settings, Peppers(Pepper("test", PEPPER)), clock)
-    schema.metadata.create_all(installation.database.engine)
     pages = create_developer_area(
         installation.services, base_url=ORIGIN, plans_url="https://product.example/plans"
     )

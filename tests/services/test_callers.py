@@ -16,17 +16,16 @@ from keystead.domain.usage import MAX_CALLERS
 from keystead.domain.verification import DenialReason
 from keystead.services.keys import CreatedKey
 from keystead.settings import Settings
-from keystead.storage.migrate import upgrade
 from tests.clocks import ManualClock
+from tests.walls import installed
 
 
 @pytest.fixture
 def installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
     """A migrated installation whose clock stands still."""
-    settings = Settings(data=tmp_path, database=database_url)
+    settings = Settings(data=tmp_path, database=installed(database_url))
     opened = open_installation(settings, Peppers(Pepper("p1", os.urandom(32))), ManualClock())
     try:
-        upgrade(opened.database)
         yield opened
     finally:
         opened.close()

@@ -31,7 +31,7 @@ from keystead.storage.database import Database
 from keystead.storage.lookup import Lookup
 from keystead.storage.purposes import Purpose
 from keystead.storage.schema import api_keys
-from tests.behind import read_behind
+from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, text_of
 
@@ -246,7 +246,7 @@ def test_a_damaged_digest(ground: Ground) -> None:
     tenant = ground.tenant()
     created = ground.key(tenant)
     row = api_keys.c.id == created.key.id
-    with ground.database.write(tenant.workspace_id) as tx:
+    with write_behind(ground.database) as tx:
         digest = tx.execute(api_keys.select().where(row)).one().digest
         flipped = bytes([digest[0] ^ 1]) + digest[1:]
         tx.execute(update(api_keys).where(row).values(digest=flipped))

@@ -23,6 +23,7 @@ from keystead.storage.engines import POOL_SIZE, SQLITE_PRAGMAS
 from keystead.storage.lookup import SqliteLookup
 from keystead.storage.purposes import Purpose
 from keystead.storage.schema import api_keys, workspaces
+from tests.behind import read_behind, write_behind
 from tests.installations import (
     Ground,
     fresh_ground,
@@ -216,7 +217,7 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
     """A statement that the database refuses is this program's fault; the error tells which, and no value of the row."""
     tenant = ground.tenant()
     created = ground.key(tenant, "secret description")
-    with ground.database.read_across(Purpose.PEOPLE) as tx:
+    with read_behind(ground.database) as tx:
         stored = tx.execute(select(api_keys).where(api_keys.c.id == created.key.id)).one()
     row = {**stored._mapping, "id": "key_other", "description": "secret description"}
     change: dict[str, dict[str, Any]] = {
@@ -225,7 +226,7 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
         "reference": {"workspace_id": ABSENT},
         "missing": {"scopes": None},
     }
-    with pytest.raises(StatementFault) as fault, ground.database.write_across(Purpose.PEOPLE) as tx:
+    with pytest.raises(StatementFault) as fault, write_behind(ground.database) as tx:
         tx.execute(insert(api_keys), {**row, **change[act]})
     told = "".join(traceback.format_exception(fault.value))
     assert "INSERT INTO api_keys" in told
@@ -333,7 +334,7 @@ def _fill(ground: Ground, tenant: Principal) -> None:
 
 def _deferred(ground: Ground, body: str) -> None:
     """Has PostgreSQL do something at the commit of each change of a workspace's name."""
-    with ground.database.write_across(Purpose.PEOPLE) as tx:
+    with write_behind(ground.database) as tx:
         tx.execute(
             text(f"""
             CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS

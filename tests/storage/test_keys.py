@@ -90,7 +90,7 @@ def test_habits_are_counted_through_an_index(ground: Ground) -> None:
     with statements(ground) as seen:
         ground.services.keys.habits(tenant)
     (counted,) = seen
-    plan = plan_of(ground.database, counted)
+    plan = plan_of(ground.database, counted, tenant.workspace_id)
     assert "api_keys_live" in plan
     if ground.database.is_sqlite:
         assert "SCAN" not in plan
@@ -103,7 +103,7 @@ def test_events_of_one_thing_come_through_an_index(ground: Ground) -> None:
     with statements(ground) as seen:
         ground.services.events.list(tenant, target_id=key.id)
     (listed,) = seen
-    assert "events_by_target" in plan_of(ground.database, listed)
+    assert "events_by_target" in plan_of(ground.database, listed, tenant.workspace_id)
 
 
 def test_hints(ground: Ground) -> None:

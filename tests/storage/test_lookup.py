@@ -31,6 +31,7 @@ from tests.installations import (
     sqlite_file,
 )
 from tests.postgres import OwnPostgres
+from tests.walls import as_owner
 
 ABSENT = KeyId("key_0000000000000000000000")
 
@@ -196,7 +197,7 @@ def test_locked_out(private_postgres: OwnPostgres) -> None:
     """While somebody holds the whole table, as a careless migration would, verifications are unavailable."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
-        with psycopg.connect(ground.url) as other:
+        with psycopg.connect(as_owner(ground.url)) as other:
             other.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(Unavailable):
                 ground.verify(created)

@@ -37,9 +37,9 @@ POSTGRESQL_OBJECTS = (
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(empty_url: str) -> Iterator[Database]:
     """An empty database of each engine."""
-    opened = Database(database_url)
+    opened = Database(empty_url)
     yield opened
     opened.close()
 

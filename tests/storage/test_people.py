@@ -183,8 +183,8 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
 def test_what_signing_in_reads(ground: Ground) -> None:
     """An address is found by its index, and marking keys whose makers left scans no members."""
     by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
-    plan = plan_of(ground.database, by_email)
+    plan = plan_of(ground.database, by_email, WorkspaceId("ws_1"))
     assert "sign_in_email" in plan or "SEARCH" in plan
-    marked = plan_of(ground.database, _keys_of(WorkspaceId("ws_1")))
+    marked = plan_of(ground.database, _keys_of(WorkspaceId("ws_1")), WorkspaceId("ws_1"))
     assert "SCAN members" not in marked
     assert "Seq Scan on members" not in marked

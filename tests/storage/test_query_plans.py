@@ -22,7 +22,7 @@ from keystead.services.events import Events
 from keystead.services.idempotency import Once
 from keystead.services.keys import Keys
 from keystead.storage.schema import api_keys, events, key_use, workspaces
-from tests.behind import write_behind
+from tests.behind import tidy, write_behind
 from tests.clocks import NOON
 from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground
 
@@ -68,9 +68,7 @@ def crowd(
         with write_behind(ground.database) as tx:
             for table, rows in _rows(tenants).items():
                 tx.execute(insert(table), rows)
-        with ground.database.engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.exec_driver_sql("ANALYZE" if ground.database.is_sqlite else "VACUUM ANALYZE")
+        tidy(ground.database)
         yield Crowd(ground, tenants[0])
 
 
@@ -127,11 +125,11 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
 
 @contextmanager
 def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that is run and looks for rows, with its values."""
+    """Every statement that is run and looks for rows, with its values; and those by which a transaction begins."""
     seen: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, sql: str, values: Any, ___: Any, ____: bool) -> None:
-        if sql.startswith(("SELECT", "UPDATE", "DELETE")) and sql != "SELECT 1":
+        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
             seen.append((sql, values))
 
     event.listen(ground.database.engine, "before_cursor_execute", note)
@@ -140,21 +138,22 @@ def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
-    """How the statements of an act are run, each as a text of its own."""
+    """How the statements of an act are run, each as a text of its own; on PostgreSQL in the roles of the act."""
     with _watched(crowd.ground) as seen:
         act()
     assert seen
-    explain = "EXPLAIN QUERY PLAN "
+    explain, found = "EXPLAIN QUERY PLAN ", []
     with crowd.ground.database.engine.connect() as connection:
         if not crowd.ground.database.is_sqlite:
             explain = "EXPLAIN "  # which scans small tables, unless there is no other way
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        return [
-            "\n".join(
-                [sql, *(str(row[-1]) for row in connection.exec_driver_sql(explain + sql, values))]
-            )
-            for sql, values in seen
-        ]
+        for sql, values in seen:
+            if sql.startswith("SELECT set_config('role'"):
+                connection.exec_driver_sql(sql, values)
+            else:
+                plan = connection.exec_driver_sql(explain + sql, values)
+                found.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
+    return found
 
 
 def _scans(plan: str) -> list[str]:

@@ -154,7 +154,7 @@ class Invitations:
         if password is not None:
             hashed = self._passwords.hash(password, [name, email, workspace.name])
         browser = Browser(origin, agent, device)
-        with self._database.write(workspace.id) as tx:
+        with self._database.write_across(Purpose.PEOPLE, locks=workspace.id) as tx:
             now = self._clock.now()
             set_at = now if hashed else None
             user = User(UserId(new_id("usr", now)), name, email, now, password_set_at=set_at)
@@ -170,7 +170,7 @@ class Invitations:
     def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
         """Makes the signed-in person a member, whatever their address: the link is what counts."""
         workspace_id = self.find(link).workspace.id
-        with self._database.write(workspace_id) as tx:
+        with self._database.write_across(Purpose.PEOPLE, locks=workspace_id) as tx:
             now = self._clock.now()
             standing = require_standing(tx, session, now)
             user = users.get_user(tx, standing.user_id)

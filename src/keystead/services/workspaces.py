@@ -141,7 +141,7 @@ class Workspaces:
         No difference: no event.
         """
         own = _check_overrides(overrides or {})
-        with self._database.write(workspace_id) as tx:
+        with self._database.write_across(Purpose.OPERATOR, locks=workspace_id) as tx:
             plans.lock_plans(tx)
             if plans.find_plan(tx, plan_id) is None:
                 raise Invalid.field("/plan", "is not a plan of this installation")
@@ -171,7 +171,7 @@ class Workspaces:
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
-        with self._database.write(workspace_id) as tx:
+        with self._database.write_across(Purpose.OPERATOR, locks=workspace_id) as tx:
             before = self._find(tx, workspace_id)
             if (before.suspended_at is not None) == suspended:
                 return before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ from keystead.storage.engines import (
     postgresql_engine,
     sqlite_engine,
 )
-from keystead.storage.purposes import Purpose
+from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
 from keystead.storage.stamp import Stamp
 from keystead.storage.turns import Turns
 
@@ -36,21 +37,57 @@ _READ_ONLY = ("25006", "SQLITE_READONLY")
 _STANDBY = "hot standby mode"
 """What libpq says where it found nothing but standbys."""
 _NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
+_PROBE: Final = "SELECT 1"
+_DURABLE: Final = (
+    "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+    " THEN set_config('synchronous_commit', 'on', true) END"
+)
+_ROLE: Final = (
+    "set_config('role', session_user::text || %(role)s, true),"
+    f" set_config('{SETTING}', %(workspace)s, true)"
+)
 _FIRST: Final = {
-    "BEGIN": "SELECT 1",
-    "BEGIN IMMEDIATE": (
-        "SELECT set_config('synchronous_commit', 'on', true)"
-        " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
-    ),
+    ("BEGIN", False): _PROBE,
+    ("BEGIN", True): f"SELECT {_ROLE}",
+    ("BEGIN IMMEDIATE", False): f"SELECT {_DURABLE}",
+    ("BEGIN IMMEDIATE", True): f"SELECT {_ROLE}, {_DURABLE}",
 }
-"""The first statement on PostgreSQL, which finds out whether a pooled connection still lives. A write waits for the
-disk, whatever the server or the role is set to."""
+"""The first statement on PostgreSQL, without and with a role. It finds out whether a pooled connection still lives.
+
+Role and workspace hold until the end of the transaction and no longer, whoever uses the connection next. A write waits
+for the disk, whatever the server or the role is set to.
+"""
+_NO_LOCK: Final = "55P03"
+_NO_ROLE: Final = ("22023", "42501")
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """All statements of a read see one state, on PostgreSQL by this, on SQLite without being asked."""
 
 
 class StatementFault(Exception):
     """A statement that the database refused: this program's fault. Its code, constraint and text, never its values."""
+
+    @property
+    def code(self) -> str:
+        """SQLite's error name, or PostgreSQL's SQLSTATE."""
+        return str(self.args[1])
+
+
+class Busy(Unavailable):
+    """A lock was not to be had in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a transaction is for: across workspaces, or within one. `locks`: the workspace whose changes it orders."""
+
+    purpose: str
+    workspace: str = ""
+    locks: WorkspaceId | None = None
+
+    @property
+    def role(self) -> str | None:
+        """The role that PostgreSQL holds the work to; None for the login's own."""
+        return self.purpose if self.purpose in ROLES else None
 
 
 class Database:
@@ -72,31 +109,33 @@ class Database:
     @contextmanager
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
         """A consistent view of one workspace's rows."""
-        with self._transaction("BEGIN") as tx:
+        with self._transaction("BEGIN", _Work(APPLICATION, workspace_id)) as tx:
             yield tx
 
     @contextmanager
     def write(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
         """A change within one workspace, alone among the changes of that workspace. NotFound where there is none."""
-        with self._one_writer(), self._transaction("BEGIN IMMEDIATE", workspace_id) as tx:
+        work = _Work(APPLICATION, workspace_id, locks=workspace_id)
+        with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
     def read_across(self, purpose: Purpose) -> Iterator[Tx]:
         """A consistent view over workspaces, for that purpose."""
-        with self._transaction("BEGIN") as tx:
+        with self._transaction("BEGIN", _Work(purpose)) as tx:
             yield tx
 
     @contextmanager
-    def write_across(self, purpose: Purpose) -> Iterator[Tx]:
-        """A change that belongs to no single workspace, for that purpose."""
-        with self._one_writer(), self._transaction("BEGIN IMMEDIATE") as tx:
+    def write_across(self, purpose: Purpose, locks: WorkspaceId | None = None) -> Iterator[Tx]:
+        """A change that belongs to no single workspace, for that purpose; `locks` one all the same, or NotFound."""
+        work = _Work(purpose, locks=locks)
+        with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
     def read_aside(self, purpose: Purpose) -> Iterator[Tx]:
         """As read_across, on a connection kept for this: it never waits behind those who wait for a lock."""
-        with self._transaction("BEGIN", engine=self._engine_aside) as tx:
+        with self._transaction("BEGIN", _Work(purpose), self._engine_aside) as tx:
             yield tx
 
     def ping(self) -> None:
@@ -134,11 +173,9 @@ class Database:
             self._turns.hand_on()
 
     @contextmanager
-    def _transaction(
-        self, begin: str, locked: WorkspaceId | None = None, engine: Engine | None = None
-    ) -> Iterator[Tx]:
+    def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
         with translated_errors():
-            tx = self._open(engine or self.engine, begin, locked)
+            tx = self._open(engine or self.engine, begin, work)
         try:
             with translated_errors():
                 yield tx
@@ -149,28 +186,47 @@ class Database:
         finally:
             tx.close()
 
-    def _open(self, engine: Engine, begin: str, locked: WorkspaceId | None) -> Tx:
+    def _open(self, engine: Engine, begin: str, work: _Work) -> Tx:
         """A begun transaction. A pooled connection that died is replaced: nothing was done on it yet."""
         try:
-            return self._begin(engine, begin, locked)
+            return self._begin(engine, begin, work)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            return self._begin(engine, begin, locked)
+            return self._begin(engine, begin, work)
 
-    def _begin(self, engine: Engine, begin: str, locked: WorkspaceId | None) -> Tx:
+    def _begin(self, engine: Engine, begin: str, work: _Work) -> Tx:
         tx = engine.connect()
         try:
             if begin == "BEGIN" and not self.is_sqlite:
                 tx = tx.execution_options(**_SNAPSHOT)
             tx.begin()
-            tx.exec_driver_sql(begin if self.is_sqlite else _FIRST[begin])
-            if locked is not None:
-                _lock_workspace(tx, locked)
+            if self.is_sqlite:
+                tx.exec_driver_sql(begin)
+            else:
+                _put_on(tx, begin, work)
+            if work.locks is not None:
+                _lock_workspace(tx, work.locks)
         except BaseException:
             tx.close()
             raise
         return tx
+
+
+def _put_on(tx: Tx, begin: str, work: _Work) -> None:
+    """The first statement: with the role of the work, unless that is the login's own."""
+    try:
+        if work.role is None:
+            tx.exec_driver_sql(_FIRST[begin, False])
+        else:
+            values = {"role": f"_{work.role}", "workspace": work.workspace}
+            tx.exec_driver_sql(_FIRST[begin, True], values)
+    except DBAPIError as error:
+        if _driver_code(error) not in _NO_ROLE:
+            raise
+        raise Unavailable(
+            "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
+        ) from None
 
 
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
@@ -238,6 +294,8 @@ def storage_error(error: DBAPIError) -> StorageError | None:
         return DiskFull("The database has no room left.")
     if _STANDBY in str(error.orig):
         return Unavailable("The database is a standby: give the address of its primary, or all.")
+    if code == _NO_LOCK:
+        return Busy("The database is busy.")
     away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
     return Unavailable("The database does not answer.") if away or code in _READ_ONLY else None
 

@@ -27,6 +27,13 @@ sqlite_driver: Final = _sqlite_driver()
 
 LOCK_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 4 * LOCK_SECONDS
+TIMEOUTS: Final = {
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
+    "TimeZone": "UTC",
+}
+"""What PostgreSQL is told for each connection; `keystead migrate` gives it to the server's role as well."""
 POOL_SIZE: Final = 16
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
@@ -85,12 +92,7 @@ def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
 
 def postgresql_engine(url: URL, connections: int) -> Engine:
     """PostgreSQL, where nothing waits for ever: not for a lock, a statement, an idle transaction or a silent server."""
-    timeouts = {
-        "lock_timeout": LOCK_SECONDS,
-        "statement_timeout": STATEMENT_SECONDS,
-        "idle_in_transaction_session_timeout": STATEMENT_SECONDS,
-    }
-    options = " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items())
+    options = " ".join(f"-c {name}={value}" for name, value in TIMEOUTS.items())
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -99,7 +101,7 @@ def postgresql_engine(url: URL, connections: int) -> Engine:
         pool_timeout=LOCK_SECONDS,
         connect_args={
             "connect_timeout": 2,
-            "options": f"-c timezone=UTC {options}",
+            "options": options,
             **PRIMARY,
         },
     )

@@ -7,21 +7,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import column, inspect, select, table, text
+from sqlalchemy import column, inspect, select, table
 
 from keystead.storage.database import Database
 from keystead.storage.engines import be_patient
 from keystead.storage.purposes import Purpose
+from keystead.storage.walls import be_alone, in_a_quiet_moment
 
 REVISIONS: Final = Path(__file__).parent / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
 _FOUND: Final = select(_VERSIONS.c.version_num)
-_LOCK: Final = 0x6B65797374656164  # "keystead"; nobody else on this database takes an advisory lock of that number
-_ALONE: Final = (
-    "SET LOCAL lock_timeout = 0",
-    "SET LOCAL statement_timeout = 0",
-    f"SELECT pg_advisory_xact_lock({_LOCK})",
-)
 
 
 class SchemaStatus(StrEnum):
@@ -56,20 +51,26 @@ def newest_revision() -> str:
 
 
 def upgrade(database: Database) -> None:
-    """Brings the schema to the newest revision: all of it or nothing. A second process waits, and finds it done."""
+    """Brings the schema to the newest revision: all of it or nothing. A second process waits, and finds it done.
+
+    On PostgreSQL it gives way to whoever holds a table that it needs, and begins anew: nobody waits long behind it.
+    """
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with database.write_across(Purpose.OWNER) as tx:
-        if not database.is_sqlite:
-            be_patient(tx)
-            for statement in _ALONE:
-                tx.execute(text(statement))
-        config.attributes["connection"] = tx
-        command.upgrade(config, "head")
+
+    def step() -> None:
+        with database.write_across(Purpose.OWNER) as tx:
+            if not database.is_sqlite:
+                be_patient(tx)
+                be_alone(tx)
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
+
+    in_a_quiet_moment(step)
 
 
 def _status(found: str | None, needed: str) -> SchemaStatus:

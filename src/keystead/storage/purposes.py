@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Purpose(StrEnum):
@@ -20,3 +21,11 @@ class Purpose(StrEnum):
     """What a process needs to know before and beside its work: schema, peppers, clock. The login itself."""
     OWNER = "owner"
     """Changing the schema. The login itself, which is the owner's then."""
+
+
+APPLICATION: Final = "application"
+"""The role for work within one workspace, which is named in SETTING for the length of the transaction."""
+SETTING: Final = "keystead.workspace"
+PURPOSES: Final = (Purpose.PEOPLE, Purpose.USE, Purpose.WORKER, Purpose.OPERATOR)
+"""Those with a role of their own; the others are the login's."""
+ROLES: Final = (APPLICATION, *PURPOSES)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -32,6 +33,8 @@ from keystead.storage.database import Tx
 from keystead.storage.schema import deliveries, webhook_endpoints, webhook_queues
 
 QueueId = tuple[WorkspaceId, WebhookId]
+_ROW = literal_column("1")
+"""What EXISTS looks for: `*` would need the right to every column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Queue:
 
 def listening(workspace_id: WorkspaceId) -> Exists:
     """Whether anybody is told of the workspace's events."""
-    return exists().where(*_active(workspace_id))
+    return exists(_ROW).where(*_active(workspace_id))
 
 
 def enqueue(tx: Tx, event: Event) -> None:
@@ -86,7 +89,7 @@ def enqueue_for(tx: Tx, event: Event, webhook_ids: Sequence[WebhookId]) -> None:
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Whether any queue waits for a worker."""
-    return tx.execute(select(exists().where(*_due(now)))).scalar_one()
+    return tx.execute(select(exists(_ROW).where(*_due(now)))).scalar_one()
 
 
 def claim_queues(
@@ -188,7 +191,7 @@ def _first_due(queue: QueueId) -> Any:
             deliveries.c.workspace_id == workspace_id,
             deliveries.c.webhook_id == webhook_id,
             deliveries.c.status == DeliveryStatus.PENDING,
-            exists().where(*_active(workspace_id), webhook_endpoints.c.id == webhook_id),
+            exists(_ROW).where(*_active(workspace_id), webhook_endpoints.c.id == webhook_id),
         )
         .scalar_subquery()
     )

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.storage.columns import Bytes, Count, Identifier, Instant, Json, ScopeSet
-from keystead.storage.search import PENDING_KILOBYTES, Words, create_search
+from keystead.storage.search import Words, create_search
 
 metadata = MetaData(
     naming_convention={
@@ -278,12 +278,6 @@ documents = Table(
     ForeignKeyConstraint(
         ["workspace_id", "collection_id"], ["collections.workspace_id", "collections.id"]
     ),
-    Index(
-        "documents_by_word",
-        "words",
-        postgresql_using="gin",
-        postgresql_with={"gin_pending_list_limit": PENDING_KILOBYTES},
-    ).ddl_if(dialect="postgresql"),
     **_STRICT,
 )
 event.listen(documents, "after_create", create_search)
