@@ -1,0 +1,345 @@
+"""A model of the stamp: every interleaving of small configurations, with a crash of each writer at each of its steps.
+
+The model is of storage/stamp.py and services/memory.py as they are built, one atomic step a line. Then each of the
+rules that they keep is taken away, and the shortest history in which somebody is wrongly accepted is found: a rule
+whose loss nobody notices would be no rule.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+
+MARK = 0
+NOBODY = -1
+
+AnyValue = TypeVar("AnyValue")
+
+
+class Actor(NamedTuple):
+    """Where an actor is in its program, and what it has in hand."""
+
+    at: str = "begin"
+    word: int = MARK
+    knows_file: bool = False
+    late: bool = False
+    row_dead: bool = False
+    left: int = 0
+
+
+class State(NamedTuple):
+    """One moment. `words` counts the stamps there were; `kept` is the tag of each process's entry, None for none."""
+
+    actors: tuple[Actor, ...]
+    kept: tuple[int | None, ...]
+    seen: tuple[int, ...]
+    dead: bool = False
+    told: bool = False
+    lock: int = NOBODY
+    file: bool = True
+    word: int = 1
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Ends the key, or another one; may die at any step."""
+
+    ends: bool = True
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A thread of a process that verifies the key's token, so many times one after another."""
+
+    process: int
+    times: int = 2
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules as they are built; each can be taken away."""
+
+    puts_mark: bool = True
+    stamps_after: bool = True
+    stamps_before: bool = False
+    settles_under_lock: bool = True
+    readers_clear: bool = False
+    repeats_go_through: bool = True
+    tags_before_row: bool = True
+    tags_entries: bool = True
+    makes_file_under_lock: bool = True
+    promises_refusals: bool = True
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Who is there. `file`: whether the stamp's file is there already."""
+
+    actors: Sequence[Writer | Reader]
+    file: bool = True
+    rules: Protocol = field(default_factory=Protocol)
+
+    def first(self) -> State:
+        """The key lives; nobody has asked."""
+        actors = tuple(Actor(left=getattr(a, "times", 0)) for a in self.actors)
+        processes = 1 + max(a.process for a in self.actors if isinstance(a, Reader))
+        word = 1 if self.file else MARK
+        return State(actors, (None,) * processes, (word,) * processes, file=self.file, word=word)
+
+    def next(self, state: State) -> Iterator[tuple[str, State]]:
+        """What may happen now."""
+        for i, (kind, actor) in enumerate(zip(self.actors, state.actors, strict=True)):
+            if actor.at == "end":
+                continue
+            if isinstance(kind, Reader):
+                moves = self._read(state, i, actor, kind)
+            else:
+                moves = self._write(state, i, actor, kind)
+                if actor.at != "begin":
+                    free = NOBODY if state.lock == i else state.lock
+                    yield f"writer {i} dies", _set(state, i, actor._replace(at="end"), lock=free)
+            for what, after in moves:
+                yield f"{type(kind).__name__.lower()} {i} {what}", after
+
+    def _write(self, s: State, i: int, me: Actor, kind: Writer) -> Iterator[tuple[str, State]]:
+        match me.at:
+            case "begin" if s.lock != NOBODY:
+                return
+            case "begin":
+                mine = me._replace(at="enter", knows_file=s.file, row_dead=s.dead)
+                yield "takes the lock", _set(s, i, mine, lock=i)
+            case "enter":
+                at_once = me.row_dead and kind.ends and not self.rules.repeats_go_through
+                on = me._replace(at="give up lock" if at_once else "change")
+                if me.knows_file and s.word == MARK:
+                    yield "finds the mark and stamps", _fresh(_set(s, i, on))
+                else:
+                    yield "finds no mark", _set(s, i, on)
+            case "give up lock":
+                yield "finds the key ended", _set(s, i, me._replace(at="answer"), lock=NOBODY)
+            case "change":
+                yield self._change(s, i, me)
+            case "commit":
+                on = me._replace(at="settle" if self.rules.stamps_after else "answer")
+                yield "commits", _set(s, i, on, lock=NOBODY, dead=s.dead or kind.ends)
+            case "answer":
+                yield "answers", _set(s, i, me._replace(at="end"), told=s.told or kind.ends)
+            case _:
+                yield from self._settle(s, i, me)
+
+    def _change(self, s: State, i: int, me: Actor) -> tuple[str, State]:
+        on = me._replace(at="commit")
+        if self.rules.stamps_before and me.knows_file:
+            return "stamps and changes the row", _fresh(_set(s, i, on))
+        if self.rules.puts_mark and me.knows_file:
+            return "puts the mark and changes the row", _set(s, i, on, word=MARK)
+        return "changes the row", _set(s, i, on)
+
+    def _settle(self, s: State, i: int, me: Actor) -> Iterator[tuple[str, State]]:
+        in_doubt = s.word == MARK or not self.rules.puts_mark
+        answer = me._replace(at="answer")
+        if me.at == "stamp":
+            yield "stamps", _fresh(_set(s, i, me._replace(at="let go")))
+        elif me.at == "let go":
+            yield "lets go", _set(s, i, answer, lock=NOBODY)
+        elif not me.knows_file or not in_doubt:
+            yield "has nothing to settle", _set(s, i, answer)
+        elif not self.rules.settles_under_lock:
+            yield "stamps without the lock", _fresh(_set(s, i, answer))
+        elif s.lock == NOBODY:
+            yield "takes the lock again", _set(s, i, me._replace(at="stamp"), lock=i)
+        elif self.rules.puts_mark:
+            yield "leaves the mark to who has the lock", _set(s, i, answer)
+
+    def _read(self, s: State, i: int, me: Actor, kind: Reader) -> Iterator[tuple[str, State]]:
+        match me.at:
+            case "begin":
+                yield "begins", _set(s, i, me._replace(at="recall", late=s.told))
+            case "recall" if self.rules.tags_entries:
+                yield self._recall(s, i, me, kind)
+            case "recall":
+                yield self._recall_untagged(s, i, me, kind)
+            case "tag":
+                yield self._tag(s, i, me)
+            case "make":
+                yield "makes the file", _fresh(_set(s, i, me._replace(at="made"), file=True))
+            case "made":
+                free = NOBODY if s.lock == i else s.lock
+                yield "goes to the row", _set(s, i, me._replace(at="row"), lock=free)
+            case "row":
+                yield "reads the row", _set(s, i, me._replace(at="keep", row_dead=s.dead))
+            case "keep":
+                yield self._keep(s, i, me, kind)
+
+    def _keep(self, s: State, i: int, me: Actor, kind: Reader) -> tuple[str, State]:
+        if me.row_dead:
+            return "refuses", self._answered(s, i, me, accepts=False)
+        tag = me.word if self.rules.tags_before_row else s.word
+        if tag != MARK or not self.rules.tags_entries:
+            s = s._replace(kept=_put(s.kept, kind.process, tag))
+        return "accepts by the row", self._answered(s, i, me, accepts=True)
+
+    def _recall(self, s: State, i: int, me: Actor, kind: Reader) -> tuple[str, State]:
+        tag = s.kept[kind.process]
+        if tag is not None and s.file and tag == s.word:
+            return "accepts from memory", self._answered(s, i, me, accepts=True)
+        return "remembers nothing that holds", _set(s, i, me._replace(at="tag"))
+
+    def _recall_untagged(self, s: State, i: int, me: Actor, kind: Reader) -> tuple[str, State]:
+        p = kind.process
+        on = me._replace(at="tag")
+        if s.word == MARK:
+            return "finds the mark", _set(s, i, on)
+        if s.word != s.seen[p]:
+            s = s._replace(kept=_put(s.kept, p, None), seen=_put(s.seen, p, s.word))
+            return "forgets what was kept", _set(s, i, on)
+        if s.kept[p] is not None:
+            return "accepts from memory", self._answered(s, i, me, accepts=True)
+        return "remembers nothing", _set(s, i, on)
+
+    def _tag(self, s: State, i: int, me: Actor) -> tuple[str, State]:
+        on = me._replace(at="row", word=s.word)
+        if not s.file and not self.rules.makes_file_under_lock:
+            return "will make the file", _set(s, i, on._replace(at="make"))
+        if not s.file and s.lock == NOBODY:
+            return "takes the lock to make the file", _set(s, i, on._replace(at="make"), lock=i)
+        if s.file and s.word == MARK and self.rules.readers_clear:
+            return "clears the mark", _fresh(_set(s, i, me))
+        return "reads the word", _set(s, i, on)
+
+    def _answered(self, s: State, i: int, me: Actor, *, accepts: bool) -> State:
+        """The next verification of this thread; a late one that accepts is what must never happen."""
+        wrong = accepts and me.late
+        left = me.left - 1
+        mine = Actor(at="wrong" if wrong else "begin" if left else "end", left=left)
+        told = s.told or (not accepts and self.rules.promises_refusals)
+        return _set(s, i, mine, told=told)
+
+
+def _set(state: State, i: int, actor: Actor, **changed: Any) -> State:
+    return state._replace(actors=_put(state.actors, i, actor), **changed)
+
+
+def _put(values: tuple[AnyValue, ...], place: int, value: AnyValue) -> tuple[AnyValue, ...]:
+    return (*values[:place], value, *values[place + 1 :])
+
+
+def _fresh(state: State) -> State:
+    return state._replace(word=state.words + 1, words=state.words + 1)
+
+
+def shortest_wrong(configuration: Configuration) -> tuple[list[str] | None, int]:
+    """The shortest history that ends in a wrong acceptance, if there is one, and how many states were seen."""
+    first = configuration.first()
+    came: dict[State, tuple[State, str] | None] = {first: None}
+    ahead = deque([first])
+    while ahead:
+        state = ahead.popleft()
+        if any(actor.at == "wrong" for actor in state.actors):
+            return _history(came, state), len(came)
+        for what, after in configuration.next(state):
+            if after not in came:
+                came[after] = (state, what)
+                ahead.append(after)
+    return None, len(came)
+
+
+def _history(came: dict[State, tuple[State, str] | None], state: State) -> list[str]:
+    steps: list[str] = []
+    while (step := came[state]) is not None:
+        state, what = step
+        steps.append(what)
+    return steps[::-1]
+
+
+ONE = (Writer(), Reader(0), Reader(1))
+ANOTHER = (Writer(ends=False), Writer(), Reader(0), Reader(1, times=1))
+AGAIN = (Writer(), Writer(), Reader(0), Reader(1, times=1))
+THREADS = (Writer(), Reader(0), Reader(0))
+PATIENT = (Writer(), Reader(0, times=3))
+
+LOSSES = [
+    pytest.param(Protocol(puts_mark=False), ONE, 16, id="commits, then stamps, without a mark"),
+    pytest.param(
+        Protocol(stamps_before=True, stamps_after=False),
+        ONE,
+        12,
+        id="stamps before the commit only",
+    ),
+    pytest.param(
+        Protocol(settles_under_lock=False), ANOTHER, 18, id="takes the mark away without the lock"
+    ),
+    pytest.param(Protocol(readers_clear=True), ONE, 14, id="a reader clears a dead writer's mark"),
+    pytest.param(Protocol(tags_before_row=False), ONE, 15, id="the tag is read after the row"),
+    pytest.param(
+        Protocol(tags_entries=False), THREADS, 17, id="threads share one word, entries are untagged"
+    ),
+]
+
+
+def _check(configuration: Configuration) -> int:
+    history, states = shortest_wrong(configuration)
+    assert history is None, history
+    return states
+
+
+@pytest.mark.parametrize("actors", [ONE, ANOTHER, AGAIN, THREADS, PATIENT])
+def test_nobody_is_accepted_after_the_end(actors: Sequence[Writer | Reader]) -> None:
+    """No verification that began after a revocation was answered, or after anybody was refused, accepts (R29, R30).
+
+    In every interleaving, with writers that die at every step.
+    """
+    assert _check(Configuration(actors)) > 300
+
+
+@pytest.mark.parametrize("actors", [ONE, PATIENT])
+def test_nobody_is_accepted_by_a_new_file(actors: Sequence[Writer | Reader]) -> None:
+    """The same where the file is made meanwhile."""
+    assert _check(Configuration(actors, file=False)) > 300
+
+
+@pytest.mark.prove
+def test_nobody_is_accepted_among_many() -> None:
+    """The same for two writers who both end the key, and for three readers of two processes; a gigabyte of states."""
+    many = (*AGAIN[:2], Reader(0), Reader(0, times=1), Reader(1, times=1))
+    assert _check(Configuration(many)) > 1_000_000
+
+
+@pytest.mark.parametrize(("rules", "actors", "steps"), LOSSES)
+def test_every_rule_is_needed(
+    rules: Protocol, actors: Sequence[Writer | Reader], steps: int
+) -> None:
+    """Without any one of its rules the protocol accepts a revoked key, and this is the shortest way to it."""
+    history, _ = shortest_wrong(Configuration(actors, rules=rules))
+    assert history is not None
+    assert len(history) == steps, history
+    assert "accepts" in history[-1]
+
+
+def test_the_file_is_made_under_the_lock() -> None:
+    """A writer that found no file leaves no mark: what is remembered by one made meanwhile would outlive the key."""
+    rules = Protocol(makes_file_under_lock=False)
+    history, _ = shortest_wrong(Configuration(PATIENT, file=False, rules=rules))
+    assert history is not None
+
+
+def test_what_a_repetition_rests_on() -> None:
+    """A revocation that finds the key ended may answer at once: the mark of the first stands, or a stamp followed it.
+
+    Without marks it must not: the first writer may have died between its commit and its stamp.
+    """
+    at_once = Protocol(repeats_go_through=False)
+    _check(Configuration(AGAIN, rules=at_once))
+    twice = (Writer(), Writer(), Reader(0))
+    answers = Protocol(puts_mark=False, promises_refusals=False)
+    _check(Configuration(twice, rules=answers))
+    history, _ = shortest_wrong(
+        Configuration(twice, rules=replace(answers, repeats_go_through=False))
+    )
+    assert history is not None
+    assert "writer 1 finds the key ended" in history
