@@ -19,7 +19,7 @@ from keystead.api.openapi import describe, operations
 from keystead.api.samples import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
 from keystead.client.client import AsyncDoor, Door
-from keystead.domain.token import Token
+from keystead.domain.token import Secret, Token
 from tests.client.both import KINDS, OPERATORS, opened
 from tests.client.stranger import TOKEN
 
@@ -50,6 +50,27 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "documents_delete": lambda c: c.documents.delete("docs", "a"),
     "documents_push": lambda c: c.documents.push("docs", [DRAFT], ["b"]),
     "events_list": lambda c: c.events.page(type="key.revoked", limit=3, cursor="c"),
+    "webhooks_create": lambda c: c.webhooks.create(
+        "CRM", "https://example.com/", events=["*"], headers={"x-a": "b"}
+    ),
+    "webhooks_list": lambda c: c.webhooks.page(limit=3, cursor="c"),
+    "webhooks_get": lambda c: c.webhooks.get("wh_1"),
+    "webhooks_update": lambda c: c.webhooks.update(
+        "wh_1",
+        name="CRM",
+        url="https://example.com/",
+        events=["*"],
+        headers={"x-a": "b"},
+        status="disabled",
+    ),
+    "webhooks_delete": lambda c: c.webhooks.delete("wh_1"),
+    "webhooks_rotate": lambda c: c.webhooks.rotate_secret("wh_1"),
+    "webhooks_test": lambda c: c.webhooks.test("wh_1"),
+    "webhooks_deliveries": lambda c: c.deliveries.page(
+        "wh_1", status="failed", limit=3, cursor="c"
+    ),
+    "deliveries_get": lambda c: c.deliveries.get("dlv_1"),
+    "deliveries_redeliver": lambda c: c.deliveries.redeliver("dlv_1"),
 }
 OPERATOR_CALLS: dict[str, Ask] = {
     "workspaces_create": lambda c: c.workspaces.create(
@@ -176,13 +197,14 @@ def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any])
         assert result is None
         return
     assert TOKEN not in repr(result)
+    assert told.get("secret", TOKEN) not in repr(result)
     assert plain(result) == plain_of(told)
 
 
 def plain(value: Any) -> Any:
     """A typed value as the JSON that it stands for."""
     match value:
-        case Token():
+        case Token() | Secret():
             return value.reveal()
         case datetime():
             return value.isoformat()
@@ -216,6 +238,8 @@ def test_lists_go_on_to_the_end() -> None:
         "collections_list": lambda c: c.collections.list(),
         "documents_list": lambda c: c.documents.list("docs"),
         "events_list": lambda c: c.events.list(type="key.revoked"),
+        "webhooks_list": lambda c: c.webhooks.list(),
+        "webhooks_deliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "workspaces_list": lambda c: c.workspaces.list(query="acme"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}

@@ -64,14 +64,7 @@ def methods(kind: type[Any]) -> set[str]:
         part = getattr(member, "fget", None)
         if part is None:
             found.add(name)
-        elif part.__annotations__["return"] in {
-            "Keys",
-            "Collections",
-            "Documents",
-            "Events",
-            "Workspaces",
-            "Webhooks",
-        }:
+        elif part.__annotations__["return"] == name.title():
             module = __import__(f"keystead.client.{name}", fromlist=[name])
             inner = getattr(module, part.__annotations__["return"])
             found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}

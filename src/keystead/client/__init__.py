@@ -48,8 +48,11 @@ from keystead.client.exchange import Patience
 from keystead.client.operator import AsyncOperator, Operator
 from keystead.client.results import (
     Actor,
+    Attempt,
     Collection,
     CreatedKey,
+    CreatedWebhook,
+    Delivery,
     Document,
     DocumentSummary,
     Event,
@@ -64,7 +67,9 @@ from keystead.client.results import (
     PortalSession,
     PushReport,
     Quota,
+    SentDelivery,
     Target,
+    Webhook,
     Whoami,
     Workspace,
     WorkspaceWithUse,
@@ -72,19 +77,22 @@ from keystead.client.results import (
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
-from keystead.domain.token import Token
+from keystead.domain.token import Secret, Token
 
 __all__ = [
     "UNSET",
     "Actor",
     "AsyncClient",
     "AsyncOperator",
+    "Attempt",
     "Client",
     "ClientError",
     "Collection",
     "CollectionNotEmpty",
     "Conflict",
     "CreatedKey",
+    "CreatedWebhook",
+    "Delivery",
     "DiskFull",
     "Document",
     "DocumentDraft",
@@ -125,6 +133,8 @@ __all__ = [
     "RateLimited",
     "Refusal",
     "RotationInProgress",
+    "Secret",
+    "SentDelivery",
     "ServerFault",
     "Target",
     "Token",
@@ -137,6 +147,7 @@ __all__ = [
     "UnsafeAddress",
     "Unset",
     "UnsupportedMediaType",
+    "Webhook",
     "WebhookDisabled",
     "Whoami",
     "Workspace",

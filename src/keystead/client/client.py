@@ -12,11 +12,13 @@ import httpx2
 from keystead.client import calls
 from keystead.client.collections import AsyncCollections, Collections
 from keystead.client.connection import AGENT, TIMEOUT, AsyncConnection, Connection, Options
+from keystead.client.deliveries import AsyncDeliveries, Deliveries
 from keystead.client.documents import AsyncDocuments, Documents
 from keystead.client.events import AsyncEvents, Events
 from keystead.client.exchange import Patience
 from keystead.client.keys import AsyncKeys, Keys
 from keystead.client.results import Introspection, PlanUse, Whoami
+from keystead.client.webhooks import AsyncWebhooks, Webhooks
 
 
 class Door:
@@ -147,6 +149,16 @@ class Client(Door):
         return Events(self._connection)
 
     @property
+    def webhooks(self) -> Webhooks:
+        """Where the workspace's events are sent."""
+        return Webhooks(self._connection)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What was sent to webhooks, and what waits."""
+        return Deliveries(self._connection)
+
+    @property
     def key_expires_at(self) -> datetime | None:
         """When the client's own key ends, if the last good answer said so: that is within 14 days. Else None."""
         return self._connection.key_expires_at
@@ -182,6 +194,16 @@ class AsyncClient(AsyncDoor):
     def events(self) -> AsyncEvents:
         """What happened in the workspace."""
         return AsyncEvents(self._connection)
+
+    @property
+    def webhooks(self) -> AsyncWebhooks:
+        """Where the workspace's events are sent."""
+        return AsyncWebhooks(self._connection)
+
+    @property
+    def deliveries(self) -> AsyncDeliveries:
+        """What was sent to webhooks, and what waits."""
+        return AsyncDeliveries(self._connection)
 
     @property
     def key_expires_at(self) -> datetime | None:

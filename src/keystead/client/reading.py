@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from keystead.client import results
 from keystead.client.errors import TokenLost
 from keystead.domain.instants import parse_instant
-from keystead.domain.token import Token, parse
+from keystead.domain.token import Secret, Token, parse
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -110,6 +110,26 @@ def event(told: Json) -> results.Event:
     )
 
 
+def webhook(told: Json) -> results.Webhook:
+    """A webhook."""
+    return results.Webhook(**_webhook(told))
+
+
+def created_webhook(told: Json) -> results.CreatedWebhook:
+    """A webhook with its secret."""
+    return results.CreatedWebhook(**_webhook(told), secret=Secret(str(told["secret"])))
+
+
+def delivery(told: Json) -> results.Delivery:
+    """A delivery."""
+    return results.Delivery(**_delivery(told))
+
+
+def sent_delivery(told: Json) -> results.SentDelivery:
+    """A delivery with its event."""
+    return results.SentDelivery(**_delivery(told), event=event(told["event"]))
+
+
 def managed_workspace(told: Json) -> results.ManagedWorkspace:
     """A workspace, as operators see it."""
     return results.ManagedWorkspace(**_workspace(told))
@@ -165,6 +185,30 @@ def _document(told: Json) -> dict[str, Any]:
         "created_at": parse_instant(told["created_at"]),
         "updated_at": parse_instant(told["updated_at"]),
     }
+
+
+def _webhook(told: Json) -> dict[str, Any]:
+    return {
+        **{name: told[name] for name in ("id", "name", "url", "status", "disabled_for")},
+        **{name: tuple(told[name]) for name in ("events", "header_names")},
+        **{name: instant(told[name]) for name in ("disabled_at", "secret_overlap_until")},
+        "created_at": parse_instant(told["created_at"]),
+        "created_by": _actor(told["created_by"]),
+    }
+
+
+def _delivery(told: Json) -> dict[str, Any]:
+    return {
+        **{name: told[name] for name in ("id", "webhook_id", "event_id", "event_type", "status")},
+        "created_at": parse_instant(told["created_at"]),
+        "attempts": tuple(_attempt(one) for one in told["attempts"]),
+        "next_attempt_at": instant(told["next_attempt_at"]),
+    }
+
+
+def _attempt(told: Json) -> results.Attempt:
+    at = parse_instant(told["at"])
+    return results.Attempt(at, told["status"], told["error"], int(told["milliseconds"]))
 
 
 def _workspace(told: Json) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from keystead.domain.scopes import Scopes
-from keystead.domain.token import Token
+from keystead.domain.token import Secret, Token
 
 T = TypeVar("T")
 
@@ -171,6 +171,61 @@ class Event:
     address: str | None
     request_id: str | None
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where events are sent. `disabled_for` is by_hand, failing or gone."""
+
+    id: str
+    name: str
+    url: str
+    events: tuple[str, ...]
+    status: str
+    created_at: datetime
+    created_by: Actor
+    header_names: tuple[str, ...]
+    disabled_at: datetime | None
+    disabled_for: str | None
+    secret_overlap_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedWebhook(Webhook):
+    """A webhook with its signing secret, which no later answer holds: `secret.reveal()` is its text."""
+
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a delivery: the answer's status, if one came, and why it failed, if it did."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one webhook; `status` is pending, delivered or failed."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    status: str
+    created_at: datetime
+    attempts: tuple[Attempt, ...]
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentDelivery(Delivery):
+    """A delivery with the event that it tells of."""
+
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)
