@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from keystead.bootstrap.background import background_of
 from keystead.bootstrap.installation import Installation, open_safely
 from keystead.operation.faults import ConfigurationError
-from keystead.services.housekeeping import Housekeeping
 from keystead.settings import Settings, read_settings
-from keystead.storage.clock import clock_of
 
 if TYPE_CHECKING:
     from keystead.developer_area.brand import Brand
     from keystead.http.asgi import App
     from keystead.http.problems import Problems
     from keystead.operation.metrics import Metrics
-    from keystead.worker.loop import Task
-
-FLUSH_SECONDS: Final = 2.0
-SWEEP_SECONDS: Final = 3600.0
 
 
 def create_app() -> App:
@@ -35,7 +30,7 @@ def create_app() -> App:
 
 def import_applications() -> None:
     """Imports what `create_app` needs, so that processes forked afterwards have it."""
-    for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.loop"):
+    for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.deliver"):
         import_module(f"keystead.{name}")
 
 
@@ -44,35 +39,22 @@ def _application(installation: Installation, metrics: Metrics | None) -> App:
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
     from keystead.operation.front import Front, beside
-    from keystead.worker.loop import Loop
 
     settings = installation.settings
-    loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
+    background = background_of(installation, metrics, deliver=settings.webhook_delivery)
 
     def stop() -> None:
-        loop.stop()
+        background.stop()
         installation.close()
 
     problems, proxies = Problems(settings.base_url), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
-    front = Front(_apps(installation, problems), loop.start, stop)
+    front = Front(_apps(installation, problems), background.start, stop)
     stack = Stack(front, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response
     )
     return beside(PREFIX, forward_auth, stack)
-
-
-def _tasks(installation: Installation) -> list[Task]:
-    from keystead.worker.loop import Task
-
-    database = installation.database
-    housekeeping = Housekeeping(database, clock_of(database))
-    return [
-        Task("flush use", FLUSH_SECONDS, installation.services.usage.flush),
-        Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
-        Task("finish deletions", SWEEP_SECONDS, installation.services.documents.finish_deletions),
-    ]
 
 
 def _apps(installation: Installation, problems: Problems) -> dict[str, App]:

@@ -51,6 +51,12 @@ class Metrics:
         self._verifications = Counter(
             "keystead_verifications", "Tokens judged", ["verdict"], registry=registry
         )
+        self._attempts = Counter(
+            "keystead_webhook_attempts",
+            "Attempts at deliveries of webhooks",
+            ["outcome"],
+            registry=registry,
+        )
         self._failures = Counter(
             "keystead_task_failures",
             "Runs of a periodic task that failed",
@@ -73,6 +79,10 @@ class Metrics:
     def on_verdict(self, verdict: str) -> None:
         """One token was judged: `verified`, `unavailable`, or the reason of the denial."""
         self._verifications.labels(verdict).inc()
+
+    def on_attempt(self, outcome: str) -> None:
+        """One attempt at a delivery has ended: `delivered`, or why it failed."""
+        self._attempts.labels(outcome).inc()
 
     def on_task(self, task: str, done: bool) -> None:
         """One run of a periodic task has ended, well or not."""

@@ -1,0 +1,115 @@
+"""Connections to receivers that others chose: the name is resolved once, and every address of it must be admitted.
+
+The connection goes to an address that was looked at, never to the name: what a name server says a moment later
+changes nothing. One address that is not admitted refuses the name, since a name has no honest reason to mix them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from httpcore2 import (
+    SOCKET_OPTION,
+    AnyIOBackend,
+    AsyncNetworkBackend,
+    AsyncNetworkStream,
+    ConnectError,
+    ConnectTimeout,
+)
+
+from keystead.domain.destinations import Address, Destinations
+
+RESOLVERS: Final = 64
+"""How many names are looked up at the same time: a name server that never answers keeps a thread for long."""
+ADDRESSES_TRIED: Final = 4
+CONNECT_SECONDS: Final = 5.0
+"""For one address; then the next is tried."""
+
+Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
+"""The addresses of a name (and port). OSError where it has none."""
+
+
+class ForbiddenAddress(Exception):
+    """A name or an address that leads where nothing may be sent."""
+
+
+class Unresolved(Exception):
+    """A name that has no address."""
+
+
+class SystemResolver:
+    """Asks the system, on threads of its own, so that slow name servers hold up nothing else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+
+    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+        """The addresses of `host`, in the system's order of preference."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _look_up, host, port)
+        return list(dict.fromkeys(ipaddress.ip_address(address) for address in found))
+
+    def close(self) -> None:
+        """Takes no more names; one that is being looked up is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class SafeNetwork(AsyncNetworkBackend):
+    """Opens connections to admitted addresses, and to nothing else."""
+
+    def __init__(self, destinations: Destinations, resolve: Resolve) -> None:
+        self._destinations = destinations
+        self._resolve = resolve
+        self._network = AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """A connection to the first address that takes it. ForbiddenAddress where any is not admitted."""
+        addresses = await self._admitted(host, port)
+        failure: Exception | None = None
+        for address in addresses[:ADDRESSES_TRIED]:
+            try:
+                return await self._network.connect_tcp(
+                    str(address), port, timeout or CONNECT_SECONDS, local_address, socket_options
+                )
+            except (ConnectError, ConnectTimeout) as error:
+                failure = error
+        raise failure or Unresolved(host)
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface is httpcore's
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Never."""
+        raise ForbiddenAddress
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await self._network.sleep(seconds)
+
+    async def _admitted(self, host: str, port: int) -> Sequence[Address]:
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise Unresolved(host) from None
+        if not all(map(self._destinations.admit, addresses)):
+            raise ForbiddenAddress
+        return addresses
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(place[0]) for *_, place in found]
