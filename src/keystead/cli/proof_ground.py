@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from keystead.cli.operator import account, actor
 from keystead.cli.options import Place
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from keystead.bootstrap import Installation
     from keystead.domain.principals import Principal
     from keystead.domain.workspaces import Workspace
+    from keystead.proof.breaker import Breaker
     from keystead.proof.experiments import Scene
     from keystead.proof.site import Site
 
 DESCRIPTION: Final = "keystead prove"
+POSTGRESQL: Final = 5432
 PAGE: Final = 200
 INHERITED: Final = ("KEYSTEAD_VERIFICATION",)
 """The settings of the environment that servers of its own are started with."""
@@ -92,16 +95,31 @@ def on_own(database: str | None, count: int) -> Iterator[Ground]:
         folder = Path(made)
         place = Place(folder / "data", database or f"sqlite:///{folder / 'data' / 'keystead.db'}")
         _begin(place)
-        os.environ["KEYSTEAD_DATABASE"] = str(place.database)
         command = keystead("serve", "--data", str(place.data), "--log-level", "warning")
         with (
-            fleet(count, command, folder, os.environ.copy()) as servers,
+            _before(str(place.database)) as (address, breaker),
+            fleet(count, command, folder, os.environ | {"KEYSTEAD_DATABASE": address}) as servers,
             opened(place) as installation,
             _workspace(installation) as (operator, token),
         ):
             site = _site([server.url for server in servers], token)
             about = _about(installation) | {"servers": f"{count}, started for this on one machine"}
-            yield Ground(Scene(site, operator, servers), operator.workspace.name, about)
+            scene = Scene(site, operator, servers, breaker)
+            yield Ground(scene, operator.workspace.name, about)
+
+
+@contextmanager
+def _before(database: str) -> Iterator[tuple[str, Breaker | None]]:
+    """The database's URL by way of a breaker before it; as it is where it is a file, or not at one plain address."""
+    from keystead.proof.breaker import HOST, breaker
+
+    parts = urlsplit(database)
+    if parts.scheme != "postgresql" or not parts.hostname or "," in parts.netloc:
+        yield database, None
+        return
+    with breaker(parts.hostname, parts.port or POSTGRESQL) as made:
+        account, at, _ = parts.netloc.rpartition("@")
+        yield urlunsplit(parts._replace(netloc=f"{account}{at}{HOST}:{made.port}")), made
 
 
 def _begin(place: Place) -> None:

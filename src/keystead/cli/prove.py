@@ -68,17 +68,20 @@ def prove(
     """
     from keystead.cli.core_dumps import forbid_core_dumps
     from keystead.proof.report import Report
+    from keystead.proof.site import Refused
 
     forbid_core_dumps()
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)
     begun_at, began = datetime.now(UTC), time.monotonic()
-    with _ground(place, url, servers) as ground:
-        render.note(f"In the workspace {ground.workspace}.")
-        findings = list(_run(ground, experiments, sizes))
-        about = ground.about
+    try:
+        with _ground(place, url, servers) as ground:
+            render.note(f"In the workspace {ground.workspace}.")
+            findings = list(_run(ground, experiments, sizes))
+    except Refused as error:
+        raise Failure(f"The proof ended: {error}.", Exit.UNAVAILABLE) from None
     if url:
         render.note(f"The keys of {ground.workspace} are revoked, and it is suspended.")
-    done = Report(begun_at, time.monotonic() - began, about, findings)
+    done = Report(begun_at, time.monotonic() - began, ground.about, findings)
     _tell(done, report, json)
     return Exit.DONE if done.verdict == "held" else Exit.REFUSED
 
@@ -113,7 +116,6 @@ def _ground(place: Place, urls: Sequence[str], servers: int) -> AbstractContextM
 def _run(ground: Ground, names: Sequence[str], sizes: Sizes) -> Iterator[Finding]:
     from keystead.proof.experiments import possible
     from keystead.proof.report import line
-    from keystead.proof.site import Refused
 
     there = possible(ground.scene)
     unknown = [name for name in names if name not in there]
@@ -121,13 +123,10 @@ def _run(ground: Ground, names: Sequence[str], sizes: Sizes) -> Iterator[Finding
         raise Failure(
             f"There is no experiment {unknown[0]} here; there are {', '.join(there)}.", Exit.USAGE
         )
-    try:
-        for name in names or there:
-            for finding in there[name](ground.scene, sizes, render.progress):
-                render.note(line(finding))
-                yield finding
-    except Refused as error:
-        raise Failure(f"The proof ended: {error}.", Exit.UNAVAILABLE) from None
+    for name in names or there:
+        for finding in there[name](ground.scene, sizes, render.progress):
+            render.note(line(finding))
+            yield finding
 
 
 def _tell(done: Report, file: Path | None, json: bool) -> None:

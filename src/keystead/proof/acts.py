@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,8 +27,8 @@ class Act:
     """How keys are made for it, and ended.
 
     `end(line, key)` ends it with the answer that it returns. Where `ends_at(line, key)` is given instead, the key ends
-    at that instant. `scope`: the authority that is lost, where it is not the whole key. `with_operator`: the act is the
-    operator's, and `end` is theirs to give.
+    at that instant, and so do others, `together` in one trial. `scope`: the authority that is lost, where it is not the
+    whole key. `with_operator`: the act is the operator's.
     """
 
     name: str
@@ -38,12 +38,8 @@ class Act:
     scope: str | None = None
     scopes: Sequence[str] | None = None
     lives: timedelta | None = None
-    with_operator: bool = field(default=False)
-
-    @property
-    def keys(self) -> int:
-        """How many keys one trial has."""
-        return TOGETHER if self.ends_at else 1
+    with_operator: bool = False
+    together: int = 1
 
     def make(self, line: Line, now: datetime) -> Key:
         """A key for a trial. `now` is the time that decides."""
@@ -93,6 +89,7 @@ def _instant(text: str) -> datetime:
 
 
 REVOKED: Final = Act("revoked", "revoked over the API", _revoke)
+EXPIRED: Final = Act("expired", "left to expire", ends_at=_expiry, lives=LIFE, together=TOGETHER)
 ACTS: Final = (
     REVOKED,
     Act("ended itself", "revoked with its own token", _end_itself),
@@ -105,8 +102,8 @@ ACTS: Final = (
         scopes=(SCOPE_TO_LOSE, SCOPE_TO_KEEP),
     ),
     Act("suspended", "its workspace suspended", with_operator=True),
-    Act("expired", "left to expire", ends_at=_expiry, lives=LIFE),
-    Act("overlap", "left to the end of its overlap", ends_at=_end_of_overlap),
+    EXPIRED,
+    Act("overlap", "left to the end of its overlap", ends_at=_end_of_overlap, together=TOGETHER),
     Act("given up", "revoked by whoever holds it (RFC 7009)", _give_up),
 )
 """Every act; the last is done where servers answer RFC 7009."""

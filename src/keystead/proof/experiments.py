@@ -7,8 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
+from keystead.proof import away as aways
+from keystead.proof import clock as clocks
+from keystead.proof import kill as kills
+from keystead.proof import limit as limits
+from keystead.proof import restart as restarts
 from keystead.proof import revocation
 from keystead.proof.acts import REVOKED
+from keystead.proof.breaker import Breaker
 from keystead.proof.finding import Finding
 from keystead.proof.fleet import Server
 from keystead.proof.site import Operator, Site
@@ -21,25 +27,30 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 class Sizes:
     """How much is tried: keys revoked, keys for each other act, verifiers at one server, rounds of the others."""
 
-    keys: int = 300
-    keys_each: int = 40
+    keys: int = 200
+    keys_each: int = 25
     in_flight: int = 12
     rounds: int = 5
-    seconds: float = 8.0
+    kills: int = 3
+    restarts: int = 1
+    seconds: float = 4.0
     processes: int = 2
 
 
 QUICK: Final = Sizes()
-FULL: Final = Sizes(keys=10_000, keys_each=500, in_flight=200, rounds=50, seconds=60.0)
+FULL: Final = Sizes(
+    keys=10_000, keys_each=500, in_flight=200, rounds=50, kills=200, restarts=10, seconds=30.0
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A site, its operator, and the servers where this program started them and may stop them (none else)."""
+    """A site and its operator; its `servers` and the `breaker` before their database, where they are its own."""
 
     site: Site
     operator: Operator
     servers: Sequence[Server] = field(default_factory=tuple)
+    breaker: Breaker | None = None
 
 
 def revoke(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
@@ -57,11 +68,47 @@ def revoke(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
         )
 
 
+def limit(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """As many keys as a plan allows."""
+    with progress("creations at once", sizes.rounds) as tell:
+        yield limits.run(scene.site, scene.operator, sizes.rounds, tell)
+
+
+def clock(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Ends by the clock."""
+    with progress("ends by the clock", sizes.rounds) as tell:
+        yield clocks.run(scene.site, scene.operator, sizes.rounds, tell)
+
+
+def kill(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Servers killed at work."""
+    with progress("kills", sizes.kills) as tell:
+        yield kills.run(scene.site, scene.servers, sizes.kills, tell)
+
+
+def restart(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Servers restarted one after the other."""
+    with progress("restarts", sizes.restarts * len(scene.servers)) as tell:
+        yield restarts.run(scene.site, scene.operator, scene.servers, sizes.restarts, tell)
+
+
+def away(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """The database away."""
+    if scene.breaker is not None:
+        with progress("the database away", 1) as tell:
+            yield aways.run(scene.site, scene.breaker, sizes.seconds, tell)
+
+
 Experiment = Callable[[Scene, Sizes, Progress], Iterator[Finding]]
-EXPERIMENTS: Final[dict[str, Experiment]] = {"revocation": revoke}
+EXPERIMENTS: Final[dict[str, Experiment]] = {"revocation": revoke, "limit": limit, "clock": clock}
 """What can be run anywhere."""
 
 
-def possible(_: Scene) -> dict[str, Experiment]:
+ON_OWN_SERVERS: Final[dict[str, Experiment]] = {"kill": kill, "restart": restart}
+"""What stops servers, and is therefore run on none but those that were started for it."""
+
+
+def possible(scene: Scene) -> dict[str, Experiment]:
     """The experiments that can be run on that scene, in their order."""
-    return dict(EXPERIMENTS)
+    on_own = ON_OWN_SERVERS if scene.servers else {}
+    return EXPERIMENTS | on_own | ({"away": away} if scene.breaker else {})

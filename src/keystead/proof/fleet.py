@@ -55,7 +55,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Refused(f"a server did not start: {self._last_line()}")
+                raise Refused(f"a server did not start: {self._complaint()}")
             time.sleep(0.02)
 
     def stop(self) -> int:
@@ -76,14 +76,19 @@ class Server:
         with Line(self.url) as line:
             return line.get("/readyz").status == 200
 
-    def _last_line(self) -> str:
+    def _complaint(self) -> str:
+        """What it complained of first."""
         lines = (self.folder / f"log-{self.port}").read_text(errors="replace").splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        worst = [line for line in lines if '"critical"' in line or line.startswith("keystead:")]
+        return (worst or lines or ["it said nothing"])[0][:300]
 
 
 @contextmanager
 def fleet(
-    count: int, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    count: int,
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[list[Server]]:
     """So many servers, the first of which is ready before the others begin; they end with the block.
 
@@ -93,7 +98,8 @@ def fleet(
     try:
         for _ in range(count):
             port = free_port()
-            servers.append(Server((*command, "--port", str(port)), port, folder, environment))
+            whole = (*command, "--port", str(port))
+            servers.append(Server(whole, port, folder, environment or os.environ.copy()))
             servers[-1].start()
         yield servers
     finally:

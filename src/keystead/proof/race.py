@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -23,12 +23,15 @@ from keystead.proof.site import Key, Operator, Refused, Site, anywhere
 from keystead.proof.tally import Tally
 from keystead.proof.wire import NO_ANSWER, Line, Reply
 
-ROUNDS_AFTER: Final = 3
+ROUNDS_AFTER: Final = 2
 """How often each verifier asks for each key after the ending was answered."""
 FRESH_EVERY: Final = 5
 """Every so many verifications use a connection of their own; the others keep theirs."""
 PAUSE_SECONDS: Final = 0.005
 """Between two verifications where the end comes by the clock, and is waited for."""
+ATTEMPTS: Final = 20
+ATTEMPT_SECONDS: Final = 0.1
+"""How often, and how long after one another, a change is asked for where servers are away."""
 PATIENCE_SECONDS: Final = 60.0
 REMEMBERED: Final = 1_000_000
 """What a planted cache remembers an answer for: a millisecond."""
@@ -122,17 +125,14 @@ class Verifier(threading.Thread):
             reply = self._ask(line, trial, n)
             trial.seen.append((n % len(keys), _verification(self._server, reply)))
             self.statuses[reply.status] += 1
-            if n + 1 == 2 * len(keys):
+            asked_after += reply.began > trial.answered
+            if n + 1 == len(keys):
                 trial.signs.put("begun")
-            if reply.began > trial.answered:
-                asked_after += 1
-                if asked_after == ROUNDS_AFTER * len(keys):
-                    trial.signs.put("done")
-            if trial.over:
+            if trial.over or asked_after == ROUNDS_AFTER * len(keys):
                 break
             if trial.pause:
                 time.sleep(trial.pause)
-        trial.signs.put("stopped")
+        trial.signs.put("done")
 
     def _ask(self, line: Line, trial: Trial, n: int) -> Reply:
         which = n % len(trial.keys)
@@ -197,34 +197,48 @@ class Course:
     def _try(
         self, managers: Sequence[Line], verifiers: Sequence[Verifier], is_planted: bool
     ) -> None:
-        line = anywhere(managers)
         now = self.clock.now()
-        keys = [self.act.make(anywhere(managers), now) for _ in range(self.act.keys)]
+        keys = [self._make(managers, now) for _ in range(self.act.together)]
         pause = PAUSE_SECONDS if self.act.ends_at else 0.0
         trial = Trial(keys, self._memory() if is_planted else 0, pause)
         for verifier in verifiers:
             verifier.trials.put(trial)
         try:
             trial.wait_for("begun", len(verifiers))
-            endings = [self._end(line, key) for key in keys]
-            trial.answered = max((e.ended for e in endings if e.answer is Answer.DONE), default=0)
+            endings = [self._end(managers, key) for key in keys]
+            trial.answered = max(tried[-1].ended for tried in endings)
             trial.wait_for("done", len(verifiers))
         finally:
             trial.over = True
-        trial.wait_for("stopped", len(verifiers))
         self._settle(trial, endings, verifiers, self.planted if is_planted else self.honest)
 
     def _memory(self) -> int:
         return REMEMBERED_BY_THE_CLOCK if self.act.ends_at else REMEMBERED
 
-    def _end(self, line: Line, key: Key) -> Operation:
+    def _make(self, managers: Sequence[Line], now: datetime) -> Key:
+        """A key, made by a random server; by another where one is away."""
+        for _ in range(ATTEMPTS):
+            with suppress(Refused):
+                return self.act.make(anywhere(managers), now)
+            time.sleep(ATTEMPT_SECONDS)
+        return self.act.make(anywhere(managers), now)
+
+    def _end(self, managers: Sequence[Line], key: Key) -> list[Operation]:
+        """What was done to end the key, at the last successfully; an attempt without an answer may have done it."""
         if self.act.ends_at is not None:
-            instant = self.clock.monotonic(self.act.ends_at(line, key))
-            return _ending(instant - TOLERANCE, instant + TOLERANCE)
+            instant = self.clock.monotonic(self.act.ends_at(anywhere(managers), key))
+            return [_ending(instant - TOLERANCE, instant + TOLERANCE)]
         if self.act.end is None:
-            return self._suspend()
-        reply = self.act.end(line, key)
-        return _ending(reply.began, reply.ended, done=reply.status in DONE)
+            return [self._suspend()]
+        tried: list[Operation] = []
+        for _ in range(ATTEMPTS):
+            reply = self.act.end(anywhere(managers), key)
+            is_done = reply.status in DONE
+            tried.append(_ending(reply.began, reply.ended, done=is_done))
+            if is_done:
+                return tried
+            time.sleep(ATTEMPT_SECONDS)
+        raise Refused(f"no server did what was asked: a key {self.act.says}")
 
     def _suspend(self) -> Operation:
         if self.operator is None:
@@ -236,16 +250,16 @@ class Course:
     def _settle(
         self,
         trial: Trial,
-        endings: Sequence[Operation],
+        endings: Sequence[Sequence[Operation]],
         verifiers: Sequence[Verifier],
         tally: Tally,
     ) -> None:
         """Judges each key. Ended by the clock, each server by itself, since each has its own quarter of a second."""
         if self.operator is not None:
             self.operator.resume()
-        for which, (key, ending) in enumerate(zip(trial.keys, endings, strict=True)):
+        for which, (key, tried) in enumerate(zip(trial.keys, endings, strict=True)):
             mine = [operation for n, operation in trial.seen if n == which]
-            writes = [_creation(key.reply), ending]
+            writes = [_creation(key.reply), *tried]
             parts = _by_server(mine) if self.act.ends_at else [mine]
             tally.note_key([judge([*writes, *part]) for part in parts])
         for verifier in verifiers:

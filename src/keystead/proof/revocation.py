@@ -54,8 +54,8 @@ def run(
 
 def trials_of(act: Act, keys: int) -> list[bool]:
     """The trials that so many keys make, True for each planted one: evenly among the others."""
-    honest = -(-keys // act.keys)
-    planted = -(-max(LEAST_PLANTED, keys // PLANTED_SHARE) // act.keys)
+    honest = -(-keys // act.together)
+    planted = -(-max(LEAST_PLANTED, keys // PLANTED_SHARE) // act.together)
     every = max(1, honest // planted)
     trials: list[bool] = []
     for n in range(honest):

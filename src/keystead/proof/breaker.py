@@ -1,0 +1,102 @@
+"""A line to a database that can be cut: servers are told its address, and it passes on what they say, or does not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+CHUNK: Final = 64 * 1024
+
+
+class Breaker:
+    """Passes TCP connections on to one address while it is closed; open, it ends them and takes no new ones."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self._listener = socket.create_server((HOST, 0), backlog=256)
+        self._guard = threading.Lock()
+        self._open = False
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self.port: int = self._listener.getsockname()[1]
+
+    def cut(self) -> None:
+        """The database is away from now on."""
+        with self._guard:
+            self._open = True
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._end(pair)
+
+    def mend(self) -> None:
+        """The database is back."""
+        with self._guard:
+            self._open = False
+
+    def close(self) -> None:
+        """Ends everything."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def accept(self) -> None:
+        """Takes connections until it is closed."""
+        with suppress(OSError):
+            while True:
+                taken, _ = self._listener.accept()
+                self._pass_on(taken)
+
+    def _pass_on(self, taken: socket.socket) -> None:
+        try:
+            there = socket.create_connection(self._to, 5)
+        except OSError:
+            taken.close()
+            return
+        there.settimeout(None)
+        pair = (taken, there)
+        for one in pair:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._guard:
+            self._pairs.add(pair)
+            is_open = self._open
+        if is_open:
+            self._end(pair)
+            return
+        for source, target in (pair, pair[::-1]):
+            threading.Thread(target=self._pump, args=(pair, source, target), daemon=True).start()
+
+    def _pump(
+        self,
+        pair: tuple[socket.socket, socket.socket],
+        source: socket.socket,
+        target: socket.socket,
+    ) -> None:
+        with suppress(OSError):
+            while heard := source.recv(CHUNK):
+                target.sendall(heard)
+        self._end(pair)
+
+    def _end(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        with self._guard:
+            self._pairs.discard(pair)
+        for one in pair:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@contextmanager
+def breaker(host: str, port: int) -> Iterator[Breaker]:
+    """A breaker before that address, closed, for as long as the block runs."""
+    made = Breaker(host, port)
+    thread = threading.Thread(target=made.accept, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.close()
+        thread.join()
