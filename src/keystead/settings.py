@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
         "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
     )
+    migration_database: Annotated[str | None, AfterValidator(_supported)] = Field(
+        None, repr=False, description="Database URL of the tables' owner, for `keystead migrate`"
+    )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one")
     workers: int = Field(1, ge=1, le=256, description="Server processes")
@@ -227,6 +230,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.migration_database is not None and self.is_embedded:
+            raise ValueError("migration_database is PostgreSQL's: it goes with the servers' own URL in database")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:
@@ -327,5 +332,5 @@ def _refuse_open_file(path: Path) -> None:
         holds = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return
-    if holds.keys() & {"peppers", "database"}:
+    if holds.keys() & {"peppers", "database", "migration_database"}:
         require_private(path, "With secrets in it, the settings file")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keystead.domain.keys import KeyDraft, fold
 from keystead.domain.principals import Principal
 from keystead.storage.schema import api_keys
+from tests.behind import write_behind
 from tests.installations import ENGINES, Ground, fresh_ground
 
 LETTERS = st.sampled_from(
@@ -41,7 +42,7 @@ def _found(shelf: Shelf, descriptions: list[str], queries: list[str]) -> list[li
     """For each engine and each query the descriptions of what is found, the newest first."""
     answers = []
     for ground, tenant in shelf:
-        with ground.database.write(tenant.workspace_id) as tx:
+        with write_behind(ground.database) as tx:
             tx.execute(api_keys.delete().where(api_keys.c.workspace_id == tenant.workspace_id))
         for description in descriptions:
             ground.services.keys.create(tenant, KeyDraft(description))

@@ -67,7 +67,7 @@ def test_a_copy_of_a_template_brings_its_tables(postgres: Postgres) -> None:
 
 def test_each_engine_gets_its_turn(database_url: str) -> None:
     """`database_url` names a database of either engine, at an address of this machine alone."""
-    assert database_url.startswith(("sqlite:////", "postgresql://postgres@127.0.0.1:"))
+    assert database_url.startswith(("sqlite:////", "postgresql://keystead_server@127.0.0.1:"))
 
 
 def test_what_was_committed_survives_a_kill(private_postgres: OwnPostgres) -> None:

@@ -4,12 +4,14 @@ from keystead.bootstrap.applications import create_app, import_applications, rea
 from keystead.bootstrap.doctor import (
     check_peppers,
     check_schema,
+    check_walls,
     examine_database,
     has_begun,
     schema_state,
 )
 from keystead.bootstrap.installation import Installation, open_installation, open_safely
 from keystead.bootstrap.preparation import (
+    Migrated,
     database_file,
     find_peppers,
     make_place,
@@ -21,9 +23,11 @@ from keystead.settings import Settings, read_settings
 
 __all__ = [
     "Installation",
+    "Migrated",
     "Settings",
     "check_peppers",
     "check_schema",
+    "check_walls",
     "create_app",
     "database_file",
     "examine_database",

@@ -9,6 +9,7 @@ from keystead.bootstrap.preparation import (
     opened,
     require_peppers,
     require_schema,
+    require_walls,
 )
 from keystead.settings import Settings
 from keystead.storage import migrate as migrations
@@ -36,9 +37,7 @@ def examine_database(settings: Settings) -> list[Finding]:
         examination.check_clock(facts.now),
     ]
     return (
-        findings
-        if settings.is_embedded
-        else [*findings, examination.check_role(facts.is_superuser)]
+        findings if settings.is_embedded else [*findings, examination.check_role(facts.role_fault)]
     )
 
 
@@ -54,6 +53,18 @@ def check_schema(settings: Settings) -> str:
     """ConfigurationError unless the schema is this version's."""
     with opened(settings) as database:
         return f"The schema is current, at revision {require_schema(database).found}."
+
+
+def check_walls(settings: Settings) -> str:
+    """ConfigurationError unless row security is as this version has it."""
+    with opened(settings) as database:
+        open_still = require_walls(database)
+    if open_still:
+        return (
+            "Row security is in force, but not on the tables' owner, as older servers need it: when none of them "
+            "runs any more, run keystead migrate --enforce"
+        )
+    return "Row security is in force."
 
 
 def check_peppers(settings: Settings) -> str:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from keystead.domain.digest import Peppers
+from keystead.operation.examination import ROLE_WANTED
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
 from keystead.settings import Settings
 from keystead.storage import migrate as migrations
+from keystead.storage.addresses import parse_url
 from keystead.storage.clock import clock_of
 from keystead.storage.credentials import pepper_ids_of_live_credentials
-from keystead.storage.database import Database
+from keystead.storage.database import Database, StatementFault
 from keystead.storage.keys import pepper_ids_of_live_keys
 from keystead.storage.migrate import SchemaState, SchemaStatus
 from keystead.storage.purposes import Purpose
+from keystead.storage.row_security import (
+    SERVER_ROLE,
+    fault_of_login,
+    fault_of_walls,
+    owners_way_is_open,
+)
+from keystead.storage.walls import Walled, let_owner_see, wall
 from keystead.storage.webhooks import pepper_ids_of_webhooks
 
 
@@ -29,26 +39,96 @@ def prepare(settings: Settings) -> None:
     """
     make_place(settings)
     with opened(settings) as database:
-        if settings.is_embedded:
-            _upgrade(database)
+        bring_up(settings, database)
+
+
+def bring_up(settings: Settings, database: Database) -> None:
+    """The schema and the peppers as this version needs them; on PostgreSQL the walls too."""
+    if settings.is_embedded:
+        _upgrade(database)
         require_schema(database)
-        require_peppers(settings, database, may_make=settings.is_embedded)
+    else:
+        _require_role(database)
+        require_schema(database)
+        require_walls(database)
+    require_peppers(settings, database, may_make=settings.is_embedded)
 
 
-def migrate(settings: Settings) -> SchemaState:
-    """Brings the database to this version's schema; what was found before.
+@dataclass(frozen=True)
+class Migrated:
+    """How the schema stood before, and what was done of row security; None on the embedded database."""
+
+    before: SchemaState
+    walled: Walled | None = None
+
+
+def migrate(
+    settings: Settings, server_role: str | None = None, *, enforce: bool = False
+) -> Migrated:
+    """Brings the database to this version's schema, a PostgreSQL under row security as well.
 
     The pepper of a new installation is made here, on the server where it begins: a second server that made its own
-    could not verify the keys of the first.
+    could not verify the keys of the first. `server_role`: the login of the servers. `enforce`: no server of a version
+    before row security runs any more.
     """
     make_place(settings)
-    with opened(settings) as database:
+    with opened(settings, settings.migration_database) as database:
         before = migrations.state(database)
         if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
             make_peppers(settings.data / FILE_NAME)
-        _upgrade(database)
-        require_peppers(settings, database, may_make=settings.is_embedded)
-    return before
+        if settings.is_embedded:
+            _upgrade(database)
+            require_peppers(settings, database, may_make=True)
+            return Migrated(before)
+        with _as_owner():
+            shown = before.status is SchemaStatus.BEHIND and let_owner_see(database)
+            _upgrade(database)
+            require_peppers(settings, database, may_make=False)
+            fresh = before.status is SchemaStatus.EMPTY
+            server = server_role or _server_role(settings)
+            return Migrated(before, wall(database, server, fresh=fresh, enforce=enforce or shown))
+
+
+@contextmanager
+def _as_owner() -> Iterator[None]:
+    try:
+        yield
+    except StatementFault as fault:
+        if not fault.is_forbidden:
+            raise
+        raise ConfigurationError(
+            "This role may not change the database's schema: give the URL of the tables' owner in "
+            "KEYSTEAD_MIGRATION_DATABASE"
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _server_role(settings: Settings) -> str:
+    """The login that the servers' own URL names, where there is one beside the owner's."""
+    if settings.migration_database is None:
+        return SERVER_ROLE
+    return parse_url(settings.database_url).username or SERVER_ROLE
+
+
+def _require_role(database: Database) -> None:
+    """ConfigurationError where row security would not hold the login."""
+    with database.read_across(Purpose.SERVER) as tx:
+        fault = fault_of_login(tx)
+    if fault is not None:
+        raise ConfigurationError(f"{fault}. {ROLE_WANTED}")
+
+
+def require_walls(database: Database) -> bool:
+    """ConfigurationError unless row security is as this version has it. True: not on the tables' owner yet."""
+    with database.read_across(Purpose.SERVER) as tx:
+        fault = fault_of_walls(tx)
+        owners_way = owners_way_is_open(tx)
+    if fault is not None:
+        raise ConfigurationError(
+            f"Row security is not as it must be: {fault}; run: keystead migrate"
+        )
+    return owners_way
 
 
 def make_place(settings: Settings) -> None:
@@ -90,7 +170,14 @@ def _upgrade(database: Database) -> None:
 
 def require_schema(database: Database) -> SchemaState:
     """ConfigurationError unless the schema is this version's."""
-    state = migrations.state(database)
+    try:
+        state = migrations.state(database)
+    except StatementFault as fault:
+        if not fault.is_forbidden:
+            raise
+        raise ConfigurationError(
+            f"This role may not read the schema's revision. {ROLE_WANTED}"
+        ) from None
     match state.status:
         case SchemaStatus.AHEAD:
             raise ConfigurationError(
@@ -133,9 +220,9 @@ def no_peppers(settings: Settings) -> str:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
-    """The database that the settings name, for a while."""
-    database = Database(settings.database_url)
+def opened(settings: Settings, url: str | None = None) -> Iterator[Database]:
+    """The database that the settings name, for a while; by another URL, where one is given."""
+    database = Database(url or settings.database_url)
     try:
         yield database
     finally:

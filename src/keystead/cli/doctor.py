@@ -79,4 +79,6 @@ def _examine_installation(settings: Settings) -> Iterator[Finding]:
         return
     yield (schema := look.attempt("schema", lambda: bootstrap.check_schema(settings)))
     if schema.verdict is look.Verdict.OK:
+        if not settings.is_embedded:
+            yield look.attempt("row security", lambda: bootstrap.check_walls(settings))
         yield look.attempt("peppers", lambda: bootstrap.check_peppers(settings))

@@ -21,13 +21,14 @@ MIB: Final = 1024 * 1024
 LEAST_FREE: Final = 100 * MIB
 LITTLE_FREE: Final = 1024 * MIB
 SOUND_SQLITE: Final = (3, 51, 3)
-OLDEST_POSTGRESQL: Final = (14,)
+OLDEST_POSTGRESQL: Final = (15,)
 LARGEST_SKEW: Final = timedelta(seconds=5)
 DURABLE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "SQLite": {"journal_mode": ("wal",), "synchronous": ("2", "3"), "foreign_keys": ("1",)},
     "PostgreSQL": {"synchronous_commit": ("on", "remote_apply")},
 }
 """The values with which an acknowledged change is on disk."""
+ROLE_WANTED: Final = "The server logs in as the role that `keystead migrate` makes for it."
 UNSAFE_SERVER: Final = {"fsync": "on", "full_page_writes": "on"}
 """What only a PostgreSQL for tests has otherwise."""
 
@@ -82,7 +83,7 @@ def check_engine(engine: str, version: tuple[int, ...]) -> Finding:
             "install pysqlite3, or run one worker.",
         )
     if engine == "PostgreSQL" and version < OLDEST_POSTGRESQL:
-        return Finding("engine", Verdict.FAULT, f"{says} is too old: upgrade to 14 or newer.")
+        return Finding("engine", Verdict.FAULT, f"{says} is too old: upgrade to 15 or newer.")
     return Finding("engine", Verdict.OK, f"{says}.")
 
 
@@ -110,15 +111,11 @@ def _beyond(keeps: Mapping[str, str]) -> str:
     return f", and on that of synchronous standbys: {standbys}"
 
 
-def check_role(is_superuser: bool) -> Finding:
-    """Whether the server's role in PostgreSQL could do more than it should."""
-    if is_superuser:
-        return Finding(
-            "role",
-            Verdict.WARNING,
-            "The server's role is a superuser of PostgreSQL: make a plain role the owner of this database.",
-        )
-    return Finding("role", Verdict.OK, "The server's role in PostgreSQL is a plain one.")
+def check_role(fault: str | None) -> Finding:
+    """Whether row security holds the role that the server logs in as (`fault`: why not)."""
+    if fault is not None:
+        return Finding("role", Verdict.FAULT, f"{fault}. {ROLE_WANTED}")
+    return Finding("role", Verdict.OK, "The server's role in PostgreSQL is one that may little.")
 
 
 def check_clock(told: datetime) -> Finding:

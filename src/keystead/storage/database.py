@@ -58,7 +58,8 @@ Role and workspace hold until the end of the transaction and no longer, whoever 
 for the disk, whatever the server or the role is set to.
 """
 _NO_LOCK: Final = "55P03"
-_NO_ROLE: Final = ("22023", "42501")
+_FORBIDDEN: Final = "42501"
+_NO_ROLE: Final = ("22023", _FORBIDDEN)
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """All statements of a read see one state, on PostgreSQL by this, on SQLite without being asked."""
 
@@ -70,6 +71,11 @@ class StatementFault(Exception):
     def code(self) -> str:
         """SQLite's error name, or PostgreSQL's SQLSTATE."""
         return str(self.args[1])
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the role lacks the right."""
+        return self.code == _FORBIDDEN
 
 
 class Busy(Unavailable):

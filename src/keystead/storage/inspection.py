@@ -12,6 +12,7 @@ from sqlalchemy import text
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
+from keystead.storage.row_security import fault_of_login
 
 SQLITE_PRAGMAS: Final = ("journal_mode", "synchronous", "foreign_keys")
 POSTGRESQL_SETTINGS: Final = (
@@ -24,12 +25,15 @@ POSTGRESQL_SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """`keeps`: the settings on which durability rests, by name. `now`: the database's clock."""
+    """`keeps`: the settings on which durability rests, by name. `now`: the database's clock.
+
+    `role_fault`: why a server must not log in as this role.
+    """
 
     engine: str
     version: tuple[int, ...]
     keeps: Mapping[str, str]
-    is_superuser: bool
+    role_fault: str | None
     now: datetime
 
 
@@ -45,7 +49,7 @@ def _sqlite(tx: Tx) -> DatabaseFacts:
         name: str(tx.exec_driver_sql(f"PRAGMA {name}").scalar_one()) for name in SQLITE_PRAGMAS
     }
     numbers = tuple(int(part) for part in version.split("."))
-    return DatabaseFacts("SQLite", numbers, keeps, False, datetime.now(UTC))
+    return DatabaseFacts("SQLite", numbers, keeps, None, datetime.now(UTC))
 
 
 def _postgresql(tx: Tx) -> DatabaseFacts:
@@ -53,12 +57,11 @@ def _postgresql(tx: Tx) -> DatabaseFacts:
     keeps = {
         name: str(tx.exec_driver_sql(f"SHOW {name}").scalar_one()) for name in POSTGRESQL_SETTINGS
     }
-    superuser = text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     clock = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
     return DatabaseFacts(
         "PostgreSQL",
         (number // 10_000, number % 10_000),
         keeps,
-        bool(tx.execute(superuser).scalar_one()),
+        fault_of_login(tx),
         from_microseconds(int(tx.execute(clock).scalar_one())),
     )

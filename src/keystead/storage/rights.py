@@ -93,7 +93,8 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
             "revoked_at",
         ),
         _select(schema.workspaces, "id", "suspended_at"),
-        _select(schema.credentials, "pepper_id", "revoked_at"),
+        _select(schema.credentials, "id", "pepper_id", "revoked_at"),
+        _select(schema.webhook_endpoints, "pepper_id", "deleted_at"),
     ),
     APPLICATION: (
         _select(schema.plans),
@@ -180,19 +181,25 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
 }
 """Events are appended by everybody and changed by nobody."""
 
-_TENANT: Final = f"current_setting('{SETTING}'::text, true)"
-_OWN_USERS: Final = (
-    f"((portal_workspace_id = {_TENANT}) OR (EXISTS ( SELECT 1 FROM members"
-    f" WHERE ((members.workspace_id = {_TENANT}) AND (members.user_id = users.id)))))"  # noqa: S608 - constants
+
+def _own(condition: str) -> str:
+    """The condition with what the transaction named in the place of OWN; nothing is, unless it did."""
+    return condition.replace("OWN", f"current_setting('{SETTING}'::text, true)")
+
+
+_OWN_ROWS: Final = _own("(workspace_id = OWN)")
+_OWN_USERS: Final = _own(
+    "((portal_workspace_id = OWN) OR (EXISTS ( SELECT 1 FROM members"
+    " WHERE ((members.workspace_id = OWN) AND (members.user_id = users.id)))))"
 )
 TENANT_ROWS: Final[Mapping[str, tuple[str, str]]] = {
     **{
-        table.name: (f"(workspace_id = {_TENANT})", f"(workspace_id = {_TENANT})")
+        table.name: (_OWN_ROWS, _OWN_ROWS)
         for table in schema.metadata.sorted_tables
         if "workspace_id" in table.c
     },
-    schema.workspaces.name: (f"(id = {_TENANT})", f"(id = {_TENANT})"),
-    schema.users.name: (_OWN_USERS, f"(portal_workspace_id = {_TENANT})"),
+    schema.workspaces.name: (_own("(id = OWN)"), _own("(id = OWN)")),
+    schema.users.name: (_OWN_USERS, _own("(portal_workspace_id = OWN)")),
 }
 """The rows of one workspace, by table: which the application sees, and which it may write.
 

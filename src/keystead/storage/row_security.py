@@ -165,6 +165,13 @@ def differences_of_tables(tx: Tx, server: str, owners_way: bool | None = None) -
     return sorted(found, key=lambda one: one.table)
 
 
+def hidden_from_owner(tx: Tx) -> list[Difference]:
+    """The tables under row security of which the owner sees nothing."""
+    walled = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
+    rows = tx.execute(_FOUND_POLICIES).all()
+    return [each for each in _owners(rows, True) if each.table in walled]
+
+
 def has_walls(tx: Tx) -> bool:
     """Whether this database was brought under row security before."""
     return any(

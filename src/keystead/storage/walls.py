@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import sleep
 from typing import Final, TypeVar
 
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from keystead.storage import row_security
 from keystead.storage.database import Busy, Database, StatementFault, Tx
 from keystead.storage.purposes import Purpose
+from keystead.storage.rights import TENANT_ROWS
 from keystead.storage.row_security import Difference
 
 LOCK: Final = 0x6B65797374656164  # "keystead"; nobody else on this database takes an advisory lock of that number
@@ -19,7 +21,6 @@ PATIENCE: Final = "500ms"
 """So long a step waits for a table: whoever comes after it waits behind it."""
 ATTEMPTS: Final = 60
 PAUSE_SECONDS: Final = 0.5
-_NOT_ALLOWED: Final = "42501"
 _AT_ONCE: Final = ("23505", "42710", "XX000")
 """What one is told when another made or changed the same role at the same moment: roles are the whole server's."""
 
@@ -49,10 +50,18 @@ def wall(database: Database, server: str, *, fresh: bool, enforce: bool = False)
         before = row_security.owners_way_is_open(tx)
         walled.owners_way = not enforce and (before or not (fresh or row_security.has_walls(tx)))
     if _make_roles(database, walled):
-        tables = iter(lambda: in_a_quiet_moment(lambda: _mend_one_table(database, walled)), None)
-        mended = list(tables)
-        assert len(set(mended)) == len(mended), f"not as declared after it was mended: {mended}"
+        mended: set[str] = set()
+        while table := in_a_quiet_moment(partial(_mend_one_table, database, walled)):
+            if table in mended:
+                raise RuntimeError(f"{table} is not as declared after it was mended")
+            mended.add(table)
     return walled
+
+
+def let_owner_see(database: Database) -> bool:
+    """Shows the owner all rows again, as a migration may need it; whether it did not see them before."""
+    shown = [in_a_quiet_moment(partial(_show, database, name)) for name in sorted(TENANT_ROWS)]
+    return any(shown)
 
 
 def in_a_quiet_moment(step: Callable[[], Done]) -> Done:
@@ -84,7 +93,7 @@ def _make_roles(database: Database, walled: Walled) -> bool:
                 missing = row_security.differences_of_roles(tx, walled.server)
                 _run(tx, missing)
         except StatementFault as fault:
-            if fault.code == _NOT_ALLOWED:
+            if fault.is_forbidden:
                 walled.left = [f"{one};" for each in missing for one in each.mend]
                 return False
             if fault.code not in _AT_ONCE or attempt + 1 == ATTEMPTS:
@@ -108,6 +117,14 @@ def _mend_one_table(database: Database, walled: Walled) -> str | None:
         _run(tx, first)
     walled.done += [each.says for each in first]
     return first[0].table
+
+
+def _show(database: Database, table: str) -> bool:
+    with database.write_across(Purpose.OWNER) as tx:
+        be_alone(tx)
+        found = [each for each in row_security.hidden_from_owner(tx) if each.table == table]
+        _run(tx, found)
+    return bool(found)
 
 
 def _run(tx: Tx, differences: list[Difference]) -> None:
