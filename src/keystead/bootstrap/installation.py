@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keystead.bootstrap.preparation import find_peppers, no_peppers
+from keystead.bootstrap.preparation import find_peppers, journal_of, no_peppers
 from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
 from keystead.operation.faults import ConfigurationError
@@ -81,7 +81,9 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
     peppers = find_peppers(settings)
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
-    return open_installation(settings, peppers, metrics=metrics)
+    installation = open_installation(settings, peppers, metrics=metrics)
+    installation.database.on_endings = journal_of(settings).append
+    return installation
 
 
 def destinations_of(settings: Settings) -> Destinations:

@@ -16,6 +16,12 @@ GROUPS: Final = {
         ("migrate", "keystead.cli.migrate:migrate", "Bring the database to this version's schema."),
         ("doctor", "keystead.cli.doctor:doctor", "Check the configuration; say how to mend it."),
         ("prove", "keystead.cli.prove:prove", "Put the promises to the proof."),
+        ("backup", "keystead.cli.backup:backup", "Copy the embedded database to a file."),
+        (
+            "restore",
+            "keystead.cli.backup:restore",
+            "Take a backup into service; what was revoked since stays so.",
+        ),
         ("sign-in-link", "keystead.cli.sign_in:sign_in_link", "Print a link that signs in once."),
     ),
     "Manage the installation on this machine": (

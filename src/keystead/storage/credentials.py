@@ -9,9 +9,11 @@ from sqlalchemy import Row, insert, select, update
 
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
-from keystead.domain.ids import CredentialId
+from keystead.domain.endings import CREDENTIAL_REVOKED, Ending
+from keystead.domain.ids import CredentialId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
+from keystead.storage.endings import note_ending
 from keystead.storage.schema import credentials
 
 _COLUMNS = [column for column in credentials.c if column.name not in {"digest", "pepper_id"}]
@@ -60,6 +62,7 @@ def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoke
         credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
     )
     tx.execute(ended.values(revoked_at=now, revoked_by=revoked_by))
+    note_ending(tx, Ending(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
 
 
 def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:

@@ -1,0 +1,60 @@
+"""The journal of endings: a file apart from the database, which a restored backup does not take back."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from keystead.domain.endings import Ending, read_endings, write_endings
+from keystead.operation.files import sync_folder, write_once
+
+FILE_NAME: Final = "endings"
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.journal")
+
+
+class Journal:
+    """Acts that took authority away, one a line, in the order in which this server's processes acknowledged them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, endings: Sequence[Ending]) -> None:
+        """On disk when this returns. What cannot be written is said in the log: the acts themselves are done."""
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+            try:
+                _write(descriptor, write_endings(endings))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            _log.error("journal not written", error=error.strerror, acts=len(endings))
+
+    def read(self) -> list[Ending]:
+        """All of it; nothing where there is no file."""
+        try:
+            return read_endings(self.path.read_bytes())
+        except FileNotFoundError:
+            return []
+
+    def settle(self, further: Iterable[Ending]) -> None:
+        """After a restore: the acts stay, with `further` ones, and their numbers say nothing of the new database."""
+        acts = [replace(one, sequence=0) for one in (*self.read(), *further)]
+        draft = self.path.with_name(f"{FILE_NAME}.new")
+        draft.unlink(missing_ok=True)
+        write_once(draft, write_endings(acts))
+        draft.replace(self.path)
+        sync_folder(self.path.parent)
+
+
+def _write(descriptor: int, lines: bytes) -> None:
+    """In one write, so that lines of several processes do not mix."""
+    if os.write(descriptor, lines) < len(lines):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

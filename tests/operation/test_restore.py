@@ -1,0 +1,262 @@
+"""A restored backup gives no life back to what was revoked since: the server refuses, `restore` does it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead import bootstrap
+from keystead.cli.operator import actor
+from keystead.domain.endings import read_endings
+from tests.ledger import DEAD, LIVE, at_work, verify
+from tests.nursery import Ended, run_apart
+from tests.postgres import Postgres
+from tests.serving import Serving, serving
+
+CONFIGURATION = 78
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Serving]:
+    """A server over SQLite whose first workspace has no limits."""
+    with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}") as server:
+        server.put_on("scale")
+        yield server
+
+
+def create(server: Serving, token: str) -> dict[str, str]:
+    """A new key, with its token."""
+    made = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
+    assert made.status_code == 201
+    return {"id": made.json()["id"], "token": made.json()["token"]}
+
+
+def revoke(server: Serving, token: str, key: dict[str, str]) -> None:
+    """The end of a key, acknowledged."""
+    assert server.call("DELETE", f"/v1/keys/{key['id']}", token=token).status_code == 204
+
+
+def begin(server: Serving) -> Ended:
+    """A start that is expected to be refused."""
+    for name in ("output", "log"):
+        (server.data / name).unlink(missing_ok=True)
+    return run_apart(("serve", "--port", str(server.port)), server._environment(), server.data)
+
+
+def restore(server: Serving, *arguments: str) -> dict[str, Any]:
+    """`keystead restore`, and what it says."""
+    done = server.cli("restore", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def copied(server: Serving, folder: Path) -> Path:
+    """The database's own files, copied while nobody uses them."""
+    folder.mkdir()
+    for file in server.data.glob("keystead.db*"):
+        if file.suffix in {".db", ".db-wal"}:
+            shutil.copy2(file, folder)
+    return folder
+
+
+def put_back(server: Serving, folder: Path) -> None:
+    """Those files in the place of the database's."""
+    for file in server.data.glob("keystead.db*"):
+        file.unlink()
+    for file in folder.iterdir():
+        shutil.copy2(file, server.data)
+
+
+def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
+    embedded: Serving, tmp_path: Path
+) -> None:
+    """Backup, 100 revocations, restore: 0 of 100 are accepted; the others live, what was made since is unknown."""
+    token = embedded.token()
+    doomed, kept = [create(embedded, token) for _ in range(100)], create(embedded, token)
+    file = tmp_path / "backup"
+    assert embedded.cli("backup", str(file)).returncode == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for key in doomed:
+        revoke(embedded, token, key)
+    late = create(embedded, token)
+    refused = embedded.cli("restore", str(file))
+    assert refused.returncode == CONFIGURATION
+    assert "Stop the server first" in refused.stderr
+    embedded.stop()
+    said = restore(embedded, str(file))
+    assert said["done_again"] == {"keys revoked": 100}
+    assert Path(said["kept"]).exists()
+    embedded.start()
+    assert {verify(embedded, key["token"]) for key in doomed} == {DEAD}
+    assert (verify(embedded, kept["token"]), verify(embedded, late["token"])) == (LIVE, DEAD)
+    embedded.stop()
+    embedded.start()
+    assert restore(embedded)["done_again"] == {}
+
+
+def test_a_backup_that_is_put_in_place_by_hand_is_refused(
+    embedded: Serving, tmp_path: Path
+) -> None:
+    """Where there is nothing but the file and the peppers, the server does not start on a backup as it was made."""
+    token = embedded.token()
+    file = tmp_path / "backup"
+    embedded.cli("backup", str(file))
+    embedded.stop()
+    for old in embedded.data.glob("keystead.db*"):
+        old.unlink()
+    shutil.copy(file, embedded.data / "keystead.db")
+    (embedded.data / "keystead.db").chmod(0o600)
+    ended = begin(embedded)
+    assert ended.code == CONFIGURATION
+    assert "keystead restore" in ended.log
+    undecided = embedded.cli("restore")
+    assert undecided.returncode == CONFIGURATION
+    assert "--hold" in undecided.stderr
+    assert restore(embedded, "--hold")["held"] == 1
+    embedded.start()
+    assert verify(embedded, token) == DEAD
+
+
+def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Path) -> None:
+    """Without `keystead backup`, a copy of the database's files put back is refused by what the journal remembers."""
+    token = embedded.token()
+    key = create(embedded, token)
+    embedded.stop()
+    folder = copied(embedded, tmp_path / "copy")
+    embedded.start()
+    revoke(embedded, token, key)
+    embedded.kill()
+    put_back(embedded, folder)
+    ended = begin(embedded)
+    assert ended.code == CONFIGURATION
+    assert "does not know of 1 acts" in ended.log
+    assert embedded.cli("keys", "list").returncode == CONFIGURATION
+    assert restore(embedded)["done_again"] == {"keys revoked": 1}
+    embedded.start()
+    assert verify(embedded, key["token"]) == DEAD
+
+
+def test_everything_that_took_authority_away_is_done_again(
+    embedded: Serving, tmp_path: Path
+) -> None:
+    """A rotated and a narrowed key, a suspended workspace, a credential, sessions: none is as before the act."""
+    token = embedded.token()
+    rotated, narrowed, renamed = (create(embedded, token) for _ in range(3))
+    installation = bootstrap.open_safely(embedded.settings)
+    services = installation.services
+    other = services.workspaces.create("Other", plan_id="scale")
+    credential, _ = services.credentials.create("product", actor())
+    file = tmp_path / "backup"
+    embedded.cli("backup", str(file))
+    for path, body in (
+        (f"{rotated['id']}/rotate", {}),
+        (narrowed["id"], {"scopes": ["keys:read"]}),
+    ):
+        method = "POST" if body == {} else "PATCH"
+        assert embedded.call(method, f"/v1/keys/{path}", token=token, json=body).is_success
+    embedded.call("PATCH", f"/v1/keys/{renamed['id']}", token=token, json={"description": "new"})
+    services.workspaces.suspend(other.id)
+    services.credentials.revoke(credential.id, actor())
+    installation.close()
+    embedded.stop()
+    done = restore(embedded, str(file))["done_again"]
+    assert done == {"keys revoked": 2, "workspaces suspended": 1, "credentials revoked": 1}
+    embedded.start()
+    dead = [verify(embedded, key["token"]) for key in (rotated, narrowed)]
+    assert (dead, verify(embedded, renamed["token"])) == ([DEAD, DEAD], LIVE)
+
+
+def test_a_backup_of_a_server_at_work_is_whole(embedded: Serving, tmp_path: Path) -> None:
+    """Taken while four clients create and revoke, it is sound, and holds all that was acknowledged before it."""
+    token = embedded.token()
+    file = tmp_path / "backup"
+    with at_work([embedded], token) as ledgers:
+        before = {key for ledger in ledgers for key in list(ledger.created)}
+        assert embedded.cli("backup", str(file)).returncode == 0
+    embedded.stop()
+    restore(embedded, str(file))
+    embedded.start()
+    listed = {
+        key: verify(embedded, ledger.created[key]) for ledger in ledgers for key in ledger.created
+    }
+    revoked = {key for ledger in ledgers for key in ledger.revoked}
+    assert all(listed[key] == DEAD for key in revoked)
+    assert all(listed[key] == LIVE for key in before - revoked)
+
+
+def test_an_older_postgresql_is_refused_and_made_safe(postgres: Postgres, tmp_path: Path) -> None:
+    """A dump restored after a revocation: every server that acknowledged one refuses, until it is done again."""
+    name = postgres.create_database()
+    with serving(postgres.dsn(name)) as server:
+        server.put_on("scale")
+        token = server.token()
+        doomed, kept = create(server, token), create(server, token)
+        server.stop()
+        old = postgres.create_database(template=name)
+        server.start()
+        revoke(server, token, doomed)
+        server.stop()
+        server.database_url = server.database_url.replace(name, old)
+        ended = begin(server)
+        assert ended.code == CONFIGURATION
+        assert "older than the one" in ended.log
+        assert restore(server)["done_again"] == {"keys revoked": 1}
+        server.start()
+        assert verify(server, doomed["token"]) == DEAD
+        assert verify(server, kept["token"]) == LIVE
+
+
+def test_the_journal_is_written_before_the_answer(embedded: Serving) -> None:
+    """Each acknowledged revocation is in the file at once, which is private; creations are not in it."""
+    token = embedded.token()
+    keys = [create(embedded, token) for _ in range(3)]
+    journal = embedded.data / "endings"
+    for number, key in enumerate(keys, 1):
+        revoke(embedded, token, key)
+        written = read_endings(journal.read_bytes())
+        assert len(written) == number
+        assert written[-1].target_id == key["id"]
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    revoke(embedded, token, keys[0])
+    assert len(read_endings(journal.read_bytes())) == 3
+
+
+def test_a_torn_line_of_the_journal_is_none() -> None:
+    """What a crash left half-written is passed over, and the lines after it count."""
+    whole = b"\n2026-01-01T00:00:00Z key.revoked ws_1 7 key_1 ;\n"
+    assert [one.target_id for one in read_endings(whole + whole[:-9] + whole)] == ["key_1"] * 2
+
+
+def test_a_backup_overwrites_nothing(embedded: Serving, tmp_path: Path) -> None:
+    """A file that is there stays as it is; one that cannot be written is said in one line."""
+    file = tmp_path / "backup"
+    file.write_text("precious")
+    assert embedded.cli("backup", str(file)).returncode == CONFIGURATION
+    assert file.read_text() == "precious"
+    away = embedded.cli("backup", str(tmp_path / "nowhere" / "backup"))
+    assert (away.returncode, away.stderr.count("\n")) == (CONFIGURATION, 1)
+
+
+def test_a_damaged_backup_is_refused(embedded: Serving, tmp_path: Path) -> None:
+    """A file that is no database, and one with a page overwritten, replace nothing."""
+    token = embedded.token()
+    file = tmp_path / "backup"
+    embedded.cli("backup", str(file))
+    embedded.stop()
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"no database" * 1000)
+    pages = file.read_bytes()
+    torn = tmp_path / "torn"
+    torn.write_bytes(pages[:8192] + os.urandom(16384) + pages[24576:])
+    for bad in (broken, torn):
+        assert embedded.cli("restore", str(bad), "--accept").returncode != 0
+    embedded.start()
+    assert verify(embedded, token) == LIVE
