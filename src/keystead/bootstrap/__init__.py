@@ -19,12 +19,15 @@ from keystead.bootstrap.preparation import (
     prepare,
     require_private_place,
 )
+from keystead.bootstrap.restoration import Restored, back_up, restore
 from keystead.settings import Settings, read_settings
 
 __all__ = [
     "Installation",
     "Migrated",
+    "Restored",
     "Settings",
+    "back_up",
     "check_peppers",
     "check_schema",
     "check_walls",
@@ -42,5 +45,6 @@ __all__ = [
     "read_brand",
     "read_settings",
     "require_private_place",
+    "restore",
     "schema_state",
 ]

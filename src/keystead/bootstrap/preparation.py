@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keystead.domain.digest import Peppers
+from keystead.domain.instants import format_instant
 from keystead.operation.examination import ROLE_WANTED
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
+from keystead.operation.journal import FILE_NAME as JOURNAL
+from keystead.operation.journal import Journal
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
+from keystead.services.restoration import forgotten
 from keystead.settings import Settings
 from keystead.storage import migrate as migrations
 from keystead.storage.addresses import parse_url
+from keystead.storage.backup import is_backup
 from keystead.storage.clock import clock_of
 from keystead.storage.credentials import pepper_ids_of_live_credentials
 from keystead.storage.database import Database, StatementFault
@@ -40,6 +45,7 @@ def prepare(settings: Settings) -> None:
     make_place(settings)
     with opened(settings) as database:
         bring_up(settings, database)
+        require_remembered(settings, database)
 
 
 def bring_up(settings: Settings, database: Database) -> None:
@@ -52,6 +58,27 @@ def bring_up(settings: Settings, database: Database) -> None:
         require_schema(database)
         require_walls(database)
     require_peppers(settings, database, may_make=settings.is_embedded)
+
+
+def journal_of(settings: Settings) -> Journal:
+    """What this server acknowledged of acts that took authority away."""
+    return Journal(settings.data / JOURNAL)
+
+
+def require_remembered(settings: Settings, database: Database) -> None:
+    """ConfigurationError where the database is a backup, or older than what this server acknowledged."""
+    if settings.is_embedded and is_backup(database):
+        raise ConfigurationError(
+            "The database is a backup that was put in place as it was made: keys that were revoked since would live"
+            " again. Run: keystead restore"
+        )
+    lost = forgotten(database, journal_of(settings).read())
+    if lost:
+        raise ConfigurationError(
+            f"The database is older than the one that this server served, or another one: it does not know of"
+            f" {len(lost)} acts that took authority away, the last at {format_instant(lost[-1].at)}."
+            " Run: keystead restore"
+        )
 
 
 @dataclass(frozen=True)
@@ -144,6 +171,7 @@ def require_private_place(settings: Settings) -> str:
     """ConfigurationError where others may read what is there of folder, database and peppers."""
     require_private(settings.data, "The data folder", STRANGERS)
     require_private(settings.data / FILE_NAME, "The pepper file")
+    require_private(settings.data / JOURNAL, "The journal")
     if settings.is_embedded:
         file = database_file(settings)
         require_private(file.parent, "The database's folder", STRANGERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,13 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from keystead.domain.endings import Ending
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import schema
 from keystead.storage.addresses import parse_url
 from keystead.storage.authority import watch
+from keystead.storage.endings import take_endings
 from keystead.storage.engines import (
     LOCK_SECONDS,
     POOL_SIZE,
@@ -31,6 +33,8 @@ from keystead.storage.turns import Turns
 
 Tx = Connection
 """An open transaction. Only storage looks inside; services hand it on."""
+OnEndings = Callable[[Sequence[Ending]], None]
+"""Told of what took authority away: after the commit, before anybody is answered."""
 
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
@@ -107,6 +111,7 @@ class Database:
         self.engine = make_engine(self.url, POOL_SIZE)
         self._engine_aside = make_engine(self.url, 1)
         self._turns = Turns()
+        self.on_endings: OnEndings | None = None
         self.stamp: Stamp | None = None
         if self.url.database and self.is_sqlite:
             self.stamp = Stamp(Path(self.url.database))
@@ -182,15 +187,21 @@ class Database:
     def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
         with translated_errors():
             tx = self._open(engine or self.engine, begin, work)
+        take_endings(tx)
         try:
             with translated_errors():
                 yield tx
             _commit(tx)
+            self._tell(take_endings(tx))
         except BaseException:
             _abandon(tx)
             raise
         finally:
             tx.close()
+
+    def _tell(self, endings: Sequence[Ending]) -> None:
+        if endings and self.on_endings is not None:
+            self.on_endings(endings)
 
     def _open(self, engine: Engine, begin: str, work: _Work) -> Tx:
         """A begun transaction. A pooled connection that died is replaced: nothing was done on it yet."""
