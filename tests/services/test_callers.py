@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
@@ -15,7 +16,10 @@ from keystead.domain.principals import Principal, system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.domain.verification import DenialReason
 from keystead.services.keys import CreatedKey
+from keystead.services.usage import FLUSHES_A_ROUND
 from keystead.settings import Settings
+from keystead.storage.schema import key_callers
+from tests.behind import read_behind
 from tests.clocks import ManualClock
 from tests.walls import installed
 
@@ -87,13 +91,23 @@ def test_a_stranger_leaves_no_trace(installation: Installation) -> None:
 
 
 def test_only_the_latest_callers_are_kept(installation: Installation) -> None:
-    """However many callers a key has met, ten served ones are shown, and the others are forgotten in time."""
+    """However many callers a key has met, ten served ones are shown, and the others are forgotten as it goes on."""
     principal, created = a_key(installation)
     usage = installation.services.usage
-    for number in range(MAX_CALLERS + 5):
+    for number in range(FLUSHES_A_ROUND + MAX_CALLERS + 5):
         call(installation, created, f"192.0.2.{number}")
         usage.flush()
+        assert _stored(installation, created) <= FLUSHES_A_ROUND + MAX_CALLERS
     shown = usage.callers(principal, created.key.id)
     assert len(shown) == MAX_CALLERS
-    assert usage.forget_old() == 5
-    assert usage.callers(principal, created.key.id) == shown
+    for _ in range(FLUSHES_A_ROUND):
+        call(installation, created, shown[0].caller.address)
+        usage.flush()
+    assert _stored(installation, created) == MAX_CALLERS
+    assert [c.caller for c in usage.callers(principal, created.key.id)] == [c.caller for c in shown]
+
+
+def _stored(installation: Installation, created: CreatedKey) -> int:
+    with read_behind(installation.database) as tx:
+        stored = select(func.count()).select_from(key_callers)
+        return tx.execute(stored.where(key_callers.c.key_id == created.key.id)).scalar_one()

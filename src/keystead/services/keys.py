@@ -28,8 +28,8 @@ from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
-from keystead.services.idempotency import Idempotency, Once
-from keystead.storage import events, plans, workspaces
+from keystead.services.idempotency import Idempotency, Once, Run
+from keystead.storage import events, key_counts, plans, workspaces
 from keystead.storage import keys as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -87,15 +87,11 @@ class Keys:
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
-            with self._database.write(principal.workspace_id) as tx:
-                act = self._act(principal, origin)
-                acting = self._acting_now(tx, principal, act.at)
-                granted = rules.grant(draft, acting, self.catalog, act.at)
-                self._require_room(tx, principal.workspace_id, act.at)
-                key, token = self._issue(tx, principal.workspace_id, granted, act)
-                _record(tx, EventType.KEY_CREATED, key, act)
-                run.finish(tx, key.id)
-            return CreatedKey(key, token)
+            try:
+                return self._create(principal, draft, origin, run)
+            except LimitReached as full:
+                full.candidates = tuple(map(_candidate, self._candidates(principal.workspace_id)))
+                raise
 
     def list(
         self,
@@ -142,15 +138,19 @@ class Keys:
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
         """The keys that cost least to revoke, for who needs room: never used, then longest unused."""
         principal.require(KEYS_READ)
-        workspace_id, now = principal.workspace_id, self._clock.now()
-        with self._database.read(workspace_id) as tx:
-            return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+        return self._candidates(principal.workspace_id)
 
     def habits(self, principal: Principal) -> dict[Habit, int]:
-        """How many keys each habit speaks of; habits that speak of none are absent."""
+        """How many keys each habit speaks of; habits that speak of none are absent.
+
+        None is told of more keys than people look through: it would be read from every one of them.
+        """
         principal.require(KEYS_READ)
-        with self._database.read(principal.workspace_id) as tx:
-            return rows.count_habits(tx, principal.workspace_id, self._clock.now())
+        workspace_id, now = principal.workspace_id, self._clock.now()
+        with self._database.read(workspace_id) as tx:
+            if key_counts.count_keys(tx, workspace_id, now) > rows.LOOKED_AT:
+                return {}
+            return rows.count_habits(tx, workspace_id, now)
 
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
@@ -232,6 +232,25 @@ class Keys:
         """The instant by which statuses are told."""
         return self._clock.now()
 
+    def _create(
+        self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
+    ) -> CreatedKey:
+        with self._database.write(principal.workspace_id) as tx:
+            act = self._act(principal, origin)
+            acting = self._acting_now(tx, principal, act.at)
+            granted = rules.grant(draft, acting, self.catalog, act.at)
+            self._require_room(tx, principal.workspace_id, act.at)
+            key, token = self._issue(tx, principal.workspace_id, granted, act)
+            _record(tx, EventType.KEY_CREATED, key, act)
+            run.finish(tx, key.id)
+        return CreatedKey(key, token)
+
+    def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
+        """Looked for without the lock: it takes longer than what the lock is for, and binds nobody."""
+        now = self._clock.now()
+        with self._database.read(workspace_id) as tx:
+            return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+
     def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
         with self._database.read(principal.workspace_id) as tx:
             return self._find(tx, principal, key_id)
@@ -282,21 +301,14 @@ class Keys:
 
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
         limit = plans.plan_of(tx, workspace_id).limits.api_keys
-        return Quota(limit, rows.count_keys(tx, workspace_id, now))
+        return Quota(limit, key_counts.count_keys(tx, workspace_id, now))
 
     def _require_room(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> None:
-        """LimitReached, with the keys that cost least to revoke, where the plan is full. The lock is held."""
+        """LimitReached where the plan is full. The lock is held."""
+        used = key_counts.settled_count(tx, workspace_id, now)
         plan = plans.plan_of(tx, workspace_id)
-        if plan.limits.api_keys is None:
-            return
-        quota = Quota(plan.limits.api_keys, rows.count_keys(tx, workspace_id, now))
-        try:
-            require_room("api_keys", quota, plan, plans_url=self._plans_url)
-        except LimitReached as full:
-            full.candidates = tuple(
-                _candidate(key) for key in rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
-            )
-            raise
+        quota = Quota(plan.limits.api_keys, used)
+        require_room("api_keys", quota, plan, plans_url=self._plans_url)
 
     def _require_settled(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
         """No chains of overlaps: at most as many keys live beyond the limit as the limit counts."""
@@ -310,8 +322,8 @@ class Keys:
         plan = plans.plan_of(tx, old.workspace_id)
         if plan.limits.api_keys is None:
             return
-        allowed = max(plan.limits.api_keys, rows.count_keys(tx, old.workspace_id, now))
-        overlapping = rows.count_overlapping_keys(tx, old.workspace_id, now)
+        allowed = max(plan.limits.api_keys, key_counts.count_keys(tx, old.workspace_id, now))
+        overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
         require_room(
             "overlapping_keys", Quota(allowed, overlapping), plan, plans_url=self._plans_url
         )

@@ -11,7 +11,7 @@ from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import PLAN_READ
 from keystead.domain.workspaces import Workspace
-from keystead.storage import collections, keys, webhooks, workspaces
+from keystead.storage import collections, key_counts, webhooks, workspaces
 from keystead.storage import plans as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -80,7 +80,7 @@ class Plans:
 
     def _used(self, tx: Tx, workspace_id: WorkspaceId) -> dict[str, int]:
         return {
-            "api_keys": keys.count_keys(tx, workspace_id, self._clock.now()),
+            "api_keys": key_counts.count_keys(tx, workspace_id, self._clock.now()),
             "collections": collections.count_collections(tx, workspace_id),
             "documents": collections.count_documents(tx, workspace_id),
             "webhooks": webhooks.count_endpoints(tx, workspace_id),

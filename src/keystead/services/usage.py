@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from datetime import date
+from itertools import count
 from typing import Final
+from zlib import crc32
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
@@ -17,6 +20,9 @@ from keystead.storage.purposes import Purpose
 
 MAX_STREAKS: Final = 20_000
 """Some 5 MB: one key that calls under ever new names fills no memory, for its tally tells few callers apart."""
+
+FLUSHES_A_ROUND: Final = 64
+"""In so many flushes each key that is in use gets its turn to have its old callers forgotten."""
 
 _Who = tuple[str, str | None, str | None]
 
@@ -31,6 +37,7 @@ class Usage:
         self._database = database
         self._noting = threading.Lock()
         self._flushing = threading.Lock()
+        self._turns = count()
         self._streaks: dict[_Who, Streak] = {}
         self._tallies: dict[KeyId, UseTally] = {}
 
@@ -65,6 +72,7 @@ class Usage:
             except BaseException:
                 self._put_back(taken)
                 raise
+            self._forget_old_callers(taken)
             return len(taken)
 
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
@@ -79,10 +87,13 @@ class Usage:
         with self._database.read(principal.workspace_id) as tx:
             return rows.callers_of(tx, principal.workspace_id, key_id, MAX_CALLERS)
 
-    def forget_old(self) -> int:
-        """Drops all but the latest callers of each key; how many rows that were."""
-        with self._database.write_across(Purpose.USE) as tx:
-            return rows.delete_old_callers(tx, MAX_CALLERS)
+    def _forget_old_callers(self, key_ids: Iterable[KeyId]) -> None:
+        """Of the keys that were just written it is the turn of a few: each comes round every so many flushes."""
+        turn = next(self._turns) % FLUSHES_A_ROUND
+        due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
+        if due:
+            with self._database.write_across(Purpose.USE) as tx:
+                rows.delete_old_callers(tx, due, MAX_CALLERS)
 
     def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
         """A caller's first use since the last flush, of a new day, or by a clock that was set back."""

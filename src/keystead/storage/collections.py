@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, Text, func, insert, literal, select, update
 from sqlalchemy import delete as delete_from
 
 from keystead.domain.documents import Collection, CollectionId
 from keystead.domain.ids import WorkspaceId
+from keystead.storage.columns import by_age
 from keystead.storage.database import Tx
 from keystead.storage.schema import collections
 
@@ -37,17 +38,18 @@ def find_collection(tx: Tx, workspace_id: WorkspaceId, name: str) -> Collection 
 
 def newest_collection_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
     """The highest id of the workspace's collections; the next one must be above it, so that pages stay in order."""
-    newest = select(func.max(collections.c.id)).where(collections.c.workspace_id == workspace_id)
-    return tx.execute(newest).scalar()
+    newest = select(collections.c.id).where(collections.c.workspace_id == workspace_id)
+    return tx.execute(newest.order_by(by_age(tx, collections.c.id).desc()).limit(1)).scalar()
 
 
 def page_of_collections(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: CollectionId | None = None
 ) -> list[Collection]:
     """At most `limit` collections, newest first, with an id below `before`."""
-    page = _collections_of(workspace_id).order_by(collections.c.id.desc()).limit(limit)
+    age = by_age(tx, collections.c.id)
+    page = _collections_of(workspace_id).order_by(age.desc()).limit(limit)
     if before is not None:
-        page = page.where(collections.c.id < before)
+        page = page.where(age < literal(before, Text))
     return [_from_row(row) for row in tx.execute(page)]
 
 

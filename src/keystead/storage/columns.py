@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, LargeBinary, Text, collate
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -21,6 +21,18 @@ Count = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit whole number; SQLite's strict tables know it as INTEGER."""
 
 Bytes = LargeBinary
+
+BY_AGE: Final = "POSIX"
+"""PostgreSQL's other name of the collation C, for indexes that alone have a workspace's rows in the order of their ids.
+
+In C the primary key has that order too, of all workspaces: to come by the newest keys of one whose keys are old,
+PostgreSQL would walk back through everybody else's.
+"""
+
+
+def by_age(tx: Connection, id: ColumnElement[str]) -> ColumnElement[str]:
+    """A column of ids, which rise with time, in the order of the index that a workspace's rows have to themselves."""
+    return id if tx.dialect.name == "sqlite" else collate(id, BY_AGE)
 
 
 class Instant(TypeDecorator[datetime]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -13,12 +13,12 @@ from sqlalchemy import (
     Text,
     and_,
     case,
-    collate,
     func,
     insert,
     literal,
     or_,
     select,
+    union_all,
     update,
 )
 
@@ -27,8 +27,12 @@ from keystead.domain.habits import OLD_AFTER, UNUSED_AFTER, Habit
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
 from keystead.domain.principals import Actor, PrincipalKind
+from keystead.storage.columns import by_age
 from keystead.storage.database import Tx
-from keystead.storage.schema import BY_AGE, api_keys, key_use, members
+from keystead.storage.schema import api_keys, key_use, members
+
+LOOKED_AT: Final = 5_000
+"""Of so many keys of a workspace, and no more, it is asked which deserve a look or cost least to revoke."""
 
 _UNREAD = {"digest", "pepper_id", "folded_description"}
 _KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
@@ -83,7 +87,7 @@ def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> d
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
     """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
     newest = select(api_keys.c.id).where(api_keys.c.workspace_id == workspace_id)
-    return tx.execute(newest.order_by(_age(tx).desc()).limit(1)).scalar()
+    return tx.execute(newest.order_by(by_age(tx, api_keys.c.id).desc()).limit(1)).scalar()
 
 
 def page_of_keys(
@@ -102,9 +106,11 @@ def page_of_keys(
     `query` is part of the description in any case, the exact id, or the last four characters of the token; `habit`
     leaves the keys that it speaks of.
     """
-    keys = _keys_of(workspace_id).order_by(_age(tx).desc()).limit(limit)
+    keys = _keys_of(workspace_id).order_by(by_age(tx, api_keys.c.id).desc()).limit(limit)
+    if status or query or habit:
+        _keep_to_the_order(tx)
     if before is not None:
-        keys = keys.where(_age(tx) < literal(before, Text))
+        keys = keys.where(by_age(tx, api_keys.c.id) < literal(before, Text))
     if status is not None:
         keys = keys.where(_has_status(status, now))
     if query:
@@ -112,11 +118,6 @@ def page_of_keys(
     if habit is not None:
         keys = keys.where(_counts(now), _has_habit(habit, now))
     return [_from_row(row) for row in tx.execute(keys)]
-
-
-def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """How many keys take a place of the limit: active, and not in the overlap of a rotation."""
-    return _count(tx, workspace_id, now, api_keys.c.rotated_to.is_(None))
 
 
 def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit, int]:
@@ -128,16 +129,14 @@ def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit
     return {habit: times for habit, times in zip(Habit, row, strict=True) if times}
 
 
-def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """How many rotated keys still live beside their successors."""
-    return _count(tx, workspace_id, now, api_keys.c.rotated_to.is_not(None))
-
-
 def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
-    """The counted keys that cost least to revoke: never used (oldest first), then longest unused."""
+    """The counted keys that cost least to revoke: never used (oldest first), then longest unused.
+
+    Of more than LOOKED_AT keys without an end, and as many with one, no more than these are looked at.
+    """
     keys = (
         _keys_of(workspace_id)
-        .where(_counts(now))
+        .where(api_keys.c.id.in_(_some_that_count(workspace_id, now)))
         .order_by(key_use.c.last_used_at.asc().nulls_first(), api_keys.c.id)
         .limit(limit)
     )
@@ -164,13 +163,46 @@ def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) 
 
 
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
-    """The peppers that keys of any workspace still need; ids alone."""
-    return set(tx.execute(select(api_keys.c.pepper_id).where(_is_active(now)).distinct()).scalars())
+    """The peppers that keys of any workspace still need; ids alone. A look or two at the index for each pepper."""
+    return {pepper for pepper in _peppers_of_unrevoked_keys(tx) if _is_needed(tx, pepper, now)}
 
 
-def _age(tx: Tx) -> ColumnElement[str]:
-    """The ids, which rise with time, in the order of the index that a workspace's keys have to themselves."""
-    return api_keys.c.id if tx.dialect.name == "sqlite" else collate(api_keys.c.id, BY_AGE)
+def _peppers_of_unrevoked_keys(tx: Tx) -> Iterator[str]:
+    """Each once, in order: from one to the next, without the keys in between."""
+    unrevoked = select(func.min(api_keys.c.pepper_id)).where(api_keys.c.revoked_at.is_(None))
+    pepper = tx.execute(unrevoked).scalar()
+    while pepper is not None:
+        yield pepper
+        pepper = tx.execute(unrevoked.where(api_keys.c.pepper_id > pepper)).scalar()
+
+
+def _is_needed(tx: Tx, pepper_id: str, now: datetime) -> bool:
+    """Whether a living key has that pepper."""
+    unrevoked = select(api_keys.c.pepper_id).where(
+        api_keys.c.pepper_id == pepper_id, api_keys.c.revoked_at.is_(None)
+    )
+    ends = (api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    return any(tx.execute(unrevoked.where(end).limit(1)).first() for end in ends)
+
+
+def _some_that_count(workspace_id: WorkspaceId, now: datetime) -> Select[Any]:
+    """The ids of LOOKED_AT counted keys without an end, and of as many that end soonest."""
+    counted = select(api_keys.c.id).where(
+        api_keys.c.workspace_id == workspace_id,
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.rotated_to.is_(None),
+    )
+    endless = counted.where(api_keys.c.expires_at.is_(None)).limit(LOOKED_AT).subquery()
+    ending = counted.where(api_keys.c.expires_at > now).order_by(api_keys.c.expires_at)
+    some = union_all(select(endless.c.id), select(ending.limit(LOOKED_AT).subquery().c.id))
+    return select(some.subquery().c.id)
+
+
+def _keep_to_the_order(tx: Tx) -> None:
+    """Walks through the keys until the page is full. PostgreSQL, which cannot know how many match, might sort all."""
+    if tx.dialect.name == "postgresql":
+        names = ("enable_sort", "enable_seqscan", "enable_bitmapscan")
+        tx.execute(select(*(func.set_config(name, "off", True) for name in names)))
 
 
 def _keys_of(workspace_id: WorkspaceId) -> Select[Any]:
@@ -229,12 +261,6 @@ def _matches(query: str) -> ColumnElement[bool]:
     in_description = api_keys.c.folded_description.contains(fold(query), autoescape=True)
     last_four = func.substr(api_keys.c.hint, func.length(api_keys.c.hint) - 3)
     return or_(in_description, api_keys.c.id == query, last_four == query)
-
-
-def _count(tx: Tx, workspace_id: WorkspaceId, now: datetime, which: ColumnElement[bool]) -> int:
-    counted = select(func.count()).select_from(api_keys)
-    counted = counted.where(api_keys.c.workspace_id == workspace_id, _is_active(now), which)
-    return tx.execute(counted).scalar_one()
 
 
 def _from_row(row: Row[Any]) -> ApiKey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 
 from keystead.domain.plans import LIMIT_NAMES
-from keystead.storage.columns import Bytes, Count, Identifier, Instant, Json, ScopeSet
+from keystead.storage.columns import BY_AGE, Bytes, Count, Identifier, Instant, Json, ScopeSet
+from keystead.storage.counting import create_counting
 from keystead.storage.search import Words, create_search
 
 metadata = MetaData(
@@ -37,12 +38,19 @@ _STRICT: dict[str, Any] = {"sqlite_strict": True}
 _CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
 """SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
 
-BY_AGE: Final = "POSIX"
-"""PostgreSQL's other name of the collation C, for an index that alone has a workspace's keys in the order of their ids.
 
-In C the primary key has that order too, of all workspaces: to come by the newest keys of one whose keys are old,
-PostgreSQL would walk back through everybody else's.
-"""
+def _partial(name: str, condition: str, *columns: str) -> Index:
+    where = text(condition)
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+def _by_age(name: str, condition: str) -> tuple[Index, Index]:
+    """A workspace's keys of one kind in the order of their ids, on each engine."""
+    on_sqlite = _partial(name, condition, "workspace_id", "id")
+    age = text(f'id COLLATE "{BY_AGE}"')
+    on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
+    return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
+
 
 plans = Table(
     "plans",
@@ -64,6 +72,7 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    Index("workspaces_by_name", "name"),
     **_CLUSTERED,
 )
 
@@ -146,7 +155,13 @@ api_keys = Table(
         sqlite_where=text("rotated_to IS NOT NULL"),
         postgresql_where=text("rotated_to IS NOT NULL"),
     ),
-    Index("api_keys_by_pepper", "pepper_id"),
+    _partial("api_keys_by_pepper", "revoked_at IS NULL", "pepper_id", "expires_at"),
+    _partial(
+        "api_keys_overlapping",
+        "rotated_to IS NOT NULL AND revoked_at IS NULL",
+        "workspace_id",
+        "expires_at",
+    ),
     Index(
         "api_keys_by_expiry",
         "expires_at",
@@ -156,8 +171,20 @@ api_keys = Table(
     Index("api_keys_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
         dialect="postgresql"
     ),
+    *_by_age("api_keys_unrevoked", "revoked_at IS NULL"),
+    *_by_age("api_keys_revoked", "revoked_at IS NOT NULL"),
     **_CLUSTERED,
 )
+
+key_counts = Table(
+    "key_counts",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), primary_key=True),
+    Column("counted", Count, nullable=False, comment="keys that took a place of the limit then"),
+    Column("at", Instant, nullable=False),
+    **_CLUSTERED,
+)
+event.listen(key_counts, "after_create", create_counting)
 
 key_use = Table(
     "key_use",
@@ -254,6 +281,9 @@ collections = Table(
     Column("updated_at", Instant, nullable=False),
     UniqueConstraint("workspace_id", "name"),
     UniqueConstraint("workspace_id", "id"),
+    Index("collections_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
+        dialect="postgresql"
+    ),
     **_CLUSTERED,
 )
 

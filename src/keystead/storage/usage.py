@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -50,9 +50,9 @@ def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> 
     return [_caller(row) for row in rows]
 
 
-def delete_old_callers(tx: Tx, kept: int) -> int:
-    """Drops all but the `kept` latest callers of each key, served and refused ones apart; how many went."""
-    ranked = _ranked_callers().subquery()
+def delete_old_callers(tx: Tx, key_ids: Collection[KeyId], kept: int) -> int:
+    """Drops all but the `kept` latest callers of each of these keys, served and refused ones apart; how many went."""
+    ranked = _ranked_callers().where(key_callers.c.key_id.in_(key_ids)).subquery()
     identity = ("key_id", "reason", "address", "agent")
     old = select(*(ranked.c[name] for name in identity)).where(ranked.c.place > kept)
     among = tuple_(*(key_callers.c[name] for name in identity)).in_(old)
