@@ -40,7 +40,7 @@ def test_a_sound_installation_has_no_fault(
     monkeypatch.setenv("KEYSTEAD_PORT", "0")
     told = keystead("doctor", "--json")
     verdicts = findings(told)
-    own = set() if installation.settings.is_embedded else {"role"}
+    own = set() if installation.settings.is_embedded else {"role", "row security"}
     assert verdicts.keys() == CHECKS | own
     assert "fault" not in verdicts.values()
     assert told.code == 0

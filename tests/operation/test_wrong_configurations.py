@@ -6,20 +6,28 @@ import base64
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from keystead import bootstrap
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
+from keystead.storage import migrate
+from keystead.storage.addresses import parse_url
 from keystead.storage.database import Database
+from keystead.storage.walls import wall
 from tests.behind import read_behind, write_behind
 from tests.nursery import Ended, run_apart
+from tests.postgres import Postgres, find_binaries, own_postgres
 from tests.serving import Serving
+from tests.walls import installed_database, server_url
 
 SECRET = base64.b64encode(bytes(range(3, 35))).decode()
 PASSWORD = "correct-horse"
@@ -261,6 +269,114 @@ def test_a_wrong_configuration_refuses_to_start(name: str, tmp_path: Path) -> No
     assert PASSWORD not in ended.log
 
 
+# --- roles of PostgreSQL, and row security ---
+
+WRONG_ROLES: dict[str, tuple[str, str]] = {
+    "superuser": ("ALTER ROLE {login} SUPERUSER", "is a superuser"),
+    "role that bypasses row security": (
+        "ALTER ROLE {login} BYPASSRLS",
+        "bypasses row security",
+    ),
+    "owner of a table": ("ALTER TABLE plans OWNER TO {login}", "owns tables (plans)"),
+    "role that may become the owner": (
+        "CREATE ROLE {login}_owner; ALTER TABLE plans OWNER TO {login}_owner; GRANT {login}_owner TO {login}",
+        "owns tables (plans)",
+    ),
+    "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may make roles"),
+    "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles at once"),
+    "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "lacks its time-outs"),
+    "role that cannot work in a workspace": (
+        "REVOKE {login}_application FROM {login}",
+        "cannot put on {login}_application",
+    ),
+    "table without row security": (
+        "ALTER TABLE events DISABLE ROW LEVEL SECURITY",
+        "events has no row security",
+    ),
+    "table that spares its owner": (
+        "ALTER TABLE events NO FORCE ROW LEVEL SECURITY",
+        "does not force row security",
+    ),
+    "policy that is gone": (
+        "DROP POLICY application ON api_keys",
+        "the policy application of api_keys",
+    ),
+    "policy that lets everything through": (
+        "ALTER POLICY application ON api_keys USING (true)",
+        "the policy application of api_keys",
+    ),
+    "policy that somebody added": (
+        "CREATE POLICY more ON api_keys TO {login}_application USING (true)",
+        "the policy more of api_keys",
+    ),
+    "right that is missing": (
+        "REVOKE INSERT ON events FROM {login}_application",
+        "{login}_application may not INSERT events",
+    ),
+    "right to change the past": (
+        "GRANT UPDATE ON events TO {login}_application",
+        "{login}_application may UPDATE events",
+    ),
+    "right of everybody": ("GRANT SELECT ON sessions TO PUBLIC", "public may SELECT sessions"),
+    "role of somebody else": (
+        "ALTER ROLE {login} RENAME TO {login}_before; CREATE ROLE {login} LOGIN",
+        "may not read the schema's revision",
+    ),
+}
+"""What is done to a sound database and to its login, and what is said of it."""
+
+
+@pytest.fixture(scope="module")
+def roomy() -> Iterator[Postgres]:
+    """A PostgreSQL whose roles concern no other test, with a migrated database to copy."""
+    if find_binaries() is None:
+        pytest.skip("no PostgreSQL binaries on this platform")
+    with own_postgres(fsync=False) as server:
+        server.create_database(name="migrated")
+        with closing(Database(server.dsn("migrated"))) as database:
+            migrate.upgrade(database)
+        yield server
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: Postgres) -> Settings:
+    """A sound installation on a copy, with a login of its own: spoilt as the test's parameter says."""
+    spoil, _ = WRONG_ROLES[request.param]
+    login = f"apart_{list(WRONG_ROLES).index(request.param)}_{os.urandom(2).hex()}"
+    place = roomy.create_database(template="migrated")
+    with closing(Database(roomy.dsn(place))) as database:
+        wall(database, login, fresh=True)
+    url = roomy.dsn(place).replace("postgres@", f"{login}@")
+    made = Settings(data=tmp_path / "data", database=url)
+    bootstrap.make_place(made)
+    make_peppers(made.data / "peppers")
+    bootstrap.prepare(made)
+    with psycopg.connect(roomy.dsn(place)) as connection:
+        connection.execute(spoil.format(login=login).encode())
+    return made
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [(name, name) for name in WRONG_ROLES], indirect=["settings"]
+)
+def test_a_wrong_role_may_not_serve(settings: Settings, name: str) -> None:
+    """A login that row security does not hold, or walls with a gap, is refused by a line that says which (R51)."""
+    with pytest.raises(ConfigurationError, match="keystead migrate") as refused:
+        bootstrap.prepare(settings)
+    login = parse_url(settings.database_url).username
+    assert WRONG_ROLES[name][1].format(login=login) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("settings", ["superuser", "policy that is gone"], indirect=True)
+def test_a_wrong_role_refuses_to_start(settings: Settings, tmp_path: Path) -> None:
+    """The server ends with exit code 78 and that one line."""
+    ended = Start(tmp_path, environment={"KEYSTEAD_DATABASE": settings.database_url}).refused()
+    assert (ended.code, ended.output) == (78, "")
+    assert len(ended.log.splitlines()) == 1
+    assert "keystead migrate" in ended.log
+
+
 def test_a_lost_pepper_is_never_replaced(tmp_path: Path) -> None:
     """Where a live key is, a start without its pepper makes no other one, however often it is tried."""
     start = Start(tmp_path)
@@ -274,9 +390,10 @@ def test_a_postgresql_that_is_behind_is_left_as_it_is(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """On an empty PostgreSQL `serve` refuses and changes nothing; it names the command that mends it."""
-    server = request.getfixturevalue("postgres")
+    server: Postgres = request.getfixturevalue("postgres")
+    installed_database(server)
     name = server.create_database()
-    start = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server.dsn(name)})
+    start = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server_url(server, name)})
     ended = start.refused()
     assert ended.code == 78
     assert "run: keystead migrate" in ended.log
@@ -292,7 +409,7 @@ def test_a_second_server_without_the_pepper_refuses(
     server = request.getfixturevalue("postgres")
     name = server.create_database()
     bootstrap.migrate(Settings(data=tmp_path / "first", database=server.dsn(name)))
-    second = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server.dsn(name)})
+    second = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server_url(server, name)})
     ended = second.refused()
     assert ended.code == 78
     assert "There is no pepper" in ended.log
