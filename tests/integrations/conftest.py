@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from keystead.integrations import Guard, connect
+from keystead.integrations.remote import Remote
 from tests.installations import ENGINES, fresh_url
 from tests.integrations.world import World, world_on
 from tests.serving import serving
@@ -25,10 +26,13 @@ def world(
         yield world
 
 
-@pytest.fixture(scope="session", params=["in process"])
+@pytest.fixture(scope="session", params=["in process", "remote"])
 def guard(request: pytest.FixtureRequest, world: World) -> Iterator[Guard]:
     """A guard over the server's database, or over the server."""
     server = world.server
-    guard = connect(server.database_url, data=server.data, public_url=server.base_url)
+    if request.param == "remote":
+        guard: Guard = Remote(server.base_url, world.service_token)
+    else:
+        guard = connect(server.database_url, data=server.data, public_url=server.base_url)
     yield guard
     guard.close()

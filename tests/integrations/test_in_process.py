@@ -92,7 +92,7 @@ def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
     [
         ("mysql://localhost/keys", "connect needs"),
         ("keys.example.com", "connect needs"),
-        ("", "connect needs"),
+        ("", "set KEYSTEAD_DATABASE or KEYSTEAD_URL"),
     ],
 )
 def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import Final
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation
+from keystead.domain.credentials import CredentialKind
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import KeyDraft, KeyUse
-from keystead.domain.principals import operator
+from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import Scopes
 from tests.clocks import ManualClock
 from tests.installations import text_of
@@ -51,6 +52,7 @@ class World:
     workspace_id: WorkspaceId
     key_id: str
     installation: Installation = field(repr=False)
+    service_token: str = field(repr=False)
 
     def server_token(self) -> str:
         """The token of a new key."""
@@ -62,6 +64,10 @@ class World:
         whoami = self.server.call("GET", "/v1/whoami", token=token).json()
         answer = self.server.call("DELETE", f"/v1/keys/{whoami['key']['id']}", token=token)
         assert answer.status_code == 204
+
+    def ended(self, principal: Principal) -> Principal:
+        """The same key, had it ended a moment ago."""
+        return replace(principal, expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
     def use_of(self, key_id: str) -> KeyUse | None:
         """The last use of a key as its owner sees it."""
@@ -136,7 +142,9 @@ def _world(server: Serving, installation: Installation, clock: ManualClock) -> W
     }
     services.workspaces.suspend(closed.id)
     tokens = {name: text_of(made) for name, made in created.items()}
-    return World(server, tokens, workspace.id, created["good"].key.id, installation)
+    _, credential = services.credentials.create("product", here.actor, CredentialKind.SERVICE)
+    key_id = created["good"].key.id
+    return World(server, tokens, workspace.id, key_id, installation, credential.reveal())
 
 
 def _draft(scope: str, expires_at: datetime | None = None) -> KeyDraft:
