@@ -82,7 +82,7 @@ histories = st.builds(
 )
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=700)
 @given(histories)
 def test_one_pass_agrees_with_every_order(history: list[Operation]) -> None:
     """A history holds exactly if some order in time explains every answer."""

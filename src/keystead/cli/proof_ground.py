@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 DESCRIPTION: Final = "keystead prove"
 POSTGRESQL: Final = 5432
 PAGE: Final = 200
-INHERITED: Final = ("KEYSTEAD_VERIFICATION",)
-"""The settings of the environment that servers of its own are started with."""
+INHERITED: Final = ("KEYSTEAD_VERIFICATION", "KEYSTEAD_MIGRATION_DATABASE")
+"""The settings of the environment that hold for an installation of its own too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def on_running(place: Place, urls: Sequence[str]) -> Iterator[Ground]:
         raise Failure(str(error), Exit.USAGE) from None
     with opened(place) as installation, _workspace(installation) as (operator, token):
         site = _site(addresses, token)
-        about = _about(installation) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
+        about = _about(installation, site) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
         yield Ground(Scene(site, operator), operator.workspace.name, about)
 
 
@@ -103,7 +103,9 @@ def on_own(database: str | None, count: int) -> Iterator[Ground]:
             _workspace(installation) as (operator, token),
         ):
             site = _site([server.url for server in servers], token)
-            about = _about(installation) | {"servers": f"{count}, started for this on one machine"}
+            about = _about(installation, site) | {
+                "servers": f"{count}, started for this on one machine"
+            }
             scene = Scene(site, operator, servers, breaker)
             yield Ground(scene, operator.workspace.name, about)
 
@@ -123,17 +125,28 @@ def _before(database: str) -> Iterator[tuple[str, Breaker | None]]:
 
 
 def _begin(place: Place) -> None:
-    """Makes the database's schema. Failure where there is something in it already."""
+    """Makes the database's schema. Failure where there is something in the database already."""
     from keystead import bootstrap
+    from keystead.operation.peppers import FILE_NAME, make_peppers
     from keystead.settings import read_settings
 
     settings = read_settings(data=place.data, database=place.database)
-    if bootstrap.schema_state(settings).status != "empty":
+    bootstrap.make_place(settings)
+    make_peppers(settings.data / FILE_NAME)
+    of_owner = settings.migration_database or settings.database_url
+    state = bootstrap.schema_state(read_settings(data=place.data, database=of_owner))
+    if state.status == "empty":
+        bootstrap.migrate(settings)
+    installation = bootstrap.open_safely(settings)
+    try:
+        in_use = installation.services.workspaces.list(limit=1).workspaces
+    finally:
+        installation.close()
+    if in_use:
         raise Failure(
             "This database is in use. Give the --url of each of its servers, or an empty database.",
             Exit.USAGE,
         )
-    bootstrap.migrate(settings)
 
 
 @contextmanager
@@ -198,7 +211,7 @@ def _site(urls: Sequence[str], token: str) -> Site:
     return Site(urls, token, has_gate(urls, token))
 
 
-def _about(installation: Installation) -> dict[str, str]:
+def _about(installation: Installation, site: Site) -> dict[str, str]:
     import platform
 
     from keystead import __version__, bootstrap
@@ -212,7 +225,8 @@ def _about(installation: Installation) -> dict[str, str]:
     return {
         "Keystead": __version__,
         "database": engine,
-        "verification": str(getattr(settings, "verification", "read")),
+        "verification": "stamp" if settings.remembers else "read",
+        "verified at": ", ".join(site.paths()),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",
     }

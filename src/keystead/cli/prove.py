@@ -60,9 +60,9 @@ def prove(
     keys
         How many keys to revoke.
     rounds
-        How many rounds of the experiments that go by rounds.
+        How many rounds of the experiments that go by rounds: limit, clock, kill, restart.
     seconds
-        How long the experiments last that go by time.
+        How long the database is away.
     report
         File to write the report to, as Markdown.
     """
@@ -91,6 +91,8 @@ def _sizes(full: bool, **given: float | None) -> Sizes:
 
     sizes = FULL if full else QUICK
     chosen = {name: value for name, value in given.items() if value is not None}
+    if "rounds" in chosen:
+        chosen["kills"] = chosen["restarts"] = chosen["rounds"]
     if any(value <= 0 for value in chosen.values()):
         raise Failure("Sizes are greater than zero.", Exit.USAGE)
     if "keys" in chosen:

@@ -136,7 +136,7 @@ def run(
 ) -> Finding:
     """Away for so long, once; and a server that lets everybody in meanwhile."""
     began = time.monotonic()
-    honest = _watched(site, switch, seconds, BACK_SECONDS + 2)
+    honest = _watched(site, switch, seconds, BACK_SECONDS + 1)
     tell(1)
     with flawed(Fault.OPEN) as open_door:
         planted = _watched(open_door.site, open_door, PLANTED_SECONDS + SETTLE_SECONDS, 0.2)

@@ -16,7 +16,7 @@ from keystead.proof import revocation
 from keystead.proof.acts import REVOKED
 from keystead.proof.breaker import Breaker
 from keystead.proof.finding import Finding
-from keystead.proof.fleet import Server
+from keystead.proof.fleet import Own
 from keystead.proof.site import Operator, Site
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -49,7 +49,7 @@ class Scene:
 
     site: Site
     operator: Operator
-    servers: Sequence[Server] = field(default_factory=tuple)
+    servers: Sequence[Own] = field(default_factory=tuple)
     breaker: Breaker | None = None
 
 

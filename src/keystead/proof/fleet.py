@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from keystead.proof.site import Refused
 from keystead.proof.wire import Line
@@ -23,6 +23,22 @@ PORTS: Final = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections."""
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+
+
+class Own(Protocol):
+    """A server that may be stopped, killed and started again; it keeps its address through every start."""
+
+    def start(self) -> None:
+        """Starts it, and returns when it is ready."""
+        ...
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code when it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once."""
+        ...
 
 
 @dataclass

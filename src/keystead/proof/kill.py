@@ -15,7 +15,7 @@ from typing import Final
 
 from keystead.proof.finding import Finding, Planted
 from keystead.proof.flawed import MANAGER, Fault
-from keystead.proof.fleet import Server, fleet
+from keystead.proof.fleet import Own, fleet
 from keystead.proof.history import MILLISECOND
 from keystead.proof.site import WHOAMI, Site, draft
 from keystead.proof.wire import Line
@@ -89,7 +89,7 @@ class Losses:
 
 
 def run(
-    site: Site, servers: Sequence[Server], kills: int, tell: Callable[[int], None] = lambda _: None
+    site: Site, servers: Sequence[Own], kills: int, tell: Callable[[int], None] = lambda _: None
 ) -> Finding:
     """So many kills, and some of a server that answers before it writes."""
     began = time.monotonic()
@@ -115,9 +115,7 @@ def run(
     )
 
 
-def _killed(
-    site: Site, servers: Sequence[Server], kills: int, tell: Callable[[int], None]
-) -> Losses:
+def _killed(site: Site, servers: Sequence[Own], kills: int, tell: Callable[[int], None]) -> Losses:
     losses = Losses()
     for _ in range(kills):
         clients = _crash(site, random.choice(servers), losses)  # noqa: S311 - no secret
@@ -136,7 +134,7 @@ def _flawed_killed(tell: Callable[[int], None]) -> Losses:
             return _killed(site, servers, PLANTED_KILLS, tell)
 
 
-def _crash(site: Site, victim: Server, losses: Losses) -> list[Client]:
+def _crash(site: Site, victim: Own, losses: Losses) -> list[Client]:
     """Clients at every server, and one server killed under them and started again."""
     clients = [Client(site.urls[n % len(site.urls)], site.token) for n in range(CLIENTS)]
     for client in clients:

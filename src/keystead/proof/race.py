@@ -29,7 +29,7 @@ FRESH_EVERY: Final = 5
 """Every so many verifications use a connection of their own; the others keep theirs."""
 PAUSE_SECONDS: Final = 0.005
 """Between two verifications where the end comes by the clock, and is waited for."""
-ATTEMPTS: Final = 20
+ATTEMPTS: Final = 150
 ATTEMPT_SECONDS: Final = 0.1
 """How often, and how long after one another, a change is asked for where servers are away."""
 PATIENCE_SECONDS: Final = 60.0
