@@ -118,6 +118,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select_but(schema.invitations, "digest"),
         _insert(schema.invitations),
         _update(schema.invitations, "revoked_at"),
+        *_all(schema.key_counts),
         *_all(schema.webhook_endpoints, schema.webhook_queues),
         *_all(schema.deliveries, schema.delivery_attempts, schema.key_notices),
     ),
