@@ -25,7 +25,7 @@ def create_app() -> App:
     logs.configure(settings.log_level)
     metrics = _metrics(settings)
     installation = open_safely(settings, metrics)
-    return _application(installation, metrics)
+    return application(installation, metrics)
 
 
 def import_applications() -> None:
@@ -34,7 +34,7 @@ def import_applications() -> None:
         import_module(f"keystead.{name}")
 
 
-def _application(installation: Installation, metrics: Metrics | None) -> App:
+def application(installation: Installation, metrics: Metrics | None) -> App:
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack

@@ -14,9 +14,10 @@ from typing import Final
 import structlog
 
 from keystead.domain.errors import InsufficientScope, KeysteadError
-from keystead.domain.verification import Denied, Verification
+from keystead.domain.principals import Principal
+from keystead.domain.verification import MALFORMED, Denied, Verification, Verified
 from keystead.gate.identity import Identities
-from keystead.gate.plain import Asked, Plain, RequiredScopes
+from keystead.gate.plain import Plain, RequiredScopes
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
 from keystead.http.client import Network
@@ -70,34 +71,35 @@ class ForwardAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http."""
-        asked = self._plain.read(scope)
-        if asked is None or not await self._let_pass(scope, asked, send):
-            await self._stack(scope, receive, send)
-
-    async def _let_pass(self, scope: Scope, asked: Asked, send: Send) -> bool:
-        """Answers the request that may pass; False for every other, whose outcome is kept for the stack."""
         started = perf_counter()
-        text, required, address, agent, fields = asked
-        try:
-            verdict = await self._verifier.verify_on_loop(
-                text, required, address=address, agent=agent
-            )
-        except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
-            scope["state"][_OUTCOME] = error
-            return False
-        if isinstance(verdict, Denied):
-            scope["state"][_OUTCOME] = verdict
-            return False
-        headers = self._identities.fields(verdict.principal)
-        headers += fields
+        asked = self._plain.read(scope)
+        if asked is not None:
+            text, required, address, agent = asked
+            try:
+                verdict = await self._verifier.verify_on_loop(
+                    text, required, address=address, agent=agent
+                )
+            except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
+                scope["state"][_OUTCOME] = text, error
+            else:
+                if isinstance(verdict, Verified):
+                    await self._let_pass(verdict.principal, send)
+                    self._count(scope, started)
+                    return
+                scope["state"][_OUTCOME] = text, verdict
+        await self._stack(scope, receive, send)
+
+    async def _let_pass(self, principal: Principal, send: Send) -> None:
+        headers = self._identities.fields(principal)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
         except Exception as error:  # noqa: BLE001 - the server prints what leaves it
             _log.error("failure", errors=type_names(error), places=places(error))
+
+    def _count(self, scope: Scope, started: float) -> None:
         if self._on_response is not None:
             self._on_response(method_label(scope), ROUTE, 200, perf_counter() - started)
-        return True
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Behind the stack: every step that may refuse, in order."""
@@ -121,12 +123,12 @@ class ForwardAuth:
             raise InsufficientScope("", "The gateway asks for a scope that there is not.") from None
 
     async def _outcome(self, scope: Scope, text: str, required: str | None) -> Verification:
-        """The verdict, or the failure, of the one verification that a request gets."""
-        outcome: Verification | Exception | None = scope["state"].get(_OUTCOME)
-        if isinstance(outcome, Exception):
-            raise outcome
-        if outcome is not None:
-            return outcome
+        """The verdict, or the failure, of the one verification that a token gets."""
+        known: tuple[str, Verification | Exception] = scope["state"].get(_OUTCOME, ("", MALFORMED))
+        if known[0] == text:
+            if isinstance(known[1], Exception):
+                raise known[1]
+            return known[1]
         client = client_of(scope)
         return await self._verifier.verify_on_loop(
             text, required, address=client.address or None, agent=client.agent or None

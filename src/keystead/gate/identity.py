@@ -11,6 +11,7 @@ from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.http.asgi import Header
+from keystead.http.stack import NO_STORE, SERVER
 
 MAX_KNOWN: Final = 10_000
 """Keys whose fields are kept made, some 5 MB; one more, and they are made anew."""
@@ -27,12 +28,12 @@ class Identities:
         self._known: dict[str, tuple[Scopes, list[Header]]] = {}
 
     def fields(self, principal: Principal) -> list[Header]:
-        """A fresh list, of lower-case names; with the key's end, where that is near."""
+        """All that an answer needs, made once a key and not to be changed; with the key's end, where that is near."""
         known = self._known.get(principal.id)
         if known is None or known[0] != principal.scopes:
             known = self._learn(principal)
         if principal.expires_at is None:
-            return known[1].copy()
+            return known[1]
         return [*known[1], *self._end(principal.expires_at)]
 
     def _learn(self, principal: Principal) -> tuple[Scopes, list[Header]]:
@@ -44,6 +45,7 @@ class Identities:
             (b"x-keystead-scopes", str(principal.scopes)),
         )
         made = [(name, value.encode("ascii")) for name, value in values]
+        made += [NO_STORE, SERVER]
         known = self._known[principal.id] = (principal.scopes, made)
         return known
 

@@ -32,13 +32,14 @@ OnResponse = Callable[[str, str, int, float], None]
 Refuse = Callable[[Scope, KeysteadError], Answer]
 """What a refusal becomes on the wire; for most it is `Problems.answer`."""
 
-DEFAULTS: tuple[Header, ...] = (
-    (b"cache-control", b"no-store"),
+NO_STORE: Header = (b"cache-control", b"no-store")
+_DEFAULTS: tuple[Header, ...] = (
+    NO_STORE,
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
 SERVER = (b"server", b"keystead")  # what is absent, granian fills in with its own name
-HSTS = (b"strict-transport-security", b"max-age=63072000")
+_HSTS = (b"strict-transport-security", b"max-age=63072000")
 
 
 class Stack:
@@ -143,9 +144,9 @@ class _Reply:
 def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
     kept = [header for header in headers if header[0] != b"server"]
     names = {name for name, _ in kept}
-    kept += [default for default in DEFAULTS if default[0] not in names]
+    kept += [default for default in _DEFAULTS if default[0] not in names]
     kept += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
-    return [*kept, HSTS] if client.secure else kept
+    return [*kept, _HSTS] if client.secure else kept
 
 
 def _check_way(head: Head, client: Client) -> None:

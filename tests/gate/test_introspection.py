@@ -1,0 +1,170 @@
+"""A service asks whether a token is good (RFC 7662)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.instants import to_microseconds
+from keystead.http.asgi import Header
+from tests.clocks import NOON
+from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer
+from tests.http.raw import HOST, Response, scope_of
+from tests.installations import Ground, text_of
+
+INACTIVE = {"active": False}
+WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
+
+
+def challenges(answer: Response) -> list[str]:
+    """What an answer says of the credentials that it wants."""
+    return [value.decode() for name, value in answer.headers if name == b"www-authenticate"]
+
+
+def test_a_good_token(ground: Ground, doors: Doors) -> None:
+    """All that RFC 7662 section 2.2 has a name for, instants in whole seconds, and the workspace; not for caches."""
+    tenant = ground.tenant()
+    end = NOON + timedelta(days=3)
+    key = ground.key(tenant, scopes=("plan:read", "documents:read"), expires_at=end)
+    workspace = ground.services.workspaces.get(tenant.workspace_id)
+    answer = doors.introspect(text_of(key), doors.service())
+    assert (answer.status, answer.header("content-type")) == (200, "application/json")
+    assert answer.header("cache-control") == "no-store"
+    assert answer.json() == {
+        "active": True,
+        "scope": "documents:read plan:read",
+        "client_id": key.key.id,
+        "sub": tenant.workspace_id,
+        "iat": to_microseconds(key.key.created_at) // 1_000_000,
+        "exp": int(end.timestamp()),
+        "token_type": "Bearer",
+        "workspace": {"id": workspace.id, "name": workspace.name, "plan": workspace.plan_id},
+    }
+    assert {type(answer.json()[name]) for name in ("exp", "iat")} == {int}
+
+
+def test_a_key_without_an_end(doors: Doors) -> None:
+    """What never ends has no `exp`."""
+    assert "exp" not in doors.introspect(doors.token(), doors.service()).json()
+
+
+@pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
+def test_a_token_that_is_not_good(ground: Ground, doors: Doors, ended: str) -> None:
+    """Dead, unknown and garbled tokens are inactive, and nothing else is told of them."""
+    service = doors.service()
+    tenant = ground.tenant()
+    key = ground.key(tenant, expires_at=NOON + timedelta(hours=1))
+    assert doors.introspect(text_of(key), service).json()["active"] is True
+    if ended == "revoked":
+        ground.services.keys.revoke(tenant, key.key.id)
+    elif ended == "expired":
+        ground.clock.advance(hours=1)
+    else:
+        ground.services.workspaces.suspend(tenant.workspace_id)
+    for token in (text_of(key), WELL_FORMED, "x", "é", "\0", "a" * 10_000):
+        answer = doors.introspect(token, service)
+        assert (answer.status, answer.json()) == (200, INACTIVE)
+
+
+@pytest.mark.parametrize("kind", CredentialKind)
+def test_a_services_own_token_is_inactive(doors: Doors, kind: CredentialKind) -> None:
+    """What services and operators authenticate with is nothing that stands as a token."""
+    _, token = doors.credential(kind)
+    assert doors.introspect(token, bearer(token)[0]).json() == INACTIVE
+
+
+@pytest.mark.parametrize("kind", CredentialKind)
+def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
+    """Services and operators: as a bearer, or by Basic with id and token, each form-encoded or not (RFC 6749)."""
+    id, token = doors.credential(kind)
+    subject = doors.token()
+    encoded = "".join(f"%{ord(character):02X}" for character in token)
+    for field in (bearer(token)[0], basic(id, token), basic(quote(id), encoded)):
+        assert doors.introspect(subject, field).json()["active"] is True
+
+
+def test_who_may_not_ask(ground: Ground, doors: Doors) -> None:
+    """Nobody, a workspace's key, a revoked credential, one of another's id: 401 with both challenges, and no effect."""
+    (one, token), (other, _) = doors.credential(), doors.credential()
+    gone, dead = doors.credential()
+    ground.services.credentials.revoke(gone, OPERATOR)
+    key = doors.token("*", "keys:write")
+    subject = text_of(made := ground.key(tenant := ground.tenant()))
+    wrong: list[list[Header]] = [
+        [], bearer(key), bearer(dead), bearer(WELL_FORMED), [basic(gone, dead)], [basic(other, token)],
+        [basic("", token)], [basic(one, key)], [basic(one, "")], [(b"authorization", b"Basic !!!")],
+        [(b"authorization", b"Basic e30=")], [basic(one, "%ff" + token)], [(b"authorization", b"Digest a=b")],
+    ]  # fmt: skip
+    for fields in wrong:
+        answer = doors.introspect(subject, *fields)
+        assert answer.status == 401
+        told = challenges(answer)
+        assert told[0].startswith('Bearer realm="keystead"')
+        assert told[1] == 'Basic realm="keystead", charset="UTF-8"'
+    ground.flush()
+    assert ground.services.keys.get(tenant, made.key.id).last_use is None
+
+
+def test_a_credential_in_the_form_is_none(doors: Doors) -> None:
+    """`client_id` and `client_secret` in the body say nothing: a token is sent in one place."""
+    id, token = doors.credential()
+    form = [("token", doors.token()), ("client_id", id), ("client_secret", token)]
+    assert doors.post("/introspect", form).status == 401
+
+
+def test_a_service_does_nothing_else(doors: Doors) -> None:
+    """A service's credential is no key, passes no gateway, and does nothing of what operators do."""
+    _, token = doors.credential()
+    for path in ("/v1/whoami", "/operator/v1/workspaces"):
+        assert doors.send(scope_of(path=path, headers=[HOST, *bearer(token)])).status == 401
+    assert doors.ask("/any", token).status == 401
+
+
+def test_the_form(doors: Doors) -> None:
+    """`token` once, in a form; a hint and fields that mean nothing are let be. Everything else is refused."""
+    service, token = doors.service(), doors.token()
+    good = [("token", token), ("token_type_hint", "refresh_token"), ("resource", "x")]
+    assert doors.post("/introspect", good, service).json()["active"] is True
+    for body, status in (
+        (b"", 400),
+        (b"token=", 400),
+        (b"tokens=x", 400),
+        (b"token=a&token=b", 400),
+        (b"token=%ff", 400),
+        (b"token=\xff", 400),
+        (b"&".join(b"a%d=b" % n for n in range(21)), 400),
+        (b"token=" + b"a" * 65_536, 413),
+    ):
+        answer = doors.post("/introspect", body, service)
+        assert (answer.status, answer.json()["status"]) == (status, status)
+    json = scope_of("POST", "/introspect", [HOST, service, (b"content-type", b"application/json")])
+    assert doors.send(json, b'{"token": "x"}').status == 415
+    charset = (b"content-type", b"application/x-www-form-urlencoded; charset=UTF-8")
+    named = scope_of("POST", "/introspect", [HOST, service, charset])
+    assert doors.send(named, f"token={token}".encode()).json()["active"] is True
+
+
+def test_only_post(doors: Doors) -> None:
+    """Other methods are refused before anything is looked at, preflights too: there is no CORS."""
+    origin = (b"origin", b"https://evil.example")
+    for method in ("GET", "OPTIONS", "PUT"):
+        answer = doors.send(scope_of(method, "/introspect", [HOST, origin, FORM]))
+        assert (answer.status, answer.header("allow")) == (405, "POST")
+        assert not [name for name, _ in answer.headers if name.startswith(b"access-control")]
+    elsewhere = scope_of("POST", "/introspect/x", [HOST, FORM, doors.service()])
+    assert doors.send(elsewhere, b"token=x").status == 404
+
+
+def test_the_caller_is_not_noted(ground: Ground, doors: Doors) -> None:
+    """It is a use of the key, but its address and agent are the service's and not its caller's: neither is kept."""
+    tenant = ground.tenant()
+    key = ground.key(tenant)
+    doors.introspect(text_of(key), doors.service(), (b"user-agent", b"search/1"))
+    ground.flush()
+    use = ground.services.keys.get(tenant, key.key.id).last_use
+    assert use is not None
+    assert (use.address, use.agent) == (None, None)
+    assert ground.services.usage.callers(tenant, key.key.id) == []

@@ -1,0 +1,148 @@
+"""Whoever holds a token may end it (RFC 7009), and learns nothing by trying."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.keys import KeyStatus
+from keystead.domain.principals import PrincipalKind
+from keystead.domain.throttle import REVOCATION
+from keystead.domain.token import CHECKSUM_WIDTH, checksum, parse
+from keystead.domain.verification import Denied
+from tests.clocks import NOON
+from tests.gate.doors import Doors, bearer
+from tests.http.raw import HOST, Response, scope_of
+from tests.installations import Ground, text_of
+
+WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
+
+
+def done(answer: Response) -> list[tuple[bytes, bytes]]:
+    """What an answer shows, its id aside: 200 and nothing more."""
+    assert (answer.status, answer.body) == (200, b"")
+    return sorted(field for field in answer.headers if field[0] != b"x-request-id")
+
+
+def address(number: int) -> dict[str, Any]:
+    """A scope's caller, of another address for each test: they are counted."""
+    return {"client": (f"198.51.100.{number}", "5"), "scheme": "https"}
+
+
+def test_a_token_is_dead_when_the_answer_arrives(ground: Ground, doors: Doors) -> None:
+    """The very next question finds it dead, on another server too; the record says that the key did it itself."""
+    tenant = ground.tenant()
+    key = ground.key(tenant, scopes=("plan:read",))
+    another = ground.another()
+    assert ground.verdict(key) == "verified"
+    done(doors.revoke(text_of(key), **address(1)))
+    assert ground.verdict(key) == "revoked"
+    assert isinstance(another.services.verifier.verify(text_of(key)), Denied)
+    assert doors.ask("/any", text_of(key)).status == 401
+    event = ground.events(tenant)[-1]
+    assert (event.type, event.target.id) == ("key.revoked", key.key.id)
+    assert (event.actor.kind, event.actor.id) == (PrincipalKind.KEY, key.key.id)
+    assert event.origin.address == "198.51.100.1"
+    assert event.origin.request_id is not None
+
+
+def test_every_answer_is_the_same(ground: Ground, doors: Doors) -> None:
+    """Live, dead, unknown, garbled, a service's own: byte for byte the same, so that none tells a token's worth."""
+    tenant = ground.tenant()
+    live, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + timedelta(seconds=1))
+    ground.clock.advance(seconds=1)
+    _, service = doors.credential()
+    tokens = [text_of(live), text_of(live), text_of(expired), WELL_FORMED, "x", "é", service]
+    answers = [done(doors.revoke(token, **address(2))) for token in tokens]
+    assert all(answer == answers[0] for answer in answers)
+    assert ground.happened(tenant).count("key.revoked") == 2
+
+
+def test_again_is_the_same(ground: Ground, doors: Doors) -> None:
+    """A second time changes nothing: one event, and the first instant stays."""
+    tenant = ground.tenant()
+    key = ground.key(tenant)
+    done(doors.revoke(text_of(key), **address(3)))
+    ground.clock.advance(hours=1)
+    done(doors.revoke(text_of(key), **address(3)))
+    assert ground.services.keys.get(tenant, key.key.id).revoked_at == NOON
+    assert ground.happened(tenant).count("key.revoked") == 1
+
+
+@pytest.mark.parametrize("kind", CredentialKind)
+def test_a_services_credential_stays(ground: Ground, doors: Doors, kind: CredentialKind) -> None:
+    """What the product's services authenticate with is ended by who runs the installation, and by nobody else."""
+    id, token = doors.credential(kind)
+    done(doors.revoke(token, **address(4)))
+    assert ground.services.credentials.verify(token, *CredentialKind).id == id
+
+
+def test_a_rotated_key_in_its_overlap(ground: Ground, doors: Doors) -> None:
+    """The old one ends before its time, and its successor lives."""
+    tenant = ground.tenant()
+    old = ground.key(tenant)
+    new = ground.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
+    done(doors.revoke(text_of(old), **address(5)))
+    assert (ground.verdict(old), ground.verdict(new)) == ("revoked", "verified")
+
+
+def test_a_suspended_workspace(ground: Ground, doors: Doors) -> None:
+    """A token that leaked while its workspace is suspended does not come back with it."""
+    tenant = ground.tenant()
+    key = ground.key(tenant)
+    ground.services.workspaces.suspend(tenant.workspace_id)
+    done(doors.revoke(text_of(key), **address(6)))
+    ground.services.workspaces.resume(tenant.workspace_id)
+    assert ground.verdict(key) == "revoked"
+
+
+def test_another_secret_ends_nothing(ground: Ground, doors: Doors) -> None:
+    """The id of a key is public: only its whole token ends it."""
+    key = ground.key(ground.tenant())
+    other = text_of(ground.key(ground.tenant()))
+    forged = "_".join([*text_of(key).split("_")[:2], other.split("_")[2][:-CHECKSUM_WIDTH]])
+    forged += checksum(forged)
+    assert parse(forged) is not None
+    done(doors.revoke(forged, **address(7)))
+    assert ground.verdict(key) == "verified"
+
+
+def test_many_tokens_from_one_address(ground: Ground, doors: Doors) -> None:
+    """Over the limit 429 says when to come again; what is sent then is not looked at; others are served."""
+    key = ground.key(ground.tenant())
+    for number in range(REVOCATION.free):
+        assert doors.revoke(WELL_FORMED if number % 2 else "x", **address(8)).status == 200
+    refused = doors.revoke(text_of(key), **address(8))
+    assert (refused.status, refused.json()["code"]) == (429, "rate-limited")
+    assert refused.header("retry-after") == "1"
+    assert ground.verdict(key) == "verified"
+    done(doors.revoke(WELL_FORMED, **address(9)))
+    ground.clock.advance(seconds=1)
+    done(doors.revoke(text_of(key), **address(8)))
+    assert ground.verdict(key) == "revoked"
+    assert ground.services.keys.now() > NOON
+
+
+def test_without_a_token(doors: Doors) -> None:
+    """400 for a form without `token`, 415 for what is no form, 405 for other methods; a bearer is no form."""
+    token = doors.token()
+    for body in (b"", b"token=", b"x=y"):
+        assert doors.post("/revoke", body, **address(10)).status == 400
+    sent = scope_of("POST", "/revoke", [HOST, *bearer(token)], **address(10))
+    assert doors.send(sent).status == 400
+    json = scope_of("POST", "/revoke", [HOST, (b"content-type", b"text/plain")], **address(10))
+    assert doors.send(json, b"token=x").status == 415
+    assert doors.send(scope_of("GET", "/revoke", **address(10))).header("allow") == "POST"
+    assert doors.ask("/any", token).status == 200
+
+
+def test_an_expired_key_is_revoked_for_good(ground: Ground, doors: Doors) -> None:
+    """Should the clock be set back, it does not live again."""
+    tenant = ground.tenant()
+    key = ground.key(tenant, expires_at=NOON + timedelta(seconds=1))
+    ground.clock.advance(seconds=2)
+    done(doors.revoke(text_of(key), **address(11)))
+    assert ground.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED
