@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from keystead.domain.errors import InvalidToken
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Principal
+from keystead.domain.roles import ROLE_SCOPES
+from keystead.services import membership
 from keystead.storage import keys, workspaces
 from keystead.storage.database import Tx
 
@@ -18,6 +21,8 @@ def acting_now(tx: Tx, principal: Principal, now: datetime, *scopes: str) -> Pri
 
     A key that ended or was narrowed a moment ago makes nothing that outlives it: no other keys, no webhooks.
     """
+    if principal.role is not None:
+        return _member_now(tx, principal, *scopes)
     if not principal.is_key:
         return principal
     key = keys.find_key(tx, principal.workspace_id, KeyId(principal.id))
@@ -27,6 +32,16 @@ def acting_now(tx: Tx, principal: Principal, now: datetime, *scopes: str) -> Pri
     if workspace is None or workspace.suspended_at is not None:
         raise InvalidToken
     acting = replace(principal, scopes=key.scopes, expires_at=key.expires_at)
+    return _with_scopes(acting, scopes)
+
+
+def _member_now(tx: Tx, principal: Principal, *scopes: str) -> Principal:
+    acting = membership.acting_now(tx, principal)
+    held = ROLE_SCOPES[acting.role] if acting.role else acting.scopes
+    return _with_scopes(replace(acting, scopes=held), scopes)
+
+
+def _with_scopes(acting: Principal, scopes: Iterable[str]) -> Principal:
     for scope in scopes:
         acting.require(scope)
     return acting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from time import sleep
 from typing import Final
@@ -33,6 +34,7 @@ from keystead.domain.scopes import (
     DOCUMENTS_WRITE,
 )
 from keystead.domain.search import clauses, index_terms, parse_query
+from keystead.services.limits import tells_of_limits
 from keystead.storage import collections, events, plans
 from keystead.storage import documents as rows
 from keystead.storage.clock import Clock
@@ -83,7 +85,10 @@ class Documents:
         """A new, empty collection. Invalid, NameTaken or LimitReached otherwise."""
         principal.require(COLLECTIONS_WRITE)
         draft = rules.check_collection(draft)
-        with self._database.write(principal.workspace_id) as tx:
+        with (
+            self._telling(principal, origin),
+            self._database.write(principal.workspace_id) as tx,
+        ):
             act = self._act(principal, origin)
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
@@ -179,7 +184,10 @@ class Documents:
             change = _Change([rules.check_document(draft)], single=draft.id)
             if change.prepare(tx, collection).changes_nothing:
                 return PutDocument(_find_document(tx, collection, draft.id), created=False)
-        with self._database.write(principal.workspace_id) as tx:
+        with (
+            self._telling(principal, origin),
+            self._database.write(principal.workspace_id) as tx,
+        ):
             collection = _find(tx, principal, name)
             plan = self._apply(tx, collection, change, self._act(principal, origin))
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
@@ -195,7 +203,10 @@ class Documents:
             plan = change.prepare(tx, collection)
         if plan.changes_nothing:
             return plan.report
-        with self._database.write(principal.workspace_id) as tx:
+        with (
+            self._telling(principal, origin),
+            self._database.write(principal.workspace_id) as tx,
+        ):
             collection = _find(tx, principal, name)
             return self._apply(tx, collection, change, self._act(principal, origin)).report
 
@@ -233,6 +244,11 @@ class Documents:
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
+
+    def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
+        return tells_of_limits(
+            self._database, self._clock, principal.workspace_id, principal.actor, origin
+        )
 
     def _act(self, principal: Principal, origin: Origin) -> Act:
         return Act(principal.actor, self._clock.now(), origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,12 +16,13 @@ from keystead.domain.invitations import (
     require_few_open,
 )
 from keystead.domain.passwords import Password
-from keystead.domain.principals import Actor, Principal, PrincipalKind
+from keystead.domain.principals import Actor, Principal, PrincipalKind, system
 from keystead.domain.roles import Permission, needed_to_appoint
 from keystead.domain.sessions import ProofKind
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, fold_email
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.services.limits import tells_of_limits
 from keystead.services.membership import (
     acting_now,
     add_member,
@@ -154,7 +156,10 @@ class Invitations:
         if password is not None:
             hashed = self._passwords.hash(password, [name, email, workspace.name])
         browser = Browser(origin, agent, device)
-        with self._database.write_across(Purpose.PEOPLE, locks=workspace.id) as tx:
+        with (
+            self._telling(workspace.id, origin),
+            self._database.write_across(Purpose.PEOPLE, locks=workspace.id) as tx,
+        ):
             now = self._clock.now()
             set_at = now if hashed else None
             user = User(UserId(new_id("usr", now)), name, email, now, password_set_at=set_at)
@@ -170,7 +175,10 @@ class Invitations:
     def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
         """Makes the signed-in person a member, whatever their address: the link is what counts."""
         workspace_id = self.find(link).workspace.id
-        with self._database.write_across(Purpose.PEOPLE, locks=workspace_id) as tx:
+        with (
+            self._telling(workspace_id, origin),
+            self._database.write_across(Purpose.PEOPLE, locks=workspace_id) as tx,
+        ):
             now = self._clock.now()
             standing = require_standing(tx, session, now)
             user = users.get_user(tx, standing.user_id)
@@ -180,6 +188,11 @@ class Invitations:
                 raise Invalid.field("/link", "leads to a workspace that you are a member of")
             member = self._admit(tx, link, user, _own_act(user, now, origin))
         return replace(member, proof=standing.proof)
+
+    def _telling(self, workspace_id: WorkspaceId, origin: Origin) -> AbstractContextManager[None]:
+        """Who is refused for want of room is nobody of the workspace: the system tells."""
+        actor = system(workspace_id).actor
+        return tells_of_limits(self._database, self._clock, workspace_id, actor, origin)
 
     def _replace_open(self, tx: Tx, workspace_id: WorkspaceId, email: str, act: Act) -> None:
         found = rows.open_invitations(tx, workspace_id, act.at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +30,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.services.idempotency import Idempotency, Once, Run
+from keystead.services.limits import tells_of_limits
 from keystead.storage import events, key_counts, plans, workspaces
 from keystead.storage import keys as rows
 from keystead.storage.clock import Clock
@@ -88,7 +90,8 @@ class Keys:
             if run.result is not None:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
             try:
-                return self._create(principal, draft, origin, run)
+                with self._telling(principal, origin):
+                    return self._create(principal, draft, origin, run)
             except LimitReached as full:
                 full.candidates = tuple(map(_candidate, self._candidates(principal.workspace_id)))
                 raise
@@ -213,7 +216,10 @@ class Keys:
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
-            with self._database.write(principal.workspace_id) as tx:
+            with (
+                self._telling(principal, origin),
+                self._database.write(principal.workspace_id) as tx,
+            ):
                 act = self._act(principal, origin)
                 acting = self._acting_now(tx, principal, act.at)
                 old = self._find(tx, principal, key_id)
@@ -244,6 +250,11 @@ class Keys:
             _record(tx, EventType.KEY_CREATED, key, act)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
+
+    def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
+        return tells_of_limits(
+            self._database, self._clock, principal.workspace_id, principal.actor, origin
+        )
 
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         """Looked for without the lock: it takes longer than what the lock is for, and binds nobody."""

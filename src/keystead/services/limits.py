@@ -10,7 +10,7 @@ from typing import Final
 from keystead.domain.errors import LimitReached, StorageError
 from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Actor
 from keystead.storage import events
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -20,7 +20,7 @@ TOLD_AGAIN_AFTER: Final = timedelta(hours=1)
 
 @contextmanager
 def tells_of_limits(
-    database: Database, clock: Clock, principal: Principal, origin: Origin
+    database: Database, clock: Clock, workspace_id: WorkspaceId, actor: Actor, origin: Origin
 ) -> Iterator[None]:
     """LimitReached passes through, and leaves an event `limit.reached`.
 
@@ -30,21 +30,18 @@ def tells_of_limits(
         yield
     except LimitReached as full:
         with suppress(StorageError):
-            _tell(database, clock, full, principal, origin)
+            _tell(database, workspace_id, full, Act(actor, clock.now(), origin))
         raise
 
 
-def _tell(
-    database: Database, clock: Clock, full: LimitReached, principal: Principal, origin: Origin
-) -> None:
+def _tell(database: Database, workspace_id: WorkspaceId, full: LimitReached, act: Act) -> None:
     """Looks before it takes the lock: a caller that meets the limit all day long holds up nobody."""
-    workspace_id, now = principal.workspace_id, clock.now()
     with database.read(workspace_id) as tx:
-        if _was_told(tx, workspace_id, full, now):
+        if _was_told(tx, workspace_id, full, act.at):
             return
     with database.write(workspace_id) as tx:
-        if not _was_told(tx, workspace_id, full, now):
-            act, target = Act(principal.actor, now, origin), Target("limit", full.name)
+        if not _was_told(tx, workspace_id, full, act.at):
+            target = Target("limit", full.name)
             told = {"limit": full.limit, "used": full.used, "plan": full.plan}
             events.append_event(tx, workspace_id, EventType.LIMIT_REACHED, act, target, told)
 

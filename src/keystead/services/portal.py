@@ -14,6 +14,7 @@ from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User
+from keystead.services.limits import tells_of_limits
 from keystead.services.membership import add_member, revoke_invitations_of
 from keystead.storage import events, sessions, users, workspaces
 from keystead.storage.clock import Clock
@@ -49,7 +50,12 @@ class PortalSessions:
         if not is_id("ws", request.workspace_id):
             raise NotFound("There is no such workspace.")
         secret = Secret.fresh()
-        with self._database.write(request.workspace_id) as tx:
+        with (
+            tells_of_limits(
+                self._database, self._clock, request.workspace_id, operator.actor, origin
+            ),
+            self._database.write(request.workspace_id) as tx,
+        ):
             act = Act(operator.actor, self._clock.now(), origin)
             user = _known(tx, request, act)
             self._make_member(tx, Member(request.workspace_id, user, request.role, act.at), act)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -103,7 +103,7 @@ class Webhooks:
         """A new endpoint, if the plan has room. LimitReached or Invalid otherwise."""
         _require_write(principal)
         with (
-            tells_of_limits(self._database, self._clock, principal, origin),
+            self._telling(principal, origin),
             self._writing(principal, origin) as (tx, act),
         ):
             checked = rules.check_draft(draft, self._destinations)
@@ -257,6 +257,11 @@ class Webhooks:
             act = Act(principal.actor, self._clock.now(), origin)
             acting_now(tx, principal, act.at, *WRITING)
             yield tx, act
+
+    def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
+        return tells_of_limits(
+            self._database, self._clock, principal.workspace_id, principal.actor, origin
+        )
 
     def _require_room(self, tx: Tx, workspace_id: WorkspaceId) -> None:
         plan = plans.plan_of(tx, workspace_id)

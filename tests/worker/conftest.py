@@ -1,0 +1,31 @@
+"""Installations that may send webhooks to this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from keystead.bootstrap import Installation
+from keystead.domain.principals import Principal, operator
+from tests.receivers import Receiver, open_office
+
+
+@pytest.fixture
+def office(database_url: str) -> Iterator[Installation]:
+    """An installation by the true time, once on each engine."""
+    with open_office(database_url) as office:
+        yield office
+
+
+@pytest.fixture
+def tenant(office: Installation) -> Principal:
+    """Who may do everything in a workspace without limits."""
+    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    with Receiver() as receiver:
+        yield receiver

@@ -1,0 +1,36 @@
+"""From a change to its receiver: signed, complete, at least once, and never a secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from keystead.bootstrap import Installation
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal
+from keystead.domain.webhooks import MAX_PAYLOAD
+from tests.receivers import Receiver, delivering, hook
+
+
+def test_every_change_reaches_its_receiver(
+    office: Installation, tenant: Principal, receiver: Receiver
+) -> None:
+    """A stock receiver verifies every delivery; the body tells the event, and no token."""
+    made = hook(office, tenant, receiver.url)
+    keys = office.services.keys
+    created = keys.create(tenant, KeyDraft("sync"))
+    keys.revoke(tenant, created.key.id)
+    with delivering(office):
+        got = receiver.wait_for(3)
+    verifier = Webhook(made.secret)
+    bodies = [verifier.verify(each.body, dict(each.headers)) for each in got]
+    assert {body["type"] for body in bodies} == {"webhook.created", "key.created", "key.revoked"}
+    assert created.token is not None
+    for each, body in zip(got, bodies, strict=True):
+        assert body["data"]["id"] == each.id
+        assert body["timestamp"] == body["data"]["occurred_at"]
+        assert created.token.reveal() not in each.body.decode()
+        assert made.secret not in repr(each.headers)
+        assert len(each.body) <= MAX_PAYLOAD
