@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.operation.faults import ConfigurationError
 from keystead.services.housekeeping import Housekeeping
+from keystead.services.key_watch import KeyWatch
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from keystead.worker.loop import Loop, Task
 
 FLUSH_SECONDS: Final = 2.0
+WATCH_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 3600.0
 
 
@@ -56,9 +58,11 @@ def _tasks(installation: Installation) -> list[Task]:
     from keystead.worker.loop import Task
 
     database, services = installation.database, installation.services
-    housekeeping = Housekeeping(database, clock_of(database))
+    clock = clock_of(database)
+    housekeeping, watch = Housekeeping(database, clock), KeyWatch(database, clock)
     return [
         Task("flush use", FLUSH_SECONDS, services.usage.flush),
+        Task("watch keys", WATCH_SECONDS, watch.look),
         Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
         Task("finish deletions", SWEEP_SECONDS, services.documents.finish_deletions),
         Task("forget deleted webhooks", SWEEP_SECONDS, services.deliveries.finish_deletions),

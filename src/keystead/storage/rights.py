@@ -164,6 +164,11 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _update(schema.deliveries, "status", "started_at", "step", "attempts", "next_attempt_at"),
         _insert(schema.delivery_attempts),
         _select(schema.events),
+        _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
+        _select(schema.key_use, "key_id", "last_used_at"),
+        _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
+        _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
+        *_all(schema.watermarks),
     ),
     Purpose.OPERATOR: (
         *_all(schema.plans),
