@@ -1,6 +1,7 @@
 """The composition root: settings -> database -> services -> applications. The only package that knows everything."""
 
 from keystead.bootstrap.applications import create_app, import_applications, read_brand
+from keystead.bootstrap.background import background_of
 from keystead.bootstrap.doctor import (
     check_peppers,
     check_schema,

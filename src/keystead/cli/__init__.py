@@ -13,6 +13,7 @@ from keystead import __version__
 GROUPS: Final = {
     "Run a server": (
         ("serve", "keystead.cli.serve:serve", "Start the server."),
+        ("worker", "keystead.cli.worker:worker", "Deliver webhooks without a server."),
         ("migrate", "keystead.cli.migrate:migrate", "Bring the database to this version's schema."),
         ("doctor", "keystead.cli.doctor:doctor", "Check the configuration; say how to mend it."),
         ("prove", "keystead.cli.prove:prove", "Put the promises to the proof."),
