@@ -29,6 +29,7 @@ __all__ = [
     "Restored",
     "Settings",
     "back_up",
+    "background_of",
     "check_peppers",
     "check_schema",
     "check_walls",
