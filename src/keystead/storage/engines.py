@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -14,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keystead.storage.addresses import PRIMARY
+from keystead.storage.addresses import PRIMARY, for_libpq, session_of
 
 
 def _sqlite_driver() -> Any:
@@ -34,6 +36,7 @@ TIMEOUTS: Final = {
     "TimeZone": "UTC",
 }
 """What PostgreSQL is told for each connection; `keystead migrate` gives it to the server's role as well."""
+PREPARED_AFTER: Final = 5
 POOL_SIZE: Final = 16
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
@@ -81,8 +84,33 @@ def sqlite_engine(url: URL, connections: int) -> Engine:
         pool_timeout=LOCK_SECONDS,
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
+    event.listen(engine, "do_connect", _opener())
     event.listen(engine, "connect", _set_pragmas)
     return engine
+
+
+def _opener() -> Callable[..., Any]:
+    """Opens connections. Only the first may make the file: where it was moved away, no empty one takes its place."""
+    opened = False
+
+    def open_file(_: Any, __: Any, arguments: Any, parameters: Any) -> Any:
+        nonlocal opened
+        connection = (
+            open_existing(arguments[0], **parameters)
+            if opened
+            else sqlite_driver.connect(*arguments, **parameters)
+        )
+        opened = True
+        return connection
+
+    return open_file
+
+
+def open_existing(path: str | Path, **parameters: Any) -> Any:
+    """A connection to a file that is there. sqlite_driver.OperationalError where it is not."""
+    return sqlite_driver.connect(
+        f"{Path(path).absolute().as_uri()}?mode=rw", uri=True, **parameters
+    )
 
 
 def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
@@ -92,16 +120,15 @@ def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
 
 def postgresql_engine(url: URL, connections: int) -> Engine:
     """PostgreSQL, where nothing waits for ever: not for a lock, a statement, an idle transaction or a silent server."""
-    options = " ".join(f"-c {name}={value}" for name, value in TIMEOUTS.items())
     engine = create_engine(
-        url,
+        for_libpq(url),
         hide_parameters=True,
         pool_size=connections,
         max_overflow=connections,
         pool_timeout=LOCK_SECONDS,
         connect_args={
             "connect_timeout": 2,
-            "options": options,
+            **session_of(url, TIMEOUTS, PREPARED_AFTER),
             **PRIMARY,
         },
     )

@@ -16,20 +16,24 @@ from sqlalchemy.engine import URL, Dialect
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord
-from keystead.storage.addresses import conninfo_of
+from keystead.storage.addresses import conninfo_of, session_of
 from keystead.storage.authority import lookup_statement
 from keystead.storage.database import Database
-from keystead.storage.engines import SQLITE_PRAGMAS, ImpatientConnection, sqlite_driver
+from keystead.storage.engines import (
+    SQLITE_PRAGMAS,
+    ImpatientConnection,
+    open_existing,
+    sqlite_driver,
+)
 
 LINES: Final = 8
 WAIT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 1.0
 CONNECT: Final[dict[str, Any]] = {
     "autocommit": True,
-    "prepare_threshold": 1,
     "connect_timeout": 2,
-    "options": "-c statement_timeout=1s -c timezone=UTC",
 }
+SETTINGS: Final = {"statement_timeout": f"{ANSWER_SECONDS:.0f}s", "TimeZone": "UTC"}
 
 
 class Lookup(Protocol):
@@ -88,9 +92,7 @@ class SqliteLookup:
 
     def _open(self) -> Any:
         try:
-            connection = sqlite_driver.connect(
-                self._path, isolation_level=None, check_same_thread=False
-            )
+            connection = open_existing(self._path, isolation_level=None, check_same_thread=False)
             for pragma in (*SQLITE_PRAGMAS, "PRAGMA query_only = ON"):
                 connection.execute(pragma).fetchall()
         except sqlite_driver.Error:
@@ -107,10 +109,10 @@ class PostgresqlLookup:
 
     def __init__(self, url: URL) -> None:
         dialect: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-        dsn = conninfo_of(url)
+        dsn, session = conninfo_of(url), {**CONNECT, **session_of(url, SETTINGS, 1)}
         self._idle: LifoQueue[_Line] = LifoQueue()
         for _ in range(LINES):
-            self._idle.put(_Line(dsn, _compiled(dialect)))
+            self._idle.put(_Line(dsn, session, _compiled(dialect)))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the server does not answer in time."""
@@ -140,8 +142,9 @@ class PostgresqlLookup:
 class _Line:
     """One connection: made when it is first needed, and again when it has died."""
 
-    def __init__(self, dsn: str, sql: str) -> None:
+    def __init__(self, dsn: str, session: dict[str, Any], sql: str) -> None:
         self._dsn = dsn
+        self._session = session
         self._sql = sql
         self._connection: ImpatientConnection | None = None
 
@@ -163,7 +166,7 @@ class _Line:
 
     def _ask(self, key_id: KeyId) -> Any:
         if self._connection is None:
-            self._connection = ImpatientConnection.connect(self._dsn, **CONNECT)
+            self._connection = ImpatientConnection.connect(self._dsn, **self._session)
             self._connection.patience = ANSWER_SECONDS
         try:
             return self._connection.execute(self._sql, {"key_id": key_id}).fetchone()

@@ -1,0 +1,319 @@
+"""The database away, silent, read-only, locked or moved under requests: 503 in time, nobody let in or called dead."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from keystead.storage.engines import sqlite_driver
+from tests.ledger import DEAD, LIVE, verify
+from tests.postgres import OwnPostgres, wait_until
+from tests.relay import Relay, relay_to
+from tests.serving import Serving, serving
+
+SHORT, LONG = 1.5, 30.0
+RECOVERY_SECONDS = 5.0
+ANSWER_SECONDS = 2.0
+SLACK_SECONDS = 1.0
+"""For a machine that does other things besides; no promise."""
+Outage = Callable[[], None]
+
+
+@dataclass
+class Watch:
+    """Clients that ask without a pause, and what they were told: by kind of key, how often which status."""
+
+    server: Serving
+    tokens: dict[str, str] = field(repr=False)
+    told: dict[str, Counter[int]] = field(default_factory=dict)
+    slowest: float = 0.0
+    without_retry: int = 0
+    stopping: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def ask(self, kind: str) -> None:
+        """Until told to stop: one request after the other with the key of that kind; `create` makes keys."""
+        told = self.told.setdefault(kind, Counter())
+        bearer = {"authorization": f"Bearer {self.tokens[kind]}"}
+        with httpx2.Client(base_url=self.server.base_url, headers=bearer, trust_env=False) as http:
+            while not self.stopping.is_set():
+                began = time.monotonic()
+                if kind == "create":
+                    answer = http.post("/v1/keys", json={"description": "away"}, timeout=40)
+                else:
+                    answer = http.get("/v1/whoami", timeout=40)
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+                told[answer.status_code] += 1
+                if answer.status_code == 503 and "retry-after" not in answer.headers:
+                    self.without_retry += 1
+                time.sleep(0.005)
+
+
+@contextmanager
+def watched(server: Serving, tokens: dict[str, str], clients: int) -> Iterator[Watch]:
+    """So many clients for each kind of key, while the block runs."""
+    watch = Watch(server, tokens)
+    threads = [
+        threading.Thread(target=watch.ask, args=(kind,)) for kind in tokens for _ in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield watch
+    finally:
+        watch.stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def keys_of(server: Serving) -> dict[str, str]:
+    """A live key, one that was revoked, one that never was, and one that makes others."""
+    creator, live, dead = server.token(), server.token(), server.token()
+    own = server.call("GET", "/v1/whoami", token=dead).json()["key"]["id"]
+    assert server.call("DELETE", f"/v1/keys/{own}", token=dead).status_code == 204
+    with serving_elsewhere(server) as unknown:
+        return {"live": live, "dead": dead, "unknown": unknown, "create": creator}
+
+
+@contextmanager
+def serving_elsewhere(server: Serving) -> Iterator[str]:
+    """The token of a key of another installation."""
+    folder = server.data / "elsewhere"
+    with serving(f"sqlite:///{folder / 'keystead.db'}", start=False) as other:
+        yield other.token()
+
+
+def held(server: Serving) -> tuple[int, int]:
+    """How many threads and how many open files the serving process has."""
+    (process,) = server.processes()
+    status = Path(f"/proc/{process}/status").read_text()
+    threads = int(status.split("Threads:")[1].split()[0])
+    return threads, len(list(Path(f"/proc/{process}/fd").iterdir()))
+
+
+def endure(server: Serving, begin: Outage, end: Outage, seconds: float, clients: int) -> Watch:
+    """An outage of that length under requests; what was told in it. Then all is well again within five seconds."""
+    tokens = keys_of(server)
+    server.put_on("scale")
+    with watched(server, tokens, clients) as before:
+        time.sleep(0.5)
+    assert set(before.told["live"]) == {LIVE}
+    at_rest = held(server)
+    begin()
+    with watched(server, tokens, clients) as watch:
+        time.sleep(seconds)
+    end()
+    mended = time.monotonic()
+    wait_until(lambda: verify(server, tokens["live"]) == LIVE, "the live key is good again")
+    wait_until(lambda: can_create(server, tokens["create"]), "keys are made again")
+    assert time.monotonic() - mended < RECOVERY_SECONDS
+    assert [verify(server, tokens[kind]) for kind in ("dead", "unknown")] == [DEAD, DEAD]
+    now = held(server)
+    assert now[0] <= at_rest[0] + 40, "threads have grown"
+    assert now[1] <= at_rest[1] + 40, "connections have grown"
+    return watch
+
+
+def can_create(server: Serving, token: str) -> bool:
+    """Whether a key is made."""
+    return (
+        server.call("POST", "/v1/keys", token=token, json={"description": "x"}).status_code == 201
+    )
+
+
+def require_refusals(watch: Watch) -> None:
+    """All was 503, with Retry-After, in time: also for dead and unknown keys, of which nothing could be known."""
+    assert watch.without_retry == 0
+    for kind, told in watch.told.items():
+        assert set(told) == {503}, f"{kind}: {told}"
+    assert watch.slowest < ANSWER_SECONDS + SLACK_SECONDS
+
+
+def require_verdicts(watch: Watch) -> None:
+    """Keys were told apart as ever, and nothing was made."""
+    assert watch.without_retry == 0
+    assert set(watch.told["live"]) == {LIVE}
+    assert set(watch.told["dead"]) == set(watch.told["unknown"]) == {DEAD}
+    assert set(watch.told["create"]) <= {503}
+
+
+# --- PostgreSQL ---
+
+
+def stopped(postgres: OwnPostgres, _: Relay) -> tuple[Outage, Outage]:
+    """PostgreSQL is shut down."""
+    return postgres.stop, postgres.start
+
+
+def silent(_: OwnPostgres, relay: Relay) -> tuple[Outage, Outage]:
+    """Nothing comes back, and no connection ends: a paused machine, or a network that drops everything."""
+    return relay.silence, relay.mend
+
+
+def cut(_: OwnPostgres, relay: Relay) -> tuple[Outage, Outage]:
+    """Every connection is reset."""
+    return relay.cut, relay.mend
+
+
+OUTAGES = pytest.mark.parametrize("outage", [stopped, silent, cut])
+WORST = pytest.mark.parametrize("outage", [stopped, silent])
+
+
+def endure_without_postgresql(
+    postgres: OwnPostgres,
+    outage: Callable[[OwnPostgres, Relay], tuple[Outage, Outage]],
+    seconds: float,
+    clients: int,
+) -> None:
+    """One outage of PostgreSQL."""
+    with relay_to(postgres.port) as relay:
+        url = postgres.dsn().replace(str(postgres.port), str(relay.port))
+        with serving(url) as server:
+            require_refusals(endure(server, *outage(postgres, relay), seconds, clients))
+
+
+@WORST
+def test_without_postgresql_everything_is_503(
+    private_postgres: OwnPostgres,
+    outage: Callable[[OwnPostgres, Relay], tuple[Outage, Outage]],
+) -> None:
+    """Stopped or silent for a while: 503 with Retry-After in time; no 401, nobody let in (R36)."""
+    endure_without_postgresql(private_postgres, outage, SHORT, 2)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+@OUTAGES
+def test_without_postgresql_for_half_a_minute(
+    private_postgres: OwnPostgres,
+    outage: Callable[[OwnPostgres, Relay], tuple[Outage, Outage]],
+) -> None:
+    """Thirty seconds."""
+    endure_without_postgresql(private_postgres, outage, LONG, 4)
+
+
+# --- SQLite ---
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Serving]:
+    """A server over SQLite in a folder of its own."""
+    with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}") as server:
+        yield server
+
+
+def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: Serving) -> None:
+    """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as ever."""
+    other = sqlite_driver.connect(embedded.data / "keystead.db", isolation_level=None)
+
+    def lock() -> None:
+        other.execute("PRAGMA busy_timeout = 10000")
+        other.execute("BEGIN IMMEDIATE")
+
+    def unlock() -> None:
+        other.execute("ROLLBACK")
+
+    try:
+        require_verdicts(endure(embedded, lock, unlock, 1.0, 1))
+    finally:
+        other.close()
+
+
+def test_a_sqlite_that_was_moved_away_is_no_database(embedded: Serving) -> None:
+    """The file under another name: what is told is true, and no empty one takes its place."""
+    file = embedded.data / "keystead.db"
+    away = embedded.data / "moved"
+
+    def move() -> None:
+        for end in ("", "-wal", "-shm"):
+            Path(f"{file}{end}").rename(f"{away}{end}")
+
+    def back() -> None:
+        assert not list(file.parent.glob("keystead.db"))
+        for end in ("-shm", "-wal", ""):
+            Path(f"{away}{end}").rename(f"{file}{end}")
+
+    watch = endure(embedded, move, back, 1.0, 1)
+    assert set(watch.told["live"]) <= {LIVE, 503}
+    assert set(watch.told["dead"]) <= {DEAD, 503}
+    assert set(watch.told["unknown"]) <= {DEAD, 503}
+
+
+# --- one server of several is paused, cut off or killed while another revokes ---
+
+
+def revoke(server: Serving, token: str, key: str) -> None:
+    """The end of a key, acknowledged."""
+    assert server.call("DELETE", f"/v1/keys/{key}", token=token).status_code == 204
+
+
+def pausing(seconds: float, database_url: str) -> None:
+    """A server stands still while a key is revoked through another, and is asked before, meanwhile and after."""
+    with (
+        serving(database_url, workers=2) as paused,
+        serving(database_url, data=paused.data) as other,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        creator, victim = paused.token(), paused.token()
+        own = paused.call("GET", "/v1/whoami", token=victim).json()["key"]["id"]
+        assert {verify(paused, victim) for _ in range(8)} == {LIVE}
+        paused.signal(signal.SIGSTOP, group=True)
+        try:
+            revoke(other, creator, own)
+            asked = [pool.submit(verify, paused, victim) for _ in range(8)]
+            time.sleep(seconds)
+        finally:
+            paused.signal(signal.SIGCONT, group=True)
+        assert {one.result() for one in asked} == {DEAD}
+        assert {verify(server, victim) for server in (paused, other) for _ in range(4)} == {DEAD}
+
+
+def test_a_server_that_was_paused_refuses_when_it_wakes(database_url: str) -> None:
+    """SIGSTOP to all of a server; what begins after the answer of a revocation elsewhere is refused (R29)."""
+    pausing(0.3, database_url)
+
+
+@pytest.mark.prove
+def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) -> None:
+    """Five seconds."""
+    pausing(5.0, database_url)
+
+
+def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: OwnPostgres) -> None:
+    """A key is revoked while one server has lost the database: that one says 503, then 401, and never 200."""
+    with relay_to(private_postgres.port) as relay:
+        url = private_postgres.dsn().replace(str(private_postgres.port), str(relay.port))
+        with serving(url) as cut_off, serving(private_postgres.dsn(), data=cut_off.data) as other:
+            creator, victim = other.token(), other.token()
+            own = other.call("GET", "/v1/whoami", token=victim).json()["key"]["id"]
+            assert verify(cut_off, victim) == LIVE
+            relay.cut()
+            revoke(other, creator, own)
+            assert {verify(cut_off, victim) for _ in range(5)} == {503}
+            relay.mend()
+            wait_until(lambda: verify(cut_off, victim) != 503, "the database is back")
+            assert verify(cut_off, victim) == DEAD
+
+
+def test_a_server_that_is_killed_while_another_revokes(database_url: str) -> None:
+    """It comes back with nothing remembered: the key is refused."""
+    with (
+        serving(database_url) as killed,
+        serving(database_url, data=killed.data) as other,
+    ):
+        creator, victim = killed.token(), killed.token()
+        own = killed.call("GET", "/v1/whoami", token=victim).json()["key"]["id"]
+        assert verify(killed, victim) == LIVE
+        killed.kill()
+        revoke(other, creator, own)
+        killed.start()
+        assert verify(killed, victim) == DEAD
