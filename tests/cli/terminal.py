@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from tests.nursery import KEYSTEAD
 
 
-def at_terminal(environment: Mapping[str, str], typed: str, *arguments: str) -> tuple[int, str]:
-    """Runs a command at a terminal where that is typed: its exit code and all that was shown."""
+def at_terminal(
+    environment: Mapping[str, str], typed: str, *arguments: str, after: str = ""
+) -> tuple[int, str]:
+    """Runs a command at a terminal where that is typed once `after` is shown: exit code, and all that was shown."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [KEYSTEAD, *arguments],
@@ -21,11 +23,15 @@ def at_terminal(environment: Mapping[str, str], typed: str, *arguments: str) -> 
         stderr=theirs,
     )
     os.close(theirs)
-    os.write(ours, typed.encode())
-    shown = b""
+    shown, waits = b"", bool(after)
+    if not waits:
+        os.write(ours, typed.encode())
     try:
         while part := os.read(ours, 65_536):
             shown += part
+            if waits and after.encode() in shown:
+                waits = False
+                os.write(ours, typed.encode())
     except OSError:  # the last of the other side was closed
         pass
     finally:

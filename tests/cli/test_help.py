@@ -32,7 +32,7 @@ def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         yield from commands(inner, (*path, name))
 
 
-COMMANDS = dict(commands(cli._app()))
+COMMANDS = dict(commands(cli.application()))
 
 
 def test_there_is_every_command() -> None:
@@ -110,7 +110,7 @@ def test_the_guides_examples_are_good_usage(run: Keystead) -> None:
     assert len(lines) >= 10
     for line in lines:
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)][1:]
-        command, _, unused = cli._app().parse_known_args(words)[:3]
+        command, _, unused = cli.application().parse_known_args(words)[:3]
         assert command is not None
         assert not unused, line
     (plans,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)

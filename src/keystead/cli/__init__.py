@@ -24,21 +24,29 @@ GROUPS: Final = {
             "Take a backup into service; what was revoked since stays so.",
         ),
         ("sign-in-link", "keystead.cli.sign_in:sign_in_link", "Print a link that signs in once."),
-    ),
-    "Manage the installation on this machine": (
-        ("workspaces", "keystead.cli.workspaces:app", "Make, see, suspend and resume workspaces."),
-        ("plans", "keystead.cli.plans:app", "See and set plans and their limits."),
-        ("keys", "keystead.cli.keys:app", "Create, see, rotate and revoke API keys."),
         (
             "credentials",
             "keystead.cli.credentials:app",
             "Create, see and revoke credentials of your own services.",
         ),
+    ),
+    "Manage an installation: on this machine, or with --url at a server": (
+        ("workspaces", "keystead.cli.workspaces:app", "Make, see, suspend and resume workspaces."),
+        ("plans", "keystead.cli.plans:app", "See and set plans and their limits."),
+        ("keys", "keystead.cli.keys:app", "Create, see, rotate and revoke API keys."),
         ("events", "keystead.cli.events:app", "See who did what, when and from where."),
     ),
     "Speak to a server, with a key's token": (
-        ("documents", "keystead.cli.documents:app", "Push and search documents."),
+        ("login", "keystead.cli.login:login", "Keep a token for a server, in a private file."),
+        ("logout", "keystead.cli.login:logout", "Remove the tokens that login kept."),
         ("whoami", "keystead.cli.whoami:whoami", "Say whose key this is, and what it may do."),
+        ("plan", "keystead.cli.plan:plan", "Say what the plan allows, and what is used of it."),
+        ("collections", "keystead.cli.collections:app", "See, make and delete collections."),
+        ("documents", "keystead.cli.documents:app", "Push and search documents."),
+        ("webhooks", "keystead.cli.webhooks:app", "See, make, test and delete webhooks."),
+    ),
+    "Use this command line": (
+        ("completion", "keystead.cli.completion:completion", "Complete words in your shell."),
     ),
 }
 """Every command under its heading of `keystead --help`: name, import path, one line of help."""
@@ -54,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
 
     with outcome.reported("--json" in arguments) as result:
         try:
-            result.code = _app()(arguments) or 0
+            result.code = application()(arguments) or 0
         except CycloptsError as error:
             said = " ".join(str(error).split())
             raise outcome.Failure(said, outcome.Exit.USAGE) from None
@@ -66,7 +74,8 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _app() -> App:
+def application() -> App:
+    """The command line, its commands not loaded yet."""
     app = App(
         name="keystead",
         help="API keys for a multi-tenant product.",

@@ -115,7 +115,7 @@ def search(
     with connected(server) as client:
         page = client.documents.search(collection, " ".join(words), limit=limit)
     if json:
-        render.print_json(shapes.listed(map(shapes.document, page.items), page.next_cursor))
+        render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor))
         return
     rows = ((d.id, d.title, d.url or render.NOTHING, render.at(d.updated_at)) for d in page.items)
     render.print_table(("ID", "TITLE", "URL", "UPDATED"), rows)

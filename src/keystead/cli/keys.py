@@ -1,30 +1,30 @@
-"""`keystead keys`: create, see, rotate and revoke the keys of a workspace, on this machine's own database."""
+"""`keystead keys`: create, see, rotate and revoke the keys of a workspace, on this machine or at a server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
 from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.operator import WorkspaceName, acting_on
-from keystead.cli.options import Json, Place
+from keystead.cli.key_desks import KeyDesk, Status, key_desk
+from keystead.cli.operator import WorkspaceName
+from keystead.cli.options import Json, Where
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.paging import Cursor, Limit, gather
+from keystead.cli.shapes import Shape, moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.domain.ids import KeyId
-    from keystead.domain.keys import ApiKey
-    from keystead.services.keys import CreatedKey, KeyPage
+    from keystead.domain.token import Token
 
 app = App(name="keys", help="Create, see, rotate and revoke API keys.")
 
-HERE: Final = Place()
+HERE: Final = Where()
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_...; never its token.")]
 
 
@@ -35,7 +35,7 @@ def create(
     expires: str | None = None,
     scope: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """Create a key, and print its token: once, alone on standard output.
@@ -45,33 +45,28 @@ def create(
     description
         What the key is for: 1-200 characters, to tell it from the others.
     expires
-        When it ends: a span (90d), an instant (2027-01-31T00:00:00Z), or never, as without this option.
+        When it ends: a span (90d), an instant (2027-01-31T00:00:00Z), or never. Without this option: never; at a
+        server, with the key that creates it.
     scope
-        What it may do, such as documents:read; once for each. All of the workspace's data without this option.
+        What it may do, such as documents:read; once for each. Without this option: all of the workspace's data; at a
+        server, what the key that creates it may do, managing keys aside.
     """
-    from keystead.cli.installation import opened
-    from keystead.cli.key_arguments import end_of, scopes_of
-    from keystead.domain.keys import KeyDraft
-
     forbid_core_dumps()
-    with opened(place) as installation:
-        keys = installation.services.keys
-        principal = acting_on(installation.services, workspace)
-        end, scopes = end_of(expires, keys.now()), scopes_of(scope, keys.catalog)
+    with key_desk(where, workspace) as desk:
         with _candidates_told(json):
-            created = keys.create(principal, KeyDraft(description, end, scopes))
-        _hand_over(created, keys.now(), json)
+            key, token = desk.create(description, expires, scope)
+        _hand_over(key, token, json)
 
 
 @app.command(name="list")
 def list_(
     *,
-    status: Literal["active", "expired", "revoked"] | None = None,
+    status: Status = None,
     query: str = "",
     limit: Limit = None,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """List keys, newest first, and how much of the limit they use.
@@ -83,32 +78,23 @@ def list_(
     query
         Only keys with this in their description, of exactly this id, or whose token ends in these four characters.
     """
-    from keystead.cli.installation import opened
-    from keystead.domain.ids import KeyId
-    from keystead.domain.keys import KeyStatus
+    quota: Shape = {}
+    with key_desk(where, workspace) as desk:
 
-    with opened(place) as installation:
-        keys = installation.services.keys
-        principal = acting_on(installation.services, workspace)
-        wanted = None if status is None else KeyStatus(status)
-        last: list[KeyPage] = []
+        def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
+            found, following, used = desk.page(status, query, size, after)
+            quota.update(used)
+            return found, following
 
-        def fetch(size: int, before: KeyId | None) -> tuple[list[ApiKey], KeyId | None]:
-            page = keys.list(principal, status=wanted, query=query, limit=size, before=before)
-            last[:] = [page]
-            return page.keys, page.next
-
-        found, after = gather(fetch, limit, None if cursor is None else KeyId(cursor))
-        quota, now = last[0].quota, keys.now()
+        found, after = gather(fetch, limit, cursor)
     if json:
-        shown = (shapes.key(key, now) for key in found)
-        render.print_json(shapes.listed(shown, after, quota=shapes.quota(quota)))
+        render.print_json(shapes.listed(found, after, quota=quota))
         return
     render.print_table(
-        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(found, now)
+        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(found)
     )
-    bound = "unlimited" if quota.limit is None else f"of {quota.limit}"
-    render.note(f"{quota.used} active ({bound}).{' There are more.' if after else ''}")
+    bound = "unlimited" if quota["limit"] is None else f"of {quota['limit']}"
+    render.note(f"{quota['used']} active ({bound}).{' There are more.' if after else ''}")
 
 
 @app.command
@@ -117,19 +103,19 @@ def show(
     /,
     *,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """Show one key: what it may do, who made it, its last use."""
-    from keystead.cli.installation import opened
     from keystead.cli.key_arguments import key_id_of
 
     id = key_id_of(key_id)
-    with opened(place) as installation:
-        keys = installation.services.keys
-        principal = acting_on(installation.services, workspace)
-        key, now = keys.get(principal, id), keys.now()
-    _print_key(key, now, json)
+    with key_desk(where, workspace) as desk:
+        key, now = desk.get(id), desk.now()
+    if json:
+        render.print_json(key)
+    else:
+        _print_key(key, now)
 
 
 @app.command
@@ -140,7 +126,7 @@ def rotate(
     overlap: str = "0",
     expires: str | None = None,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """Replace a key by a successor like it, and print the new token.
@@ -154,20 +140,18 @@ def rotate(
     expires
         When the successor ends, as for `create`. Without it: the old key's lifetime, counted from now.
     """
-    from keystead.cli.installation import opened
-    from keystead.cli.key_arguments import end_of, key_id_of, overlap_of
+    from keystead.cli.key_arguments import key_id_of, overlap_of
 
     forbid_core_dumps()
     id, span = key_id_of(key_id), overlap_of(overlap)
-    with opened(place) as installation:
-        keys = installation.services.keys
-        principal = acting_on(installation.services, workspace)
-        created = keys.rotate(principal, id, overlap=span, expires_at=end_of(expires, keys.now()))
-        old = keys.get(principal, id)
-        _hand_over(created, keys.now(), json)
-    if not json:
-        ended = "is revoked" if old.revoked_at else f"works until {render.at(old.expires_at)}"
-        render.note(f"The old key {old.id} ({old.hint}) {ended}.")
+    with key_desk(where, workspace) as desk:
+        key, token = desk.rotate(id, span, expires)
+        _hand_over(key, token, json)
+        old = None if json else desk.after(id)
+    if old is not None:
+        until = f"works until {render.at(moment(old['expires_at']))}"
+        ended = "is revoked" if old["revoked_at"] else until
+        render.note(f"The old key {id} ({old['hint']}) {ended}.")
 
 
 @app.command
@@ -177,7 +161,7 @@ def revoke(
     *,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """End a key, at once and for good.
@@ -187,21 +171,20 @@ def revoke(
     yes
         Do it without asking, as scripts must.
     """
-    from keystead.cli.installation import opened
     from keystead.cli.key_arguments import key_id_of
 
     id = key_id_of(key_id)
-    with opened(place) as installation:
-        keys = installation.services.keys
-        principal = acting_on(installation.services, workspace)
-        key = keys.get(principal, id)
-        if key.revoked_at is None and not yes:
-            _ask(key)
-        key, now = keys.revoke(principal, key.id), keys.now()
+    with key_desk(where, workspace) as desk:
+        if not yes:
+            _ask(desk, id)
+        desk.revoke(id)
+        key = desk.after(id)
     if json:
-        render.print_json(shapes.key(key, now))
+        render.print_json(key or {"id": id, "status": "revoked"})
+    elif key is None:
+        render.note(f"Revoked: {id}.")
     else:
-        render.note(f"Revoked since {render.at(key.revoked_at)}: {_named(key)}.")
+        render.note(f"Revoked since {render.at(moment(key['revoked_at']))}: {_named(key)}.")
 
 
 @contextmanager
@@ -218,66 +201,64 @@ def _candidates_told(json: bool) -> Iterator[None]:
         raise
 
 
-def _hand_over(created: CreatedKey, now: datetime, json: bool) -> None:
+def _hand_over(key: Shape, token: Token, json: bool) -> None:
     """Prints the token, once. Where it cannot be printed nobody has it: the message says what to do."""
-    key, token = created.key, created.token
-    if token is None:
-        raise Failure("The token was handed over before; rotate the key for another.")
     try:
         if json:
-            render.print_json(shapes.key(key, now) | {"token": token.reveal()})
+            render.print_json(key | {"token": token.reveal()})
         else:
             render.print_line(token.reveal())
         render.flush()
     except OSError:
         raise Failure(
-            f"The token could not be written and is lost; revoke {key.id} and create another."
+            f"The token could not be written and is lost; revoke {key['id']} and create another."
         ) from None
     if not json:
-        ends = "never expires" if key.expires_at is None else f"expires {render.at(key.expires_at)}"
-        render.note(f"{key.id}: {_named(key)}, scopes {key.scopes}, {ends}.")
+        end = moment(key["expires_at"])
+        ends = "never expires" if end is None else f"expires {render.at(end)}"
+        render.note(f"{key['id']}: {_named(key)}, scopes {' '.join(key['scopes'])}, {ends}.")
         render.note("The token is shown this once. Keep it where you keep secrets.")
 
 
-def _print_key(key: ApiKey, now: datetime, json: bool) -> None:
-    if json:
-        render.print_json(shapes.key(key, now))
-        return
-    use = key.last_use
-    used = f"{render.at(use.at)} ({render.away(min(use.at, now), now)})" if use else "never"
-    ends = f" ({render.away(key.expires_at, now)})" if key.expires_at else ""
+def _print_key(key: Shape, now: datetime) -> None:
+    used, end, maker = moment(key["last_used_at"]), moment(key["expires_at"]), key["created_by"]
+    seen = f" ({render.away(min(used, now), now)})" if used else ""
+    ends = f" ({render.away(end, now)})" if end else ""
     fields = {
-        "id": key.id,
-        "description": key.description,
-        "token": key.hint,
-        "status": key.status(now).value,
-        "scopes": str(key.scopes),
-        "created": f"{render.at(key.created_at)} by {key.created_by.name} ({key.created_by.kind})",
-        "expires": render.at(key.expires_at) + ends,
-        "last used": used,
-        "used from": (use and use.address) or render.NOTHING,
-        "used by": (use and use.agent) or render.NOTHING,
-        "revoked": render.at(key.revoked_at, render.NOTHING),
-        "rotated to": key.rotated_to or render.NOTHING,
+        "id": key["id"],
+        "description": key["description"],
+        "token": key["hint"],
+        "status": key["status"],
+        "scopes": " ".join(key["scopes"]),
+        "created": f"{render.at(moment(key['created_at']))} by {maker['name']} ({maker['type']})",
+        "expires": render.at(end) + ends,
+        "last used": render.at(used) + seen,
+        "used from": key["last_used_ip"] or render.NOTHING,
+        "used by": key["last_used_agent"] or render.NOTHING,
+        "revoked": render.at(moment(key["revoked_at"]), render.NOTHING),
+        "rotated to": key["rotated_to"] or render.NOTHING,
     }
     render.print_fields(fields)
 
 
-def _rows(keys: Iterable[ApiKey], now: datetime) -> Iterable[tuple[str, ...]]:
+def _rows(keys: Iterable[Shape]) -> Iterable[tuple[str, ...]]:
     for key in keys:
-        used = render.at(key.last_use.at if key.last_use else None)
-        status, ends = key.status(now).value, render.at(key.expires_at)
-        yield key.id, key.description, key.hint, status, ends, used
+        ends, used = (render.at(moment(key[name])) for name in ("expires_at", "last_used_at"))
+        yield key["id"], key["description"], key["hint"], key["status"], ends, used
 
 
-def _named(key: ApiKey) -> str:
-    return f'"{key.description}" ({key.hint})'
+def _named(key: Shape) -> str:
+    return f'"{key["description"]}" ({key["hint"]})'
 
 
-def _ask(key: ApiKey) -> None:
-    """Failure unless a person at the terminal agrees."""
+def _ask(desk: KeyDesk, id: str) -> None:
+    """Failure unless a person at the terminal agrees; a key that is revoked already is not asked about."""
+    key = desk.get(id)
+    if key["revoked_at"] is not None:
+        return
     if not render.has_person():
         raise Failure("Revoking is final; --yes does it without a question.", Exit.USAGE)
-    used = f"last used {render.at(key.last_use.at)}" if key.last_use else "never used"
+    last = moment(key["last_used_at"])
+    used = f"last used {render.at(last)}" if last else "never used"
     if not render.confirmed(f"Revoke {_named(key)}, {used}, for good?"):
         raise Failure("Nothing was revoked.")

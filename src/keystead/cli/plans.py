@@ -1,4 +1,4 @@
-"""`keystead plans`: which plans there are, and a file that says which there shall be; on this machine's database."""
+"""`keystead plans`: which plans there are, on this machine or at a server; here, a file that sets them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json, Place
+from keystead.cli.options import Json, Place, Where
 from keystead.cli.outcome import Exit, Failure
+from keystead.cli.server import operating, server_of
+from keystead.cli.shapes import Shape
 
 app = App(name="plans", help="See the plans and their limits; change them by a file.")
 
 HERE: Final = Place()
+ANYWHERE: Final = Where()
 LARGEST_FILE: Final = 1024 * 1024
 
 
 @app.command(name="list")
-def list_(*, place: Place = HERE, json: Json = False) -> None:
+def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
     """List the plans, from small to large, with their limits."""
-    from keystead.cli.installation import opened
     from keystead.cli.plan_file import number_of
     from keystead.domain.plans import LIMIT_NAMES
 
-    with opened(place) as installation:
-        plans = installation.services.plans.all()
+    plans = _plans(where)
     if json:
-        render.print_json(shapes.listed(map(shapes.plan, plans)))
+        render.print_json(shapes.listed(plans))
         return
     headings = ("ID", "NAME", *(name.replace("_", " ").upper() for name in LIMIT_NAMES))
     rows = [
-        (plan.id, plan.name, *(number_of(plan.limits.get(name)) for name in LIMIT_NAMES))
+        (plan["id"], plan["name"], *(number_of(plan["limits"].get(name)) for name in LIMIT_NAMES))
         for plan in plans
     ]
     render.print_table(headings, rows)
@@ -83,6 +84,17 @@ def apply(
     for line in changed or ["Nothing changes."]:
         render.print_line(line)
     render.note("Nothing was written (--dry-run)." if dry_run else f"{len(wanted)} plans hold now.")
+
+
+def _plans(where: Where) -> list[Shape]:
+    server = server_of(where)
+    if server is not None:
+        with operating(server) as operator:
+            return [shapes.answered(plan) for plan in operator.plans()]
+    from keystead.cli.installation import opened
+
+    with opened(where.place) as installation:
+        return [shapes.plan(plan) for plan in installation.services.plans.all()]
 
 
 def _text(file: Path) -> str:

@@ -12,10 +12,11 @@ from cyclopts import Parameter
 
 from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token, usual_file
+from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
 
 if TYPE_CHECKING:
-    from keystead.client import Client, Problem
+    from keystead.cli.options import Where
+    from keystead.client import Client, Operator, Problem
 
 HERE: Final = "http://127.0.0.1:8080"
 _EXITS: Final = {
@@ -40,43 +41,84 @@ class Server:
     token_file: Annotated[
         Path | None,
         Parameter(
-            help=f"File (mode 0600) with the token; without it ${VARIABLE}, ${FILE_VARIABLE},"
+            help=f"File (mode 0600) with the token; without it ${VARIABLE}, ${FILE_VARIABLE}, what `login` kept,"
             " then ~/.config/keystead/token."
         ),
     ] = None
 
 
+def server_of(where: Where) -> Server | None:
+    """The server that a command shall speak to; None: this machine's own installation."""
+    if where.url is None:
+        if where.token_file is not None:
+            raise Failure("--token-file is for a server: give its --url too.", Exit.USAGE)
+        return None
+    if where.data is not None or where.database is not None:
+        raise Failure(
+            "Name a server (--url), or an installation on this machine (--data, --database).",
+            Exit.USAGE,
+        )
+    return Server(where.url, where.token_file)
+
+
 @contextmanager
 def connected(server: Server) -> Iterator[Client]:
-    """A client of that server. What it refuses, and that it cannot be reached, is a Failure in one line."""
-    from keystead import __version__
-    from keystead.client import Client, ClientError, NotAToken, Problem, UnsafeAddress
+    """A client of that server, with a key. What is refused, and that nobody answers, is a Failure in one line."""
+    from keystead.client import Client
+
+    with refusals_told():
+        token = read_token(server.token_file, server.url)
+        with Client(server.url, token, agent=_agent()) as client:
+            yield client
+
+
+@contextmanager
+def operating(server: Server) -> Iterator[Operator]:
+    """As connected, with an operator's credential."""
+    from keystead.client import Operator
+
+    with refusals_told():
+        token = read_token(server.token_file, server.url, operator=True)
+        with Operator(server.url, token, agent=_agent()) as operator:
+            yield operator
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """Forbids core dumps, and turns the client's errors into failures of the command."""
+    from keystead.client import ClientError, NotAToken, Problem, TokenLost, UnsafeAddress
 
     forbid_core_dumps()
     try:
-        token = read_token(server.token_file)
-        with Client(server.url, token, agent=f"keystead-cli/{__version__}") as client:
-            yield client
+        yield
     except UnsafeAddress as error:
         raise Failure(f"{error}", Exit.USAGE) from None
     except NotAToken as error:
         raise Failure(
-            f"{error} It is read from ${VARIABLE} or {usual_file()}.", Exit.DENIED
+            f"{error} It is read from ${VARIABLE} or a private file (`keystead login`).",
+            Exit.DENIED,
         ) from None
     except Problem as problem:
         raise failure_of(problem) from None
+    except TokenLost as lost:
+        raise Failure(str(lost)) from None
     except ClientError as error:
         raise Failure(str(error), Exit.UNAVAILABLE) from None
 
 
 def failure_of(problem: Problem) -> Failure:
     """A refusal of the server as the failure of a command, its problem told whole where JSON is asked for."""
-    refusal = problem.refusal
-    fields = [{"pointer": error.pointer, "detail": error.detail} for error in refusal.errors]
+    fields = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
     said = {
-        "code": refusal.code,
-        "title": refusal.title,
-        **(refusal.extras or {}),
+        "code": problem.code,
+        "title": problem.title,
+        **problem.extras,
         **({"errors": fields} if fields else {}),
     }
-    return Failure(str(problem), _EXITS.get(refusal.status, Exit.REFUSED), said)
+    return Failure(str(problem), _EXITS.get(problem.status, Exit.REFUSED), said)
+
+
+def _agent() -> str:
+    from keystead import __version__
+
+    return f"keystead-cli/{__version__}"

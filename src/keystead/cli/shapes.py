@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keystead.domain.instants import format_instant
+from keystead.domain.instants import format_instant, parse_instant
 
 if TYPE_CHECKING:
-    from keystead.client import DocumentSummary
     from keystead.domain.credentials import Credential
     from keystead.domain.events import Event
     from keystead.domain.keys import ApiKey
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keystead.domain.principals import Actor
     from keystead.domain.workspaces import Workspace
 
-Shape = dict[str, object]
+Shape = dict[str, Any]
 
 
 def listed(items: Iterable[Shape], next_cursor: str | None = None, **more: object) -> Shape:
@@ -89,6 +89,16 @@ def quota(found: Quota) -> Shape:
     return {"limit": found.limit, "used": found.used}
 
 
+def bounds(quotas: Shape, overrides: Shape | None = None) -> dict[str, str]:
+    """Quotas for people: the limit's name in words, how much of how many, and whether the limit is its own."""
+    told = {}
+    for name, one in quotas.items():
+        limit = "unlimited" if one["limit"] is None else one["limit"]
+        own = " (its own)" if name in (overrides or {}) else ""
+        told[name.replace("_", " ")] = f"{one['used']} of {limit}{own}"
+    return told
+
+
 def event(record: Event) -> Shape:
     """What happened."""
     return {
@@ -103,16 +113,20 @@ def event(record: Event) -> Shape:
     }
 
 
-def document(record: DocumentSummary) -> Shape:
-    """A document without its text, as lists tell it."""
-    return {
-        "id": record.id,
-        "title": record.title,
-        "url": record.url,
-        "attributes": dict(record.attributes),
-        "created_at": format_instant(record.created_at),
-        "updated_at": format_instant(record.updated_at),
-    }
+def answered(result: Any) -> Any:
+    """What a server answered, from the SDK's value: its members are those of the API. Secrets have no shape."""
+    if is_dataclass(result):
+        return {each.name: answered(getattr(result, each.name)) for each in fields(result)}
+    if isinstance(result, Mapping):
+        return {name: answered(value) for name, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [answered(value) for value in result]
+    return format_instant(result) if isinstance(result, datetime) else result
+
+
+def moment(of: str | None) -> datetime | None:
+    """The instant that a shape tells, or none."""
+    return None if of is None else parse_instant(of)
 
 
 def actor(who: Actor) -> Shape:

@@ -1,11 +1,16 @@
-"""The token of a command that speaks to a server: from the environment or a private file, never from an argument."""
+"""The token of a command that speaks to a server: from the environment or a private file, never from an argument.
+
+`keystead login` keeps one in a file for each server and kind of credential; nothing else here writes any.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from keystead.cli.outcome import Exit, Failure
 
@@ -14,26 +19,88 @@ FILE_VARIABLE: Final = "KEYSTEAD_TOKEN_FILE"
 LARGEST: Final = 4_096
 
 
-def read_token(named: Path | None) -> str:
-    """The token: of the named file; else $KEYSTEAD_TOKEN; else of $KEYSTEAD_TOKEN_FILE; else of the usual file."""
+def read_token(named: Path | None, url: str = "", *, operator: bool = False) -> str:
+    """The token for the server at `url`.
+
+    Of the named file; else $KEYSTEAD_TOKEN; else of $KEYSTEAD_TOKEN_FILE; else the one that was kept for the server;
+    else, for who is no operator, of the usual file.
+    """
     if named is None and (token := os.environ.get(VARIABLE, "").strip()):
         return token
     if named is None and (other := os.environ.get(FILE_VARIABLE)):
         named = Path(other)
-    try:
-        return _text_of(named or usual_file())
-    except FileNotFoundError:
-        where = f"{named} does not exist" if named else f"put it into {usual_file()} with mode 0600"
-        raise Failure(f"There is no token: set {VARIABLE}, or {where}.", Exit.DENIED) from None
-    except OSError as error:
-        said = f"{named or usual_file()} cannot be read: {error.strerror}."
-        raise Failure(said, Exit.DENIED) from None
+    if named is not None:
+        return _named(named)
+    usual = [kept_file(url, operator=operator), *([] if operator else [usual_file()])]
+    for file in usual:
+        with suppress(FileNotFoundError):
+            return _readable(file)
+    kind = "operator's token" if operator else "token"
+    other = "" if operator else f", or put it into {usual_file()} with mode 0600"
+    raise Failure(
+        f"There is no {kind}: set {VARIABLE}, or run `keystead login --url {url}`{other}.",
+        Exit.DENIED,
+    )
 
 
 def usual_file() -> Path:
     """Where a token is looked for when nothing else is said (XDG Base Directory)."""
+    return _folder() / "token"
+
+
+def kept_file(url: str, *, operator: bool) -> Path:
+    """Where `keystead login` keeps the token for a server: its URL, written so that it is one name."""
+    ending = ".operator" if operator else ""
+    return _folder() / "tokens" / f"{quote(url.rstrip('/').lower(), safe='')}{ending}"
+
+
+def keep_token(file: Path, token: str) -> None:
+    """Puts the token into the file, private from its first byte on; what was there is replaced at once."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(number, "w", encoding="ascii") as opened:
+            opened.write(f"{token}\n")
+        draft.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+
+
+def forget_token(file: Path) -> bool:
+    """Removes a kept token; False where there was none."""
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Failure(f"{file} cannot be removed: {error.strerror}.") from None
+    return True
+
+
+def _folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "keystead" / "token"
+    return Path(base).expanduser() / "keystead"
+
+
+def _named(file: Path) -> str:
+    try:
+        return _readable(file)
+    except FileNotFoundError:
+        detail = f"There is no token: {file} does not exist."
+        raise Failure(detail, Exit.DENIED) from None
+
+
+def _readable(file: Path) -> str:
+    """What the file holds; FileNotFoundError, and a Failure for whatever else is wrong with it."""
+    try:
+        return _text_of(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.DENIED) from None
 
 
 def _text_of(file: Path) -> str:

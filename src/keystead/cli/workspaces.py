@@ -1,25 +1,21 @@
-"""`keystead workspaces`: make, see, suspend and resume tenants, put them on plans; on this machine's database."""
+"""`keystead workspaces`: make, see, suspend and resume tenants, put them on plans; on this machine or at a server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.operator import account, actor
-from keystead.cli.options import Json, Place
+from keystead.cli.options import Json, Where
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.paging import Cursor, Limit, gather
-
-if TYPE_CHECKING:
-    from keystead.domain.ids import WorkspaceId
-    from keystead.domain.workspaces import Workspace
-    from keystead.services import Services
+from keystead.cli.shapes import Shape, moment
+from keystead.cli.workspace_desks import workspace_desk
 
 app = App(name="workspaces", help="Make, see, suspend and resume workspaces; put them on plans.")
 
-HERE: Final = Place()
+HERE: Final = Where()
 UNLIMITED: Final = "unlimited"
 Which = Annotated[str, Parameter(help="The workspace, by id or name.")]
 
@@ -32,7 +28,7 @@ def create(
     plan: str | None = None,
     owner: str | None = None,
     email: str | None = None,
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """Make a workspace.
@@ -48,73 +44,68 @@ def create(
     email
         The owner's e-mail address.
     """
-    from keystead.cli.installation import opened
-
     if email is not None and owner is None:
         raise Failure("--email is the owner's: give --owner too.", Exit.USAGE)
-    with opened(place) as installation:
-        made = installation.services.workspaces.create(
-            name, plan_id=plan, owner=owner, email=email, actor=actor()
-        )
+    with workspace_desk(where) as desk:
+        made = desk.create(name, plan, owner, email)
     _print_made(made, json)
 
 
 @app.command(name="list")
 def list_(
-    *, limit: Limit = None, cursor: Cursor = None, place: Place = HERE, json: Json = False
+    *,
+    query: str = "",
+    limit: Limit = None,
+    cursor: Cursor = None,
+    where: Where = HERE,
+    json: Json = False,
 ) -> None:
-    """List workspaces, newest first."""
-    from keystead.cli.installation import opened
-    from keystead.domain.ids import WorkspaceId
+    """List workspaces, newest first.
 
-    with opened(place) as installation:
-        workspaces = installation.services.workspaces
+    Parameters
+    ----------
+    query
+        Only workspaces with this in their name, or of exactly this id.
+    """
+    with workspace_desk(where) as desk:
 
-        def fetch(
-            size: int, before: WorkspaceId | None
-        ) -> tuple[list[Workspace], WorkspaceId | None]:
-            page = workspaces.list(limit=size, before=before)
-            return page.workspaces, page.next
+        def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
+            return desk.page(query, size, after)
 
-        found, after = gather(fetch, limit, None if cursor is None else WorkspaceId(cursor))
+        found, after = gather(fetch, limit, cursor)
     if json:
-        render.print_json(shapes.listed(map(shapes.workspace, found), after))
+        render.print_json(shapes.listed(found, after))
         return
-    rows = ((w.id, w.name, w.plan_id, _status(w), render.at(w.created_at)) for w in found)
+    rows = (
+        (one["id"], one["name"], one["plan"], _status(one), render.at(moment(one["created_at"])))
+        for one in found
+    )
     render.print_table(("ID", "NAME", "PLAN", "STATUS", "CREATED"), rows)
     if after:
         render.note("There are more.")
 
 
 @app.command
-def show(workspace: Which, /, *, place: Place = HERE, json: Json = False) -> None:
+def show(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
     """Show a workspace: its plan, and how much of each limit it uses."""
-    from keystead.cli.installation import opened
-
-    with opened(place) as installation:
-        services = installation.services
-        _print_workspace(services, services.workspaces.named(workspace), json)
+    with workspace_desk(where) as desk:
+        found = desk.get(workspace)
+    _print_workspace(found, json)
 
 
 @app.command
-def suspend(workspace: Which, /, *, place: Place = HERE, json: Json = False) -> None:
+def suspend(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
     """Refuse every key of a workspace, from the next request on, until it is resumed."""
-    from keystead.cli.installation import opened
-
-    with opened(place) as installation:
-        workspaces = installation.services.workspaces
-        changed = workspaces.suspend(workspaces.named(workspace).id, actor())
+    with workspace_desk(where) as desk:
+        changed = desk.suspend(workspace)
     _print_made(changed, json)
 
 
 @app.command
-def resume(workspace: Which, /, *, place: Place = HERE, json: Json = False) -> None:
+def resume(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
     """Let the keys of a suspended workspace work again."""
-    from keystead.cli.installation import opened
-
-    with opened(place) as installation:
-        workspaces = installation.services.workspaces
-        changed = workspaces.resume(workspaces.named(workspace).id, actor())
+    with workspace_desk(where) as desk:
+        changed = desk.resume(workspace)
     _print_made(changed, json)
 
 
@@ -125,7 +116,7 @@ def plan_(
     /,
     *,
     limit: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    place: Place = HERE,
+    where: Where = HERE,
     json: Json = False,
 ) -> None:
     """Put a workspace on a plan, with limits of its own where some are given.
@@ -139,51 +130,38 @@ def plan_(
     limit
         A limit of its own, such as api_keys=20 or documents=unlimited, once for each; they replace those it had.
     """
-    from keystead.cli.installation import opened
-
     own = dict(_limit(text) for text in limit)
-    with opened(place) as installation:
-        services = installation.services
-        workspace_id = services.workspaces.named(workspace).id
-        changed = services.workspaces.set_plan(workspace_id, plan, own, actor())
-        _print_workspace(services, changed, json)
+    with workspace_desk(where) as desk:
+        changed = desk.put_on_plan(workspace, plan, own)
+    _print_workspace(changed, json)
 
 
-def _print_made(workspace: Workspace, json: bool) -> None:
+def _print_made(workspace: Shape, json: bool) -> None:
     """The workspace after the change; for scripts its id alone on stdout."""
     if json:
-        render.print_json(shapes.workspace(workspace))
+        render.print_json(workspace)
         return
-    render.print_line(workspace.id)
-    render.note(f"{workspace.name}: {_status(workspace)}, on the plan {workspace.plan_id}.")
+    render.print_line(workspace["id"])
+    render.note(f"{workspace['name']}: {_status(workspace)}, on the plan {workspace['plan']}.")
 
 
-def _print_workspace(services: Services, workspace: Workspace, json: bool) -> None:
-    from keystead.domain.principals import operator
-
-    use = services.plans.use(operator(account(), workspace.id))
+def _print_workspace(workspace: Shape, json: bool) -> None:
     if json:
-        render.print_json(shapes.workspace(workspace, quotas=shapes.quotas(use.quotas)))
+        render.print_json(workspace)
         return
     fields = {
-        "id": workspace.id,
-        "name": workspace.name,
+        "id": workspace["id"],
+        "name": workspace["name"],
         "status": _status(workspace),
-        "created": render.at(workspace.created_at),
-        "suspended": render.at(workspace.suspended_at, render.NOTHING),
-        "plan": f"{use.plan.name} ({use.plan.id})",
+        "created": render.at(moment(workspace["created_at"])),
+        "suspended": render.at(moment(workspace["suspended_at"]), render.NOTHING),
+        "plan": workspace["plan"],
     }
-    bounds = {
-        name.replace(
-            "_", " "
-        ): f"{quota.used} of {UNLIMITED if quota.limit is None else quota.limit}"
-        for name, quota in use.quotas.items()
-    }
-    render.print_fields(fields | bounds)
+    render.print_fields(fields | shapes.bounds(workspace["quotas"], workspace["overrides"]))
 
 
-def _status(workspace: Workspace) -> str:
-    return "active" if workspace.suspended_at is None else "suspended"
+def _status(workspace: Shape) -> str:
+    return "active" if workspace["suspended_at"] is None else "suspended"
 
 
 def _limit(text: str) -> tuple[str, int | None]:

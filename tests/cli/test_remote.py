@@ -1,0 +1,364 @@
+"""The same commands at a server: --url and a token do what the machine's own database does, and say the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead.cli.outcome import Exit
+from keystead.domain.credentials import CredentialKind
+from tests.cli.conftest import Ended, Keystead
+from tests.cli.terminal import at_terminal
+from tests.client.stranger import TOKEN, stranger
+from tests.serving import Serving, serving
+
+FIRST = ("--workspace", "My workspace")
+"""The workspace that the server's tokens are of; other tests make more."""
+
+SCOPES = {"KEYSTEAD_SCOPES": json.dumps({"invoices:read": "Read invoices"})}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server over SQLite, of a product with a scope of its own."""
+    place = f"sqlite:///{tmp_path_factory.mktemp('remote') / 'keystead.db'}"
+    with serving(place, environment=SCOPES) as server:
+        server.put_on("scale")
+        yield server
+
+
+class Remote:
+    """Runs commands in this process: at the server with `--url`, or on its own database."""
+
+    def __init__(self, run: Keystead, server: Serving, patch: pytest.MonkeyPatch) -> None:
+        self.server, self._run, self._patch = server, run, patch
+
+    def __call__(self, *words: str, token: str | None = None) -> Ended:
+        """At the server, with that token in the environment."""
+        with self._patch.context() as patch:
+            if token is not None:
+                patch.setenv("KEYSTEAD_TOKEN", token)
+            return self._run(*words, "--url", self.server.base_url)
+
+    def here(self, *words: str) -> Ended:
+        """On the server's own machine, where KEYSTEAD_URL decides nothing."""
+        with self._patch.context() as patch:
+            for name, value in SCOPES.items():
+                patch.setenv(name, value)
+            patch.setenv("KEYSTEAD_URL", "http://127.0.0.1:1")
+            database = ("--database", self.server.database_url)
+            return self._run(*words, "--data", str(self.server.data), *database)
+
+    def credential(self, kind: str = "operator") -> str:
+        """The token of a new credential."""
+        return self.here("credentials", "create", "tests", "--kind", kind).out.strip()
+
+
+@pytest.fixture
+def remote(run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    """Commands for that server."""
+    return Remote(run, server, monkeypatch)
+
+
+def test_both_say_the_same(remote: Remote) -> None:
+    """Lists and single things, as JSON and for people: the server's answer is the database's."""
+    key, operator = remote.server.token(description="same"), remote.credential()
+    id = re.sub(r"ks_(\w{22})_.*", r"key_\1", key)
+    (workspace,) = remote.here("workspaces", "list", "--query", "my work", "--json").json["items"]
+    asked = {
+        ("keys", "list", "--query", "same"): key,
+        ("keys", "list", "--status", "revoked"): key,
+        ("keys", "show", id): key,
+        ("events", "list", "--type", "key.created"): key,
+        ("workspaces", "list"): operator,
+        ("workspaces", "show", workspace["id"]): operator,
+        ("workspaces", "show", workspace["name"]): operator,
+        ("plans", "list"): operator,
+    }
+    remote("keys", "list", token=key)
+    remote.here("keys", "list", *FIRST)
+    for words, token in asked.items():
+        for form in ((), ("--json",)):
+            of = FIRST if words[0] in {"keys", "events"} else ()
+            there, here = remote(*words, *form, token=token), remote.here(*words, *of, *form)
+            assert (there.code, here.code) == (0, 0), there.err + here.err
+            assert steady(there.out) == steady(here.out), words
+            assert there.err == here.err
+
+
+def steady(text: str) -> str:
+    """The output without the last use of the very key that asks, and without cursors."""
+    text = re.sub(r'"last_used_(at|ip|agent)": .*', "", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC *$", "never", text, flags=re.MULTILINE)
+    text = re.sub(r"^(last used|used from|used by) .*", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r'"next_cursor": .*', "", text)
+
+
+def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
+    """Created, shown once, rotated, revoked: each with the token of another key, and the first one alone on stdout."""
+    own = remote.server.token()
+    made = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
+    token = made.out.removesuffix("\n")
+    assert (made.code, token.startswith("ks_"), token in made.err) == (0, True, False)
+    assert remote("whoami", "--json", token=token).json["key"]["description"] == "far"
+    id = remote("whoami", "--json", token=token).json["key"]["id"]
+    turned = remote("keys", "rotate", id, "--overlap", "24h", token=own)
+    assert "works until" in turned.err
+    successor = turned.out.strip()
+    assert remote("keys", "revoke", id, token=own).code == Exit.USAGE
+    ended = remote("keys", "revoke", id, "--yes", "--json", token=own).json
+    assert ended["status"] == "revoked"
+    assert remote("whoami", token=token).code == Exit.DENIED
+    assert remote("whoami", token=successor).code == Exit.DONE
+
+
+def test_a_key_may_end_itself(remote: Remote) -> None:
+    """A key without any right over keys revokes itself: said, though nobody may look at it any more."""
+    token = remote.server.token("documents:read")
+    id = remote("whoami", "--json", token=token).json["key"]["id"]
+    ended = remote("keys", "revoke", id, "--yes", token=token)
+    assert (ended.code, ended.err) == (Exit.DONE, f"Revoked: {id}.\n")
+    assert remote("whoami", token=token).code == Exit.DENIED
+
+
+def test_a_full_plan_names_what_to_revoke(remote: Remote) -> None:
+    """At the limit a server's refusal says what the machine's own says: the keys that cost least to end."""
+    operator = remote.credential()
+    workspace = remote("workspaces", "create", "Small", token=operator).out.strip()
+    words = ("--workspace", workspace)
+    token = remote.here(
+        "keys", "create", "-d", "own", "--scope", "*", "--scope", "keys:write", *words
+    ).out.strip()
+    for number in range(4):
+        assert remote("keys", "create", "-d", f"no. {number}", token=token).code == Exit.DONE
+    full, here = (
+        remote("keys", "create", "-d", "x", token=token),
+        remote.here("keys", "create", "-d", "x", *words),
+    )
+    assert (full.code, steady_use(full.err)) == (Exit.REFUSED, steady_use(here.err))
+    assert '"no. 0"' in full.err
+    refused = json.loads(remote("keys", "create", "-d", "x", "--json", token=token).err)
+    assert (refused["code"], refused["limit"]) == ("limit-reached", 5)
+
+
+def steady_use(text: str) -> str:
+    """The message without when the asking key was used last."""
+    return re.sub(r"last used \S+", "", text)
+
+
+def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
+    """Make, find, put on a plan, suspend, resume: by id or by name, with an operator's credential."""
+    operator = remote.credential()
+    made = remote("workspaces", "create", "Far Ltd", "--plan", "team", token=operator)
+    assert made.out.startswith("ws_")
+    found = remote("workspaces", "list", "--query", "far l", "--json", token=operator).json
+    assert [one["id"] for one in found["items"]] == [made.out.strip()]
+    on = remote("workspaces", "plan", "Far Ltd", "free", "--limit", "api_keys=9", token=operator)
+    assert re.search(r"^api keys +0 of 9 \(its own\)$", on.out, re.MULTILINE)
+    shown = remote("workspaces", "suspend", "Far Ltd", "--json", token=operator).json
+    assert shown["suspended_at"] is not None
+    assert remote("workspaces", "resume", "Far Ltd", token=operator).code == Exit.DONE
+    (event, *_) = remote.here("events", "list", "-w", "Far Ltd", "--json").json["items"]
+    assert (event["type"], event["actor"]["name"]) == ("workspace.resumed", "tests")
+    assert remote("workspaces", "show", "No such", token=operator).code == Exit.REFUSED
+
+
+def test_each_token_opens_its_own_door(remote: Remote) -> None:
+    """A key is no operator, an operator's credential no key, and a service's neither: denied, without a reason."""
+    key, operator, service = (
+        remote.server.token(),
+        remote.credential(),
+        remote.credential("service"),
+    )
+    for words in (("workspaces", "list"), ("plans", "list")):
+        assert {remote(*words, token=t).code for t in (key, service)} == {Exit.DENIED}
+    for line in ("keys list", "events list", "plan", "collections list"):
+        asked = [remote(*line.split(), token=token) for token in (operator, service)]
+        assert {one.code for one in asked} == {Exit.DENIED}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "list", "--data", "x"),
+        ("keys", "list", "--database", "sqlite:///x"),
+        ("keys", "list", "--workspace", "x"),
+        ("events", "list", "--type", "key.created", "--type", "key.revoked"),
+        ("workspaces", "list", "--data", "x"),
+        ("plans", "list", "--data", "x"),
+    ],
+)
+def test_it_is_one_or_the_other(remote: Remote, words: tuple[str, ...]) -> None:
+    """A server and an installation together, or what only one of them knows, is wrong usage, and nothing is asked."""
+    refused = remote(*words, token=TOKEN)
+    assert (refused.code, refused.out) == (Exit.USAGE, "")
+    assert re.fullmatch(r"keystead: .+\n", refused.err)
+
+
+def test_a_token_file_needs_a_server(run: Keystead) -> None:
+    """--token-file means nothing for a database: refused, not ignored."""
+    refused = run("keys", "list", "--token-file", "x")
+    assert refused.code == Exit.USAGE
+    assert "--url" in refused.err
+
+
+def test_login_keeps_a_token_for_one_server(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Read from standard input, tried, kept with mode 0600 in a folder of one's own; used until logout, there alone."""
+    key, operator = remote.server.token(description="laptop"), remote.credential()
+    for token in (key, operator):
+        said = logged_in(remote, monkeypatch, tmp_path, token)
+        assert said.code == Exit.DONE, said.err
+        assert token not in said.out + said.err
+    kept = sorted(file for file in (tmp_path / "home/.config").rglob("*") if file.is_file())
+    assert [stat.S_IMODE(file.stat().st_mode) for file in kept] == [0o600, 0o600]
+    assert stat.S_IMODE(kept[0].parent.stat().st_mode) == 0o700
+    assert remote("whoami", "--json").json["key"]["description"] == "laptop"
+    assert remote("keys", "list").code == remote("workspaces", "list").code == Exit.DONE
+    with stranger() as other:
+        assert remote._run("whoami", "--url", other.url).code == Exit.DENIED
+        assert other.requests == []
+    assert remote("logout").code == Exit.DONE
+    assert not any(file.exists() for file in kept)
+    assert remote("whoami").code == remote("workspaces", "list").code == Exit.DENIED
+    assert remote("whoami", token=key).code == Exit.DONE
+
+
+def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str) -> Ended:
+    """`keystead login`, with that on standard input."""
+    (tmp_path / "typed").write_text(f"{typed}\n")
+    with (tmp_path / "typed").open() as file, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", file)
+        return remote("login")
+
+
+@pytest.mark.parametrize("what", ["nonsense", "unknown", "service"])
+def test_login_keeps_nothing_that_does_not_work(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    """What is no token, what the server does not know, and what no command could use: refused and not kept."""
+    service = remote.credential(CredentialKind.SERVICE.name.lower())
+    typed = {"nonsense": "hunter2", "unknown": TOKEN, "service": service}[what]
+    said = logged_in(remote, monkeypatch, tmp_path, typed)
+    assert said.code in {Exit.DENIED, Exit.USAGE}
+    assert typed not in said.err
+    assert not (tmp_path / "home/.config").exists()
+
+
+def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> None:
+    """At a terminal the token is asked for, and does not appear on it."""
+    token = remote.server.token()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
+    environment = kept | {"HOME": str(tmp_path), "TERM": "xterm"}
+    words = ("login", "--url", remote.server.base_url)
+    code, shown = at_terminal(environment, f"{token}\n", *words, after="Token: ")
+    assert code == Exit.DONE
+    assert "Token: " in shown
+    assert token not in shown
+    assert "kept in" in shown
+
+
+def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
+    """A scope of the settings is given and listed here and at the server, and means something to who asks about it."""
+    tokens = [
+        remote.here(
+            "keys", "create", "-d", "here", "--scope", "invoices:read", *FIRST
+        ).out.strip(),
+        remote(
+            "keys", "create", "-d", "there", "--scope", "invoices:read",
+            token=remote.server.token(),
+        ).out.strip(),
+    ]  # fmt: skip
+    for token in tokens:
+        found = remote("whoami", "--json", token=token)
+        assert found.code == Exit.DONE, found.err
+        assert found.json["key"]["scopes"] == ["invoices:read"]
+    unknown = remote.here("keys", "create", "-d", "x", "--scope", "bills:read", *FIRST)
+    assert (unknown.code, "invoices:read" in unknown.err) == (Exit.USAGE, True)
+    refused = remote(
+        "keys", "create", "-d", "x", "--scope", "bills:read", token=remote.server.token()
+    )
+    assert refused.code == Exit.REFUSED
+
+
+def test_collections_and_the_plan(remote: Remote) -> None:
+    """Made, listed, deleted with what is in it only after a yes; and what the plan allows."""
+    token = remote.server.token()
+    assert remote("collections", "create", "far", "--title", "Far", token=token).code == Exit.DONE
+    (Path.cwd() / "a.txt").write_text("words")
+    assert remote("documents", "push", "a.txt", "-c", "far", token=token).code == Exit.DONE
+    (listed,) = remote("collections", "list", "--json", token=token).json["items"]
+    assert (listed["name"], listed["title"], listed["documents"]) == ("far", "Far", 1)
+    assert "documents" in remote("plan", token=token).out
+    quotas = remote("plan", "--json", token=token).json["quotas"]
+    assert quotas["documents"] == {"limit": None, "used": 1}
+    assert remote("collections", "delete", "far", token=token).code == Exit.REFUSED
+    words = ("collections", "delete", "far", "--documents")
+    assert remote(*words, token=token).code == Exit.USAGE
+    assert remote(*words, "--yes", token=token).code == Exit.DONE
+    assert remote("collections", "list", "--json", token=token).json["items"] == []
+
+
+def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command is the call of its name; a secret is alone on standard output, and in no list."""
+    from keystead.api.openapi import describe, operations
+    from keystead.api.samples import sample_of
+
+    document = describe()
+    described = {o["operationId"]: o for _, _, o in operations(document)}
+
+    def answer(id: str) -> tuple[int, dict[str, str], bytes]:
+        status = min(described[id]["responses"])
+        media = described[id]["responses"][status].get("content", {}).get("application/json")
+        told = media and sample_of(media["schema"], document["components"]["schemas"])
+        body = b"" if told is None else json.dumps(told).encode()
+        return int(status), {"content-type": "application/json"}, body
+
+    asked: dict[str, tuple[str, ...]] = {
+        "webhooks_create": ("create", "CRM", "https://example.com/", "--event", "*"),
+        "webhooks_rotate": ("rotate", "wh_1"),
+        "webhooks_list": ("list",),
+        "webhooks_test": ("test", "wh_1"),
+        "webhooks_deliveries": ("deliveries", "wh_1", "--status", "failed"),
+        "deliveries_redeliver": ("redeliver", "dlv_1"),
+        "webhooks_delete": ("delete", "wh_1", "--yes"),
+    }
+    monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
+    with stranger() as server:
+        server.answers = [answer(id) for id in asked for _ in range(2)]
+        for id, words in asked.items():
+            plain = run("webhooks", *words, "--url", server.url)
+            assert plain.code == Exit.DONE, (id, plain.err)
+            more = () if id == "webhooks_delete" else ("--json",)
+            again = run("webhooks", *words, "--url", server.url, *more)
+            assert again.code == Exit.DONE, (id, again.err)
+            shows_secret = "whsec_" in plain.out
+            assert shows_secret == (id in {"webhooks_create", "webhooks_rotate"})
+            assert not shows_secret or plain.out.count("\n") == 1
+    assert len(server.requests) == 2 * len(asked)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_every_word(
+    run: Keystead, shell: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The script names every command and its options; bash takes it; installed, it is where the shell looks."""
+    script = run("completion", shell).out
+    for word in ("workspaces", "revoke", "deliveries", "--token-file", "login", "keystead"):
+        assert word.removeprefix("--") in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    installed = run("completion", shell, "--install")
+    assert installed.code == Exit.DONE
+    written: Any = re.search(r"Installed as (\S+);", installed.err)
+    assert Path(written[1]).read_text() == script
+    assert str(tmp_path / "home") in written[1]
