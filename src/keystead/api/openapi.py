@@ -25,6 +25,7 @@ from keystead.api import (
     webhooks,
     workspaces,
 )
+from keystead.api.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate_paths
 from keystead.api.operator_route import LOCATED, OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
@@ -79,6 +80,7 @@ _TAGS: Final = {
     "managed workspaces": "For the product's backend: its tenants, and the plans that a billing system puts them on.",
     "plans": "For the product's backend: what there is to be on.",
     "portal sessions": "For the product's backend: its users reach the Developer area without a second account.",
+    TAG: TAG_DESCRIPTION,
 }
 _BEARER: Final = {
     "type": "http",
@@ -104,6 +106,7 @@ _HEADERS: Final = {
     },
 }
 _DONE: Final = {"200": "Done.", "201": "Made.", "204": "Done; there is nothing to say."}
+JSON_PATHS: Final = ("/v1/", "/operator/v1/")
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
 
 
@@ -120,14 +123,17 @@ def describe() -> dict[str, Any]:
     for path, method, operation in operations(document):
         _complete(path, method, operation)
     _complete_components(document["components"])
+    document["paths"] |= gate_paths()
     # The framework's own model of OpenAPI makes every bound a float; a bound that is whole is written so.
     whole: dict[str, Any] = json.loads(json.dumps(document), parse_float=_number)
     return whole
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Path, method in lower case, and operation, of each operation of an OpenAPI document."""
+    """Path, method in lower case, and operation, of each call that speaks JSON: those of the gate speak OAuth."""
     for path, item in document["paths"].items():
+        if not path.startswith(JSON_PATHS):
+            continue
         yield from ((path, method, item[method]) for method in _METHODS if method in item)
 
 
@@ -180,7 +186,11 @@ def _complete_components(components: dict[str, Any]) -> None:
     for schema in schemas.values():
         for member in schema.get("properties", {}).values():
             member.pop("title", None)
-    components["securitySchemes"] = {SECURITY: _BEARER, OPERATOR: _OPERATOR_BEARER}
+    components["securitySchemes"] = {
+        SECURITY: _BEARER,
+        OPERATOR: _OPERATOR_BEARER,
+        **SECURITY_SCHEMES,
+    }
     components["headers"] = _HEADERS | REFUSAL_HEADERS
     components["examples"] = examples()
 

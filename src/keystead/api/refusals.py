@@ -70,8 +70,13 @@ def responses_of(
     path: str, method: str, operation: dict[str, Any], own: Sequence[str]
 ) -> dict[str, Any]:
     """Status -> response: the refusals that an operation of this kind has in any case, and those of its `own` codes."""
+    return responses_listed(dict.fromkeys((*_shared(path, method, operation), *own)))
+
+
+def responses_listed(codes: Iterable[str]) -> dict[str, Any]:
+    """Status -> response, of the refusals of these codes."""
     by_status: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*_shared(path, method, operation), *own)):
+    for code in codes:
         by_status.setdefault(STATUS[code], []).append(code)
     listed = {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
     return {**listed, "default": _DEFAULT}
