@@ -7,8 +7,10 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -114,7 +116,16 @@ def skews(tmp_path: Path) -> Skews:
     shim = tmp_path / "skew.so"
     command = (compiler, "-shared", "-fPIC", "-O1", "-o", str(shim), str(SHIM), "-ldl")
     subprocess.run(command, check=True)
-    return Skews(tmp_path, shim)
+    made = Skews(tmp_path, shim)
+    assert abs(told_by(made.environment(HOUR)) - time.time() - HOUR) < MINUTES
+    return made
+
+
+def told_by(environment: Mapping[str, str]) -> float:
+    """The time as a process of that environment has it."""
+    asked = (sys.executable, "-c", "import datetime; print(datetime.datetime.now().timestamp())")
+    done = subprocess.run(asked, env=os.environ | environment, capture_output=True, check=True)
+    return float(done.stdout)
 
 
 @contextmanager
