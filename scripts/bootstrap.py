@@ -8,6 +8,7 @@ file (hence no modern syntax), so that it can find a newer one or say clearly wh
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -16,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -27,7 +29,16 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "keystead-stamp"
 LOCKS = ROOT / "requirements"
 HASHED = ["--require-hashes", "--only-binary", ":all:"]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TOOLS = (
+    (("chromium", "chromium-browser", "google-chrome"), "chromium", "browser tests"),
+    (("strace",), "strace", "tests of what is synced to disk"),
+    (("curl",), "curl", "tests of the lines that the documentation shows"),
+    (("nginx",), "nginx", "tests of what a gateway hands over"),
+    (("pgbouncer",), "pgbouncer", "tests of PostgreSQL behind a pooler"),
+)
+"""What one program of each is wanted for, and the Debian package that has it."""
+PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 REASON = re.compile(r"hash mismatch|do not match the hash|error|fail|^E: ", re.IGNORECASE)
 UNREACHED = re.compile(
     r"connect|resolve|dns|time.?out|proxy|certificate|no matching", re.IGNORECASE
@@ -39,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv from the locked dependencies.")
     parser.add_argument("kind", choices=("server", "dev"))
     parser.add_argument(
-        "--browser", action="store_true", help="also chromium, strace and curl, for tests"
+        "--browser", action="store_true", help="also a browser and other programs, for tests"
     )
     arguments = parser.parse_args()
     require_python()
@@ -208,18 +219,40 @@ def advice(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def install_tools() -> None:
-    """A browser, strace and curl for the tests that need them; what is missing is said, and skips later."""
-    missing = {}
-    if not any(map(shutil.which, BROWSERS)):
-        missing["chromium"] = "browser tests"
-    if sys.platform == "linux" and not shutil.which("strace"):
-        missing["strace"] = "tests of what is synced to disk"
-    if not shutil.which("curl"):
-        missing["curl"] = "tests of the lines that the documentation shows"
-    if not missing or (can_install() and apt_install(list(missing))):
+    """The programs that some tests need; what is missing is said, and skips later."""
+    missing = {package: tests for names, package, tests in TOOLS if not any(map(found, names))}
+    if sys.platform != "linux":
+        missing.pop("strace", None)
+    if not missing:
         return
+    if can_install():
+        with no_services():
+            if apt_install(list(missing)):
+                return
+            missing = {
+                package: missing[package] for package in missing if not apt_install([package])
+            }
     for package, tests in missing.items():
         say("no " + package + " here: " + tests + " will be skipped; install it to run them")
+
+
+def found(name: str) -> bool:
+    """Whether there is such a program; servers stand where not everybody looks."""
+    return shutil.which(name, path=PLACES) is not None
+
+
+@contextlib.contextmanager
+def no_services() -> "Iterator[None]":
+    """A time in which Debian's packages start no servers: what tests need of them they start themselves."""
+    if NO_SERVICES.exists():
+        yield
+        return
+    NO_SERVICES.write_text("#!/bin/sh\nexit 101\n")
+    NO_SERVICES.chmod(0o755)
+    try:
+        yield
+    finally:
+        NO_SERVICES.unlink()
 
 
 def can_install() -> bool:

@@ -51,13 +51,18 @@ def database(postgres: Postgres) -> Iterator[Database]:
     """PostgreSQL with a row of each of two workspaces in every table that belongs to one."""
     name = installed_database(postgres)
     with closing(Database(server_url(postgres, name))) as opened:
-        with write_behind(opened) as tx:
-            for workspace_id in (OURS, THEIRS):
-                for table in schema.metadata.sorted_tables:
-                    if table.name in TENANT_ROWS:
-                        _insert(tx, table.name, workspace_id)
+        fill(opened)
         yield opened
     postgres.drop_database(name)
+
+
+def fill(database: Database) -> None:
+    """A row of each of two workspaces in every table that belongs to one."""
+    with write_behind(database) as tx:
+        for workspace_id in (OURS, THEIRS):
+            for table in schema.metadata.sorted_tables:
+                if table.name in TENANT_ROWS:
+                    _insert(tx, table.name, workspace_id)
 
 
 def _insert(tx: Tx, table: str, workspace_id: str) -> None:

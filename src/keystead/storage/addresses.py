@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from psycopg.conninfo import make_conninfo
@@ -13,6 +14,7 @@ from sqlalchemy.engine import URL
 PRIMARY: Final = {"target_session_attrs": "primary"}
 """Every connection is to a server that is not in recovery: a standby, which lags, is never read (libpq asks it)."""
 
+POOLED: Final = "pgbouncer"
 _SEVERAL: Final = re.compile(r"(postgresql[^:]*://(?:[^@/?]*@)?)([^@/?]*,[^@/?]*)(.*)", re.DOTALL)
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::(\d+))?")
 _PORT: Final = "5432"
@@ -35,10 +37,27 @@ def parse_url(url: str) -> URL:
             )
 
 
+def for_libpq(url: URL) -> URL:
+    """The URL without what libpq would not know."""
+    return url.difference_update_query([POOLED])
+
+
+def session_of(url: URL, settings: Mapping[str, str], prepare_after: int) -> dict[str, Any]:
+    """How psycopg begins a session: with settings of its own, and statements prepared once asked so often.
+
+    With neither behind PgBouncer, which the URL says by `?pgbouncer=true`: there the next transaction may be on another
+    connection to PostgreSQL. The server's role has its settings anyway: see `row_security`.
+    """
+    if url.query.get(POOLED) == "true":
+        return {"prepare_threshold": None}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return {"prepare_threshold": prepare_after, "options": options}
+
+
 def conninfo_of(url: URL, **more: Any) -> str:
     """The same as libpq's connection string, which may hold a password, with `more` parameters."""
     dialect: Any = postgresql.psycopg.dialect
-    _, parameters = dialect().create_connect_args(url)
+    _, parameters = dialect().create_connect_args(for_libpq(url))
     return make_conninfo("", **(parameters | more | PRIMARY))
 
 

@@ -28,6 +28,7 @@ from keystead.storage.engines import (
     sqlite_engine,
 )
 from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
+from keystead.storage.reserve import Reserve
 from keystead.storage.stamp import Stamp
 from keystead.storage.turns import Turns
 
@@ -40,6 +41,8 @@ _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
 _STANDBY = "hot standby mode"
 """What libpq says where it found nothing but standbys."""
+_POOLER = "unsupported startup parameter"
+"""What PgBouncer says of settings that a session begins with."""
 _NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
 _PROBE: Final = "SELECT 1"
 _DURABLE: Final = (
@@ -112,6 +115,7 @@ class Database:
         self._engine_aside = make_engine(self.url, 1)
         self._turns = Turns()
         self.on_endings: OnEndings | None = None
+        self.reserve: Reserve | None = None
         self.stamp: Stamp | None = None
         if self.url.database and self.is_sqlite:
             self.stamp = Stamp(Path(self.url.database))
@@ -124,8 +128,12 @@ class Database:
             yield tx
 
     @contextmanager
-    def write(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
-        """A change within one workspace, alone among the changes of that workspace. NotFound where there is none."""
+    def write(self, workspace_id: WorkspaceId, *, ends: bool = False) -> Iterator[Tx]:
+        """A change within one workspace, alone among the changes of that workspace. NotFound where there is none.
+
+        `ends`: it takes authority away, and may have the room that is kept for that on a full disk.
+        """
+        self._require_room(ends)
         work = _Work(APPLICATION, workspace_id, locks=workspace_id)
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
@@ -137,8 +145,14 @@ class Database:
             yield tx
 
     @contextmanager
-    def write_across(self, purpose: Purpose, locks: WorkspaceId | None = None) -> Iterator[Tx]:
-        """A change that belongs to no single workspace, for that purpose; `locks` one all the same, or NotFound."""
+    def write_across(
+        self, purpose: Purpose, locks: WorkspaceId | None = None, *, ends: bool = False
+    ) -> Iterator[Tx]:
+        """A change that belongs to no single workspace, for that purpose; `locks` one all the same, or NotFound.
+
+        `ends`: as for `write`.
+        """
+        self._require_room(ends)
         work = _Work(purpose, locks=locks)
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
@@ -198,6 +212,14 @@ class Database:
             raise
         finally:
             tx.close()
+
+    def _require_room(self, ends: bool) -> None:
+        if self.reserve is None:
+            return
+        if ends:
+            self.reserve.give()
+        else:
+            self.reserve.keep()
 
     def _tell(self, endings: Sequence[Ending]) -> None:
         if endings and self.on_endings is not None:
@@ -311,6 +333,8 @@ def storage_error(error: DBAPIError) -> StorageError | None:
         return DiskFull("The database has no room left.")
     if _STANDBY in str(error.orig):
         return Unavailable("The database is a standby: give the address of its primary, or all.")
+    if _POOLER in str(error.orig):
+        return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
     if code == _NO_LOCK:
         return Busy("The database is busy.")
     away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"

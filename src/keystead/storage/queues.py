@@ -33,7 +33,7 @@ from keystead.storage.database import Tx
 from keystead.storage.schema import deliveries, webhook_endpoints, webhook_queues
 
 QueueId = tuple[WorkspaceId, WebhookId]
-_ROW = literal_column("1")
+_ROW: ColumnElement[Any] = literal_column("1")
 """What EXISTS looks for: `*` would need the right to every column."""
 
 

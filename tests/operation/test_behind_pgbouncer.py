@@ -1,0 +1,50 @@
+"""Servers behind PgBouncer in transaction mode keep the promises that they keep without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keystead.storage.row_security import SERVER_ROLE
+from tests.pgbouncer import pgbouncer
+from tests.postgres import Postgres
+from tests.serving import Serving, serving
+from tests.walls import installed_database, server_url
+
+KEYS = 60
+
+
+@pytest.fixture
+def pair(postgres: Postgres) -> Iterator[tuple[Serving, Serving]]:
+    """Two servers over one database, to which two connections lead."""
+    url = server_url(postgres, installed_database(postgres))
+    with (
+        pgbouncer(postgres, SERVER_ROLE) as pooler,
+        serving(url, start=False) as one,
+        serving(url, start=False, data=one.data) as other,
+    ):
+        one.database_url = other.database_url = pooler.url(url)
+        one.start()
+        other.start()
+        yield one, other
+
+
+def test_a_journey_through_the_pooler(pair: tuple[Serving, Serving]) -> None:
+    """Keys are made, used and revoked by ten at once: what one server has answered holds at the other from then on."""
+    one, other = pair
+    token = one.token()
+    one.put_on("scale")
+
+    def journey(number: int) -> list[int]:
+        made = one.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
+        key = made.json()
+        used = other.call("GET", "/v1/whoami", token=key["token"])
+        revoked = one.call("DELETE", f"/v1/keys/{key['id']}", token=token)
+        after = [server.call("GET", "/v1/whoami", token=key["token"]) for server in (other, one)]
+        return [answer.status_code for answer in (made, used, revoked, *after)]
+
+    with ThreadPoolExecutor(10) as people:
+        found = list(people.map(journey, range(KEYS)))
+    assert found == [[201, 200, 204, 401, 401]] * KEYS

@@ -1,0 +1,84 @@
+"""Through PgBouncer in transaction mode: one connection to PostgreSQL serves many, a transaction at a time (R52)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from keystead.domain.errors import Unavailable
+from keystead.domain.verification import Verified
+from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
+from keystead.storage.row_security import SERVER_ROLE
+from tests.installations import Ground, ground_on
+from tests.pgbouncer import PgBouncer, pgbouncer
+from tests.postgres import Postgres
+from tests.storage.test_row_security import fill, interleave
+from tests.walls import installed_database, server_url
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres: Postgres) -> Iterator[PgBouncer]:
+    """A PgBouncer with two connections for each database."""
+    with pgbouncer(postgres, SERVER_ROLE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres, pooler: PgBouncer) -> Iterator[str]:
+    """The way through it to a sound database."""
+    name = installed_database(postgres)
+    with closing(Database(server_url(postgres, name))) as direct:
+        fill(direct)
+    yield pooler.url(server_url(postgres, name))
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def pooled(url: str) -> Iterator[Ground]:
+    """An installation on that database."""
+    with ground_on(url) as ground:
+        yield ground
+
+
+def test_many_share_two_connections(pooled: Ground) -> None:
+    """Forty threads make, verify, list and revoke over two connections: each sees its own workspace, and at once."""
+    tenants = [pooled.tenant() for _ in range(8)]
+
+    def one(number: int) -> bool:
+        tenant = tenants[number % len(tenants)]
+        created = pooled.key(tenant, f"key {number}")
+        lived = isinstance(pooled.verify(created), Verified)
+        pooled.services.keys.revoke(tenant, created.key.id)
+        own = {key.workspace_id for key in pooled.keys(tenant)} == {tenant.workspace_id}
+        return lived and own and pooled.verdict(created) == "revoked"
+
+    with ThreadPoolExecutor(40) as pool:
+        assert all(pool.map(one, range(80)))
+
+
+def test_no_workspace_is_left_behind(
+    url: str, pooled: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever transaction had the connection before, the next one sees its own workspace alone."""
+    interleave(url, 1_000, monkeypatch)
+
+
+def test_a_connection_begins_without_settings(url: str) -> None:
+    """Time-outs and time zone hold all the same: they are the role's."""
+    with closing(Database(url)) as database, database.read_across(Purpose.SERVER) as tx:
+        asked = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
+        found = {row.name: row.setting for row in tx.exec_driver_sql(asked)}
+    assert found == {"lock_timeout": "5000", "statement_timeout": "20000", "TimeZone": "UTC"}
+
+
+def test_the_url_has_to_say_so(url: str) -> None:
+    """Without the word in the URL the pooler refuses, and one is told what to do about it."""
+    with (
+        closing(Database(url.partition("?")[0])) as database,
+        pytest.raises(Unavailable, match="pgbouncer=true"),
+    ):
+        database.ping()
