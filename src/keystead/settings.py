@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from keystead.domain.brand import DARK, LIGHT, accent_on
+from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line
 from keystead.domain.token import check_prefix
@@ -77,6 +78,16 @@ def _ports(value: object) -> frozenset[int]:
 def _catalogued(scopes: dict[str, str]) -> dict[str, str]:
     ScopeCatalog(scopes)
     return scopes
+
+
+def _mail_server(url: SecretStr | None) -> SecretStr | None:
+    if url is not None:
+        mail_server_of(url.get_secret_value())
+    return url
+
+
+def _sender(address: str | None) -> str | None:
+    return address and check_sender(address)
 
 
 def _supported(url: str | None) -> str | None:
@@ -214,6 +225,13 @@ class Settings(BaseSettings):
         None,
         description="`id:base64` entries parted by commas, the current first; else a file in `data`",
     )
+    smtp: Annotated[SecretStr | None, AfterValidator(_mail_server)] = Field(
+        None,
+        description="Mail server, smtp://user:password@host:587; without one, files in `data`/mail if embedded",
+    )
+    mail_from: Annotated[str | None, AfterValidator(_sender)] = Field(
+        None, description="Whom mail comes from, such as keys@example.com"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level")
 
     @classmethod
@@ -241,6 +259,8 @@ class Settings(BaseSettings):
                 f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
                 "with the network of the proxy that ends TLS"
             )
+        if self.smtp is not None and self.mail_from is None:
+            raise ValueError("smtp needs mail_from, the address that mail comes from")
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
         return self
@@ -332,5 +352,5 @@ def _refuse_open_file(path: Path) -> None:
         holds = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return
-    if holds.keys() & {"peppers", "database", "migration_database"}:
+    if holds.keys() & {"peppers", "database", "migration_database", "smtp"}:
         require_private(path, "With secrets in it, the settings file")

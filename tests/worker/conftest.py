@@ -8,7 +8,10 @@ import pytest
 
 from keystead.bootstrap import Installation
 from keystead.domain.principals import Principal, operator
+from tests.installations import own_ground
 from tests.receivers import Receiver, open_office
+
+__all__ = ["office", "own_ground", "receiver", "tenant"]
 
 
 @pytest.fixture

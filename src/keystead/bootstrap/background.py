@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystead.bootstrap.installation import Installation, destinations_of
+from keystead.domain.mail import mail_server_of
 from keystead.operation.faults import ConfigurationError
 from keystead.services.housekeeping import Housekeeping
 from keystead.services.key_watch import KeyWatch
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
+    from keystead.worker.mail import Mailer
+    from keystead.worker.post import Post
 
 FLUSH_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 60.0
+POST_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 3600.0
+MAIL_FOLDER: Final = "mail"
+SENDER: Final = "Keystead <keystead@localhost>"
+"""Whom mail comes from that goes to a folder, where nobody has said."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,32 @@ def _tasks(installation: Installation) -> list[Task]:
     database, services = installation.database, installation.services
     clock = clock_of(database)
     housekeeping, watch = Housekeeping(database, clock), KeyWatch(database, clock)
-    return [
+    tasks = [
         Task("flush use", FLUSH_SECONDS, services.usage.flush),
         Task("watch keys", WATCH_SECONDS, watch.look),
         Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
         Task("finish deletions", SWEEP_SECONDS, services.documents.finish_deletions),
         Task("forget deleted webhooks", SWEEP_SECONDS, services.deliveries.finish_deletions),
     ]
+    post = _post(installation)
+    return tasks if post is None else [*tasks, Task("send digests", POST_SECONDS, post.send_due)]
+
+
+def _post(installation: Installation) -> Post | None:
+    """Who sends mail: to the server that is set, else to a folder where the database is embedded, else nobody."""
+    from keystead.worker.mail import Folder, Smtp
+    from keystead.worker.post import Post
+
+    settings, digests = installation.settings, installation.services.digests
+    mailer: Mailer
+    if settings.smtp is not None:
+        mailer = Smtp(mail_server_of(settings.smtp.get_secret_value()))
+    elif settings.is_embedded:
+        mailer = Folder(settings.data / MAIL_FOLDER)
+    else:
+        return None
+    sender = settings.mail_from or SENDER
+    return Post(digests, mailer, sender=sender, base_url=settings.base_url)
 
 
 def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWorker:

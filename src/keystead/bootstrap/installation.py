@@ -15,6 +15,7 @@ from keystead.services import Services
 from keystead.services.accounts import Accounts
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
+from keystead.services.digests import Digests
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.introspection import Introspection
@@ -22,6 +23,7 @@ from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.memory import Memory
+from keystead.services.notices import Notices
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
@@ -135,6 +137,8 @@ def _services(
             database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
         ),
         deliveries=Deliveries(database, clock, Sealing(peppers)),
+        digests=Digests(database, clock, base_url=settings.base_url),
+        notices=Notices(database),
         introspection=Introspection(database, verifier),
         revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )

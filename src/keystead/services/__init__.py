@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from keystead.services.accounts import Accounts
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
+from keystead.services.digests import Digests
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
+from keystead.services.notices import Notices
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
 from keystead.services.revocation import Revocation
@@ -42,5 +44,7 @@ class Services:
     credentials: Credentials
     webhooks: Webhooks
     deliveries: Deliveries
+    digests: Digests
+    notices: Notices
     introspection: Introspection
     revocation: Revocation

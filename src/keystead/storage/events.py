@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
+from keystead.domain.digests import TOPIC_OF
 from keystead.domain.endings import ending_of
 from keystead.domain.events import Act, Event, EventType, Origin, Target
 from keystead.domain.ids import EventId, WebhookId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
+from keystead.storage.digests import make_digest_due
 from keystead.storage.endings import note_ending
 from keystead.storage.queues import enqueue, enqueue_for, listening
 from keystead.storage.schema import events, workspaces
@@ -32,6 +34,8 @@ def append_event(
     sequence, is_heard = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, data or {})
     tx.execute(insert(events), _to_row(event))
+    if type in TOPIC_OF:
+        make_digest_due(tx, event)
     if (ending := ending_of(event)) is not None:
         note_ending(tx, ending)
     if is_heard:

@@ -68,6 +68,13 @@ _KEY_STATE: Final = (
     "rotated_to",
 )
 
+_DIGEST: Final = (
+    _select(schema.digests, "workspace_id", "due_at", "sent_at", "newest"),
+    _insert(schema.digests),
+    _update(schema.digests, "due_at", "newest"),
+)
+"""What it takes to have a workspace told of an event by e-mail."""
+
 _TELLS: Final = (
     _insert(schema.events),
     _update(schema.workspaces, "last_event"),
@@ -75,6 +82,7 @@ _TELLS: Final = (
     _select(schema.webhook_queues, "workspace_id", "webhook_id", "due_at"),
     _update(schema.webhook_queues, "due_at"),
     _insert(schema.deliveries),
+    *_DIGEST,
 )
 """What it takes to record an event, with its number, and with a delivery for each endpoint that chose it."""
 
@@ -121,6 +129,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_all(schema.key_counts),
         *_all(schema.webhook_endpoints, schema.webhook_queues),
         *_all(schema.deliveries, schema.delivery_attempts, schema.key_notices),
+        *_all(schema.digests, schema.notice_choices),
     ),
     Purpose.PEOPLE: (
         _select(schema.plans),
@@ -163,6 +172,10 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.deliveries),
         _update(schema.deliveries, "status", "started_at", "step", "attempts", "next_attempt_at"),
         _insert(schema.delivery_attempts),
+        _select(schema.digests),
+        _update(
+            schema.digests, "told_through", "due_at", "sent_at", "failures", "leased_until", "lease"
+        ),
         _select(schema.events),
         _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
         _select(schema.key_use, "key_id", "last_used_at"),

@@ -556,3 +556,37 @@ watermarks = Table(
     Column("moved_at", Instant, nullable=False),
     **_CLUSTERED,
 )
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("workspace_id", Identifier, ForeignKey("workspaces.id"), primary_key=True),
+    Column("newest", Count, nullable=False, comment="the last event to be told of"),
+    Column("told_through", Count, nullable=False, server_default="0"),
+    Column("due_at", Instant, comment="null where there is nothing to tell"),
+    Column("sent_at", Instant),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("leased_until", Instant),
+    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
+    Index(
+        "digests_due",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    **_CLUSTERED,
+)
+
+notice_choices = Table(
+    "notice_choices",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("user_id", Identifier, nullable=False),
+    Column("topics", Text, nullable=False, comment="parted by spaces"),
+    PrimaryKeyConstraint("workspace_id", "user_id"),
+    ForeignKeyConstraint(
+        ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
+    ),
+    **_CLUSTERED,
+)

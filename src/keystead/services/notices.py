@@ -1,0 +1,41 @@
+"""What members want to be told of by e-mail: seen and chosen, each for themselves in each of their workspaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keystead.domain.digests import Topic, check_topics, default_topics
+from keystead.domain.errors import Forbidden
+from keystead.domain.ids import UserId
+from keystead.domain.principals import Principal, PrincipalKind
+from keystead.domain.roles import Permission
+from keystead.storage import digests as rows
+from keystead.storage.database import Database
+
+
+class Notices:
+    """Choices of one's own. Nobody chooses for others; owners and admins are told everything until they choose."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def chosen(self, principal: Principal) -> frozenset[Topic]:
+        """What the acting member is told of. Forbidden for who is no member."""
+        user_id = _member(principal)
+        with self._database.read(principal.workspace_id) as tx:
+            chosen = rows.topics_chosen(tx, principal.workspace_id)
+        assert principal.role is not None  # noqa: S101 - a member has one
+        return chosen.get(user_id, default_topics(principal.role))
+
+    def choose(self, principal: Principal, topics: Iterable[str]) -> frozenset[Topic]:
+        """Tells the acting member of these topics alone from now on. Invalid for a topic that there is not."""
+        user_id, checked = _member(principal), check_topics(topics)
+        with self._database.write(principal.workspace_id) as tx:
+            rows.choose_topics(tx, principal.workspace_id, user_id, checked)
+        return checked
+
+
+def _member(principal: Principal) -> UserId:
+    if principal.kind is not PrincipalKind.MEMBER:
+        raise Forbidden(Permission.READ, "Only a member is told by e-mail.")
+    return UserId(principal.id)

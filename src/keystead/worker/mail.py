@@ -1,0 +1,102 @@
+"""Mail: a letter as a message (RFC 5322), handed to an SMTP server or laid into a folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_FORM
+from email.utils import format_datetime, parseaddr
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiosmtplib
+
+from keystead.domain.digests import Letter
+from keystead.domain.mail import MailServer
+
+TIMEOUT_SECONDS: Final = 20.0
+
+
+class MailRefused(Exception):
+    """The server will never take this message: its address is refused for good (RFC 5321 section 4.2.1, 5yz)."""
+
+
+class MailAway(Exception):
+    """The message could not be handed over now."""
+
+
+class Mailer(Protocol):
+    """Hands messages on."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """Returns once somebody else answers for the message. MailRefused or MailAway otherwise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """A mail server (RFC 5321)."""
+
+    server: MailServer
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hands it to the server, on a connection of its own."""
+        server = self.server
+        try:
+            await aiosmtplib.send(
+                message,
+                hostname=server.host,
+                port=server.port,
+                username=server.user,
+                password=server.password,
+                use_tls=server.implicit_tls,
+                start_tls=server.start_tls,
+                timeout=TIMEOUT_SECONDS,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            if all(500 <= refused.code < 600 for refused in error.recipients):
+                raise MailRefused from None
+            raise MailAway from None
+        except (aiosmtplib.SMTPException, OSError):
+            raise MailAway from None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder for messages as files (`.eml`), which mail programs open: for a start without a mail server."""
+
+    path: Path
+
+    async def send(self, message: EmailMessage) -> None:
+        """Writes the message to a file of its own, for its owner's eyes only; again: the same file."""
+        name = sha256(str(message["Message-ID"]).encode()).hexdigest()[:24]
+        draft = self.path / f".{name}.{os.getpid()}"
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(message.as_bytes(policy=SMTP_FORM))
+            draft.replace(self.path / f"{name}.eml")
+        except OSError:
+            raise MailAway from None
+
+
+def message_of(
+    letter: Letter, *, sender: str, base_url: str, once: str, now: datetime
+) -> EmailMessage:
+    """The letter as a message. `once` tells one sending apart from every other, so that a second copy can be told."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = letter.to
+    message["Subject"] = letter.subject
+    message["Date"] = format_datetime(now)
+    _, plain = parseaddr(sender)
+    digest = sha256(f"{once} {letter.to}".encode()).hexdigest()[:32]
+    message["Message-ID"] = f"<{digest}@{plain.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: nobody's vacation answers it
+    message["List-Unsubscribe"] = f"<{base_url}{letter.settings_path}>"
+    message.set_content(letter.text)
+    return message
