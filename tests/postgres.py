@@ -31,6 +31,8 @@ import psycopg
 HOST = "127.0.0.1"
 NOBODY = 65534
 DEADLINE_SECONDS = 30.0
+OLDEST = Path("/usr/lib/postgresql/15/bin")
+"""The oldest PostgreSQL that Keystead runs on, as Debian 12 has it; not everywhere."""
 UNSYNCED = ("-c", "fsync=off", "-c", "full_page_writes=off")
 PR_SET_PDEATHSIG = 1
 
@@ -59,14 +61,14 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
 class Server:
     """One PostgreSQL under `folder`. As root it runs as an unprivileged user, as PostgreSQL demands."""
 
-    def __init__(self, folder: Path, fsync: bool) -> None:
+    def __init__(self, folder: Path, fsync: bool, binaries: str = "") -> None:
         self.folder = folder
         self.data = folder / "data"
         self.fsync = fsync
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.user = NOBODY if os.geteuid() == 0 else None
-        self.binaries = self._reachable_binaries()
+        self.binaries = Path(binaries) if binaries else self._reachable_binaries()
 
     def _reachable_binaries(self) -> Path:
         binaries = find_binaries()
@@ -189,10 +191,10 @@ def _is_alive(pid: int) -> bool:
     return False
 
 
-def keep(folder: Path, fsync: bool, primary: str) -> None:
+def keep(folder: Path, fsync: bool, primary: str, binaries: str) -> None:
     """The keeper's life: serve commands until the input ends and the lock is free, then sweep up."""
     os.umask(0o022)  # PostgreSQL's user must be able to enter what is made here
-    server = Server(folder, fsync)
+    server = Server(folder, fsync, binaries)
     try:
         server.create(primary)
         server.start()
@@ -304,8 +306,11 @@ def _hear(keeper: subprocess.Popen[str]) -> Any:
     return message
 
 
-def _start_keeper(folder: Path, fsync: bool, primary: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, str(folder), "fsync" if fsync else "no-fsync", primary]
+def _start_keeper(
+    folder: Path, fsync: bool, primary: str = "", binaries: str = ""
+) -> subprocess.Popen[str]:
+    kind = "fsync" if fsync else "no-fsync"
+    command = [sys.executable, __file__, str(folder), kind, primary, binaries]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -319,12 +324,15 @@ def _make_folder() -> Path:
 
 
 @contextmanager
-def own_postgres(*, fsync: bool = True, primary: str = "") -> Iterator[OwnPostgres]:
+def own_postgres(
+    *, fsync: bool = True, primary: str = "", binaries: Path | None = None
+) -> Iterator[OwnPostgres]:
     """A server of one's own; by default it syncs, as durability is what its tests are about.
 
-    With the connection string of a primary, it is that one's standby.
+    With the connection string of a primary, it is that one's standby; with the folder of other `binaries`, of that
+    version.
     """
-    keeper = _start_keeper(_make_folder(), fsync, primary)
+    keeper = _start_keeper(_make_folder(), fsync, primary, str(binaries or ""))
     with keeper:
         server = OwnPostgres(keeper)
         try:
@@ -398,4 +406,4 @@ def _let_go(keeper: subprocess.Popen[str]) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), fsync=sys.argv[2] == "fsync", primary=sys.argv[3])
+    keep(Path(sys.argv[1]), sys.argv[2] == "fsync", sys.argv[3], sys.argv[4])

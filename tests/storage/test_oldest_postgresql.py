@@ -1,0 +1,101 @@
+"""The oldest PostgreSQL that Keystead runs on: its schema, its row security, and a life on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
+from keystead.storage.row_security import server_version
+from tests.clocks import NOON
+from tests.furnishing import furnish
+from tests.installations import Ground, ground_on
+from tests.postgres import OLDEST, Postgres, own_postgres
+from tests.serving import serving
+from tests.storage.test_row_security import (  # noqa: F401 - they run here, too
+    fill,
+    test_a_purpose_reads_its_own_alone,
+    test_deleting_without_where,
+    test_each_role_may_what_the_map_says,
+    test_reading_without_where,
+    test_the_catalogue_is_the_map,
+    test_the_past_stays,
+    test_the_workspace_never_outlives_its_transaction,
+    test_without_a_workspace,
+    test_writing_for_somebody_else,
+)
+from tests.walls import installed_database, server_url
+
+
+@pytest.fixture(scope="module")
+def oldest() -> Iterator[Postgres]:
+    """A PostgreSQL 15; a skip where it is not installed."""
+    if not (OLDEST / "postgres").exists():
+        pytest.skip(f"no PostgreSQL 15 in {OLDEST}: Debian 12 has it as postgresql-15")
+    with own_postgres(fsync=False, binaries=OLDEST) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(oldest: Postgres) -> Iterator[Database]:
+    """What the tests of row security stand on, there."""
+    with closing(Database(server_url(oldest, installed_database(oldest)))) as opened:
+        fill(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def aged(oldest: Postgres) -> Iterator[Ground]:
+    """An installation on it."""
+    with ground_on(server_url(oldest, installed_database(oldest))) as ground:
+        yield ground
+
+
+def test_it_is_the_oldest(database: Database) -> None:
+    """PostgreSQL 15 it is."""
+    with database.read_across(Purpose.SERVER) as tx:
+        assert server_version(tx) == 15
+
+
+def test_a_furnished_house(aged: Ground) -> None:
+    """People, keys of every kind, their use, documents and events: everything that pages show can be made."""
+    house = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
+    services = aged.services
+    shown = services.keys.list(house.principal, limit=100).keys
+    assert len(shown) == len({key.id for key in shown}) > 6
+    assert services.plans.use(house.principal).quotas["api_keys"].used > 3
+    assert services.documents.search(house.principal, "handbook", "matter 7")
+    assert services.events.list(house.principal, limit=10).events
+    assert sum(services.keys.habits(house.principal).values()) > 0
+
+
+def test_search_and_pushes(aged: Ground) -> None:
+    """Documents are pushed, changed, found by their words, and gone again."""
+    tenant, documents = aged.tenant(), aged.services.documents
+    documents.create_collection(tenant, CollectionDraft("docs"))
+    documents.push(
+        tenant, "docs", Push([DocumentDraft("a", "herons"), DocumentDraft("b", "weirs")])
+    )
+    documents.push(tenant, "docs", Push([DocumentDraft("a", "kestrels")], delete=["b"]))
+    found = {
+        word: [d.id for d in documents.search(tenant, "docs", word)]
+        for word in ("kestrels", "herons", "weirs")
+    }
+    assert found == {"kestrels": ["a"], "herons": [], "weirs": []}
+
+
+def test_a_server_on_it(oldest: Postgres) -> None:
+    """A key is made, used and revoked over HTTP; after the revocation's answer it opens nothing."""
+    with serving(server_url(oldest, installed_database(oldest))) as server:
+        made = server.call(
+            "POST", "/v1/keys", token=server.token(), json={"description": "x"}
+        ).json()
+        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 200
+        gone = server.call("DELETE", f"/v1/keys/{made['id']}", token=server.token())
+        assert gone.status_code == 204
+        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 401
