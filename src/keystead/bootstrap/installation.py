@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keystead.bootstrap.preparation import find_peppers, journal_of, no_peppers
+from keystead.bootstrap.preparation import (
+    database_file,
+    find_peppers,
+    journal_of,
+    no_peppers,
+)
 from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
 from keystead.operation.faults import ConfigurationError
@@ -39,6 +44,7 @@ from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
 from keystead.storage.database import Database
 from keystead.storage.lookup import Lookup, lookup_of
+from keystead.storage.reserve import Reserve
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
@@ -85,6 +91,8 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
         raise ConfigurationError(no_peppers(settings))
     installation = open_installation(settings, peppers, metrics=metrics)
     installation.database.on_endings = journal_of(settings).append
+    if settings.is_embedded:
+        installation.database.reserve = Reserve(database_file(settings))
     return installation
 
 

@@ -55,7 +55,7 @@ class Credentials:
 
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
-        with self._database.write_across(Purpose.OPERATOR) as tx:
+        with self._database.write_across(Purpose.OPERATOR, ends=True) as tx:
             named = kind_named(credential_id)
             found = None if named is None else rows.find_credential(tx, credential_id)
             if found is None:

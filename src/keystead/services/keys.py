@@ -190,7 +190,7 @@ class Keys:
         """Ends the key, finally and at once. Again: the same answer, no second event. A key may always end itself."""
         if principal.id != key_id:
             principal.require(KEYS_WRITE)
-        with self._database.write(principal.workspace_id) as tx:
+        with self._database.write(principal.workspace_id, ends=True) as tx:
             act = self._act(principal, origin)
             if principal.id != key_id:
                 self._acting_now(tx, principal, act.at)

@@ -171,7 +171,9 @@ class Workspaces:
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
-        with self._database.write_across(Purpose.OPERATOR, locks=workspace_id) as tx:
+        with self._database.write_across(
+            Purpose.OPERATOR, locks=workspace_id, ends=suspended
+        ) as tx:
             before = self._find(tx, workspace_id)
             if (before.suspended_at is not None) == suspended:
                 return before

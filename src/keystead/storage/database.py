@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -216,10 +216,15 @@ class Database:
     def _require_room(self, ends: bool) -> None:
         if self.reserve is None:
             return
-        if ends:
-            self.reserve.give()
-        else:
+        if not ends:
             self.reserve.keep()
+        elif self.reserve.give():
+            self._begin_journal_anew()
+
+    def _begin_journal_anew(self) -> None:
+        """Has SQLite's next write begin at the start of its journal, and not make it longer. Where it can be done."""
+        with suppress(SQLAlchemyError), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
 
     def _tell(self, endings: Sequence[Ending]) -> None:
         if endings and self.on_endings is not None:
