@@ -10,6 +10,9 @@ from keystead.cli.proof_ground import Ground
 from keystead.proof import revocation
 from keystead.proof.acts import ACTS, EXPIRED, REVOKED, Act
 from keystead.proof.finding import Finding, Verdict
+from keystead.storage.row_security import SERVER_ROLE
+from tests.pgbouncer import pgbouncer
+from tests.postgres import Postgres
 from tests.proof.grounds import ground_of
 
 SERVERS = {"sqlite": 4, "postgresql": 3}
@@ -94,6 +97,18 @@ def test_two_hundred_verifications_in_flight(database_url: str) -> None:
     """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
     with ground_of(database_url, 4) as ground:
         check(race(ground, REVOKED, 200, each=50, processes=1), 200)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_revocation_through_pgbouncer(database_url: str, postgres: Postgres) -> None:
+    """Servers that share few connections through PgBouncer in transaction mode refuse as soon as any other."""
+    with (
+        pgbouncer(postgres, SERVER_ROLE, "postgres", connections=4) as pooler,
+        ground_of(pooler.url(database_url), 3) as ground,
+    ):
+        check(race(ground, REVOKED, 1_000), 1_000)
 
 
 @pytest.mark.prove

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ def prove(
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)
     begun_at, began = datetime.now(UTC), time.monotonic()
     try:
-        with _ground(place, url, servers) as ground:
+        with _ending_well(), _ground(place, url, servers) as ground:
             render.note(f"In the workspace {ground.workspace}.")
             findings = list(_run(ground, experiments, sizes))
     except Refused as error:
@@ -84,6 +85,16 @@ def prove(
     done = Report(begun_at, time.monotonic() - began, ground.about, findings)
     _tell(done, report, json)
     return Exit.DONE if done.verdict == "held" else Exit.REFUSED
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """SIGTERM is as Ctrl+C: what was started is ended, and the workspace is left without a live key."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sizes(full: bool, **given: float | None) -> Sizes:

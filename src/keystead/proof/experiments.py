@@ -58,45 +58,53 @@ def revoke(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     for act in revocation.acts_of(scene.site):
         keys = sizes.keys if act is REVOKED else sizes.keys_each
         with progress(act.says, keys) as tell:
-            yield revocation.run(
+            found = revocation.run(
                 scene.site, act, keys, scene.operator, processes=sizes.processes, tell=tell
             )
+        yield found
     each = -(-sizes.in_flight // len(scene.site.urls))
     with progress("many in flight", sizes.keys_each) as tell:
-        yield revocation.run(
+        found = revocation.run(
             scene.site, REVOKED, sizes.keys_each, scene.operator, each=each, processes=1, tell=tell
         )
+    yield found
 
 
 def limit(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     """As many keys as a plan allows."""
     with progress("creations at once", sizes.rounds) as tell:
-        yield limits.run(scene.site, scene.operator, sizes.rounds, tell)
+        found = limits.run(scene.site, scene.operator, sizes.rounds, tell)
+    yield found
 
 
 def clock(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     """Ends by the clock."""
     with progress("ends by the clock", sizes.rounds) as tell:
-        yield clocks.run(scene.site, scene.operator, sizes.rounds, tell)
+        found = clocks.run(scene.site, scene.operator, sizes.rounds, tell)
+    yield found
 
 
 def kill(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     """Servers killed at work."""
     with progress("kills", sizes.kills) as tell:
-        yield kills.run(scene.site, scene.servers, sizes.kills, tell)
+        found = kills.run(scene.site, scene.servers, sizes.kills, tell)
+    yield found
 
 
 def restart(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     """Servers restarted one after the other."""
     with progress("restarts", sizes.restarts * len(scene.servers)) as tell:
-        yield restarts.run(scene.site, scene.operator, scene.servers, sizes.restarts, tell)
+        found = restarts.run(scene.site, scene.operator, scene.servers, sizes.restarts, tell)
+    yield found
 
 
 def away(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
     """The database away."""
-    if scene.breaker is not None:
-        with progress("the database away", 1) as tell:
-            yield aways.run(scene.site, scene.breaker, sizes.seconds, tell)
+    if scene.breaker is None:
+        return
+    with progress("the database away", 1) as tell:
+        found = aways.run(scene.site, scene.breaker, sizes.seconds, tell)
+    yield found
 
 
 Experiment = Callable[[Scene, Sizes, Progress], Iterator[Finding]]
