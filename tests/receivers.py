@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.destinations import Address, Destinations
@@ -72,7 +72,7 @@ class Receiver:
                     self.send_header(name, value)
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *_: Any) -> None:
                 """Says nothing."""
 
         class Server(ThreadingHTTPServer):
@@ -94,7 +94,9 @@ class Receiver:
             self._arrived.notify_all()
         return self.answer(received)
 
-    def wait_until(self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30) -> None:
+    def wait_until(
+        self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30
+    ) -> None:
         """Until what was received is as wanted; AssertionError after so many seconds."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
@@ -108,7 +110,7 @@ class Receiver:
         """How often each id came."""
         return Counter(received.id for received in self.received)
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -130,7 +132,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
 def open_office(url: str, clock: Clock | None = None, **chosen: Any) -> Iterator[Installation]:
     """An installation on the database at `url`, by the true time unless a clock is given."""
     prepare(url)
-    settings = Settings(database=as_server(url), **SETTINGS | chosen)
+    settings = Settings(database=as_server(url), **{**SETTINGS, **chosen})
     office = open_installation(settings, PEPPERS, clock)
     try:
         yield office
@@ -148,7 +150,7 @@ async def resolve_here(host: str, port: int) -> Sequence[Address]:
 
 def sender(**chosen: Any) -> Sender:
     """Sends to this machine alone."""
-    options = {"destinations": HERE, "resolve": resolve_here, "tls": tls_context()}
+    options: dict[str, Any] = {"destinations": HERE, "resolve": resolve_here, "tls": tls_context()}
     return Sender(**options | chosen)
 
 

@@ -1,0 +1,213 @@
+"""Webhooks' rules: what an endpoint may be, when the next attempt is made, what is sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keystead.domain.destinations import Destinations
+from keystead.domain.errors import Invalid
+from keystead.domain.events import Event, EventType, Target
+from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.webhooks import (
+    LONGEST_WAIT,
+    MAX_PAYLOAD,
+    WAITS,
+    Attempt,
+    AttemptError,
+    Delivery,
+    DeliveryStatus,
+    DisabledFor,
+    Outcome,
+    WebhookDraft,
+    WebhookPatch,
+    begin_again,
+    check_draft,
+    check_patch,
+    error_of,
+    next_step,
+    payload_of,
+    read_retry_after,
+)
+from tests.clocks import NOON
+
+DRAFT = WebhookDraft("CRM", "https://example.com/hooks", ["key.created"])
+DELIVERY = Delivery(
+    id=DeliveryId("dlv_1"),
+    workspace_id=WorkspaceId("ws_1"),
+    webhook_id=WebhookId("wh_1"),
+    event_id=EventId("evt_1"),
+    event_sequence=1,
+    event_type=EventType.KEY_CREATED,
+    status=DeliveryStatus.PENDING,
+    created_at=NOON,
+    started_at=NOON,
+    next_attempt_at=NOON,
+)
+
+
+def outcome(status: int | None, at: datetime = NOON, wait: timedelta | None = None) -> Outcome:
+    """What came of an attempt."""
+    error = AttemptError.TIMEOUT if status is None else error_of(status)
+    return Outcome(Attempt(at, status, error, 5), wait)
+
+
+def test_the_schedule_is_the_standard_s() -> None:
+    """Ten attempts: at once, then after 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 hours, each within a tenth."""
+    assert [wait.total_seconds() for wait in WAITS] == [
+        5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400,
+    ]  # fmt: skip
+    for jitter, factor in ((0.0, 0.9), (0.5, 1.0), (1.0, 1.1)):
+        delivery, at = DELIVERY, NOON
+        for wait in WAITS:
+            delivery = next_step(delivery, outcome(500, at), jitter=jitter).delivery
+            assert delivery.status is DeliveryStatus.PENDING
+            assert delivery.next_attempt_at is not None
+            assert delivery.next_attempt_at - at == pytest.approx(
+                wait * factor, abs=timedelta(milliseconds=1)
+            )
+            at = delivery.next_attempt_at
+        last = next_step(delivery, outcome(500, at), jitter=jitter)
+        assert last.delivery.status is DeliveryStatus.FAILED
+        assert last.delivery.next_attempt_at is None
+        assert last.disable is DisabledFor.FAILING
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_only_2xx_is_success(status: int) -> None:
+    """Delivered, with nothing to follow."""
+    step = next_step(DELIVERY, outcome(status), jitter=0.5)
+    assert (step.delivery.status, step.disable) == (DeliveryStatus.DELIVERED, None)
+    assert step.delivery.next_attempt_at is None
+
+
+@pytest.mark.parametrize("status", [None, 101, 199, 300, 301, 304, 307, 400, 404, 429, 500, 503])
+def test_everything_else_is_tried_again(status: int | None) -> None:
+    """A redirect too: it is never followed."""
+    step = next_step(DELIVERY, outcome(status), jitter=0.5)
+    assert (step.delivery.status, step.disable) == (DeliveryStatus.PENDING, None)
+
+
+def test_gone_is_gone() -> None:
+    """410 fails the delivery and disables the endpoint at once."""
+    step = next_step(DELIVERY, outcome(410), jitter=0.5)
+    assert (step.delivery.status, step.disable) == (DeliveryStatus.FAILED, DisabledFor.GONE)
+
+
+def test_an_endpoint_that_takes_others_is_not_disabled_for_one() -> None:
+    """One delivery that always fails says nothing of an endpoint that took another while it was tried."""
+    last = replace(DELIVERY, step=len(WAITS), attempted=len(WAITS))
+    for succeeded_at, why in (
+        (None, DisabledFor.FAILING),
+        (NOON - timedelta(seconds=1), DisabledFor.FAILING),
+        (NOON + timedelta(hours=9), None),
+    ):
+        assert next_step(last, outcome(500), jitter=0.5, succeeded_at=succeeded_at).disable is why
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", timedelta()),
+        ("120", timedelta(seconds=120)),
+        ("1000000000", LONGEST_WAIT),
+        ("9" * 5000, LONGEST_WAIT),
+        ("Mon, 23 Nov 2026 12:10:00 GMT", timedelta(minutes=10)),
+        ("Mon, 23 Nov 2026 11:10:00 GMT", timedelta()),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("١٢", None),
+    ],
+)
+def test_retry_after_is_read_as_http_writes_it(text: str, wait: timedelta | None) -> None:
+    """Seconds or a date; nothing else, and no more than a day."""
+    assert read_retry_after(text, NOON) == wait
+
+
+def test_retry_after_is_obeyed_within_bounds() -> None:
+    """It puts the next attempt off, never forward, and never beyond a day."""
+    for asked, follows in (
+        (timedelta(hours=1), timedelta(hours=1)),
+        (timedelta(seconds=1), timedelta(seconds=5)),
+        (timedelta(days=11_574), LONGEST_WAIT),
+    ):
+        step = next_step(DELIVERY, outcome(429, wait=asked), jitter=0.5)
+        assert step.delivery.next_attempt_at == NOON + follows
+
+
+def test_sending_again_begins_a_whole_schedule() -> None:
+    """Under the same ids; what was tried is remembered."""
+    failed = next_step(DELIVERY, outcome(410), jitter=0.5).delivery
+    again = begin_again(failed, NOON + timedelta(days=3))
+    assert (again.id, again.event_id, again.attempted) == (failed.id, failed.event_id, 1)
+    assert (again.status, again.step) == (DeliveryStatus.PENDING, 0)
+    assert again.next_attempt_at == NOON + timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "pointers"),
+    [
+        ({"name": ""}, ["/name"]),
+        ({"name": "x" * 101}, ["/name"]),
+        ({"name": "two\nlines"}, ["/name"]),
+        ({"url": "http://example.com/"}, ["/url"]),
+        ({"events": []}, ["/events"]),
+        ({"events": ["*", "key.created"]}, ["/events"]),
+        ({"events": ["key.created", "key.stolen"]}, ["/events/1"]),
+        ({"headers": {"Host": "x"}}, ["/headers/Host"]),
+        ({"headers": {"webhook-id": "x"}}, ["/headers/webhook-id"]),
+        ({"headers": {"Webhook-Signature": "x"}}, ["/headers/Webhook-Signature"]),
+        ({"headers": {"Content-Length": "9"}}, ["/headers/Content-Length"]),
+        ({"headers": {"Transfer-Encoding": "chunked"}}, ["/headers/Transfer-Encoding"]),
+        ({"headers": {"Cookie": "a=b"}}, ["/headers/Cookie"]),
+        ({"headers": {"Proxy-Authorization": "x"}}, ["/headers/Proxy-Authorization"]),
+        ({"headers": {"X-A": "a\r\nX-B: b"}}, ["/headers/X-A"]),
+        ({"headers": {"X-A": " a"}}, ["/headers/X-A"]),
+        ({"headers": {"X-A": ""}}, ["/headers/X-A"]),
+        ({"headers": {"X-A": "ä"}}, ["/headers/X-A"]),
+        ({"headers": {"X A": "a"}}, ["/headers/X A"]),
+        ({"headers": {"X~/A": "a"}}, ["/headers/X~0~1A"]),
+        ({"headers": {"X-A": "a", "x-a": "b"}}, ["/headers"]),
+        ({"headers": {f"X-{n}": "a" for n in range(11)}}, ["/headers"]),
+        ({"name": "", "url": "", "events": []}, ["/name", "/url", "/events"]),
+    ],
+)
+def test_what_no_endpoint_may_be(chosen: dict[str, Any], pointers: list[str]) -> None:
+    """Refused, each where it stands; in a change as at the beginning."""
+    with pytest.raises(Invalid) as refused:
+        check_draft(replace(DRAFT, **chosen), Destinations())
+    assert [error.pointer for error in refused.value.errors] == pointers
+    with pytest.raises(Invalid) as refused:
+        check_patch(WebhookPatch(**chosen), Destinations())
+    assert [error.pointer for error in refused.value.errors] == pointers
+
+
+def test_a_receiver_s_own_credentials_may_be_sent() -> None:
+    """Authorization is the receiver's to ask for. No repr tells its value."""
+    draft = replace(DRAFT, headers={"Authorization": "Bearer hush"}, events=["key.updated"] * 2)
+    checked = check_draft(draft, Destinations())
+    assert checked.headers == {"Authorization": "Bearer hush"}
+    assert checked.events == ("key.updated",)
+    assert "hush" not in repr(checked)
+
+
+def test_a_payload_is_bounded() -> None:
+    """At most 20 kB: what an event tells by type is left out before that, never the event."""
+    actor = Actor(PrincipalKind.MEMBER, "usr_1", "Ada")
+    event = Event(
+        EventId("evt_1"), WorkspaceId("ws_1"), 1, EventType.KEY_CREATED, NOON, actor,
+        Target("key", "key_1"), data={"callers": ["é" * 100] * 200},
+    )  # fmt: skip
+    sent = payload_of(event)
+    assert len(sent) <= MAX_PAYLOAD
+    told = json.loads(sent)
+    assert (told["type"], told["data"]["id"], told["data"]["data"]) == ("key.created", "evt_1", {})
+    small = json.loads(payload_of(replace(event, data={"hint": "ks_…laf3"})))
+    assert small["data"]["data"] == {"hint": "ks_…laf3"}

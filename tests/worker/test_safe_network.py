@@ -1,0 +1,268 @@
+"""No webhook leads to where only this installation can reach: told by listeners, which are never connected to (E18)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from keystead.bootstrap import Installation
+from keystead.domain.destinations import Address, Destinations
+from keystead.domain.errors import Invalid
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal, operator
+from keystead.domain.webhooks import Attempt, AttemptError, WebhookDraft, WebhookPatch
+from keystead.services.deliveries import Batch
+from keystead.storage import schema
+from keystead.worker.safe_network import SystemResolver
+from keystead.worker.sending import Sender, tls_context
+from tests.behind import write_behind
+from tests.receivers import ALL_PORTS, open_office, sender
+from tests.urls import HOSTILE_URLS
+
+INTERNET = Destinations(allow_http=True, ports=ALL_PORTS)
+"""Everything is allowed but private networks: what is refused is refused for its address alone."""
+PUBLIC = ipaddress.ip_address("93.184.215.14")
+
+
+@dataclass
+class Listeners:
+    """Listens on this machine's addresses, and counts who connects."""
+
+    ports: dict[str, int] = field(default_factory=dict)
+    connections: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def listening() -> Iterator[Listeners]:
+    """Listeners on 127.0.0.1, ::1 and the machine's own address."""
+    found, stopping = Listeners(), threading.Event()
+    with ExitStack() as stack:
+        threads = []
+        for address in ("127.0.0.1", "::1", own_address()):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = stack.enter_context(socket.create_server((address, 0), family=family))
+            listener.settimeout(0.1)
+            found.ports[address] = listener.getsockname()[1]
+            threads.append(threading.Thread(target=accept, args=(listener, found, stopping)))
+        for thread in threads:
+            thread.start()
+        try:
+            yield found
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
+
+
+def accept(listener: socket.socket, found: Listeners, stopping: threading.Event) -> None:
+    """Counts connections until it is told to stop."""
+    while not stopping.is_set():
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
+        found.connections.append(str(listener.getsockname()))
+        connection.close()
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback, where it has one. Nothing is sent to find it out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 9))
+            address = str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.2"
+    return address if ipaddress.ip_address(address).is_private else "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation that allows the internet alone, as it does by default."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
+    default: dict[str, Any] = {"webhook_private_networks": [], "webhook_allow_http": False, "webhook_ports": []}
+    with open_office(url, **default) as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def tenant(office: Installation) -> Principal:
+    """Who may do everything in a workspace without limits."""
+    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+
+
+@pytest.fixture(scope="module")
+def sample(office: Installation, tenant: Principal) -> Batch:
+    """A batch with one message, as a worker claims it."""
+    draft = WebhookDraft("x", "https://example.com/", ["key.created"])
+    office.services.webhooks.create(tenant, draft)
+    office.services.keys.create(tenant, KeyDraft("sync"))
+    (batch,) = office.services.deliveries.claim(endpoints=1, messages=1)
+    office.services.deliveries.settle([], [batch])
+    return batch
+
+
+def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Attempt:
+    """One attempt at that URL, which stands in the row whatever the rules say."""
+    aimed = replace(batch, endpoint=replace(batch.endpoint, url=url))
+    now = office.services.deliveries.now()
+    return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
+
+
+@pytest.mark.parametrize("act", ["create", "update", "test", "deliver"])
+def test_a_hostile_url_reaches_nothing(
+    office: Installation, tenant: Principal, sample: Batch, act: str
+) -> None:
+    """At creation and change it is refused; in a row all the same, a test or a delivery to it connects to nothing."""
+    assert len(HOSTILE_URLS) >= 60
+    webhooks = office.services.webhooks
+    good = webhooks.create(tenant, WebhookDraft("x", "https://example.com/", ["key.revoked"]))
+    resolver = SystemResolver()
+    strict = Sender(Destinations(), resolver, tls_context(), seconds=2)
+    loose = Sender(INTERNET, resolver, tls_context(), seconds=2)
+    with listening() as listeners:
+        for url in HOSTILE_URLS:
+            match act:
+                case "create":
+                    with pytest.raises(Invalid):
+                        webhooks.create(tenant, WebhookDraft("x", url, ["*"]))
+                case "update":
+                    with pytest.raises(Invalid):
+                        webhooks.update(tenant, good.endpoint.id, WebhookPatch(url=url))
+                case "test":
+                    force(office, good.endpoint.id, url)
+                    webhooks.test(tenant, good.endpoint.id)
+                    batches = office.services.deliveries.claim(endpoints=9, messages=1)
+                    (batch,) = [one for one in batches if one.endpoint.id == good.endpoint.id]
+                    assert batch.endpoint.url == url
+                    told = attempt(batch, url, office, strict)
+                    assert told.error is AttemptError.FORBIDDEN_URL
+                    office.services.deliveries.settle([], batches)
+                case "deliver":
+                    for place, port in listeners.ports.items():
+                        host = f"[{place}]" if ":" in place else place
+                        told = attempt(sample, f"http://{host}:{port}/", office, loose)
+                        assert told.error is AttemptError.FORBIDDEN_URL
+                    told = attempt(sample, url, office, strict)
+                    assert told.error is AttemptError.FORBIDDEN_URL
+    resolver.close()
+    assert listeners.connections == []
+    webhooks.delete(tenant, good.endpoint.id)
+
+
+def force(office: Installation, webhook_id: str, url: str) -> None:
+    """Writes a URL that no rule would let pass, as an old row might hold it."""
+    with write_behind(office.database) as tx:
+        table = schema.webhook_endpoints
+        tx.execute(update(table).where(table.c.id == webhook_id).values(url=url))
+
+
+NAMED: list[tuple[str, Sequence[str]]] = [
+    ("this machine", ["127.0.0.1"]),
+    ("this machine, version 6 alone", ["::1"]),
+    ("metadata", ["169.254.169.254"]),
+    ("a private network", ["10.0.0.1"]),
+    ("a public address and this machine", [str(PUBLIC), "127.0.0.1"]),
+    ("this machine and a public address", ["127.0.0.1", str(PUBLIC)]),
+    ("a public address and version 6 of this machine", [str(PUBLIC), "::1"]),
+    ("this machine, mapped", ["::ffff:127.0.0.1"]),
+    ("this machine, by NAT64", ["64:ff9b::7f00:1"]),
+    ("this machine, by 6to4", ["2002:7f00:1::"]),
+    ("this machine, by Teredo", ["2001:0:7f00:1::"]),
+    ("between carrier and customer", ["100.64.0.1"]),
+    ("everybody", ["255.255.255.255"]),
+    ("a group", ["224.0.0.1"]),
+    ("no address at all", []),
+]
+
+
+@pytest.mark.parametrize(("addresses"), [a for _, a in NAMED], ids=[name for name, _ in NAMED])
+def test_a_name_that_leads_here_is_refused(
+    office: Installation, sample: Batch, addresses: list[str]
+) -> None:
+    """Whatever the name server says: one address that is not global unicast refuses the name, and nothing connects."""
+
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        return list(map(ipaddress.ip_address, addresses))
+
+    guarded = Sender(INTERNET, resolve, tls_context(), seconds=2)
+    with listening() as listeners:
+        for port in listeners.ports.values():
+            told = attempt(sample, f"http://evil.example:{port}/", office, guarded)
+            expected = AttemptError.FORBIDDEN_ADDRESS if addresses else AttemptError.UNRESOLVED
+            assert (told.status, told.error) == (None, expected)
+    assert listeners.connections == []
+
+
+def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch) -> None:
+    """A name that is public when it is looked at and this machine a moment later leads to what was looked at.
+
+    The address that was looked at stands for the public one, so that nothing is sent abroad: a closed port here.
+    """
+    answers = [["127.0.0.1"], ["127.0.0.3"]]
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> Sequence[Address]:
+        asked.append(host)
+        return list(map(ipaddress.ip_address, answers[min(len(asked), 2) - 1]))
+
+    first = Destinations([ipaddress.ip_network("127.0.0.1/32")], allow_http=True, ports=ALL_PORTS)
+    flipping = Sender(first, resolve, tls_context(), seconds=2)
+    with listening() as listeners:
+        port = listeners.ports["127.0.0.1"]
+        with socket.create_server(("127.0.0.3", port)) as trap:
+            trap.settimeout(0.2)
+            told = attempt(sample, f"http://flip.example:{port}/", office, flipping)
+            with pytest.raises(TimeoutError):
+                trap.accept()
+        assert told.error is AttemptError.BAD_ANSWER
+        assert asked == ["flip.example"]
+        again = attempt(sample, f"http://flip.example:{port}/", office, flipping)
+        assert again.error is AttemptError.FORBIDDEN_ADDRESS
+    assert len(listeners.connections) == 1
+
+
+def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
+    """What the system's resolver makes of 127.1, 0x7f.1 or 2130706433 is looked at like every address."""
+    resolver = SystemResolver()
+    for odd in ("127.1", "0x7f.1", "2130706433", "localhost"):
+        found = asyncio.run(resolved(resolver, odd))
+        assert found
+        assert not any(map(INTERNET.admit, found))
+    resolver.close()
+
+
+async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
+    """What the system says."""
+    return await resolver(host, 80)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
+def test_proxies_of_the_environment_are_ignored(
+    office: Installation, sample: Batch, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would connect to whatever address it finds."""
+    with listening() as listeners:
+        proxy = f"http://127.0.0.1:{listeners.ports['127.0.0.1']}"
+        monkeypatch.setenv(variable, proxy)
+        told = attempt(sample, "http://receiver.example:9/", office, sender(seconds=2))
+    assert told.error is AttemptError.UNREACHABLE
+    assert listeners.connections == []
+
+
+def test_a_control_the_listeners_notice_who_connects(office: Installation, sample: Batch) -> None:
+    """Allowed by the operator, the same attempt arrives: the tests above would see one that does."""
+    with listening() as listeners:
+        port = listeners.ports["127.0.0.1"]
+        told: Any = attempt(sample, f"http://127.0.0.1:{port}/", office, sender(seconds=2))
+        assert told.error is AttemptError.BAD_ANSWER
+    assert len(listeners.connections) == 1

@@ -1,0 +1,156 @@
+"""Deliveries as stock receivers see them: libraries for Standard Webhooks in Python and JavaScript, unchanged."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import operator
+from tests.clocks import ManualClock
+from tests.receivers import Received, Receiver, delivering, hook, open_office
+
+HERE = Path(__file__).parent
+VENDORED = HERE.parent / "vendored" / "standardwebhooks"
+SIGNED = ("webhook-id", "webhook-timestamp")
+Delivered = tuple[str, Received]
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Delivered]:
+    """Deliveries with the secret each receiver knows: an ordinary one, and one with both secrets of a rotation."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
+    with open_office(url) as office, Receiver() as plain, Receiver() as rotating:
+        tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+        first = hook(office, tenant, plain.url, "key.created")
+        old = hook(office, tenant, rotating.url, "key.created")
+        new = office.services.webhooks.rotate_secret(tenant, old.endpoint.id)
+        office.services.keys.create(tenant, KeyDraft("Zürich · sync"))
+        with delivering(office):
+            (one,), (other,) = plain.wait_for(1), rotating.wait_for(1)
+    return [(first.secret, one), (old.secret, other), (new.secret, other)]
+
+
+def tampered(delivery: Delivered) -> Iterator[Delivered]:
+    """The delivery with one byte changed, for each byte of its id, its timestamp and its body."""
+    secret, received = delivery
+    for name in SIGNED:
+        value = received.headers[name]
+        for place, character in enumerate(value):
+            other = str((int(character) + 1) % 10) if character.isdigit() else character.swapcase()
+            other = "-" if other == character else other
+            changed = value[:place] + other + value[place + 1 :]
+            yield secret, Received("/", {**received.headers, name: changed}, received.body)
+    for place, byte in enumerate(received.body):
+        changed_body = bytearray(received.body)
+        changed_body[place] = byte ^ 1
+        yield secret, Received("/", received.headers, bytes(changed_body))
+
+
+def refused_by_python(delivery: Delivered) -> bool:
+    """Whether the stock Python library refuses it."""
+    secret, received = delivery
+    try:
+        Webhook(secret).verify(received.body, dict(received.headers), json_parse=False)
+    except (WebhookVerificationError, UnicodeDecodeError):
+        return True
+    return False
+
+
+def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
+    """Which of them the stock JavaScript library refuses."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js on this machine")
+    cases = [
+        {
+            "secret": secret,
+            "headers": dict(received.headers),
+            "body": base64.b64encode(received.body).decode(),
+        }
+        for secret, received in deliveries
+    ]
+    done = subprocess.run(
+        [node, str(HERE / "verify.js")],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    verdicts: list[Any] = json.loads(done.stdout)
+    return [verdict is not None for verdict in verdicts]
+
+
+def test_the_stock_python_library_verifies_what_is_sent(delivered: Sequence[Delivered]) -> None:
+    """Each delivery, with the one secret, and during a rotation with either."""
+    assert [refused_by_python(each) for each in delivered] == [False] * 3
+
+
+def test_the_stock_javascript_library_verifies_what_is_sent(
+    delivered: Sequence[Delivered],
+) -> None:
+    """The same in Node.js."""
+    assert refused_by_node(delivered) == [False] * 3
+
+
+def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> None:
+    """Of id, timestamp and body, whichever it is."""
+    cases = [case for each in delivered for case in tampered(each)]
+    assert len(cases) > 1000
+    assert all(map(refused_by_python, cases))
+
+
+def test_a_changed_byte_is_noticed_in_javascript(delivered: Sequence[Delivered]) -> None:
+    """The same in Node.js: a byte that makes the body no UTF-8 any more too."""
+    cases = [case for each in delivered for case in tampered(each)]
+    assert all(refused_by_node(cases))
+
+
+def test_another_s_secret_verifies_nothing(delivered: Sequence[Delivered]) -> None:
+    """A secret is one endpoint's own."""
+    (own, received), (other, _), _ = delivered
+    assert own != other
+    assert refused_by_python((other, received))
+
+
+def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
+    """The id and the body stay, the timestamp is the attempt's own; both attempts verify."""
+    refusals, clock = iter([503]), ManualClock(datetime.now(UTC))
+    with (
+        open_office(f"sqlite:///{tmp_path / 'keystead.db'}", clock) as office,
+        Receiver(lambda _: (next(refusals, 204), {})) as receiver,
+    ):
+        tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+        made = hook(office, tenant, receiver.url, "key.created")
+        office.services.keys.create(tenant, KeyDraft("sync"))
+        with delivering(office):
+            receiver.wait_for(1)
+            clock.advance(seconds=6)
+            first, second = receiver.wait_for(2)[:2]
+    assert (first.id, first.body) == (second.id, second.body)
+    assert stamp(second) - stamp(first) == 6
+    assert not refused_by_python((made.secret, first))
+    assert not refused_by_python((made.secret, second))
+
+
+def stamp(received: Received) -> int:
+    """Its timestamp."""
+    return int(received.headers["webhook-timestamp"])
+
+
+def test_the_vendored_library_is_the_published_one() -> None:
+    """Each file has the digest that was noted when it was copied."""
+    for line in (VENDORED / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((VENDORED / name).read_bytes()).hexdigest() == digest
