@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import os
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from pydantic_settings import (
 
 from keystead.domain.brand import DARK, LIGHT, accent_on
 from keystead.domain.mail import check_sender, mail_server_of
+from keystead.domain.retention import SHORTEST, Keeping
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line
 from keystead.domain.token import check_prefix
@@ -232,6 +234,16 @@ class Settings(BaseSettings):
     mail_from: Annotated[str | None, AfterValidator(_sender)] = Field(
         None, description="Whom mail comes from, such as keys@example.com"
     )
+    keep_events_days: int = Field(400, ge=0, description="Days that events are kept; 0 for ever")
+    keep_deliveries_days: int = Field(
+        90, ge=0, description="Days that webhook deliveries are kept; 0 for ever"
+    )
+    keep_use_days: int = Field(
+        400, ge=0, description="Days that the use of keys is kept, day by day; 0 for ever"
+    )
+    keep_callers_days: int = Field(
+        90, ge=0, description="Days that the callers of keys are kept; 0 for ever"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level")
 
     @classmethod
@@ -261,6 +273,9 @@ class Settings(BaseSettings):
             )
         if self.smtp is not None and self.mail_from is None:
             raise ValueError("smtp needs mail_from, the address that mail comes from")
+        for name, days in self._keeping_days().items():
+            if 0 < days < SHORTEST.days:
+                raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
         return self
@@ -274,6 +289,20 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database: the one that is set, else the embedded one."""
         return self.database or f"sqlite:///{self.data / 'keystead.db'}"
+
+    @property
+    def keeping(self) -> Keeping:
+        """How long is kept what piles up by itself."""
+        days = self._keeping_days().values()
+        return Keeping(*(timedelta(days=kept) if kept else None for kept in days))
+
+    def _keeping_days(self) -> dict[str, int]:
+        return {
+            "keep_events_days": self.keep_events_days,
+            "keep_deliveries_days": self.keep_deliveries_days,
+            "keep_use_days": self.keep_use_days,
+            "keep_callers_days": self.keep_callers_days,
+        }
 
     @property
     def is_embedded(self) -> bool:

@@ -10,6 +10,7 @@ from keystead.domain.mail import mail_server_of
 from keystead.operation.faults import ConfigurationError
 from keystead.services.housekeeping import Housekeeping
 from keystead.services.key_watch import KeyWatch
+from keystead.services.retention import Retention
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
 
@@ -66,11 +67,13 @@ def _tasks(installation: Installation) -> list[Task]:
 
     database, services = installation.database, installation.services
     clock = clock_of(database)
+    retention = Retention(database, clock, installation.settings.keeping)
     housekeeping, watch = Housekeeping(database, clock), KeyWatch(database, clock)
     tasks = [
         Task("flush use", FLUSH_SECONDS, services.usage.flush),
         Task("watch keys", WATCH_SECONDS, watch.look),
         Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
+        Task("forget", SWEEP_SECONDS, retention.sweep),
         Task("finish deletions", SWEEP_SECONDS, services.documents.finish_deletions),
         Task("forget deleted webhooks", SWEEP_SECONDS, services.deliveries.finish_deletions),
     ]

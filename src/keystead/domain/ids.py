@@ -58,6 +58,12 @@ def new_id(kind: str, now: datetime, after: str | None = None) -> str:
     return f"{kind}_{encode_base62(uuid7(now, number_of(after)), ID_WIDTH)}"
 
 
+def least_id(kind: str, instant: datetime) -> str:
+    """No id of this kind that was made at `instant` or later is below it, no earlier one above."""
+    milliseconds = int(instant.timestamp() * 1000)
+    return f"{kind}_{encode_base62(milliseconds << 80, ID_WIDTH)}"
+
+
 def number_of(id: str | None) -> int:
     """The UUID inside an id, as a number; 0 without one."""
     return 0 if id is None else decode_base62(id[-ID_WIDTH:])

@@ -86,6 +86,17 @@ _TELLS: Final = (
 )
 """What it takes to record an event, with its number, and with a delivery for each endpoint that chose it."""
 
+_FORGETS: Final = (
+    _select(schema.workspaces, "id"),
+    _delete(schema.deliveries),
+    _delete(schema.events),
+    _select(schema.key_use_days, "key_id", "day"),
+    _delete(schema.key_use_days),
+    _select(schema.key_callers, "key_id", "reason", "address", "agent", "last_at"),
+    _delete(schema.key_callers),
+)
+"""What it takes to forget what is past its keeping time: the one hand that takes an event away."""
+
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     LOGIN: (
         Right(VERSION_TABLE, "SELECT"),
@@ -182,6 +193,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
         _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
         *_all(schema.watermarks),
+        *_FORGETS,
     ),
     Purpose.OPERATOR: (
         *_all(schema.plans),

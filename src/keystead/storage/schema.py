@@ -207,6 +207,7 @@ key_use_days = Table(
     Column("uses", Count, nullable=False),
     PrimaryKeyConstraint("key_id", "day"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    Index("key_use_days_by_day", "day"),
     **_CLUSTERED,
 )
 
