@@ -1,20 +1,50 @@
-"""Figures: how they are taken (rounds of both sides in turn), printed and written down."""
+"""Figures: how they are taken (rounds of both sides in turn), printed beside their targets, and written down."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from keystead.storage.engines import sqlite_driver
+
 LATEST: Final = Path(__file__).parent / "latest.json"
 ROUNDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the ratio of a figure is to keep to: at most `bound`, or at least."""
+
+    bound: float
+    at_most: bool
+
+    def holds(self, ratio: float) -> bool:
+        """Whether a measured ratio keeps to it."""
+        return ratio <= self.bound if self.at_most else ratio >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+
+
+def at_most(bound: float) -> Target:
+    """A ratio of this or less."""
+    return Target(bound, at_most=True)
+
+
+def at_least(bound: float) -> Target:
+    """A ratio of this or more."""
+    return Target(bound, at_most=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +56,19 @@ class Figure:
     unit: str
     baseline: float
     ratio: float
+    target: Target | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether it keeps to its target; empty without one."""
+        if self.target is None:
+            return ""
+        return "held" if self.target.holds(self.ratio) else "missed"
+
+    def to_json(self) -> dict[str, Any]:
+        """As `latest.json` has it."""
+        told = {} if self.target is None else {"target": str(self.target), "verdict": self.verdict}
+        return asdict(self) | {"target": None} | told
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +112,77 @@ def timed(call: Callable[[], object], calls: int) -> list[float]:
     return durations
 
 
-def durations(name: str, ours: Sample, floor: Sample) -> list[Figure]:
-    """Median and p99 of a call, beside the floor's."""
+def durations(name: str, ours: Sample, floor: Sample, target: Target | None = None) -> list[Figure]:
+    """Median and p99 of a call, beside the floor's; the target is the median's."""
     return [
-        _ratio(f"{name}, median", ours.median, "µs", floor.median),
-        _ratio(f"{name}, p99", ours.p99, "µs", floor.p99),
+        compared(f"{name}, median", ours.median, "µs", floor.median, target),
+        compared(f"{name}, p99", ours.p99, "µs", floor.p99),
     ]
 
 
 def per_second(name: str, ours: Sample, floor: Sample, items: int = 1) -> Figure:
     """Calls (or items of a call) a second, from the medians; the ratio is ours to the floor's."""
-    return _ratio(name, items * 1e6 / ours.median, "/s", items * 1e6 / floor.median)
+    return compared(name, items * 1e6 / ours.median, "/s", items * 1e6 / floor.median)
 
 
-def _ratio(name: str, value: float, unit: str, baseline: float) -> Figure:
-    return Figure(name, round(value, 2), unit, round(baseline, 2), round(value / baseline, 3))
+def rates(
+    name: str, ours: Sequence[float], floor: Sequence[float], target: Target | None = None
+) -> Figure:
+    """The medians of rounds' rates, in calls a second."""
+    return compared(name, statistics.median(ours), "/s", statistics.median(floor), target)
 
 
-def report(figures: Sequence[Figure]) -> None:
-    """Prints the table and writes `bench/latest.json`."""
-    table = Table(title="Keystead beside its floor, in one run")
-    for heading in ("figure", "value", "unit", "baseline", "ratio"):
-        table.add_column(heading, justify="left" if heading in {"figure", "unit"} else "right")
+def compared(
+    name: str, value: float, unit: str, baseline: float, target: Target | None = None
+) -> Figure:
+    """A value beside its baseline."""
+    return Figure(
+        name, round(value, 2), unit, round(baseline, 2), round(value / baseline, 3), target
+    )
+
+
+def report(figures: Sequence[Figure], names: Iterable[str]) -> None:
+    """Prints the table, and puts the figures of the measurements `names` in their place in `bench/latest.json`."""
+    table = Table(title="Keystead beside its floor or baseline, in one run")
+    for heading in ("figure", "value", "unit", "baseline", "ratio", "target", ""):
+        left = heading in {"figure", "unit", "target", ""}
+        table.add_column(heading, justify="left" if left else "right")
     for figure in figures:
         value, baseline = f"{figure.value:,.2f}", f"{figure.baseline:,.2f}"
-        table.add_row(figure.name, value, figure.unit, baseline, f"{figure.ratio:.3f}")
-    Console(width=110).print(table)
-    LATEST.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+        target = "" if figure.target is None else str(figure.target)
+        ratio = f"{figure.ratio:.3f}"
+        table.add_row(figure.name, value, figure.unit, baseline, ratio, target, figure.verdict)
+    Console(width=130).print(table)
+    _write(figures, list(names))
+
+
+def _write(figures: Sequence[Figure], names: list[str]) -> None:
+    before = json.loads(LATEST.read_text()) if LATEST.exists() else {}
+    kept = before.get("figures", []) if isinstance(before, dict) else []
+    mine = {figure.name for figure in figures}
+    taken = {"taken": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "load": round(os.getloadavg()[1], 1)}
+    rows = [row for row in kept if row["name"] not in mine]
+    rows += [figure.to_json() | taken for figure in figures]
+    told = {"machine": machine(), "measured": names, "figures": rows}
+    LATEST.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on. Each figure has the load of the last five minutes beside it."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "sqlite": sqlite_driver.sqlite_version,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -9,20 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert
 
+from bench.crowds import LARGEST, SAMPLES, Crowd
+from bench.loading import load
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.principals import Principal, system
 from keystead.domain.token import Token, mint
 from keystead.settings import Settings
 from keystead.storage import schema
-from keystead.storage.migrate import upgrade
+from tests.postgres import Postgres, own_postgres
+from tests.walls import installed
 
-BATCH = 20_000
+BATCH: Final = 20_000
+MEMORY: Final = ("shared_buffers = '1GB'", "max_wal_size = '16GB'", "checkpoint_timeout = '30min'")
 
 
 @dataclass(frozen=True)
@@ -36,30 +39,68 @@ class Ground:
 
 
 @contextmanager
-def filled(keys: int, database_url: str | None = None) -> Iterator[Ground]:
-    """An installation without limits, holding `keys` keys."""
+def filled(
+    keys: int, server: Postgres | None = None, *, verification: str = "read", sampled: int = SAMPLES
+) -> Iterator[Ground]:
+    """An installation without limits, holding `keys` keys in one workspace; on SQLite unless a server is given."""
+    with emptied(server, verification) as (installation, pepper):
+        member = installation.services.workspaces.first()
+        installation.services.workspaces.set_plan(member.workspace_id, "scale")
+        owner = system(member.workspace_id)
+        yield Ground(installation, owner, _fill(installation, owner, pepper, keys, sampled), pepper)
+
+
+@contextmanager
+def crowded(crowd: Crowd, server: Postgres | None = None) -> Iterator[Ground]:
+    """An installation that holds a crowd; its owner is that of the largest workspace."""
+    with emptied(server, "read", crowd) as (installation, pepper):
+        yield Ground(installation, system(LARGEST), crowd.tokens, pepper)
+
+
+@contextmanager
+def emptied(
+    server: Postgres | None, verification: str, crowd: Crowd | None = None
+) -> Iterator[tuple[Installation, Pepper]]:
+    """A migrated installation, with nothing in it but the crowd, and its pepper. It vanishes afterwards."""
+    pepper = Pepper("bench", os.urandom(32)) if crowd is None else crowd.pepper
     with tempfile.TemporaryDirectory(prefix="keystead-bench-") as folder:
-        pepper = Pepper("bench", os.urandom(32))
-        settings = Settings(data=Path(folder), database=database_url)
+        name = None if server is None else server.create_database()
+        url = f"sqlite:///{folder}/keystead.db" if server is None else server.dsn(name or "")
+        server_url = installed(url)
+        if crowd is not None:
+            load(url, crowd)
+        settings = Settings.model_validate(
+            {"data": folder, "database": server_url, "verification": verification}
+        )
         installation = open_installation(settings, Peppers(pepper))
         try:
-            upgrade(installation.database)
-            yield _filled(installation, pepper, keys)
+            yield installation, pepper
         finally:
             installation.close()
+            if server is not None and name is not None:
+                server.drop_database(name)
 
 
-def _filled(installation: Installation, pepper: Pepper, keys: int) -> Ground:
-    member = installation.services.workspaces.first()
-    installation.services.workspaces.set_plan(member.workspace_id, "scale")
-    owner = system(member.workspace_id)
+@contextmanager
+def postgresql() -> Iterator[Postgres]:
+    """A server that syncs, with memory for large tables: what an operator would give it."""
+    with own_postgres() as server:
+        for setting in MEMORY:
+            server.execute(f"ALTER SYSTEM SET {setting}")
+        server.restart()
+        yield server
+
+
+def _fill(
+    installation: Installation, owner: Principal, pepper: Pepper, keys: int, sampled: int
+) -> list[Token]:
     tokens = _minted(keys)
     sample: list[Token] = []
     while batch := list(islice(tokens, BATCH)):
         with installation.database.write(owner.workspace_id) as tx:
             tx.execute(insert(schema.api_keys), [_row(owner, pepper, token) for token in batch])
-        sample += batch[:: max(1, keys // 1000)]
-    return Ground(installation, owner, sample, pepper)
+        sample += batch[:: max(1, keys // sampled)]
+    return sample
 
 
 def _minted(keys: int) -> Iterator[Token]:

@@ -42,15 +42,18 @@ class Usage:
         self._tallies: dict[KeyId, UseTally] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
-        """One successful verification of a key at that microsecond."""
+        """One successful verification of a key at that microsecond. Called so often that `with` is too slow for it."""
         who = (principal.id, address, agent)
-        with self._noting:
+        self._noting.acquire()
+        try:
             streak = self._streaks.get(who)
             if streak is not None and streak.last_at <= at < streak.day_ends:
                 streak.last_at = at
                 streak.times += 1
             else:
                 self._begin_streak(who, principal.workspace_id, at)
+        finally:
+            self._noting.release()
 
     def note_refusal(self, denied: Denied, at: int, address: str | None, agent: str | None) -> None:
         """One refused verification; only where the secret was right: strangers leave no trace on a key."""

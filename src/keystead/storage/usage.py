@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, case, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.instants import EPOCH, from_microseconds
+from keystead.domain.instants import EPOCH
 from keystead.domain.usage import Caller, KeyCaller, UseTally, fit
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
@@ -52,11 +52,12 @@ def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> 
 
 def delete_old_callers(tx: Tx, key_ids: Collection[KeyId], kept: int) -> int:
     """Drops all but the `kept` latest callers of each of these keys, served and refused ones apart; how many went."""
-    ranked = _ranked_callers().where(key_callers.c.key_id.in_(key_ids)).subquery()
+    among = key_callers.c.key_id.in_(key_ids)
+    ranked = _ranked_callers().where(among).subquery()
     identity = ("key_id", "reason", "address", "agent")
     old = select(*(ranked.c[name] for name in identity)).where(ranked.c.place > kept)
-    among = tuple_(*(key_callers.c[name] for name in identity)).in_(old)
-    return tx.execute(delete(key_callers).where(among)).rowcount
+    is_old = tuple_(*(key_callers.c[name] for name in identity)).in_(old)
+    return tx.execute(delete(key_callers).where(among, is_old)).rowcount
 
 
 def _ranked_callers() -> Select[Any]:
@@ -74,8 +75,15 @@ def _caller(row: Row[Any]) -> KeyCaller:
 
 
 def _write(tx: Tx, statement: Any, rows: list[dict[str, Any]]) -> None:
+    """Runs the statement for all rows on the raw driver: a flush takes half the time, and verifications get the rest.
+
+    Instants are microseconds since 1970, as the driver wants them.
+    """
     if rows:
-        tx.execute(statement, rows)
+        compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
+        order = compiled.positiontup
+        values: Any = rows if order is None else [tuple(map(row.get, order)) for row in rows]
+        tx.exec_driver_sql(str(compiled), values)
 
 
 def _insert(tx: Tx, table: Any) -> Any:
@@ -113,13 +121,12 @@ def _met_again(tx: Tx) -> Any:
 
 
 def _last_use_row(tally: UseTally) -> dict[str, Any]:
-    last = tally.last
     return {
         "key_id": tally.key_id,
         "workspace_id": tally.workspace_id,
-        "last_used_at": last.at,
-        "last_used_ip": last.address,
-        "last_used_agent": last.agent,
+        "last_used_at": tally.last_at,
+        "last_used_ip": fit(tally.address),
+        "last_used_agent": fit(tally.agent),
     }
 
 
@@ -138,7 +145,7 @@ def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
             "reason": caller.reason or SERVED,
             "address": fit(caller.address),
             "agent": fit(caller.agent),
-            "last_at": from_microseconds(calls.last_at),
+            "last_at": calls.last_at,
             "times": calls.times,
         }
         for caller, calls in sorted(tally.callers.items(), key=repr)

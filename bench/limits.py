@@ -1,0 +1,60 @@
+"""What a limit costs those who create keys: on PostgreSQL, over eight connections, workspaces with and without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from bench.figures import ROUNDS, Figure, at_least, rates
+from bench.installations import Ground, filled, postgresql
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal, system
+
+CONNECTIONS: Final = 8
+KEYS: Final = 1_000
+EACH: Final = 60
+"""How many keys each connection creates in a round."""
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """All eight in one workspace, where they wait for its lock; and each in a workspace of its own."""
+    each = EACH // 10 if quick else EACH
+    with postgresql() as server, filled(KEYS, server) as ground, _pool() as pool:
+        for name, workspaces in (("one workspace", 1), ("eight workspaces", CONNECTIONS)):
+            limited = [_workspace(ground, 1_000_000) for _ in range(workspaces)]
+            free = [_workspace(ground, None) for _ in range(workspaces)]
+            sides: tuple[list[float], list[float]] = ([], [])
+            for number in range(ROUNDS + 1):
+                for tenants, side in zip((limited, free), sides, strict=True):
+                    rate = _rate(ground, pool, tenants, each)
+                    if number:
+                        side.append(rate)
+            title = f"keys created under a limit, beside without, PostgreSQL, 8 connections, {name}"
+            yield rates(title, *sides, at_least(0.8))
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CONNECTIONS)
+
+
+def _workspace(ground: Ground, limit: int | None) -> Principal:
+    workspaces = ground.installation.services.workspaces
+    made: WorkspaceId = workspaces.create("bench", plan_id="scale").id
+    workspaces.set_plan(made, "scale", {"api_keys": limit})
+    return system(made)
+
+
+def _rate(ground: Ground, pool: ThreadPoolExecutor, tenants: list[Principal], each: int) -> float:
+    """Keys a second."""
+    keys = ground.installation.services.keys
+
+    def create(place: int) -> None:
+        for number in range(each):
+            keys.create(tenants[place % len(tenants)], KeyDraft(f"bench {number}"))
+
+    begun = time.perf_counter()
+    list(pool.map(create, range(CONNECTIONS)))
+    return CONNECTIONS * each / (time.perf_counter() - begun)

@@ -1,0 +1,33 @@
+"""What a process needs for each token that it remembers."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from typing import Final
+
+from bench.figures import Figure, compared
+from bench.installations import filled
+
+KEYS: Final = 20_000
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Bytes that Python has allocated for each, beside those of the token's own text."""
+    keys = KEYS // 10 if quick else KEYS
+    with filled(keys, verification="stamp", sampled=keys) as ground:
+        verify = ground.installation.services.verifier.verify
+        texts = [token.reveal() for token in ground.tokens]
+        verify(texts[0])
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for text in texts[1:]:
+            verify(text)
+        ground.installation.services.usage.flush()
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+    size = len(texts[0].encode())
+    yield compared("memory of a remembered token", used / (len(texts) - 1), "bytes", size)

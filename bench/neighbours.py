@@ -1,0 +1,152 @@
+"""What one workspace feels of another: verification and a list, quiet, and while the other hammers the server (E14)."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from itertools import count
+from multiprocessing.synchronize import Event
+from threading import Thread
+from typing import Any, Final
+
+from bench.figures import ROUNDS, Figure, Sample, at_most, compared
+from bench.installations import postgresql
+from keystead import bootstrap
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import system
+from keystead.domain.scopes import Scopes
+from tests.serving import Serving, serving
+
+CONNECTIONS: Final = 8
+"""The other workspace's, each asking again as soon as it has its answer."""
+CALLS: Final = 300
+WORKERS: Final = 2
+QUIET: Final = {"verification": "/v1/whoami", "list of keys": "/v1/keys?limit=50"}
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """p99 over HTTP, rounds with and without the other's load in turn, on both engines."""
+    calls = CALLS // 10 if quick else CALLS
+    for engine in ("SQLite", "PostgreSQL"):
+        with _served(engine) as server:
+            mine, other = _tokens(server)
+            for name, path in QUIET.items():
+                quiet: list[float] = []
+                beside: list[float] = []
+                for _ in range(ROUNDS):
+                    quiet += _ask(server.port, mine, path, calls)
+                    with _hammered(server.port, other):
+                        beside += _ask(server.port, mine, path, calls)
+                ours, floor = Sample(tuple(beside)), Sample(tuple(quiet))
+                title = f"{name} beside a workspace that hammers, {engine}"
+                yield compared(f"{title}, median", ours.median, "µs", floor.median)
+                yield compared(f"{title}, p99", ours.p99, "µs", floor.p99, at_most(2))
+
+
+@contextmanager
+def _served(engine: str) -> Iterator[Serving]:
+    with ExitStack() as stack:
+        if engine == "PostgreSQL":
+            server = stack.enter_context(postgresql())
+            url = server.dsn(server.create_database())
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-bench-"))
+            url = f"sqlite:///{folder}/keystead.db"
+        yield stack.enter_context(serving(url, workers=WORKERS))
+
+
+def _tokens(server: Serving) -> tuple[str, str]:
+    """A key of each of two workspaces, with the same plan: the quiet one's first."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        services = installation.services
+        tokens = []
+        for name in ("Quiet", "Loud"):
+            owner = system(services.workspaces.create(name, plan_id="scale").id)
+            draft = KeyDraft(name, None, Scopes(["*", "keys:write"]))
+            for number in range(60):
+                services.keys.create(owner, KeyDraft(f"{name} {number}"))
+            token = services.keys.create(owner, draft).token
+            assert token is not None
+            tokens.append(token.reveal())
+        return tokens[0], tokens[1]
+    finally:
+        installation.close()
+
+
+def _ask(port: int, token: str, path: str, calls: int) -> list[float]:
+    """How long each of `calls` requests took, in microseconds, one after the other."""
+    connection, headers = _connection(port), {"authorization": f"Bearer {token}"}
+    taken = []
+    for _ in range(calls):
+        begun = time.perf_counter_ns()
+        _request(connection, "GET", path, headers)
+        taken.append((time.perf_counter_ns() - begun) / 1000)
+    connection.close()
+    return taken
+
+
+@contextmanager
+def _hammered(port: int, token: str) -> Iterator[None]:
+    """A process that creates keys, lists them and pushes documents, over eight connections at once."""
+    context = multiprocessing.get_context("spawn")
+    begun, ended = context.Event(), context.Event()
+    loud = context.Process(target=_hammer, args=(port, token, begun, ended), daemon=True)
+    loud.start()
+    begun.wait(30)
+    try:
+        yield
+    finally:
+        ended.set()
+        loud.join(30)
+
+
+def _hammer(port: int, token: str, begun: Event, ended: Event) -> None:
+    os.nice(1)
+    threads = [
+        Thread(target=_go_on, args=(port, token, place, ended)) for place in range(CONNECTIONS)
+    ]
+    for thread in threads:
+        thread.start()
+    begun.set()
+    for thread in threads:
+        thread.join()
+
+
+def _go_on(port: int, token: str, place: int, ended: Event) -> None:
+    connection, headers = _connection(port), {"authorization": f"Bearer {token}"}
+    headers["content-type"] = "application/json"
+    body = {"name": f"c{os.getpid()}-{place}", "title": "Loud"}
+    _request(connection, "POST", "/v1/collections", headers, body)
+    for number in count():
+        if ended.is_set():
+            break
+        _request(connection, "POST", "/v1/keys", headers, {"description": f"loud {number}"})
+        _request(connection, "GET", "/v1/keys?limit=200", headers)
+        text = {"title": f"{number}", "text": "A loud document. " * 60}
+        path = f"/v1/collections/{body['name']}/documents/d{number}"
+        _request(connection, "PUT", path, headers, text)
+    connection.close()
+
+
+def _connection(port: int) -> HTTPConnection:
+    return HTTPConnection("127.0.0.1", port, timeout=30)
+
+
+def _request(
+    connection: HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any = None
+) -> None:
+    sent = None if body is None else json.dumps(body)
+    connection.request(method, path, body=sent, headers=headers)
+    answer = connection.getresponse()
+    told = answer.read()
+    if not 200 <= answer.status < 300:
+        raise AssertionError(
+            f"{method} {path.partition('?')[0]}: {answer.status} {len(told)} bytes"
+        )
