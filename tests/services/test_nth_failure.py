@@ -1,0 +1,279 @@
+"""The n-th statement or commit fails, for every n: nothing is claimed that is not so, nothing is left half done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import psycopg
+import pytest
+from sqlalchemy import event, func, select
+
+from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
+from keystead.domain.keys import KeyPatch
+from keystead.domain.principals import Principal
+from keystead.storage import engines, lookup, schema
+from keystead.storage.engines import ImpatientConnection, sqlite_driver
+from tests.behind import read_behind
+from tests.installations import Ground, fresh_ground
+
+MOST: Final = 60
+"""No act takes so many statements."""
+
+
+class Fault(StrEnum):
+    """What goes wrong at the n-th step."""
+
+    REFUSED = "refused"
+    """The driver says no, and nothing was done."""
+    BROKEN = "broken"
+    """The connection is gone, and nothing was done."""
+    LOST = "lost"
+    """It was done, the connection is gone, and the answer with it."""
+
+
+@dataclass
+class Saboteur:
+    """Between SQLAlchemy and the driver: lets so many statements and commits pass, then does harm once."""
+
+    ground: Ground
+    fault: Fault
+    left: int = 0
+    fired: bool = False
+
+    def step(self, connection: Any, act: Callable[[], Any]) -> Any:
+        """One statement or commit, or what becomes of it."""
+        self.left -= 1
+        if self.left != 0:
+            return act()
+        self.fired = True
+        if self.fault is Fault.LOST:
+            act()
+        if self.fault is not Fault.REFUSED and not self.ground.database.is_sqlite:
+            connection.close()
+        driver = sqlite_driver if self.ground.database.is_sqlite else psycopg
+        raise driver.OperationalError("sabotage")
+
+    @contextmanager
+    def at(self, number: int) -> Iterator[None]:
+        """While the block runs, the step of that number fails."""
+        self.left, self.fired = number, False
+        try:
+            yield
+        finally:
+            self.left = 0
+
+
+@contextmanager
+def sabotage(ground: Ground, fault: Fault) -> Iterator[Saboteur]:
+    """The saboteur at work on every connection of the installation but those of the lookup."""
+    saboteur = Saboteur(ground, fault)
+    engine = ground.database.engine
+    commit = engine.dialect.do_commit
+
+    def execute(cursor: Any, statement: str, parameters: Any, _: Any) -> bool:
+        saboteur.step(cursor.connection, lambda: cursor.execute(statement, parameters))
+        return True
+
+    def execute_without(cursor: Any, statement: str, _: Any) -> bool:
+        saboteur.step(cursor.connection, lambda: cursor.execute(statement))
+        return True
+
+    def commit_or_not(connection: Any) -> None:
+        driven = getattr(connection, "driver_connection", connection)
+        saboteur.step(driven, lambda: commit(connection))
+
+    event.listen(engine, "do_execute", execute)
+    event.listen(engine, "do_execute_no_params", execute_without)
+    engine.dialect.do_commit = commit_or_not  # type: ignore[method-assign,assignment]
+    try:
+        yield saboteur
+    finally:
+        event.remove(engine, "do_execute", execute)
+        event.remove(engine, "do_execute_no_params", execute_without)
+        engine.dialect.do_commit = commit  # type: ignore[method-assign]
+
+
+Act = Callable[[], object]
+Count = Callable[[], int]
+Scene = Callable[[Ground, Principal], tuple[Act, Count]]
+"""Sets up one act: what to do, and how much of it is there, 0 before and 1 once it is done."""
+
+
+def create(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """A new key."""
+    return lambda: ground.key(tenant), lambda: len(ground.ids(tenant))
+
+
+def revoke(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """The end of a key."""
+    key = ground.key(tenant)
+    return (
+        lambda: ground.services.keys.revoke(tenant, key.key.id),
+        lambda: int(ground.verdict(key) == "revoked"),
+    )
+
+
+def rotate(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """A successor, and the end of a key."""
+    key = ground.key(tenant)
+
+    def done() -> int:
+        ended, successors = ground.verdict(key) == "revoked", len(ground.ids(tenant)) - 1
+        assert ended == successors
+        return successors
+
+    return lambda: ground.services.keys.rotate(tenant, key.key.id), done
+
+
+def narrow(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """Fewer scopes."""
+    key = ground.key(tenant, scopes=("documents:read", "documents:write"))
+    patch = KeyPatch(scopes=("documents:read",))
+    return (
+        lambda: ground.services.keys.update(tenant, key.key.id, patch),
+        lambda: int(ground.verdict(key, "documents:write") == "insufficient_scope"),
+    )
+
+
+def suspend(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """The suspension of a workspace."""
+    key = ground.key(tenant)
+    return (
+        lambda: ground.services.workspaces.suspend(tenant.workspace_id),
+        lambda: int(ground.verdict(key) == "suspended"),
+    )
+
+
+def sign_in(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """A session for a link, which is used then."""
+    services = ground.services
+    owner = services.workspaces.owner(services.workspaces.create("Own", owner="Ada").id)
+    link, _ = services.sign_in.make_link(owner)
+
+    def done() -> int:
+        with read_behind(ground.database) as tx:
+            rows = schema.sessions
+            asked = select(func.count()).where(rows.c.user_id == owner.user.id)
+            return int(tx.execute(asked).scalar_one())
+
+    return lambda: services.sign_in.redeem(link), done
+
+
+def flush(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+    """The use of a key, written down."""
+    key = ground.key(tenant)
+    assert ground.verdict(key) == "verified"
+    return ground.flush, lambda: int(ground.keys(tenant)[0].last_use is not None)
+
+
+SCENES = pytest.mark.parametrize(
+    "scene", [create, revoke, rotate, narrow, suspend, sign_in, flush], ids=lambda s: s.__name__
+)
+
+
+@SCENES
+def test_whichever_step_loses_its_answer(ground: Ground, scene: Scene) -> None:
+    """No success without its effect, no effect without success or "unknown", no event without its change."""
+    fail_each_step(ground, scene, Fault.LOST)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.BROKEN])
+@SCENES
+def test_whichever_step_fails(ground: Ground, scene: Scene, fault: Fault) -> None:
+    """The same where the step was not done."""
+    fail_each_step(ground, scene, fault)
+
+
+def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
+    """The act once for each of its steps, which fails, and once whole."""
+    fired = 0
+    with sabotage(ground, fault) as saboteur:
+        for number in range(1, MOST):
+            tenant = ground.tenant()
+            act, count = scene(ground, tenant)
+            before, events = count(), len(ground.happened(tenant))
+            with saboteur.at(number):
+                outcome = ended(act)
+            done = count() - before
+            assert done in {0, 1}
+            assert done == 1 or outcome is not None, "a success without effect"
+            assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
+            if scene in {create, revoke, rotate, narrow}:
+                assert len(ground.happened(tenant)) - events == done
+            assert ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            ground.key(tenant)
+            ground.flush()
+            if not saboteur.fired:
+                break
+            fired += 1
+    assert 3 <= fired < MOST - 1
+
+
+def ended(act: Act) -> type[StorageError] | None:
+    """None for success, else the kind of storage error; anything else is raised."""
+    try:
+        act()
+    except StorageError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_whichever_read_of_a_verification_fails(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    """The lookup's own connection breaks: no dead key is let in, no live one called dead; then all is well."""
+    for engine in ("sqlite", "postgresql"):
+        with fresh_ground(request, tmp_path_factory, engine) as ground:
+            tenant = ground.tenant()
+            live, dead = ground.key(tenant), ground.key(tenant)
+            ground.services.keys.revoke(tenant, dead.key.id)
+            with failing_lookups(monkeypatch, number):
+                told = [told_of(ground, key) for _ in range(4) for key in (live, dead)]
+            assert set(told[0::2]) <= {"verified", "unavailable"}
+            assert set(told[1::2]) <= {"revoked", "unavailable"}
+            assert [ground.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
+
+
+def told_of(ground: Ground, key: Any) -> str:
+    """The verdict, or that there is none."""
+    try:
+        return ground.verdict(key)
+    except Unavailable:
+        return "unavailable"
+
+
+@contextmanager
+def failing_lookups(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
+    """Every so many executions on a connection of the lookup end in the driver's error."""
+    steps = 0
+
+    def harm(driver: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps % number == 0:
+            raise driver.OperationalError("sabotage")
+
+    class Broken(sqlite_driver.Connection):  # type: ignore[misc]
+        def execute(self, *arguments: Any) -> Any:
+            harm(sqlite_driver)
+            return super().execute(*arguments)
+
+    opened, executed = engines.open_existing, ImpatientConnection.execute
+
+    def execute(self: Any, *arguments: Any, **more: Any) -> Any:
+        harm(psycopg)
+        return executed(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lookup, "open_existing", lambda *a, **k: opened(*a, factory=Broken, **k))
+        patch.setattr(ImpatientConnection, "execute", execute)
+        yield
