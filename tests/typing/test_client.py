@@ -1,4 +1,4 @@
-"""What a type checker knows of the SDK: `make check` looks at the functions here, `make prove` at a stranger's program."""
+"""What a type checker knows of the SDK: `make check` sees the functions here, `make prove` a stranger's program."""
 
 from __future__ import annotations
 

@@ -1,0 +1,150 @@
+"""The SDK against a real server: its guide, line by line, and what both kinds of client do there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystead import bootstrap
+from keystead.client import (
+    AsyncClient,
+    AsyncOperator,
+    Client,
+    Introspection,
+    InvalidToken,
+    NotFound,
+    Operator,
+    Quota,
+    Token,
+)
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.principals import Actor, PrincipalKind
+from tests.client.both import KINDS, OPERATORS, opened
+from tests.serving import Serving, serving
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/sdk.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+TABLES = {"Client": (Client, AsyncClient), "Operator": (Operator, AsyncOperator)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server over SQLite."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('guide') / 'keystead.db'}") as server:
+        yield server
+
+
+def credential(server: Serving, kind: CredentialKind) -> str:
+    """The token of a new credential."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        by = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+        return installation.services.credentials.create("tests", by, kind)[1].reveal()
+    finally:
+        installation.close()
+
+
+def test_the_guide_works(server: Serving) -> None:
+    """Every block of the page, in its order, with a key of the first workspace; and nothing printed is a token."""
+    shown: list[Any] = []
+    kept: list[Any] = []
+    names: dict[str, Any] = {"token": server.token(), "print": shown.append, "keep": kept.append}
+    names["print"] = lambda *values: shown.extend(values)
+    assert len(BLOCKS) >= 5
+    for block in BLOCKS:
+        exec(block.replace("http://127.0.0.1:8080", server.base_url), names)  # noqa: S102 - our own page
+    told = asyncio.run(names["descriptions"](server.base_url, names["token"]))
+    assert "data-warehouse sync" in told
+    assert "one more" in told
+    assert "Lost passwords" in shown
+    assert [isinstance(token, str) for token in kept] == [True, True]
+    assert not [token for token in kept if token in str(shown)]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_guide_knows_every_method(name: str) -> None:
+    """The tables name the methods that there are, and none that is not there."""
+    rows = re.search(rf"\| `{name}`, with.*?\n\n", GUIDE, re.DOTALL)
+    assert rows is not None
+    told = set()
+    for cell in re.findall(r"^\| (`.*?`) \|", rows[0], re.MULTILINE):
+        calls = re.findall(r"`([\w.]+)\(\)`", cell)
+        part = calls[0].rpartition(".")[0] if calls else ""
+        told |= {call if "." in call or not part else f"{part}.{call}" for call in calls}
+    own = methods(TABLES[name][0]) - {"introspect", "revoke_token", "close"}
+    assert told == own
+
+
+def methods(kind: type[Any]) -> set[str]:
+    """Every method of a client and of its parts, as `keys.create`."""
+    found = set()
+    for name in (name for name in dir(kind) if not name.startswith("_")):
+        member = getattr(kind, name)
+        part = getattr(member, "fget", None)
+        if part is None:
+            found.add(name)
+        elif part.__annotations__["return"] == name.title():
+            module = __import__(f"keystead.client.{name}", fromlist=[name])
+            inner = getattr(module, part.__annotations__["return"])
+            found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
+    return found
+
+
+def test_a_token_is_shown_to_nobody(server: Serving) -> None:
+    """What a created key prints as has no token in it, on a real answer too."""
+    with Client(server.base_url, server.token()) as client:
+        created = client.keys.create("quiet")
+    assert isinstance(created.token, Token)
+    assert created.token.reveal() not in f"{created} {created!r} {created.token}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_service_asks_about_tokens(server: Serving, kind: type[Any]) -> None:
+    """Whose a live token is and what it permits; of a dead one nothing; one that is found somewhere is ended."""
+    service = credential(server, CredentialKind.SERVICE)
+    token = server.token("documents:read")
+    with opened(kind, server.base_url, service) as client:
+        found = client.introspect(token)
+        assert (found.active, found.scopes) == (True, ("documents:read",))
+        assert found.workspace.name == "My workspace"
+        assert found.permits("documents:read")
+        assert not found.permits("documents:write")
+        assert found.issued_at is not None
+        assert found.expires_at is None
+        client.revoke_token(token)
+        assert client.introspect(token) == client.introspect("nonsense") == Introspection(False)
+        assert client.introspect(service) == Introspection(active=False)
+        with pytest.raises(InvalidToken):
+            client.whoami()
+
+
+def test_star_permits_all_but_managing_keys() -> None:
+    """`*` is understood as the server understands it; what is not active permits nothing."""
+    everything = Introspection(active=True, scopes=("*",))
+    assert everything.permits("invoices:read")
+    assert not everything.permits("keys:write")
+    assert not Introspection(active=False, scopes=("*",)).permits("documents:read")
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None:
+    """With an operator's credential: a workspace made, found, put on a plan, suspended; and a user signed in."""
+    token = credential(server, CredentialKind.OPERATOR)
+    with opened(kind, server.base_url, token) as operator:
+        made = operator.workspaces.create(f"Of {kind.__name__}", owner="Ann")
+        assert [one.id for one in operator.workspaces.list(query=kind.__name__.lower())] == [
+            made.id
+        ]
+        on = operator.workspaces.put_on_plan(made.id, "team", overrides={"api_keys": None})
+        assert (on.quotas["api_keys"].limit, on.quotas["members"]) == (None, Quota(25, 1))
+        assert operator.workspaces.suspend(made.id).suspended_at is not None
+        assert operator.workspaces.resume(made.id) == operator.workspaces.rename(made.id, made.name)
+        session = operator.portal_session(made.id, user_id="u1", name="Ada", role="viewer")
+        assert session.url.startswith(f"{server.base_url}/sign-in?link=")
+        with pytest.raises(NotFound):
+            operator.workspaces.get("ws_02tcRIyrxLXTR81B3dqdOx")
