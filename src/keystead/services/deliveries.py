@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from keystead.domain.events import Act
 from keystead.domain.ids import WorkspaceId
@@ -31,10 +31,12 @@ from keystead.storage import queues, webhooks
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
-from keystead.storage.queues import QueueId
+from keystead.storage.queues import Queue, QueueId
 
-LEASE: Final = timedelta(seconds=60)
-"""How long an endpoint is one worker's. A worker that dies is succeeded after that."""
+R = TypeVar("R")
+
+LEASE: Final = timedelta(seconds=10)
+"""How long an endpoint is one worker's, unless it holds it for longer. A worker that dies is succeeded after that."""
 UNREADABLE_FOR: Final = timedelta(minutes=10)
 """How long an endpoint whose secrets cannot be opened is left alone."""
 REMOVED_AT_ONCE: Final = 500
@@ -86,10 +88,13 @@ class Sent:
 class Deliveries:
     """Every method may be called by several workers at once: leases keep them apart, and guards what leases do not."""
 
-    def __init__(self, database: Database, clock: Clock, sealing: Sealing) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, sealing: Sealing, *, lease: timedelta = LEASE
+    ) -> None:
         self._database = database
         self._clock = clock
         self._sealing = sealing
+        self.lease = lease
 
     def now(self) -> datetime:
         """The instant by which deliveries are due."""
@@ -109,35 +114,57 @@ class Deliveries:
         lease = secrets.token_hex(8)
         with self._database.write_across(Purpose.WORKER) as tx:
             found = queues.claim_queues(
-                tx, now, limit=endpoints, lease=lease, until=now + LEASE, but_of=but_of
+                tx, now, limit=endpoints, lease=lease, until=now + self.lease, but_of=but_of
             )
             batches = [self._load(tx, queue, lease, now, messages) for queue in found]
         return [batch for batch in batches if batch is not None]
 
-    def settle(
-        self, sent: Sequence[Sent], released: Sequence[Batch] = ()
-    ) -> tuple[list[Sent], list[Batch]]:
-        """Writes what came of attempts, and gives leases back, in one transaction; what is left for the next time.
+    def extend(self, batches: Sequence[Batch]) -> set[QueueId]:
+        """Holds the leases of these batches for longer; of which they are still held."""
+        until = self._clock.now() + self.lease
+        leases = {batch.queue: batch.lease for batch in batches}
 
-        Left is what belongs to queues that somebody else is changing right now: none is waited for.
-        """
+        def extend(tx: Tx, locked: Mapping[QueueId, Queue]) -> list[QueueId]:
+            mine = [id for id, queue in locked.items() if queue.lease == leases[id]]
+            queues.extend_leases(tx, mine, until)
+            return mine
+
+        return {id for held in self._with_queues(leases, extend) for id in held}
+
+    def settle(self, sent: Sequence[Sent], released: Sequence[Batch] = ()) -> None:
+        """Writes what came of attempts, and gives leases back; what can be in one transaction."""
         for each in sent:
             if each.may_disable:
                 self._settle_alone(each)
         plain = [each for each in sent if not each.may_disable]
-        wanted = {each.queue for each in plain} | {batch.queue for batch in released}
-        if not wanted:
-            return [], []
-        with self._database.write_across(Purpose.WORKER) as tx:
-            locked = queues.lock_queues(tx, wanted)
+
+        def settle(tx: Tx, locked: Mapping[QueueId, Queue]) -> None:
             for each in plain:
                 if each.queue in locked:
                     self._settle(tx, each, locked[each.queue].succeeded_at)
             for batch in released:
                 if batch.queue in locked:
                     queues.release_queue(tx, batch.queue, batch.lease)
-            busy = queues.present_queues(tx, wanted - locked.keys())
-        return [s for s in plain if s.queue in busy], [b for b in released if b.queue in busy]
+
+        wanted = {each.queue for each in plain} | {batch.queue for batch in released}
+        self._with_queues(wanted, settle)
+
+    def _with_queues(
+        self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
+    ) -> list[R]:
+        """Does the work on all queues that nobody else is changing right now, together; then on each of the others.
+
+        Of several queues none is waited for, of one alone it is: so no two wait in a circle.
+        """
+        if not wanted:
+            return []
+        with self._database.write_across(Purpose.WORKER) as tx:
+            locked = queues.lock_queues(tx, wanted)
+            done = [work(tx, locked)]
+        for id in sorted(set(wanted) - locked.keys()):
+            with self._database.write_across(Purpose.WORKER) as tx:
+                done.append(work(tx, queues.lock_queues(tx, [id], wait=True)))
+        return done
 
     def finish_deletions(self) -> int:
         """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""

@@ -142,16 +142,16 @@ def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dic
     }
 
 
-def present_queues(tx: Tx, wanted: Iterable[QueueId]) -> set[QueueId]:
-    """Those of the queues that there still are: an endpoint's is gone with it."""
-    query = select(webhook_queues.c.workspace_id, webhook_queues.c.webhook_id)
-    return {(row.workspace_id, row.webhook_id) for row in tx.execute(query.where(_among(wanted)))}
+def extend_leases(tx: Tx, held: Collection[QueueId], until: datetime) -> None:
+    """Moves the end of leases. The queues are locked, and the leases the caller's."""
+    if held:
+        tx.execute(update(webhook_queues).where(_among(held)).values(leased_until=until))
 
 
 def hold_queue(tx: Tx, queue: QueueId) -> Queue | None:
     """The queue, waited for before any of its deliveries is changed.
 
-    The workspace's lock is held: only who holds that waits for queues, so that no two wait in a circle.
+    The workspace's lock is held. Who waits for a queue holds that, or no other queue: so no two wait in a circle.
     """
     return lock_queues(tx, [queue], wait=True).get(queue)
 

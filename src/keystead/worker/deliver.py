@@ -33,7 +33,9 @@ CLAIMED_AT_ONCE: Final = 32
 MESSAGES: Final = 40
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 30.0
-"""How long after it was claimed a batch begins attempts: the last of them ends within its lease."""
+"""How long after it was claimed a batch begins attempts; then it is another endpoint's turn."""
+LEASE_PARTS: Final = 4
+"""How often within its time a lease is held for longer."""
 SETTLE_SECONDS: Final = 0.02
 """How long outcomes are gathered, to be written together."""
 LONGEST_WAIT: Final = 5.0
@@ -103,6 +105,7 @@ class _Deliverer:
     async def run(self, worker: DeliveryWorker) -> None:
         """Until the worker is told to end."""
         settling = asyncio.create_task(self._settle_again_and_again())
+        extending = asyncio.create_task(self._extend_again_and_again())
         while not worker.is_stopping():
             batches = await self._claim()
             for batch in batches:
@@ -116,8 +119,9 @@ class _Deliverer:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        settling.cancel()
-        await asyncio.gather(settling, return_exceptions=True)
+        for task in (settling, extending):
+            task.cancel()
+        await asyncio.gather(settling, extending, return_exceptions=True)
         await self._settle()
         self._database.shutdown(wait=False)
 
@@ -186,19 +190,32 @@ class _Deliverer:
         if not sent and not over:
             return
         try:
-            left = await self._on_thread(partial(self._deliveries.settle, sent, over))
-            self._recover()
+            await self._on_thread(partial(self._deliveries.settle, sent, over))
         except StorageError as error:
             self._fail(error)
-            left = sent, over
+            self._sent, self._over = sent + self._sent, over + self._over
+            self._news.set()
             await asyncio.sleep(self._wait(SETTLE_SECONDS))
         except Exception as error:  # noqa: BLE001 - what cannot be settled at all is sent again when its lease has run out
             self._fail(error)
-            left = [], []
-        self._sent += left[0]
-        self._over += left[1]
-        if left[0] or left[1]:
-            self._news.set()
+        else:
+            self._recover()
+
+    async def _extend_again_and_again(self) -> None:
+        """Keeps what is being sent leased. A lease that was lost ends its batch: somebody else sends it."""
+        while True:
+            await asyncio.sleep(self._deliveries.lease.total_seconds() / LEASE_PARTS)
+            busy = dict(self._busy)
+            if not busy:
+                continue
+            try:
+                held = await self._on_thread(partial(self._deliveries.extend, list(busy.values())))
+            except Exception as error:  # noqa: BLE001 - the next time may go well, before the leases run out
+                self._fail(error)
+                continue
+            for task, batch in busy.items():
+                if batch.queue not in held:
+                    task.cancel()
 
     async def _on_thread(self, call: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._database, call)

@@ -60,12 +60,18 @@ class SystemResolver:
 
 
 class SafeNetwork(AsyncNetworkBackend):
-    """Opens connections to admitted addresses, and to nothing else."""
+    """Opens the connections of one attempt, to admitted addresses and to nothing else, and closes them."""
 
     def __init__(self, destinations: Destinations, resolve: Resolve) -> None:
         self._destinations = destinations
         self._resolve = resolve
         self._network = AnyIOBackend()
+        self._opened: list[AsyncNetworkStream] = []
+
+    async def aclose(self) -> None:
+        """Closes what was opened. A handshake that was given up on leaves its connection to us."""
+        for stream in self._opened:
+            await stream.aclose()
 
     async def connect_tcp(
         self,
@@ -80,11 +86,14 @@ class SafeNetwork(AsyncNetworkBackend):
         failure: Exception | None = None
         for address in addresses[:ADDRESSES_TRIED]:
             try:
-                return await self._network.connect_tcp(
+                stream = await self._network.connect_tcp(
                     str(address), port, timeout or CONNECT_SECONDS, local_address, socket_options
                 )
             except (ConnectError, ConnectTimeout) as error:
                 failure = error
+            else:
+                self._opened.append(stream)
+                return stream
         raise failure or Unresolved(host)
 
     async def connect_unix_socket(

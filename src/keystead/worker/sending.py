@@ -59,7 +59,7 @@ class Sender:
         seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self._destinations = destinations
-        self._network = SafeNetwork(destinations, resolve)
+        self._resolve = resolve
         self._tls = tls
         self._seconds = seconds
 
@@ -90,10 +90,9 @@ class Sender:
         url = httpcore2.URL(
             scheme=scheme, host=host, port=destination.port, target=destination.target.encode()
         )
+        network = SafeNetwork(self._destinations, self._resolve)
         connection = AsyncHTTPConnection(
-            Origin(scheme, host, destination.port),
-            ssl_context=self._tls,
-            network_backend=self._network,
+            Origin(scheme, host, destination.port), ssl_context=self._tls, network_backend=network
         )
         try:
             request = Request("POST", url, headers=headers, content=body)
@@ -103,7 +102,10 @@ class Sender:
             await _drain(response)
             return answered
         finally:
-            await connection.aclose()
+            try:
+                await connection.aclose()
+            finally:
+                await network.aclose()
 
 
 def tls_context(more: Path | None = None) -> ssl.SSLContext:
