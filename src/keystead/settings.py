@@ -218,6 +218,12 @@ class Settings(BaseSettings):
     webhook_allow_http: bool = Field(
         False, description="Whether webhooks may be sent without TLS (also to port 80)"
     )
+    webhook_lease_seconds: int = Field(
+        10,
+        ge=1,
+        le=600,
+        description="After how long another worker goes on with what one held that died",
+    )
     webhook_ca: Path | None = Field(
         None, description="Certificates (PEM) that receivers may be signed by, beside the public"
     )
@@ -261,7 +267,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.migration_database is not None and self.is_embedded:
-            raise ValueError("migration_database is PostgreSQL's: it goes with the servers' own URL in database")
+            raise ValueError(
+                "migration_database is PostgreSQL's: it goes with the servers' own URL in database"
+            )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,12 @@ def _services(
         webhooks=Webhooks(
             database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
         ),
-        deliveries=Deliveries(database, clock, Sealing(peppers)),
+        deliveries=Deliveries(
+            database,
+            clock,
+            Sealing(peppers),
+            lease=timedelta(seconds=settings.webhook_lease_seconds),
+        ),
         digests=Digests(database, clock, base_url=settings.base_url),
         notices=Notices(database),
         introspection=Introspection(database, verifier),
