@@ -320,7 +320,7 @@ class Settings(BaseSettings):
     @property
     def remembers(self) -> bool:
         """Whether verified tokens are answered from memory while the stamp beside the database holds."""
-        return self.is_embedded and self.verification == "stamp"
+        return self.is_embedded and self.verification != "read"
 
     @property
     def is_local(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, insert, select, text, update
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft
 from keystead.domain.errors import NotFound, Unavailable
@@ -188,7 +189,10 @@ def test_what_ends_nothing_leaves_the_stamp(ground: Ground, act: Act) -> None:
         (select(api_keys), {}, False),
         (select(api_keys.c.id).union(select(workspaces.c.id)), {}, False),
         (text("SELECT 1"), {}, False),
-        (text("WITH a AS (SELECT 1) DELETE FROM api_keys"), {}, True),
+        (text("WITH a AS (SELECT 1) DELETE FROM API_keys"), {}, True),
+        (text("DELETE FROM key_use"), {}, False),
+        (text("SELECT id FROM api_keys"), {}, False),
+        (CreateTable(api_keys), {}, True),
     ],
     ids=str,
 )
@@ -196,7 +200,8 @@ def test_which_statements_may_change_authority(
     statement: Any, parameters: dict[str, Any], marks: bool
 ) -> None:
     """Told by the statement itself: a change of a column that the hot statement reads, a deletion, and raw SQL."""
-    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(parameters) or None)
+    told = {"column_keys": list(parameters)} if parameters else {}
+    compiled = statement.compile(dialect=sqlite.dialect(), **told)
 
     context = SimpleNamespace(compiled=compiled)
     assert may_change_authority(context, str(compiled)) is marks
@@ -377,6 +382,18 @@ def test_a_database_put_in_its_place(
     assert stamp_of(ground).in_doubt
     assert [record.name for record in caplog.records] == ["keystead.storage.stamp"]
     assert "was replaced" in caplog.text
+
+
+def test_a_database_moved_away_and_back(ground: Ground) -> None:
+    """While it is away nothing that is remembered counts; once it is back everything is as before."""
+    away = sqlite_file(ground).with_name("away.db")
+    sqlite_file(ground).rename(away)
+    with ground.database.write_across(Purpose.SERVER):
+        pass
+    assert stamp_of(ground).in_doubt
+    away.rename(sqlite_file(ground))
+    stamp_of(ground).attach()
+    assert not stamp_of(ground).in_doubt
 
 
 def test_a_file_that_cannot_be_opened(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,9 @@ class Memory:
         self._young: dict[bytes, _Known] = {}
         self._old: dict[bytes, _Known] = {}
 
+    def __len__(self) -> int:
+        return len(self._young.keys() | self._old.keys())
+
     def recall(self, text: str, required: str | None, now: int) -> Verification | None:
         """What a read that begins now would lead to; None where this process cannot tell."""
         known = self._young.get(_name(text)) or self._recall_old(text)

@@ -25,8 +25,6 @@ from keystead.storage.stamp import Stamp
 LOCKING: Final = "BEGIN IMMEDIATE"
 """How a transaction takes SQLite's write lock."""
 
-_HARMLESS: Final = ("BEGIN", "SELECT", "PRAGMA")
-
 
 def lookup_statement() -> Select[Any]:
     """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
@@ -69,7 +67,7 @@ def watch(engine: Engine, stamp: Stamp) -> None:
 def may_change_authority(context: Any, text: str) -> bool:
     """Whether a statement may change what a verification reads, by SQLAlchemy's context of its execution.
 
-    A new row does not: nothing is remembered of what was not there. Of raw SQL nothing is known, so it may.
+    A new row does not: nothing is remembered of what was not there. Raw SQL may, unless it names no table that is read.
     """
     compiled = context.compiled
     match compiled and compiled.statement:
@@ -83,7 +81,11 @@ def may_change_authority(context: Any, text: str) -> bool:
         case Update() as statement:
             return not _read_of(statement).isdisjoint(_set_by(compiled))
         case _:
-            return not text.lstrip().upper().startswith(_HARMLESS)
+            return _names_what_is_read(text.lower())
+
+
+def _names_what_is_read(text: str) -> bool:
+    return not text.startswith("select") and any(table in text for table in READ)
 
 
 def _read_of(statement: Insert | Update | Delete) -> frozenset[str]:

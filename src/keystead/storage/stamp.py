@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engines import open_existing, sqlite_driver
 
 MARK: Final = 0
 """The word while rows may change. No half of a stamp is zero: what a torn read finds is no stamp either."""
@@ -49,6 +49,7 @@ class Stamp:
         self._mapped: _Identity | None = None
         self._shut_out = False
         self._given_up = False
+        self._warned = False
         self._one_at_a_time = threading.Lock()
         self._connection: Any = None
         self.words = _NO_WORDS
@@ -112,7 +113,7 @@ class Stamp:
         self._own = self._own or database
         if database is None or database != self._own:
             self._leave()
-            self._give_up("the database was replaced under this process")
+            self._warn("the database was replaced under this process, or moved away")
             return
         found = _identity(self._path)
         if found is None or found != self._mapped:
@@ -170,7 +171,7 @@ class Stamp:
     def _take_lock(self) -> bool:
         try:
             if self._connection is None:
-                self._connection = sqlite_driver.connect(
+                self._connection = open_existing(
                     self._database, timeout=0, isolation_level=None, check_same_thread=False
                 )
             self._connection.execute("BEGIN IMMEDIATE")
@@ -182,8 +183,12 @@ class Stamp:
         return True
 
     def _give_up(self, reason: str) -> None:
-        if not self._given_up:
-            self._given_up = True
+        self._given_up = True
+        self._warn(reason)
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning("every verification reads its row: %s", reason)
 
 
