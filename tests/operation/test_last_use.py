@@ -1,0 +1,180 @@
+"""Last use under load: shown within seconds, forward only, counted to the last one, and by a kill little is lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import event
+
+from keystead import bootstrap
+from keystead.bootstrap.background import FLUSH_SECONDS
+from keystead.domain.ids import KeyId
+from keystead.domain.principals import system
+from tests.installations import Ground, own_ground
+from tests.postgres import wait_until
+from tests.serving import Serving
+
+__all__ = ["own_ground"]
+
+CLIENTS = 8
+SLACK = 10.0
+"""Seconds for a machine that does other things besides."""
+
+
+@dataclass
+class Callers:
+    """Eight clients that use keys over and over. `answered`: when, for each key, a request of its was answered 200."""
+
+    server: Serving
+    tokens: list[str] = field(repr=False)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    answered: list[list[float]] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, each: int) -> None:
+        """Have them begin: so many requests each."""
+        self.answered = [[] for _ in self.tokens]
+        self.threads = [
+            threading.Thread(target=self._call, args=(number, each)) for number in range(CLIENTS)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until all have ended."""
+        for thread in self.threads:
+            thread.join()
+
+    def _call(self, number: int, each: int) -> None:
+        picked = random.Random(number)
+        with httpx2.Client(base_url=self.server.base_url, trust_env=False, timeout=30) as http:
+            for _ in range(each):
+                key = picked.randrange(len(self.tokens))
+                bearer = {"authorization": f"Bearer {self.tokens[key]}"}
+                try:
+                    answer = http.get("/v1/whoami", headers=bearer)
+                except httpx2.TransportError:
+                    return
+                assert answer.status_code == 200
+                self.answered[key].append(time.time())
+
+
+def ids_of(server: Serving, tokens: list[str]) -> list[str]:
+    """The keys of these tokens. Asking is a use of each."""
+    return [str(server.call("GET", "/v1/whoami", token=t).json()["key"]["id"]) for t in tokens]
+
+
+def counted(server: Serving, ids: list[str]) -> list[int]:
+    """How many uses are written down for each of these keys."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        services = installation.services
+        who = system(services.workspaces.first().workspace_id)
+        since = datetime.now(UTC).date() - timedelta(days=2)
+        return [sum(services.usage.per_day(who, KeyId(id), since).values()) for id in ids]
+    finally:
+        installation.close()
+
+
+def last_used(server: Serving, watcher: str, id: str) -> datetime | None:
+    """When the key was last used, as it is shown."""
+    shown = server.call("GET", f"/v1/keys/{id}", token=watcher).json()["last_used_at"]
+    return None if shown is None else datetime.fromisoformat(shown)
+
+
+def use_under_load(server: Serving, each: int) -> int:
+    """So many verifications by each of eight clients; all are counted soon after, and no last use moves back."""
+    server.put_on("scale")
+    watcher, *tokens = (server.token() for _ in range(5))
+    ids = ids_of(server, tokens)
+    callers = Callers(server, tokens)
+    callers.start(each)
+    shown: list[datetime] = []
+    while any(thread.is_alive() for thread in callers.threads):
+        if (at := last_used(server, watcher, ids[0])) is not None:
+            shown.append(at)
+    callers.join()
+    assert shown == sorted(shown)
+    made = [len(times) + 1 for times in callers.answered]
+    wait_until(lambda: counted(server, ids) == made, "every use is counted")
+    newest = max(callers.answered[0])
+    last = last_used(server, watcher, ids[0])
+    assert last is not None
+    assert abs(last.timestamp() - newest) < SLACK
+    return sum(made)
+
+
+def test_every_use_is_counted_and_shown(server: Serving) -> None:
+    """800 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
+    assert use_under_load(server, 100) == 804
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_ten_thousand_uses_are_counted_and_shown(server: Serving) -> None:
+    """10,000."""
+    assert use_under_load(server, 1250) == 10_004
+
+
+def test_a_kill_loses_no_more_than_one_interval(server: Serving) -> None:
+    """SIGKILL under load: what was used an interval before is written down; what is shown is not from the future."""
+    server.put_on("scale")
+    watcher, *tokens = (server.token() for _ in range(3))
+    ids = ids_of(server, tokens)
+    callers = Callers(server, tokens)
+    callers.start(1_000_000)
+    wait_until(lambda: last_used(server, watcher, ids[0]) is not None, "the use shows")
+    time.sleep(FLUSH_SECONDS)
+    server.kill()
+    killed = time.time()
+    callers.join()
+    server.start()
+    for made, times in zip(counted(server, ids), callers.answered, strict=True):
+        before = sum(at < killed - FLUSH_SECONDS - SLACK / 2 for at in times)
+        assert before <= made <= len(times) + CLIENTS + 1
+    last = last_used(server, watcher, ids[0])
+    assert last is not None
+    assert killed - FLUSH_SECONDS - SLACK < last.timestamp() <= killed
+
+
+def test_a_refused_attempt_moves_nothing(server: Serving) -> None:
+    """A request beyond the key's scopes leaves the last use where it was."""
+    watcher, narrow = server.token(), server.token("documents:read")
+    (id,) = ids_of(server, [narrow])
+    wait_until(lambda: last_used(server, watcher, id) is not None, "the use shows")
+    before = last_used(server, watcher, id)
+    refused = server.call("POST", "/v1/keys", token=narrow, json={"description": "x"})
+    assert refused.status_code == 403
+    server.stop()
+    server.start()
+    assert last_used(server, watcher, id) == before
+
+
+def test_a_flush_writes_each_key_once(own_ground: Ground) -> None:
+    """However often a key was used since the last flush, its last use is one row written."""
+    tenant = own_ground.tenant()
+    keys = [own_ground.key(tenant) for _ in range(3)]
+    written: list[Any] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
+        if "INTO key_use " in statement:
+            written.extend(parameters if many else [parameters])
+
+    for _ in range(200):
+        for key in keys:
+            own_ground.verify(key)
+    engine = own_ground.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        own_ground.flush()
+        own_ground.flush()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert len(written) == len(keys)
