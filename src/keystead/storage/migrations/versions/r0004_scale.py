@@ -101,7 +101,10 @@ def upgrade() -> None:
     for statement in COUNTING_ON_POSTGRESQL if on_postgresql else COUNTING_ON_SQLITE:
         op.execute(statement)
     op.execute(COUNT_ALL)
-    op.drop_index("api_keys_by_pepper")
+    if on_postgresql:
+        op.execute("ALTER INDEX api_keys_by_pepper RENAME TO api_keys_by_any_pepper")
+    else:
+        op.drop_index("api_keys_by_pepper")
     _create_partial("api_keys_by_pepper", ["pepper_id", "expires_at"], "revoked_at IS NULL")
     _create_partial(
         "api_keys_overlapping",
@@ -114,6 +117,7 @@ def upgrade() -> None:
     op.create_index("workspaces_by_name", "workspaces", ["name"])
     if on_postgresql:
         op.create_index("collections_by_age", "collections", ["workspace_id", sa.text(BY_AGE)])
+        op.drop_index("api_keys_by_any_pepper")  # at last: from here on nobody reads the table
 
 
 def _create_counts() -> None:

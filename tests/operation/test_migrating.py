@@ -1,0 +1,243 @@
+"""`keystead migrate` on PostgreSQL as an operator runs it: by an owner who is no superuser, beside servers at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from keystead import bootstrap
+from keystead.domain.errors import Unavailable
+from keystead.domain.ids import KeyId
+from keystead.operation.peppers import make_peppers
+from keystead.settings import Settings
+from keystead.storage import migrate as migrations
+from keystead.storage.database import Database
+from keystead.storage.lookup import lookup_of
+from keystead.storage.walls import let_owner_see, wall
+from tests.nursery import Ended, run_apart
+from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
+
+OWNER = "keeper"
+KEY = KeyId("key_1")
+READ_SECONDS = 2.5
+
+
+@pytest.fixture(scope="module", params=["newest", pytest.param("oldest", marks=pytest.mark.prove)])
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A PostgreSQL with an owner of databases who may make roles, and one who may not."""
+    binaries = OLDEST if request.param == "oldest" else None
+    if binaries is None and find_binaries() is None:
+        pytest.skip("no PostgreSQL binaries on this platform")
+    if binaries is not None and not (binaries / "postgres").exists():
+        pytest.skip(f"no PostgreSQL 15 in {binaries}: Debian 12 has it as postgresql-15")
+    with own_postgres(fsync=False, binaries=binaries) as server:
+        server.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
+        server.execute("CREATE ROLE plain LOGIN")
+        yield server
+
+
+@dataclass
+class Place:
+    """A database of a test's own, and the login of its servers."""
+
+    postgres: Postgres
+    folder: Path
+    name: str
+    login: str
+    heard: int = 0
+
+    def url(self, user: str) -> str:
+        """The database, as that role."""
+        return self.postgres.dsn(self.name).replace("postgres@", f"{user}@")
+
+    @property
+    def settings(self) -> Settings:
+        """As a server has them."""
+        return Settings(data=self.folder / "data", database=self.url(self.login))
+
+    def run(self, *arguments: str, owner: str = OWNER) -> Ended:
+        """A command, with the owner's URL at hand; what it wrote."""
+        own = {key: value for key, value in os.environ.items() if "KEYSTEAD" not in key}
+        given = {
+            "KEYSTEAD_DATA": str(self.folder / "data"),
+            "KEYSTEAD_DATABASE": self.url(self.login),
+            "KEYSTEAD_MIGRATION_DATABASE": self.url(owner),
+        }
+        ended = run_apart(list(arguments), own | given, self.folder)
+        before, self.heard = self.heard, len(ended.output)
+        return replace(ended, output=ended.output[before:])
+
+    def sees_rows(self, user: str) -> bool:
+        """Whether that role sees any workspace."""
+        with psycopg.connect(self.url(user)) as connection:
+            return connection.execute("SELECT 1 FROM workspaces LIMIT 1").fetchone() is not None
+
+
+@pytest.fixture
+def place(postgres: Postgres, tmp_path: Path) -> Place:
+    """A database that is OWNER's, and empty."""
+    name = postgres.create_database()
+    postgres.execute(f'ALTER DATABASE "{name}" OWNER TO {OWNER}')
+    return Place(postgres, tmp_path, name, f"server_{os.urandom(3).hex()}")
+
+
+def test_three_commands(place: Place) -> None:
+    """A role and a database of the owner's, and one command: the server's role is there, and a server may start."""
+    first = place.run("migrate")
+    assert first.code == 0, first.log
+    assert f"Row security is now in force; servers log in as {place.login}." in first.output
+    assert f"\\password {place.login}" in first.output
+    bootstrap.prepare(place.settings)
+    again = place.run("migrate", "--json")
+    assert (again.code, again.log) == (0, "")
+    told = json.loads(again.output)
+    assert (told["status"], told["row_security"]["done"]) == ("current", [])
+    assert (told["row_security"]["made_login"], told["row_security"]["owners_way"]) == (
+        False,
+        False,
+    )
+
+
+def test_an_owner_who_may_make_no_roles(place: Place) -> None:
+    """They are told what an administrator has to run; then the same command goes through, and servers start."""
+    place.postgres.execute(f'ALTER DATABASE "{place.name}" OWNER TO plain')
+    refused = place.run("migrate", owner="plain")
+    assert refused.code == 1
+    with pytest.raises(Unavailable):
+        bootstrap.prepare(place.settings)
+    statements = [line for line in refused.output.splitlines() if line.endswith(";")]
+    assert f'CREATE ROLE "{place.login}" LOGIN NOINHERIT;' in statements
+    with psycopg.connect(place.url("postgres")) as administrator:
+        administrator.execute("\n".join(statements).encode())
+    assert place.run("migrate", owner="plain").code == 0
+    bootstrap.prepare(place.settings)
+
+
+def test_only_the_owner_migrates(place: Place) -> None:
+    """Somebody else is told whose URL it takes: one line, exit code 78."""
+    assert place.run("migrate").code == 0
+    with psycopg.connect(place.url("postgres")) as administrator:
+        administrator.execute("ALTER TABLE events DISABLE ROW LEVEL SECURITY")
+    refused = place.run("migrate", owner=place.login)
+    assert refused.code == 78
+    assert "KEYSTEAD_MIGRATION_DATABASE" in refused.log.splitlines()[-1]
+
+
+def test_a_role_of_another_name(place: Place) -> None:
+    """`--server-role` names the login, and all its roles after it; a name that would need quoting is refused."""
+    assert place.run("migrate", "--server-role", f"{place.login}_b").code == 0
+    place.login += "_b"
+    bootstrap.prepare(place.settings)
+    assert place.run("migrate", "--server-role", "Keys; DROP").code == 78
+
+
+def _begin_without_walls(place: Place) -> None:
+    """An installation of the version before row security: its owner serves."""
+    with closing(Database(place.url(OWNER))) as database:
+        migrations.upgrade(database)
+    bootstrap.make_place(place.settings)
+    make_peppers(place.settings.data / "peppers")
+    with psycopg.connect(place.url(OWNER)) as connection:
+        made = (
+            "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('ws_1', 'W', 'free', 1)"
+        )
+        connection.execute(made)
+
+
+def test_servers_of_the_version_before_go_on(place: Place) -> None:
+    """Who serves as the owner sees all rows after the first migration, and nothing any more after `--enforce`."""
+    _begin_without_walls(place)
+    first = place.run("migrate")
+    assert first.code == 0, first.log
+    assert "keystead migrate --enforce" in first.output
+    assert place.sees_rows(OWNER)
+    bootstrap.prepare(place.settings)
+    doctor = place.run("doctor", "--json")
+    told = {finding["check"]: finding for finding in json.loads(doctor.output)}
+    assert "keystead migrate --enforce" in told["row security"]["says"]
+    assert place.run("migrate").output.count("--enforce") == 1
+    assert "--enforce" not in place.run("migrate", "--enforce").output
+    assert not place.sees_rows(OWNER)
+    bootstrap.prepare(place.settings)
+
+
+def test_a_later_migration_sees_rows(place: Place) -> None:
+    """For as long as a later migration takes its owner sees all rows again, and afterwards none."""
+    _begin_without_walls(place)
+    assert place.run("migrate").code == 0
+    assert place.run("migrate", "--enforce").code == 0
+    with psycopg.connect(place.url("postgres")) as administrator:
+        administrator.execute("UPDATE alembic_version SET version_num = '0002'")
+    with closing(Database(place.url(OWNER))) as database:
+        assert let_owner_see(database)
+        assert place.sees_rows(OWNER)
+        assert not let_owner_see(database)
+
+
+# --- beside servers at work ---
+
+
+def test_verification_goes_on(place: Place) -> None:
+    """While somebody reads on and on, a migration waits for its moment, and no verification waits long for it (R94).
+
+    Who verifies hangs up after a second: all are answered.
+    """
+    _begin_at(place, "0001")
+    reading, migrated = threading.Event(), threading.Event()
+    found: Counter[str] = Counter()
+
+    def verify() -> None:
+        with (
+            closing(Database(place.url(OWNER))) as database,
+            closing(lookup_of(database)) as lookup,
+        ):
+            while not migrated.is_set():
+                found["found" if lookup.find(KEY) else "lost"] += 1
+
+    def read_on() -> None:
+        with psycopg.connect(place.url(OWNER)) as reader:
+            reader.execute("SELECT count(*) FROM api_keys, workspaces")
+            reading.set()
+            time.sleep(READ_SECONDS)
+
+    with ThreadPoolExecutor(3) as threads:
+        verifying = [threads.submit(verify) for _ in range(2)]
+        reader = threads.submit(read_on)
+        try:
+            assert reading.wait(30)
+            with closing(Database(place.url(OWNER))) as database:
+                migrations.upgrade(database)
+                walled = wall(database, place.login, fresh=False)
+        finally:
+            migrated.set()
+        for each in (reader, *verifying):
+            each.result()
+    assert walled.owners_way
+    assert found.keys() == {"found"}
+
+
+def _begin_at(place: Place, revision: str) -> None:
+    """An installation of an older version, with one key."""
+    with closing(Database(place.url(OWNER))) as database:
+        migrations.upgrade(database, revision)
+    with psycopg.connect(place.url(OWNER)) as connection:
+        connection.execute(
+            "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('ws_1', 'W', 'free', 1)"
+        )
+        connection.execute(
+            "INSERT INTO api_keys (id, workspace_id, description, folded_description, hint, pepper_id, digest, scopes,"
+            " created_at, created_by_kind, created_by_id, created_by_name)"
+            " VALUES (%s, 'ws_1', 'x', 'x', 'x', 'p1', %s, '*', 1, 'system', 'x', 'x')",
+            [KEY, bytes(32)],
+        )
