@@ -181,6 +181,21 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
+def test_in_doubt_nothing_is_remembered(
+    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+) -> None:
+    """While the mark stands every verification reads its row, and none is kept for the time when it is gone."""
+    text = text_of(ground.key(ground.tenant()))
+    stamp_of(ground).doubt()
+    for _ in range(3):
+        verifier.verify(text)
+    assert lookup.asked == 3
+    stamp_of(ground).settle()
+    for _ in range(3):
+        verifier.verify(text)
+    assert lookup.asked == 4
+
+
 def test_a_hand_on_the_file(ground: Ground, verifier: Verifier) -> None:
     """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
     created = ground.key(ground.tenant())
@@ -258,6 +273,8 @@ def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
         assert found != record.digest
         if isinstance(found, str):
             assert text[-40:-10] not in found
+        if isinstance(found, bytes):
+            assert text[-40:-10].encode() not in found
         ahead += gc.get_referents(found)
 
 
