@@ -14,6 +14,7 @@ from keystead.domain.ids import DeliveryId, WebhookId, WorkspaceId
 from keystead.domain.webhooks import Attempt, AttemptError, Delivery, DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.events import event_of
+from keystead.storage.queues import has_status
 from keystead.storage.schema import deliveries, delivery_attempts, events
 
 SHOWN_ATTEMPTS: Final = 30
@@ -40,7 +41,7 @@ def page_of_deliveries(
     if before is not None:
         page = page.where(deliveries.c.event_sequence < before)
     if status is not None:
-        page = page.where(deliveries.c.status == status)
+        page = page.where(has_status(status))
     rows = tx.execute(page.order_by(deliveries.c.event_sequence.desc()).limit(limit))
     return _with_attempts(tx, workspace_id, [_from_row(row) for row in rows])
 
@@ -68,7 +69,7 @@ def due_deliveries(
         _deliveries_of(workspace_id)
         .where(
             deliveries.c.webhook_id == webhook_id,
-            deliveries.c.status == DeliveryStatus.PENDING,
+            has_status(DeliveryStatus.PENDING),
             deliveries.c.next_attempt_at <= now,
         )
         .order_by(deliveries.c.next_attempt_at)

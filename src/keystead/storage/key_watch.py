@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
@@ -14,8 +14,8 @@ from keystead.domain.key_notices import NoticeKind
 from keystead.storage.database import Tx
 from keystead.storage.schema import api_keys, key_callers, key_notices, key_use, watermarks
 
-ENDED: Final = ("expired", "revoked")
-"""The reasons of refusals that are told; the index key_callers_refused holds these alone."""
+_ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
+"""The reasons of refusals that are told, written out as the index key_callers_refused has them: it holds no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Found]:
             key_notices,
             _told_of(key_callers.c.workspace_id, key_callers.c.key_id, NoticeKind.REFUSED),
         )
-        .where(key_callers.c.reason.in_(ENDED), key_callers.c.last_at > after)
+        .where(_ENDED, key_callers.c.last_at > after)
         .order_by(key_callers.c.last_at)
         .limit(limit)
     )
