@@ -19,6 +19,8 @@ LIFE: Final = timedelta(seconds=2)
 TOGETHER: Final = 25
 """How many keys end by the clock at a time: most of such a trial is waiting."""
 DONE: Final = frozenset({200, 201, 204})
+ENDED_BEFORE: Final = frozenset({401, 404, 409})
+"""What an act is answered that an attempt without an answer has done already."""
 REVOCATION: Final = "/revoke"
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 TIMEOUT_SECONDS: Final = 10.0
+IDLE_NANOSECONDS: Final = 2_000_000_000
+"""After which a kept connection is made anew: a server closes one that says nothing for long."""
 NO_ANSWER: Final = 0
 """The status of a request that was not answered."""
 
@@ -43,6 +45,7 @@ class Line:
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         self._path = parts.path.rstrip("/")
+        self._used = 0
         self._head = _bearer(token)
         host = parts.hostname or ""
         self._http: HTTPConnection = (
@@ -94,6 +97,8 @@ class Line:
         self, method: str, path: str, head: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
         began = time.monotonic_ns()
+        if began - self._used > IDLE_NANOSECONDS:
+            self._http.close()
         try:
             if self._http.sock is None:
                 self._http.connect()
@@ -105,7 +110,8 @@ class Line:
             with suppress(OSError):
                 self._http.close()
             return Reply(NO_ANSWER, began, time.monotonic_ns())
-        return Reply(answer.status, began, time.monotonic_ns(), content)
+        self._used = time.monotonic_ns()
+        return Reply(answer.status, began, self._used, content)
 
 
 def _bearer(token: str | None) -> dict[str, str]:
