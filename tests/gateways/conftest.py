@@ -1,0 +1,77 @@
+"""Keystead, an application, and each gateway between the two: real ones, over loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.gateways.gateways import ALL, Gateway, running
+from tests.gateways.wire import Got, Reached, Recorder, application, ask, bearer, recorder
+from tests.serving import Serving, serving
+
+
+@dataclass
+class Site:
+    """A gateway at work, what stands behind it, and a key that may read documents and no more."""
+
+    gateway: Gateway
+    port: int
+    keystead: Serving
+    application: Recorder
+    token: str
+
+    def ask(self, path: str, *fields: tuple[str, str], **more: object) -> Got:
+        """One request through the gateway."""
+        return ask(self.port, path, fields, **more)
+
+    def allowed(self, path: str, *fields: tuple[str, str], **more: object) -> Reached:
+        """The same with the key, as the application sees it."""
+        before = len(self.application.reached)
+        got = self.ask(path, bearer(self.token), *fields, **more)
+        assert (got.status, got.body) == (200, b"application"), got
+        (reached,) = self.application.reached[before:]
+        return reached
+
+    def reached(self) -> int:
+        """How many requests the application has seen."""
+        return len(self.application.reached)
+
+
+@pytest.fixture(scope="session")
+def keystead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A real server, for all that does not end it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('gateways') / 'keystead.db'}"
+    with serving(url) as server:
+        server.put_on("scale")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def behind() -> Iterator[Recorder]:
+    """The application behind the gateways, which writes down what reaches it."""
+    with recorder(application) as recording:
+        yield recording
+
+
+@pytest.fixture(scope="session")
+def reader(keystead: Serving) -> str:
+    """The token of a key that may read documents."""
+    return keystead.token("documents:read")
+
+
+@pytest.fixture(scope="session", params=ALL, ids=lambda gateway: gateway.name)
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    keystead: Serving,
+    behind: Recorder,
+    reader: str,
+) -> Iterator[Site]:
+    """Each gateway in turn."""
+    gateway: Gateway = request.param
+    folder: Path = tmp_path_factory.mktemp(gateway.name)
+    with running(gateway, folder, keystead.port, behind.port) as port:
+        yield Site(gateway, port, keystead, behind, reader)

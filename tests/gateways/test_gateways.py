@@ -1,0 +1,276 @@
+"""What passes each gateway with the configuration that the guide ships, and what does not."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from keystead.domain.errors import KeysteadError, RateLimited, Unavailable
+from keystead.gate.forward_auth import ForwardAuth
+from keystead.http.problems import Problems
+from tests.gateways.conftest import Site
+from tests.gateways.gateways import ALL, TRAEFIK, Gateway, running
+from tests.gateways.wire import Got, Reached, application, ask, bearer, line, recorder
+from tests.serving import Serving, serving
+
+IDENTITY = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes")
+WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
+FORWARDED = [("X-Forwarded-For", "203.0.113.66"), ("X-Forwarded-Proto", "https")]
+SPELLINGS = {
+    "as it is": "X-Keystead-{}",
+    "lower": "x-keystead-{}",
+    "upper": "X-KEYSTEAD-{}",
+    "mixed": "x-KeyStead-{}",
+    "underscores": "X_Keystead_{}",
+    "underscores, lower": "x_keystead_{}",
+    "underscore last": "X-Keystead_{}",
+    "underscore first": "X_Keystead-{}",
+    "dots": "X.Keystead.{}",
+    "dot last": "X-Keystead.{}",
+    "dot and underscore": "x.keystead_{}",
+    "dots, upper": "X.KEYSTEAD.{}",
+}
+
+
+def identity(reached: Reached) -> list[str]:
+    """Who the application is told that calls, each said exactly once however it reads names."""
+    told = [reached.like(name) for name in IDENTITY]
+    assert [len(fields) for fields in told] == [1, 1, 1], told
+    return [fields[0][1] for fields in told]
+
+
+def test_a_good_request_passes(site: Site) -> None:
+    """With its method, path, query and body, with who calls, and without the key."""
+    body = b"a" * 15_000
+    reached = site.allowed("/documents/a?b=c&d=%2F", method="POST", body=body)
+    assert (reached.method, reached.path, reached.body) == ("POST", "/documents/a?b=c&d=%2F", body)
+    workspace, key, scopes = identity(reached)
+    assert workspace.startswith("ws_")
+    assert key == f"key_{site.token.split('_')[1]}"
+    assert scopes == "documents:read"
+    assert reached.like("authorization") == []
+    assert site.token not in repr(reached)
+
+
+def refusals(site: Site) -> dict[str, tuple[list[tuple[str, str]], str, set[tuple[int, str]]]]:
+    """What is refused: the fields, the path, and the problem that the client is told."""
+    revoked = site.keystead.token("documents:read")
+    assert site.keystead.call("DELETE", own(site, revoked), token=revoked).status_code == 204
+    unauthenticated = {(401, "unauthenticated")}
+    invalid = {(401, "invalid-token")}
+    return {
+        "nothing": ([], "/documents/a", unauthenticated),
+        "basic": ([("Authorization", "Basic YTpi")], "/documents/a", unauthenticated),
+        "garbage": ([bearer("garbage")], "/documents/a", invalid),
+        "unknown": ([bearer(WELL_FORMED)], "/documents/a", invalid),
+        "revoked": ([bearer(revoked)], "/documents/a", invalid),
+        "scope": ([bearer(site.token)], "/imports/a", {(403, "insufficient-scope")}),
+        "in the query": ([], f"/documents/a?access_token={site.token}", unauthenticated),
+        "joined": (
+            [("Authorization", f"Bearer {site.token}, Bearer {site.token}")],
+            "/documents/a",
+            {(401, "invalid-request"), (401, "invalid-token")},
+        ),
+    }
+
+
+def own(site: Site, token: str) -> str:
+    """The path of a token's own key."""
+    return f"/v1/keys/key_{token.split('_')[1]}"
+
+
+def test_everything_else_is_refused(site: Site) -> None:
+    """As the problem that it is, with its challenge, and nothing reaches the application."""
+    before = site.reached()
+    for name, (fields, path, problems) in refusals(site).items():
+        for method in ("GET", "POST", "OPTIONS"):
+            got = site.ask(path, *fields, method=method)
+            assert got.problem() in problems, name
+            (challenge,) = got.values("www-authenticate")
+            assert challenge.startswith('Bearer realm="keystead"')
+            assert ("error=" in challenge) == bool(problems - {(401, "unauthenticated")})
+            assert "no-store" in got.values("cache-control")
+            assert not [field for field in got.headers if field[0].lower() in IDENTITY]
+    assert site.reached() == before
+
+
+def test_two_authorization_fields_are_refused(site: Site) -> None:
+    """In either order, a good one among them: some gateways end it themselves."""
+    before = site.reached()
+    for pair in ((site.token, WELL_FORMED), (WELL_FORMED, site.token), (site.token, site.token)):
+        got = site.ask("/documents/a", *map(bearer, pair))
+        assert got.status in {400, 401}
+    assert site.reached() == before
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
+    """A client's own fields, however they are spelled and however often they are sent, reach nobody."""
+    for name in ("Workspace", "Key", "Scopes"):
+        forged = (SPELLINGS[spelling].format(name), "forged")
+        for fields in (
+            [forged],
+            [forged, forged],
+            [(SPELLINGS[spelling].format(name.lower()), "forged")],
+        ):
+            reached = site.allowed("/documents/a", *fields)
+            assert "forged" not in identity(reached)
+            assert "forged" not in repr(reached.headers)
+
+
+def test_who_calls_cannot_be_taken_away(site: Site) -> None:
+    """A client that names the fields as its connection's own does not strip them on their way."""
+    before = site.reached()
+    for name in ("X-Keystead-Workspace", "x-keystead-key", "X-Keystead-Scopes, Authorization"):
+        got = site.ask("/documents/a", bearer(site.token), ("Connection", f"keep-alive, {name}"))
+        if got.status == 200:
+            identity(site.application.reached[-1])
+        else:
+            assert got.status in {400, 401}
+            assert site.reached() == before
+        before = site.reached()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/documents/../imports/a", "/documents/%2e%2e/imports/a", "/documents/..%2fimports/a",
+        "/documents//../imports/a",
+        "/documents/./../imports/a", "/documents/..;/imports/a", "/documents/..;x/imports/a",
+        "//imports/a", "/./imports/a", "/%69mports/a",
+        "/documents/a/..%2f..%2fimports/a", "/imports%2fa", "/documents/%2e%2e%2fimports/a",
+        "/documents/..\\imports/a",
+    ],
+)  # fmt: skip
+def test_no_path_is_two(site: Site, path: str) -> None:
+    """Where the application could read a path as another route, that route's scope was needed, or it was refused."""
+    before = site.reached()
+    got = site.ask(path, bearer(site.token))
+    if got.status != 200:
+        assert site.reached() == before
+        return
+    seen = site.application.reached[-1].path.partition("?")[0]
+    for read in (seen, unquote(seen), unquote(seen).replace("\\", "/").replace(";", "")):
+        assert not posixpath.normpath(read).lstrip("/").startswith("imports"), (path, seen)
+
+
+def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
+    """The next request of the same connection is refused."""
+    token = site.keystead.token("documents:read")
+    with line(site.port) as kept:
+        for _ in range(3):
+            assert kept.ask("/documents/a", [bearer(token)]).status == 200
+        assert site.keystead.call("DELETE", own(site, token), token=token).status_code == 204
+        before = site.reached()
+        for _ in range(3):
+            assert kept.ask("/documents/a", [bearer(token)]).problem() == (401, "invalid-token")
+    assert site.reached() == before
+
+
+def test_websockets(site: Site) -> None:
+    """The request that opens one is asked about like any other; a good one is changed over."""
+    upgrade = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+    before = site.reached()
+    assert site.ask("/documents/live", *upgrade).status == 401
+    assert site.ask("/documents/live", bearer(WELL_FORMED), *upgrade).status == 401
+    assert site.reached() == before
+    with line(site.port) as kept:
+        got = kept.ask("/documents/live", [bearer(site.token), *upgrade])
+        assert got.status == 101
+        kept.raw().sendall(b"ping")
+        assert kept.raw().recv(4) == b"ping"
+    identity(site.application.reached[-1])
+
+
+@pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
+def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> None:
+    """Stopped, or never there: not one request reaches the application, and the client is told to come again."""
+    with (
+        recorder(application) as behind,
+        serving(f"sqlite:///{tmp_path / 'keystead.db'}") as keystead,
+        running(gateway, tmp_path, keystead.port, behind.port) as port,
+    ):
+        token = keystead.token("documents:read")
+        assert ask(port, "/documents/a", [bearer(token)]).status == 200
+        assert len(behind.reached) == 1
+        keystead.stop()
+        for fields in ([bearer(token)], [], [bearer("x")]):
+            for path in ("/documents/a", "/imports/a", "/"):
+                assert_unavailable(gateway, ask(port, path, fields))
+        assert len(behind.reached) == 1
+        keystead.start()
+        assert ask(port, "/documents/a", [bearer(token)]).status == 200
+
+
+def assert_unavailable(gateway: Gateway, got: Got) -> None:
+    """503, as a problem; Traefik says 500, and that cannot be told it."""
+    if gateway is TRAEFIK:
+        assert got.status == 500
+    else:
+        assert got.problem() == (503, "unavailable")
+
+
+@pytest.mark.parametrize("error", [RateLimited(7), Unavailable()], ids=["429", "503"])
+def test_refusals_for_a_time(
+    site: Site, error: KeysteadError, keystead: Serving, tmp_path: Path
+) -> None:
+    """429 and 503 reach the client as what they are, with the time to wait; a stand-in answers as Keystead does."""
+
+    def answer(request: Reached) -> bytes:
+        fields = [(name.lower().encode(), value.encode()) for name, value in request.headers]
+        told = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
+        head = b"".join(b"%s: %s\r\n" % field for field in told.headers)
+        first = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (told.status, len(told.body))
+        return first + head + b"\r\n" + told.body
+
+    with recorder(answer) as stand_in, recorder(application) as behind:
+        with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
+            stand_in.reached.clear()
+            got = ask(port, "/documents/a", [bearer(site.token)])
+        status = 429 if isinstance(error, RateLimited) else 503
+        assert got.problem() == (status, error.code)
+        assert got.values("retry-after") == ["7" if status == 429 else "2"]
+        assert behind.reached == []
+        assert len(stand_in.reached) == 1
+
+
+class _Refusing:
+    """As much of the gate as makes a refusal."""
+
+    _problems = Problems("https://keys.example.com")
+
+
+def test_what_is_asked(site: Site, tmp_path: Path) -> None:
+    """Each route asks for its scope, with the client's credential and agent, and nothing else of the request."""
+
+    def answer(request: Reached) -> bytes:
+        return b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n"
+
+    with recorder(answer) as stand_in, recorder(application) as behind:
+        with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
+            stand_in.reached.clear()
+            for path in ("/documents/a?b=c", "/imports/a", "/else"):
+                fields = [bearer("x"), ("Cookie", "secret=1"), ("User-Agent", "curl/8"), *FORWARDED]
+                ask(port, path, fields, method="POST", body=b"body")
+        asked: list[Reached] = stand_in.reached
+    scopes = [request.path.partition("?")[0].split("/")[2] for request in asked]
+    assert scopes == ["documents:read", "documents:write", "any"]
+    for request in asked:
+        assert request.like("authorization") == [(request.like("authorization")[0][0], "Bearer x")]
+        assert [value for _, value in request.like("user-agent")] == ["curl/8"]
+        assert request.like("cookie") == []
+        hops = request.like("x-forwarded-for")[-1][1].split(",")
+        assert hops[-1].strip() != FORWARDED[0][1]
+        assert [value for _, value in request.like("x-forwarded-proto")] == ["http"]
+        assert request.body == b""
+        assert [value for _, value in request.like("content-length")] in ([], ["0"])
+        assert request.like("transfer-encoding") == []
+        assert not any(request.like(name) for name in IDENTITY)
