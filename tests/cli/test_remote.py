@@ -282,6 +282,11 @@ def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
         found = remote("whoami", "--json", token=token)
         assert found.code == Exit.DONE, found.err
         assert found.json["key"]["scopes"] == ["invoices:read"]
+        gates = [
+            remote.server.call("GET", f"/forward-auth/{scope}", token=token).status_code
+            for scope in ("invoices:read", "documents:read", "any")
+        ]
+        assert gates == [200, 403, 200]
     unknown = remote.here("keys", "create", "-d", "x", "--scope", "bills:read", *FIRST)
     assert (unknown.code, "invoices:read" in unknown.err) == (Exit.USAGE, True)
     refused = remote(

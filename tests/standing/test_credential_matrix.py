@@ -17,8 +17,8 @@ from keystead.api.samples import sample_of
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage import schema
-from keystead.storage.purposes import Purpose
 from tests.api.world import Client, Tenant, World, open_world, problem
+from tests.behind import read_behind
 
 DOCUMENT = describe()
 OPERATIONS = list(operations(DOCUMENT))
@@ -69,7 +69,7 @@ def body_of(operation: dict[str, Any]) -> Any:
 def rows(world: World) -> str:
     """A digest of all that the database holds."""
     digest = hashlib.sha256()
-    with world.installation.database.read_across(Purpose.OPERATOR) as tx:
+    with read_behind(world.installation.database) as tx:
         for table in schema.metadata.sorted_tables:
             digest.update(repr((table.name, sorted(map(repr, tx.execute(select(table)))))).encode())
     return digest.hexdigest()
