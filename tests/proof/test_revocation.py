@@ -34,12 +34,12 @@ def race(ground: Ground, act: Act, keys: int, *, each: int = 1, processes: int =
 
 
 def check(finding: Finding, keys: int) -> None:
-    """Nothing violated in so many tries, with many verifications, and the planted cache seen."""
+    """Nothing violated in so many tries, the planted cache seen, and few verifications that told nothing."""
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= keys
     assert finding.counts["verifications"] > 6 * keys
-    assert finding.counts["without an answer"] == 0
+    assert finding.counts["without an answer"] <= finding.counts["verifications"] // 100
     assert finding.worst is not None
 
 
