@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bench import limits, management, memory, neighbours, pages, ten_million, tracking, verification
+from bench import (
+    gate,
+    limits,
+    management,
+    memory,
+    neighbours,
+    pages,
+    ten_million,
+    tracking,
+    verification,
+)
 from bench.figures import Figure, report
 
 SIZES: Final = (1_000, 100_000, 1_000_000)
@@ -39,6 +49,9 @@ MEASUREMENTS: Final = {
     "limits": Measurement("creating under a limit and without, on PostgreSQL", limits.figures),
     "neighbours": Measurement(
         "one workspace beside another that hammers the server", neighbours.figures
+    ),
+    "gate": Measurement(
+        "forward-auth and introspection beside a bare 204 on the same server", gate.figures
     ),
     "pages": Measurement("what pages cost the server", lambda _: pages.figures()),
     "ten-million-sqlite": Measurement(

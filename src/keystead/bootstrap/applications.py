@@ -35,6 +35,7 @@ def import_applications() -> None:
 
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
+    """All front doors over one installation, and what runs beside them while it is served."""
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
@@ -74,7 +75,9 @@ def _apps(installation: Installation, problems: Problems) -> dict[str, App]:
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
     of_gate: dict[str, App] = {
-        introspection.PATH: introspection.Introspection(services, problems),
+        introspection.PATH: introspection.Introspection(
+            services, problems, inline=settings.is_embedded
+        ),
         revocation.PATH: revocation.Revocation(services),
     }
     return {"/": area, **of_api, **of_gate, **dict.fromkeys(PATHS, health)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.errors import InvalidToken, NotFound, Unauthenticated
@@ -19,15 +20,22 @@ from keystead.services.introspection import Standing
 
 PATH: Final = "/introspect"
 
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
+
 _JSON: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _INACTIVE: Final = Answer(200, _JSON, b'{"active":false}')
 
 
 class Introspection:
-    """An ASGI application, for a `Stack`."""
+    """An ASGI application, for a `Stack`.
 
-    def __init__(self, services: Services, problems: Problems) -> None:
-        self._services, self._problems = services, problems
+    `inline`: read on the event loop's thread, for a database that answers in microseconds (SQLite): handing over to
+    another thread and back would take longer.
+    """
+
+    def __init__(self, services: Services, problems: Problems, *, inline: bool) -> None:
+        self._services, self._problems, self._inline = services, problems, inline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http. KeysteadError for what is refused, aside from a credential that is missing or no good."""
@@ -38,14 +46,17 @@ class Introspection:
             raise MethodNotAllowed("POST")
         try:
             presented = basic.read_client(scope["headers"])
-            caller = await asyncio.to_thread(self._admit, presented)
+            caller = await self._done(self._admit, presented)
         except (Unauthenticated, InvalidToken) as refusal:
             await send_answer(send, self._challenged(refusal))
             return
         note_caller(scope, key_id=caller.id, workspace_id=None)
         form = await read_form(scope, receive)
-        found = await asyncio.to_thread(self._services.introspection.introspect, form["token"])
+        found = await self._done(self._services.introspection.introspect, form["token"])
         await send_answer(send, _INACTIVE if found is None else _told(found))
+
+    async def _done(self, read: Callable[[Asked], Found], asked: Asked) -> Found:
+        return read(asked) if self._inline else await asyncio.to_thread(read, asked)
 
     def _admit(self, presented: basic.Presented) -> Credential:
         caller = self._services.credentials.verify(presented.token, *CredentialKind)

@@ -1,0 +1,136 @@
+"""What the gate answers over HTTP beside a bare 204 on the same server: each on one core, the load on another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final
+
+from bench.figures import ROUNDS, Figure, Target, at_least, rates
+from bench.installations import postgresql
+from bench.load import HOST, rate
+from keystead import bootstrap
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.principals import Actor, PrincipalKind
+from tests.postgres import wait_until
+from tests.serving import Serving, free_port, serving
+
+SECONDS: Final = 2.0
+CONNECTIONS: Final = 32
+BY: Final = Actor(PrincipalKind.OPERATOR, "bench", "bench")
+TARGETS: Final[dict[str, Target | None]] = {
+    "SQLite, stamp": at_least(0.85),
+    "SQLite, read": None,
+    "PostgreSQL, read": at_least(0.45),
+}
+"""Of `/forward-auth`; `/introspect` has none."""
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Requests a second of both calls, on each engine, in rounds with the bare server's."""
+    seconds = SECONDS / 4 if quick else SECONDS
+    server_core, load_core = _cores()
+    with bare(server_core) as floor:
+        for name, target in TARGETS.items():
+            with served(name, server_core) as server:
+                token = server.token("documents:read")
+                for call, request in (
+                    ("forward-auth", asking(token)),
+                    ("introspection", introspecting(server, token)),
+                ):
+                    sides: tuple[list[float], list[float]] = ([], [])
+                    for number in range(ROUNDS + 1):
+                        for port, sent, side in (
+                            (server.port, request, sides[0]),
+                            (floor, asking(token), sides[1]),
+                        ):
+                            found = rate(port, sent, seconds, CONNECTIONS, load_core)
+                            if number:
+                                side.append(found)
+                    bound = target if call == "forward-auth" else None
+                    yield rates(f"{call}, {name}, beside a bare 204", *sides, bound)
+
+
+def asking(token: str) -> bytes:
+    """A gateway's question, with the fields that one has."""
+    fields = (
+        f"Host: {HOST}\r\nAuthorization: Bearer {token}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
+        "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"
+    )
+    return f"GET /forward-auth/documents:read HTTP/1.1\r\n{fields}\r\n".encode()
+
+
+def introspecting(server: Serving, token: str) -> bytes:
+    """A service's question."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        _, own = installation.services.credentials.create("bench", BY, CredentialKind.SERVICE)
+    finally:
+        installation.close()
+    body = f"token={token}"
+    fields = (
+        f"Host: {HOST}\r\nAuthorization: Bearer {own.reveal()}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+    )
+    return f"POST /introspect HTTP/1.1\r\n{fields}\r\n{body}".encode()
+
+
+@contextmanager
+def served(name: str, core: int) -> Iterator[Serving]:
+    """A server with one process on that core, and as much of a database as it takes."""
+    with ExitStack() as stack:
+        environment = {}
+        if name.startswith("SQLite"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-bench-"))
+            url = f"sqlite:///{folder}/keystead.db"
+            environment["KEYSTEAD_VERIFICATION"] = name.rpartition(" ")[2]
+        else:
+            postgres = stack.enter_context(postgresql())
+            url = postgres.dsn(postgres.create_database())
+        server = stack.enter_context(serving(url, environment=environment))
+        for process in server.processes():
+            _pin(process, core)
+        yield server
+
+
+@contextmanager
+def bare(core: int) -> Iterator[int]:
+    """The bare server on that core; its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        ["taskset", "-c", str(core), sys.executable, "-m", "bench.bare", str(port)]
+    )
+    try:
+        wait_until(lambda: _answers(port), "the bare server answers")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 204
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _cores() -> tuple[int, int]:
+    """One for the server and one for the load; the same where there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[-1], cores[-2] if len(cores) > 1 else cores[-1]
+
+
+def _pin(process: int, core: int) -> None:
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
