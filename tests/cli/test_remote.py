@@ -110,6 +110,11 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
     assert (made.code, token.startswith("ks_"), token in made.err) == (0, True, False)
     assert remote("whoami", "--json", token=token).json["key"]["description"] == "far"
     id = remote("whoami", "--json", token=token).json["key"]["id"]
+    assert remote("whoami", token=token).err == ""
+    soon = remote("keys", "create", "-d", "short", "--expires", "3d", token=own).out.strip()
+    assert re.search(
+        r"^The key of this token ends 2\S+ .* rotate it", remote("plan", token=soon).err
+    )
     turned = remote("keys", "rotate", id, "--overlap", "24h", token=own)
     assert "works until" in turned.err
     successor = turned.out.strip()
@@ -362,6 +367,8 @@ def test_a_shell_is_told_every_word(
         assert word.removeprefix("--") in script
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    if shell != "bash":
+        return
     installed = run("completion", shell, "--install")
     assert installed.code == Exit.DONE
     written: Any = re.search(r"Installed as (\S+);", installed.err)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.outcome import Exit, Failure
+from keystead.cli.render import at, note
 from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
 
 if TYPE_CHECKING:
@@ -63,13 +64,18 @@ def server_of(where: Where) -> Server | None:
 
 @contextmanager
 def connected(server: Server) -> Iterator[Client]:
-    """A client of that server, with a key. What is refused, and that nobody answers, is a Failure in one line."""
+    """A client of that server, with a key. What is refused, and that nobody answers, is a Failure in one line.
+
+    A key that ends soon is told of on standard error.
+    """
     from keystead.client import Client
 
     with refusals_told():
         token = read_token(server.token_file, server.url)
         with Client(server.url, token, agent=_agent()) as client:
             yield client
+        if client.key_expires_at is not None:
+            note(f"The key of this token ends {at(client.key_expires_at)}: rotate it before.")
 
 
 @contextmanager
