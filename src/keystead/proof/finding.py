@@ -54,5 +54,9 @@ class Finding:
 
     @property
     def bound(self) -> float | None:
-        """Below what rate a violation lies with 95 % confidence, none having been seen: 3 in so many trials."""
-        return min(1.0, 3 / self.trials) if self.verdict is Verdict.HELD else None
+        """Below what rate a violation lies with 95 % confidence, none having been seen: 3 in so many trials.
+
+        None where something was seen, or three trials say nothing.
+        """
+        tells = self.verdict is Verdict.HELD and self.trials > 3
+        return 3 / self.trials if tells else None

@@ -125,7 +125,7 @@ def _finding(finding: Finding) -> dict[str, object]:
 
 
 def _milliseconds(finding: Finding) -> str:
-    return "-" if finding.worst is None else f"{finding.worst:+.1f} ms"
+    return "-" if finding.worst is None else f"{finding.worst:.1f} ms"
 
 
 def _table(rows: Iterable[Sequence[str]]) -> Iterable[str]:
