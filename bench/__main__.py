@@ -20,6 +20,7 @@ from bench import (
     ten_million,
     tracking,
     verification,
+    webhooks,
 )
 from bench.figures import Figure, report
 
@@ -49,6 +50,9 @@ MEASUREMENTS: Final = {
     "limits": Measurement("creating under a limit and without, on PostgreSQL", limits.figures),
     "neighbours": Measurement(
         "one workspace beside another that hammers the server", neighbours.figures
+    ),
+    "webhooks": Measurement(
+        "what events and deliveries cost, how many go out and how soon", webhooks.figures
     ),
     "gate": Measurement(
         "forward-auth and introspection beside a bare 204 on the same server", gate.figures

@@ -6,6 +6,8 @@ import signal
 from dataclasses import asdict
 from typing import Final, Literal
 
+import structlog
+
 from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.options import Place
 
@@ -28,8 +30,6 @@ def worker(
     log_level
         Level of the log on standard error (info).
     """
-    import structlog
-
     from keystead import bootstrap
     from keystead.operation import logs
     from keystead.settings import read_settings
@@ -41,10 +41,14 @@ def worker(
     installation = bootstrap.open_safely(settings)
     background = bootstrap.background_of(installation, None, deliver=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the threads to come inherit it
-    log = structlog.get_logger("keystead.worker")
     background.start()
-    log.info("worker started")
+    _log().info("worker started")
     signal.sigwait(ENDING)
     background.stop()
     installation.close()
-    log.info("worker ended")
+    _log().info("worker ended")
+
+
+def _log() -> structlog.stdlib.BoundLogger:
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
+    return log
