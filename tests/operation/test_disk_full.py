@@ -110,6 +110,7 @@ def require_whole(database: Path) -> None:
         connection.close()
 
 
+@pytest.mark.prove
 def test_a_disk_that_is_full_from_the_first_moment(small_disk: Path, tmp_path: Path) -> None:
     """A server that is killed and started on a full disk verifies and revokes as well; it makes nothing."""
     with server_on(small_disk, tmp_path / "logs") as server:

@@ -112,8 +112,8 @@ def use_under_load(server: Serving, each: int) -> int:
 
 
 def test_every_use_is_counted_and_shown(server: Serving) -> None:
-    """800 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
-    assert use_under_load(server, 100) == 804
+    """400 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
+    assert use_under_load(server, 50) == 404
 
 
 @pytest.mark.prove
@@ -123,6 +123,7 @@ def test_ten_thousand_uses_are_counted_and_shown(server: Serving) -> None:
     assert use_under_load(server, 1250) == 10_004
 
 
+@pytest.mark.prove
 def test_a_kill_loses_no_more_than_one_interval(server: Serving) -> None:
     """SIGKILL under load: what was used an interval before is written down; what is shown is not from the future."""
     server.put_on("scale")
@@ -144,6 +145,7 @@ def test_a_kill_loses_no_more_than_one_interval(server: Serving) -> None:
     assert killed - FLUSH_SECONDS - SLACK < last.timestamp() <= killed
 
 
+@pytest.mark.prove
 def test_a_refused_attempt_moves_nothing(server: Serving) -> None:
     """A request beyond the key's scopes leaves the last use where it was."""
     watcher, narrow = server.token(), server.token("documents:read")

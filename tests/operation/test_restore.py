@@ -174,6 +174,7 @@ def test_everything_that_took_authority_away_is_done_again(
     assert (dead, verify(embedded, renamed["token"])) == ([DEAD, DEAD], LIVE)
 
 
+@pytest.mark.prove
 def test_a_backup_of_a_server_at_work_is_whole(embedded: Serving, tmp_path: Path) -> None:
     """Taken while four clients create and revoke, it is sound, and holds all that was acknowledged before it."""
     token = embedded.token()
@@ -235,6 +236,7 @@ def test_a_torn_line_of_the_journal_is_none() -> None:
     assert [one.target_id for one in read_endings(whole + whole[:-9] + whole)] == ["key_1"] * 2
 
 
+@pytest.mark.prove
 def test_a_backup_overwrites_nothing(embedded: Serving, tmp_path: Path) -> None:
     """A file that is there stays as it is; one that cannot be written is said in one line."""
     file = tmp_path / "backup"
@@ -245,6 +247,7 @@ def test_a_backup_overwrites_nothing(embedded: Serving, tmp_path: Path) -> None:
     assert (away.returncode, away.stderr.count("\n")) == (CONFIGURATION, 1)
 
 
+@pytest.mark.prove
 def test_a_damaged_backup_is_refused(embedded: Serving, tmp_path: Path) -> None:
     """A file that is no database, and one with a page overwritten, replace nothing."""
     token = embedded.token()

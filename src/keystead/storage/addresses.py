@@ -11,8 +11,19 @@ from sqlalchemy import make_url
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
-PRIMARY: Final = {"target_session_attrs": "primary"}
-"""Every connection is to a server that is not in recovery: a standby, which lags, is never read (libpq asks it)."""
+PRIMARY: Final = {
+    "target_session_attrs": "primary",
+    "load_balance_hosts": "random",
+    "tcp_user_timeout": 5_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 1,
+    "keepalives_count": 4,
+}
+"""Every connection is to a server that is not in recovery: a standby, which lags, is never read (libpq asks it).
+
+Of several servers each attempt begins with any one, so that a dead machine in front does not take all the time.
+A machine that is gone without a word is noticed within some seconds.
+"""
 
 POOLED: Final = "pgbouncer"
 _SEVERAL: Final = re.compile(r"(postgresql[^:]*://(?:[^@/?]*@)?)([^@/?]*,[^@/?]*)(.*)", re.DOTALL)

@@ -25,6 +25,7 @@ from keystead.storage.engines import (
     POOL_SIZE,
     WARNINGS,
     postgresql_engine,
+    soon_answered,
     sqlite_engine,
 )
 from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
@@ -260,11 +261,12 @@ class Database:
 def _put_on(tx: Tx, begin: str, work: _Work) -> None:
     """The first statement: with the role of the work, unless that is the login's own."""
     try:
-        if work.role is None:
-            tx.exec_driver_sql(_FIRST[begin, False])
-        else:
-            values = {"role": f"_{work.role}", "workspace": work.workspace}
-            tx.exec_driver_sql(_FIRST[begin, True], values)
+        with soon_answered(tx):
+            if work.role is None:
+                tx.exec_driver_sql(_FIRST[begin, False])
+            else:
+                values = {"role": f"_{work.role}", "workspace": work.workspace}
+                tx.exec_driver_sql(_FIRST[begin, True], values)
     except DBAPIError as error:
         if _driver_code(error) not in _NO_ROLE:
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ TIMEOUTS: Final = {
 }
 """What PostgreSQL is told for each connection; `keystead migrate` gives it to the server's role as well."""
 PREPARED_AFTER: Final = 5
+FIRST_SECONDS: Final = 3
 POOL_SIZE: Final = 16
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
@@ -71,6 +73,18 @@ class ImpatientConnection(psycopg.Connection[Any]):
 def be_patient(connection: Connection) -> None:
     """Lets this connection wait for each answer as long as it takes, as a migration must."""
     connection.connection.driver_connection.patience = None  # type: ignore[union-attr]
+
+
+@contextmanager
+def soon_answered(connection: Connection) -> Iterator[None]:
+    """What takes a server no time: whoever is silent now is away, and nothing was done on this connection yet."""
+    driver: Any = connection.connection.driver_connection
+    patience = driver.patience
+    driver.patience = None if patience is None else FIRST_SECONDS
+    try:
+        yield
+    finally:
+        driver.patience = patience
 
 
 def sqlite_engine(url: URL, connections: int) -> Engine:
