@@ -74,6 +74,15 @@ def running(gateway: Gateway, folder: Path, keystead: int, application: int) -> 
     for name in gateway.files:
         text = (SHIPPED / name).read_text()
         (folder / name).write_text(PORTS.sub(lambda found: real[found[0]], text))
+    with started(gateway, folder) as process:
+        wait_until(lambda: _listens(process, port, folder), f"{gateway.name} listens")
+        yield port
+
+
+@contextmanager
+def started(gateway: Gateway, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The gateway over the files in a folder of its own; its process is gone at the end."""
+    assert gateway.found is not None
     named = {"{file}": str(folder / gateway.files[0]), "{folder}": str(folder), "{nginx}": _NGINX}
     command = [gateway.found, *(named.get(part, _filled(part, named)) for part in gateway.command)]
     with (folder / "output").open("wb") as output:
@@ -88,8 +97,7 @@ def running(gateway: Gateway, folder: Path, keystead: int, application: int) -> 
             preexec_fn=die_with_parent,  # noqa: PLW1509 - a test that is killed leaves no gateway behind
         )
     try:
-        wait_until(lambda: _listens(process, port, folder), f"{gateway.name} listens")
-        yield port
+        yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,221 @@
+"""Bytes that are no HTTP/1.1, or two requests at once: refused by the server, or by the proxy of the guide."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.gateways.gateways import NGINX, started
+from tests.postgres import wait_until
+from tests.serving import HOST, Serving, free_port, serving
+
+DEPLOY: Final = Path(__file__).parents[2] / "docs" / "guides" / "deploy.md"
+GET: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+POST: Final = b"POST /healthz HTTP/1.1\r\nHost: a\r\n"
+CHUNK: Final = b"\r\n7\r\ntoken=x\r\n0\r\n\r\n"
+SMUGGLED: Final = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
+REFUSED: Final = {
+    "two hosts": GET + b"Host: b\r\n\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "a host that is none": b"GET /healthz HTTP/1.1\r\nHost: a@b/c\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 7\r\nContent-Length: 3\r\n\r\ntoken=x",
+    "a list of lengths": POST + b"Content-Length: 7, 7\r\n\r\ntoken=x",
+    "a length with a sign": POST + b"Content-Length: +7\r\n\r\ntoken=x",
+    "an unknown coding": POST + b"Transfer-Encoding: xchunked\r\n" + CHUNK,
+    "chunked, and not last": POST + b"Transfer-Encoding: chunked, identity\r\n" + CHUNK,
+    "chunked in HTTP/1.0": POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n" + CHUNK,
+    "a folded field": GET + b"X: a\r\n b\r\n\r\n",
+    "CR in a value": GET + b"X: a\rb\r\n\r\n",
+    "NUL in a value": GET + b"X: a\0b\r\n\r\n",
+    "a control in a value": GET + b"X: a\x01b\r\n\r\n",
+    "NUL in a name": GET + b"X\0: a\r\n\r\n",
+    "space before the colon": GET + b"X : a\r\n\r\n",
+    "HTTP/0.9": b"GET /healthz\r\n",
+    "HTTP/1.2": b"GET /healthz HTTP/1.2\r\nHost: a\r\n\r\n",
+}
+HIDDEN: Final = {
+    "a length and chunks": POST + b"Content-Length: 7\r\nTransfer-Encoding: chunked\r\n" + CHUNK,
+    "chunks and a length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 7\r\n" + CHUNK,
+    "one length twice": POST + b"Content-Length: 7\r\nContent-Length: 7\r\n\r\ntoken=x",
+}
+"""What the server makes one request of, without telling the application: the proxy's to refuse."""
+CONTROL: Final = "a control in a value"
+OTHER_VERSIONS: Final = {"HTTP/0.9", "HTTP/1.2"}
+BARE: Final = {
+    "LF for CRLF": b"GET /healthz HTTP/1.1\nHost: a\n\n",
+    "LF once": b"GET /healthz HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
+}
+"""What server and proxy both take for CRLF; the proxy hands it on as CRLF."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server, for all that does not end it."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('wire') / 'keystead.db'}") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def proxy(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Nginx before it, with the configuration of the guide, without its certificate; the port."""
+    if NGINX.found is None:
+        pytest.skip("no nginx on this machine")
+    (shown,) = re.findall(r"```nginx\n(.*?)```", DEPLOY.read_text(), re.DOTALL)
+    port, folder = free_port(), tmp_path_factory.mktemp("proxy")
+    shown = re.sub(r"\n *(?:ssl_|access_log).*", "", shown).replace(
+        "127.0.0.1:8080", f"{HOST}:{server.port}"
+    )
+    shown = shown.replace("listen 443 ssl", f"listen {HOST}:{port}")
+    (folder / "nginx.conf").write_text(f"events {{}}\nhttp {{\naccess_log off;\n{shown}}}\n")
+    with started(NGINX, folder):
+        wait_until(lambda: answers(port, GET + b"\r\n") == [200], "nginx answers")
+        yield port
+
+
+def answers(port: int, sent: bytes) -> list[int]:
+    """The statuses that come back until the connection ends, or nothing more comes."""
+    told = b""
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=5) as connection:
+        connection.sendall(sent)
+        connection.settimeout(0.5)
+        while part := connection.recv(65_536):
+            told += part
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", told)]
+
+
+def is_served(port: int) -> bool:
+    """Whether an honest client is answered."""
+    connection = HTTPConnection(HOST, port, timeout=20)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_no_request_is_no_request(server: Serving, name: str) -> None:
+    """One 400 (505 for a version), and what follows on the connection is not read as a request of somebody else."""
+    assert answers(server.port, REFUSED[name]) in ([400], [505])
+    after = answers(server.port, REFUSED[name] + SMUGGLED)
+    assert after[:1] in ([400], [505])
+    assert (
+        after[1:] in ([], [200])
+        if name in {"two hosts", "no host", "a host that is none"}
+        else not after[1:]
+    )
+    assert is_served(server.port)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_the_server_settles_itself(server: Serving, name: str) -> None:
+    """Two lengths of one body are read one way, always the same; where they could differ, the connection ends."""
+    after = answers(server.port, HIDDEN[name] + SMUGGLED)
+    assert after in ([405], [405, 200])
+    assert (after == [405]) == ("chunks" in name)
+
+
+@pytest.mark.parametrize("name", sorted({*REFUSED, *HIDDEN} - OTHER_VERSIONS - {CONTROL}))
+def test_the_proxy_refuses_it_all(server: Serving, proxy: int, name: str) -> None:
+    """Behind the proxy of the guide every one is refused, those too that the server would settle."""
+    assert answers(proxy, (REFUSED | HIDDEN)[name] + SMUGGLED) in ([400], [501], [505])
+    assert is_served(proxy)
+
+
+def test_what_the_proxy_leaves_to_the_server(proxy: int) -> None:
+    """It passes controls on, which are refused behind it, and makes HTTP/1.1 of the other versions that it knows."""
+    assert answers(proxy, REFUSED[CONTROL] + SMUGGLED) == [400, 200]
+    assert answers(proxy, REFUSED["HTTP/1.2"]) == [200]
+    assert answers(proxy, REFUSED["HTTP/0.9"]) == []
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_bare_line_feed_is_one_line_end_to_all(server: Serving, proxy: int, name: str) -> None:
+    """Neither server nor proxy reads two requests where the other reads one."""
+    for port in (server.port, proxy):
+        assert answers(port, BARE[name]) in ([200], [400])
+
+
+def memory(server: Serving) -> int:
+    """What the server's processes hold, in bytes."""
+    held = 0
+    for process in server.processes():
+        status = Path(f"/proc/{process}/status").read_text()
+        held += int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+    return held
+
+
+def test_sixteen_megabytes_of_head(server: Serving) -> None:
+    """Refused while it is sent, without being kept."""
+    before = memory(server)
+    for _ in range(4):
+        with socket.create_connection((HOST, server.port), timeout=20) as connection:
+            connection.sendall(GET)
+            with suppress(OSError):
+                for number in range(1024):
+                    connection.sendall(b"X-%d: %s\r\n" % (number, b"a" * 16_384))
+            with suppress(OSError):
+                assert connection.recv(4096).startswith(b"HTTP/1.1 431")
+    assert memory(server) - before < 64 * 1024 * 1024
+    assert is_served(server.port)
+
+
+@contextmanager
+def slow(server: Serving, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """That many connections on which a request was begun, and goes on for as long as it is read."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(held(server.port, sent)) for _ in range(number)]
+
+
+@contextmanager
+def held(port: int, sent: bytes) -> Iterator[socket.socket]:
+    """One of them."""
+    with socket.create_connection((HOST, port), timeout=60) as connection:
+        connection.sendall(sent)
+        yield connection
+
+
+def ended(connections: list[socket.socket]) -> int:
+    """How many the server has ended, once all are; OSError where it waits for one of them."""
+    count = 0
+    for connection in connections:
+        with suppress(ConnectionError):
+            while connection.recv(65_536):
+                pass
+        count += 1
+    return count
+
+
+def test_slow_heads_hold_nobody_up(server: Serving) -> None:
+    """Two hundred half heads: everybody else is served meanwhile, each is ended, and no memory is lost to them."""
+    before = memory(server)
+    with slow(server, 200, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as connections:
+        assert all(is_served(server.port) for _ in range(20))
+        assert ended(connections) == 200
+    assert memory(server) - before < 128 * 1024 * 1024
+
+
+@pytest.mark.prove
+def test_two_thousand_slow_connections(server: Serving) -> None:
+    """A thousand half heads and a thousand half bodies: the same, and the bodies end by their own deadline."""
+    before = memory(server)
+    body = POST.replace(b"/healthz", b"/revoke") + (
+        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntok"
+    )
+    with (
+        slow(server, 1000, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as heads,
+        slow(server, 1000, body) as bodies,
+    ):
+        assert all(is_served(server.port) for _ in range(200))
+        assert ended(heads) == 1000
+        assert all(is_served(server.port) for _ in range(200))
+        assert ended(bodies) == 1000
+    assert memory(server) - before < 128 * 1024 * 1024
+    assert is_served(server.port)
