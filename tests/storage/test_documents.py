@@ -86,7 +86,11 @@ def test_search_asks_the_index_of_words(store: Store) -> None:
     with store.database.read(tenant.workspace_id) as tx, statements(store.database) as executed:
         documents.search_documents(tx, shelf, asked, 5)
         plan = plan_of(tx, *executed[-1])
-    index = "VIRTUAL TABLE INDEX" if store.database.is_sqlite else "Index Scan on document_words_by_word"
+    index = (
+        "VIRTUAL TABLE INDEX"
+        if store.database.is_sqlite
+        else "Index Scan on document_words_by_word"
+    )
     assert plan.count(index) == len(asked)
     assert "SCAN documents" not in plan
     assert "Seq Scan" not in plan

@@ -179,7 +179,7 @@ def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
 
 
 def _is_named(tx: Tx, part: str) -> ColumnElement[bool]:
-    """Whether `part` stands in the name, ASCII letters in any case: as SQLite folds, and PostgreSQL in the collation C."""
+    """Whether `part` stands in the name, ASCII letters in any case: as SQLite folds, and C does."""
     name = workspaces.c.name
     folded = func.lower(name if tx.dialect.name == "sqlite" else collate(name, "C"))
     return folded.contains(part.translate(_ASCII_LOWER), autoescape=True)
