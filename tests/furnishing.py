@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import cycle
 from typing import Final
 
 from keystead.bootstrap import Installation
@@ -17,7 +18,17 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.sessions import Proof, ProofKind
 from keystead.domain.token import Secret
 from keystead.domain.verification import DenialReason, Denied
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Delivery,
+    Outcome,
+    WebhookDraft,
+    WebhookPatch,
+    WebhookStatus,
+)
 from keystead.domain.workspaces import Member, Role, User
+from keystead.services.deliveries import Sent
 from keystead.storage import users, workspaces
 from keystead.storage.purposes import Purpose
 from tests.clocks import ManualClock
@@ -105,6 +116,7 @@ def furnish(installation: Installation, clock: ManualClock, now: datetime) -> Ho
     _fill_with_people(house)
     _fill_with_keys(house, now)
     _fill_with_documents(house)
+    _fill_with_webhooks(house)
     clock.set(now)
     return house
 
@@ -183,6 +195,34 @@ def _fill_with_documents(house: House) -> None:
         for n in range(60)
     ]
     documents.push(owner, "handbook", Push(upsert=texts))
+
+
+def _fill_with_webhooks(house: House) -> None:
+    """One that delivers, with an attempt of every kind behind it, and one that is off."""
+    webhooks, owner = house.installation.services.webhooks, house.principal
+    url = "https://hooks.example/keystead"
+    chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
+    off = webhooks.create(owner, WebhookDraft("old CRM", f"{url}/crm", ("key.revoked",)))
+    house.key("told to webhooks", 90)
+    webhooks.test(owner, chat.endpoint.id)
+    webhooks.update(owner, off.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
+    _try_deliveries(house)
+
+
+def _try_deliveries(house: House) -> None:
+    """Settles what is due as a worker does: taken, refused, not reached."""
+    deliveries = house.installation.services.deliveries
+    answers = cycle([(204, None), (500, AttemptError.STATUS), (None, AttemptError.TIMEOUT)])
+    batches = deliveries.claim(endpoints=10, messages=10)
+    for batch in batches:
+        tries = zip(batch.messages, answers, strict=False)
+        deliveries.settle(
+            [_sent(house, message.delivery, *try_) for message, try_ in tries], [batch]
+        )
+
+
+def _sent(house: House, delivery: Delivery, status: int | None, error: AttemptError | None) -> Sent:
+    return Sent(delivery, Outcome(Attempt(house.clock.now(), status, error, 120)))
 
 
 def secret_of(link: str) -> Secret:

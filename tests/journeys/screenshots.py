@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from tests.journeys.chromium import chromium
-from tests.journeys.states import Tour, house_of
+from tests.journeys.states import STILL, Tour, house_of
 from tests.serving import serving
 
 FOLDER: Final = Path(__file__).parents[2] / "screenshots"
@@ -28,7 +28,7 @@ def take(folder: Path, looks: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     with (
         TemporaryDirectory() as data,
-        serving(f"sqlite:///{data}/keystead.db") as server,
+        serving(f"sqlite:///{data}/keystead.db", environment=STILL) as server,
         house_of(server) as house,
         chromium() as browser,
     ):

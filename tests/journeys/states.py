@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import product
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from playwright.sync_api import Page, expect
@@ -17,6 +18,9 @@ from keystead.bootstrap import open_installation
 from tests.clocks import ManualClock
 from tests.furnishing import House, furnish
 from tests.serving import Serving
+
+STILL: Final = {"KEYSTEAD_WEBHOOK_DELIVERY": "false"}
+"""For a server over a furnished house: its webhooks lead to nobody, and nothing is to be sent."""
 
 Arrived = Callable[[str], None]
 """What is to be done in each state: it is told the state's name."""

@@ -14,7 +14,7 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.furnishing import House
 from tests.journeys.chromium import chromium, person
-from tests.journeys.states import Tour, house_of
+from tests.journeys.states import STILL, Tour, house_of
 from tests.journeys.test_in_the_browser import everything_kept
 from tests.serving import Serving, serving
 
@@ -29,7 +29,7 @@ SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collectio
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server as `keystead serve` starts it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('states') / 'keystead.db'}"
-    with serving(url) as server:
+    with serving(url, environment=STILL) as server:
         yield server
 
 

@@ -154,6 +154,7 @@ class AccountPages:
             frame=self._sessions.frame(visit, acting),
             message=cookies.said(visit.request),
             url=_url(acting),
+            notices_url=f"{acting.url}/notices",
             of_portal=user.is_of_portal,
             name=visit.form.one("name") if "name" in typed else user.name,
             email=visit.form.one("email") if "email" in typed else user.email or "",

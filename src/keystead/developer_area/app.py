@@ -14,16 +14,20 @@ from keystead.developer_area.account import AccountPages
 from keystead.developer_area.brand import Brand
 from keystead.developer_area.collections import CollectionPages
 from keystead.developer_area.confirmation import Confirmation, Handler, renewed_cookies
+from keystead.developer_area.deliveries import DeliveryPages
 from keystead.developer_area.events import EventPages
 from keystead.developer_area.forms import read_form, require_form_token, require_same_origin
 from keystead.developer_area.invitations import Door, InvitationPages
 from keystead.developer_area.keys import KeyPages
 from keystead.developer_area.members import MemberPages
+from keystead.developer_area.notices import NoticePages
 from keystead.developer_area.plans import PlanPages
 from keystead.developer_area.quick_start import QuickStart
 from keystead.developer_area.refusals import Refusals
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Sessions, Visit
+from keystead.developer_area.webhook_changes import WebhookChanges
+from keystead.developer_area.webhooks import WebhookDesk, WebhookPages
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
 from keystead.services import Services
 
@@ -62,6 +66,9 @@ def create_developer_area(
     collections = CollectionPages(
         services, render, sessions, base_url=base_url, plans_url=plans_url
     )
+    desk = WebhookDesk(services, render, sessions, plans_url=plans_url)
+    webhooks, change, deliveries = WebhookPages(desk), WebhookChanges(desk), DeliveryPages(desk)
+    notices = NoticePages(services, render, sessions)
     activity = EventPages(services, render, sessions)
     quick_start = QuickStart(services, render, sessions, base_url=base_url)
     plans = PlanPages(services, render, sessions, plans_url=plans_url)
@@ -75,6 +82,8 @@ def create_developer_area(
     of_keys = "/w/{workspace_id}/keys"
     one_key = f"{of_keys}/{{key_id}}"
     of_collections = "/w/{workspace_id}/collections"
+    of_webhooks = "/w/{workspace_id}/webhooks"
+    one_webhook = f"{of_webhooks}/{{webhook_id}}"
     one_collection = f"{of_collections}/{{name}}"
     routes = [
         doors.route("/", see=sessions.home),
@@ -96,6 +105,19 @@ def create_developer_area(
         ),
         doors.route(f"{one_collection}/documents/{{id}}", see=collections.document),
         doors.route(f"{one_collection}/documents/{{id}}/text", see=collections.text),
+        doors.route(of_webhooks, see=webhooks.index, act=webhooks.create),
+        doors.route(f"{of_webhooks}/new", see=webhooks.new),
+        doors.route(one_webhook, see=webhooks.show),
+        doors.route(f"{one_webhook}/edit", see=change.ask_to_edit, act=change.edit),
+        doors.route(f"{one_webhook}/status", act=change.switch),
+        doors.route(f"{one_webhook}/test", act=change.test),
+        doors.route(f"{one_webhook}/rotate-secret", see=change.ask_to_rotate, act=change.rotate),
+        doors.route(f"{one_webhook}/delete", see=change.ask_to_delete, act=change.delete),
+        doors.route(f"{one_webhook}/deliveries/{{delivery_id}}", see=deliveries.show),
+        doors.route(
+            f"{one_webhook}/deliveries/{{delivery_id}}/redeliver", act=deliveries.redeliver
+        ),
+        doors.route("/w/{workspace_id}/notices", see=notices.index, act=notices.choose),
         doors.route("/w/{workspace_id}/activity", see=activity.index),
         doors.route("/w/{workspace_id}/activity.csv", see=activity.as_csv),
         doors.route("/w/{workspace_id}/activity.jsonl", see=activity.as_json_lines),

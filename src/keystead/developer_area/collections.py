@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from keystead.developer_area.code_lines import push_lines
 from keystead.developer_area.moments import moment
-from keystead.developer_area.navigation import workspace_url
+from keystead.developer_area.navigation import next_url, workspace_url
 from keystead.developer_area.pages import QuotaLine
 from keystead.developer_area.redirects import see_other
 from keystead.developer_area.render import Renderer
@@ -88,7 +88,7 @@ class CollectionPages:
                 for collection in found.collections
             ],
             first_url=url if asked.after is not None else None,
-            next_url=_next_url(url, "", asked, found.next),
+            next_url=next_url(url, asked, found.next),
         )
         return self._render(page)
 
@@ -144,7 +144,7 @@ class CollectionPages:
             is_empty=not collection.documents,
             lines=push_lines(self._base_url, collection.name),
             first_url=here if asked.after is not None else None,
-            next_url=_next_url(here, query, asked, following),
+            next_url=next_url(here, asked, following, query=query),
         )
         return self._render(page, 422 if problem else 200)
 
@@ -305,12 +305,3 @@ def _document_row(document: DocumentSummary, here: str, now: datetime, zone: tzi
 
 def _documents(number: int) -> str:
     return f"{number:,} document" if number == 1 else f"{number:,} documents"
-
-
-def _next_url(
-    url: str, query: str, asked: Page[str] | Page[int], following: str | int | None
-) -> str | None:
-    if following is None:
-        return None
-    said = {"query": query, "cursor": asked.cursor(following)}  # type: ignore[arg-type]
-    return f"{url}?{urlencode({name: value for name, value in said.items() if value})}"

@@ -8,6 +8,17 @@ from typing import Any, Final
 
 from keystead.domain.events import Event, EventType
 
+NOUNS: Final[Mapping[str, str]] = {
+    "key": "API keys",
+    "limit": "Limits",
+    "collection": "Collections",
+    "documents": "Documents",
+    "webhook": "Webhooks",
+    "member": "Members and signing in",
+    "workspace": "Workspace",
+}
+"""What types of events are about, by the part before the dot, in the order in which they are offered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
@@ -162,15 +173,62 @@ def _renamed(facts: _Facts) -> Sentence:
     return Sentence("renamed the workspace", more=change)
 
 
+def _expiring(facts: _Facts) -> Sentence:
+    days = facts.count("days")
+    more = f"ends in {days} day{'' if days == 1 else 's'}"
+    return Sentence("saw that the key", facts.text("description") or facts.target, more)
+
+
+def _unused(facts: _Facts) -> Sentence:
+    more = f"was not used for {facts.count('days')} days"
+    return Sentence("saw that the key", facts.text("description") or facts.target, more)
+
+
+def _saw_key(more: str) -> _Tell:
+    return lambda facts: Sentence(
+        "saw that the key", facts.text("description") or facts.target, more
+    )
+
+
+def _limit_reached(facts: _Facts) -> Sentence:
+    what = facts.target.replace("_", " ").replace("api keys", "API keys")
+    return Sentence(f"met the limit of {facts.text('limit')} {what}")
+
+
+def _about_webhook(did: str) -> _Tell:
+    def tell(facts: _Facts) -> Sentence:
+        changed = facts.listed("changed")
+        more = f"in its {changed}" if changed else _REASONS.get(facts.text("reason"), "")
+        return Sentence(did, facts.text("name") or facts.target, more)
+
+    return tell
+
+
 def _plan_changed(facts: _Facts) -> Sentence:
     return Sentence("put the workspace on the plan", facts.text("plan"))
 
 
+_REASONS: Final = {
+    "failing": "after every attempt of a delivery had failed",
+    "gone": "as its receiver wants nothing more",
+}
 _SENTENCES: Final[Mapping[EventType, _Tell]] = {
     EventType.KEY_CREATED: _about_key("created the key"),
     EventType.KEY_UPDATED: _about_key("changed the key"),
     EventType.KEY_ROTATED: _about_key("rotated the key"),
     EventType.KEY_REVOKED: _about_key("revoked the key"),
+    EventType.KEY_EXPIRED: _saw_key("has expired"),
+    EventType.KEY_EXPIRING: _expiring,
+    EventType.KEY_UNUSED: _unused,
+    EventType.KEY_REFUSED: _saw_key("is called with after its end"),
+    EventType.LIMIT_REACHED: _limit_reached,
+    EventType.WEBHOOK_CREATED: _about_webhook("created the webhook"),
+    EventType.WEBHOOK_UPDATED: _about_webhook("changed the webhook"),
+    EventType.WEBHOOK_DELETED: _about_webhook("deleted the webhook"),
+    EventType.WEBHOOK_SECRET_ROTATED: _about_webhook("made another secret for the webhook"),
+    EventType.WEBHOOK_ENABLED: _about_webhook("switched on the webhook"),
+    EventType.WEBHOOK_DISABLED: _about_webhook("switched off the webhook"),
+    EventType.WEBHOOK_TEST: _about_webhook("sent a test to the webhook"),
     EventType.COLLECTION_CREATED: _about_target("created the collection"),
     EventType.COLLECTION_UPDATED: _about_target("changed the title of the collection"),
     EventType.COLLECTION_DELETED: _deleted_collection,

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response, StreamingResponse
 
 from keystead.developer_area.event_exports import csv_lines, json_lines
-from keystead.developer_area.event_sentences import noun_of, sentence
+from keystead.developer_area.event_sentences import NOUNS, noun_of, sentence
 from keystead.developer_area.moments import moment
 from keystead.developer_area.navigation import workspace_url
 from keystead.developer_area.pages import Choice
@@ -24,13 +24,6 @@ from keystead.http.paging import read_page
 from keystead.services import Services
 from keystead.services.events import EventPage
 
-_NOUNS: Final[Mapping[str, str]] = {
-    "key": "API keys",
-    "collection": "Collections",
-    "documents": "Documents",
-    "member": "Members and signing in",
-    "workspace": "Workspace",
-}
 _EXPORTED_AT_ONCE: Final = 1_000
 
 
@@ -151,7 +144,7 @@ def _types(chosen: str) -> Sequence[EventType]:
 def _groups(chosen: str) -> Sequence[Group]:
     return [
         Group(words, [Choice(noun, f"{words}: all", "", noun == chosen), *_choices(noun, chosen)])
-        for noun, words in _NOUNS.items()
+        for noun, words in NOUNS.items()
     ]
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
 from keystead.developer_area.pages import Link
 from keystead.domain.ids import WorkspaceId
+from keystead.http.paging import Page
 
 _PLACES: Final = (
     ("API keys", "keys"),
+    ("Webhooks", "webhooks"),
     ("Collections", "collections"),
     ("Activity", "activity"),
     ("Plans & limits", "plan"),
@@ -29,6 +32,14 @@ def places(workspace_id: WorkspaceId, path: str) -> Sequence[Link]:
     base = workspace_url(workspace_id)
     here = path.removeprefix(f"{base}/").partition("/")[0]
     return [Link(words, f"{base}/{part}", part == here) for words, part in _PLACES]
+
+
+def next_url(url: str, asked: Page[Any], following: str | int | None, **filters: str) -> str | None:
+    """Where the list at `url` goes on after that item, with the same filters; None where it ends."""
+    if following is None:
+        return None
+    said = {**filters, "cursor": asked.cursor(following)}
+    return f"{url}?{urlencode({name: value for name, value in said.items() if value})}"
 
 
 def account_link(workspace_id: WorkspaceId, path: str) -> Link:

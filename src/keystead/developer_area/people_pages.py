@@ -89,6 +89,7 @@ class AccountPage:
     frame: Frame
     message: str
     url: str
+    notices_url: str
     of_portal: bool
     name: str
     email: str

@@ -1,0 +1,97 @@
+"""The form of a webhook on its way in and out: what was typed, as a draft or a patch, and refusals as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keystead.developer_area.event_sentences import NOUNS, noun_of
+from keystead.developer_area.forms import Form
+from keystead.developer_area.pages import Choice
+from keystead.developer_area.workspace_pages import Group
+from keystead.domain.errors import FieldError, Invalid
+from keystead.domain.events import EventType
+from keystead.domain.webhooks import ALL, WebhookDraft, WebhookEndpoint, WebhookPatch
+
+EVERYTHING: Final = "all"
+CHOSEN: Final = "chosen"
+_FIELDS: Final = {
+    "name": "The name",
+    "url": "The URL",
+    "events": "The choice of events",
+    "headers": "A header",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEntry:
+    """What stands in the form. `headers` are lines such as `Authorization: Bearer …`."""
+
+    name: str = ""
+    url: str = ""
+    range: str = ""
+    types: frozenset[str] = frozenset()
+    headers: str = ""
+
+    @classmethod
+    def of(cls, form: Form) -> WebhookEntry:
+        """What was sent."""
+        return cls(
+            form.one("name").strip(),
+            form.one("url").strip(),
+            form.one("range"),
+            frozenset(form.many("type")),
+            form.one("headers").strip(),
+        )
+
+    @classmethod
+    def about(cls, endpoint: WebhookEndpoint) -> WebhookEntry:
+        """What stands there when a webhook is to be changed."""
+        everything = ALL in endpoint.events
+        types = frozenset() if everything else frozenset(endpoint.events)
+        return cls(endpoint.name, endpoint.url, EVERYTHING if everything else CHOSEN, types)
+
+    def draft(self) -> WebhookDraft:
+        """As a new webhook. Invalid for lines that are no headers."""
+        return WebhookDraft(self.name, self.url, self._events(), self._headers())
+
+    def patch(self) -> WebhookPatch:
+        """As a change; its headers stay."""
+        return WebhookPatch(name=self.name, url=self.url, events=self._events())
+
+    def ranges(self) -> Sequence[Choice]:
+        """Everything, or some."""
+        return [
+            Choice(
+                EVERYTHING, "Everything", "types that come later included", self.range == EVERYTHING
+            ),
+            Choice(CHOSEN, "Some types of event", "", self.range == CHOSEN),
+        ]
+
+    def groups(self) -> Sequence[Group]:
+        """The types of events, by noun."""
+        by_noun: dict[str, list[Choice]] = {}
+        for type in EventType:
+            if type is not EventType.WEBHOOK_TEST:
+                choice = Choice(type, type, "", type in self.types)
+                by_noun.setdefault(NOUNS[noun_of(type)], []).append(choice)
+        return [Group(name, choices) for name, choices in by_noun.items()]
+
+    def _events(self) -> Sequence[str]:
+        return [ALL] if self.range == EVERYTHING else sorted(self.types)
+
+    def _headers(self) -> Mapping[str, str]:
+        lines = [line.partition(":") for line in self.headers.splitlines() if line.strip()]
+        if not all(colon for _, colon, _ in lines):
+            raise Invalid([FieldError("/headers", "stands on a line of its own, as Name: value")])
+        return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def problems_of(refused: Invalid) -> dict[str, str]:
+    """A sentence for each refused field."""
+    problems: dict[str, str] = {}
+    for error in refused.errors:
+        name = error.pointer.split("/")[1]
+        problems.setdefault(name, f"{_FIELDS.get(name, 'This')} {error.detail}.")
+    return problems
