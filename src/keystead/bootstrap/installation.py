@@ -78,8 +78,8 @@ def open_installation(
 ) -> Installation:
     """The services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
-    lookup = lookup_of(database)
     clock = clock or clock_of(database)
+    lookup = lookup_of(database, clock)
     passwords = passwords or Passwords(product=settings.product_name)
     services = _services(settings, peppers, database, lookup, clock, metrics, passwords)
     return Installation(settings, database, lookup, services)

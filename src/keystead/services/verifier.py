@@ -8,7 +8,14 @@ from __future__ import annotations
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import Unavailable
 from keystead.domain.token import Token, parse
-from keystead.domain.verification import MALFORMED, KeyRecord, Verification, Verified, judge
+from keystead.domain.verification import (
+    MALFORMED,
+    UNKNOWN,
+    KeyRecord,
+    Verification,
+    Verified,
+    judge,
+)
 from keystead.services.memory import Memory
 from keystead.services.usage import Usage
 from keystead.storage.clock import Clock
@@ -100,8 +107,10 @@ class Verifier:
         address: str | None,
         agent: str | None,
     ) -> Verification:
+        if record is None:
+            return UNKNOWN
         now = self._clock.microseconds()
-        if record is not None and record.pepper_id not in self._peppers and not record.ended(now):
+        if record.pepper_id not in self._peppers and not record.ended(now):
             raise Unavailable("This server lacks a pepper that keys were made with.")
         verdict = judge(token, record, required, now, self._peppers)
         if self._memory is not None:

@@ -12,10 +12,12 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    any_,
     bindparam,
     event,
     select,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import SelectBase
 
@@ -28,22 +30,28 @@ LOCKING: Final = "BEGIN IMMEDIATE"
 
 def lookup_statement() -> Select[Any]:
     """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
+    return _records().where(api_keys.c.id == bindparam("key_id"))
+
+
+def shared_lookup_statement() -> Select[Any]:
+    """The same for several keys at a time, PostgreSQL's array `keys`."""
+    keys = bindparam("keys", type_=postgresql.ARRAY(api_keys.c.id.type))
+    return _records().where(api_keys.c.id == any_(keys))
+
+
+def _records() -> Select[Any]:
     keys = api_keys.c
-    return (
-        select(
-            keys.id,
-            keys.workspace_id,
-            keys.description,
-            keys.pepper_id,
-            keys.digest,
-            keys.scopes,
-            keys.expires_at,
-            keys.revoked_at,
-            workspaces.c.suspended_at,
-        )
-        .join(workspaces, workspaces.c.id == keys.workspace_id)
-        .where(keys.id == bindparam("key_id"))
-    )
+    return select(
+        keys.id,
+        keys.workspace_id,
+        keys.description,
+        keys.pepper_id,
+        keys.digest,
+        keys.scopes,
+        keys.expires_at,
+        keys.revoked_at,
+        workspaces.c.suspended_at,
+    ).join(workspaces, workspaces.c.id == keys.workspace_id)
 
 
 def watch(engine: Engine, stamp: Stamp) -> None:

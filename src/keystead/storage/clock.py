@@ -15,7 +15,9 @@ from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
 
 RESAMPLE_SECONDS: Final = 1.0
-_DATABASE_TIME: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+DATABASE_TIME: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""Microseconds since 1970-01-01T00:00:00Z, as PostgreSQL tells them."""
+_DATABASE_TIME: Final = text(f"SELECT {DATABASE_TIME}")
 
 
 class Clock(Protocol):
@@ -69,9 +71,24 @@ class DatabaseClock:
         """The same as an aware instant."""
         return from_microseconds(self.microseconds())
 
+    def hear(self, asked: int, told: int, answered: int) -> None:
+        """Takes a time that the database told in passing, so that it need not be asked: never waits.
+
+        `told` in microseconds since 1970; `asked` before it was told and `answered` after it, by the monotonic clock.
+        """
+        if time.monotonic() - self._sampled < RESAMPLE_SECONDS / 2:
+            return
+        if self._sampling.acquire(blocking=False):
+            try:
+                self._settle(told - answered, told - asked)
+            finally:
+                self._sampling.release()
+
     def _sample(self) -> None:
+        self._settle(*self._bounds())
+
+    def _settle(self, earliest: int, latest: int) -> None:
         """Changes the offset only as far as the database contradicts it: what was refused stays refused."""
-        earliest, latest = self._bounds()
         self._offset = min(max(self._offset, earliest), latest)
         self._sampled = time.monotonic()
 

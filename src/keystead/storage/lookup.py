@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, Final, Protocol
 
 import psycopg
+from sqlalchemy import Select, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine import URL
 
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord
 from keystead.storage.addresses import conninfo_of, session_of
-from keystead.storage.authority import lookup_statement
+from keystead.storage.authority import lookup_statement, shared_lookup_statement
+from keystead.storage.clock import DATABASE_TIME, Clock, DatabaseClock
 from keystead.storage.database import Database
 from keystead.storage.engines import (
     SQLITE_PRAGMAS,
@@ -25,6 +28,7 @@ from keystead.storage.engines import (
     open_existing,
     sqlite_driver,
 )
+from keystead.storage.shared_reads import Question, SharedReads
 
 LINES: Final = 8
 WAIT_SECONDS: Final = 1.0
@@ -52,8 +56,14 @@ class Lookup(Protocol):
         ...
 
 
-def _compiled(dialect: Dialect) -> str:
-    return str(lookup_statement().compile(dialect=dialect))
+Heard = Callable[[int, int, int], None]
+"""Is told a time of the database, between two of the monotonic clock: asked, told, answered, all in microseconds."""
+
+
+def _told(statement: Select[Any]) -> str:
+    """The statement for psycopg, with the server's time behind its columns."""
+    dialect: Any = postgresql.psycopg.dialect
+    return str(statement.add_columns(literal_column(DATABASE_TIME)).compile(dialect=dialect()))
 
 
 class SqliteLookup:
@@ -61,7 +71,7 @@ class SqliteLookup:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()
-        self._sql = _compiled(sqlite.dialect(paramstyle="qmark"))
+        self._sql = str(lookup_statement().compile(dialect=sqlite.dialect(paramstyle="qmark")))
         self._idle: list[Any] = []
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
@@ -107,12 +117,17 @@ class PostgresqlLookup:
     the moment it is back; a server that is there and silent costs no more than the seconds below.
     """
 
-    def __init__(self, url: URL) -> None:
-        dialect: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-        dsn, session = conninfo_of(url), {**CONNECT, **session_of(url, SETTINGS, 1)}
+    def __init__(self, url: URL, heard: Heard = lambda *_: None) -> None:
+        """`heard` is told the server's time whenever a row is read: see DatabaseClock.hear."""
+        self._dsn = conninfo_of(url)
+        self._session = {**CONNECT, **session_of(url, SETTINGS, 1)}
+        self._heard = heard
+        self._question = Question(_told(shared_lookup_statement()), self._hear)
+        self._shared: dict[asyncio.AbstractEventLoop, SharedReads] = {}
+        self._closed = False
         self._idle: LifoQueue[_Line] = LifoQueue()
         for _ in range(LINES):
-            self._idle.put(_Line(dsn, session, _compiled(dialect)))
+            self._idle.put(_Line(self._dsn, self._session, _told(lookup_statement())))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the server does not answer in time."""
@@ -121,22 +136,53 @@ class PostgresqlLookup:
         except Empty:
             raise Unavailable("The database is busy.") from None
         try:
+            asked = time.monotonic_ns() // 1000
             row = line.read(key_id)
         except psycopg.OperationalError:
             raise Unavailable("The database does not answer.") from None
         finally:
             self._idle.put(line)
-        return None if row is None else KeyRecord._make(row)
+        if row is None:
+            return None
+        self._hear([row], asked, time.monotonic_ns() // 1000 + 1)
+        return KeyRecord._make(row[:-1])
 
     async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
-        """As find, on a thread of its own."""
-        return await asyncio.to_thread(self.find, key_id)
+        """As find, by a read that is shared with the other tasks of this loop."""
+        row = await self._shared_reads().find(self._question, key_id)
+        return None if row is None else KeyRecord._make(row[:-1])
 
     def close(self) -> None:
         """Closes every line that is not at work; there are none to be had afterwards."""
         with suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
+        self._closed = True
+        for loop in list(self._shared):
+            self._leave(loop)
+
+    def _hear(self, rows: Sequence[Sequence[Any]], asked: int, answered: int) -> None:
+        if rows:
+            self._heard(asked, rows[0][-1], answered)
+
+    def _shared_reads(self) -> SharedReads:
+        """Those of the loop that runs; each loop has its own, and takes them along when it ends."""
+        if self._closed:
+            raise Unavailable("The database's connections are closed.")
+        loop = asyncio.get_running_loop()
+        shared = self._shared.get(loop)
+        if shared is None:
+            for other in [other for other in self._shared if other.is_closed()]:
+                self._leave(other)
+            shared = self._shared[loop] = SharedReads(self._dsn, self._session)
+        return shared
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        shared = self._shared.pop(loop)
+        if loop.is_running():
+            loop.call_soon_threadsafe(shared.close)
+        else:
+            shared.close()
 
 
 class _Line:
@@ -175,8 +221,10 @@ class _Line:
             raise
 
 
-def lookup_of(database: Database) -> Lookup:
-    """The lookup for this database."""
+def lookup_of(database: Database, clock: Clock | None = None) -> Lookup:
+    """The lookup for this database; it sets the clock, where that goes by the same database."""
     if database.is_sqlite:
         return SqliteLookup(str(database.url.database))
+    if isinstance(clock, DatabaseClock):
+        return PostgresqlLookup(database.url, clock.hear)
     return PostgresqlLookup(database.url)
