@@ -64,7 +64,7 @@ def test_every_act_ends_at_once(database_url: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("database_url", "mode"),
     [("sqlite", "read"), ("sqlite", "stamp"), ("postgresql", "read")],
@@ -77,7 +77,7 @@ def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("database_url", "mode"),
     [("sqlite", "read"), ("sqlite", "stamp"), ("postgresql", "read")],
@@ -92,7 +92,7 @@ def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> Non
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_two_hundred_verifications_in_flight(database_url: str) -> None:
     """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
     with ground_of(database_url, 4) as ground:

