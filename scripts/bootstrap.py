@@ -35,9 +35,19 @@ TOOLS = (
     (("curl",), "curl", "tests of the lines that the documentation shows"),
     (("nginx",), "nginx", "tests of what a gateway hands over"),
     (("pgbouncer",), "pgbouncer", "tests of PostgreSQL behind a pooler"),
+    (("postgres",), "postgresql-15", "tests on the oldest PostgreSQL"),
+    (("node",), "nodejs", "tests of what receivers in JavaScript verify"),
+    (("cc",), "gcc", "tests on servers whose clocks go wrong"),
 )
 """What one program of each is wanted for, and the Debian package that has it."""
-PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+PLACES = os.pathsep.join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/sbin",
+        "/usr/local/sbin",
+        "/usr/lib/postgresql/15/bin",
+    ]
+)
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 REASON = re.compile(r"hash mismatch|do not match the hash|error|fail|^E: ", re.IGNORECASE)
 UNREACHED = re.compile(
