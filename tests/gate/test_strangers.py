@@ -1,0 +1,105 @@
+"""Clients that were never written for Keystead, unchanged: they ask its introspection as the standard says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2 import ResourceProtector
+from authlib.oauth2.rfc6750 import InsufficientScopeError, InvalidTokenError
+from authlib.oauth2.rfc7662 import IntrospectTokenValidator
+
+from keystead import bootstrap
+from keystead.domain.credentials import CredentialKind
+from tests.gate.doors import OPERATOR
+from tests.serving import Serving, serving
+
+NODE: Final = "KEYSTEAD_TEST_NODE"
+"""A folder in which `npm install oauth4webapi` was run."""
+SCRIPT: Final = Path(__file__).parent / "stranger.mjs"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A real server."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('strangers') / 'keystead.db'}") as started:
+        started.put_on("scale")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def credential(server: Serving) -> tuple[str, str]:
+    """Id and token of a service's credential: to OAuth, a client's id and secret."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        kind = CredentialKind.SERVICE
+        made, token = installation.services.credentials.create("search", OPERATOR, kind)
+        return made.id, token.reveal()
+    finally:
+        installation.close()
+
+
+def guarded(server: Serving, credential: tuple[str, str]) -> ResourceProtector:
+    """Authlib's resource server, whose validator asks with Authlib's own client."""
+    asking = OAuth2Session(*credential, token_endpoint_auth_method="client_secret_basic")
+
+    class Validator(IntrospectTokenValidator):  # type: ignore[misc]
+        """What Authlib's documentation says to write."""
+
+        def introspect_token(self, token_string: str) -> Any:
+            """Asks the server."""
+            answer = asking.introspect_token(f"{server.base_url}/introspect", token=token_string)
+            answer.raise_for_status()
+            return answer.json()
+
+    protector = ResourceProtector()
+    protector.register_token_validator(Validator())
+    return protector
+
+
+def test_authlib(server: Serving, credential: tuple[str, str]) -> None:
+    """Its validator lets a good token through, and refuses a dead one, and one without the scope, by its own rules."""
+    protector = guarded(server, credential)
+    token = server.token("documents:read", "plan:read")
+    request = SimpleNamespace(headers={"Authorization": f"Bearer {token}"})
+    found = protector.validate_request(["documents:read"], request)
+    assert found["client_id"] == f"key_{token.split('_')[1]}"
+    assert found["sub"] == found["workspace"]["id"]
+    with pytest.raises(InsufficientScopeError):
+        protector.validate_request(["documents:write"], request)
+    with OAuth2Session() as anybody:
+        assert anybody.revoke_token(f"{server.base_url}/revoke", token=token).status_code == 200
+    with pytest.raises(InvalidTokenError):
+        protector.validate_request(["documents:read"], request)
+
+
+def asked_from_node(server: Serving, credential: tuple[str, str], **more: object) -> Any:
+    """What oauth4webapi makes of the answers."""
+    if not shutil.which("node") or not os.environ.get(NODE):
+        pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
+    sent = {"server": server.base_url, "client_id": credential[0], "client_secret": credential[1]}
+    done = subprocess.run(
+        ["node", SCRIPT], input=json.dumps(sent | more), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.prove
+def test_oauth4webapi(server: Serving, credential: tuple[str, str]) -> None:
+    """A JavaScript library takes the answers on a good token, a dead one, a revocation, and a bad credential."""
+    token = server.token("documents:read")
+    good = asked_from_node(server, credential, token=token)
+    assert (good["active"], good["scope"]) == (True, "documents:read")
+    assert asked_from_node(server, credential, token="ks_x") == {"active": False}
+    refused = asked_from_node(server, (credential[0], "wrong"), token=token)
+    assert refused["status"] == 401
+    assert asked_from_node(server, credential, token=token, revoke=True) == {"active": False}
