@@ -185,6 +185,22 @@ def test_a_later_migration_sees_rows(place: Place) -> None:
         assert not let_owner_see(database)
 
 
+def test_many_at_once(place: Place) -> None:
+    """Of four that bring two databases under row security at once, for one new login, all end well."""
+    _begin_without_walls(place)
+    other = replace(place, name=place.postgres.create_database(template=place.name))
+    urls = [each.url("postgres") for each in (place, other)] * 2
+
+    def build(url: str) -> list[str]:
+        with closing(Database(url)) as database:
+            return wall(database, place.login, fresh=True).left
+
+    with ThreadPoolExecutor(len(urls)) as threads:
+        assert list(threads.map(build, urls)) == [[]] * len(urls)
+    for each in (place, other):
+        bootstrap.prepare(each.settings)
+
+
 # --- beside servers at work ---
 
 
