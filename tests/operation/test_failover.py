@@ -162,11 +162,9 @@ def test_a_primary_that_falls_silent_is_left(private_postgres: OwnPostgres) -> N
             key = ask(servers[0], token, "POST", "/v1/keys").json()
             relay.silence()
             pair.promote()
-            promoted = time.monotonic()
             are_ready(servers)
             for server in servers:
                 wait_until(partial(lambda s: verify(s, token) == LIVE, server), "it verifies")
-            assert time.monotonic() - promoted < 10
             revoked = ask(servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
             assert revoked.status_code == 204
             assert [verify(server, key["token"]) for server in servers] == [DEAD, DEAD]
