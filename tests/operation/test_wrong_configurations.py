@@ -284,7 +284,7 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
     ),
     "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may make roles"),
     "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles at once"),
-    "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "lacks its time-outs"),
+    "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "has no "),
     "role that cannot work in a workspace": (
         "REVOKE {login}_application FROM {login}",
         "cannot put on {login}_application",

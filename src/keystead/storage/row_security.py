@@ -100,12 +100,10 @@ def _login(server: str, row: Any) -> Iterator[Difference]:
     elif row.rolinherit or not row.rolcanlogin:
         mend = f"ALTER ROLE {_quoted(server)} LOGIN NOINHERIT"
         yield _of_roles(f"the role {server} has the rights of all its roles at once", mend)
-    wanted = {f"{name}={value}" for name, value in TIMEOUTS.items()}
-    if row is None or not wanted <= set(row.settings):
-        yield _of_roles(
-            f"the role {server} lacks its time-outs",
-            *(f"ALTER ROLE {_quoted(server)} SET {k} = '{v}'" for k, v in TIMEOUTS.items()),
-        )
+    chosen = [] if row is None else [setting.partition("=")[0] for setting in row.settings]
+    for name in sorted(TIMEOUTS.keys() - chosen):
+        mend = f"ALTER ROLE {_quoted(server)} SET {name} = '{TIMEOUTS[name]}'"
+        yield _of_roles(f"the role {server} has no {name}", mend)
 
 
 def _group(name: str) -> Difference:
