@@ -250,6 +250,13 @@ async def _all_unavailable(lookup: PostgresqlLookup, ids: list[KeyId]) -> None:
     assert len({id(outcome) for outcome in outcomes}) == len(outcomes)
 
 
+async def _all_hung_up(lookup: PostgresqlLookup) -> None:
+    (shared,) = lookup._shared.values()
+    async with asyncio.timeout(20):
+        while len(shared._idle) < LINES or any(line._connection for line in shared._idle):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("trouble", ["cut", "silence"])
 def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trouble: str) -> None:
     """Cut off from the server, or with a silent one, everybody learns it; from its return on all are answered (R36)."""
@@ -260,6 +267,7 @@ def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trou
         getattr(relay, trouble)()
         for _ in range(2):
             await _all_unavailable(far, ids)
+        await _all_hung_up(far)
         relay.mend()
         async with asyncio.timeout(20):
             while True:
