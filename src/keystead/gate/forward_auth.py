@@ -14,10 +14,9 @@ from typing import Final
 import structlog
 
 from keystead.domain.errors import InsufficientScope, KeysteadError
-from keystead.domain.principals import Principal
-from keystead.domain.verification import MALFORMED, Denied, Verification, Verified
+from keystead.domain.verification import MALFORMED, Denied, Verification
 from keystead.gate.identity import Identities
-from keystead.gate.plain import Plain, RequiredScopes
+from keystead.gate.plain import Asked, Plain, RequiredScopes
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
 from keystead.http.client import Network
@@ -71,35 +70,33 @@ class ForwardAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http."""
-        started = perf_counter()
         asked = self._plain.read(scope)
-        if asked is not None:
-            text, required, address, agent = asked
-            try:
-                verdict = await self._verifier.verify_on_loop(
-                    text, required, address=address, agent=agent
-                )
-            except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
-                scope["state"][_OUTCOME] = text, error
-            else:
-                if isinstance(verdict, Verified):
-                    await self._let_pass(verdict.principal, send)
-                    self._count(scope, started)
-                    return
-                scope["state"][_OUTCOME] = text, verdict
-        await self._stack(scope, receive, send)
+        if asked is None or not await self._let_pass(scope, asked, send):
+            await self._stack(scope, receive, send)
 
-    async def _let_pass(self, principal: Principal, send: Send) -> None:
-        headers = self._identities.fields(principal)
+    async def _let_pass(self, scope: Scope, asked: Asked, send: Send) -> bool:
+        """Answers a request that may pass; False for every other, with what was found of its token for the stack."""
+        started = perf_counter()
+        text, required, address, agent = asked
+        try:
+            verdict = await self._verifier.verify_on_loop(
+                text, required, address=address, agent=agent
+            )
+            if isinstance(verdict, Denied):
+                scope["state"][_OUTCOME] = text, verdict
+                return False
+            headers = self._identities.fields(verdict.principal)
+        except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
+            scope["state"][_OUTCOME] = text, error
+            return False
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
         except Exception as error:  # noqa: BLE001 - the server prints what leaves it
             _log.error("failure", errors=type_names(error), places=places(error))
-
-    def _count(self, scope: Scope, started: float) -> None:
         if self._on_response is not None:
             self._on_response(method_label(scope), ROUTE, 200, perf_counter() - started)
+        return True
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Behind the stack: every step that may refuse, in order."""
