@@ -14,6 +14,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook as Signer
 
 from keystead.domain.errors import (
+    Forbidden,
     InsufficientScope,
     Invalid,
     InvalidToken,
@@ -21,8 +22,9 @@ from keystead.domain.errors import (
     NotFound,
     WebhookDisabled,
 )
+from keystead.domain.ids import UserId, new_id
 from keystead.domain.keys import KeyDraft, KeyPatch
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Principal, of_member
 from keystead.domain.scopes import Scopes
 from keystead.domain.webhooks import (
     WAITS,
@@ -36,11 +38,12 @@ from keystead.domain.webhooks import (
     WebhookStatus,
     error_of,
 )
+from keystead.domain.workspaces import Member, Role, User
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
-from keystead.storage import schema
-from tests.behind import read_behind
+from keystead.storage import schema, users, workspaces
+from tests.behind import read_behind, write_behind
 from tests.installations import PEPPERS, Ground
 
 URL = "https://example.com/hooks/T0-hush"
@@ -463,3 +466,36 @@ def test_an_invalid_draft_is_refused_whole(ground: Ground) -> None:
         hook(ground, tenant, "key.stolen", url="https://127.0.0.1/")
     assert [error.pointer for error in refused.value.errors] == ["/url", "/events/0"]
     assert ground.services.webhooks.list(tenant).endpoints == []
+
+
+def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
+    """Owners and admins set them up, the others see them; a role that was lost a moment ago counts no more."""
+    tenant = ground.tenant()
+    made = hook(ground, tenant)
+    webhooks = ground.services.webhooks
+    roles = {
+        role: of_member(member(ground, tenant, role))
+        for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)
+    }
+    for role, person in roles.items():
+        assert webhooks.get(person, made.endpoint.id) == made.endpoint
+        if role in {Role.OWNER, Role.ADMIN}:
+            webhooks.delete(person, hook(ground, person).endpoint.id)
+        else:
+            with pytest.raises(Forbidden):
+                hook(ground, person)
+    admin = roles[Role.ADMIN]
+    ground.services.members.change_role(tenant, UserId(admin.id), Role.DEVELOPER)
+    with pytest.raises(Forbidden):
+        hook(ground, admin)
+
+
+def member(ground: Ground, tenant: Principal, role: Role) -> Member:
+    """Somebody who is a member in that role."""
+    with write_behind(ground.database) as tx:
+        now = ground.clock.now()
+        user = User(UserId(new_id("usr", now)), f"The {role}", None, now)
+        users.insert_user(tx, user)
+        one = Member(tenant.workspace_id, user, role, now)
+        workspaces.insert_member(tx, one, now)
+    return one
