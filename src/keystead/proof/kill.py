@@ -28,7 +28,7 @@ PROMISE: Final = (
 CLIENTS: Final = 4
 MOMENTS: Final = (0.05, 0.4)
 """Between how many seconds of work and the kill."""
-PLANTED_KILLS: Final = 3
+PLANTED_KILLS: Final = 2
 REVOKE_EVERY: Final = 2
 ATTEMPTS: Final = 50
 ATTEMPT_SECONDS: Final = 0.1
