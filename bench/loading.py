@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
@@ -12,6 +13,7 @@ from bench.crowds import Crowd, Row
 from keystead.storage.engines import sqlite_driver
 
 BATCH: Final = 20_000
+NOW: Final = time.time_ns() // 1000
 _WORKSPACES: Final = "workspaces (id, name, plan_id, limit_overrides, created_at)"
 _KEYS: Final = (
     "api_keys (id, workspace_id, description, folded_description, hint, pepper_id, digest, scopes, created_at,"
@@ -34,13 +36,22 @@ _AFTERWARDS: Final = (
     UPDATE workspaces SET last_event =
         (SELECT coalesce(max(sequence), 0) FROM events WHERE events.workspace_id = workspaces.id)
     """,
+    f"""
+    INSERT INTO key_counts (workspace_id, counted, at) SELECT workspace_id, count(*), {NOW} FROM api_keys
+    WHERE revoked_at IS NULL AND rotated_to IS NULL AND (expires_at IS NULL OR expires_at > {NOW})
+    GROUP BY workspace_id
+    """,
 )
-"""Every third key was used, every fifth has an event."""
+"""Every third key was used, every fifth has an event; the counts are written, as they are where keys are made."""
 _UNSAFE: Final = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -2000000",
 )
+_KEPT: Final = """
+    SELECT type, name, sql FROM sqlite_master
+    WHERE type IN ('index', 'trigger') AND tbl_name IN ('api_keys', 'events') AND sql IS NOT NULL
+"""
 _LOAD: Final = (
     "SET synchronous_commit = off",
     "SET maintenance_work_mem = '512MB'",
@@ -70,16 +81,15 @@ def _load_sqlite(path: str, crowd: Crowd) -> None:
     connection = sqlite_driver.connect(path, isolation_level=None)
     for pragma in _UNSAFE:
         connection.execute(pragma).fetchall()
-    found = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('api_keys', 'events') AND sql"
-    indexes = connection.execute(f"{found} IS NOT NULL").fetchall()
+    kept = connection.execute(_KEPT).fetchall()
     connection.execute("BEGIN")
-    for name, _ in indexes:
-        connection.execute(f"DROP INDEX {name}")
+    for type, name, _ in kept:
+        connection.execute(f"DROP {type} {name}")
     for table, rows in ((_WORKSPACES, crowd.workspace_rows()), (_KEYS, crowd.key_rows())):
         for batch in _batches(rows):
             marks = ", ".join("?" * len(batch[0]))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", batch)
-    for statement in (*_AFTERWARDS, *(sql for _, sql in indexes)):
+    for statement in (*_AFTERWARDS, *(sql for *_, sql in kept)):
         connection.execute(statement)
     connection.execute("COMMIT")
     connection.close()
@@ -89,6 +99,7 @@ def _load_postgresql(dsn: str, crowd: Crowd) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         for setting in _LOAD:
             connection.execute(setting)
+        connection.execute("ALTER TABLE api_keys DISABLE TRIGGER USER")
         constraints = connection.execute(_CONSTRAINTS).fetchall()
         for table, name, _ in constraints:
             connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
@@ -103,6 +114,7 @@ def _load_postgresql(dsn: str, crowd: Crowd) -> None:
             unchecked = " NOT VALID" if definition.startswith("FOREIGN") else ""
             added = f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{unchecked}"
             connection.execute(added.encode())
+        connection.execute("ALTER TABLE api_keys ENABLE TRIGGER USER")
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -89,7 +91,8 @@ COUNTING_ON_POSTGRESQL = (
 
 COUNT_ALL = """
     INSERT INTO key_counts (workspace_id, counted, at)
-    SELECT workspace_id, count(*), 0 FROM api_keys WHERE revoked_at IS NULL AND rotated_to IS NULL
+    SELECT workspace_id, count(*), :now FROM api_keys
+    WHERE revoked_at IS NULL AND rotated_to IS NULL AND (expires_at IS NULL OR expires_at > :now)
     GROUP BY workspace_id
 """
 BY_AGE = 'id COLLATE "POSIX"'
@@ -100,7 +103,7 @@ def upgrade() -> None:
     _create_counts()
     for statement in COUNTING_ON_POSTGRESQL if on_postgresql else COUNTING_ON_SQLITE:
         op.execute(statement)
-    op.execute(COUNT_ALL)
+    op.execute(sa.text(COUNT_ALL).bindparams(now=time.time_ns() // 1000))
     if on_postgresql:
         op.execute("ALTER INDEX api_keys_by_pepper RENAME TO api_keys_by_any_pepper")
     else:
@@ -121,7 +124,7 @@ def upgrade() -> None:
 
 
 def _create_counts() -> None:
-    """Counted as of 1970: whatever has expired since is found by whoever asks."""
+    """Counted as of now, by whichever clock: the instant is a part of what a count says."""
     op.create_table(
         "key_counts",
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
