@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,17 +43,21 @@ class Reserve:
 
     def release(self) -> None:
         """Nothing is kept any more, until there is room again."""
-        if self._size():
+        with suppress(OSError):
             os.truncate(self._path, 0)
 
     def _size(self) -> int:
         try:
             return self._path.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def _free(self) -> int:
-        disk = os.statvfs(self._path.parent)
+        """Bytes; enough, where that is not to be known: then SQLite says what is wrong with the place."""
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return 2 * RESERVE_BYTES
         return disk.f_bavail * disk.f_frsize
 
     def _fill(self) -> None:
