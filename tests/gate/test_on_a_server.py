@@ -1,0 +1,54 @@
+"""The gate on a real server: many processes that remember, kept connections, bodies that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.gateways.wire import ask, bearer, line
+from tests.serving import Serving, serving
+
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+LINES = 8
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Two processes, each of which answers from memory."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('gate') / 'keystead.db'}"
+    with serving(url, workers=2, environment={"KEYSTEAD_VERIFICATION": "stamp"}) as started:
+        started.put_on("scale")
+        yield started
+
+
+def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
+    """With the answer of /revoke it is refused on every open connection of every process, and never accepted again."""
+    token = server.token("documents:read")
+    with ExitStack() as stack:
+        lines = [stack.enter_context(line(server.port)) for _ in range(LINES)]
+        for kept in lines * 3:
+            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 200
+        body = f"token={token}".encode()
+        assert ask(server.port, "/revoke", [FORM], method="POST", body=body).status == 200
+        for kept in lines * 3:
+            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
+
+
+def test_a_body_is_nobodys_next_request(server: Serving) -> None:
+    """A body that comes with a question is let be: what stands in it is not read as a request of its own."""
+    token = server.token("documents:read")
+    inner = f"GET /forward-auth/any HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with line(server.port) as kept:
+        asked = kept.ask(
+            "/forward-auth/any", [bearer(token)], method="POST", body=inner.encode() * 50
+        )
+        assert asked.status == 200
+    with line(server.port) as kept:
+        assert kept.ask("/forward-auth/any", [], method="POST", body=inner.encode()).status == 401
+        try:
+            after = kept.ask("/forward-auth/any").status
+        except (ConnectionError, OSError):
+            return
+        assert after == 401
