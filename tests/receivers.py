@@ -64,7 +64,10 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # whoever sent it was killed in the middle: that is no request
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, more = receiver.take(Received(self.path, headers, body))
                 self.send_response(status)

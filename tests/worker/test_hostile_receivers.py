@@ -219,7 +219,7 @@ def test_hostile_receivers_spoil_nothing_of_the_honest(
     process's memory does not grow with what is thrown at it.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    among(office, tenant, tmp_path, events=3, seconds=3)
+    among(office, tenant, tmp_path, events=3, seconds=2)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 256, f"{grown} MiB"
 
