@@ -183,7 +183,7 @@ def among(
                 delays["honest"].append(time.monotonic() - began)
         _wait_for_attempts(office, tenant, [each.endpoint.id for each in made.values()])
         for name, (_, expected) in HOSTILE.items():
-            page = office.services.webhooks.deliveries(tenant, made[name].endpoint.id)
+            page = office.services.webhooks.deliveries(tenant, made[name].endpoint.id, limit=200)
             tried = [attempt for each in page.deliveries for attempt in each.attempts]
             assert {attempt.error for attempt in tried} == {expected}, name
             assert {each.status for each in page.deliveries} <= {
@@ -203,7 +203,7 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
     waiting = set(ids)
     while waiting and time.monotonic() < deadline:
         for id in list(waiting):
-            page = office.services.webhooks.deliveries(tenant, id)  # type: ignore[arg-type]
+            page = office.services.webhooks.deliveries(tenant, id, limit=200)  # type: ignore[arg-type]
             if any(each.attempts for each in page.deliveries):
                 waiting.discard(id)
         time.sleep(0.05)
