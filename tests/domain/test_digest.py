@@ -28,6 +28,14 @@ def test_digest_is_hmac_sha_256() -> None:
     assert sealed == ("one", hmac.new(KEY, VECTOR[:-6].encode(), hashlib.sha256).digest())
 
 
+@pytest.mark.parametrize("length", [32, 63, 64, 65, 200])
+def test_of_every_length_of_key(length: int) -> None:
+    """A key shorter than SHA-256's block, as long, and longer: the same as the standard library's HMAC."""
+    key = bytes(range(length))
+    for body in (b"", b"x", bytes(1_000)):
+        assert Pepper("p", key).digest(body) == hmac.digest(key, body, "sha256")
+
+
 def test_the_current_pepper_seals() -> None:
     """New keys use the current pepper; keys of a retired one still match."""
     old, new = Pepper("old", KEY), Pepper("new", os.urandom(32))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from keystead.domain.token import Token
 
 PEPPER_BYTES: Final = 32
+_BLOCK: Final = 64
 _PEPPER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -26,7 +28,7 @@ class Digest(NamedTuple):
 class Pepper:
     """A named HMAC key of at least 32 bytes; its repr shows the name alone."""
 
-    __slots__ = ("_key", "id")
+    __slots__ = ("_inner", "_key", "_outer", "id")
 
     def __init__(self, id: str, key: bytes) -> None:
         if not _PEPPER_ID.fullmatch(id):
@@ -35,10 +37,16 @@ class Pepper:
             raise ValueError(f"the pepper {id} must be at least 32 random bytes")
         self.id = id
         self._key = key
+        padded = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
 
     def digest(self, body: bytes) -> bytes:
-        """HMAC-SHA-256 (RFC 2104) of `body`."""
-        return hmac.digest(self._key, body, "sha256")
+        """HMAC-SHA-256 (RFC 2104) of `body`, from where its key has been hashed already: as section 4 has it."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.digest()
 
     def derive(self, purpose: str) -> bytes:
         """A key of 32 bytes for that purpose alone. A purpose is set in brackets, which no token holds."""

@@ -6,9 +6,9 @@ import base64
 import hashlib
 import os
 import re
-import zlib
 from datetime import datetime
 from typing import Final
+from zlib import crc32
 
 from keystead.domain.ids import ALPHABET, ID_WIDTH, KeyId, encode_base62, number_of, uuid7
 
@@ -21,10 +21,11 @@ RESERVED_ENDINGS: Final = ("_svc", "_op")
 
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _TOKEN = re.compile(
-    r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*)_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})"
+    r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})"
 )
 _LONGEST = 20 + len("_svc") + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+_VALUES = {pair: value for value, pair in enumerate(_PAIRS)}
 
 
 class Token:
@@ -93,9 +94,14 @@ class Secret:
 
 def checksum(text: str) -> str:
     """CRC-32 of `text` (ASCII) as base62 in six characters."""
-    high, rest = divmod(zlib.crc32(text.encode("ascii")), 14776336)
+    high, rest = divmod(crc32(text.encode("ascii")), 14776336)
     middle, low = divmod(rest, 3844)
     return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+
+
+def _number(check: str) -> int:
+    """What six characters of base62 stand for."""
+    return _VALUES[check[:2]] * 14776336 + _VALUES[check[2:4]] * 3844 + _VALUES[check[4:]]
 
 
 def check_prefix(prefix: str) -> str:
@@ -128,7 +134,7 @@ def parse(text: str) -> Token | None:
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None
-    _, id_part, secret, check = match.groups()
-    if checksum(text[:-CHECKSUM_WIDTH]) != check or secret > LARGEST_SECRET:
+    id_part, secret, check = match.groups()
+    if crc32(text[:-CHECKSUM_WIDTH].encode()) != _number(check) or secret > LARGEST_SECRET:
         return None
     return Token(text, KeyId("key_" + id_part))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from keystead.domain import principals
@@ -90,22 +91,28 @@ def judge(
     reason = record.ended(now)
     if reason is not None:
         return _denied(reason, record)
-    scopes = Scopes.parse(record.scopes)
-    if required is not None and not scopes.permit(required):
+    verified = _verified(
+        record.key_id, record.description, record.workspace_id, record.scopes, record.expires_at
+    )
+    if required is not None and not verified.principal.scopes.permit(required):
         return _denied(DenialReason.INSUFFICIENT_SCOPE, record)
-    return Verified(_principal(record, scopes))
+    return verified
 
 
 def _denied(reason: DenialReason, record: KeyRecord) -> Denied:
     return Denied(reason, KeyId(record.key_id), WorkspaceId(record.workspace_id))
 
 
-def _principal(record: KeyRecord, scopes: Scopes) -> Principal:
-    expires_at = record.expires_at
-    return principals.of_key(
-        KeyId(record.key_id),
-        record.description,
-        WorkspaceId(record.workspace_id),
-        scopes,
+@lru_cache(maxsize=16_384)
+def _verified(
+    key_id: str, description: str, workspace_id: str, scopes: str, expires_at: int | None
+) -> Verified:
+    """What a row says of who acts. The same row gives the same value: so rows that come again cost no parsing."""
+    principal = principals.of_key(
+        KeyId(key_id),
+        description,
+        WorkspaceId(workspace_id),
+        Scopes.parse(scopes),
         None if expires_at is None else from_microseconds(expires_at),
     )
+    return Verified(principal)

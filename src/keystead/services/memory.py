@@ -46,16 +46,16 @@ class Memory:
 
     def recall(self, text: str, required: str | None, now: int) -> Verification | None:
         """What a read that begins now would lead to; None where this process cannot tell."""
-        known = self._young.get(_name(text)) or self._recall_old(text)
-        if (
-            known is None
-            or known.stamp != self._stamp.words[WORD]
-            or not known.since <= now < known.until
-        ):
+        name = _name(text)
+        known = self._young.get(name) or self._recall_old(name)
+        if known is None:
             return None
-        if required is None or known.verified.principal.scopes.permit(required):
-            return known.verified
-        return known.too_narrow
+        stamp, since, until, verified, too_narrow = known
+        if stamp != self._stamp.words[WORD] or not since <= now < until:
+            return None
+        if required is None or verified.principal.scopes.permit(required):
+            return verified
+        return too_narrow
 
     def word(self) -> int:
         """The word, to be read before the row is; kept with what the row led to."""
@@ -77,9 +77,8 @@ class Memory:
         )
         self._put(_name(token.reveal()), _Known(word, now, until, verdict, too_narrow))
 
-    def _recall_old(self, text: str) -> _Known | None:
+    def _recall_old(self, name: bytes) -> _Known | None:
         """What was not asked for since the halves were changed; asked for again, it stays."""
-        name = _name(text)
         known = self._old.get(name)
         if known is not None:
             self._put(name, known)
