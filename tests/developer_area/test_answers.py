@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from keystead.developer_area.assets import FOLDER
 from keystead.developer_area.moments import moment, relative
+from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
 from tests.postgres import OwnPostgres
@@ -163,8 +164,8 @@ def test_without_the_store_the_page_says_so(private_postgres: OwnPostgres) -> No
 def test_a_bug_shows_nothing_of_itself(each_area: Area) -> None:
     """A fault of the program is a plain page: no trace, no statement, no name of a table."""
     browser = each_area.signed_in()
-    with each_area.installation.database.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE api_keys RENAME TO gone"))
+    with write_behind(each_area.installation.database) as tx:
+        tx.execute(text("ALTER TABLE api_keys RENAME TO gone"))
     seen = browser.open(each_area.keys_url)
     assert (seen.status, seen.heading) == (500, "Something went wrong on our side")
     assert "api_keys" not in seen.html

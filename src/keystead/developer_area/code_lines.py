@@ -27,7 +27,7 @@ def push_lines(base_url: str, collection: str, *, create: bool = False) -> Seque
 def query_lines(base_url: str, collection: str) -> Sequence[CodeTab]:
     """How the documents of a collection are found."""
     url = f"{_documents(base_url, collection)}?query={_WORD}"
-    found = f"client.search({_text(collection)}, {_text(_WORD)}).items"
+    found = f"client.documents.search({_text(collection)}, {_text(_WORD)}).items"
     python = f"    for document in {found}:\n        print(document.id, document.title)"
     cli = f"keystead documents search {_WORD} --collection {collection}"
     return _tabs(
@@ -61,9 +61,9 @@ def _curl_post(url: str, body: object) -> str:
 
 def _push_python(base_url: str, collection: str, *, create: bool) -> str:
     name = _text(collection)
-    made = f"    client.create_collection({name})\n" if create else ""
+    made = f"    client.collections.create({name})\n" if create else ""
     fields = ", ".join(f"{field}={_text(value)}" for field, value in _DOCUMENT.items())
-    push = f"    print(client.push({name}, [\n        DocumentDraft({fields}),\n    ]))"
+    push = f"    print(client.documents.push({name}, [\n        DocumentDraft({fields}),\n    ]))"
     return _python(base_url, "Client, DocumentDraft", made + push)
 
 

@@ -143,17 +143,17 @@ class Keys:
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
 
-    def habits(self, principal: Principal) -> dict[Habit, int]:
+    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
         """How many keys each habit speaks of; habits that speak of none are absent.
 
-        None is told of more keys than people look through: it would be read from every one of them.
+        None is told of more keys than people look through: it would be read from every one of them. `quota`, as a page
+        of keys has just told it, spares counting them.
         """
         principal.require(KEYS_READ)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            if key_counts.count_keys(tx, workspace_id, now) > rows.LOOKED_AT:
-                return {}
-            return rows.count_habits(tx, workspace_id, now)
+            used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
+            return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
 
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
