@@ -19,7 +19,7 @@ KEPT: Final = 60_000_000
 """Microseconds after which a row is read again all the same: so long lives what was changed without Keystead."""
 
 CAPACITY: Final = 100_000
-"""How many tokens are remembered at most."""
+"""How many tokens are remembered at most, by some 1.4 KB each."""
 
 
 class _Known(NamedTuple):
