@@ -54,13 +54,17 @@ class Verifier:
         Unavailable where the database is away, or where this server lacks the pepper of a living key: a live key is
         never called invalid, and one that has ended needs no pepper to be refused.
         """
-        verdict = self._recall(text, required, address, agent)
-        if verdict is not None:
-            return verdict
+        memory = self._memory
+        if memory is not None:
+            now = self._clock.microseconds()
+            verdict = memory.recall(text, required, now)
+            if verdict is not None:
+                self._note(verdict, now, address, agent)
+                return verdict
         token = parse(text)
         if token is None:
             return MALFORMED
-        word = self._word()
+        word = MARK if memory is None else memory.word()
         record = self._lookup.find(token.key_id)
         return self._conclude(token, record, word, required, address, agent)
 
@@ -73,30 +77,13 @@ class Verifier:
         agent: str | None = None,
     ) -> Verification:
         """As verify, for a task of an event loop: the others go on while a server reads; SQLite is read at once."""
-        verdict = self._recall(text, required, address, agent)
-        if verdict is not None:
-            return verdict
+        if self._memory is not None:
+            return Verifier.verify(self, text, required, address=address, agent=agent)
         token = parse(text)
         if token is None:
             return MALFORMED
-        word = self._word()
         record = await self._lookup.find_on_loop(token.key_id)
-        return self._conclude(token, record, word, required, address, agent)
-
-    def _recall(
-        self, text: str, required: str | None, address: str | None, agent: str | None
-    ) -> Verification | None:
-        if self._memory is None:
-            return None
-        now = self._clock.microseconds()
-        verdict = self._memory.recall(text, required, now)
-        if verdict is not None:
-            self._note(verdict, now, address, agent)
-        return verdict
-
-    def _word(self) -> int:
-        """What a read that begins after this may be remembered under."""
-        return MARK if self._memory is None else self._memory.word()
+        return self._conclude(token, record, MARK, required, address, agent)
 
     def _conclude(
         self,
