@@ -54,8 +54,7 @@ generated = GenerationConfig(with_security_parameters=False)
 SCHEMA = schemathesis.openapi.from_dict(
     describe(),
     config=SchemathesisConfig(projects=ProjectsConfig(default=ProjectConfig(generation=generated))),
-)
-SCHEMA = SCHEMA.include(path_regex="^/(v1|operator)/")
+).include(path_regex="^/(v1|operator)/")
 SCHEMA.app = SERVED
 
 

@@ -89,7 +89,11 @@ def own_address() -> str:
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation that allows the internet alone, as it does by default."""
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
-    default: dict[str, Any] = {"webhook_private_networks": [], "webhook_allow_http": False, "webhook_ports": []}
+    default: dict[str, Any] = {
+        "webhook_private_networks": [],
+        "webhook_allow_http": False,
+        "webhook_ports": [],
+    }
     with open_office(url, **default) as office:
         yield office
 
