@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench import (
+    embedding,
     gate,
     limits,
     management,
@@ -56,6 +57,9 @@ MEASUREMENTS: Final = {
     ),
     "gate": Measurement(
         "forward-auth and introspection beside a bare 204 on the same server", gate.figures
+    ),
+    "embedding": Measurement(
+        "applications with the guard in process beside the same ones bare", embedding.figures
     ),
     "pages": Measurement("what pages cost the server", lambda _: pages.figures()),
     "ten-million-sqlite": Measurement(
