@@ -1,0 +1,90 @@
+"""Verifying from an event loop, and how freshness is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.errors import Unavailable
+from keystead.domain.token import assemble
+from keystead.settings import Settings
+from tests.clocks import NOON
+from tests.installations import Ground, text_of
+
+ADDRESS, AGENT = "192.0.2.1", "curl"
+
+
+def test_the_same_answers_as_from_a_thread(ground: Ground) -> None:
+    """Live, narrow, dead, expired, suspended, unknown and malformed tokens: one verdict, on the loop and off it."""
+    tenant, frozen = ground.tenant(), ground.tenant()
+    live = ground.key(tenant, scopes=["documents:read"])
+    dead, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + timedelta(seconds=5))
+    suspended = ground.key(frozen)
+    ground.services.keys.revoke(tenant, dead.key.id)
+    ground.services.workspaces.suspend(frozen.workspace_id)
+    ground.clock.advance(seconds=5)
+    texts = [text_of(created) for created in (live, dead, expired, suspended)]
+    texts += [assemble("ks", 7, os.urandom(32)).reveal(), "nothing", ""]
+    verifier = ground.services.verifier
+
+    async def on_loop() -> list[object]:
+        asked = [(text, scope) for text in texts for scope in (None, "documents:write")]
+        return list(await asyncio.gather(*(verifier.verify_on_loop(*one) for one in asked)))
+
+    off_loop = [
+        verifier.verify(text, scope) for text in texts for scope in (None, "documents:write")
+    ]
+    for _ in range(2):
+        assert asyncio.run(on_loop()) == off_loop
+
+
+def test_uses_on_the_loop_are_noted(ground: Ground) -> None:
+    """A use that is verified on the loop counts as any other."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    verify = ground.services.verifier.verify_on_loop
+
+    async def main() -> None:
+        for _ in range(3):
+            await verify(text_of(created), address=ADDRESS, agent=AGENT)
+
+    asyncio.run(main())
+    ground.flush()
+    (caller,) = ground.services.usage.callers(tenant, created.key.id)
+    assert (caller.caller.address, caller.times) == (ADDRESS, 3)
+
+
+def test_a_missing_pepper_on_the_loop(ground: Ground) -> None:
+    """A living key whose pepper is not at hand is unavailable there too."""
+    created = ground.key(ground.tenant())
+    other = ground.another(Peppers(Pepper("p2", bytes(range(50, 90)))))
+    with pytest.raises(Unavailable):
+        asyncio.run(other.services.verifier.verify_on_loop(text_of(created)))
+
+
+@pytest.mark.parametrize(
+    ("database", "chosen", "remembers"),
+    [
+        ("sqlite:////tmp/x.db", None, True),
+        ("sqlite:////tmp/x.db", "stamp", True),
+        ("sqlite:////tmp/x.db", "read", False),
+        ("postgresql://one/name", None, False),
+        ("postgresql://one/name", "read", False),
+    ],
+)
+def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> None:
+    """SQLite's servers remember unless they are told not to; PostgreSQL's do not."""
+    settings = Settings.model_validate({"database": database, "verification": chosen})
+    assert settings.remembers is remembers
+
+
+def test_no_stamp_on_postgresql() -> None:
+    """To ask for it there is a wrong configuration, said in one line."""
+    asked = {"database": "postgresql://one/name", "verification": "stamp"}
+    with pytest.raises(ValidationError, match="verification = stamp needs SQLite"):
+        Settings.model_validate(asked)
