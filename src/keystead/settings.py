@@ -45,6 +45,9 @@ CLIENT_NAMES: Final = frozenset({"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYST
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
 LONGEST_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
+MEMORY: Final = "memory"
+COUNTERS_WITH_TLS: Final = frozenset({"valkeys", "rediss"})
+COUNTERS: Final = COUNTERS_WITH_TLS | {"valkey", "redis"}
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -98,6 +101,17 @@ def _supported(url: str | None) -> str | None:
     if url is not None and (url.endswith(":///") or ":memory:" in url):
         raise ValueError("needs a file: a database in memory is gone with its process")
     return url
+
+
+def _counters(where: str | None) -> str | None:
+    if where is None or where == MEMORY:
+        return where
+    parts = urlsplit(where)
+    if parts.scheme not in COUNTERS or not parts.hostname:
+        raise ValueError("must be memory, or a URL such as valkey://127.0.0.1:6379")
+    if parts.scheme not in COUNTERS_WITH_TLS and parts.password and not is_loopback(parts.hostname):
+        raise ValueError("must be valkeys:// where a password goes over the network")
+    return where
 
 
 def _origin(url: str | None) -> str | None:
@@ -250,6 +264,15 @@ class Settings(BaseSettings):
     keep_callers_days: int = Field(
         90, ge=0, description="Days that the callers of keys are kept; 0 for ever"
     )
+    rate_limits: Annotated[str | None, AfterValidator(_counters)] = Field(
+        None,
+        repr=False,
+        description="Where requests are counted for rate limits: `memory` for one process, or valkey://host:6379. "
+        "There are none if unset",
+    )
+    rate_limits_when_away: Literal["allow", "refuse"] = Field(
+        "allow", description="What becomes of requests while nobody can count them"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level")
 
     @classmethod
@@ -286,6 +309,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
+        return self
+
+    @model_validator(mode="after")
+    def _counted_once(self) -> Self:
+        if self.rate_limits == MEMORY and self.workers > 1:
+            raise ValueError(
+                "rate_limits = memory counts within one process: with more workers use a Valkey"
+            )
         return self
 
     @property
@@ -389,5 +420,6 @@ def _refuse_open_file(path: Path) -> None:
         holds = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return
-    if holds.keys() & {"peppers", "database", "migration_database", "smtp"}:
+    secret = holds.keys() & {"peppers", "database", "migration_database", "smtp"}
+    if secret or "@" in str(holds.get("rate_limits", "")):
         require_private(path, "With secrets in it, the settings file")

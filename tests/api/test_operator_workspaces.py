@@ -289,6 +289,7 @@ def test_plans_are_listed(world: World, operator: Client) -> None:
         "api_keys": 5, "collections": 3, "documents": 1000, "webhooks": 1, "members": 3,
     }  # fmt: skip
     assert set(told["items"][2]["limits"].values()) == {None}
+    assert told["items"][0]["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": None}
     assert told["next_cursor"] is None
 
 

@@ -257,3 +257,15 @@ def test_a_description_with_escapes_is_refused(keystead: Keystead) -> None:
     refused: Ended = keystead("keys", "create", "-d", ESCAPE)
     assert refused.code == Exit.REFUSED
     assert "\x1b" not in refused.err
+
+
+def test_a_rate_limit_of_its_own(keystead: Keystead) -> None:
+    """Set, shown and taken away; without an option nothing changes."""
+    id, _ = create(keystead)
+    assert keystead("keys", "rate-limit", id).out == "unlimited\n"
+    assert keystead("keys", "rate-limit", id, "--per-minute", "60").out == "60 a minute (its own)\n"
+    told = keystead("keys", "rate-limit", id, "--json").json
+    assert told == {"id": id, "per_minute": 60, "holds": 60}
+    assert keystead("keys", "rate-limit", id, "--none").out == "unlimited\n"
+    assert keystead("keys", "rate-limit", id, "--none", "--per-minute", "1").code == Exit.USAGE
+    assert keystead("keys", "rate-limit", id, "--per-minute", "0").code == Exit.REFUSED

@@ -50,6 +50,12 @@ def test_a_file_is_read_as_it_stands() -> None:
         ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = -1', ["plans[1].limits.api_keys"]),
         ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = true', ["plans[1].limits.api_keys"]),
         ('[[plans]]\nid = "a"\nname = "X"\nlimits.members = 1.5', ["plans[1].limits.members"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nrate_limits = 5', ["plans[1].rate_limits"]),
+        ('[[plans]]\nid = "a"\nname = "X"\nrate_limits.keys = 5', ["plans[1].rate_limits.keys"]),
+        (
+            '[[plans]]\nid = "a"\nname = "X"\nrate_limits = {key_per_minute = 0, workspace_per_minute = true}',
+            ["plans[1].rate_limits.workspace_per_minute", "plans[1].rate_limits.key_per_minute"],
+        ),
         ('[[plans]]\nid = "a"\nname = "X"\n' * 2, ["plans[2].id"]),
         ('version = 1\n[[plans]]\nid = "a"\nname = "X"', ["version"]),
     ],
@@ -97,6 +103,23 @@ def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
     assert "unlimited" in keystead("plans", "list").out
     again = keystead("plans", "apply", str(file), "--json").json
     assert again["changes"] == []
+
+
+def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None:
+    """What a file says of them is told, kept and shown; where no plan has any, nobody is bothered with them."""
+    file = tmp_path / "plans.toml"
+    assert "PER MINUTE" not in keystead("plans", "list").out
+    file.write_text(f"{FILE}[plans.rate_limits]\nkey_per_minute = 600\n")
+    applied = keystead("plans", "apply", str(file)).out
+    assert "key_per_minute 600" in applied
+    (free, pro) = keystead("plans", "list", "--json").json["items"]
+    assert free["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": None}
+    assert pro["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": 600}
+    shown = keystead("plans", "list").out
+    assert "KEY PER MINUTE" in shown
+    assert "WORKSPACE PER MINUTE" not in shown
+    file.write_text(FILE)
+    assert keystead("plans", "apply", str(file)).out == "~ pro: key_per_minute 600 -> unlimited\n"
 
 
 def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:

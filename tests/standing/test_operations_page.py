@@ -61,7 +61,7 @@ def test_every_event_of_the_log_is_on_the_page() -> None:
     """What the code logs is in the table, and what is in the table is logged."""
     logged = {
         event
-        for folder in ("cli", "http", "operation", "worker")
+        for folder in ("cli", "http", "operation", "services", "worker")
         for path in (ROOT / "src" / "keystead" / folder).glob("*.py")
         for event in EVENT.findall(path.read_text())
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -78,8 +79,12 @@ def objects_of(database: Database) -> dict[str, object]:
 
 
 def _clauses(sql: str) -> list[str]:
-    """The clauses of a statement in a fixed order: constraints may be declared in any."""
-    return sorted(line.strip().rstrip(",") for line in sql.splitlines() if line.strip())
+    """The clauses of a statement in a fixed order: constraints may be declared in any.
+
+    A column that was added later stands on the line of the one before it.
+    """
+    lines = re.sub(r", (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", ",\n", sql).splitlines()
+    return sorted(line.strip().rstrip(",") for line in lines if line.strip())
 
 
 def test_revisions_equal_the_declared_schema(database: Database, from_metadata: Database) -> None:

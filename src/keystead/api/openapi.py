@@ -30,6 +30,7 @@ from keystead.api.operator_route import LOCATED, OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
 from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY
+from keystead.domain.errors import RateLimited
 
 ROUTERS: Final = (
     workspaces.router,
@@ -147,6 +148,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
     own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
+    if _is_for_keys(operation):
+        own = [*own, RateLimited.code]
     located = operation.pop(LOCATED, True)
     if "requestBody" in operation:
         operation["requestBody"]["description"] = f"At most {max_body:,} bytes."

@@ -9,7 +9,7 @@ from pydantic import PlainSerializer, WithJsonSchema
 
 from keystead.api.bodies import INSTANT_SCHEMA, member
 from keystead.api.resources import Quotas, Resource
-from keystead.domain import plans, workspaces
+from keystead.domain import plans, rate_limits, workspaces
 from keystead.domain.instants import format_instant
 from keystead.services.plans import WorkspaceUse
 
@@ -76,18 +76,32 @@ class Limits(Resource):
     members: int | None
 
 
+class RateLimits(Resource):
+    """Requests a minute, of a workspace and of each of its keys; null is unlimited."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+
+
 class PlanWithLimits(Resource):
     """A plan that workspaces may be on."""
 
     id: Annotated[str, member("Its id.", "team")]
     name: Annotated[str, member("For people.", "Team")]
     limits: Limits
+    rate_limits: RateLimits
 
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
         """From the domain's value."""
         limits = {name: plan.limits.get(name) for name in plans.LIMIT_NAMES}
-        return cls(id=plan.id, name=plan.name, limits=Limits(**limits))
+        rates = {name: plan.rate_limits.get(name) for name in rate_limits.RATE_NAMES}
+        return cls(
+            id=plan.id,
+            name=plan.name,
+            limits=Limits(**limits),
+            rate_limits=RateLimits(**rates),
+        )
 
 
 class PlanList(Resource):

@@ -32,10 +32,20 @@ REFUSAL_HEADERS: Final = {
         "description": "Seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "RateLimit-Policy": {
+        "description": "The rate limit of the key or of its workspace, where it was one of these:"
+        " `q` requests in `w` seconds.",
+        "schema": {"type": "string", "example": '"key";q=600;w=60'},
+    },
+    "RateLimit": {
+        "description": "The same rate limit: `r` requests are left, for `t` seconds.",
+        "schema": {"type": "string", "example": '"key";r=0;t=12'},
+    },
 }
 _HEADERS_BY_STATUS: Final = {
     401: ["WWW-Authenticate"],
     403: ["WWW-Authenticate"],
+    429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
     503: ["Retry-After"],
 }
 _SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}

@@ -30,9 +30,12 @@ from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.memory import Memory
 from keystead.services.notices import Notices
+from keystead.services.paced_verifier import PacedVerifier
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
+from keystead.services.rate_counters import counters_of
+from keystead.services.rate_limits import KeyRates, RateLimiter
 from keystead.services.revocation import Revocation
 from keystead.services.sealing import Sealing
 from keystead.services.sign_in import SignIn
@@ -59,12 +62,15 @@ class Installation:
     database: Database
     lookup: Lookup
     services: Services
+    rates: RateLimiter | None = None
 
     def close(self) -> None:
         """Writes what was noted and gives the connections back."""
         try:
             self.services.usage.flush()
         finally:
+            if self.rates is not None:
+                self.rates.close()
             self.lookup.close()
             self.database.close()
 
@@ -81,8 +87,9 @@ def open_installation(
     clock = clock or clock_of(database)
     lookup = lookup_of(database, clock)
     passwords = passwords or Passwords(product=settings.product_name)
-    services = _services(settings, peppers, database, lookup, clock, metrics, passwords)
-    return Installation(settings, database, lookup, services)
+    rates = _rates(settings, database)
+    services = _services(settings, peppers, database, lookup, clock, metrics, passwords, rates)
+    return Installation(settings, database, lookup, services, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
@@ -114,6 +121,7 @@ def _services(
     clock: Clock,
     metrics: Metrics | None,
     passwords: Passwords,
+    rates: RateLimiter | None,
 ) -> Services:
     usage = Usage(database)
     plans_url = settings.plans_url
@@ -125,9 +133,12 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
-    verifier = _verifier(metrics)(lookup, peppers, clock, usage, _memory(settings, database))
+    parts = (lookup, peppers, clock, usage, _memory(settings, database))
+    unpaced = _verifier(metrics)(*parts)
+    verifier = unpaced if rates is None else _paced_verifier(metrics)(*parts, rates)
     return Services(
         keys=keys,
+        key_rates=KeyRates(database, clock),
         verifier=verifier,
         usage=usage,
         events=Events(database),
@@ -153,7 +164,7 @@ def _services(
         ),
         digests=Digests(database, clock, base_url=settings.base_url),
         notices=Notices(database),
-        introspection=Introspection(database, verifier),
+        introspection=Introspection(database, unpaced),
         revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )
 
@@ -164,9 +175,25 @@ def _memory(settings: Settings, database: Database) -> Memory | None:
     return Memory(database.stamp)
 
 
+def _rates(settings: Settings, database: Database) -> RateLimiter | None:
+    if settings.rate_limits is None:
+        return None
+    counters = counters_of(settings.rate_limits)
+    refuses = settings.rate_limits_when_away == "refuse"
+    return RateLimiter(database, counters, refuses_when_away=refuses)
+
+
 def _verifier(metrics: Metrics | None) -> Callable[..., Verifier]:
     if metrics is None:
         return Verifier
     from keystead.operation.metrics import CountedVerifier
 
     return partial(CountedVerifier, metrics=metrics)
+
+
+def _paced_verifier(metrics: Metrics | None) -> Callable[..., Verifier]:
+    if metrics is None:
+        return PacedVerifier
+    from keystead.operation.metrics import CountedPacedVerifier
+
+    return partial(CountedPacedVerifier, metrics=metrics)

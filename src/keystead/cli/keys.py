@@ -12,7 +12,7 @@ from keystead.cli import render, shapes
 from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.key_desks import KeyDesk, Status, key_desk
 from keystead.cli.operator import WorkspaceName
-from keystead.cli.options import Json, Where
+from keystead.cli.options import Json, Place, Where
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.paging import Cursor, Limit, gather
 from keystead.cli.shapes import Shape, moment
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = App(name="keys", help="Create, see, rotate and revoke API keys.")
 
 HERE: Final = Where()
+ON_THIS_MACHINE: Final = Place()
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_...; never its token.")]
 
 
@@ -185,6 +186,48 @@ def revoke(
         render.note(f"Revoked: {id}.")
     else:
         render.note(f"Revoked since {render.at(moment(key['revoked_at']))}: {_named(key)}.")
+
+
+@app.command(name="rate-limit")
+def rate_limit(
+    key_id: KeyIdArgument,
+    /,
+    *,
+    per_minute: int | None = None,
+    none: Annotated[bool, Parameter(negative=())] = False,
+    workspace: WorkspaceName = None,
+    place: Place = ON_THIS_MACHINE,
+    json: Json = False,
+) -> None:
+    """Give a key a rate limit of its own, on this machine; without an option, say what holds.
+
+    Servers keep to it within seconds, where the setting rate_limits is made.
+
+    Parameters
+    ----------
+    per_minute
+        Requests a minute, instead of what the plan says for each key: fewer, or more.
+    none
+        None of its own: what the plan says holds again.
+    """
+    from keystead.cli.installation import opened
+    from keystead.cli.key_arguments import key_id_of
+    from keystead.cli.operator import acting_on
+
+    if none and per_minute is not None:
+        raise Failure("--per-minute and --none exclude each other.", Exit.USAGE)
+    id = key_id_of(key_id)
+    with opened(place) as installation:
+        rates = installation.services.key_rates
+        principal = acting_on(installation.services, workspace)
+        if none or per_minute is not None:
+            rates.set(principal, id, per_minute)
+        own, holds = rates.get(principal, id)
+    if json:
+        render.print_json({"id": id, "per_minute": own, "holds": holds.key_per_minute})
+        return
+    bound = "unlimited" if holds.key_per_minute is None else f"{holds.key_per_minute} a minute"
+    render.print_line(f"{bound}{'' if own is None else ' (its own)'}")
 
 
 @contextmanager

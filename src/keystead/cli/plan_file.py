@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES, Limits, Plan
+from keystead.domain.rate_limits import LARGEST_RATE, RATE_NAMES, RateLimits, is_rate
 from keystead.domain.workspaces import check_name
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_MEMBERS: Final = ("id", "name", "limits")
+_MEMBERS: Final = ("id", "name", "limits", "rate_limits")
 
 
 def read_plans(text: str) -> list[Plan]:
@@ -31,10 +32,7 @@ def read_plans(text: str) -> list[Plan]:
     faults += _repeated(entries)
     if faults:
         raise Invalid(faults)
-    return [
-        Plan(entry["id"], entry["name"].strip(), Limits.of(entry.get("limits", {})), position)
-        for position, entry in enumerate(entries)
-    ]
+    return [_plan(entry, position) for position, entry in enumerate(entries)]
 
 
 def changes(present: Sequence[Plan], wanted: Sequence[Plan]) -> list[str]:
@@ -57,6 +55,11 @@ def number_of(limit: int | None) -> str:
     return "unlimited" if limit is None else str(limit)
 
 
+def _plan(entry: Mapping[str, Any], position: int) -> Plan:
+    limits, rates = Limits.of(entry.get("limits", {})), RateLimits.of(entry.get("rate_limits", {}))
+    return Plan(entry["id"], entry["name"].strip(), limits, position, rates)
+
+
 def _faults(entry: Any, place: str) -> Iterator[FieldError]:
     if not isinstance(entry, dict):
         yield FieldError(place, "must be a table")
@@ -65,11 +68,12 @@ def _faults(entry: Any, place: str) -> Iterator[FieldError]:
     if not isinstance(entry.get("id"), str) or not _ID.fullmatch(entry["id"]):
         yield FieldError(f"{place}.id", "must be 1-40 of a-z, 0-9, _ and -")
     yield from _name_faults(entry.get("name"), f"{place}.name")
-    limits = entry.get("limits", {})
-    if isinstance(limits, dict):
-        yield from _limit_faults(limits, f"{place}.limits")
-    else:
-        yield FieldError(f"{place}.limits", "must be a table")
+    for name, faults_of in (("limits", _limit_faults), ("rate_limits", _rate_faults)):
+        numbers = entry.get(name, {})
+        if isinstance(numbers, dict):
+            yield from faults_of(numbers, f"{place}.{name}")
+        else:
+            yield FieldError(f"{place}.{name}", "must be a table")
 
 
 def _name_faults(name: Any, place: str) -> Iterator[FieldError]:
@@ -86,6 +90,16 @@ def _limit_faults(limits: Mapping[str, Any], place: str) -> Iterator[FieldError]
         if type(number) is not int or not 0 <= number <= LARGEST_LIMIT:
             sentence = (
                 f"must be a whole number from 0 to {LARGEST_LIMIT}; leave it out for unlimited"
+            )
+            yield FieldError(f"{place}.{name}", sentence)
+
+
+def _rate_faults(rates: Mapping[str, Any], place: str) -> Iterator[FieldError]:
+    yield from _unknown(rates, RATE_NAMES, f"{place}.")
+    for name in RATE_NAMES:
+        if name in rates and not is_rate(rates[name]):
+            sentence = (
+                f"must be a whole number from 1 to {LARGEST_RATE}; leave it out for unlimited"
             )
             yield FieldError(f"{place}.{name}", sentence)
 
@@ -111,7 +125,13 @@ def _differences(before: Plan, after: Plan) -> Iterator[str]:
         old, new = before.limits.get(name), after.limits.get(name)
         if old != new:
             yield f"{name} {number_of(old)} -> {number_of(new)}"
+    for name in RATE_NAMES:
+        old, new = before.rate_limits.get(name), after.rate_limits.get(name)
+        if old != new:
+            yield f"{name} {number_of(old)} -> {number_of(new)}"
 
 
 def _described(plan: Plan) -> str:
-    return ", ".join(f"{name} {number_of(plan.limits.get(name))}" for name in LIMIT_NAMES)
+    limits = [f"{name} {number_of(plan.limits.get(name))}" for name in LIMIT_NAMES]
+    rates = [f"{name} {number}" for name in RATE_NAMES if (number := plan.rate_limits.get(name))]
+    return ", ".join((*limits, *rates))

@@ -30,10 +30,12 @@ def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
     if json:
         render.print_json(shapes.listed(plans))
         return
-    headings = ("ID", "NAME", *(name.replace("_", " ").upper() for name in LIMIT_NAMES))
+    names = (*LIMIT_NAMES, *_rates_of(plans))
+    headings = ("ID", "NAME", *(name.replace("_", " ").upper() for name in names))
+    numbers = [{**plan["limits"], **plan["rate_limits"]} for plan in plans]
     rows = [
-        (plan["id"], plan["name"], *(number_of(plan["limits"].get(name)) for name in LIMIT_NAMES))
-        for plan in plans
+        (plan["id"], plan["name"], *(number_of(own.get(name)) for name in names))
+        for plan, own in zip(plans, numbers, strict=True)
     ]
     render.print_table(headings, rows)
 
@@ -57,9 +59,13 @@ def apply(
         name = "Free"
         [plans.limits]
         api_keys = 5
+        [plans.rate_limits]
+        key_per_minute = 600
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
-    limit stops creation only. A plan that workspaces are on cannot go.
+    limit stops creation only. Rate limits, in requests a minute, are
+    workspace_per_minute and key_per_minute; servers keep to them where the
+    setting rate_limits is made. A plan that workspaces are on cannot go.
 
     Parameters
     ----------
@@ -95,6 +101,13 @@ def _plans(where: Where) -> list[Shape]:
 
     with opened(where.place) as installation:
         return [shapes.plan(plan) for plan in installation.services.plans.all()]
+
+
+def _rates_of(plans: list[Shape]) -> list[str]:
+    """The rate limits that any plan has: most installations have none, and need no columns for them."""
+    from keystead.domain.rate_limits import RATE_NAMES
+
+    return [name for name in RATE_NAMES if any(plan["rate_limits"].get(name) for plan in plans)]
 
 
 def _text(file: Path) -> str:

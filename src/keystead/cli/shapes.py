@@ -72,11 +72,13 @@ def workspace(record: Workspace, **more: object) -> Shape:
 
 
 def plan(record: Plan) -> Shape:
-    """A plan with all its limits; null is unlimited."""
+    """A plan with all its limits and rate limits; null is unlimited."""
     from keystead.domain.plans import LIMIT_NAMES
+    from keystead.domain.rate_limits import RATE_NAMES
 
     limits = {name: record.limits.get(name) for name in LIMIT_NAMES}
-    return {"id": record.id, "name": record.name, "limits": limits}
+    rates = {name: record.rate_limits.get(name) for name in RATE_NAMES}
+    return {"id": record.id, "name": record.name, "limits": limits, "rate_limits": rates}
 
 
 def quotas(found: Mapping[str, Quota]) -> Shape:

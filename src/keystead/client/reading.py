@@ -65,8 +65,9 @@ def plan_use(told: Json) -> results.PlanUse:
 
 
 def plan_with_limits(told: Json) -> results.PlanWithLimits:
-    """A plan with its limits."""
-    return results.PlanWithLimits(told["id"], told["name"], dict(told["limits"]))
+    """A plan with its limits; a server of an earlier version tells no rate limits."""
+    rates = dict(told.get("rate_limits", {}))
+    return results.PlanWithLimits(told["id"], told["name"], dict(told["limits"]), rates)
 
 
 def collection(told: Json) -> results.Collection:

@@ -106,9 +106,10 @@ class PlanUse:
 
 @dataclass(frozen=True, slots=True)
 class PlanWithLimits(Plan):
-    """A plan that workspaces may be on, and its limits by name; None is unlimited."""
+    """A plan that workspaces may be on, its limits and its rate limits by name; None is unlimited."""
 
     limits: Mapping[str, int | None]
+    rate_limits: Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from keystead.domain.rate_limits import RateExceeded
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -277,14 +279,16 @@ class IdempotencyMismatch(Invalid):
 
 
 class RateLimited(KeysteadError):
-    """Too fast; `retry_after` in whole seconds."""
+    """Too fast; `retry_after` in whole seconds. `exceeded`: the rate limit, where it is a key's or a workspace's."""
 
     code = "rate-limited"
     title = "Too many requests"
 
-    def __init__(self, retry_after: int, detail: str = "") -> None:
+    def __init__(
+        self, retry_after: int, detail: str = "", exceeded: RateExceeded | None = None
+    ) -> None:
         super().__init__(detail)
-        self.retry_after = retry_after
+        self.retry_after, self.exceeded = retry_after, exceeded
 
 
 class StorageError(KeysteadError):

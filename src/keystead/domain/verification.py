@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from keystead.domain import principals
 from keystead.domain.digest import Peppers
-from keystead.domain.errors import InsufficientScope, InvalidToken, KeysteadError
+from keystead.domain.errors import InsufficientScope, InvalidToken, KeysteadError, RateLimited
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds
 from keystead.domain.principals import Principal
+from keystead.domain.rate_limits import RateExceeded
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Token
 
@@ -60,16 +61,19 @@ class Verified(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """The token does not stand. The ids are set where the secret was right: its owner may know."""
+    """The token does not stand, or comes too often. The ids are set where the secret was right: its owner may know."""
 
     reason: DenialReason
     key_id: KeyId | None = None
     workspace_id: WorkspaceId | None = None
+    exceeded: RateExceeded | None = None
 
     def refusal(self, required: str | None) -> KeysteadError:
         """What a stranger is told: all that ends a token looks alike (RFC 6750 section 3.1)."""
         if self.reason is DenialReason.INSUFFICIENT_SCOPE and required is not None:
             return InsufficientScope(required)
+        if self.exceeded is not None:
+            return RateLimited(self.exceeded.wait, self.exceeded.detail, self.exceeded)
         return InvalidToken()
 
 

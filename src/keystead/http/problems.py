@@ -139,9 +139,18 @@ def _headers(error: KeysteadError) -> tuple[Header, ...]:
     if (value := challenge(error)) is not None:
         headers.append((b"www-authenticate", value.encode("ascii")))
     if isinstance(error, RateLimited):
-        headers.append((b"retry-after", str(error.retry_after).encode()))
+        headers += _rate_headers(error)
     elif STATUS[error.code] == 503:
         headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
     elif isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode("ascii")))
     return tuple(headers)
+
+
+def _rate_headers(error: RateLimited) -> list[Header]:
+    """When to come again (RFC 9110 section 10.2.3), and which rate limit it was."""
+    headers = [(b"retry-after", str(error.retry_after).encode())]
+    if error.exceeded is not None:
+        headers.append((b"ratelimit-policy", error.exceeded.policy.field.encode("ascii")))
+        headers.append((b"ratelimit", error.exceeded.field.encode("ascii")))
+    return headers

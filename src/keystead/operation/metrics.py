@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from keystead import __version__
 from keystead.domain.verification import Denied, Verification
 from keystead.operation.faults import ConfigurationError
+from keystead.services.paced_verifier import PacedVerifier
 from keystead.services.verifier import Verifier
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -137,6 +138,10 @@ class CountedVerifier(Verifier):
         verdict = verification.reason if isinstance(verification, Denied) else "verified"
         self._metrics.on_verdict(verdict)
         return verification
+
+
+class CountedPacedVerifier(CountedVerifier, PacedVerifier):
+    """The same where there are rate limits: counted is what they left of a verdict."""
 
 
 class Listener:

@@ -17,6 +17,7 @@ from keystead.services.members import Members
 from keystead.services.notices import Notices
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
+from keystead.services.rate_limits import KeyRates
 from keystead.services.revocation import Revocation
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
@@ -30,6 +31,7 @@ class Services:
     """Every use case, over one database: what a front door is handed."""
 
     keys: Keys
+    key_rates: KeyRates
     verifier: Verifier
     usage: Usage
     events: Events

@@ -31,7 +31,7 @@ from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.limits import tells_of_limits
-from keystead.storage import events, key_counts, plans, workspaces
+from keystead.storage import events, key_counts, plans, rate_limits, workspaces
 from keystead.storage import keys as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -342,6 +342,9 @@ class Keys:
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
     rows.update_key(tx, replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at))
+    own = rate_limits.find_key_rate(tx, old.workspace_id, old.id)
+    if own is not None:
+        rate_limits.set_key_rate(tx, old.workspace_id, successor.id, own)
     if rotation.revoke_now:
         rows.revoke_key(tx, old.workspace_id, old.id, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, text
@@ -10,6 +11,7 @@ from sqlalchemy import Row, delete, insert, select, text
 from keystead.domain.errors import NotFound
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
+from keystead.domain.rate_limits import RATE_NAMES, RateLimits
 from keystead.storage.database import Tx
 from keystead.storage.schema import plans, workspaces
 
@@ -37,7 +39,7 @@ def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
     if row is None:
         raise NotFound("There is no such workspace.")
     plan = _from_row(row)
-    return Plan(plan.id, plan.name, plan.limits.overridden(row.limit_overrides), plan.position)
+    return replace(plan, limits=plan.limits.overridden(row.limit_overrides))
 
 
 def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
@@ -69,9 +71,11 @@ def plans_in_use(tx: Tx) -> set[str]:
 
 def _to_row(plan: Plan) -> dict[str, Any]:
     limits = {name: plan.limits.get(name) for name in LIMIT_NAMES}
-    return {"id": plan.id, "name": plan.name, "position": plan.position, **limits}
+    rates = {name: plan.rate_limits.get(name) for name in RATE_NAMES}
+    return {"id": plan.id, "name": plan.name, "position": plan.position, **limits, **rates}
 
 
 def _from_row(row: Row[Any]) -> Plan:
     limits = Limits(**{name: getattr(row, name) for name in LIMIT_NAMES})
-    return Plan(row.id, row.name, limits, row.position)
+    rates = RateLimits(**{name: getattr(row, name) for name in RATE_NAMES})
+    return Plan(row.id, row.name, limits, row.position, rates)

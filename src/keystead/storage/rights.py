@@ -141,6 +141,9 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_all(schema.webhook_endpoints, schema.webhook_queues),
         *_all(schema.deliveries, schema.delivery_attempts, schema.key_notices),
         *_all(schema.digests, schema.notice_choices),
+        _select(schema.key_rates),
+        _insert(schema.key_rates),
+        _delete(schema.key_rates),
     ),
     Purpose.PEOPLE: (
         _select(schema.plans),

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from keystead.domain.plans import LIMIT_NAMES
+from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.columns import BY_AGE, Bytes, Count, Identifier, Instant, Json, ScopeSet
 from keystead.storage.counting import create_counting
 from keystead.storage.search import Words, create_search
@@ -58,7 +59,7 @@ plans = Table(
     Column("id", Identifier, primary_key=True),
     Column("name", Text, nullable=False),
     Column("position", Integer, nullable=False),
-    *(Column(name, Count) for name in LIMIT_NAMES),
+    *(Column(name, Count) for name in (*LIMIT_NAMES, *RATE_NAMES)),
     **_STRICT,
 )
 
@@ -545,6 +546,17 @@ key_notices = Table(
     Column("mark", Text, nullable=False, comment="what was told last: it is told once"),
     Column("at", Instant, nullable=False),
     PrimaryKeyConstraint("workspace_id", "key_id", "kind"),
+    ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    **_CLUSTERED,
+)
+
+key_rates = Table(
+    "key_rates",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("key_id", Identifier, nullable=False),
+    Column("per_minute", Count, nullable=False, comment="instead of the plan's"),
+    PrimaryKeyConstraint("workspace_id", "key_id"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
     **_CLUSTERED,
 )

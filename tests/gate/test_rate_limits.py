@@ -1,0 +1,104 @@
+"""Every door keeps to the rate limits, and says the same of them; introspection counts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from keystead.domain.errors import RateLimited
+from keystead.integrations.guard import Presented
+from keystead.integrations.in_process import InProcess
+from keystead.settings import Settings
+from tests.gate.doors import Doors, bearer, doors_of
+from tests.http.raw import scope_of
+from tests.installations import Ground, text_of
+from tests.paces import paced_ground, paced_tenant
+
+
+@pytest.fixture
+def paced(ground: Ground, runner: asyncio.Runner) -> Iterator[Doors]:
+    """The doors of a server that counts in memory."""
+    with paced_ground(ground, "memory") as paced:
+        yield doors_of(paced, runner)
+
+
+def test_the_doors_share_one_count(paced: Doors) -> None:
+    """A request over the API and one that a gateway asks about are two; the third is 429 at both."""
+    token = text_of(paced.ground.key(paced_tenant(paced.ground, key=2)))
+    whoami = scope_of(path="/v1/whoami", headers=[(b"host", b"x"), *bearer(token)])
+    assert paced.ask("/any", token).status == 200
+    assert paced.send(whoami).status == 200
+    for answer in (paced.ask("/any", token), paced.send(whoami)):
+        assert answer.status == 429
+        assert answer.json()["code"] == "rate-limited"
+        wait = int(answer.header("retry-after") or "")
+        assert 1 <= wait <= 60
+        assert answer.header("ratelimit-policy") == '"key";q=2;w=60'
+        assert answer.header("ratelimit") == f'"key";r=0;t={wait}'
+        assert answer.header("www-authenticate") is None
+        assert token not in answer.body.decode()
+
+
+def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
+    """`auth_request` makes 500 of a 429: it gets 403, the status in a field, and when to come again."""
+    token = text_of(paced.ground.key(paced_tenant(paced.ground, workspace=1)))
+    nginx = [(b"x-keystead-gateway", b"nginx")]
+    assert paced.ask("/any", token, headers=nginx).status == 200
+    refused = paced.ask("/any", token, headers=nginx)
+    assert (refused.status, refused.header("x-keystead-denied-status")) == (403, "429")
+    assert refused.header("retry-after") is not None
+    assert refused.header("ratelimit-policy") == '"workspace";q=1;w=60'
+
+
+def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
+    """Limited a moment ago and revoked now: 401 at every door, as for a token that never was."""
+    tenant = paced_tenant(paced.ground, key=1)
+    created = paced.ground.key(tenant)
+    token = text_of(created)
+    assert [paced.ask("/any", token).status for _ in range(2)] == [200, 429]
+    assert (
+        paced.ask(
+            "/documents:write", text_of(paced.ground.key(tenant, scopes=("events:read",)))
+        ).status
+        == 403
+    )
+    paced.ground.services.keys.revoke(tenant, created.key.id)
+    whoami = scope_of(path="/v1/whoami", headers=[(b"host", b"x"), *bearer(token)])
+    for answer in (paced.ask("/any", token), paced.send(whoami)):
+        assert answer.status == 401
+        assert answer.header("retry-after") is None
+
+
+def test_introspection_says_what_a_token_is(paced: Doors) -> None:
+    """However often a service asks, a live token is active, and the key's own requests are none the fewer."""
+    token = text_of(paced.ground.key(paced_tenant(paced.ground, key=2)))
+    service = paced.service()
+    for _ in range(5):
+        assert paced.introspect(token, service).json()["active"] is True
+    assert [paced.ask("/any", token).status for _ in range(3)] == [200, 200, 429]
+    assert paced.introspect(token, service).json()["active"] is True
+
+
+def test_inside_an_application(ground: Ground) -> None:
+    """The guard that opens the database itself refuses as the server does, on threads and on an event loop."""
+    tenant = paced_tenant(ground, key=2)
+    created = ground.key(tenant)
+    peppers = "p1:" + base64.b64encode(bytes(range(100, 132))).decode()
+    settings = Settings.model_validate(
+        {"database": ground.url, "peppers": peppers, "rate_limits": "memory"}
+    )
+    guard = InProcess(settings)
+    asked = Presented(bearer(text_of(created)))
+    try:
+        guard.admit(asked)
+        asyncio.run(guard.admit_on_loop(asked))
+        with pytest.raises(RateLimited) as refused:
+            guard.admit(asked)
+        with pytest.raises(RateLimited):
+            asyncio.run(guard.admit_on_loop(asked))
+        assert guard.answer(refused.value).status == 429
+    finally:
+        guard.close()

