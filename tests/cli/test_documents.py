@@ -250,7 +250,7 @@ def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> No
     """At a terminal a bar is drawn while files are pushed; refusals and the summary stand below one another."""
     (folder / "binary.md").write_bytes(b"\0")
     refusing.answers = [pushed(3)]
-    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "400"}
     code, shown = at_terminal(terminal, "", "documents", "push", str(folder), "-c", "x")
     assert code == Exit.REFUSED
     assert "Pushing" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -83,17 +82,6 @@ def statements(ground: Ground) -> Iterator[list[Any]]:
         yield seen
     finally:
         event.remove(ground.database.engine, "before_execute", saw)
-
-
-def test_habits_are_counted_through_an_index(ground: Ground) -> None:
-    """The count reads the workspace's keys by an index, and each key's use by its primary key."""
-    tenant = ground.tenant()
-    with statements(ground) as seen:
-        ground.services.keys.habits(tenant)
-    _, counted = seen
-    plan = plan_of(ground.database, counted, tenant.workspace_id)
-    assert re.search(r"api_keys.*(\n.*Cond: )?\(+workspace_id ?= ?", plan), plan
-    assert not re.search(r"SCAN|Seq Scan", plan), plan
 
 
 def test_events_of_one_thing_come_through_an_index(ground: Ground) -> None:

@@ -290,6 +290,13 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
         assert index in plan, plan
 
 
+def test_habits_are_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
+    """The count reads the live keys of one workspace by their index; how it joins their use is the engine's choice."""
+    [counted] = [p for p in _plans(crowd, lambda: crowd.keys.habits(crowd.tenant)) if "UNUSED" in p]
+    assert "api_keys_live" in counted
+    assert "api_keys" not in _scans(counted)
+
+
 def test_the_quota_is_read_and_not_counted(crowd: Crowd) -> None:
     """How many keys count is one row, and an index's keys that expired since it was written; not the living ones."""
     plans = _plans(crowd, lambda: crowd.keys.list(crowd.tenant))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -211,7 +210,7 @@ class Deliveries:
 
     def _settle(self, tx: Tx, sent: Sent, succeeded_at: datetime | None) -> Step | None:
         """Writes what follows on an attempt; None where somebody else did in the meantime."""
-        jitter = random.random()  # noqa: S311 - spreads attempts, hides nothing
+        jitter = secrets.randbelow(1_000_000) / 1_000_000
         step = next_step(sent.delivery, sent.outcome, jitter=jitter, succeeded_at=succeeded_at)
         if not rows.settle_delivery(tx, sent.delivery, step.delivery):
             return None

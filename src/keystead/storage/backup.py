@@ -15,11 +15,8 @@ BACKUP: Final = 0x4B65
 """SQLite's `user_version` of a backup; a database in service has 0."""
 
 
-class NotADatabase(StorageError):
+class NotADatabase(Unavailable):
     """A file that is no SQLite database, or a damaged one."""
-
-    code = "unavailable"
-    title = "The file is no sound database"
 
 
 def back_up(source: Path, target: Path) -> None:
