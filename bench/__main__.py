@@ -13,6 +13,7 @@ from typing import Final
 from bench import (
     embedding,
     gate,
+    gateway,
     limits,
     management,
     memory,
@@ -61,6 +62,7 @@ MEASUREMENTS: Final = {
     "embedding": Measurement(
         "applications with the guard in process beside the same ones bare", embedding.figures
     ),
+    "gateway": Measurement("nginx that asks beside nginx that does not", gateway.figures),
     "pages": Measurement("what pages cost the server", lambda _: pages.figures()),
     "ten-million-sqlite": Measurement(
         "ten million keys in one table, on SQLite", ten_million.on_sqlite, large=True

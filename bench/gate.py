@@ -35,7 +35,7 @@ TARGETS: Final[dict[str, Target | None]] = {
 def figures(quick: bool) -> Iterator[Figure]:
     """Requests a second of both calls, on each engine, in rounds with the bare server's."""
     seconds = SECONDS / 4 if quick else SECONDS
-    server_core, load_core = _cores()
+    server_core, load_core = server_and_load()
     with bare(server_core) as floor:
         for name, target in TARGETS.items():
             with served(name, server_core) as server:
@@ -95,7 +95,7 @@ def served(name: str, core: int) -> Iterator[Serving]:
             url = postgres.dsn(postgres.create_database())
         server = stack.enter_context(serving(url, environment=environment))
         for process in server.processes():
-            _pin(process, core)
+            pin(process, core)
         yield server
 
 
@@ -125,12 +125,13 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _cores() -> tuple[int, int]:
-    """One for the server and one for the load; the same where there is only one."""
+def server_and_load() -> tuple[int, int]:
+    """Two cores: one for the server and one for the load; the same where there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[-1], cores[-2] if len(cores) > 1 else cores[-1]
 
 
-def _pin(process: int, core: int) -> None:
+def pin(process: int, core: int) -> None:
+    """Keeps a process and all its threads to one core."""
     for thread in Path(f"/proc/{process}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})

@@ -1,0 +1,82 @@
+"""What asking Keystead about every request costs a gateway: nginx as the guide has it, beside itself not asking."""
+
+from __future__ import annotations
+
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from bench.figures import ROUNDS, Figure, rates
+from bench.gate import CONNECTIONS, SECONDS, asking, pin, served, server_and_load
+from bench.load import HOST, rate
+from tests.gateways.gateways import NGINX, PORTS, SHIPPED, started
+from tests.postgres import wait_until
+from tests.serving import free_port
+
+APPLICATION: Final = (
+    "events {{}} http {{ access_log off; server {{ listen {host}:{port}; return 204; }} }}"
+)
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Requests a second through nginx to an application that does nothing; all servers on one core, the load beside."""
+    seconds = SECONDS / 4 if quick else SECONDS
+    core, load_core = server_and_load()
+    with served("SQLite, stamp", core) as server, _application(core) as application:
+        request = asking(server.token("documents:read")).replace(
+            b"/forward-auth/documents:read", b"/documents/"
+        )
+        with (
+            _nginx(server.port, application, core, asks=True) as guarded,
+            _nginx(server.port, application, core, asks=False) as alone,
+        ):
+            sides: dict[int, list[float]] = {guarded: [], alone: []}
+            for number in range(ROUNDS + 1):
+                for port, found in sides.items():
+                    taken = rate(port, request, seconds, CONNECTIONS, load_core)
+                    if number:
+                        found.append(taken)
+            yield rates("nginx asking Keystead beside nginx alone", sides[guarded], sides[alone])
+
+
+@contextmanager
+def _application(core: int) -> Iterator[int]:
+    """An application that answers 204."""
+    port = free_port()
+    with _started(APPLICATION.format(host=HOST, port=port), port, core):
+        yield port
+
+
+@contextmanager
+def _nginx(keystead: int, application: int, core: int, *, asks: bool) -> Iterator[int]:
+    """A gateway of the guide; without `asks` the same but for its questions."""
+    port = free_port()
+    real = {"8000": str(port), "8080": str(keystead), "9000": str(application)}
+    text = PORTS.sub(lambda found: real[found[0]], (SHIPPED / "nginx.conf").read_text())
+    if not asks:
+        text = re.sub(r"auth_request /_[^;]*;", "", text)
+    with _started(text.replace("http {", "http { access_log off;", 1), port, core):
+        yield port
+
+
+@contextmanager
+def _started(configuration: str, port: int, core: int) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="keystead-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "nginx.conf").write_text(configuration)
+        with started(NGINX, folder) as process:
+            wait_until(lambda: _listens(port), "nginx listens")
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            for each in (process.pid, *map(int, children.split())):
+                pin(each, core)
+            yield
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex((HOST, port)) == 0
