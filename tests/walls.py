@@ -5,7 +5,11 @@ On PostgreSQL a template is made once for each server, and each test has a copy 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 
@@ -42,6 +46,8 @@ def as_owner(url: str) -> str:
 
 def installed(url: str) -> str:
     """The database at `url` brought to the newest schema and under row security; the URL for the server's role."""
+    if _copied(url, _migrated):
+        return url
     with closing(Database(as_owner(url))) as database:
         before = migrate.state(database).status
         if before is not migrate.SchemaStatus.CURRENT:
@@ -52,12 +58,39 @@ def installed(url: str) -> str:
 
 
 def declared(url: str) -> str:
-    """As `installed`; the tables of an embedded database as the code declares them, which is quicker, and no plans."""
-    if not url.startswith("sqlite:"):
-        return installed(url)
-    with closing(Database(url)) as database:
-        schema.metadata.create_all(database.engine)
-    return url
+    """As `installed`; the tables of an embedded database as the code declares them, and no plans."""
+    return url if _copied(url, _declared) else installed(url)
+
+
+def _copied(url: str, template: Callable[[], bytes]) -> bool:
+    """Whether an embedded database that is not there yet was made of that template."""
+    if not url.startswith("sqlite:///"):
+        return False
+    file = Path(url.removeprefix("sqlite:///"))
+    if file.exists() and file.stat().st_size:
+        return False
+    file.write_bytes(template())
+    file.chmod(0o600)
+    return True
+
+
+@cache
+def _migrated() -> bytes:
+    return _made(migrate.upgrade)
+
+
+@cache
+def _declared() -> bytes:
+    return _made(lambda database: schema.metadata.create_all(database.engine))
+
+
+def _made(make: Callable[[Database], object]) -> bytes:
+    """A whole database in one file: to write each test's own statement by statement takes longer than most tests."""
+    with TemporaryDirectory(prefix="keystead-test-") as folder:
+        file = Path(folder) / "keystead.db"
+        with closing(Database(f"sqlite:///{file}")) as database:
+            make(database)
+        return file.read_bytes()
 
 
 def _make_template(server: Postgres) -> None:
