@@ -58,8 +58,14 @@ def installed(url: str) -> str:
 
 
 def declared(url: str) -> str:
-    """As `installed`; the tables of an embedded database as the code declares them, and no plans."""
-    return url if _copied(url, _declared) else installed(url)
+    """As `installed`; the tables of an embedded database as the code declares them, and no plans.
+
+    One that is there already stays as it is.
+    """
+    if not url.startswith("sqlite:"):
+        return installed(url)
+    _copied(url, _declared)
+    return url
 
 
 def _copied(url: str, template: Callable[[], bytes]) -> bool:

@@ -50,8 +50,7 @@ class DatabaseClock:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sampling = threading.Lock()
-        earliest, latest = self._bounds()
-        self._offset = (earliest + latest) // 2
+        self._offset, _ = self._bounds()  # the earliest: a later answer can only move it forward
         self._sampled = time.monotonic()
 
     def microseconds(self) -> int:
