@@ -17,9 +17,9 @@ from tests.gateways.gateways import NGINX, PORTS, SHIPPED, started
 from tests.postgres import wait_until
 from tests.serving import free_port
 
-APPLICATION: Final = (
-    "events {{}} http {{ access_log off; server {{ listen {host}:{port}; return 204; }} }}"
-)
+ENDLESS: Final = "http { access_log off; keepalive_requests 1000000;"
+"""Nothing is written for each request, and no connection is given up after so many."""
+APPLICATION: Final = "events {} %s server { listen %s:%d; return 204; } }"
 
 
 def figures(quick: bool) -> Iterator[Figure]:
@@ -47,7 +47,7 @@ def figures(quick: bool) -> Iterator[Figure]:
 def _application(core: int) -> Iterator[int]:
     """An application that answers 204."""
     port = free_port()
-    with _started(APPLICATION.format(host=HOST, port=port), port, core):
+    with _started(APPLICATION % (ENDLESS, HOST, port), port, core):
         yield port
 
 
@@ -59,7 +59,7 @@ def _nginx(keystead: int, application: int, core: int, *, asks: bool) -> Iterato
     text = PORTS.sub(lambda found: real[found[0]], (SHIPPED / "nginx.conf").read_text())
     if not asks:
         text = re.sub(r"auth_request /_[^;]*;", "", text)
-    with _started(text.replace("http {", "http { access_log off;", 1), port, core):
+    with _started(text.replace("http {", ENDLESS, 1), port, core):
         yield port
 
 
