@@ -57,7 +57,7 @@ def prove(
     servers
         How many servers to start, without --url.
     full
-        The sizes of a thorough proof, which takes an hour, instead of a minute's.
+        The sizes of a thorough proof, which takes an hour, instead of some minutes'.
     keys
         How many keys to revoke.
     rounds
