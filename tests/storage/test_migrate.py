@@ -139,3 +139,16 @@ def _race(gate: Barrier, url: str) -> None:
     gate.wait(30)
     migrate.upgrade(racing)
     racing.close()
+
+
+def test_processes_that_open_one_new_file_at_once_all_can(tmp_path: Path) -> None:
+    """Of four processes that open a file which none has opened yet, none is told that the database is away."""
+    assert together(_open_each, *[(tmp_path,)] * 4) == [0] * 4
+
+
+def _open_each(gate: Barrier, folder: Path) -> None:
+    for number in range(30):
+        opened = Database(f"sqlite:///{folder / str(number)}.db")
+        gate.wait(30)
+        migrate.state(opened)
+        opened.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,7 @@ SQLITE_PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     f"PRAGMA mmap_size = {MMAP_BYTES}",
 )
+_TURN_SECONDS: Final = 0.002
 WARNINGS: Final = "keystead_warnings"
 """Where a PostgreSQL connection's `info` keeps what the server warned of."""
 
@@ -99,7 +101,7 @@ def sqlite_engine(url: URL, connections: int) -> Engine:
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "do_connect", _opener())
-    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "connect", lambda connection, _: set_up(connection))
     return engine
 
 
@@ -127,9 +129,25 @@ def open_existing(path: str | Path, **parameters: Any) -> Any:
     )
 
 
-def _set_pragmas(connection: Any, _: ConnectionPoolEntry) -> None:
+def set_up(connection: Any) -> None:
+    """Gives a new connection to SQLite its settings. sqlite_driver.OperationalError where the file is not to be had.
+
+    SQLite asks nobody to wait who finds others at the same new file while it turns to its journal: that waits here.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
     for pragma in SQLITE_PRAGMAS:
+        while not _is_set(connection, pragma, deadline):
+            time.sleep(_TURN_SECONDS)
+
+
+def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
+    try:
         connection.execute(pragma).fetchall()
+    except sqlite_driver.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite_driver.SQLITE_BUSY or time.monotonic() > deadline:
+            raise
+        return False
+    return True
 
 
 def postgresql_engine(url: URL, connections: int) -> Engine:

@@ -23,9 +23,9 @@ from keystead.storage.authority import lookup_statement, shared_lookup_statement
 from keystead.storage.clock import DATABASE_TIME, Clock, DatabaseClock
 from keystead.storage.database import Database
 from keystead.storage.engines import (
-    SQLITE_PRAGMAS,
     ImpatientConnection,
     open_existing,
+    set_up,
     sqlite_driver,
 )
 from keystead.storage.shared_reads import Question, SharedReads
@@ -103,8 +103,8 @@ class SqliteLookup:
     def _open(self) -> Any:
         try:
             connection = open_existing(self._path, isolation_level=None, check_same_thread=False)
-            for pragma in (*SQLITE_PRAGMAS, "PRAGMA query_only = ON"):
-                connection.execute(pragma).fetchall()
+            set_up(connection)
+            connection.execute("PRAGMA query_only = ON").fetchall()
         except sqlite_driver.Error:
             raise Unavailable("The database does not answer.") from None
         return connection
