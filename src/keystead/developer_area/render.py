@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from starlette.responses import HTMLResponse
 
 from keystead.developer_area.assets import Assets
@@ -16,6 +18,25 @@ from keystead.developer_area.brand import Brand
 from keystead.developer_area.pages import Page
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+class _Compiled(BytecodeCache):
+    """What this process has compiled already, of templates that are still the same: for all looks, in memory."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Gives the bucket its code, where there is any."""
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keeps the bucket's code."""
+        if bucket.code is not None:
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED: Final = _Compiled()
 
 
 class Renderer:
@@ -30,6 +51,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            bytecode_cache=_COMPILED,
         )
         self.environment.globals = {"asset": self.assets.url, "brand": brand}
 
