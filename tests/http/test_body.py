@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -96,3 +97,38 @@ def test_after_the_body_the_deadline_is_over() -> None:
             await asyncio.wait_for(body.receive(), 0.01)
 
     asyncio.run(outlive())
+
+
+def test_what_nobody_wanted_is_taken_in_up_to_its_bound() -> None:
+    """The rest of a body is read to its end, or about as far as allowed; a body that is read already, not again."""
+    parts = [b"abc"] * 5
+    for limit, read in ((100, 5), (7, 4), (0, 1)):
+        wire = Wire(parts)
+        body = BoundedBody(wire.receive, 100, seconds=5)
+
+        async def leave(body: BoundedBody = body, limit: int = limit) -> None:
+            await body.receive()
+            await body.discard(limit, 5)
+
+        asyncio.run(leave())
+        assert wire.read == read
+    whole = Wire([b"abc"])
+    body = BoundedBody(whole.receive, 100, seconds=5)
+    asyncio.run(read_body(body.receive, 100))
+    asyncio.run(body.discard(100, 5))
+
+
+def test_what_nobody_wanted_is_not_waited_for() -> None:
+    """It ends with its own time, or with the body's where that is over; and with a client that leaves."""
+
+    async def given_up(seconds: float, left: float) -> None:
+        body = BoundedBody(Wire([b"a"], ends=False).receive, 10, seconds)
+        with suppress(InvalidRequest):
+            await read_body(body.receive, 10)
+        await asyncio.wait_for(body.discard(10, left), 30)
+
+    asyncio.run(given_up(0.01, 10**6))
+    gone = BoundedBody(Wire([b"a"], ends=False, leaves=True).receive, 10, 5)
+    asyncio.run(asyncio.wait_for(gone.discard(10, 10**6), 30))
+    unread = BoundedBody(Wire([b"a"], ends=False).receive, 10, 5)
+    asyncio.run(asyncio.wait_for(unread.discard(10, 0.01), 30))

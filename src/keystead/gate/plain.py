@@ -59,6 +59,7 @@ class Plain:
             sent = scope["headers"]
             fields = dict(sent)
             field = fields[b"authorization"]
+            length = fields.get(b"content-length", b"0")
             origin = self._origin(
                 scope["client"][0],
                 scope["scheme"],
@@ -72,6 +73,8 @@ class Plain:
         if origin is None or field[:7] != _SCHEME or scope["method"] in NEVER:
             return None
         if len(fields) != len(sent) or len(sent) > MAX_FIELDS or _is_long(scope):
+            return None
+        if length != b"0" or b"transfer-encoding" in fields:
             return None
         return field[7:].decode("latin-1"), required, origin[0], origin[1]
 

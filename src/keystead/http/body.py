@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from keystead.domain.errors import InvalidRequest, TooLarge
 from keystead.http.asgi import Message, Receive
@@ -38,6 +39,11 @@ def _part(message: Message) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
+def _goes_on(message: Message) -> bool:
+    more: bool = message["type"] == "http.request" and message.get("more_body", False)
+    return more
+
+
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is over {limit:,} bytes.")
 
@@ -61,14 +67,28 @@ class BoundedBody:
         if not self._more:
             return await self._receive()
         message = await self._in_time()
-        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        self._more = _goes_on(message)
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _too_large(self._limit)
         return message
 
+    async def discard(self, limit: int, seconds: float) -> None:
+        """Read what is left and forget it: about `limit` bytes, for `seconds`, and never past the deadline of the body.
+
+        For after an answer. A connection that is closed over unread bytes is reset: the client may lose the answer, or
+        the next request that it sends on the same connection (RFC 9112 section 9.6).
+        """
+        end = asyncio.get_running_loop().time() + seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(end, self._deadline or end)):
+                while self._more and limit > 0:
+                    message = await self._receive()
+                    self._more = _goes_on(message)
+                    limit -= len(message.get("body", b""))
+
     async def _in_time(self) -> Message:
-        # Counted from the first read: a body that no one reads costs nothing and is cut off with the answer.
+        # Counted from the first read: before it, the head may take the time that the server gives it.
         self._deadline = self._deadline or asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(self._deadline):

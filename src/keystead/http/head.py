@@ -36,6 +36,7 @@ _READ = frozenset(
         b"authorization",
         b"content-length",
         b"host",
+        b"transfer-encoding",
         b"user-agent",
         b"x-forwarded-for",
         b"x-forwarded-proto",
@@ -46,11 +47,15 @@ _READ = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the stack needs to know of the header fields. `block` is their size in bytes as HTTP/1.1 writes them."""
+    """What the stack needs to know of the header fields. `block` is their size in bytes as HTTP/1.1 writes them.
+
+    `body`: whether a body follows, of whatever length (RFC 9112 section 6.3).
+    """
 
     fields: int
     block: int
     clean: bool
+    body: bool
     credentials: int
     hosts: Sequence[bytes]
     content_length: Sequence[bytes]
@@ -67,13 +72,15 @@ def read_head(headers: Sequence[Header]) -> Head:
         if name in _READ:
             found[name].append(value)
     values = b" ".join([value for _, value in headers])
+    lengths = found.get(b"content-length", _NONE)
     return Head(
         fields=len(headers),
         block=len(values) + sum([len(name) for name, _ in headers]) + 3 * len(headers),
         clean=is_clean(values),
+        body=b"transfer-encoding" in found or any(length != b"0" for length in lengths),
         credentials=len(found.get(b"authorization", _NONE)),
         hosts=found.get(b"host", _NONE),
-        content_length=found.get(b"content-length", _NONE),
+        content_length=lengths,
         agent=b" ".join(found.get(b"user-agent", _NONE)),
         forwarded_for=found.get(b"x-forwarded-for", _NONE),
         forwarded_proto=found.get(b"x-forwarded-proto", _NONE),

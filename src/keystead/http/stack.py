@@ -23,6 +23,10 @@ from keystead.http.record import RequestRecord, begin_record
 MAX_BODY = 10 * MIB
 BODY_SECONDS = 15.0
 
+LEFT_BYTES = MAX_BODY
+LEFT_SECONDS = 5.0
+"""How much of a body that nobody wanted is still taken in after the answer, and for how long."""
+
 ABANDONED = 499
 """The status that is counted when the client was gone before the answer began."""
 
@@ -93,6 +97,8 @@ class Stack:
             await reply.finish(self._answer(scope, error))
         finally:
             self._settle(scope, record, reply.status, perf_counter() - started)
+        if head.body:
+            await body.discard(LEFT_BYTES, LEFT_SECONDS)
 
     def _client(self, scope: Scope, head: Head) -> Client:
         peer = (scope["client"] or ("", 0))[0]

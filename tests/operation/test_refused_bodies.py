@@ -1,0 +1,149 @@
+"""A refusal arrives whole, and its connection goes on, however much of a body nobody wanted follows it."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+import pytest
+
+from tests.serving import HOST, Serving, serving
+
+KIB: Final = 1024
+SIZES: Final = (1, 16 * KIB, 1024 * KIB)
+EXPECT: Final = ("", "Expect: 100-continue\r\n")
+REFUSALS: Final = {
+    "unauthenticated": ("POST /v1/keys", "", 401),
+    "dead": ("PUT /v1/collections/a/documents/b", "Authorization: Bearer x\r\n", 401),
+    "method": ("POST /healthz", "", 405),
+    "no such page": ("PUT /v1/nothing", "", 404),
+    "long": (f"POST /v1/keys?query={'a' * 9000}", "", 431),
+    "malformed": ("POST /v1/keys?a=%00", "", 400),
+    "gateway": ("POST /forward-auth/any", "", 401),
+    "too large": ("POST /revoke", "", 413),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server that outlives them all."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('refused') / 'keystead.db'}") as started:
+        yield started
+
+
+def connect(server: Serving) -> socket.socket:
+    """A connection that gives up after a while."""
+    return socket.create_connection((HOST, server.port), timeout=30)
+
+
+def head(line: str, fields: str, length: int) -> bytes:
+    """The head of a request with a body of that length."""
+    return f"{line} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n".encode()
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Status and body of the next answer. EOFError where the connection ends within it."""
+    told = b""
+    while (end := told.find(b"\r\n\r\n")) < 0 or len(told) < end + 4 + length_in(told):
+        part = connection.recv(65_536)
+        if not part:
+            raise EOFError(told)
+        told += part
+    return int(told[9:12]), told[end + 4 :]
+
+
+def length_in(told: bytes) -> int:
+    """What an answer says of its length."""
+    (length,) = re.findall(rb"(?i)\r\ncontent-length: (\d+)", told)
+    return int(length)
+
+
+def refuse_on_and_on(server: Serving, name: str, rounds: int) -> None:
+    """Send that request over one connection: its body with the head, or only once the answer is there."""
+    line, fields, status = REFUSALS[name]
+    with connect(server) as connection:
+        for size in SIZES if status != 413 else SIZES[-1:]:
+            for expect in EXPECT * rounds:
+                sent, body = head(line, fields + expect, size), b"a" * size
+                connection.sendall(sent + body)
+                assert read_answer(connection)[0] == status
+                connection.sendall(sent)
+                assert select.select([connection], [], [], 30)[0], "it is not answered"
+                connection.sendall(body)
+                found, told = read_answer(connection)
+                assert found == status
+                assert b'"code"' in told
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_arrives_whole(server: Serving, name: str) -> None:
+    """Bodies of 1 B, 16 KiB and 1 MiB, sent before and after the answer: it is read whole, and so is the next one."""
+    refuse_on_and_on(server, name, 1)
+
+
+@pytest.mark.parametrize("line", ["GET /v1/whoami", "POST /forward-auth/any"])
+def test_a_good_answer_that_asks_for_no_body(server: Serving, line: str) -> None:
+    """A body that means nothing to the call does no harm to the connection either, on the lean path neither."""
+    fields = f"Authorization: Bearer {server.token()}\r\n"
+    with connect(server) as connection:
+        for size in SIZES:
+            connection.sendall(head(line, fields, size))
+            assert read_answer(connection)[0] == 200
+            connection.sendall(b"a" * size)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusals_arrive_a_hundred_times(server: Serving, name: str) -> None:
+    """The same, a hundred times each."""
+    refuse_on_and_on(server, name, 100)
+
+
+def test_a_body_without_a_length_is_taken_in_too(server: Serving) -> None:
+    """In chunks, as clients stream: the refusal is there at once, and the connection goes on after the last chunk."""
+    with connect(server) as connection:
+        for _ in range(3):
+            connection.sendall(
+                b"POST /v1/keys HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            assert read_answer(connection)[0] == 401
+            connection.sendall(b"4000\r\n" + b"a" * 0x4000 + b"\r\n")
+            connection.sendall(b"0\r\n\r\n")
+
+
+def test_nobody_is_read_for_ever(server: Serving) -> None:
+    """A body of a gigabyte and one that trickles are answered, and cut off; so is one that is no body at all."""
+    with connect(server) as huge, connect(server) as slow, connect(server) as broken:
+        slow.sendall(head("POST /v1/keys", "", 100_000) + b"a")
+        assert read_answer(slow)[0] == 401
+        broken.sendall(b"POST /v1/keys HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert read_answer(broken)[0] == 401
+        broken.sendall(b"no chunk\r\n")
+        huge.sendall(head("POST /v1/keys", "", 1024 * KIB * KIB))
+        assert read_answer(huge)[0] == 413
+        assert pushed(huge) < 64 * KIB * KIB
+        assert ended(slow)
+        assert ended(broken)
+    assert '"event": "failure"' not in server.log()
+
+
+def pushed(connection: socket.socket) -> int:
+    """How many bytes the other side takes before it ends the connection."""
+    count = 0
+    with suppress(ConnectionError):
+        while True:
+            count += connection.send(b"a" * 65_536)
+    return count
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other side ends it; TimeoutError where it does not."""
+    with suppress(ConnectionError):
+        return connection.recv(1) == b""
+    return True
