@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -192,6 +193,35 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None
     assert server.call("GET", "/v1/whoami", token=token).status_code == 200
     path.write_text(f"{old}{fresh}:{'A' * 43}=\n")
     assert server.stop() == 0
+
+
+def test_a_renewal_answers_whoever_has_connected(embedded: Serving) -> None:
+    """A connection that was accepted just before its process is renewed has its request answered all the same."""
+    (before,) = embedded.processes()
+    over, answers = threading.Event(), list[bytes]()
+    askers = [threading.Thread(target=_ask, args=(embedded, over, answers)) for _ in range(20)]
+    for asker in askers:
+        asker.start()
+    embedded.signal(signal.SIGHUP)
+    wait_until(lambda: before not in embedded.processes(), "the new process alone")
+    over.set()
+    for asker in askers:
+        asker.join()
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 401"}
+
+
+def _ask(server: Serving, over: threading.Event, answers: list[bytes]) -> None:
+    """Connects, hesitates, asks, and reads the answer to its end, again and again."""
+    question = b"GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    while not over.is_set():
+        answer = b""
+        with socket.create_connection((HOST, server.port), timeout=30) as connection:
+            over.wait(0.02)
+            with suppress(ConnectionError):
+                connection.sendall(question)
+                while part := connection.recv(65_536):
+                    answer += part
+        answers.append(answer)
 
 
 def _pepper_of_new_key(server: Serving, token: str) -> str:

@@ -6,10 +6,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,12 @@ import structlog
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer
+from granian.net import SocketSpec  # type: ignore[attr-defined]
+from granian.server.mp import MPServer, WorkerProcess
 
 from keystead.domain.errors import KeysteadError
 from keystead.http.asgi import App, Receive, Scope, Send
+from keystead.operation import leaving
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.logs import library_logging
 
@@ -86,6 +89,7 @@ class Server(MPServer):
         self, address: Address, begun: Callable[[], None], check: Callable[[], bool]
     ) -> None:
         self._begun, self._check = begun, check
+        self._leaving = False
         super().__init__(
             "keystead",
             address=address.host,
@@ -123,9 +127,46 @@ class Server(MPServer):
         if self._check():
             super()._reload(spawn_target, target_loader)  # type: ignore[no-untyped-call]
 
+    def _init_shared_socket(self) -> None:
+        """One listening socket for all processes, which each inherits.
+
+        granian gives each process its own on Linux: what waits at a process that ends is lost, and nobody listens
+        until its successor does.
+        """
+        holder: Any = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
+        self._shd, self._sfd, self._ssp = holder, holder.get_fd(), None
+        self._sso = socket.socket(fileno=self._sfd)
+        self._sso.set_inheritable(True)
+
+    def _spawn_worker(self, *arguments: Any, **named: Any) -> WorkerProcess:
+        worker = super()._spawn_worker(*arguments, **named)
+        worker.terminate = partial(self._end, worker)  # type: ignore[method-assign]
+        return worker
+
+    def _end(self, worker: WorkerProcess) -> None:
+        """SIGTERM, and the time to leave before it, which all have together where all end."""
+        if not self._leaving:
+            _let_leave([worker])
+        worker.interrupt_by_parent = True
+        worker.inner.terminate()
+
+    def _stop_workers(self) -> None:
+        self._leaving = True
+        _let_leave(self.wrks)
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
         super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
         self._begun()
+
+
+def _let_leave(workers: Sequence[WorkerProcess]) -> None:
+    alive = [worker for worker in workers if worker.inner.is_alive()]
+    for worker in alive:
+        with suppress(ProcessLookupError):
+            os.kill(worker.inner.pid, leaving.SIGNAL)
+    if alive:
+        time.sleep(leaving.SECONDS)
 
 
 def serve(
@@ -142,12 +183,14 @@ def serve(
     """
     method = "fork" if sys.platform == "linux" else "spawn"
     multiprocessing.set_start_method(method, force=True)
+    signal.signal(leaving.SIGNAL, signal.SIG_IGN)  # until it serves there is nothing to leave
     Server(address, begun, check).serve(target_loader=partial(_begin, app), wrap_loader=False)
 
 
 def _begin(app: Callable[[], App]) -> App:
     """The application of one process, which ends when its parent does, and leaves Ctrl+C and SIGHUP to it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until it serves there is nothing to end well
+    leave = leaving.Leave()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _end_with(os.getppid())
@@ -161,7 +204,7 @@ def _begin(app: Callable[[], App]) -> App:
     def served(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return made(scope, receive, send)
+        return made(scope, receive, leave.telling(send) if leave.is_begun else send)
 
     return served
 
