@@ -36,9 +36,12 @@ def examine_database(settings: Settings) -> list[Finding]:
         examination.check_durability(facts.engine, facts.keeps),
         examination.check_clock(facts.now),
     ]
-    return (
-        findings if settings.is_embedded else [*findings, examination.check_role(facts.role_fault)]
-    )
+    if settings.is_embedded:
+        return findings
+    findings.append(examination.check_role(facts.role_fault))
+    if settings.failover_lease_seconds:
+        findings.append(examination.check_lease(settings.failover_lease_seconds, facts.keeps))
+    return findings
 
 
 def schema_state(settings: Settings) -> SchemaState:

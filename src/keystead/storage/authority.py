@@ -30,16 +30,17 @@ LOCKING: Final = "BEGIN IMMEDIATE"
 
 def lookup_statement() -> Select[Any]:
     """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
-    return _records().where(api_keys.c.id == bindparam("key_id"))
+    return records_statement().where(api_keys.c.id == bindparam("key_id"))
 
 
 def shared_lookup_statement() -> Select[Any]:
     """The same for several keys at a time, PostgreSQL's array `keys`."""
     keys = bindparam("keys", type_=postgresql.ARRAY(api_keys.c.id.type))
-    return _records().where(api_keys.c.id == any_(keys))
+    return records_statement().where(api_keys.c.id == any_(keys))
 
 
-def _records() -> Select[Any]:
+def records_statement() -> Select[Any]:
+    """The same for all keys there are."""
     keys = api_keys.c
     return select(
         keys.id,
@@ -87,7 +88,7 @@ def may_change_authority(context: Any, text: str) -> bool:
         case Delete() as statement:
             return bool(_read_of(statement))
         case Update() as statement:
-            return not _read_of(statement).isdisjoint(_set_by(compiled))
+            return not _read_of(statement).isdisjoint(columns_set_by(compiled))
         case _:
             return _names_what_is_read(text.lower())
 
@@ -111,7 +112,7 @@ def _read_columns() -> dict[str, frozenset[str]]:
     return {table: frozenset(names) for table, names in read.items()}
 
 
-def _set_by(compiled: Any) -> frozenset[str]:
+def columns_set_by(compiled: Any) -> frozenset[str]:
     """The columns that an UPDATE sets: those in its values, those among its parameters; all, where it names none."""
     named = set(compiled.column_keys or ())
     values = compiled.compile_state._dict_parameters or {}

@@ -56,6 +56,8 @@ class Lookup(Protocol):
         ...
 
 
+Statements = tuple[Select[Any], Select[Any]]
+Check = Callable[[Sequence[Any]], None]
 Heard = Callable[[int, int, int], None]
 """Is told a time of the database, between two of the monotonic clock: asked, told, answered, all in microseconds."""
 
@@ -117,17 +119,28 @@ class PostgresqlLookup:
     the moment it is back; a server that is there and silent costs no more than the seconds below.
     """
 
-    def __init__(self, url: URL, heard: Heard = lambda *_: None) -> None:
-        """`heard` is told the server's time whenever a row is read: see DatabaseClock.hear."""
+    def __init__(
+        self,
+        url: URL,
+        heard: Heard = lambda *_: None,
+        statements: Statements | None = None,
+        check: Check | None = None,
+    ) -> None:
+        """`heard` is told the server's time whenever a row is read: see DatabaseClock.hear.
+
+        `statements`: for one key, and for several at a time. `check` sees each answer, and may call its line dead.
+        """
+        alone, shared = statements or (lookup_statement(), shared_lookup_statement())
         self._dsn = conninfo_of(url)
         self._session = {**CONNECT, **session_of(url, SETTINGS, 1)}
         self._heard = heard
-        self._question = Question(_told(shared_lookup_statement()), self._hear)
+        self._check = check
+        self._question = Question(_told(shared), self._hear)
         self._shared: dict[asyncio.AbstractEventLoop, SharedReads] = {}
         self._closed = False
         self._idle: LifoQueue[_Line] = LifoQueue()
         for _ in range(LINES):
-            self._idle.put(_Line(self._dsn, self._session, _told(lookup_statement())))
+            self._idle.put(_Line(self._dsn, self._session, _told(alone), check))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the server does not answer in time."""
@@ -144,13 +157,13 @@ class PostgresqlLookup:
             self._idle.put(line)
         if row is None:
             return None
-        self._hear([row], asked, time.monotonic_ns() // 1000 + 1)
-        return KeyRecord._make(row[:-1])
+        self._heard(asked, row[-1], time.monotonic_ns() // 1000 + 1)
+        return self._record(row)
 
     async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
         """As find, by a read that is shared with the other tasks of this loop."""
         row = await self._shared_reads().find(self._question, key_id)
-        return None if row is None else KeyRecord._make(row[:-1])
+        return None if row is None else self._record(row)
 
     def close(self) -> None:
         """Closes every line that is not at work; there are none to be had afterwards."""
@@ -161,8 +174,13 @@ class PostgresqlLookup:
         for loop in list(self._shared):
             self._leave(loop)
 
+    def _record(self, row: Sequence[Any]) -> KeyRecord | None:
+        return KeyRecord._make(row[:-1])
+
     def _hear(self, rows: Sequence[Sequence[Any]], asked: int, answered: int) -> None:
         if rows:
+            if self._check is not None:
+                self._check(rows[0])
             self._heard(asked, rows[0][-1], answered)
 
     def _shared_reads(self) -> SharedReads:
@@ -188,10 +206,13 @@ class PostgresqlLookup:
 class _Line:
     """One connection: made when it is first needed, and again when it has died."""
 
-    def __init__(self, dsn: str, session: dict[str, Any], sql: str) -> None:
+    def __init__(
+        self, dsn: str, session: dict[str, Any], sql: str, check: Check | None = None
+    ) -> None:
         self._dsn = dsn
         self._session = session
         self._sql = sql
+        self._check = check
         self._connection: ImpatientConnection | None = None
 
     def read(self, key_id: KeyId) -> Any:
@@ -215,10 +236,13 @@ class _Line:
             self._connection = ImpatientConnection.connect(self._dsn, **self._session)
             self._connection.patience = ANSWER_SECONDS
         try:
-            return self._connection.execute(self._sql, {"key_id": key_id}).fetchone()
+            row: Any = self._connection.execute(self._sql, {"key_id": key_id}).fetchone()
+            if self._check is not None:
+                self._check(row)
         except BaseException:
             self.close()
             raise
+        return row
 
 
 def lookup_of(database: Database, clock: Clock | None = None) -> Lookup:

@@ -195,10 +195,10 @@ class _Line:
         try:
             cursor = await connection.execute(question.sql, {"keys": keys})
             rows = await cursor.fetchall()
+            question.heard(rows, asked, time.monotonic_ns() // 1000 + 1)
         except BaseException:
             self.close()
             raise
-        question.heard(rows, asked, time.monotonic_ns() // 1000 + 1)
         return rows
 
     async def _connect(self) -> _ImpatientConnection:

@@ -1,0 +1,296 @@
+"""The lease on PostgreSQL's primary: what counts under it, what does not, and what waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import delete, select, update
+
+from keystead.bootstrap import examine_database, open_installation
+from keystead.domain.errors import NotFound, OutcomeUnknown, Unavailable
+from keystead.domain.ids import KeyId
+from keystead.operation.examination import Verdict
+from keystead.operation.metrics import Metrics
+from keystead.settings import Settings
+from keystead.storage import schema
+from keystead.storage.database import Database, StatementFault
+from keystead.storage.lease import Held, Lease, elapsed
+from keystead.storage.purposes import Purpose
+from tests.installations import PEPPERS, Ground, ground_on
+from tests.postgres import OwnPostgres, Postgres, wait_until
+from tests.standby import Pair, standby_of
+from tests.walls import installed, installed_database
+
+SECONDS = 2
+ABSENT = KeyId("key_0000000000000000000000")
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+@pytest.fixture(scope="module")
+def plain(postgres: Postgres) -> Iterator[Ground]:
+    """An installation without a lease, on a PostgreSQL without a standby, which confirms itself."""
+    name = installed_database(postgres)
+    with ground_on(postgres.dsn(name)) as ground:
+        yield ground
+    postgres.drop_database(name)
+
+
+@contextmanager
+def leased(
+    ground: Ground, seconds: int = SECONDS, metrics: Metrics | None = None
+) -> Iterator[Ground]:
+    """The same ground with a server that holds a lease."""
+    settings = Settings(database=ground.url, failover_lease_seconds=seconds)
+    with closing(open_installation(settings, PEPPERS, ground.clock, metrics)) as installation:
+        yield Ground(ground.url, installation, ground.clock)
+
+
+@pytest.fixture(scope="module")
+def ground(plain: Ground) -> Iterator[Ground]:
+    """A server with a lease of seconds, which somebody always confirms."""
+    with leased(plain) as ground:
+        yield ground
+
+
+def lease_of(ground: Ground) -> Lease:
+    """The lease of its server."""
+    lease = ground.database.lease
+    assert lease is not None
+    return lease
+
+
+@contextmanager
+def frozen(lease: Lease, **changed: Any) -> Iterator[Held]:
+    """The lease as it is, with these changes, and not renewed meanwhile."""
+    wait_until(lambda: lease.server is not None, "the lease runs")
+    take, held = lease._take, lease.running()
+    lease._take = lambda *_: None  # type: ignore[method-assign]
+    lease._held = held._replace(**{"until": elapsed() + 10**12, **changed})
+    try:
+        yield lease.running() if lease.server else held
+    finally:
+        lease._held, lease._take = held, take  # type: ignore[method-assign]
+
+
+def on_loop(ground: Ground, key_id: KeyId) -> Any:
+    """The record, as a task of an event loop reads it."""
+
+    async def ask() -> Any:
+        return await ground.installation.lookup.find_on_loop(key_id)
+
+    return asyncio.run(ask())
+
+
+# --- the same answers ---
+
+
+def test_records_are_those_without_a_lease(plain: Ground, ground: Ground) -> None:
+    """Known keys and unknown ones are read as ever, alone and shared."""
+    key = plain.key(plain.tenant()).key.id
+    record = plain.installation.lookup.find(key)
+    assert record is not None
+    assert ground.installation.lookup.find(key) == on_loop(ground, key) == record
+    assert ground.installation.lookup.find(ABSENT) is None
+    assert on_loop(ground, ABSENT) is None
+
+
+# --- what does not count ---
+
+
+def spoilt(held: Held) -> list[dict[str, Any]]:
+    """Leases that do not count: of another server, run out, or run out by the server's own clock."""
+    return [
+        {"server": held.server - 1},
+        {"until": elapsed()},
+        {"told": held.told - SECONDS * 1_000_000},
+    ]
+
+
+@pytest.mark.parametrize("case", range(3), ids=["another server", "run out", "of long ago"])
+def test_nothing_is_told_without_the_lease(ground: Ground, case: int) -> None:
+    """Neither a live key nor an unknown one nor a list nor a refusal is answered: 503, and no other word."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    lease = lease_of(ground)
+    asked: list[Callable[[], object]] = [
+        lambda: ground.verify(created),
+        lambda: ground.installation.lookup.find(ABSENT),
+        lambda: on_loop(ground, ABSENT),
+        lambda: ground.ids(tenant),
+        lambda: ground.services.workspaces.create("W"),
+        lambda: ground.services.keys.get(tenant, ABSENT),
+        ground.database.ping,
+    ]
+    with frozen(lease, **spoilt(lease.running())[case]):
+        for ask in asked:
+            with pytest.raises(Unavailable):
+                ask()
+    wait_until(lambda: lease.server is not None, "it is renewed")
+    assert ground.verdict(created) == "verified"
+    with pytest.raises(NotFound):
+        ground.services.keys.get(tenant, ABSENT)
+
+
+def test_a_line_to_another_server_is_left(ground: Ground) -> None:
+    """A line that leads to another server than the lease's is hung up, so that the next one may lead there."""
+    key = ground.key(ground.tenant()).key.id
+    ground.installation.lookup.find(key)
+    lookup: Any = ground.installation.lookup
+    with frozen(lease_of(ground), server=1):
+        with pytest.raises(Unavailable):
+            lookup.find(key)
+        assert any(line._connection is None for line in lookup._idle.queue)
+
+
+def test_refusals_and_renewals_are_counted(plain: Ground) -> None:
+    """A metric tells what was refused for want of the lease, another for how long it runs on."""
+    told: list[float] = []
+    refused: list[int] = []
+    database = Database(plain.url)
+    lease = Lease(database.url, SECONDS)
+    lease.on_renewal, lease.on_refusal = told.append, lambda: refused.append(1)
+    with closing(database):
+        database.hold(lease)
+        database.ping()
+        wait_until(lambda: len(told) > 1, "it is renewed")
+    assert 0 < told[-1] <= SECONDS
+    with pytest.raises(Unavailable):
+        lease.running()
+    assert refused == [1]
+
+
+# --- what waits ---
+
+
+def test_the_first_end_waits(plain: Ground) -> None:
+    """It is done when the lease has been held for its whole length, and not before, nor is anybody refused before."""
+    tenant = plain.tenant()
+    created = plain.key(tenant)
+    with leased(plain, 1) as ground, ThreadPoolExecutor(1) as pool:
+        lease = lease_of(ground)
+        ending = pool.submit(ground.services.keys.revoke, tenant, created.key.id)
+        while plain.verdict(created) == "verified":
+            assert elapsed() < lease.running().until
+        assert elapsed() > lease.running().since + 10**9
+        ending.result()
+
+
+ENDINGS = {
+    "a narrowed key": update(schema.api_keys).values(scopes=[]),
+    "a deleted key": delete(schema.api_keys),
+    "a suspended workspace": update(schema.workspaces).values(suspended_at=None),
+    "a session that ends": update(schema.sessions).values(ended_at=None),
+    "a deleted session": delete(schema.sessions),
+    "another role": update(schema.members).values(role="viewer"),
+    "a member who leaves": delete(schema.members),
+    "a revoked credential": update(schema.credentials).values(revoked_at=None),
+}
+OTHERS = {
+    "a session that is used": update(schema.sessions).values(seen_at=None),
+    "the next event's number": update(schema.workspaces).values(last_event=1),
+    "a workspace's name": update(schema.workspaces).values(name="W"),
+    "a read": select(schema.api_keys.c.id),
+    "a use": delete(schema.key_use),
+}
+
+
+class _Undone(Exception):
+    """Nothing of it stays."""
+
+
+@pytest.mark.parametrize("what", [*ENDINGS, *OTHERS])
+def test_whatever_takes_authority_away_waits(ground: Ground, what: str) -> None:
+    """Each statement that may, whoever wrote it and whatever they said of it; no other."""
+    statement = {**ENDINGS, **OTHERS}[what]
+    lease = lease_of(ground)
+    waited: list[object] = []
+    settle, lease.settle = lease.settle, waited.append  # type: ignore[method-assign,assignment]
+    try:
+        with suppress(StatementFault, _Undone), ground.database.write_across(Purpose.SERVER) as tx:
+            tx.execute(statement)
+            raise _Undone
+    finally:
+        lease.settle = settle  # type: ignore[method-assign]
+    assert bool(waited) == (what in ENDINGS)
+
+
+# --- a standby that does not confirm ---
+
+
+@pytest.fixture
+def pair(private_postgres: OwnPostgres) -> Iterator[Pair]:
+    """A primary with a synchronous standby."""
+    with standby_of(private_postgres) as pair:
+        pair.make_synchronous()
+        yield pair
+
+
+def waiting(pair: Pair) -> int:
+    """How many of the primary's processes wait for the standby."""
+    with psycopg.connect(pair.primary.dsn()) as connection:
+        (number,) = connection.execute(WAITS).fetchone() or (0,)
+    return int(number)
+
+
+def test_a_standby_that_falls_silent(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """Without its confirmation nothing is answered, a commit given up on is none, and no process is left waiting.
+
+    With the standby everything comes back by itself.
+    """
+    installed(pair.primary.dsn())
+    with ground_on(pair.primary.dsn()) as plain, leased(plain, 1) as ground:
+        lease = lease_of(ground)
+        tenant = ground.tenant()
+        created = ground.key(tenant)
+        pair.pause()
+        wait_until(lambda: lease.server is None, "the lease is lost")
+        with pytest.raises(Unavailable):
+            ground.verify(created)
+        assert plain.verdict(created) == "verified"
+        for _ in range(3):
+            wait_until(lambda: waiting(pair) > 0, "it asks for another")
+            pair.cancel()
+            wait_until(lambda: waiting(pair) == 0, "PostgreSQL has given up")
+            assert lease.server is None
+        wait_until(lambda: waiting(pair) > 0, "it asks again")
+        wait_until(lambda: waiting(pair) == 0, "it has given up by itself")
+        pair.stream.mend()
+        wait_until(lambda: lease.server is not None, "it is confirmed again")
+        assert ground.verdict(created) == "verified"
+    said = [record.message for record in caplog.records if record.name.endswith(".lease")]
+    assert said == ["lease not confirmed", "lease confirmed again"]
+
+
+def test_what_changes_nothing_is_confirmed_too(pair: Pair) -> None:
+    """Revoking again what has ended is answered by a primary that is confirmed, and else told as unknown."""
+    installed(pair.primary.dsn())
+    with ground_on(pair.primary.dsn()) as plain, leased(plain, 1) as ground:
+        tenant = ground.tenant()
+        key = ground.key(tenant).key.id
+        ground.services.keys.revoke(tenant, key)
+        with frozen(lease_of(ground)), ThreadPoolExecutor(1) as pool:
+            pair.pause()
+            again = pool.submit(ground.services.keys.revoke, tenant, key)
+
+            def answered() -> bool:
+                pair.cancel()
+                return again.done()
+
+            wait_until(answered, "PostgreSQL gives up waiting")
+            with pytest.raises(OutcomeUnknown):
+                again.result()
+
+
+def test_a_lease_that_nobody_confirms_is_warned_of(plain: Ground, pair: Pair) -> None:
+    """Where no standby is synchronous the primary confirms itself: `serve` and `doctor` say so."""
+    for url, verdict in ((plain.url, Verdict.WARNING), (pair.primary.dsn(), Verdict.OK)):
+        for seconds, expected in ((5, [verdict]), (0, [])):
+            settings = Settings(database=url, failover_lease_seconds=seconds)
+            found = [one for one in examine_database(settings) if one.check == "lease"]
+            assert [one.verdict for one in found] == expected
