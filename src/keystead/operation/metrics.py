@@ -75,6 +75,7 @@ class Metrics:
         self._lease = Gauge(
             "keystead_lease_seconds",
             "For how long the lease ran on after the last attempt to renew it, of the process where it is shortest",
+            ["of"],
             registry=registry,
             multiprocess_mode="livemin",
         )
@@ -106,7 +107,7 @@ class Metrics:
 
     def on_lease(self, seconds: float) -> None:
         """An attempt to renew the lease has ended; it runs on for so long."""
-        self._lease.set(seconds)
+        self._lease.labels("primary").set(seconds)
 
     def on_unconfirmed(self) -> None:
         """Something was refused for want of the lease."""

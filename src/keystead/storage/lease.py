@@ -162,7 +162,7 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stopped.is_set():
-            with suppress(psycopg.Error):
+            with suppress(psycopg.Error, OSError):
                 self._take(*self._line.confirm())
             self._tell()
             self._tried.set()
