@@ -143,6 +143,7 @@ def revoke_at_the_new_one(primary: OwnPostgres) -> None:
         wait_until(lambda: verify(servers.old, key) == DEAD, "the old server follows")
 
 
+@pytest.mark.timeout(300)
 def test_an_old_primary_lets_nobody_in(private_postgres: OwnPostgres) -> None:
     """Nobody is accepted by it who asks after the end was answered at the new one, but told 503 (R37).
 
