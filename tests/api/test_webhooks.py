@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keystead.domain.throttle import SENDING
 from tests.api.world import Client, Tenant, pointers, problem
 
 MEMBERS = {
@@ -121,6 +122,17 @@ def test_nothing_is_sent_to_a_disabled_webhook(tenant: Tenant) -> None:
         client.post(f"/v1/deliveries/{delivery}/redeliver"),
     ):
         assert problem(refused) == (409, "webhook-disabled")
+
+
+def test_too_many_tests_have_to_wait(tenant: Tenant) -> None:
+    """429 with Retry-After beyond the pace of the workspace, whichever key asks."""
+    client = tenant.client()
+    path = f"/v1/webhooks/{created(client)['id']}/test"
+    statuses = [client.post(path).status_code for _ in range(SENDING.most)]
+    assert set(statuses) == {200}
+    refused = tenant.client().post(path)
+    assert problem(refused) == (429, "rate-limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 
 @pytest.mark.parametrize(

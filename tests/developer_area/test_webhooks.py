@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
     Attempt,
     AttemptError,
@@ -232,6 +234,62 @@ def test_a_webhook_is_edited(area: Area) -> None:
     assert changed.header_names == ("X-Team",)
     refused = browser.submit(form, url(area, f"/{webhook.id}/edit"), **typed | {"url": "nowhere"})
     assert refused.status == 422
+
+
+def edit_headers(area: Area, webhook: WebhookEndpoint, **typed: str | list[str]) -> Seen:
+    """The form of a webhook with nothing changed but its headers, sent."""
+    browser = area.signed_in()
+    form = browser.open(page_of(area, webhook).link("Edit"))
+    values = {"name": webhook.name, "url": HOOK, "range": "all"} | typed
+    return browser.submit(form, url(area, f"/{webhook.id}/edit"), **values)
+
+
+def sent_headers(area: Area) -> dict[str, str]:
+    """What is sent along with the deliveries that are due."""
+    [batch] = area.services.deliveries.claim(endpoints=1, messages=10)
+    return dict(batch.headers)
+
+
+def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None:
+    """One is dropped, one gets another value in whatever case it is written, one comes, and one stays unseen."""
+    names = ("X-Team", "X-Old", "Authorization")
+    draft = WebhookDraft("chat", HOOK, ("*",), {name: f"s3cret {name}" for name in names})
+    webhook = each_area.services.webhooks.create(each_area.principal, draft).endpoint
+    form = each_area.signed_in().open(url(each_area, f"/{webhook.id}/edit"))
+    assert "Drop X-Old" in form.tree.text
+    assert "s3cret" not in form.html
+    seen = edit_headers(each_area, webhook, drop=["X-Old"], headers="authorization: b\nX-New: c")
+    assert seen.heading == "chat"
+    expected = {"X-Team": "s3cret X-Team", "authorization": "b", "X-New": "c"}
+    each_area.key()
+    assert sent_headers(each_area) == expected
+
+
+def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
+    """The form is there again with what was typed, what was to be dropped too; each header is as it was."""
+    webhook = made(area)
+    seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
+    assert seen.status == 422
+    assert "A header is set by Keystead itself" in seen.html
+    dropped = seen.tree.one("input", name="drop")
+    assert "checked" in dropped.attributes
+    area.key()
+    assert sent_headers(area) == {"X-Team": "keys"}
+
+
+def test_too_many_tests_are_refused_in_words(area: Area) -> None:
+    """Beyond the pace of a workspace the page says how long to wait, for a test and for sending again."""
+    webhook = made(area)
+    test = area.services.webhooks.test
+    delivery = [test(area.principal, webhook.id) for _ in range(SENDING.most)][0]
+    browser, here = area.signed_in(), url(area, f"/{webhook.id}")
+    seen = browser.submit(browser.open(here), f"{here}/test")
+    assert (seen.status, seen.heading) == (200, "chat")
+    assert re.search(
+        r"60 tests and deliveries sent again in 60 seconds: wait \d+ seconds", seen.html
+    )
+    path = f"{here}/deliveries/{delivery.id}"
+    assert "wait" in browser.submit(browser.open(path), f"{path}/redeliver").html
 
 
 def test_a_webhook_is_deleted(area: Area) -> None:

@@ -15,10 +15,12 @@ from keystead.domain.throttle import (
     SESSION,
     Allowance,
     Failures,
+    Pace,
     account_subject,
     address_subject,
     failed,
     judge,
+    paced,
     wait_after,
 )
 from tests.clocks import NOON
@@ -141,3 +143,23 @@ def test_an_account_is_not_readable() -> None:
     """What was typed as an address is not kept: it may have been a password."""
     assert "ada" not in account_subject("ada@example.com")
     assert account_subject("ada@example.com") != account_subject("bo@example.com")
+
+
+def test_a_pace_holds_in_each_window() -> None:
+    """So many acts in a window that begins with the first; then one waits for its end, and the next begins anew."""
+    pace, seen = Pace(3, timedelta(minutes=1)), NONE
+    for number in range(3):
+        step = paced(seen, pace, NOON + number * SECOND)
+        assert isinstance(step, Failures)
+        seen = step
+    assert seen == Failures(3, NOON)
+    assert paced(seen, pace, NOON + 10 * SECOND) == 50 * SECOND
+    assert paced(seen, pace, NOON + 59 * SECOND) == SECOND
+    assert paced(seen, pace, NOON + 60 * SECOND) == Failures(1, NOON + 60 * SECOND)
+
+
+def test_a_clock_that_was_set_back_holds_nobody_to_a_pace() -> None:
+    """A window that begins far in the future is none; a small step back does not begin another."""
+    pace, seen = Pace(1, timedelta(minutes=1)), Failures(1, NOON)
+    assert paced(seen, pace, NOON - timedelta(hours=1)) == Failures(1, NOON - timedelta(hours=1))
+    assert paced(seen, pace, NOON - SECOND) == 61 * SECOND

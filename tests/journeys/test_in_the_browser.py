@@ -384,6 +384,30 @@ def test_a_key_is_rotated_and_edited(page: Page, server: Serving) -> None:
     expect(page.get_by_role("status").first).to_contain_text("Saved.")
 
 
+def test_a_webhooks_headers_are_changed(page: Page) -> None:
+    """Made with two, of which one is dropped and one gets another value: the page names what is there, and no value."""
+    page.get_by_role("link", name="Webhooks").click()
+    page.get_by_role("link", name="Create webhook").first.click()
+    page.get_by_label("Name", exact=True).fill("alerts")
+    page.get_by_label("URL").fill("https://hooks.example.com/")
+    page.get_by_label("Everything").check()
+    page.get_by_label("Headers of its own").fill("X-Team: keys\nX-Old: 1")
+    page.get_by_role("button", name="Create webhook").click()
+    expect(page.get_by_role("heading", name="Copy the secret now")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Webhooks").click()
+    page.get_by_role("link", name="alerts").click()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Drop X-Old").check()
+    page.get_by_label("Other headers").fill("X-Team: others\nAuthorization: Bearer b")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("alerts is saved.")).to_be_visible()
+    expect(page.locator("dl")).to_contain_text("X-Team, Authorization")
+    expect(page.locator("dl")).not_to_contain_text("X-Old")
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete webhook").click()
+    expect(page.get_by_text("The webhook alerts is deleted.")).to_be_visible()
+
+
 def test_without_scripts_a_reload_shows_no_token(plain: Page, server: Serving) -> None:
     """The page with the token, sent again by the browser, tells that the key exists and no more."""
     page = plain

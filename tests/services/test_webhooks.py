@@ -20,12 +20,14 @@ from keystead.domain.errors import (
     InvalidToken,
     LimitReached,
     NotFound,
+    RateLimited,
     WebhookDisabled,
 )
 from keystead.domain.ids import UserId, new_id
-from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, Unset
 from keystead.domain.principals import Principal, of_member
 from keystead.domain.scopes import Scopes
+from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
     WAITS,
     Attempt,
@@ -334,6 +336,62 @@ def test_a_change_says_what_changed_and_nothing_secret(ground: Ground) -> None:
     assert ground.events(tenant)[-1].data == {"name": "Other", "reason": "by_hand"}
     assert "hush" not in repr(ground.events(tenant))
     assert ground.services.webhooks.get(tenant, made.endpoint.id).header_names == ("X-New",)
+
+
+def test_headers_change_one_by_one(ground: Ground) -> None:
+    """One stays with its value, which nobody has to know; one gets another, one goes, one comes."""
+    tenant = ground.tenant()
+    made = hook(ground, tenant)
+    change, before = ground.services.webhooks.update, len(ground.events(tenant))
+    same: dict[str, str | Unset] = dict.fromkeys(HEADERS, UNSET)
+    assert change(tenant, made.endpoint.id, WebhookPatch(headers=same)) == made.endpoint
+    assert len(ground.events(tenant)) == before
+    patch = WebhookPatch(headers={"Authorization": UNSET, "X-New": "hush4"})
+    assert change(tenant, made.endpoint.id, patch).header_names == ("Authorization", "X-New")
+    kept = {"Authorization": HEADERS["Authorization"], "X-New": "hush4"}
+    assert dict(claimed(ground, made).headers) == kept
+    with pytest.raises(Invalid, match="X-Source"):
+        change(tenant, made.endpoint.id, WebhookPatch(headers=same))
+    assert "hush" not in repr(ground.events(tenant))
+
+
+def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
+    """So many a minute in a workspace, both together; nothing of one too many is done, and no neighbour waits."""
+    tenant, neighbour = ground.tenant(), ground.tenant()
+    made, other = hook(ground, tenant), hook(ground, neighbour)
+    webhooks = ground.services.webhooks
+    sent = webhooks.test(tenant, made.endpoint.id)
+    for _ in range(SENDING.most - 1):
+        webhooks.redeliver(tenant, sent.id)
+    ground.clock.advance(timedelta(seconds=20))
+    events = len(ground.events(tenant))
+    with pytest.raises(RateLimited) as refused:
+        webhooks.test(tenant, made.endpoint.id)
+    assert refused.value.retry_after == 40
+    with pytest.raises(RateLimited):
+        webhooks.redeliver(tenant, sent.id)
+    assert len(ground.events(tenant)) == events
+    webhooks.test(neighbour, other.endpoint.id)
+    ground.clock.advance(timedelta(seconds=40))
+    webhooks.redeliver(tenant, sent.id)
+
+
+def test_what_is_not_there_does_not_count(ground: Ground) -> None:
+    """However often somebody asks for what is not theirs, is not there or is off: the answer is that, to the end."""
+    tenant, neighbour = ground.tenant(), ground.tenant()
+    made, foreign = hook(ground, tenant), hook(ground, neighbour)
+    webhooks = ground.services.webhooks
+    theirs = webhooks.test(neighbour, foreign.endpoint.id)
+    for _ in range(SENDING.most // 2 + 1):
+        with pytest.raises(NotFound):
+            webhooks.test(tenant, foreign.endpoint.id)
+        with pytest.raises(NotFound):
+            webhooks.redeliver(tenant, theirs.id)
+    off = WebhookPatch(status=WebhookStatus.DISABLED)
+    webhooks.update(tenant, made.endpoint.id, off)
+    for _ in range(SENDING.most + 1):
+        with pytest.raises(WebhookDisabled):
+            webhooks.test(tenant, made.endpoint.id)
 
 
 def test_a_deleted_webhook_is_gone(ground: Ground) -> None:

@@ -172,7 +172,12 @@ def _services(
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
         webhooks=Webhooks(
-            database, clock, Sealing(peppers), destinations_of(settings), plans_url=plans_url
+            database,
+            clock,
+            Sealing(peppers),
+            destinations_of(settings),
+            Throttle(database, clock),
+            plans_url=plans_url,
         ),
         deliveries=Deliveries(
             database,

@@ -13,7 +13,7 @@ from keystead.developer_area.redirects import see_other
 from keystead.developer_area.session import Visit
 from keystead.developer_area.webhook_pages import DeliveryPage
 from keystead.developer_area.webhooks import WebhookDesk
-from keystead.domain.errors import NotFound, WebhookDisabled
+from keystead.domain.errors import NotFound, RateLimited, WebhookDisabled
 from keystead.domain.ids import DeliveryId
 from keystead.domain.principals import Principal
 from keystead.domain.roles import Permission
@@ -69,7 +69,7 @@ class DeliveryPages:
         response = see_other(here)
         try:
             self._desk.webhooks.redeliver(acting.principal, sent.delivery.id, visit.origin)
-        except WebhookDisabled as refused:
+        except (WebhookDisabled, RateLimited) as refused:
             cookies.say(response, refused.detail)
         else:
             cookies.say(response, "It is on its way again, under the same id.")

@@ -10,7 +10,7 @@ from keystead.developer_area.session import Acting, Visit
 from keystead.developer_area.webhook_form import WebhookEntry, problems_of
 from keystead.developer_area.webhook_pages import WebhookQuestionPage
 from keystead.developer_area.webhooks import WebhookDesk
-from keystead.domain.errors import Invalid, WebhookDisabled
+from keystead.domain.errors import Invalid, RateLimited, WebhookDisabled
 from keystead.domain.webhooks import WebhookEndpoint, WebhookPatch, WebhookStatus
 
 
@@ -30,7 +30,8 @@ class WebhookChanges:
         acting, endpoint, here = self._found(visit)
         entry = WebhookEntry.of(visit.form)
         try:
-            self._desk.webhooks.update(acting.principal, endpoint.id, entry.patch(), visit.origin)
+            patch = entry.patch(endpoint)
+            self._desk.webhooks.update(acting.principal, endpoint.id, patch, visit.origin)
         except Invalid as refused:
             problems = problems_of(refused)
             return self._desk.form(visit, acting, entry, endpoint, problems, 422)
@@ -50,7 +51,7 @@ class WebhookChanges:
         acting, endpoint, here = self._found(visit)
         try:
             delivery = self._desk.webhooks.test(acting.principal, endpoint.id, visit.origin)
-        except WebhookDisabled as refused:
+        except (WebhookDisabled, RateLimited) as refused:
             return _done(here, refused.detail)
         return _done(f"{here}/deliveries/{delivery.id}", "A test is on its way.")
 

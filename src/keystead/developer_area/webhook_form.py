@@ -12,6 +12,7 @@ from keystead.developer_area.pages import Choice
 from keystead.developer_area.workspace_pages import Group
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.events import EventType
+from keystead.domain.keys import UNSET, Unset
 from keystead.domain.webhooks import ALL, WebhookDraft, WebhookEndpoint, WebhookPatch
 
 EVERYTHING: Final = "all"
@@ -26,13 +27,14 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class WebhookEntry:
-    """What stands in the form. `headers` are lines such as `Authorization: Bearer …`."""
+    """What stands in the form. `headers` are lines such as `Authorization: Bearer …`; `dropped` the names to go."""
 
     name: str = ""
     url: str = ""
     range: str = ""
     types: frozenset[str] = frozenset()
     headers: str = ""
+    dropped: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, form: Form) -> WebhookEntry:
@@ -43,6 +45,7 @@ class WebhookEntry:
             form.one("range"),
             frozenset(form.many("type")),
             form.one("headers").strip(),
+            frozenset(form.many("drop")),
         )
 
     @classmethod
@@ -56,9 +59,24 @@ class WebhookEntry:
         """As a new webhook. Invalid for lines that are no headers."""
         return WebhookDraft(self.name, self.url, self._events(), self._headers())
 
-    def patch(self) -> WebhookPatch:
-        """As a change; its headers stay."""
-        return WebhookPatch(name=self.name, url=self.url, events=self._events())
+    def patch(self, endpoint: WebhookEndpoint) -> WebhookPatch:
+        """As a change of that webhook. Headers stay that are neither dropped nor written anew."""
+        written = self._headers()
+        anew = {name.lower() for name in written}
+        kept: dict[str, str | Unset] = {
+            name: UNSET
+            for name in endpoint.header_names
+            if name not in self.dropped and name.lower() not in anew
+        }
+        return WebhookPatch(
+            name=self.name, url=self.url, events=self._events(), headers=kept | dict(written)
+        )
+
+    def kept(self, endpoint: WebhookEndpoint) -> Sequence[Choice]:
+        """The headers that are there, each to be dropped or not."""
+        return [
+            Choice(name, name, "", name in self.dropped) for name in sorted(endpoint.header_names)
+        ]
 
     def ranges(self) -> Sequence[Choice]:
         """Everything, or some."""

@@ -40,7 +40,10 @@ class WebhooksPage:
 
 @dataclass(frozen=True, slots=True)
 class WebhookFormPage:
-    """The form of a webhook, a new one (`is_new`) or one that is changed. `problems`: a sentence a refused field."""
+    """The form of a webhook, a new one (`is_new`) or one that is changed. `problems`: a sentence a refused field.
+
+    `kept`: the headers that are there, of which the chosen ones are to go.
+    """
 
     template: ClassVar[str] = "webhook_form.html"
     frame: Frame
@@ -54,6 +57,7 @@ class WebhookFormPage:
     destination: str
     ranges: Sequence[Choice]
     groups: Sequence[Group]
+    kept: Sequence[Choice]
     headers: str
 
 

@@ -97,6 +97,7 @@ class WebhookDesk:
             destination=entry.url,
             ranges=entry.ranges(),
             groups=entry.groups(),
+            kept=[] if webhook is None else entry.kept(webhook),
             headers=entry.headers,
         )
         return self.render(page, status)

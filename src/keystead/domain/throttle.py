@@ -1,4 +1,4 @@
-"""How many wrong passwords are looked at: a growing wait per account, per address, per known device.
+"""How many wrong passwords are looked at: a growing wait per account, per address, per known device; and paces.
 
 An attacker runs into the account's and the address's wait; the owner comes in from a device that signed in before,
 which has an allowance of its own, or by a one-time link, which has no bound: nobody is locked out by somebody else.
@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NewType
 
+from keystead.domain.ids import WorkspaceId
+
 Subject = NewType("Subject", str)
-"""Whose failures are counted: `account:…`, `address:…`, `device:…`, `session:…`, or `revocation:…` for tokens sent."""
+"""Whose failures are counted: `account:…`, `address:…`, `device:…`, `session:…`, or `revocation:…` for tokens sent.
+
+`sending:…` is a workspace whose acts are counted, each of which sends something.
+"""
 
 CLOCK_SLACK: Final = timedelta(seconds=60)
 """A failure further in the future than this was written by a clock that has since been set back."""
@@ -52,8 +57,20 @@ REVOCATION: Final = Allowance(
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """At most `most` acts in a window, which begins with its first."""
+
+    most: int
+    window: timedelta
+
+
+SENDING: Final = Pace(60, timedelta(minutes=1))
+"""Tests and deliveries sent again that a workspace asks for: each is a schedule of requests to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failures:
-    """Wrong passwords on end, and when the last of them was."""
+    """Wrong passwords on end, and when the last of them was; of a pace, its acts, and when the first of them was."""
 
     count: int = 0
     last_at: datetime | None = None
@@ -84,6 +101,16 @@ def judge(failures: Failures, allowance: Allowance, now: datetime) -> Verdict:
 def failed(failures: Failures, allowance: Allowance, now: datetime) -> Failures:
     """The failures after one more."""
     return Failures(_remembered(failures, allowance, now).count + 1, now)
+
+
+def paced(seen: Failures, pace: Pace, now: datetime) -> Failures | timedelta:
+    """The acts of the window after one more; or how long to wait, where the window is full."""
+    begun = seen.last_at
+    if begun is None or not begun - CLOCK_SLACK <= now < begun + pace.window:
+        return Failures(1, now)
+    if seen.count < pace.most:
+        return Failures(seen.count + 1, begun)
+    return begun + pace.window - now
 
 
 def wait_after(count: int, allowance: Allowance) -> timedelta:
@@ -121,6 +148,11 @@ def revocation_subject(address: str | None) -> Subject:
 def device_subject(fingerprint: bytes) -> Subject:
     """A device, by the fingerprint of the secret it holds."""
     return Subject(f"device:{fingerprint.hex()}")
+
+
+def sending_subject(workspace_id: WorkspaceId) -> Subject:
+    """A workspace that has something sent."""
+    return Subject(f"sending:{workspace_id}")
 
 
 def session_subject(session_id: str) -> Subject:

@@ -129,12 +129,12 @@ class WebhookDraft:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPatch:
-    """What is to change; `UNSET` stays as it is."""
+    """What is to change; `UNSET` stays as it is. `headers` are all that there shall be: of one, UNSET is its value."""
 
     name: str | Unset = UNSET
     url: str | Unset = UNSET
     events: Sequence[str] | Unset = UNSET
-    headers: Mapping[str, str] | Unset = field(default=UNSET, repr=False)
+    headers: Mapping[str, str | Unset] | Unset = field(default=UNSET, repr=False)
     status: WebhookStatus | Unset = UNSET
 
 
@@ -363,7 +363,19 @@ def _refused_events(events: Sequence[str]) -> Sequence[FieldError]:
     ]
 
 
-def _refused_headers(headers: Mapping[str, str]) -> Sequence[FieldError]:
+def merged_headers(
+    before: Mapping[str, str], asked: Mapping[str, str | Unset]
+) -> Mapping[str, str]:
+    """The headers after a patch that was checked. Invalid where one shall stay that is not there any more."""
+    gone = [name for name, value in asked.items() if value is UNSET and name not in before]
+    if gone:
+        raise Invalid([FieldError("/headers", f"is not there any more: {gone[0]}")])
+    return {
+        name: before[name] if isinstance(value, Unset) else value for name, value in asked.items()
+    }
+
+
+def _refused_headers(headers: Mapping[str, str | Unset]) -> Sequence[FieldError]:
     if len({name.lower() for name in headers}) < len(headers):
         return (FieldError("/headers", "must name each header once, in whatever case"),)
     if len(headers) > MAX_HEADERS:
@@ -375,12 +387,14 @@ def _refused_headers(headers: Mapping[str, str]) -> Sequence[FieldError]:
     ]
 
 
-def _refused_header(name: str, value: str) -> str | None:
+def _refused_header(name: str, value: str | Unset) -> str | None:
     low = name.lower()
     if len(name) > MAX_HEADER_NAME or not _HEADER_NAME.fullmatch(name):
         return f"must be a header's name of at most {MAX_HEADER_NAME} characters"
     if low in _OURS or low.startswith(_OUR_FAMILIES):
         return "is set by Keystead itself, or by nobody"
+    if isinstance(value, Unset):
+        return None
     if len(value) > MAX_HEADER_VALUE or not _HEADER_VALUE.fullmatch(value):
         return f"must be 1-{MAX_HEADER_VALUE} printable ASCII characters"
     return None

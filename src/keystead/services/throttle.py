@@ -1,14 +1,24 @@
-"""Counting wrong passwords before they are looked at: however many come at once, on however many servers."""
+"""Counting wrong passwords before they are looked at, and acts that are held to a pace: on however many servers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final
 
 from keystead.domain.errors import RateLimited
-from keystead.domain.throttle import Allowance, Failures, Subject, Verdict, failed, judge
+from keystead.domain.throttle import (
+    Allowance,
+    Failures,
+    Pace,
+    Subject,
+    Verdict,
+    failed,
+    judge,
+    paced,
+)
 from keystead.storage import throttles as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
@@ -40,6 +50,15 @@ class Throttle:
             self._take_back(allowances)
             raise
 
+    def keep_pace(self, subject: Subject, pace: Pace, what: str) -> None:
+        """Counts an act, which is called `what`. RateLimited, without a write, where there were too many."""
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            seen = rows.find_failures(tx, [subject])[subject]
+            _step(seen, pace, self._clock, what)
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            seen = rows.lock_failures(tx, [subject], self._clock.now())[subject]
+            rows.set_failures(tx, subject, _step(seen, pace, self._clock, what))
+
     def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
         """A flood costs one read each."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -68,6 +87,16 @@ def _require(
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     if refused:
         raise _refusal(refused)
+
+
+def _step(seen: Failures, pace: Pace, clock: Clock, what: str) -> Failures:
+    step = paced(seen, pace, clock.now())
+    if not isinstance(step, timedelta):
+        return step
+    seconds = max(1, math.ceil(step.total_seconds()))
+    window = int(pace.window.total_seconds())
+    allowed = f"There may be {pace.most} {what} in {window} seconds"
+    raise RateLimited(seconds, f"{allowed}: wait {seconds} seconds.")
 
 
 def _refusal(verdicts: list[Verdict]) -> RateLimited:

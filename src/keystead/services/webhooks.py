@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,6 +16,7 @@ from keystead.domain.keys import Unset
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
+from keystead.domain.throttle import SENDING, sending_subject
 from keystead.domain.webhooks import (
     Delivery,
     DeliveryStatus,
@@ -28,6 +29,7 @@ from keystead.domain.webhooks import (
 from keystead.services.acting import acting_now
 from keystead.services.limits import tells_of_limits
 from keystead.services.sealing import Sealed, Sealing
+from keystead.services.throttle import Throttle
 from keystead.services.webhook_secrets import (
     WebhookSecrets,
     mint_secret,
@@ -88,6 +90,7 @@ class Webhooks:
         clock: Clock,
         sealing: Sealing,
         destinations: Destinations,
+        throttle: Throttle,
         *,
         plans_url: str | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class Webhooks:
         self._clock = clock
         self._sealing = sealing
         self._destinations = destinations
+        self._throttle = throttle
         self._plans_url = plans_url
 
     def create(
@@ -151,7 +155,7 @@ class Webhooks:
             changed = rules.apply_patch(endpoint, checked, act.at)
             names = _changed_names(endpoint, changed)
             if not isinstance(checked.headers, Unset):
-                changed, others = self._with_headers(tx, changed, dict(checked.headers))
+                changed, others = self._with_headers(tx, changed, checked.headers)
                 names += ("headers",) if others else ()
             rows.update_endpoint(tx, changed)
             if names:
@@ -185,8 +189,11 @@ class Webhooks:
     def test(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> Delivery:
-        """Sends an event `webhook.test` to this endpoint alone. WebhookDisabled where it is."""
+        """Sends an event `webhook.test` to this endpoint alone. WebhookDisabled where it is; RateLimited."""
         _require_write(principal)
+        with self._database.read(principal.workspace_id) as tx:
+            self._find_active(tx, principal, webhook_id)
+        self._keep_pace(principal)
         with self._writing(principal, origin) as (tx, act):
             endpoint = self._find_active(tx, principal, webhook_id)
             workspace_id, target = endpoint.workspace_id, Target("webhook", endpoint.id)
@@ -238,9 +245,13 @@ class Webhooks:
     ) -> Delivery:
         """Sends the delivery again, at once and with a whole schedule, under the same id.
 
-        WebhookDisabled where its endpoint is.
+        WebhookDisabled where its endpoint is; RateLimited where the workspace asks for too much to be sent.
         """
         _require_write(principal)
+        with self._database.read(principal.workspace_id) as tx:
+            delivery = _find_delivery(tx, principal, delivery_id)
+            self._find_active(tx, principal, delivery.webhook_id)
+        self._keep_pace(principal)
         with self._writing(principal, origin) as (tx, act):
             delivery = _find_delivery(tx, principal, delivery_id)
             self._find_active(tx, principal, delivery.webhook_id)
@@ -249,6 +260,11 @@ class Webhooks:
             delivery_rows.restart_delivery(tx, again)
             queues.make_due(tx, (delivery.workspace_id, delivery.webhook_id))
         return again
+
+    def _keep_pace(self, principal: Principal) -> None:
+        """Before the workspace is locked, so that nobody waits for it. What cannot be sent does not count."""
+        what = "tests and deliveries sent again"
+        self._throttle.keep_pace(sending_subject(principal.workspace_id), SENDING, what)
 
     @contextmanager
     def _writing(self, principal: Principal, origin: Origin) -> Iterator[tuple[Tx, Act]]:
@@ -274,11 +290,12 @@ class Webhooks:
         return endpoint
 
     def _with_headers(
-        self, tx: Tx, endpoint: WebhookEndpoint, headers: dict[str, str]
+        self, tx: Tx, endpoint: WebhookEndpoint, asked: Mapping[str, str | Unset]
     ) -> tuple[WebhookEndpoint, bool]:
-        """The endpoint with those headers of its own, and whether they are others than before."""
+        """The endpoint with the headers that are asked for, and whether they are others than before."""
         secrets = self._open(tx, endpoint)
-        if dict(secrets.headers) == headers:
+        headers = rules.merged_headers(secrets.headers, asked)
+        if secrets.headers == headers:
             return endpoint, False
         sealed = self._seal(endpoint, replace(secrets, headers=headers))
         rows.update_sealed(tx, endpoint, *sealed)

@@ -245,7 +245,7 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.plans.name: "the installation's, and no secret",
     schema.sessions.name: "a person's, who may be a member of many workspaces",
     schema.known_devices.name: "a person's, who may be a member of many workspaces",
-    schema.throttles.name: "of addresses and of people, before anybody knows who they are",
+    schema.throttles.name: "of addresses and of people, before anybody knows who they are; of workspaces, just a count",
     schema.credentials.name: "the installation's own",
     schema.watermarks.name: "how far a search over all workspaces has come",
     document_words.name: "an index: its terms bear their collection's mark, and lead to rows that are walled",
