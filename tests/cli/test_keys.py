@@ -40,16 +40,18 @@ def test_the_token_is_alone_on_standard_output(
 
 
 def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
-    """Create, show, list, rotate and revoke print exactly what the API answers, as one document."""
+    """Create, show, list, update, rotate and revoke print exactly what the API answers, as one document."""
     id, _ = create(keystead)
     resources.Key.model_validate_json(keystead("keys", "show", id, "--json").out)
     listed = resources.KeyList.model_validate_json(keystead("keys", "list", "--json").out)
     assert (listed.quota.limit, listed.quota.used) == (5, 1)
+    changed = keystead("keys", "update", id, "-d", "another", "--json")
+    assert resources.Key.model_validate_json(changed.out).description == "another"
     rotated = keystead("keys", "rotate", id, "--json")
     new = resources.CreatedKey.model_validate_json(rotated.out)
     ended = keystead("keys", "revoke", new.id, "--yes", "--json")
     assert resources.Key.model_validate_json(ended.out).status == "revoked"
-    assert rotated.err == ended.err == ""
+    assert changed.err == rotated.err == ended.err == ""
 
 
 @one_engine
@@ -139,6 +141,42 @@ def test_a_list_in_a_pipe_is_aligned_text(keystead: Keystead) -> None:
     assert "2 active (of 5)" in listed.err
 
 
+def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> None:
+    """Description, end and scopes, each alone: the rest stays, and so does the token."""
+    id, token = create(keystead)
+    before = keystead("keys", "show", id, "--json").json
+    for words, told in (
+        (("--description", "renamed"), {"description": "renamed"}),
+        (("--scope", "documents:read"), {"scopes": ["documents:read"]}),
+        (("--expires", "2099-01-31T00:00:00Z"), {"expires_at": "2099-01-31T00:00:00Z"}),
+        (("--expires", "never"), {"expires_at": None}),
+    ):
+        changed = keystead("keys", "update", id, *words)
+        assert (changed.code, changed.out) == (Exit.DONE, "")
+        assert id in changed.err
+        before |= told
+        assert keystead("keys", "show", id, "--json").json == before
+    assert isinstance(verify(installation, token, "documents:read"), Verified)
+    assert isinstance(verify(installation, token, "documents:write"), Denied)
+
+
+@one_engine
+def test_what_a_key_cannot_become(keystead: Keystead) -> None:
+    """Nothing to change and what is no scope are wrong usage; wider scopes and a second life are refused."""
+    id, _ = create(keystead)
+    assert keystead("keys", "update", id).code == Exit.USAGE
+    assert keystead("keys", "update", id, "--scope", "nonsense:read").code == Exit.USAGE
+    assert keystead("keys", "update", id, "--expires", "soon").code == Exit.USAGE
+    assert keystead("keys", "update", id, "-d", " ").code == Exit.REFUSED
+    assert keystead("keys", "update", id, "--scope", "plan:read").code == Exit.DONE
+    wider = keystead("keys", "update", id, "--scope", "*", "--json")
+    assert wider.code == Exit.REFUSED
+    assert keystead("keys", "show", id, "--json").json["scopes"] == ["plan:read"]
+    keystead("keys", "revoke", id, "--yes")
+    ended = keystead("keys", "update", id, "--expires", "never", "--json")
+    assert json.loads(ended.err)["code"] == "key-revoked"
+
+
 def test_rotation_hands_over_with_an_overlap(
     keystead: Keystead, installation: Installation
 ) -> None:
@@ -195,7 +233,12 @@ def test_with_several_workspaces_one_is_named(
     id, _ = create(keystead, "--workspace", "Acme")
     assert len(keystead("keys", "list", "-w", "Acme", "--json").json["items"]) == 1
     assert keystead("keys", "list", "-w", other.id, "--json").json["items"] == []
-    for arguments in (["show", id], ["revoke", id, "--yes"], ["rotate", id]):
+    for arguments in (
+        ["show", id],
+        ["revoke", id, "--yes"],
+        ["rotate", id],
+        ["update", id, "-d", "x"],
+    ):
         assert keystead("keys", *arguments, "-w", other.id).code == Exit.REFUSED
     assert keystead("keys", "list", "-w", "Nobody").code == Exit.REFUSED
 
@@ -204,7 +247,7 @@ def test_with_several_workspaces_one_is_named(
 def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) -> None:
     """A token in the place of an id is refused and not repeated; its key's id is told, to be revoked."""
     id, token = create(keystead)
-    for command, *options in (["show"], ["revoke", "--yes"], ["rotate"]):
+    for command, *options in (["show"], ["revoke", "--yes"], ["rotate"], ["update", "-d", "x"]):
         refused = keystead("keys", command, token, *options)
         assert refused.code == Exit.USAGE
         assert token not in refused.out + refused.err

@@ -104,7 +104,7 @@ def steady(text: str) -> str:
 
 
 def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
-    """Created, shown once, rotated, revoked: each with the token of another key, and the first one alone on stdout."""
+    """Created, shown once, changed, rotated, revoked, with another key's token: a new token is alone on stdout."""
     own = remote.server.token()
     made = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
     token = made.out.removesuffix("\n")
@@ -116,6 +116,15 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
     assert re.search(
         r"^The key of this token ends 2\S+ .* rotate it", remote("plan", token=soon).err
     )
+    words = ("--description", "farther", "--expires", "60d", "--scope", "plan:read")
+    changed = remote("keys", "update", id, *words, "--json", token=own).json
+    assert (changed["description"], changed["scopes"]) == ("farther", ["plan:read"])
+    assert changed == remote("keys", "show", id, "--json", token=own).json
+    renamed = remote("keys", "update", id, "-d", "far", token=own)
+    assert (renamed.code, renamed.out) == (Exit.DONE, "")
+    assert "far" in renamed.err
+    wider = remote("keys", "update", id, "--scope", "*", "--json", token=own)
+    assert wider.code != Exit.DONE
     turned = remote("keys", "rotate", id, "--overlap", "24h", token=own)
     assert "works until" in turned.err
     successor = turned.out.strip()

@@ -46,6 +46,11 @@ class KeyDesk(Protocol):
     def after(self, id: str) -> Shape | None:
         """One key after a change; None where one may not see it, or no longer."""
 
+    def update(
+        self, id: str, description: str | None, expires: str | None, scope: tuple[str, ...]
+    ) -> Shape:
+        """One key after that change; what is None or empty stays."""
+
     def rotate(self, id: str, overlap: timedelta, expires: str | None) -> tuple[Shape, Token]:
         """The successor and its token."""
 
@@ -126,6 +131,17 @@ class HereKeys:
         """As KeyDesk; always there."""
         return self.get(id)
 
+    def update(
+        self, id: str, description: str | None, expires: str | None, scope: tuple[str, ...]
+    ) -> Shape:
+        """As KeyDesk."""
+        from keystead.domain.ids import KeyId
+        from keystead.domain.keys import UNSET, KeyPatch
+
+        end, named = end_of(expires, self.now()), UNSET if description is None else description
+        patch = KeyPatch(named, end, scopes_of(scope, self._keys.catalog))
+        return shapes.key(self._keys.update(self._principal, KeyId(id), patch), self.now())
+
     def rotate(self, id: str, overlap: timedelta, expires: str | None) -> tuple[Shape, Token]:
         """As KeyDesk."""
         from keystead.domain.ids import KeyId
@@ -199,6 +215,19 @@ class ThereKeys:
             return self.get(id)
         except (InsufficientScope, InvalidToken):
             return None
+
+    def update(
+        self, id: str, description: str | None, expires: str | None, scope: tuple[str, ...]
+    ) -> Shape:
+        """As KeyDesk."""
+        from keystead.client import UNSET
+
+        named = UNSET if description is None else description
+        end = end_of(expires, self.now())
+        told: Shape = shapes.answered(
+            self._keys.update(id, description=named, scopes=scope or UNSET, expires_at=end)
+        )
+        return told
 
     def rotate(self, id: str, overlap: timedelta, expires: str | None) -> tuple[Shape, Token]:
         """As KeyDesk."""

@@ -1,4 +1,4 @@
-"""`keystead keys`: create, see, rotate and revoke the keys of a workspace, on this machine or at a server."""
+"""`keystead keys`: create, see, change, rotate and revoke the keys of a workspace, on this machine or at a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from keystead.domain.token import Token
 
-app = App(name="keys", help="Create, see, rotate and revoke API keys.")
+app = App(name="keys", help="Create, see, change, rotate and revoke API keys.")
 
 HERE: Final = Where()
 ON_THIS_MACHINE: Final = Place()
@@ -117,6 +117,42 @@ def show(
         render.print_json(key)
     else:
         _print_key(key, now)
+
+
+@app.command
+def update(
+    key_id: KeyIdArgument,
+    /,
+    *,
+    description: Annotated[str | None, Parameter(name=["--description", "-d"])] = None,
+    expires: str | None = None,
+    scope: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    workspace: WorkspaceName = None,
+    where: Where = HERE,
+    json: Json = False,
+) -> None:
+    """Change a key: its description, its end, or what it may do. What is not named stays as it is.
+
+    Parameters
+    ----------
+    description
+        What the key is for: 1-200 characters.
+    expires
+        When it ends: a span from now (90d), an instant (2027-01-31T00:00:00Z), or never. A key that has ended stays so.
+    scope
+        What it may still do, once for each: scopes are taken away, and never given.
+    """
+    from keystead.cli.key_arguments import key_id_of
+
+    id = key_id_of(key_id)
+    if description is None and expires is None and not scope:
+        raise Failure("Say what to change: --description, --expires or --scope.", Exit.USAGE)
+    with key_desk(where, workspace) as desk:
+        key = desk.update(id, description, expires, scope)
+    if json:
+        render.print_json(key)
+    else:
+        render.note(_said(key))
 
 
 @app.command
@@ -257,10 +293,14 @@ def _hand_over(key: Shape, token: Token, json: bool) -> None:
             f"The token could not be written and is lost; revoke {key['id']} and create another."
         ) from None
     if not json:
-        end = moment(key["expires_at"])
-        ends = "never expires" if end is None else f"expires {render.at(end)}"
-        render.note(f"{key['id']}: {_named(key)}, scopes {' '.join(key['scopes'])}, {ends}.")
+        render.note(_said(key))
         render.note("The token is shown this once. Keep it where you keep secrets.")
+
+
+def _said(key: Shape) -> str:
+    end = moment(key["expires_at"])
+    ends = "never expires" if end is None else f"expires {render.at(end)}"
+    return f"{key['id']}: {_named(key)}, scopes {' '.join(key['scopes'])}, {ends}."
 
 
 def _print_key(key: Shape, now: datetime) -> None:
