@@ -144,7 +144,10 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
     try:
         connection.execute(pragma).fetchall()
     except sqlite_driver.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite_driver.SQLITE_BUSY or time.monotonic() > deadline:
+        if (
+            error.sqlite_errorcode & 0xFF != sqlite_driver.SQLITE_BUSY
+            or time.monotonic() > deadline
+        ):
             raise
         return False
     return True
