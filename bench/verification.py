@@ -12,6 +12,7 @@ from bench.figures import Figure, at_most, durations, side_by_side
 from bench.installations import Ground, filled
 from keystead.storage.authority import READ
 from keystead.storage.engines import SQLITE_PRAGMAS, sqlite_driver
+from keystead.storage.lookup import READING
 
 CALLS = 4_000
 
@@ -37,7 +38,7 @@ def verification(ground: Ground) -> Callable[[], object]:
 def _bare_read(ground: Ground) -> Callable[[], object]:
     """One HMAC, and one read by primary key of the key's row, as much of it as a verification needs."""
     connection: Any = sqlite_driver.connect(ground.installation.database.url.database)
-    for pragma in SQLITE_PRAGMAS:
+    for pragma in (*SQLITE_PRAGMAS, *READING):
         connection.execute(pragma)
     tokens = itertools.cycle([(token.key_id, token.body()) for token in ground.tokens])
     key = ground.pepper._key

@@ -60,7 +60,8 @@ def test_every_part_of_the_token_counts() -> None:
     peppers = Peppers(Pepper("one", KEY))
     sealed = peppers.seal(_vector())
     for other in (VECTOR.replace("ks_", "kt_", 1), VECTOR.replace("_02", "_03"), VECTOR[:-10]):
-        assert not peppers.match(Token(other + VECTOR[-6:], _vector().key_id), *sealed)
+        token = Token(other + VECTOR[-6:], _vector().key_id, other.encode())
+        assert not peppers.match(token, *sealed)
 
 
 def test_truncated_digests_match_nothing() -> None:

@@ -78,6 +78,14 @@ def test_published_expression_finds_whole_tokens() -> None:
     assert [match[0] for match in re.finditer(tokens.TOKEN_PATTERN, line)] == [VECTOR, VECTOR]
 
 
+@given(st.text("ab1_", max_size=12) | PREFIXES)
+def test_the_published_expression_is_what_is_read(prefix: str) -> None:
+    """Whatever stands before the id: of texts with the right checksum those are tokens that the expression finds."""
+    whole = with_checksum(prefix + VECTOR[2:-6])
+    is_token = re.fullmatch(tokens.TOKEN_PATTERN, whole) is not None
+    assert (tokens.parse(whole) is not None) is is_token
+
+
 @pytest.mark.parametrize("place", range(len(VECTOR)))
 def test_any_changed_character_is_refused(place: int) -> None:
     """A token with one character changed, to any other that could stand there, is refused without a lookup."""

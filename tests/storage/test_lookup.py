@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -15,8 +15,9 @@ import pytest
 
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
+from keystead.domain.keys import KeyPatch
 from keystead.domain.verification import KeyRecord, Verified
-from keystead.storage.authority import lookup_statement
+from keystead.storage.authority import lookup_statement, shared_lookup_statement
 from keystead.storage.database import Database
 from keystead.storage.engines import sqlite_driver
 from keystead.storage.lookup import LINES, Lookup, SqliteLookup, lookup_of
@@ -50,13 +51,14 @@ def _open_files(file: Path) -> int:
 
 def test_the_columns_are_the_records(ground: Ground, lookup: Lookup) -> None:
     """What is read is the record, field by field: the digest as bytes, instants as whole microseconds."""
-    assert [c.name for c in lookup_statement().selected_columns][1:] == list(KeyRecord._fields)[1:]
+    for statement in (lookup_statement(), shared_lookup_statement()):
+        assert [c.name for c in statement.selected_columns] == ["id", *KeyRecord._fields]
     tenant = ground.tenant()
     created = ground.key(tenant, "sync", scopes=["keys:read", "documents:read"])
     record = lookup.find(created.key.id)
     assert record is not None
+    assert type(record) is KeyRecord
     assert record == KeyRecord(
-        created.key.id,
         tenant.workspace_id,
         "sync",
         "p1",
@@ -100,6 +102,21 @@ def test_every_read_is_of_now(ground: Ground, lookup: Lookup) -> None:
         assert not any(pool.map(lambda _: read(), range(LINES)))
         ground.services.keys.revoke(tenant, created.key.id)
         assert all(pool.map(lambda _: read(), range(LINES)))
+
+
+def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
+    """Once it has answered, the embedded lookup keeps no old state open: the write-ahead log can be emptied."""
+    if not own_ground.database.is_sqlite:
+        return
+    tenant = own_ground.tenant()
+    created, _ = own_ground.key(tenant), own_ground.key(tenant)
+    lookup = own_ground.installation.lookup
+    for key_id in (created.key.id, ABSENT):
+        lookup.find(key_id)
+        own_ground.services.keys.update(tenant, created.key.id, KeyPatch(description=key_id))
+        with closing(sqlite_driver.connect(sqlite_file(own_ground))) as other:
+            busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert busy == 0
 
 
 def test_it_cannot_write(

@@ -21,8 +21,9 @@ RESERVED_ENDINGS: Final = ("_svc", "_op")
 
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _TOKEN = re.compile(
-    r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})"
+    r"([a-z][a-z0-9_]*_([0-9A-Za-z]{22})_([0-9A-Za-z]{43}))([0-9A-Za-z]{2})([0-9A-Za-z]{2})([0-9A-Za-z]{2})"
 )
+"""TOKEN_PATTERN in parts, for texts without a double underscore: those that it allows beyond are all such."""
 _LONGEST = 20 + len("_svc") + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 _VALUES = {pair: value for value, pair in enumerate(_PAIRS)}
@@ -31,13 +32,14 @@ _VALUES = {pair: value for value, pair in enumerate(_PAIRS)}
 class Token:
     """A whole token. `reveal()` is the only way to its text; repr and str are redacted."""
 
-    __slots__ = ("_text", "key_id")
+    __slots__ = ("_body", "_text", "key_id")
 
     key_id: KeyId
 
-    def __init__(self, text: str, key_id: KeyId) -> None:
+    def __init__(self, text: str, key_id: KeyId, body: bytes) -> None:
         self._text = text
         self.key_id = key_id
+        self._body = body
 
     def reveal(self) -> str:
         """The text that a client sends. It leaves once: in the answer that created the key."""
@@ -45,7 +47,7 @@ class Token:
 
     def body(self) -> bytes:
         """What the digest is made over: the token without its checksum, which binds prefix and id."""
-        return self._text[:-CHECKSUM_WIDTH].encode("ascii")
+        return self._body
 
     @property
     def prefix(self) -> str:
@@ -99,11 +101,6 @@ def checksum(text: str) -> str:
     return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
-def _number(check: str) -> int:
-    """What six characters of base62 stand for."""
-    return _VALUES[check[:2]] * 14776336 + _VALUES[check[2:4]] * 3844 + _VALUES[check[4:]]
-
-
 def check_prefix(prefix: str) -> str:
     """`prefix` itself, when a product may use it: 2-20 characters, the endings `_svc` and `_op` reserved."""
     if not 2 <= len(prefix) <= 20 or not _PREFIX.fullmatch(prefix):
@@ -119,7 +116,7 @@ def assemble(prefix: str, number: int, secret: bytes) -> Token:
     """The token of the key whose UUID is `number`, with 32 bytes of secret."""
     id_part = encode_base62(number, ID_WIDTH)
     body = f"{prefix}_{id_part}_{encode_base62(int.from_bytes(secret, 'big'), SECRET_WIDTH)}"
-    return Token(body + checksum(body), KeyId(f"key_{id_part}"))
+    return Token(body + checksum(body), KeyId(f"key_{id_part}"), body.encode("ascii"))
 
 
 def mint(prefix: str, now: datetime, after: KeyId | None = None) -> Token:
@@ -129,12 +126,14 @@ def mint(prefix: str, now: datetime, after: KeyId | None = None) -> Token:
 
 def parse(text: str) -> Token | None:
     """The token that `text` writes, or None: wrong form, checksum or range. No I/O, linear time."""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or "__" in text:
         return None
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None
-    id_part, secret, check = match.groups()
-    if crc32(text[:-CHECKSUM_WIDTH].encode()) != _number(check) or secret > LARGEST_SECRET:
+    written, id_part, secret, high, middle, low = match.groups()
+    body = written.encode("ascii")
+    check = _VALUES[high] * 14776336 + _VALUES[middle] * 3844 + _VALUES[low]
+    if crc32(body) != check or secret > LARGEST_SECRET:
         return None
-    return Token(text, KeyId("key_" + id_part))
+    return Token(text, KeyId("key_" + id_part), body)

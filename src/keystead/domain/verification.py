@@ -30,9 +30,8 @@ class DenialReason(StrEnum):
 
 
 class KeyRecord(NamedTuple):
-    """The row a verification reads. Instants are microseconds since 1970, scopes in their written form."""
+    """The row a verification reads of a token's key. Instants are microseconds since 1970, scopes as written."""
 
-    key_id: str
     workspace_id: str
     description: str
     pepper_id: str
@@ -51,7 +50,7 @@ class KeyRecord(NamedTuple):
         return None if self.suspended_at is None else DenialReason.SUSPENDED
 
     def __repr__(self) -> str:
-        return f"<KeyRecord of {self.key_id}>"
+        return f"<KeyRecord in {self.workspace_id}>"
 
 
 class Verified(NamedTuple):
@@ -94,26 +93,26 @@ def judge(
         return UNKNOWN
     reason = record.ended(now)
     if reason is not None:
-        return _denied(reason, record)
+        return _denied(reason, token, record)
     verified = _verified(
-        record.key_id, record.description, record.workspace_id, record.scopes, record.expires_at
+        token.key_id, record.description, record.workspace_id, record.scopes, record.expires_at
     )
     if required is not None and not verified.principal.scopes.permit(required):
-        return _denied(DenialReason.INSUFFICIENT_SCOPE, record)
+        return _denied(DenialReason.INSUFFICIENT_SCOPE, token, record)
     return verified
 
 
-def _denied(reason: DenialReason, record: KeyRecord) -> Denied:
-    return Denied(reason, KeyId(record.key_id), WorkspaceId(record.workspace_id))
+def _denied(reason: DenialReason, token: Token, record: KeyRecord) -> Denied:
+    return Denied(reason, token.key_id, WorkspaceId(record.workspace_id))
 
 
 @lru_cache(maxsize=16_384)
 def _verified(
-    key_id: str, description: str, workspace_id: str, scopes: str, expires_at: int | None
+    key_id: KeyId, description: str, workspace_id: str, scopes: str, expires_at: int | None
 ) -> Verified:
     """What a row says of who acts. The same row gives the same value: so rows that come again cost no parsing."""
     principal = principals.of_key(
-        KeyId(key_id),
+        key_id,
         description,
         WorkspaceId(workspace_id),
         Scopes.parse(scopes),

@@ -62,7 +62,7 @@ class Revocation:
         if not self._peppers.match(token, record.pepper_id, record.digest):
             return None
         return of_key(
-            KeyId(record.key_id),
+            token.key_id,
             record.description,
             WorkspaceId(record.workspace_id),
             Scopes.parse(record.scopes),

@@ -97,9 +97,9 @@ class Verifier:
         if record is None:
             return UNKNOWN
         now = self._clock.microseconds()
-        if record.pepper_id not in self._peppers and not record.ended(now):
-            raise Unavailable("This server lacks a pepper that keys were made with.")
         verdict = judge(token, record, required, now, self._peppers)
+        if verdict is UNKNOWN and record.pepper_id not in self._peppers and not record.ended(now):
+            raise Unavailable("This server lacks a pepper that keys were made with.")
         if self._memory is not None:
             self._memory.keep(token, word, verdict, now)
         self._note(verdict, now, address, agent)

@@ -29,7 +29,7 @@ LOCKING: Final = "BEGIN IMMEDIATE"
 
 
 def lookup_statement() -> Select[Any]:
-    """Key and workspace in one primary-key read each; its columns are KeyRecord's fields, in order."""
+    """Key and workspace in one primary-key read each: the key's id, behind it KeyRecord's fields, in order."""
     return records_statement().where(api_keys.c.id == bindparam("key_id"))
 
 

@@ -71,7 +71,7 @@ class LeasedLookup(PostgresqlLookup):
 
     def _record(self, row: Sequence[Any]) -> KeyRecord | None:
         self._lease.require(row[-2], row[-1])
-        return None if row[1] is None else KeyRecord._make(row[:-2])
+        return None if row[1] is None else KeyRecord._make(row[1:-2])
 
 
 def leased_lookup_of(database: Database, lease: Lease, clock: Clock) -> LeasedLookup:
