@@ -115,7 +115,11 @@ def _verified(
         key_id,
         description,
         WorkspaceId(workspace_id),
-        Scopes.parse(scopes),
+        _scopes(scopes),
         None if expires_at is None else from_microseconds(expires_at),
     )
     return Verified(principal)
+
+
+_scopes = lru_cache(maxsize=1_024)(Scopes.parse)
+"""Many keys have the same scopes, which are kept once: what is kept small stays in the processor's caches."""

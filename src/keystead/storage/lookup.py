@@ -12,8 +12,9 @@ from queue import Empty, LifoQueue
 from typing import Any, Final, Protocol
 
 import psycopg
-from sqlalchemy import Select, literal_column
+from sqlalchemy import FromClause, Select, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL
 
 from keystead.domain.errors import Unavailable
@@ -68,11 +69,21 @@ Heard = Callable[[int, int, int], None]
 """Is told a time of the database, between two of the monotonic clock: asked, told, answered, all in microseconds."""
 
 
+class _HintedCompiler(SQLiteCompiler):
+    """Writes a table's hint behind its name, as SQLite has it; SQLAlchemy leaves it out."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        """The hint as it stands."""
+        return text
+
+
 def _for_sqlite() -> str:
     """The hot statement for the raw driver, without the id, which whoever asks has: each column takes its time."""
     statement = lookup_statement()
     record = statement.with_only_columns(*list(statement.selected_columns)[1:])
-    return str(record.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+    dialect = sqlite.dialect(paramstyle="qmark")
+    dialect.statement_compiler = _HintedCompiler
+    return str(record.compile(dialect=dialect))
 
 
 def _told(statement: Select[Any]) -> str:

@@ -74,6 +74,7 @@ workspaces = Table(
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
     Index("workspaces_by_name", "name"),
+    _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,
 )
 

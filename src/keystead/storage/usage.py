@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, case, delete, func, select, tuple_
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
-from keystead.domain.usage import Caller, KeyCaller, UseTally, fit
+from keystead.domain.usage import Caller, Calls, KeyCaller, UseTally, fit
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
 from keystead.storage.schema import key_callers, key_use, key_use_days
@@ -82,7 +83,7 @@ def _write(tx: Tx, statement: Any, rows: list[dict[str, Any]]) -> None:
     if rows:
         compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
         order = compiled.positiontup
-        values: Any = rows if order is None else [tuple(map(row.get, order)) for row in rows]
+        values: Any = rows if order is None else list(map(itemgetter(*order), rows))
         tx.exec_driver_sql(str(compiled), values)
 
 
@@ -148,8 +149,13 @@ def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
             "last_at": calls.last_at,
             "times": calls.times,
         }
-        for caller, calls in sorted(tally.callers.items(), key=repr)
+        for caller, calls in sorted(tally.callers.items(), key=_by_name)
     ]
+
+
+def _by_name(met: tuple[Caller, Calls]) -> tuple[str, str, str]:
+    caller, _ = met
+    return caller.reason or SERVED, caller.address, caller.agent
 
 
 def _day_number(day: date) -> int:
