@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from keystead.bootstrap import Installation, open_installation
+from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId, WorkspaceId
@@ -147,6 +149,11 @@ def text_of(created: CreatedKey) -> str:
     """The text of a created key's token."""
     assert created.token is not None
     return created.token.reveal()
+
+
+def calling(installation: Installation, text: str, *kinds: CredentialKind) -> ActingCredential:
+    """Which credential calls with that token, on an event loop of its own."""
+    return asyncio.run(installation.services.credential_verifier.verify(text, *kinds))
 
 
 def prepare(url: str) -> None:

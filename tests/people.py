@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 import pytest
 from argon2 import PasswordHasher
 
-from keystead.domain.credentials import Credential, CredentialKind
+from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.events import Event, Origin
 from keystead.domain.ids import CredentialId, WorkspaceId
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
-from keystead.domain.principals import Actor, Principal, PrincipalKind, of_member, operator
+from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.sessions import Proof, ProofKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -32,14 +32,7 @@ from tests.installations import UNLIMITED, Ground
 RIGHT: Final = "zebra lamp ocean 7 pie"
 WRONG: Final = "zebra lamp ocean 8 pie"
 ORIGINS: Final = ("https://app.example.com", "http://localhost:3000")
-PRODUCT: Final = Credential(
-    CredentialId("op_1"),
-    CredentialKind.OPERATOR,
-    "Backend",
-    "ks_op_…abcd",
-    NOON,
-    Actor(PrincipalKind.OPERATOR, "tests", "tests"),
-)
+PRODUCT: Final = ActingCredential(CredentialId("op_1"), CredentialKind.OPERATOR, "Backend")
 _numbers = count(1)
 
 

@@ -9,6 +9,7 @@ from keystead.cli.outcome import Exit
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.errors import InvalidToken
 from tests.cli.conftest import Keystead, one_engine
+from tests.installations import calling
 
 
 def test_a_credential_is_made_and_works(keystead: Keystead, installation: Installation) -> None:
@@ -17,7 +18,7 @@ def test_a_credential_is_made_and_works(keystead: Keystead, installation: Instal
     assert made.code == Exit.DONE
     token = made.out.removesuffix("\n")
     assert token.startswith("ks_op_")
-    credential = installation.services.credentials.verify(token)
+    credential = calling(installation, token)
     assert credential.name == "billing backend"
     for seen in (keystead("credentials", "list"), keystead("credentials", "list", "--json")):
         assert "billing backend" in seen.out
@@ -35,7 +36,7 @@ def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Insta
     ended = keystead("credentials", "revoke", told["id"], "--yes", "--json")
     assert ended.code == Exit.DONE
     with pytest.raises(InvalidToken):
-        installation.services.credentials.verify(told["token"])
+        calling(installation, told["token"])
     assert keystead("credentials", "revoke", told["id"], "--json").json == ended.json
     assert ended.json["revoked_at"] is not None
     (listed,) = keystead("credentials", "list", "--json").json["items"]
@@ -47,9 +48,9 @@ def test_a_service_credential(keystead: Keystead, installation: Installation) ->
     """`--kind service` makes one that is told apart in the list, and is no operator."""
     token = keystead("credentials", "create", "gateway", "--kind", "service").out.strip()
     assert token.startswith("ks_svc_")
-    made = installation.services.credentials.verify(token, CredentialKind.SERVICE)
+    made = calling(installation, token, CredentialKind.SERVICE)
     with pytest.raises(InvalidToken):
-        installation.services.credentials.verify(token)
+        calling(installation, token)
     assert "service" in keystead("credentials", "list").out
     assert keystead("credentials", "create", "x", "--kind", "root").code == Exit.USAGE
     ended = keystead("credentials", "revoke", made.id, "--yes", "--json").json
@@ -65,4 +66,4 @@ def test_what_cannot_be_is_refused(keystead: Keystead, installation: Installatio
         assert (refused.code, refused.out) == (Exit.REFUSED, "")
     told = keystead("credentials", "create", "kept", "--json").json
     assert keystead("credentials", "revoke", told["id"]).code == Exit.USAGE
-    assert installation.services.credentials.verify(told["token"]).revoked_at is None
+    assert calling(installation, told["token"]).name == "kept"

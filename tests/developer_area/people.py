@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keystead.domain.credentials import Credential
+from keystead.domain.credentials import ActingCredential
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Actor, PrincipalKind
@@ -48,9 +48,10 @@ def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in")
 
 def portal_link(area: Area, return_url: str | None = None, role: Role = Role.ADMIN) -> str:
     """The address that a product sends its user Pat to."""
-    operator: Credential = area.services.credentials.create(
+    made, _ = area.services.credentials.create(
         "product", Actor(PrincipalKind.OPERATOR, "cli", "Command line")
-    )[0]
+    )
+    operator = ActingCredential(made.id, made.kind, made.name)
     user = PortalUser("p1", "Pat", "pat@keys.example")
     request = PortalRequest(area.workspace_id, user, role, return_url)
     secret, _ = area.services.portal_sessions.create(operator, request)

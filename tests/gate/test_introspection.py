@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -11,9 +12,10 @@ from keystead.domain.credentials import CredentialKind
 from keystead.domain.instants import to_microseconds
 from keystead.http.asgi import Header
 from tests.clocks import NOON
-from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer
+from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer, doors_of
 from tests.http.raw import HOST, Response, scope_of
-from tests.installations import Ground, text_of
+from tests.installations import Ground, ground_on, prepare, text_of
+from tests.postgres import OwnPostgres
 
 INACTIVE = {"active": False}
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
@@ -168,3 +170,36 @@ def test_the_caller_is_not_noted(ground: Ground, doors: Doors) -> None:
     assert use is not None
     assert (use.address, use.agent) == (None, None)
     assert ground.services.usage.callers(tenant, key.key.id) == []
+
+
+def test_what_is_told_follows_the_workspace(ground: Ground, doors: Doors) -> None:
+    """Another plan is told with the next answer, however often the token was asked about before."""
+    tenant, service = ground.tenant(), doors.service()
+    key = ground.key(tenant)
+    for _ in range(3):
+        assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
+    ground.services.workspaces.set_plan(tenant.workspace_id, "free")
+    assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
+
+
+def test_away_is_never_a_refusal(private_postgres: OwnPostgres, runner: asyncio.Runner) -> None:
+    """While PostgreSQL is away nobody is good or bad: 503 for all; from its return on everything is told (R36)."""
+    url = private_postgres.dsn(private_postgres.create_database())
+    prepare(url)
+    with ground_on(url) as ground:
+        doors = doors_of(ground, runner)
+        (_, live), (gone, dead) = doors.credential(), doors.credential()
+        ground.services.credentials.revoke(gone, OPERATOR)
+        _, operator = doors.credential(CredentialKind.OPERATOR)
+        token = doors.token()
+        private_postgres.kill()
+        for credential in (live, dead) * 3:
+            answer = doors.introspect(token, *bearer(credential))
+            assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+            assert answer.header("retry-after") is not None
+        listing = scope_of(path="/operator/v1/workspaces", headers=[HOST, *bearer(operator)])
+        assert doors.send(dict(listing)).status == 503
+        private_postgres.start()
+        assert doors.introspect(token, *bearer(live)).json()["active"] is True
+        assert doors.introspect(token, *bearer(dead)).status == 401
+        assert doors.send({**listing, "state": {}}).status == 200

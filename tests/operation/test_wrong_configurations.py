@@ -313,6 +313,10 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "REVOKE INSERT ON events FROM {login}_application",
         "{login}_application may not INSERT events",
     ),
+    "right that the check of credentials lacks": (
+        "REVOKE SELECT (digest) ON credentials FROM {login}",
+        '{login} may not SELECT credentials ("digest")',
+    ),
     "right to change the past": (
         "GRANT UPDATE ON events TO {login}_application",
         "{login}_application may UPDATE events",

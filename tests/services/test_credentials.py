@@ -16,7 +16,7 @@ from keystead.services.credentials import Credentials
 from keystead.storage import schema
 from keystead.storage.credentials import pepper_ids_of_live_credentials
 from tests.behind import read_behind
-from tests.installations import PEPPERS, Ground, text_of
+from tests.installations import PEPPERS, Ground, calling, text_of
 
 OPERATOR = Actor(PrincipalKind.OPERATOR, "cli", "root")
 ELSEWHERE = Peppers(Pepper("p2", bytes(range(60, 92))))
@@ -35,8 +35,9 @@ def test_a_credential_is_made(ground: Ground) -> None:
     assert token.reveal().startswith("ks_op_")
     assert credential.hint == f"ks_op_…{token.reveal()[-4:]}"
     assert credential.id == f"op_{token.reveal().split('_')[2]}"
-    assert ground.services.credentials.verify(token.reveal()) == credential
-    assert credential.actor == Actor(PrincipalKind.OPERATOR, credential.id, "Backend")
+    acting = calling(ground.installation, token.reveal())
+    assert acting == (credential.id, credential.kind, "Backend")
+    assert acting.actor == Actor(PrincipalKind.OPERATOR, credential.id, "Backend")
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
@@ -46,7 +47,8 @@ def test_any_prefix(ground: Ground, prefix: str, kind: CredentialKind) -> None:
     credentials = Credentials(ground.database, ground.clock, PEPPERS, prefix=prefix)
     credential, token = credentials.create("Backend", OPERATOR, kind)
     assert token.reveal().startswith(f"{prefix}_{kind}_")
-    assert credentials.verify(token.reveal(), *CredentialKind) == credential
+    acting = calling(ground.installation, token.reveal(), *CredentialKind)
+    assert acting == (credential.id, kind, "Backend")
 
 
 def test_a_service_is_no_operator(ground: Ground) -> None:
@@ -56,16 +58,16 @@ def test_a_service_is_no_operator(ground: Ground) -> None:
     )
     text = token.reveal()
     assert credential.id == f"svc_{text.split('_')[2]}"
-    assert ground.services.credentials.verify(text, *CredentialKind) == credential
+    assert calling(ground.installation, text, *CredentialKind).id == credential.id
     for kinds in ((), (CredentialKind.OPERATOR,)):
         with pytest.raises(InvalidToken):
-            ground.services.credentials.verify(text, *kinds)
+            calling(ground.installation, text, *kinds)
     with pytest.raises(InvalidToken):
-        ground.services.credentials.verify(_with_prefix(text, "ks_op"), *CredentialKind)
+        calling(ground.installation, _with_prefix(text, "ks_op"), *CredentialKind)
     assert ground.services.verifier.verify(text) == Denied(DenialReason.UNKNOWN)
     assert ground.services.credentials.revoke(credential.id, OPERATOR).revoked_at is not None
     with pytest.raises(InvalidToken):
-        ground.services.credentials.verify(text, *CredentialKind)
+        calling(ground.installation, text, *CredentialKind)
 
 
 def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
@@ -73,13 +75,13 @@ def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
     key = text_of(ground.key(ground.tenant()))
     _, token = _made(ground)
     with pytest.raises(InvalidToken):
-        ground.services.credentials.verify(key)
+        calling(ground.installation, key)
     verdict = ground.services.verifier.verify(token.reveal())
     assert verdict == Denied(DenialReason.UNKNOWN)
     for disguised in (_with_prefix(key, "ks_op"), _with_prefix(token.reveal(), "ks")):
         assert parse(disguised) is not None
         with pytest.raises(InvalidToken):
-            ground.services.credentials.verify(disguised)
+            calling(ground.installation, disguised)
         assert isinstance(ground.services.verifier.verify(disguised), Denied)
 
 
@@ -104,7 +106,7 @@ def test_near_misses(ground: Ground) -> None:
         "x" * 5000,
     ):
         with pytest.raises(InvalidToken) as refused:
-            ground.services.credentials.verify(wrong)
+            calling(ground.installation, wrong)
         told.add(str(refused.value))
     assert len(told) == 1
 
@@ -112,12 +114,12 @@ def test_near_misses(ground: Ground) -> None:
 def test_revoked_at_once(ground: Ground) -> None:
     """From the revocation on no server takes it; revoking again changes nothing; an unknown one is told."""
     id, token = _made(ground)
-    another = ground.another().services.credentials
-    assert another.verify(token.reveal()).id == id
+    another = ground.another()
+    assert calling(another, token.reveal()).id == id
     revoked = ground.services.credentials.revoke(id, OPERATOR)
-    for credentials in (ground.services.credentials, another):
+    for server in (ground.installation, another):
         with pytest.raises(InvalidToken):
-            credentials.verify(token.reveal())
+            calling(server, token.reveal())
     ground.clock.advance(days=1)
     again = ground.services.credentials.revoke(id, Actor(PrincipalKind.OPERATOR, "cli", "other"))
     assert again == revoked
@@ -153,12 +155,12 @@ def test_without_its_pepper(own_ground: Ground) -> None:
     id, token = _made(own_ground)
     lacking: Installation = own_ground.another(ELSEWHERE)
     with pytest.raises(Unavailable):
-        lacking.services.credentials.verify(token.reveal())
+        calling(lacking, token.reveal())
     with read_behind(own_ground.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == {"p1"}
     own_ground.services.credentials.revoke(id, OPERATOR)
     with pytest.raises(InvalidToken):
-        lacking.services.credentials.verify(token.reveal())
+        calling(lacking, token.reveal())
     with read_behind(own_ground.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == set()
 

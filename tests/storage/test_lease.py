@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -13,22 +14,26 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from keystead.bootstrap import examine_database, open_installation
-from keystead.domain.errors import NotFound, OutcomeUnknown, Unavailable
+from keystead.domain.errors import InvalidToken, NotFound, OutcomeUnknown, Unavailable
 from keystead.domain.ids import KeyId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.token import mint
 from keystead.operation.examination import Verdict, check_lease
 from keystead.operation.metrics import Metrics
 from keystead.services.keys import CreatedKey
 from keystead.settings import Settings
 from keystead.storage import schema
 from keystead.storage.database import Database, StatementFault
+from keystead.storage.issues import Issue, IssueLookup
 from keystead.storage.lease import Held, Lease, elapsed
 from keystead.storage.purposes import Purpose
-from tests.installations import PEPPERS, Ground, ground_on
+from tests.installations import PEPPERS, Ground, calling, ground_on
 from tests.postgres import Postgres, own_postgres, wait_until
 from tests.standby import Pair, standby_of
 from tests.walls import installed, installed_database
 
 SECONDS = 15
+BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 ABSENT = KeyId("key_0000000000000000000000")
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -89,6 +94,11 @@ def on_loop(ground: Ground, key_id: KeyId) -> Any:
     return asyncio.run(ask())
 
 
+def issue_of(ground: Ground, key_id: KeyId) -> Issue | None:
+    """What introspection tells of a key besides, as a task of an event loop reads it."""
+    return asyncio.run(IssueLookup(ground.installation.readings).find_on_loop(key_id))
+
+
 # --- the same answers ---
 
 
@@ -100,6 +110,9 @@ def test_records_are_those_without_a_lease(plain: Ground, ground: Ground) -> Non
     assert ground.installation.lookup.find(key) == on_loop(ground, key) == record
     assert ground.installation.lookup.find(ABSENT) is None
     assert on_loop(ground, ABSENT) is None
+    assert issue_of(ground, key) == issue_of(plain, key) is not None
+    token = plain.services.credentials.create("billing", BY)[1].reveal()
+    assert calling(ground.installation, token) == calling(plain.installation, token)
 
 
 # --- what does not count ---
@@ -120,10 +133,14 @@ def test_nothing_is_told_without_the_lease(ground: Ground, case: int) -> None:
     tenant = ground.tenant()
     created = ground.key(tenant)
     lease = lease_of(ground)
+    operator = ground.services.credentials.create("billing", BY)[1].reveal()
+    unknown = mint("ks_op", ground.clock.now()).reveal()
     asked: list[Callable[[], object]] = [
         lambda: ground.verify(created),
         lambda: ground.installation.lookup.find(ABSENT),
         lambda: on_loop(ground, ABSENT),
+        *(partial(calling, ground.installation, token) for token in (operator, unknown)),
+        partial(issue_of, ground, created.key.id),
         lambda: ground.ids(tenant),
         lambda: ground.services.workspaces.create("W"),
         lambda: ground.services.keys.get(tenant, ABSENT),
@@ -135,8 +152,12 @@ def test_nothing_is_told_without_the_lease(ground: Ground, case: int) -> None:
                 ask()
     wait_until(lambda: lease.server is not None, "it is renewed")
     assert ground.verdict(created) == "verified"
+    assert calling(ground.installation, operator).name == "billing"
+    assert issue_of(ground, created.key.id) is not None
     with pytest.raises(NotFound):
         ground.services.keys.get(tenant, ABSENT)
+    with pytest.raises(InvalidToken):
+        calling(ground.installation, unknown)
 
 
 def test_a_line_to_another_server_is_left(ground: Ground) -> None:

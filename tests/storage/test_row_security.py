@@ -290,8 +290,8 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
         (Purpose.OPERATOR, "SELECT digest FROM api_keys"),
         (Purpose.OPERATOR, "SELECT text FROM documents"),
         (Purpose.SERVER, "SELECT text FROM documents"),
-        (Purpose.SERVER, "SELECT name FROM workspaces"),
-        (Purpose.SERVER, "SELECT digest FROM credentials"),
+        (Purpose.SERVER, "SELECT last_event FROM workspaces"),
+        (Purpose.SERVER, "SELECT created_by_id FROM credentials"),
     ],
 )
 def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, reads: str) -> None:

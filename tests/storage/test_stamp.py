@@ -18,10 +18,11 @@ from sqlalchemy import delete, event, insert, select, text, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
+from keystead.domain.credentials import CredentialKind
 from keystead.domain.documents import CollectionDraft, DocumentDraft
 from keystead.domain.errors import NotFound, Unavailable
 from keystead.domain.keys import KeyPatch
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.scopes import Scopes
 from keystead.services.keys import CreatedKey
 from keystead.storage import stamp as module
@@ -29,7 +30,7 @@ from keystead.storage.authority import READ, may_change_authority
 from keystead.storage.database import Database
 from keystead.storage.engines import sqlite_driver
 from keystead.storage.purposes import Purpose
-from keystead.storage.schema import api_keys, key_use, metadata, workspaces
+from keystead.storage.schema import api_keys, credentials, key_use, metadata, workspaces
 from keystead.storage.stamp import MARK, WORD, Stamp, is_stamp
 from tests.installations import PEPPERS, Ground, fresh_ground, prepare, sqlite_file
 
@@ -108,8 +109,23 @@ def _text(ground: Ground, *_: object) -> None:
         tx.execute(text("UPDATE api_keys SET revoked_at = 1"))
 
 
+def _revoke_credential(ground: Ground, *_: object) -> None:
+    with closing(sqlite_driver.connect(sqlite_file(ground))) as other:
+        ((id,),) = other.execute("SELECT id FROM credentials")
+    ground.services.credentials.revoke(id, BY)
+
+
+def _raw_credential(ground: Ground, *_: object) -> None:
+    with ground.database.write_across(Purpose.OWNER) as tx:
+        tx.exec_driver_sql("UPDATE credentials SET revoked_at = 1")
+
+
+BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 Act = Callable[[Ground, Principal, CreatedKey], object]
-ENDING: list[Act] = [_suspend, _revoke, _narrow, _rotate, _overlap, _delete, _raw, _text]
+ENDING: list[Act] = [
+    _suspend, _revoke, _narrow, _rotate, _overlap, _delete, _raw, _text,
+    _revoke_credential, _raw_credential,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("act", ENDING)
@@ -117,6 +133,7 @@ def test_an_end_is_marked_stamped_and_then_answered(ground: Ground, act: Act) ->
     """At the commit of whatever ends or changes authority the mark stands; when it is answered, a fresh stamp does."""
     tenant = ground.tenant()
     created = ground.key(tenant)
+    ground.services.credentials.create("search", BY, CredentialKind.SERVICE)
     before, at_commit = word_of(ground), []
     event.listen(ground.database.engine, "commit", lambda _: at_commit.append(word_of(ground)))
     act(ground, tenant, created)
@@ -155,9 +172,13 @@ def _rename(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
         tx.execute(update(workspaces).values(name="Another"))
 
 
-@pytest.mark.parametrize("act", [_create, _use, _push, _rename])
+def _make_credential(ground: Ground, *_: object) -> None:
+    ground.services.credentials.create("search", BY)
+
+
+@pytest.mark.parametrize("act", [_create, _use, _push, _rename, _make_credential])
 def test_what_ends_nothing_leaves_the_stamp(ground: Ground, act: Act) -> None:
-    """New keys, uses, documents, events and names cost nobody what they remember."""
+    """New keys and credentials, uses, documents, events and names cost nobody what they remember."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     before = word_of(ground)
@@ -182,6 +203,12 @@ def test_what_ends_nothing_leaves_the_stamp(ground: Ground, act: Act) -> None:
         (update(key_use).values(last_used_at=None), {}, False),
         (delete(workspaces), {}, True),
         (delete(key_use), {}, False),
+        (update(credentials).values(revoked_at=None), {}, True),
+        (update(credentials).values(digest=b""), {}, True),
+        (update(credentials).values(revoked_by=None), {}, False),
+        (delete(credentials), {}, True),
+        (insert(credentials), {}, False),
+        (text("UPDATE credentials SET name = 'x'"), {}, True),
         (insert(api_keys), {}, False),
         (insert(api_keys).prefix_with("OR REPLACE"), {}, True),
         (sqlite.insert(api_keys).on_conflict_do_nothing(), {}, True),
@@ -211,6 +238,7 @@ def test_what_is_read_and_by_what_it_changes() -> None:
     """The watched columns are those of the record, the join and the search; no foreign key changes them behind one."""
     assert {"revoked_at", "expires_at", "scopes", "digest", "workspace_id"} < READ["api_keys"]
     assert READ["workspaces"] == {"id", "suspended_at"}
+    assert READ["credentials"] == {"id", "name", "pepper_id", "digest", "revoked_at"}
     for table in READ:
         for key in metadata.tables[table].foreign_keys:
             assert (key.ondelete, key.onupdate) == (None, None)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from keystead.api.route import MAX_BODY, PROBLEMS, JsonRoute
-from keystead.domain.credentials import Credential
+from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import Invalid, KeysteadError
 from keystead.domain.events import Origin
 from keystead.http.bearer import bearer_of
@@ -30,7 +30,7 @@ class OperatorCall:
     """One call with a live operator credential: which one, from where, and the use cases there are."""
 
     services: Services
-    credential: Credential
+    credential: ActingCredential
     origin: Origin
     path: str
     base_url: str
@@ -87,7 +87,7 @@ async def _admitted(request: Request) -> OperatorCall:
     """The call; Unauthenticated, InvalidToken or InvalidRequest."""
     services: Services = request.app.state.gate.services
     text = bearer_of(request.scope)
-    credential = await run_in_threadpool(services.credentials.verify, text)
+    credential = await services.credential_verifier.verify(text)
     note_caller(request.scope, key_id=credential.id, workspace_id=None)
     client = client_of(request.scope)
     origin = Origin(client.address or None, client.request_id)

@@ -13,7 +13,6 @@ from keystead.settings import Settings, read_settings
 if TYPE_CHECKING:
     from keystead.developer_area.brand import Brand
     from keystead.http.asgi import App
-    from keystead.http.problems import Problems
     from keystead.operation.metrics import Metrics
 
 
@@ -36,6 +35,7 @@ def import_applications() -> None:
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
     """All front doors over one installation, and what runs beside them while it is served."""
+    from keystead.gate import introspection
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
@@ -50,18 +50,22 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
 
     problems, proxies = Problems(settings.base_url), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
-    front = Front(_apps(installation, problems), background.start, stop)
+    front = Front(_apps(installation), background.start, stop)
     stack = Stack(front, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response
     )
-    return beside(PREFIX, forward_auth, stack)
+    introspecting = introspection.Introspection(
+        installation.services, problems, proxies=proxies, on_response=on_response
+    )
+    rest = beside(introspection.PATH, introspecting, stack)
+    return beside(PREFIX, forward_auth, rest)
 
 
-def _apps(installation: Installation, problems: Problems) -> dict[str, App]:
+def _apps(installation: Installation) -> dict[str, App]:
     from keystead.api.app import create_api
     from keystead.developer_area.app import create_developer_area
-    from keystead.gate import introspection, revocation
+    from keystead.gate import revocation
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
@@ -74,13 +78,8 @@ def _apps(installation: Installation, problems: Problems) -> dict[str, App]:
     )
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
-    of_gate: dict[str, App] = {
-        introspection.PATH: introspection.Introspection(
-            services, problems, inline=settings.is_embedded
-        ),
-        revocation.PATH: revocation.Revocation(services),
-    }
-    return {"/": area, **of_api, **of_gate, **dict.fromkeys(PATHS, health)}
+    revoking = {revocation.PATH: revocation.Revocation(services)}
+    return {"/": area, **of_api, **revoking, **dict.fromkeys(PATHS, health)}
 
 
 def read_brand(settings: Settings) -> Brand:

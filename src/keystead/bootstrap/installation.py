@@ -19,6 +19,8 @@ from keystead.domain.digest import Peppers
 from keystead.operation.faults import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
+from keystead.services.credential_memory import CredentialMemory
+from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.digests import Digests
@@ -46,10 +48,13 @@ from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
+from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
+from keystead.storage.issues import IssueLookup
 from keystead.storage.lease import Lease
 from keystead.storage.leased_lookup import leased_lookup_of
-from keystead.storage.lookup import Lookup, lookup_of
+from keystead.storage.lookup import Lookup, lookup_of, readings_of
+from keystead.storage.readings import Readings
 from keystead.storage.reserve import Reserve
 
 if TYPE_CHECKING:
@@ -63,6 +68,7 @@ class Installation:
     settings: Settings
     database: Database
     lookup: Lookup
+    readings: Readings
     services: Services
     rates: RateLimiter | None = None
 
@@ -73,6 +79,7 @@ class Installation:
         finally:
             if self.rates is not None:
                 self.rates.close()
+            self.readings.close()
             self.lookup.close()
             self.database.close()
 
@@ -89,10 +96,13 @@ def open_installation(
     _hold_lease(settings, database, metrics)
     clock = clock or clock_of(database)
     lookup = _lookup(database, clock)
+    readings = readings_of(lookup, database)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
-    services = _services(settings, peppers, database, lookup, clock, metrics, passwords, rates)
-    return Installation(settings, database, lookup, services, rates)
+    services = _services(
+        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates
+    )
+    return Installation(settings, database, lookup, readings, services, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
@@ -136,6 +146,7 @@ def _services(
     peppers: Peppers,
     database: Database,
     lookup: Lookup,
+    readings: Readings,
     clock: Clock,
     metrics: Metrics | None,
     passwords: Passwords,
@@ -171,6 +182,9 @@ def _services(
             database, clock, origins=settings.portal_origins, plans_url=plans_url
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
+        credential_verifier=CredentialVerifier(
+            CredentialLookup(readings), peppers, clock, _credential_memory(settings, database)
+        ),
         webhooks=Webhooks(
             database,
             clock,
@@ -187,7 +201,7 @@ def _services(
         ),
         digests=Digests(database, clock, base_url=settings.base_url),
         notices=Notices(database),
-        introspection=Introspection(database, unpaced),
+        introspection=Introspection(unpaced, IssueLookup(readings)),
         revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )
 
@@ -196,6 +210,12 @@ def _memory(settings: Settings, database: Database) -> Memory | None:
     if database.stamp is None or not settings.remembers:
         return None
     return Memory(database.stamp)
+
+
+def _credential_memory(settings: Settings, database: Database) -> CredentialMemory | None:
+    if database.stamp is None or not settings.remembers:
+        return None
+    return CredentialMemory(database.stamp)
 
 
 def _rates(settings: Settings, database: Database) -> RateLimiter | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from keystead.domain.ids import ID_WIDTH, CredentialId, is_id
 from keystead.domain.principals import Actor, PrincipalKind
@@ -41,10 +41,31 @@ class Credential:
     revoked_at: datetime | None = None
     revoked_by: str | None = None
 
+
+class ActingCredential(NamedTuple):
+    """A credential that stands, as who calls."""
+
+    id: CredentialId
+    kind: CredentialKind
+    name: str
+
     @property
     def actor(self) -> Actor:
         """The credential as events tell of it."""
         return Actor(PrincipalKind.OPERATOR, self.id, self.name)
+
+
+class CredentialRecord(NamedTuple):
+    """The row that the check of a credential reads. `revoked_at` in microseconds since 1970."""
+
+    id: str
+    name: str
+    pepper_id: str
+    digest: bytes
+    revoked_at: int | None
+
+    def __repr__(self) -> str:
+        return f"<CredentialRecord of {self.id}>"
 
 
 def check_credential_name(name: str) -> str:

@@ -7,14 +7,14 @@ from urllib.parse import parse_qsl
 from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
 
 MAX_FIELDS = 20
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 
 
 def require_form(content_type: bytes | None) -> None:
     """UnsupportedMediaType unless that is a form's media type; its parameters say nothing here."""
     essence = (content_type or b"").partition(b";")[0].strip(b" \t").lower()
-    if essence != _FORM.encode():
-        raise UnsupportedMediaType(f"Send a form: {_FORM}.")
+    if essence != FORM.encode():
+        raise UnsupportedMediaType(f"Send a form: {FORM}.")
 
 
 def decode_form(data: bytes) -> dict[str, str]:

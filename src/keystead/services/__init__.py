@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keystead.services.accounts import Accounts
+from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.digests import Digests
@@ -44,6 +45,7 @@ class Services:
     invitations: Invitations
     portal_sessions: PortalSessions
     credentials: Credentials
+    credential_verifier: CredentialVerifier
     webhooks: Webhooks
     deliveries: Deliveries
     digests: Digests

@@ -1,4 +1,4 @@
-"""Credentials of the product's own services: made, listed, revoked by who runs the installation; verified."""
+"""Credentials of the product's own services: made, listed, revoked by who runs the installation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from keystead.domain.credentials import (
     check_credential_name,
     credential_id,
     kind_named,
-    kind_of,
 )
 from keystead.domain.digest import Peppers
-from keystead.domain.errors import InvalidToken, NotFound, Unavailable
+from keystead.domain.errors import NotFound
 from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
-from keystead.domain.token import Token, mint, parse
+from keystead.domain.token import Token, mint
 from keystead.storage import credentials as rows
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
@@ -65,24 +64,3 @@ class Credentials:
                 rows.revoke_credential(tx, credential_id, now, actor.name)
                 found = replace(found, revoked_at=now, revoked_by=actor.name)
             return found
-
-    def verify(self, text: str, *kinds: CredentialKind) -> Credential:
-        """The credential that `text` is the token of, of one of these kinds; an operator's where none is named.
-
-        InvalidToken for whatever else it is. Unavailable where this server lacks the pepper of a living one. Nothing
-        is remembered: each call reads the row.
-        """
-        token = parse(text)
-        kind = None if token is None else kind_of(token)
-        if token is None or kind is None or kind not in (kinds or (OPERATOR,)):
-            raise InvalidToken
-        with self._database.read_across(Purpose.OPERATOR) as tx:
-            found = rows.find_sealed(tx, credential_id(token, kind))
-        if found is None or found[0].revoked_at is not None:
-            raise InvalidToken
-        credential, digest = found
-        if digest.pepper_id not in self._peppers:
-            raise Unavailable("This server lacks a pepper that credentials were made with.")
-        if not self._peppers.match(token, digest.pepper_id, digest.value):
-            raise InvalidToken
-        return credential

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
-from keystead.domain.credentials import Credential
+from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, is_id, new_id
@@ -39,7 +39,7 @@ class PortalSessions:
         self._plans_url = plans_url
 
     def create(
-        self, operator: Credential, request: PortalRequest, origin: Origin = NOWHERE
+        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
     ) -> tuple[Secret, datetime]:
         """A secret that signs the product's user in once, and until when: five minutes.
 

@@ -1,4 +1,4 @@
-"""What a verification reads of a key, and the watch over the statements that may change it."""
+"""What a verification reads of a key, and the watch over the statements that may change what is remembered."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import SelectBase
 
+from keystead.storage.credential_lookup import CREDENTIAL
 from keystead.storage.schema import api_keys, workspaces
 from keystead.storage.stamp import Stamp
 
@@ -70,7 +71,7 @@ def _suspended_at() -> ScalarSelect[Any]:
 
 
 def watch(engine: Engine, stamp: Stamp) -> None:
-    """Has the stamp in doubt before any statement of this engine that may change what a verification reads.
+    """Has the stamp in doubt before any statement of this engine that may change what is remembered of a row.
 
     Nobody who writes such a statement has to think of it.
     """
@@ -88,7 +89,7 @@ def watch(engine: Engine, stamp: Stamp) -> None:
 
 
 def may_change_authority(context: Any, text: str) -> bool:
-    """Whether a statement may change what a verification reads, by SQLAlchemy's context of its execution.
+    """Whether a statement may change what was read of a key or a credential, by SQLAlchemy's context of its execution.
 
     A new row does not: nothing is remembered of what was not there. Raw SQL may, unless it names no table that is read.
     """
@@ -112,17 +113,17 @@ def _names_what_is_read(text: str) -> bool:
 
 
 def _read_of(statement: Insert | Update | Delete) -> frozenset[str]:
-    """The columns that a verification reads of the statement's table."""
+    """The columns that are read of the statement's table."""
     return READ.get(str(statement.table), frozenset())
 
 
 def _read_columns() -> dict[str, frozenset[str]]:
-    """The columns that the statement reads, by table; a column that it compares is read too."""
+    """The columns that the statements read, by table; a column that they compare is read too."""
     read: dict[str, set[str]] = {}
-    statement = lookup_statement()
-    for element in visitors.iterate(statement):
-        if isinstance(element, Column) and isinstance(element.table, Table):
-            read.setdefault(element.table.name, set()).add(element.name)
+    for statement in (lookup_statement(), CREDENTIAL.one):
+        for element in visitors.iterate(statement):
+            if isinstance(element, Column) and isinstance(element.table, Table):
+                read.setdefault(element.table.name, set()).add(element.name)
     return {table: frozenset(names) for table, names in read.items()}
 
 

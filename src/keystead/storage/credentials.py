@@ -44,12 +44,6 @@ def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
     return None if row is None else _from_row(row)
 
 
-def find_sealed(tx: Tx, credential_id: CredentialId) -> tuple[Credential, Digest] | None:
-    """The credential with the digest of its token."""
-    row = tx.execute(select(credentials).where(credentials.c.id == credential_id)).first()
-    return None if row is None else (_from_row(row), Digest(row.pepper_id, row.digest))
-
-
 def all_credentials(tx: Tx) -> list[Credential]:
     """Every credential, revoked ones too, newest first."""
     rows = tx.execute(select(*_COLUMNS).order_by(credentials.c.id.desc()))

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import select
 
-from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.storage.database import Tx
+from keystead.storage.readings import ById, Readings
 from keystead.storage.schema import api_keys, workspaces
+
+ISSUE: Final = ById(
+    select(
+        api_keys.c.id,
+        api_keys.c.created_at,
+        workspaces.c.name,
+        workspaces.c.plan_id,
+    ).join(workspaces, workspaces.c.id == api_keys.c.workspace_id),
+    api_keys.c.id,
+)
+"""Its columns behind the id are Issue's fields, in order."""
 
 
 class Issue(NamedTuple):
-    """When a key was made, and for whom."""
+    """When a key was made (microseconds since 1970), and for whom."""
 
-    at: datetime
+    at: int
     workspace_name: str
     plan_id: str
 
 
-def find_issue(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> Issue | None:
-    """The issue of the workspace's key of that id."""
-    joined = api_keys.join(workspaces, workspaces.c.id == api_keys.c.workspace_id)
-    wanted = select(api_keys.c.created_at, workspaces.c.name, workspaces.c.plan_id)
-    row = tx.execute(
-        wanted.select_from(joined).where(
-            api_keys.c.workspace_id == workspace_id, api_keys.c.id == key_id
-        )
-    ).first()
-    return None if row is None else Issue(*row)
+class IssueLookup:
+    """Reads the issue of one key, each time: a workspace's name and plan may change without an end of anything."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._read = readings.of(ISSUE)
+
+    async def find_on_loop(self, key_id: str) -> Issue | None:
+        """The issue of the key that was verified, or None. Unavailable where the database does not answer."""
+        row = await self._read(key_id)
+        return None if row is None else Issue._make(row[1:])

@@ -30,7 +30,8 @@ from keystead.storage.engines import (
     set_up,
     sqlite_driver,
 )
-from keystead.storage.shared_reads import Question, SharedReads
+from keystead.storage.readings import LeasedReadings, PostgresqlReadings, Readings, SqliteReadings
+from keystead.storage.shared_reads import Question, Row, SharedReads
 
 LINES: Final = 8
 WAIT_SECONDS: Final = 1.0
@@ -187,6 +188,10 @@ class PostgresqlLookup:
         row = await self._shared_reads().find(self._question, key_id)
         return None if row is None else self._record(row)
 
+    async def ask(self, question: Question, id: str) -> Row | None:
+        """The row of another question, over the same lines. Unavailable where the server does not answer in time."""
+        return await self._shared_reads().find(question, id)
+
     def close(self) -> None:
         """Closes every line that is not at work; there are none to be had afterwards."""
         with suppress(Empty):
@@ -274,3 +279,12 @@ def lookup_of(database: Database, clock: Clock | None = None) -> Lookup:
     if isinstance(clock, DatabaseClock):
         return PostgresqlLookup(database.url, clock.hear)
     return PostgresqlLookup(database.url)
+
+
+def readings_of(lookup: Lookup, database: Database) -> Readings:
+    """The reads beside those of this database's lookup; on PostgreSQL over the same lines, unless there is a lease."""
+    if database.lease is not None:
+        return LeasedReadings(database)
+    if isinstance(lookup, PostgresqlLookup):
+        return PostgresqlReadings(lookup.ask)
+    return SqliteReadings(str(database.url.database))

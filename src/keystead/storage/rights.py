@@ -18,7 +18,7 @@ from keystead.storage.purposes import APPLICATION, SETTING, Purpose
 from keystead.storage.search import document_words
 
 LOGIN: Final = ""
-"""The login itself: the hot statement, and what a process looks at before and beside its work."""
+"""The login itself: the hot statement and those beside it, and what a process looks at before and beside its work."""
 VERSION_TABLE: Final = "alembic_version"
 
 Columns = frozenset[str] | None
@@ -108,11 +108,12 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
             "pepper_id",
             "digest",
             "scopes",
+            "created_at",
             "expires_at",
             "revoked_at",
         ),
-        _select(schema.workspaces, "id", "suspended_at"),
-        _select(schema.credentials, "id", "pepper_id", "revoked_at"),
+        _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
+        _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
         _select(schema.webhook_endpoints, "pepper_id", "deleted_at"),
     ),
     APPLICATION: (
