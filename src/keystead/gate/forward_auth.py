@@ -16,8 +16,8 @@ import structlog
 from keystead.domain.errors import InsufficientScope, KeysteadError
 from keystead.domain.verification import MALFORMED, Denied, Verification
 from keystead.gate.identity import Identities
-from keystead.gate.plain import Asked, Plain, RequiredScopes
-from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.gate.plain import Plain, RequiredScopes
+from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
 from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
 from keystead.http.client import Network
 from keystead.http.failures import places, type_names
@@ -34,6 +34,7 @@ _DENIED_STATUS: Final = b"x-keystead-denied-status"
 _ENDLESS: Final = 10**18
 """A body is a client's, and is not for us: what is announced of it says nothing."""
 _OUTCOME: Final = "keystead.forward_auth"
+_NO_BODY: Final[Message] = {"type": "http.response.body", "body": b""}
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.gate")
 
@@ -69,34 +70,32 @@ class ForwardAuth:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: http."""
+        """ASGI: http. What may plainly pass is answered here; the stack gets all else, with what was found so far."""
+        began = perf_counter() if self._on_response else 0.0
+        start: Message | None = None
         asked = self._plain.read(scope)
-        if asked is None or not await self._let_pass(scope, asked, send):
+        if asked is not None:
+            text, required, address, agent = asked
+            try:
+                verdict = await self._verifier.verify_on_loop(
+                    text, required, address=address, agent=agent
+                )
+                if isinstance(verdict, Denied):
+                    scope["state"][_OUTCOME] = text, verdict
+                else:
+                    start = self._identities.start(verdict.principal)
+            except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
+                scope["state"][_OUTCOME] = text, error
+        if start is None:
             await self._stack(scope, receive, send)
-
-    async def _let_pass(self, scope: Scope, asked: Asked, send: Send) -> bool:
-        """Answers a request that may pass; False for every other, with what was found of its token for the stack."""
-        started = perf_counter()
-        text, required, address, agent = asked
+            return
         try:
-            verdict = await self._verifier.verify_on_loop(
-                text, required, address=address, agent=agent
-            )
-            if isinstance(verdict, Denied):
-                scope["state"][_OUTCOME] = text, verdict
-                return False
-            headers = self._identities.fields(verdict.principal)
-        except Exception as error:  # noqa: BLE001 - raised again behind the stack, which answers and logs it
-            scope["state"][_OUTCOME] = text, error
-            return False
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            await send(start)
+            await send(_NO_BODY)
         except Exception as error:  # noqa: BLE001 - the server prints what leaves it
             _log.error("failure", errors=type_names(error), places=places(error))
         if self._on_response is not None:
-            self._on_response(method_label(scope), ROUTE, 200, perf_counter() - started)
-        return True
+            self._on_response(method_label(scope), ROUTE, 200, perf_counter() - began)
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Behind the stack: every step that may refuse, in order."""
@@ -114,7 +113,7 @@ class ForwardAuth:
 
     def _required(self, scope: Scope) -> str | None:
         try:
-            return self._scopes.find(scope["raw_path"])
+            return self._scopes[scope["raw_path"]]
         except KeyError:
             note_denial(scope, "unknown_scope")
             raise InsufficientScope("", "The gateway asks for a scope that there is not.") from None

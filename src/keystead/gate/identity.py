@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
-from keystead.domain.scopes import Scopes
-from keystead.http.asgi import Header
+from keystead.http.asgi import Header, Message
 from keystead.http.stack import NO_STORE, SERVER
 
 MAX_KNOWN: Final = 10_000
-"""Keys whose fields are kept made, some 5 MB; one more, and they are made anew."""
+"""Keys whose fields are kept made, some 10 MB; one more, and they are made anew."""
+
+_Known = tuple[Principal, datetime | None, Message, Message]
+"""Whom it is about; when that one ends; the begin of an answer where that is near, and where it is not."""
 
 
 class Identities:
@@ -25,31 +27,46 @@ class Identities:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._known: dict[str, tuple[Scopes, list[Header]]] = {}
+        self._known: dict[str, _Known] = {}
 
-    def fields(self, principal: Principal) -> list[Header]:
-        """All that an answer needs, made once a key and not to be changed; with the key's end, where that is near."""
+    def fields(self, principal: Principal) -> Sequence[Header]:
+        """All that an answer needs, the key's end too where that is near."""
+        headers: Sequence[Header] = self.start(principal)["headers"]
+        return headers
+
+    def start(self, principal: Principal) -> Message:
+        """The begin of an answer with these fields: made once for as long as the principal is the same one.
+
+        It is shared, and not to be changed.
+        """
         known = self._known.get(principal.id)
-        if known is None or known[0] != principal.scopes:
+        if known is None or known[0] is not principal:
             known = self._learn(principal)
-        if principal.expires_at is None:
-            return known[1]
-        return [*known[1], *self._end(principal.expires_at)]
+        _, ends, soon, start = known
+        return start if ends is None or ends - self._now() > EXPIRES_SOON else soon
 
-    def _learn(self, principal: Principal) -> tuple[Scopes, list[Header]]:
+    def _learn(self, principal: Principal) -> _Known:
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        values = (
-            (b"x-keystead-workspace", principal.workspace_id),
-            (b"x-keystead-key", principal.id),
-            (b"x-keystead-scopes", str(principal.scopes)),
-        )
-        made = [(name, value.encode("ascii")) for name, value in values]
-        made += [NO_STORE, SERVER]
-        known = self._known[principal.id] = (principal.scopes, made)
+        fields = [*_names(principal), NO_STORE, SERVER]
+        ends = principal.expires_at
+        start = _start(fields)
+        soon = start if ends is None else _start([*fields, _end(ends)])
+        known = self._known[principal.id] = (principal, ends, soon, start)
         return known
 
-    def _end(self, expires_at: datetime) -> list[Header]:
-        if expires_at - self._now() > EXPIRES_SOON:
-            return []
-        return [(b"keystead-key-expires", format_instant(expires_at).encode("ascii"))]
+
+def _names(principal: Principal) -> list[Header]:
+    return [
+        (b"x-keystead-workspace", principal.workspace_id.encode("ascii")),
+        (b"x-keystead-key", principal.id.encode("ascii")),
+        (b"x-keystead-scopes", str(principal.scopes).encode("ascii")),
+    ]
+
+
+def _end(expires_at: datetime) -> Header:
+    return b"keystead-key-expires", format_instant(expires_at).encode("ascii")
+
+
+def _start(fields: Sequence[Header]) -> Message:
+    return {"type": "http.response.start", "status": 200, "headers": fields}

@@ -21,23 +21,25 @@ Asked = tuple[str, str | None, str | None, str | None]
 """A token's text; the scope, None for a live key; the caller's address and agent as far as they are known."""
 
 
-class RequiredScopes:
-    """The scopes that a path may ask for. `*` is none: what asks for everything at once has forgotten to choose."""
+class RequiredScopes(dict[bytes, str | None]):
+    """Raw path -> the scope that its first segment names, None for a live key. KeyError where it names none, exactly.
+
+    Nothing is decoded or normalised: an encoded, doubled, dotted or parameterised segment is no scope's name. `*` is
+    none either: what asks for everything at once has forgotten to choose.
+    """
 
     def __init__(self, catalog: ScopeCatalog, prefix: str) -> None:
         names = {name for name in catalog.descriptions() if name != EVERYTHING}
+        super().__init__({f"{prefix}/{name}".encode(): name for name in names})
+        self[f"{prefix}/{ANY}".encode()] = None
         self._depth = prefix.count("/") + 2
-        self._required: dict[bytes, str | None] = {f"{prefix}/{ANY}".encode(): None}
-        self._required |= {f"{prefix}/{name}".encode(): name for name in names}
 
-    def find(self, raw_path: bytes) -> str | None:
-        """The scope that the first raw segment names, None for a live key. KeyError where it names none, exactly.
-
-        Nothing is decoded or normalised: an encoded, doubled, dotted or parameterised segment is no scope's name.
-        """
-        if raw_path in self._required:
-            return self._required[raw_path]
-        return self._required[b"/".join(raw_path.split(b"/", self._depth)[: self._depth])]
+    def __missing__(self, raw_path: bytes) -> str | None:
+        """For a path with more than that one segment."""
+        start = b"/".join(raw_path.split(b"/", self._depth)[: self._depth])
+        if start == raw_path:
+            raise KeyError(raw_path)
+        return self[start]
 
 
 class Plain:
@@ -48,14 +50,14 @@ class Plain:
     """
 
     def __init__(self, scopes: RequiredScopes, proxies: Sequence[Network]) -> None:
-        self._find = scopes.find
+        self._required = scopes
         self._proxies = tuple(proxies)
         self._origin = lru_cache(MAX_ORIGINS)(self._read_origin)
 
     def read(self, scope: Scope) -> Asked | None:
         """What is asked, or None."""
         try:
-            required = self._find(scope["raw_path"])
+            required = self._required[scope["raw_path"]]
             sent = scope["headers"]
             fields = dict(sent)
             field = fields[b"authorization"]
@@ -70,11 +72,15 @@ class Plain:
             )
         except (KeyError, TypeError):
             return None
-        if origin is None or field[:7] != _SCHEME or scope["method"] in NEVER:
-            return None
-        if len(fields) != len(sent) or len(sent) > MAX_FIELDS or _is_long(scope):
-            return None
-        if length != b"0" or b"transfer-encoding" in fields:
+        if (
+            origin is None
+            or field[:7] != _SCHEME
+            or scope["method"] in NEVER
+            or not len(fields) == len(sent) <= MAX_FIELDS
+            or length != b"0"
+            or b"transfer-encoding" in fields
+            or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
+        ):
             return None
         return field[7:].decode("latin-1"), required, origin[0], origin[1]
 
@@ -99,7 +105,3 @@ class Plain:
         if not (client.private and is_host(host) and head.clean):
             return None
         return client.address or None, client.agent or None
-
-
-def _is_long(scope: Scope) -> bool:
-    return len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
