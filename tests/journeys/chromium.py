@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 FLAGS: Final = (
     "--headless",
@@ -20,7 +27,7 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-SECONDS: Final = 10
+SECONDS: Final = 30
 # A refused form is a 4xx that the browser reports as a resource that failed; everything else is a fault of ours.
 _EXPECTED: Final = "Failed to load resource: the server responded with a status of 4"
 
@@ -48,6 +55,7 @@ def person(browser: Browser, **options: Any) -> Iterator[Page]:
     """A page of a fresh profile. AssertionError at the end for any fault that the browser complained about."""
     context: BrowserContext = browser.new_context(**options)
     context.set_default_timeout(SECONDS * 1000)
+    expect.set_options(timeout=SECONDS * 1000)
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
