@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -65,18 +65,37 @@ _NGINX: Final = f"{_USER}daemon off; worker_processes 1; pid nginx.pid; error_lo
 
 
 @contextmanager
-def running(gateway: Gateway, folder: Path, keystead: int, application: int) -> Iterator[int]:
-    """The gateway over that Keystead and that application; its port. A skip where its program is not to be had."""
+def running(
+    gateway: Gateway,
+    folder: Path,
+    keystead: int | Sequence[int],
+    application: int,
+    change: Callable[[str], str] = str,
+) -> Iterator[int]:
+    """The gateway over that Keystead and that application; its port. A skip where its program is not to be had.
+
+    Several servers are put into nginx's list alone, as its guide says. `change` is what else is done to a file.
+    """
     if gateway.found is None:
         pytest.skip(f"no {gateway.program} on this machine")
     port = free_port()
-    real = {"8000": str(port), "8080": str(keystead), "9000": str(application)}
+    servers = [keystead] if isinstance(keystead, int) else list(keystead)
+    real = {"8000": str(port), "8080": str(servers[0]), "9000": str(application)}
     for name in gateway.files:
-        text = (SHIPPED / name).read_text()
-        (folder / name).write_text(PORTS.sub(lambda found: real[found[0]], text))
+        text = PORTS.sub(lambda found: real[found[0]], (SHIPPED / name).read_text())
+        (folder / name).write_text(change(_listing(text, servers)))
     with started(gateway, folder) as process:
         wait_until(lambda: _listens(process, port, folder), f"{gateway.name} listens")
         yield port
+
+
+def _listing(text: str, servers: Sequence[int]) -> str:
+    """All of several servers in the place of the one."""
+    if len(servers) == 1:
+        return text
+    one = f"server 127.0.0.1:{servers[0]};"
+    assert text.count(one) == 1
+    return text.replace(one, " ".join(f"server 127.0.0.1:{n} max_fails=0;" for n in servers))
 
 
 @contextmanager

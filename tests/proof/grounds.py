@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from keystead.cli.options import Place
 from keystead.cli.proof_ground import Ground, on_running
 from tests.serving import Serving, serving
+
+Through = Callable[[Sequence[Serving]], AbstractContextManager[Sequence[str]]]
+"""Puts gateways and applications before servers, and tells their URLs."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,12 @@ def ground_of(
 
 @contextmanager
 def servers_of(
-    database_url: str, count: int, environment: Mapping[str, str] | None = None
+    database_url: str,
+    count: int,
+    environment: Mapping[str, str] | None = None,
+    through: Through | None = None,
 ) -> Iterator[Servers]:
-    """So many servers on this machine."""
+    """So many servers on this machine, and what `through` puts before them."""
     with ExitStack() as stack:
         first = stack.enter_context(serving(database_url, environment=environment))
         others = [
@@ -40,6 +46,7 @@ def servers_of(
             for _ in range(count - 1)
         ]
         servers = [first, *others]
+        pages = stack.enter_context(through(servers)) if through else ()
         place = Place(first.data, first.database_url)
         urls = [server.base_url for server in servers]
-        yield Servers(servers, stack.enter_context(on_running(place, urls)))
+        yield Servers(servers, stack.enter_context(on_running(place, urls, pages)))

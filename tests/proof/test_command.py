@@ -100,6 +100,32 @@ def test_what_cannot_be_run_is_said(
 
 
 @one_engine
+@pytest.mark.timeout(400)
+def test_through_another_address(
+    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that lets keys in, and nobody else, is a door like a server's own; any other is refused at once."""
+    monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
+    url = server.base_url
+    for page, code, says in (
+        ("/v1/plan", Exit.USAGE, "There is no experiment nonsense here"),
+        ("/healthz", Exit.UNAVAILABLE, "does not refuse (401 or 403) who comes without a key"),
+        ("/operator/v1/workspaces", Exit.UNAVAILABLE, "does not let in (2xx) a key"),
+        ("/v1/plan#here", Exit.USAGE, "no user and no fragment"),
+    ):
+        ended = run("prove", "nonsense", "--url", url, "--through", url + page)
+        assert (ended.code, ended.out) == (code, "")
+        assert says in ended.err
+    abroad = run("prove", "limit", "--url", url, "--through", "http://192.0.2.1/page")
+    assert abroad.code == Exit.USAGE
+    alone = run("prove", "limit", "--through", url)
+    assert alone.code == Exit.USAGE
+    assert "give the --url of its servers" in alone.err
+    assert {_live_keys(server, workspace) for workspace in _workspaces(server)} == {0}
+
+
+@one_engine
 def test_a_server_of_another_installation_is_refused(
     run: Keystead, server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

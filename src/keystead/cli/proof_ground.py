@@ -67,19 +67,27 @@ class LocalOperator:
 
 
 @contextmanager
-def on_running(place: Place, urls: Sequence[str]) -> Iterator[Ground]:
-    """A workspace on the running installation of that place, whose servers are at these URLs."""
+def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) -> Iterator[Ground]:
+    """A workspace on the running installation of that place, whose servers are at these URLs.
+
+    `others`: URLs of gateways and applications where keys are verified too.
+    """
     from keystead.cli.installation import opened
     from keystead.client import UnsafeAddress
-    from keystead.client.address import server_address
+    from keystead.client.address import page_address, server_address
     from keystead.proof.experiments import Scene
 
     try:
         addresses = [server_address(url) for url in urls]
+        pages = [page_address(url) for url in others]
     except UnsafeAddress as error:
         raise Failure(str(error), Exit.USAGE) from None
-    with opened(place) as installation, _workspace(installation) as (operator, token):
-        site = _site(addresses, token)
+    with (
+        opened(place) as installation,
+        _workspace(installation) as (operator, token),
+        _credential(installation) as credential,
+    ):
+        site = _site(addresses, token, credential, pages)
         about = _about(installation, site) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
         yield Ground(Scene(site, operator), operator.workspace.name, about)
 
@@ -101,8 +109,9 @@ def on_own(database: str | None, count: int) -> Iterator[Ground]:
             fleet(count, command, folder, os.environ | {"KEYSTEAD_DATABASE": address}) as servers,
             opened(place) as installation,
             _workspace(installation) as (operator, token),
+            _credential(installation) as credential,
         ):
-            site = _site([server.url for server in servers], token)
+            site = _site([server.url for server in servers], token, credential)
             about = _about(installation, site) | {
                 "servers": f"{count}, started for this on one machine"
             }
@@ -199,8 +208,23 @@ def _revoke_all(installation: Installation, principal: Principal) -> None:
             keys.revoke(principal, key.id)
 
 
-def _site(urls: Sequence[str], token: str) -> Site:
-    from keystead.proof.site import Site, has_gate, unready
+@contextmanager
+def _credential(installation: Installation) -> Iterator[str]:
+    """The token of a service's credential, for introspection; it is revoked at the end."""
+    from keystead.domain.credentials import CredentialKind
+
+    credentials = installation.services.credentials
+    made, token = credentials.create(DESCRIPTION, actor(), CredentialKind.SERVICE)
+    try:
+        yield token.reveal()
+    finally:
+        credentials.revoke(made.id, actor())
+
+
+def _site(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Site:
+    from keystead.proof.doors import of_servers, through
+    from keystead.proof.site import SCOPE_TO_KEEP, Site, create, unready
+    from keystead.proof.wire import Line
 
     away = unready(urls, token)
     if away:
@@ -208,7 +232,17 @@ def _site(urls: Sequence[str], token: str) -> Site:
             f"{away} does not accept a key of this installation: is it one of its servers?",
             Exit.UNAVAILABLE,
         )
-    return Site(urls, token, has_gate(urls, token))
+    doors = of_servers(urls, token, credential)
+    if others:
+        with Line(urls[0], token) as line:
+            narrow = create(line, scopes=[SCOPE_TO_KEEP])
+        doors += [through(url, token, narrow) for url in others]
+    return Site(urls, token, doors)
+
+
+def _names(site: Site) -> list[str]:
+    """The ways of asking, each once."""
+    return list(dict.fromkeys(q.name for door in site.doors for q in door.questions))
 
 
 def _about(installation: Installation, site: Site) -> dict[str, str]:
@@ -226,7 +260,7 @@ def _about(installation: Installation, site: Site) -> dict[str, str]:
         "Keystead": __version__,
         "database": engine,
         "verification": "stamp" if settings.remembers else "read",
-        "verified at": ", ".join(site.paths()),
+        "verified by": ", ".join(_names(site)),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",
     }

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from keystead.proof.report import Report
 
 HERE: Final = Place()
-Urls = Annotated[tuple[str, ...], Parameter(name="--url", negative=(), consume_multiple=False)]
+Urls = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)]
 
 
 def prove(
     *experiments: str,
     url: Urls = (),
+    through: Urls = (),
     servers: int = 3,
     full: Annotated[bool, Parameter(negative=())] = False,
     keys: int | None = None,
@@ -54,6 +55,9 @@ def prove(
         Which ones, such as revocation; all that can be run there, unless named.
     url
         A server of the running installation; once for each.
+    through
+        With --url: an address behind your gateway, or in your application, that answers GET with 2xx to any key of full
+        access, and with 401 or 403 to whom it does not let in. Keys are verified there too; once for each.
     servers
         How many servers to start, without --url.
     full
@@ -75,7 +79,7 @@ def prove(
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)
     begun_at, began = datetime.now(UTC), time.monotonic()
     try:
-        with _ending_well(), _ground(place, url, servers) as ground:
+        with _ending_well(), _ground(place, url, through, servers) as ground:
             render.note(f"In the workspace {ground.workspace}.")
             findings = list(_run(ground, experiments, sizes))
     except Refused as error:
@@ -111,11 +115,17 @@ def _sizes(full: bool, **given: float | None) -> Sizes:
     return replace(sizes, **chosen)  # type: ignore[arg-type] # as typed by the command's own parameters
 
 
-def _ground(place: Place, urls: Sequence[str], servers: int) -> AbstractContextManager[Ground]:
+def _ground(
+    place: Place, urls: Sequence[str], others: Sequence[str], servers: int
+) -> AbstractContextManager[Ground]:
     from keystead.cli.proof_ground import on_own, on_running
 
     if urls:
-        return on_running(place, urls)
+        return on_running(place, urls, others)
+    if others:
+        raise Failure(
+            "--through is for a running installation: give the --url of its servers.", Exit.USAGE
+        )
     if place.data is not None:
         raise Failure(
             "--data names a running installation: give the --url of each of its servers.",

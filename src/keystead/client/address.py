@@ -13,9 +13,17 @@ def server_address(url: str) -> str:
     parts = _split(url)
     if parts.username is not None or parts.query or parts.fragment:
         raise UnsafeAddress("The server's URL has no user, no query and no fragment.")
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise UnsafeAddress("Plain http would show the token to the network; use https.")
+    _require_private(parts)
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def page_address(url: str) -> str:
+    """The URL of one page of another program, as it is. UnsafeAddress as for a server; it may have a query."""
+    parts = _split(url)
+    if parts.username is not None or parts.fragment:
+        raise UnsafeAddress("A URL that is asked with a token has no user and no fragment.")
+    _require_private(parts)
+    return url
 
 
 def is_loopback(host: str) -> bool:
@@ -24,6 +32,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _require_private(parts: SplitResult) -> None:
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise UnsafeAddress("Plain http would show the token to the network; use https.")
 
 
 def _split(url: str) -> SplitResult:

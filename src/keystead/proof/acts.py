@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from keystead.proof.history import MILLISECOND
-from keystead.proof.site import SCOPE_TO_KEEP, SCOPE_TO_LOSE, Key, Refused, create
+from keystead.proof.site import SCOPE_TO_KEEP, Key, Refused, create
 from keystead.proof.wire import Line, Reply
 
 TOLERANCE: Final = 250 * MILLISECOND
@@ -18,6 +18,8 @@ LIFE: Final = timedelta(seconds=2)
 """How long a key lives that ends by the clock."""
 TOGETHER: Final = 25
 """How many keys end by the clock at a time: most of such a trial is waiting."""
+REMEMBERED_BY_THE_CLOCK: Final = 1_500 * MILLISECOND
+"""What a planted cache remembers an answer for where the end may be a quarter of a second off."""
 DONE: Final = frozenset({200, 201, 204})
 ENDED_BEFORE: Final = frozenset({401, 404, 409})
 """What an act is answered that an attempt without an answer has done already."""
@@ -29,26 +31,27 @@ class Act:
     """How keys are made for it, and ended.
 
     `end(line, key)` ends it with the answer that it returns. Where `ends_at(line, key)` is given instead, the key ends
-    at that instant, and so do others, `together` in one trial. `scope`: the authority that is lost, where it is not the
-    whole key. `with_operator`: the act is the operator's.
+    at that instant, and so do others, `together` in one trial. `narrows`: the key goes on, with one scope of the many
+    that it had. `with_operator`: the act is the operator's. `remembers`: for how many nanoseconds a planted cache must
+    keep an answer to be seen, in the time that the act takes to be answered once it is done.
     """
 
     name: str
     says: str
     end: Callable[[Line, Key], Reply] | None = None
     ends_at: Callable[[Line, Key], datetime] | None = None
-    scope: str | None = None
-    scopes: Sequence[str] | None = None
+    narrows: bool = False
     lives: timedelta | None = None
     with_operator: bool = False
     together: int = 1
+    remembers: int = MILLISECOND
 
     def make(self, line: Line, now: datetime) -> Key:
         """A key for a trial. `now` is the time that decides."""
         expires_at = None
         if self.lives is not None:
             expires_at = (now + self.lives + timedelta(seconds=1)).replace(microsecond=0)
-        return create(line, expires_at=expires_at, scopes=self.scopes)
+        return create(line, expires_at=expires_at)
 
 
 def _revoke(line: Line, key: Key) -> Reply:
@@ -91,21 +94,29 @@ def _instant(text: str) -> datetime:
 
 
 REVOKED: Final = Act("revoked", "revoked over the API", _revoke)
-EXPIRED: Final = Act("expired", "left to expire", ends_at=_expiry, lives=LIFE, together=TOGETHER)
+EXPIRED: Final = Act(
+    "expired",
+    "left to expire",
+    ends_at=_expiry,
+    lives=LIFE,
+    together=TOGETHER,
+    remembers=REMEMBERED_BY_THE_CLOCK,
+)
+OVERLAPPED: Final = Act(
+    "overlap",
+    "left to the end of its overlap",
+    ends_at=_end_of_overlap,
+    together=TOGETHER,
+    remembers=REMEMBERED_BY_THE_CLOCK,
+)
 ACTS: Final = (
     REVOKED,
     Act("ended itself", "revoked with its own token", _end_itself),
     Act("rotated", "rotated without an overlap", _rotate),
-    Act(
-        "narrowed",
-        "patched to lose a scope",
-        _narrow,
-        scope=SCOPE_TO_LOSE,
-        scopes=(SCOPE_TO_LOSE, SCOPE_TO_KEEP),
-    ),
+    Act("narrowed", "patched to lose scopes", _narrow, narrows=True),
     Act("suspended", "its workspace suspended", with_operator=True),
     EXPIRED,
-    Act("overlap", "left to the end of its overlap", ends_at=_end_of_overlap, together=TOGETHER),
+    OVERLAPPED,
     Act("given up", "revoked by whoever holds it (RFC 7009)", _give_up),
 )
 """Every act; the last is done where servers answer RFC 7009."""

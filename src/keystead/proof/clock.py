@@ -57,4 +57,4 @@ def _watched(site: Site, operator: Operator, trials: int, tell: Callable[[int], 
     for _ in range(trials):
         course.run([False])
         tell(TOGETHER)
-    return course.honest
+    return course.honest.whole

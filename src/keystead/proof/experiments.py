@@ -25,7 +25,7 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is tried: keys revoked, keys for each other act, verifiers at one server, rounds of the others."""
+    """How much is tried: keys revoked, keys for each other act, verifications in flight, rounds of the others."""
 
     keys: int = 200
     keys_each: int = 25
@@ -62,7 +62,7 @@ def revoke(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
                 scene.site, act, keys, scene.operator, processes=sizes.processes, tell=tell
             )
         yield found
-    each = -(-sizes.in_flight // len(scene.site.urls))
+    each = -(-sizes.in_flight // len(scene.site.doors))
     with progress("many in flight", sizes.keys_each) as tell:
         found = revocation.run(
             scene.site, REVOKED, sizes.keys_each, scene.operator, each=each, processes=1, tell=tell

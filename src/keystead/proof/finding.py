@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -25,11 +25,30 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True)
+class At:
+    """What was found by one way of asking.
+
+    `after`: how many verifications began after the answer; `kept`: those of them over connections from before it.
+    `wrong`: how many were accepted after the answer or after a refusal; `worst` as that of the finding. `sees`: the
+    shortest planted memory, in milliseconds, that showed by this way; None: none did.
+    """
+
+    name: str
+    verifications: int
+    after: int
+    kept: int
+    wrong: int
+    worst: float | None
+    sees: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One experiment in one form.
 
     `promise` is what it tries to break, `trials` how often it tried. `violations` counts what must not be, by name;
     `counts` everything else worth telling. `worst` is its worst figure in milliseconds, `measures` what that measures.
+    `at`: the same by each way of asking.
     """
 
     experiment: str
@@ -42,13 +61,15 @@ class Finding:
     worst: float | None = None
     measures: str = ""
     seconds: float = 0.0
+    at: Sequence[At] = ()
 
     @property
     def verdict(self) -> Verdict:
         """Broken by a single violation; without trials, or with a planted fault unseen, nothing was shown."""
         if any(self.violations.values()):
             return Verdict.BROKEN
-        if not self.trials or not self.planted.caught:
+        is_blind = any(at.sees is None for at in self.at)
+        if not self.trials or not self.planted.caught or is_blind:
             return Verdict.INCONCLUSIVE
         return Verdict.HELD
 

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from keystead.proof.doors import plain
 from keystead.proof.site import WHOAMI, Site
 
 HOST: Final = "127.0.0.1"
@@ -226,7 +227,8 @@ def served(register: Register) -> Iterator[Flawed]:
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield Flawed(register, Site([f"http://{HOST}:{listener.server_port}"], MANAGER))
+            url = f"http://{HOST}:{listener.server_port}"
+            yield Flawed(register, Site([url], MANAGER, [plain(url)]))
         finally:
             listener.shutdown()
             thread.join()

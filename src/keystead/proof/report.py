@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from keystead.proof.finding import Finding, Verdict
+from keystead.proof.finding import At, Finding, Verdict
 
 WORDS: Final = {
     Verdict.HELD: "held",
@@ -104,6 +104,17 @@ def _section(finding: Finding) -> Iterable[str]:
         yield f"- violations are rarer than {finding.bound:.2g} with 95 % confidence"
     planted = finding.planted
     yield f"- planted: {planted.says}; seen {planted.caught:,} times in {planted.trials:,} tries"
+    yield from (f"- {at_line(at)}" for at in finding.at)
+
+
+def at_line(at: At) -> str:
+    """What was found by one way of asking."""
+    worst = "" if at.worst is None else f", worst {at.worst:.1f} ms"
+    sees = "no planted memory seen" if at.sees is None else f"a memory of {at.sees:g} ms seen"
+    return (
+        f"{at.name}: {at.verifications:,} verifications, {at.after:,} after the answer and {at.kept:,} of these over"
+        f" connections from before it; {at.wrong:,} accepted wrongly{worst}; {sees}"
+    )
 
 
 def _finding(finding: Finding) -> dict[str, object]:
@@ -121,6 +132,7 @@ def _finding(finding: Finding) -> dict[str, object]:
         "bound": finding.bound,
         "planted": {"fault": planted.says, "trials": planted.trials, "seen": planted.caught},
         "seconds": round(finding.seconds, 1),
+        "at": [asdict(at) for at in finding.at],
     }
 
 

@@ -11,7 +11,7 @@ from keystead.proof.acts import REVOKED
 from keystead.proof.finding import Finding, Planted
 from keystead.proof.fleet import Own
 from keystead.proof.race import Course, clock_of
-from keystead.proof.revocation import MOST_PLANTED
+from keystead.proof.revocation import at_doors
 from keystead.proof.site import Operator, Site
 
 NAME: Final = "restart"
@@ -57,14 +57,13 @@ def _race(course: Course, rolled: threading.Event, failures: list[BaseException]
     try:
         while not rolled.is_set():
             course.run(TRIALS)
-        while not course.planted.broken and course.planted.keys < MOST_PLANTED:
-            course.run([True])
+        course.sharpen()
     except Exception as error:  # noqa: BLE001 - told to who waits for the end of it
         failures.append(error)
 
 
 def _finding(course: Course, codes: Sequence[int], seconds: float) -> Finding:
-    honest, planted = course.honest, course.planted
+    honest, planted = course.honest.whole, course.caught
     return Finding(
         experiment=NAME,
         form="servers restarted one after the other, while keys are revoked",
@@ -84,4 +83,5 @@ def _finding(course: Course, codes: Sequence[int], seconds: float) -> Finding:
             "sent while the server was away": honest.statuses[0],
         },
         seconds=seconds,
+        at=at_doors(course),
     )

@@ -1,4 +1,4 @@
-"""Does an end take effect at once? Keys are verified at every server while they are ended at a random one."""
+"""Does an end take effect at once? Keys are verified at every door while they are ended at a random server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from keystead.proof.acts import ACTS, TOLERANCE, Act, has_revocation
-from keystead.proof.finding import Finding, Planted
+from keystead.proof.finding import At, Finding, Planted
 from keystead.proof.history import MILLISECOND
 from keystead.proof.race import Course, clock_of
 from keystead.proof.site import Operator, Site
@@ -18,12 +18,11 @@ from keystead.proof.tally import Tally
 
 NAME: Final = "revocation"
 PROMISE: Final = (
-    "From the answer of an ending on no verification that begins later is accepted, on any server;"
+    "From the answer of an ending on no verification that begins later is accepted, at any door;"
     " and what was refused once is not accepted again."
 )
 CHUNK: Final = 25
 LEAST_PLANTED: Final = 20
-MOST_PLANTED: Final = 400
 PLANTED_SHARE: Final = 10
 Tell = Callable[[int], None]
 
@@ -38,24 +37,26 @@ def run(
     processes: int = 2,
     tell: Tell = lambda _: None,
 ) -> Finding:
-    """The race for so many keys, and a tenth more with the planted cache; `each` verifiers at every server."""
+    """The race for so many keys, and a tenth more with the planted cache; `each` verifiers at every door.
+
+    Each way of asking must have seen a planted cache, or the race is not conclusive.
+    """
     began = time.monotonic()
-    honest, planted = Tally(), Tally()
     course = Course(site, act, clock_of(operator), operator if act.with_operator else None, each)
     for done in _courses(course, trials_of(act, keys), processes):
-        honest.add(done.honest)
-        planted.add(done.planted)
-        tell(done.honest.keys)
-    while not planted.broken and planted.keys < MOST_PLANTED:
-        again = _on(course, [True])
-        planted.add(again.planted)
-    return finding(act, honest, planted, time.monotonic() - began, course)
+        course.honest.add(done.honest)
+        for memory, tallies in done.planted.items():
+            course.planted[memory].add(tallies)
+        tell(done.honest.whole.keys)
+    course.sharpen()
+    return finding(course, time.monotonic() - began)
 
 
 def trials_of(act: Act, keys: int) -> list[bool]:
     """The trials that so many keys make, True for each planted one: evenly among the others."""
     honest = -(-keys // act.together)
-    planted = -(-max(LEAST_PLANTED, keys // PLANTED_SHARE) // act.together)
+    least = LEAST_PLANTED if act.remembers == MILLISECOND else 1
+    planted = -(-max(least, keys // PLANTED_SHARE) // act.together)
     every = max(1, honest // planted)
     trials: list[bool] = []
     for n in range(honest):
@@ -64,35 +65,58 @@ def trials_of(act: Act, keys: int) -> list[bool]:
 
 
 def acts_of(site: Site) -> Sequence[Act]:
-    """The acts that can be tried on that site."""
-    return [act for act in ACTS if act.name != "given up" or has_revocation(site.urls)]
+    """The acts that can be tried on that site: its servers do them, and a door tells of them."""
+    done = [act for act in ACTS if act.name != "given up" or has_revocation(site.urls)]
+    return [act for act in done if any(door.telling(narrowed=act.narrows) for door in site.doors)]
 
 
-def finding(act: Act, honest: Tally, planted: Tally, seconds: float, course: Course) -> Finding:
-    """What the tallies say."""
-    remembered = "a second and a half" if act.ends_at else "1 ms"
+def finding(course: Course, seconds: float) -> Finding:
+    """What the course's tallies say."""
+    act, whole = course.act, course.honest.whole
+    remembered = f"{act.remembers // MILLISECOND:,} ms"
     return Finding(
         experiment=NAME,
         form=act.says if course.each == 1 else f"{act.says}, {course.in_flight} in flight",
         promise=PROMISE,
-        trials=honest.keys,
+        trials=whole.keys,
         violations={
-            "accepted after the answer": honest.late,
-            "accepted after a refusal": honest.again,
-            "refused before the end": honest.early + honest.before,
-            "errors of the server": honest.server_errors,
+            "accepted after the answer": whole.late,
+            "accepted after a refusal": whole.again,
+            "refused before the end": whole.early + whole.before,
+            "errors of the server": whole.server_errors,
         },
         planted=Planted(
-            f"a client that remembers answers for {remembered}", planted.keys, planted.broken
+            f"a client that remembers answers for {remembered}",
+            course.caught.keys,
+            course.caught.broken,
         ),
         counts={
-            "verifications": honest.verifications,
-            "without an answer": honest.unanswered,
+            "verifications": whole.verifications,
+            "without an answer": whole.unanswered,
         },
-        worst=_worst(act, honest),
+        worst=_worst(act, whole),
         measures="the last accepted verification began, after the "
         + ("instant" if act.ends_at else "answer"),
         seconds=seconds,
+        at=at_doors(course),
+    )
+
+
+def at_doors(course: Course) -> list[At]:
+    """What was found by each way of asking."""
+    return [_at(course, name) for name in sorted(course.names)]
+
+
+def _at(course: Course, name: str) -> At:
+    tally, sees = course.honest.by_name[name], course.sees(name)
+    return At(
+        name=name,
+        verifications=tally.verifications,
+        after=tally.after,
+        kept=tally.kept,
+        wrong=tally.late + tally.again,
+        worst=_worst(course.act, tally),
+        sees=None if sees is None else sees / MILLISECOND,
     )
 
 

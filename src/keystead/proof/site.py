@@ -7,12 +7,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.proof.wire import Line, Reply
 
+if TYPE_CHECKING:
+    from keystead.proof.doors import Door
+
 WHOAMI: Final = "/v1/whoami"
-FORWARD_AUTH: Final = "/forward-auth"
 DESCRIPTION: Final = "keystead prove"
 _numbers = itertools.count(1)
 
@@ -52,25 +54,19 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Servers by their URLs, and the token of a key that manages the others. `gate`: they have `/forward-auth` too."""
+    """Servers by their URLs, and the token of a key that manages the others. `doors`: where keys are verified."""
 
     urls: Sequence[str]
     token: str = field(repr=False)
-    gate: bool = False
-
-    def paths(self, scope: str | None = None) -> tuple[str, ...]:
-        """Where a token is verified: for any key or, as far as there is such a path, for that scope."""
-        gates = (f"{FORWARD_AUTH}/{scope or 'any'}",) if self.gate else ()
-        return (*gates, _PROTECTED[scope] if scope else WHOAMI)
+    doors: Sequence[Door] = ()
 
     def managers(self) -> list[Line]:
         """A line to each server for the key that manages."""
         return [Line(url, self.token) for url in self.urls]
 
 
-SCOPE_TO_LOSE: Final = "plan:read"
 SCOPE_TO_KEEP: Final = "documents:read"
-_PROTECTED: Final = {SCOPE_TO_LOSE: "/v1/plan"}
+"""What is left of a key that was narrowed."""
 
 
 def create(
@@ -94,16 +90,6 @@ def draft(
     if scopes is not None:
         sent["scopes"] = list(scopes)
     return sent
-
-
-def has_gate(urls: Sequence[str], token: str) -> bool:
-    """Whether every server decides for gateways: it lets this key in, and refuses who has none."""
-    found = []
-    for url in urls:
-        with Line(url) as line:
-            found += [line.get(f"{FORWARD_AUTH}/any", token).status == 200]
-            found += [line.get(f"{FORWARD_AUTH}/any").status == 401]
-    return all(found)
 
 
 def unready(urls: Sequence[str], token: str) -> str | None:

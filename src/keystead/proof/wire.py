@@ -22,12 +22,16 @@ NO_ANSWER: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status (0: none came), the body, and when the request began and ended, in monotonic nanoseconds."""
+    """A status (0: none came), the body, and when the request began and ended, in monotonic nanoseconds.
+
+    `opened`: when the connection that it went over had been made.
+    """
 
     status: int
     began: int
     ended: int
     body: bytes = field(default=b"", repr=False)
+    opened: int = 0
 
     @property
     def json(self) -> Any:
@@ -36,7 +40,7 @@ class Reply:
 
 
 class Line:
-    """A connection that is kept, and made anew where it broke or where the caller asks for a fresh one.
+    """A connection that is kept, and made anew where it broke or was closed.
 
     A request begins when it is about to be sent, which is after its connection was made: what is then accepted was
     judged later than that. It ends when its answer has been read whole.
@@ -45,7 +49,7 @@ class Line:
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         self._path = parts.path.rstrip("/")
-        self._used = 0
+        self._used = self._opened = 0
         self._head = _bearer(token)
         host = parts.hostname or ""
         self._http: HTTPConnection = (
@@ -59,10 +63,8 @@ class Line:
             else HTTPConnection(host, parts.port, timeout=TIMEOUT_SECONDS)
         )
 
-    def get(self, path: str, token: str | None = None, *, fresh: bool = False) -> Reply:
-        """A GET, with that token instead of the line's own; `fresh`: on a new connection."""
-        if fresh:
-            self._http.close()
+    def get(self, path: str, token: str | None = None) -> Reply:
+        """A GET, with that token instead of the line's own."""
         return self._ask("GET", path, _bearer(token) if token else self._head)
 
     def send(self, method: str, path: str, value: object = None, token: str | None = None) -> Reply:
@@ -73,13 +75,13 @@ class Line:
             head["Content-Type"] = "application/json"
         return self._ask(method, path, head, body)
 
-    def post_form(self, path: str, **fields: str) -> Reply:
-        """A POST of a form, without a credential of its own."""
-        head = {"Content-Type": "application/x-www-form-urlencoded"}
+    def post_form(self, path: str, credential: str | None = None, **fields: str) -> Reply:
+        """A POST of a form, with no credential but the one that is given."""
+        head = {"Content-Type": "application/x-www-form-urlencoded"} | _bearer(credential)
         return self._ask("POST", path, head, urlencode(fields).encode())
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection; the next request makes another."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -102,7 +104,7 @@ class Line:
         try:
             if self._http.sock is None:
                 self._http.connect()
-                began = time.monotonic_ns()
+                self._opened = began = time.monotonic_ns()
             self._http.request(method, self._path + path, body, head)
             answer = self._http.getresponse()
             content = answer.read()
@@ -111,7 +113,7 @@ class Line:
                 self._http.close()
             return Reply(NO_ANSWER, began, time.monotonic_ns())
         self._used = time.monotonic_ns()
-        return Reply(answer.status, began, self._used, content)
+        return Reply(answer.status, began, self._used, content, self._opened)
 
 
 def _bearer(token: str | None) -> dict[str, str]:
