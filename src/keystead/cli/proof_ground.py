@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 DESCRIPTION: Final = "keystead prove"
 POSTGRESQL: Final = 5432
 PAGE: Final = 200
+ATTEMPTS: Final = 20
+ATTEMPT_SECONDS: Final = 0.1
 INHERITED: Final = ("KEYSTEAD_VERIFICATION", "KEYSTEAD_MIGRATION_DATABASE")
 """The settings of the environment that hold for an installation of its own too."""
 
@@ -49,11 +52,13 @@ class LocalOperator:
 
     def suspend(self) -> None:
         """Refuses all keys of the workspace."""
-        self.installation.services.workspaces.suspend(self.workspace.id, actor())
+        workspaces = self.installation.services.workspaces
+        _patiently(lambda: workspaces.suspend(self.workspace.id, actor()))
 
     def resume(self) -> None:
         """Lets them work again."""
-        self.installation.services.workspaces.resume(self.workspace.id, actor())
+        workspaces = self.installation.services.workspaces
+        _patiently(lambda: workspaces.resume(self.workspace.id, actor()))
 
     def limit_keys(self, limit: int | None) -> None:
         """How many active keys the workspace may have."""
@@ -64,6 +69,18 @@ class LocalOperator:
     def now(self) -> datetime:
         """The time that decides."""
         return self.installation.services.keys.now()
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Does it, and asks again where the database is busy, as it is while keys are raced."""
+    from keystead.domain.errors import Unavailable
+
+    for _ in range(ATTEMPTS):
+        with suppress(Unavailable):
+            act()
+            return
+        time.sleep(ATTEMPT_SECONDS)
+    act()
 
 
 @contextmanager
