@@ -16,7 +16,7 @@ from keystead.proof.site import Key, Refused
 from keystead.proof.wire import NO_ANSWER, Line, Reply
 
 ROUNDS_AFTER: Final = 2
-"""How often each verifier puts each of its questions for each key after the ending was answered."""
+"""How often each verifier asks for each key after the ending was answered, and by each of its questions once."""
 FRESH_EVERY: Final = 5
 """Every so many verifications use a connection of their own where a door does not keep one."""
 PATIENCE_SECONDS: Final = 60.0
@@ -86,7 +86,7 @@ class Verifier(threading.Thread):
     def _verify(self, line: Line, trial: Trial) -> None:
         if self._door.kept:
             line.close()  # gateways end a connection after so many requests: not within a trial
-        enough = ROUNDS_AFTER * len(trial.keys) * len(self._door.questions)
+        enough = max(ROUNDS_AFTER, len(self._door.questions)) * len(trial.keys)
         asked_after = 0
         for n in itertools.count():
             turn, which = divmod(n, len(trial.keys))
