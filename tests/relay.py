@@ -26,6 +26,7 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._refuses = False
+        self._carries_questions = False
         self._trap = b""
         self._after = b""
         self._swallow = False
@@ -36,7 +37,18 @@ class Relay:
 
     def silence(self) -> None:
         """Carry nothing any more, and close nothing: as a network that drops all packets."""
+        self._carries_questions = False
         self._open.clear()
+
+    def withhold(self) -> None:
+        """Carry what clients send on the connections that there are, and no answer."""
+        self._carries_questions = True
+        self._open.clear()
+
+    def forget(self) -> None:
+        """What was not carried never will be: those connections end by a reset. Carry what comes."""
+        self._hang_up()
+        self.mend()
 
     def cut(self) -> None:
         """End all connections by a reset, and every new one at once."""
@@ -96,7 +108,8 @@ class Relay:
         armed = False
         with suppress(OSError):
             while data := source.recv(CHUNK):
-                self._open.wait()
+                if not (watched and self._carries_questions):
+                    self._open.wait()
                 armed = watched and bool(self._trap) and (armed or self._after in data)
                 if armed and self._trap in data:
                     self._spring(source, sink, data)

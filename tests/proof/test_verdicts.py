@@ -78,9 +78,11 @@ def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None
 def test_a_server_that_opens_its_door_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is let in while nobody can know is seen, and so are the dead."""
     monkeypatch.setattr(away, "BACK_SECONDS", 0.1)
+    monkeypatch.setattr(away, "ANSWER_SECONDS", 0.0)
     with flawed(Fault.OPEN) as server:
         finding = away.run(server.site, server, 1.0)
     assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["answered later than within two seconds"] > 0
     assert finding.violations["let in meanwhile"] > 0
     assert finding.violations["dead or unknown keys let in"] > 0
 

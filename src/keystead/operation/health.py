@@ -12,7 +12,7 @@ from keystead.http.problems import MethodNotAllowed
 from keystead.http.record import note_route
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
-PING_SECONDS: Final = 2.0
+PING_SECONDS: Final = 1.5
 _OK: Final = Answer(200, ((b"content-type", b"application/json"),), b'{"status":"ok"}')
 
 

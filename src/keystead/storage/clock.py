@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from datetime import datetime
@@ -55,8 +56,10 @@ class DatabaseClock:
 
     def microseconds(self) -> int:
         """Microseconds since 1970-01-01T00:00:00Z."""
-        if time.monotonic() - self._sampled >= RESAMPLE_SECONDS and self._sampling.acquire(
-            blocking=False
+        if (
+            time.monotonic() - self._sampled >= RESAMPLE_SECONDS
+            and not _on_loop()
+            and self._sampling.acquire(blocking=False)
         ):
             try:
                 self._sample()
@@ -98,6 +101,15 @@ class DatabaseClock:
             told = int(tx.execute(_DATABASE_TIME).scalar_one())
             answered = time.monotonic_ns() // 1000 + 1
         return told - answered, told - asked
+
+
+def _on_loop() -> bool:
+    """Whether this thread runs an event loop, all of which would wait: there the time is heard, or carried on."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def clock_of(database: Database) -> Clock:

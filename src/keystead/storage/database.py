@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import psycopg
@@ -25,10 +27,12 @@ from keystead.storage.engines import (
     POOL_SIZE,
     WARNINGS,
     postgresql_engine,
+    pulse_of,
     soon_answered,
     sqlite_engine,
 )
 from keystead.storage.lease import Lease
+from keystead.storage.pulse import Pulse
 from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
 from keystead.storage.reserve import Reserve
 from keystead.storage.stamp import Stamp
@@ -112,7 +116,11 @@ class Database:
         """`url`: `sqlite:///path` or `postgresql://user@host:port/name`; of several hosts the primary is used."""
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        make_engine = sqlite_engine if self.is_sqlite else postgresql_engine
+        self.pulse: Pulse | None = None
+        make_engine = sqlite_engine
+        if not self.is_sqlite:
+            self.pulse = pulse_of(self.url)
+            make_engine = partial(postgresql_engine, pulse=self.pulse)
         self.engine = make_engine(self.url, POOL_SIZE)
         self._engine_aside = make_engine(self.url, 1)
         self._turns = Turns()
@@ -185,6 +193,8 @@ class Database:
             self.lease.close()
         self.engine.dispose()
         self._engine_aside.dispose()
+        if self.pulse is not None:
+            self.pulse.close()
         if self.stamp is not None:
             self.stamp.close()
 
@@ -258,10 +268,10 @@ class Database:
             return self._begin(engine, begin, work)
 
     def _begin(self, engine: Engine, begin: str, work: _Work) -> Tx:
-        tx = engine.connect()
+        tx = self._connected(engine)
         try:
-            if begin == "BEGIN" and not self.is_sqlite:
-                tx = tx.execution_options(**_SNAPSHOT)
+            if not self.is_sqlite:
+                tx = _set_for(tx, begin)
             tx.begin()
             if self.is_sqlite:
                 tx.exec_driver_sql(begin)
@@ -275,6 +285,27 @@ class Database:
             tx.close()
             raise
         return tx
+
+    def _connected(self, engine: Engine) -> Tx:
+        """One of the pool's connections, as soon as one is free. Unavailable at once where that is in vain."""
+        if self.pulse is None:
+            return engine.connect()
+        deadline = monotonic() + LOCK_SECONDS
+        while True:
+            self.pulse.require()
+            try:
+                return engine.connect()
+            except PoolTimeout:
+                if monotonic() > deadline:
+                    raise
+
+
+def _set_for(tx: Tx, begin: str) -> Tx:
+    """A read has a snapshot. A write is one where the server lets it: SQLAlchemy would insist after a read."""
+    if begin == "BEGIN":
+        return tx.execution_options(**_SNAPSHOT)
+    tx.connection.driver_connection.read_only = None  # type: ignore[union-attr]
+    return tx
 
 
 def _put_on(tx: Tx, begin: str, work: _Work) -> None:

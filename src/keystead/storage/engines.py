@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 import psycopg
-from psycopg.abc import RV, PQGen
+from psycopg.abc import RV, PQGen, PQGenConn
 from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keystead.storage.addresses import PRIMARY, for_libpq, session_of
+from keystead.storage.addresses import PRIMARY, conninfo_of, for_libpq, session_of
+from keystead.storage.pulse import LOOK_SECONDS, SILENT_SECONDS, Pulse, watched
 
 
 def _sqlite_driver() -> Any:
@@ -39,7 +40,11 @@ TIMEOUTS: Final = {
 }
 """What PostgreSQL is told for each connection; `keystead migrate` gives it to the server's role as well."""
 PREPARED_AFTER: Final = 5
-FIRST_SECONDS: Final = 3
+CONNECT_SECONDS: Final = 1.5
+"""For each address; libpq's own limit has a least of two."""
+FIRST_SECONDS: Final = 1.5
+POOL_SECONDS: Final = 0.2
+"""After so long a wait for a connection of the pool one looks whether it is in vain."""
 POOL_SIZE: Final = 16
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
@@ -59,17 +64,53 @@ WARNINGS: Final = "keystead_warnings"
 class ImpatientConnection(psycopg.Connection[Any]):
     """Hangs up on a server that is silent: the server's own time-outs need a server that runs."""
 
+    pulse: ClassVar[Pulse | None] = None
+    """Knows whether the server answers; waits without one end only when patience does."""
+    door: ClassVar[Pulse | None] = None
+    """Knows whether it takes new connections: it may hang there alone."""
     patience: float | None = STATEMENT_SECONDS + 2.0
     """How many seconds an answer may take; None: as long as it takes."""
 
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        """As psycopg's, within `CONNECT_SECONDS`."""
+        return watched(super()._connect_gen(conninfo), cls.door, CONNECT_SECONDS)
+
+    def wait(
+        self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None
+    ) -> RV:
         """As psycopg's; OperationalError, and the connection closed, where the answer does not come in time."""
+        limit = self.patience if timeout is None else timeout
+        if limit is not None:
+            gen = watched(gen, self.pulse)
         try:
-            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+            return super().wait(gen, interval, limit)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
+
+
+def impatient(pulse: Pulse) -> type[ImpatientConnection]:
+    """Connections to the server of that pulse."""
+
+    class Impatient(ImpatientConnection):
+        pass
+
+    Impatient.pulse, Impatient.door = pulse, pulse.door
+    return Impatient
+
+
+def pulse_of(url: URL) -> Pulse:
+    """That of the server with this URL."""
+
+    def connect() -> ImpatientConnection:
+        session = session_of(url, {}, 1)
+        connection = ImpatientConnection.connect(conninfo_of(url), autocommit=True, **session)
+        connection.patience = SILENT_SECONDS + LOOK_SECONDS
+        return connection
+
+    return Pulse(connect, Pulse(connect))
 
 
 def be_patient(connection: Connection) -> None:
@@ -144,36 +185,31 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
     try:
         connection.execute(pragma).fetchall()
     except sqlite_driver.OperationalError as error:
-        if (
-            error.sqlite_errorcode & 0xFF != sqlite_driver.SQLITE_BUSY
-            or time.monotonic() > deadline
-        ):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code != sqlite_driver.SQLITE_BUSY or time.monotonic() > deadline:
             raise
         return False
     return True
 
 
-def postgresql_engine(url: URL, connections: int) -> Engine:
+def postgresql_engine(url: URL, connections: int, pulse: Pulse) -> Engine:
     """PostgreSQL, where nothing waits for ever: not for a lock, a statement, an idle transaction or a silent server."""
+    kind = impatient(pulse)
     engine = create_engine(
         for_libpq(url),
         hide_parameters=True,
         pool_size=connections,
         max_overflow=connections,
-        pool_timeout=LOCK_SECONDS,
+        pool_timeout=POOL_SECONDS,
         connect_args={
             "connect_timeout": 2,
             **session_of(url, TIMEOUTS, PREPARED_AFTER),
             **PRIMARY,
         },
     )
-    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "do_connect", lambda _, __, place, named: kind.connect(*place, **named))
     event.listen(engine, "connect", _gather_warnings)
     return engine
-
-
-def _connect(_: Any, __: Any, arguments: Any, parameters: Any) -> ImpatientConnection:
-    return ImpatientConnection.connect(*arguments, **parameters)
 
 
 def _gather_warnings(connection: Any, entry: ConnectionPoolEntry) -> None:

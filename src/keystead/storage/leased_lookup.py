@@ -42,7 +42,9 @@ class LeasedLookup(PostgresqlLookup):
     """As its parent. Unavailable, be the key known or not, where the lease does not run on the server that was read."""
 
     def __init__(self, database: Database, lease: Lease, heard: Heard) -> None:
-        super().__init__(database.url, heard, _statements(), self._require_same)
+        super().__init__(
+            database.url, heard, _statements(), self._require_same, pulse=database.pulse
+        )
         self._lease = lease
 
     def find(self, key_id: KeyId) -> KeyRecord | None:

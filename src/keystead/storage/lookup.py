@@ -26,10 +26,13 @@ from keystead.storage.clock import DATABASE_TIME, Clock, DatabaseClock
 from keystead.storage.database import Database
 from keystead.storage.engines import (
     ImpatientConnection,
+    impatient,
     open_existing,
+    pulse_of,
     set_up,
     sqlite_driver,
 )
+from keystead.storage.pulse import Pulse
 from keystead.storage.readings import LeasedReadings, PostgresqlReadings, Readings, SqliteReadings
 from keystead.storage.shared_reads import Question, Row, SharedReads
 
@@ -139,7 +142,7 @@ class PostgresqlLookup:
     """A few lines of its own, in autocommit, with the statement prepared: a busy writer never holds up a read.
 
     Whoever finds a line dead connects it anew. So a read is refused at once while the server is away, and answered from
-    the moment it is back; a server that is there and silent costs no more than the seconds below.
+    the moment it is back; one that is there and silent costs no more than the seconds below, and that once (`pulse`).
     """
 
     def __init__(
@@ -148,11 +151,14 @@ class PostgresqlLookup:
         heard: Heard = lambda *_: None,
         statements: Statements | None = None,
         check: Check | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         """`heard` is told the server's time whenever a row is read: see DatabaseClock.hear.
 
         `statements`: for one key, and for several at a time. `check` sees each answer, and may call its line dead.
+        `pulse`: the server's.
         """
+        self._pulse = pulse or pulse_of(url)
         alone, shared = statements or (lookup_statement(), shared_lookup_statement())
         self._dsn = conninfo_of(url)
         self._session = {**CONNECT, **session_of(url, SETTINGS, 1)}
@@ -162,8 +168,9 @@ class PostgresqlLookup:
         self._shared: dict[asyncio.AbstractEventLoop, SharedReads] = {}
         self._closed = False
         self._idle: LifoQueue[_Line] = LifoQueue()
+        kind = impatient(self._pulse)
         for _ in range(LINES):
-            self._idle.put(_Line(self._dsn, self._session, _told(alone), check))
+            self._idle.put(_Line(kind, self._dsn, self._session, _told(alone), check))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the server does not answer in time."""
@@ -172,6 +179,7 @@ class PostgresqlLookup:
         except Empty:
             raise Unavailable("The database is busy.") from None
         try:
+            self._pulse.require()
             asked = time.monotonic_ns() // 1000
             row = line.read(key_id)
         except psycopg.OperationalError:
@@ -198,6 +206,7 @@ class PostgresqlLookup:
             while True:
                 self._idle.get_nowait().close()
         self._closed = True
+        self._pulse.close()
         for loop in list(self._shared):
             self._leave(loop)
 
@@ -219,7 +228,7 @@ class PostgresqlLookup:
         if shared is None:
             for other in [other for other in self._shared if other.is_closed()]:
                 self._leave(other)
-            shared = self._shared[loop] = SharedReads(self._dsn, self._session)
+            shared = self._shared[loop] = SharedReads(self._dsn, self._session, self._pulse)
         return shared
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -234,8 +243,14 @@ class _Line:
     """One connection: made when it is first needed, and again when it has died."""
 
     def __init__(
-        self, dsn: str, session: dict[str, Any], sql: str, check: Check | None = None
+        self,
+        kind: type[ImpatientConnection],
+        dsn: str,
+        session: dict[str, Any],
+        sql: str,
+        check: Check | None = None,
     ) -> None:
+        self._kind = kind
         self._dsn = dsn
         self._session = session
         self._sql = sql
@@ -260,7 +275,7 @@ class _Line:
 
     def _ask(self, key_id: KeyId) -> Any:
         if self._connection is None:
-            self._connection = ImpatientConnection.connect(self._dsn, **self._session)
+            self._connection = self._kind.connect(self._dsn, **self._session)
             self._connection.patience = ANSWER_SECONDS
         try:
             row: Any = self._connection.execute(self._sql, {"key_id": key_id}).fetchone()
@@ -277,8 +292,8 @@ def lookup_of(database: Database, clock: Clock | None = None) -> Lookup:
     if database.is_sqlite:
         return SqliteLookup(str(database.url.database))
     if isinstance(clock, DatabaseClock):
-        return PostgresqlLookup(database.url, clock.hear)
-    return PostgresqlLookup(database.url)
+        return PostgresqlLookup(database.url, clock.hear, pulse=database.pulse)
+    return PostgresqlLookup(database.url, pulse=database.pulse)
 
 
 def readings_of(lookup: Lookup, database: Database) -> Readings:

@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.waiting import wait_async
 
 from keystead.domain.errors import Unavailable
+from keystead.storage.pulse import DOUBT_SECONDS, Pulse
 
 LINES: Final = 2
 """More lines would make smaller reads of the same rows."""
@@ -46,13 +47,15 @@ class Question:
 class SharedReads:
     """The lines of one event loop; all but `close` is called by its tasks."""
 
-    def __init__(self, dsn: str, session: dict[str, Any]) -> None:
-        self._idle = [_Line(dsn, session) for _ in range(LINES)]
+    def __init__(self, dsn: str, session: dict[str, Any], pulse: Pulse) -> None:
+        self._pulse = pulse
+        self._idle = [_Line(dsn, session, pulse) for _ in range(LINES)]
         self._working: dict[asyncio.Task[None], _Line] = {}
         self._unsent: deque[_Batch] = deque()
 
     async def find(self, question: Question, key: str) -> Row | None:
         """The row of that key, or None. Unavailable where the server does not answer in time."""
+        self._pulse.require()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Row | None] = loop.create_future()
         self._unsent_for(question, loop).join(key, answer)
@@ -78,9 +81,13 @@ class SharedReads:
             if batch.question is question and batch.has_room:
                 return batch
         batch = _Batch(question)
-        batch.timer = loop.call_later(ANSWER_SECONDS, batch.fail)
+        batch.timer = loop.call_later(DOUBT_SECONDS, self._doubt, batch, loop)
         self._unsent.append(batch)
         return batch
+
+    def _doubt(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
+        self._pulse.doubt()
+        batch.timer = loop.call_later(ANSWER_SECONDS - DOUBT_SECONDS, batch.fail)
 
     async def _work(self, line: _Line) -> None:
         """Sends what is unsent, until nothing is."""
@@ -168,9 +175,10 @@ class _ImpatientConnection(psycopg.AsyncConnection[Row]):
 class _Line:
     """One connection: made when it is first needed, and again when it has died."""
 
-    def __init__(self, dsn: str, session: dict[str, Any]) -> None:
+    def __init__(self, dsn: str, session: dict[str, Any], pulse: Pulse) -> None:
         self._dsn = dsn
         self._session = session
+        self._pulse = pulse
         self._connection: _ImpatientConnection | None = None
 
     async def read(self, question: Question, keys: list[str]) -> list[Row]:
@@ -199,6 +207,7 @@ class _Line:
         except BaseException:
             self.close()
             raise
+        self._pulse.hear()
         return rows
 
     async def _connect(self) -> _ImpatientConnection:

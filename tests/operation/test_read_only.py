@@ -1,0 +1,119 @@
+"""A database that takes no writes: keys are told apart as ever, changes are 503, and no use is lost (R36)."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from keystead.bootstrap.background import FLUSH_SECONDS
+from tests.ledger import DEAD, LIVE
+from tests.operation.test_last_use import counted, ids_of
+from tests.operation.test_store_away import can_create
+from tests.outages import RECOVERY_SECONDS, keys_of
+from tests.postgres import OwnPostgres, wait_until
+from tests.serving import Serving, serving
+
+USES = 7
+
+
+@contextmanager
+def postgresql_takes_no_writes(postgres: OwnPostgres) -> Iterator[Callable[[], None]]:
+    """`default_transaction_read_only` for all sessions, those that there are too; the block ends it."""
+
+    def put(value: str) -> None:
+        postgres.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        postgres.execute("SELECT pg_reload_conf()")
+
+    put("on")
+    try:
+        yield lambda: put("off")
+    finally:
+        put("off")
+
+
+@contextmanager
+def no_file_can_be_written(server: Serving) -> Iterator[Callable[[], None]]:
+    """Every write to a file fails in the serving process, on the files that it has open too; the block ends it."""
+    (process,) = server.processes()
+    before = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (0, before[1]))
+
+    def end() -> None:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+
+    try:
+        yield end
+    finally:
+        end()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Serving]:
+    """A server over SQLite, whose own output goes to no file."""
+    with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}", start=False) as server:
+        for name in ("output", "log"):
+            (server.data / name).symlink_to(os.devnull)
+        server.start()
+        yield server
+
+
+def test_a_postgresql_that_takes_no_writes(private_postgres: OwnPostgres) -> None:
+    """As after `ALTER SYSTEM SET default_transaction_read_only`: verdicts, 503 for changes, all well within seconds."""
+    with serving(private_postgres.dsn()) as server:
+        go_without_writing(server, postgresql_takes_no_writes(private_postgres))
+
+
+def test_a_sqlite_that_takes_no_writes(embedded: Serving) -> None:
+    """As on a file system that has become read-only under open files: the same."""
+    go_without_writing(embedded, no_file_can_be_written(embedded))
+
+
+def go_without_writing(
+    server: Serving, without_writes: AbstractContextManager[Callable[[], None]]
+) -> None:
+    """What is promised while nothing can be written, and what when it can be again."""
+    tokens = keys_of(server)
+    server.put_on("scale")
+    live, creator = ids_of(server, [tokens["live"], tokens["create"]])
+    wait_until(lambda: counted(server, [live]) == [1], "the first use is written")
+    with without_writes as end:
+        wait_until(lambda: not can_create(server, tokens["create"]), "changes are refused")
+        for _ in range(USES):
+            assert passes(server, tokens["live"]) == LIVE
+            assert passes(server, tokens["dead"]) == passes(server, tokens["unknown"]) == DEAD
+            require_no_change(server, tokens["create"], creator)
+        time.sleep(FLUSH_SECONDS)  # so that what is written every so often fails
+        end()
+        ended = time.monotonic()
+        wait_until(lambda: can_create(server, tokens["create"]), "keys are made again")
+        assert time.monotonic() - ended < RECOVERY_SECONDS
+    wait_until(lambda: counted(server, [live]) == [1 + USES], "no use is lost")
+    told = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
+    assert told == [LIVE, DEAD, DEAD]
+
+
+def require_no_change(server: Serving, token: str, key: str) -> None:
+    """Making, changing and ending keys is refused, says when to come again, and does nothing."""
+    for method, path, body in (
+        ("POST", "/v1/keys", {"description": "no"}),
+        ("PATCH", f"/v1/keys/{key}", {"description": "no"}),
+        ("DELETE", f"/v1/keys/{key}", None),
+    ):
+        answer = server.call(method, path, token=token, json=body)
+        assert answer.status_code == 503
+        assert answer.json()["code"] in {"unavailable", "outcome-unknown"}
+        assert "retry-after" in answer.headers
+    told = server.call("GET", "/v1/whoami", token=token)
+    assert told.status_code == LIVE
+    assert told.json()["key"]["description"] != "no"
+
+
+def passes(server: Serving, token: str) -> int:
+    """What a gateway is told of a request with that token."""
+    return server.call("GET", "/forward-auth/any", token=token).status_code

@@ -1,0 +1,182 @@
+"""A database that says nothing, under requests that go on arriving: everybody is refused within two seconds (R36)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
+
+import pytest
+
+from keystead import bootstrap
+from keystead.developer_area.session import COOKIE
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.principals import Actor, PrincipalKind
+from tests.arrivals import Call, Told, arrive
+from tests.ledger import LIVE, verify
+from tests.outages import (
+    RECOVERY_SECONDS,
+    Outage,
+    Taking,
+    bound,
+    connections_to,
+    frozen,
+    half_frozen,
+    keys_of,
+    silent,
+    threads_of,
+)
+from tests.postgres import OwnPostgres, wait_until
+from tests.relay import relay_to
+from tests.serving import Serving, serving
+
+LEAD_SECONDS: Final = 0.5
+MOST_THREADS: Final = 100
+"""All pools of a process together have fewer; a thread for each of the thousands that come would be more."""
+MOST_CONNECTIONS: Final = 50
+"""The same of connections to the database."""
+FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
+JSON: Final = {"content-type": "application/json"}
+CLI: Final = Actor(PrincipalKind.OPERATOR, "cli", "root")
+WRONG: Final = {"live": {401, 403}, "dead": {200}, "unknown": {200}}
+"""What nobody may be told who asks with a key of that kind, whatever becomes of the database."""
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The field that a client sends its token in."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def calls_to(server: Serving) -> list[Call]:
+    """All kinds of requests that need the database: by keys, by services, by the product, by people."""
+    tokens = keys_of(server)
+    server.put_on("scale")
+    calls = []
+    for kind in ("live", "dead", "unknown"):
+        calls.append(Call(f"whoami {kind}", "GET", "/v1/whoami", bearer(tokens[kind])))
+        calls.append(Call(f"forward-auth {kind}", "GET", "/forward-auth/any", bearer(tokens[kind])))
+    creator = bearer(tokens["create"])
+    calls.append(Call("list", "GET", "/v1/keys", creator))
+    calls.append(Call("create", "POST", "/v1/keys", creator | JSON, b'{"description": "away"}'))
+    return calls + calls_without_a_key(server, tokens["live"])
+
+
+def calls_without_a_key(server: Serving, live: str) -> list[Call]:
+    """Those that no verification of a key refuses before they come to their own reads."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        services = installation.services
+        service, product = (
+            services.credentials.create("tests", CLI, kind)[1].reveal()
+            for kind in (CredentialKind.SERVICE, CredentialKind.OPERATOR)
+        )
+        first = services.workspaces.first().workspace_id
+        link, _ = services.sign_in.make_link(services.workspaces.owner(first))
+        cookie = f"{COOKIE}={services.sign_in.redeem(link).secret.reveal()}"
+    finally:
+        installation.close()
+    asked = urlencode({"token": live}).encode()
+    return [
+        Call("introspect", "POST", "/introspect", bearer(service) | FORM, asked),
+        Call("operator", "GET", "/operator/v1/workspaces", bearer(product)),
+        Call("page", "GET", f"/w/{first}/keys", {"cookie": cookie}),
+        Call("ready", "GET", "/readyz"),
+    ]
+
+
+@dataclass
+class Away:
+    """A server, and when its database was taken away and given back (monotonic seconds)."""
+
+    server: Serving
+    port: int
+    outage: Outage
+    began: float = 0.0
+    ended: float = 0.0
+    threads: list[int] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Away from now on."""
+        self.began = time.monotonic()
+        self.outage[0]()
+
+    def look(self) -> None:
+        """How many threads the server has now, and how many connections there are to the database."""
+        self.threads.append(threads_of(self.server))
+        self.connections.append(connections_to(self.port))
+
+    def end(self) -> None:
+        """Back from now on."""
+        self.ended = time.monotonic()
+        self.outage[1]()
+
+
+@contextmanager
+def without(postgres: OwnPostgres, taking: Taking) -> Iterator[Away]:
+    """A server over PostgreSQL that can be taken away from it."""
+    with relay_to(postgres.port) as relay:
+        url = postgres.dsn().replace(str(postgres.port), str(relay.port))
+        with serving(url) as server:
+            yield Away(server, relay.port, taking(postgres, relay))
+
+
+def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[Told]:
+    """An outage of that length under that many requests a second: in time, and back in time; what was told in it."""
+    calls = calls_to(away.server)
+    half = LEAD_SECONDS + seconds / 2
+    over = LEAD_SECONDS + seconds
+    acts: list[tuple[float, Callable[[], object]]] = [
+        (LEAD_SECONDS, away.begin),
+        (half, away.look),
+        (over - 0.1, away.look),
+        (over, away.end),
+    ]
+    told = arrive(away.server.port, calls, rate, over + LEAD_SECONDS, acts)
+    token = calls[0].headers["authorization"].partition(" ")[2]
+    wait_until(lambda: verify(away.server, token) == LIVE, "the live key is good again")
+    assert time.monotonic() - away.ended < RECOVERY_SECONDS + LEAD_SECONDS + told.lag
+    assert told.longest(away.began, away.ended) < bound(told.lag, exactly=exactly)
+    for one in told.told:
+        assert one.status not in WRONG.get(one.name.rpartition(" ")[2], set()), one
+    assert max(away.threads) <= MOST_THREADS, "threads grow"
+    assert max(away.connections) <= MOST_CONNECTIONS, "connections grow"
+    return told.within(away.began, away.ended)
+
+
+def require_refusals(told: list[Told]) -> None:
+    """All was 503, with Retry-After, whoever asked for whatever."""
+    assert told
+    assert [one for one in told if one.status != 503 or not one.says_when] == []
+
+
+def test_whoever_asks_a_silent_database_is_refused_in_time(private_postgres: OwnPostgres) -> None:
+    """Verifications, reads and writes, by keys, services, the product and people: 503 within two seconds (R36).
+
+    On a machine that does other things the bound is wider by how late a request is answered that needs no database.
+    """
+    with without(private_postgres, silent) as away:
+        require_refusals(endure(away, 80, 3.0, exactly=False))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("taking", [silent, frozen])
+def test_two_hundred_requests_a_second_for_half_a_minute(
+    private_postgres: OwnPostgres, taking: Taking
+) -> None:
+    """Exactly two seconds, from the first request on; neither threads nor connections grow."""
+    with without(private_postgres, taking) as away:
+        require_refusals(endure(away, 200, 30.0, exactly=True))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+def test_a_database_that_takes_no_new_connection(private_postgres: OwnPostgres) -> None:
+    """Its old ones are answered: what is told is true, or 503, and within two seconds."""
+    with without(private_postgres, half_frozen) as away:
+        told = endure(away, 100, 10.0, exactly=False)
+    assert {one.status for one in told if one.name == "forward-auth live"} <= {LIVE, 503}
