@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -40,9 +40,8 @@ class Saboteur:
     """Between SQLAlchemy and the driver: lets so many statements and commits pass, then does harm once."""
 
     ground: Ground
-    fault: Fault
-    left: int = 0
-    fired: bool = False
+    left: int = field(default=0, init=False)
+    fired: bool = field(default=False, init=False)
 
     def step(self, connection: Any, act: Callable[[], Any]) -> Any:
         """One statement or commit, or what becomes of it."""
@@ -50,12 +49,11 @@ class Saboteur:
         if self.left != 0:
             return act()
         self.fired = True
-        if self.fault is Fault.LOST:
-            act()
-        if self.fault is not Fault.REFUSED and not self.ground.database.is_sqlite:
-            connection.close()
-        driver = sqlite_driver if self.ground.database.is_sqlite else psycopg
-        raise driver.OperationalError("sabotage")
+        return self.harm(connection, act)
+
+    def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
+        """What becomes of the one that is chosen."""
+        raise NotImplementedError
 
     @contextmanager
     def at(self, number: int) -> Iterator[None]:
@@ -67,15 +65,34 @@ class Saboteur:
             self.left = 0
 
 
+@dataclass
+class Failing(Saboteur):
+    """Ends it in the driver's error."""
+
+    fault: Fault
+
+    def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
+        """The fault."""
+        if self.fault is Fault.LOST:
+            act()
+        if self.fault is not Fault.REFUSED and not self.ground.database.is_sqlite:
+            connection.close()
+        driver = sqlite_driver if self.ground.database.is_sqlite else psycopg
+        raise driver.OperationalError("sabotage")
+
+
 @contextmanager
-def sabotage(ground: Ground, fault: Fault) -> Iterator[Saboteur]:
+def sabotage(saboteur: Saboteur) -> Iterator[None]:
     """The saboteur at work on every connection of the installation but those of the lookup."""
-    saboteur = Saboteur(ground, fault)
-    engine = ground.database.engine
+    engine = saboteur.ground.database.engine
     commit = engine.dialect.do_commit
 
     def execute(cursor: Any, statement: str, parameters: Any, _: Any) -> bool:
         saboteur.step(cursor.connection, lambda: cursor.execute(statement, parameters))
+        return True
+
+    def execute_many(cursor: Any, statement: str, parameters: Any, _: Any) -> bool:
+        saboteur.step(cursor.connection, lambda: cursor.executemany(statement, parameters))
         return True
 
     def execute_without(cursor: Any, statement: str, _: Any) -> bool:
@@ -87,12 +104,14 @@ def sabotage(ground: Ground, fault: Fault) -> Iterator[Saboteur]:
         saboteur.step(driven, lambda: commit(connection))
 
     event.listen(engine, "do_execute", execute)
+    event.listen(engine, "do_executemany", execute_many)
     event.listen(engine, "do_execute_no_params", execute_without)
     engine.dialect.do_commit = commit_or_not  # type: ignore[method-assign,assignment]
     try:
-        yield saboteur
+        yield
     finally:
         event.remove(engine, "do_execute", execute)
+        event.remove(engine, "do_executemany", execute_many)
         event.remove(engine, "do_execute_no_params", execute_without)
         engine.dialect.do_commit = commit  # type: ignore[method-assign]
 
@@ -191,8 +210,8 @@ def test_whichever_step_fails(ground: Ground, scene: Scene, fault: Fault) -> Non
 
 def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
     """The act once for each of its steps, which fails, and once whole."""
-    fired = 0
-    with sabotage(ground, fault) as saboteur:
+    fired, saboteur = 0, Failing(ground, fault)
+    with sabotage(saboteur):
         for number in range(1, MOST):
             tenant = ground.tenant()
             act, count = scene(ground, tenant)

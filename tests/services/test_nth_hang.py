@@ -1,0 +1,176 @@
+"""The n-th statement or commit hangs, for every n: who waits for PostgreSQL gives up in time, and nothing is let in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url, text
+
+from keystead.domain.errors import OutcomeUnknown
+from keystead.services.keys import CreatedKey
+from tests.behind import read_behind
+from tests.installations import Ground, fresh_ground, fresh_url, ground_on, prepare
+from tests.postgres import wait_until
+from tests.relay import Relay, relay_to
+from tests.services.test_nth_failure import (
+    MOST,
+    SCENES,
+    Saboteur,
+    Scene,
+    create,
+    ended,
+    narrow,
+    revoke,
+    rotate,
+    sabotage,
+    told_of,
+)
+
+NEVER, UNANSWERED = "never arrives", "is not answered"
+
+
+@dataclass
+class Hanging(Saboteur):
+    """From the chosen step on nothing comes back from PostgreSQL; whether it arrives there is `fate`."""
+
+    relay: Relay
+    fate: str
+
+    def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
+        """Goes on through a relay that carries nothing, or no answers."""
+        (self.relay.withhold if self.fate == UNANSWERED else self.relay.silence)()
+        return act()
+
+
+@dataclass
+class Stalling(Saboteur):
+    """Does the chosen step only after something else."""
+
+    meanwhile: Callable[[], None] = lambda: None
+
+    def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
+        """The step, at last."""
+        self.meanwhile()
+        return act()
+
+
+@contextmanager
+def relayed(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory
+) -> Iterator[tuple[Ground, Relay]]:
+    """An installation whose every connection to PostgreSQL is carried by a relay."""
+    with fresh_url(request, folders, "postgresql") as url:
+        prepare(url)
+        with relay_to(make_url(url).port or 0) as relay:
+            carried = make_url(url).set(port=relay.port)
+            with ground_on(carried.render_as_string(hide_password=False)) as ground:
+                yield ground, relay
+
+
+@pytest.fixture
+def on_relay(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Ground, Relay]]:
+    """The same, of the test's own."""
+    with relayed(request, tmp_path_factory) as made:
+        yield made
+
+
+def test_whichever_step_of_a_revocation_is_not_answered(on_relay: tuple[Ground, Relay]) -> None:
+    """Success, or "unknown" and done, or refused and not done; meanwhile nobody is let in (R34, R36)."""
+    hang_at_each_step(*on_relay, revoke, UNANSWERED)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("fate", [NEVER, UNANSWERED])
+@SCENES
+def test_whichever_step_hangs(on_relay: tuple[Ground, Relay], scene: Scene, fate: str) -> None:
+    """The same for every act, whether or not the step arrives."""
+    hang_at_each_step(*on_relay, scene, fate)
+
+
+def hang_at_each_step(ground: Ground, relay: Relay, scene: Scene, fate: str) -> None:
+    """The act once for each of its steps, which hangs, and once whole."""
+    fired, saboteur = 0, Hanging(ground, relay, fate)
+    with sabotage(saboteur):
+        for number in range(1, MOST):
+            tenant = ground.tenant()
+            live, dead = witnesses(ground)
+            act, count = scene(ground, tenant)
+            before, events = count(), len(ground.happened(tenant))
+            with saboteur.at(number):
+                outcome = ended(act)
+            if saboteur.fired:
+                assert {told_of(ground, live), told_of(ground, dead)} == {"unavailable"}
+            relay.forget()
+            wait_until(partial(is_back, ground, live), "the database is back")
+            assert [ground.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
+            wait_until(lambda: open_transactions(ground) == 0, "no transaction is left open")
+            done = count() - before
+            assert done in {0, 1}
+            assert done == 1 or outcome is not None, "a success without effect"
+            assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
+            if scene in {create, revoke, rotate, narrow}:
+                assert len(ground.happened(tenant)) - events == done
+            if not saboteur.fired:
+                break
+            fired += 1
+    assert 3 <= fired < MOST - 1
+
+
+@SCENES
+def test_whichever_step_takes_its_time_in_sqlite(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, scene: Scene
+) -> None:
+    """While a statement or commit hangs in this process, verdicts are given as ever, and right; then it is done."""
+    fired = 0
+    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
+        saboteur = Stalling(ground)
+        with sabotage(saboteur):
+            for number in range(1, MOST):
+                tenant = ground.tenant()
+                live, dead = witnesses(ground)
+                act, count = scene(ground, tenant)
+                before = count()
+                saboteur.meanwhile = partial(require_verdicts, ground, live, dead)
+                with saboteur.at(number):
+                    assert ended(act) is None
+                assert count() - before == 1
+                if not saboteur.fired:
+                    break
+                fired += 1
+    assert 3 <= fired < MOST - 1
+
+
+def witnesses(ground: Ground) -> tuple[CreatedKey, CreatedKey]:
+    """A live key and a dead one, of a workspace in which nothing else happens."""
+    tenant = ground.tenant()
+    live, dead = ground.key(tenant), ground.key(tenant)
+    ground.services.keys.revoke(tenant, dead.key.id)
+    return live, dead
+
+
+def require_verdicts(ground: Ground, live: CreatedKey, dead: CreatedKey) -> None:
+    """Each is told apart, again and again."""
+    told = [told_of(ground, key) for key in (live, dead, live, dead)]
+    assert told == ["verified", "revoked"] * 2
+
+
+def is_back(ground: Ground, live: CreatedKey) -> bool:
+    """Whether there are verdicts again."""
+    return told_of(ground, live) != "unavailable"
+
+
+def open_transactions(ground: Ground) -> int:
+    """How many PostgreSQL still holds open for who has gone."""
+    asked = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+    )
+    with read_behind(ground.database) as tx:
+        return int(tx.execute(text(asked)).scalar_one())
