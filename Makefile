@@ -26,6 +26,7 @@ test: ## Run the tests on both databases (ARGS="-k revoke" for some of them)
 prove: ## Run the long forms of the experiments
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@$(PYTEST) -m prove --timeout 3600 $(ARGS)
+	@$(if $(ARGS),true,KEYSTEAD_TEST_ISOLATION=serializable $(PYTEST) tests/services -k postgresql)
 
 bench: dev ## Measure, print ratios, and write bench/latest.json
 	@$(BIN)/python -m bench $(ARGS)

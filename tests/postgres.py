@@ -34,6 +34,8 @@ DEADLINE_SECONDS = 30.0
 OLDEST = Path("/usr/lib/postgresql/15/bin")
 """The oldest PostgreSQL that Keystead runs on, as Debian 12 has it; not everywhere."""
 UNSYNCED = ("-c", "fsync=off", "-c", "full_page_writes=off")
+ISOLATION = "KEYSTEAD_TEST_ISOLATION"
+"""In the environment: the isolation of transactions that ask for none, such as `serializable`."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -126,6 +128,8 @@ class Server:
         settings = ["-h", HOST, "-p", str(self.port), "-k", "", "-c", "max_connections=300"]
         if not self.fsync:
             settings += UNSYNCED
+        if isolation := os.environ.get(ISOLATION):
+            settings += ["-c", f"default_transaction_isolation={isolation}"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.data, *settings],

@@ -33,6 +33,8 @@ class Fault(StrEnum):
     """The connection is gone, and nothing was done."""
     LOST = "lost"
     """It was done, the connection is gone, and the answer with it."""
+    COLLIDED = "collided"
+    """Others were at the same rows: the database undoes the whole transaction."""
 
 
 @dataclass
@@ -75,10 +77,21 @@ class Failing(Saboteur):
         """The fault."""
         if self.fault is Fault.LOST:
             act()
+        if self.fault is Fault.COLLIDED:
+            raise collision(self.ground.database.is_sqlite)
         if self.fault is not Fault.REFUSED and not self.ground.database.is_sqlite:
             connection.close()
         driver = sqlite_driver if self.ground.database.is_sqlite else psycopg
         raise driver.OperationalError("sabotage")
+
+
+def collision(is_sqlite: bool) -> Exception:
+    """What the driver raises where a transaction cannot go on beside others'."""
+    if not is_sqlite:
+        return psycopg.errors.SerializationFailure("sabotage")
+    error: Exception = sqlite_driver.OperationalError("sabotage")
+    error.sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"  # type: ignore[attr-defined]
+    return error
 
 
 @contextmanager

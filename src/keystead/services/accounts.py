@@ -25,6 +25,7 @@ from keystead.services.sessions import (
 )
 from keystead.storage import known_devices, throttles, users, workspaces
 from keystead.storage import sessions as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -49,6 +50,7 @@ class Accounts:
         self._passwords = passwords
         self._proofs = Proofs(database, clock, passwords)
 
+    @anew
     def rename(self, secret: Secret, name: str) -> User:
         """Another name, from now on: what was recorded before keeps the old one."""
         check_name(name)
@@ -57,6 +59,7 @@ class Accounts:
             users.set_name(tx, user.id, name)
             return users.get_user(tx, user.id)
 
+    @anew
     def set_time_zone(self, secret: Secret, time_zone: str | None) -> User:
         """The zone in which instants are shown; None is UTC."""
         if time_zone is not None:
@@ -66,6 +69,7 @@ class Accounts:
             users.set_time_zone(tx, session.user_id, time_zone)
             return users.get_user(tx, session.user_id)
 
+    @anew
     def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
         """Another address to sign in by. NotFresh without a recent proof; EmailTaken."""
         check_email(email)
@@ -80,6 +84,7 @@ class Accounts:
             record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, told)
             return users.get_user(tx, session.user_id)
 
+    @anew
     def change_password(
         self,
         secret: Secret,
@@ -104,9 +109,9 @@ class Accounts:
                 raise Invalid.field("/current", "is needed: your present password")
             self._proofs.again(secret, session, stored, current, "/current")
         hashed = self._passwords.hash(new, context, "/new")
-        with self._database.write_across(Purpose.PEOPLE) as tx:
-            return self._set_password(tx, secret, hashed, origin)
+        return self._set_password(secret, hashed, origin)
 
+    @anew
     def sessions(self, secret: Secret) -> list[SessionLine]:
         """Where one is signed in, the newest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -115,6 +120,7 @@ class Accounts:
             found = rows.standing_sessions(tx, current.user_id, now)
         return [SessionLine(session, session.id == current.id) for session in found]
 
+    @anew
     def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
         """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -125,6 +131,7 @@ class Accounts:
                 raise NotFound("There is no such session.")
             self._record_ends(tx, current, origin, 1)
 
+    @anew
     def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
         """Ends all of one's sessions but this one, at once; how many that were."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -136,19 +143,21 @@ class Accounts:
                 self._record_ends(tx, current, origin, standing)
             return standing
 
-    def _set_password(self, tx: Tx, secret: Secret, hashed: str, origin: Origin) -> Admitted:
-        user, session = self._own_fresh(tx, secret)
-        now = self._clock.now()
-        users.set_password(tx, user.id, hashed, now)
-        rows.delete_unused_links(tx, user.id)
-        rows.end_other_sessions(tx, user.id, session.id, now)
-        renewed = renew(tx, secret, replace(session, seen_at=now))
-        known_devices.delete_devices(tx, user.id)
-        device = remember_device(tx, user.id, None, now)
-        throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
-        members = workspaces.memberships_of(tx, user.id)
-        record(tx, members, EventType.MEMBER_PASSWORD_CHANGED, now, origin)
-        return Admitted(renewed, users.get_user(tx, user.id), proven(members, session), device)
+    @anew
+    def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            user, session = self._own_fresh(tx, secret)
+            now = self._clock.now()
+            users.set_password(tx, user.id, hashed, now)
+            rows.delete_unused_links(tx, user.id)
+            rows.end_other_sessions(tx, user.id, session.id, now)
+            renewed = renew(tx, secret, replace(session, seen_at=now))
+            known_devices.delete_devices(tx, user.id)
+            device = remember_device(tx, user.id, None, now)
+            throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
+            members = workspaces.memberships_of(tx, user.id)
+            record(tx, members, EventType.MEMBER_PASSWORD_CHANGED, now, origin)
+            return Admitted(renewed, users.get_user(tx, user.id), proven(members, session), device)
 
     def _record_ends(self, tx: Tx, session: Session, origin: Origin, ended: int) -> None:
         members = workspaces.memberships_of(tx, session.user_id)

@@ -17,6 +17,7 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint
 from keystead.storage import credentials as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
@@ -34,6 +35,7 @@ class Credentials:
         self._peppers = peppers
         self._prefix = prefix
 
+    @anew
     def create(
         self, name: str, actor: Actor, kind: CredentialKind = OPERATOR
     ) -> tuple[Credential, Token]:
@@ -47,11 +49,13 @@ class Credentials:
             rows.insert_credential(tx, credential, self._peppers.seal(token))
         return credential, token
 
+    @anew
     def list(self) -> list[Credential]:
         """Every credential, revoked ones too, newest first."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_credentials(tx)
 
+    @anew
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
         with self._database.write_across(Purpose.OPERATOR, ends=True) as tx:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from keystead.domain.events import Act
-from keystead.domain.ids import WorkspaceId
+from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.webhooks import (
     WAITS,
@@ -27,6 +27,7 @@ from keystead.services.webhook_secrets import open_secrets, place_of
 from keystead.services.webhooks import disable
 from keystead.storage import deliveries as rows
 from keystead.storage import queues, webhooks
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -99,6 +100,7 @@ class Deliveries:
         """The instant by which deliveries are due."""
         return self._clock.now()
 
+    @anew
     def claim(
         self, *, endpoints: int, messages: int, but_of: Collection[WorkspaceId] = ()
     ) -> list[Batch]:
@@ -157,14 +159,23 @@ class Deliveries:
         """
         if not wanted:
             return []
+        first, free = self._with_those_free(wanted, work)
+        return [first, *(self._with_one(id, work) for id in sorted(set(wanted) - free))]
+
+    @anew
+    def _with_those_free(
+        self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
+    ) -> tuple[R, set[QueueId]]:
         with self._database.write_across(Purpose.WORKER) as tx:
             locked = queues.lock_queues(tx, wanted)
-            done = [work(tx, locked)]
-        for id in sorted(set(wanted) - locked.keys()):
-            with self._database.write_across(Purpose.WORKER) as tx:
-                done.append(work(tx, queues.lock_queues(tx, [id], wait=True)))
-        return done
+            return work(tx, locked), set(locked)
 
+    @anew
+    def _with_one(self, id: QueueId, work: Callable[[Tx, Mapping[QueueId, Queue]], R]) -> R:
+        with self._database.write_across(Purpose.WORKER) as tx:
+            return work(tx, queues.lock_queues(tx, [id], wait=True))
+
+    @anew
     def finish_deletions(self) -> int:
         """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""
         total = 0
@@ -173,14 +184,18 @@ class Deliveries:
         for workspace_id, webhook_id in deleted:
             removed = REMOVED_AT_ONCE
             while removed == REMOVED_AT_ONCE:
-                with self._database.write(workspace_id) as tx:
-                    removed = webhooks.remove_deliveries(
-                        tx, workspace_id, webhook_id, REMOVED_AT_ONCE
-                    )
-                    if removed < REMOVED_AT_ONCE:
-                        webhooks.remove_endpoint(tx, workspace_id, webhook_id)
+                removed = self._remove_some(workspace_id, webhook_id)
                 total += removed
         return total
+
+    @anew
+    def _remove_some(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> int:
+        """Removes deliveries of a deleted endpoint, and it itself with the last of them; how many deliveries."""
+        with self._database.write(workspace_id) as tx:
+            removed = webhooks.remove_deliveries(tx, workspace_id, webhook_id, REMOVED_AT_ONCE)
+            if removed < REMOVED_AT_ONCE:
+                webhooks.remove_endpoint(tx, workspace_id, webhook_id)
+            return removed
 
     def _load(
         self, tx: Tx, queue: QueueId, lease: str, now: datetime, messages: int
@@ -218,6 +233,7 @@ class Deliveries:
             queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
         return step
 
+    @anew
     def _settle_alone(self, sent: Sent) -> None:
         """As `_settle`, under the workspace's lock, with the endpoint disabled where that follows."""
         workspace_id = sent.delivery.workspace_id

@@ -13,6 +13,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey
 from keystead.storage import digests as rows
 from keystead.storage import events, keys, workspaces
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.digests import ClaimedDigest
@@ -44,21 +45,27 @@ class Digests:
     def claim(self) -> list[Digest]:
         """The digests that are due and that nobody else is sending, at most twenty."""
         now = self._clock.now()
-        with self._database.write_across(Purpose.WORKER) as tx:
-            claimed = rows.claim_digests(tx, now, now + LEASE, BATCH)
-        return [self._compose(one, now) for one in claimed]
+        return [self._compose(one, now) for one in self._claim(now)]
 
+    @anew
     def settle(self, digest: Digest) -> None:
         """The letters were sent, or there was none to send."""
         with self._database.write_across(Purpose.WORKER) as tx:
             rows.settle_digest(tx, digest.claimed, digest.through, self._clock.now())
 
+    @anew
     def postpone(self, digest: Digest) -> None:
         """They could not be sent; again in a while."""
         pause = rules.pause_after(digest.claimed.failures + 1)
         with self._database.write_across(Purpose.WORKER) as tx:
             rows.postpone_digest(tx, digest.claimed, self._clock.now() + pause)
 
+    @anew
+    def _claim(self, now: datetime) -> list[ClaimedDigest]:
+        with self._database.write_across(Purpose.WORKER) as tx:
+            return rows.claim_digests(tx, now, now + LEASE, BATCH)
+
+    @anew
     def _compose(self, claimed: ClaimedDigest, now: datetime) -> Digest:
         workspace_id = claimed.workspace_id
         with self._database.read(workspace_id) as tx:

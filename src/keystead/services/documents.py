@@ -37,6 +37,7 @@ from keystead.domain.search import clauses, index_terms, parse_query
 from keystead.services.limits import tells_of_limits
 from keystead.storage import collections, events, plans
 from keystead.storage import documents as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -79,6 +80,7 @@ class Documents:
         self._clock = clock
         self._plans_url = plans_url
 
+    @anew
     def create_collection(
         self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
     ) -> Collection:
@@ -98,6 +100,7 @@ class Documents:
             _record(tx, EventType.COLLECTION_CREATED, collection, act)
         return collection
 
+    @anew
     def list_collections(
         self, principal: Principal, *, limit: int = 50, before: CollectionId | None = None
     ) -> CollectionPage:
@@ -110,12 +113,14 @@ class Documents:
         page = found[:limit]
         return CollectionPage(page, page[-1].id if len(found) > limit else None)
 
+    @anew
     def get_collection(self, principal: Principal, name: str) -> Collection:
         """One collection; NotFound for a name of another workspace too."""
         principal.require(COLLECTIONS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
+    @anew
     def require(self, principal: Principal, name: str, id: str | None = None) -> None:
         """NotFound unless the workspace has the collection, and in it the document. Doors ask before they say more."""
         with self._database.read(principal.workspace_id) as tx:
@@ -123,6 +128,7 @@ class Documents:
             if id is not None:
                 _find_document(tx, collection, id)
 
+    @anew
     def update_collection(
         self, principal: Principal, name: str, patch: CollectionPatch, origin: Origin = NOWHERE
     ) -> Collection:
@@ -152,21 +158,11 @@ class Documents:
         The rows of many documents go afterwards, in transactions short enough to let others write in between.
         """
         principal.require(COLLECTIONS_WRITE)
-        with self._database.write(principal.workspace_id) as tx:
-            collection = _find(tx, principal, name)
-            if collection.documents and not with_documents:
-                raise CollectionNotEmpty(
-                    f"The collection holds {collection.documents:,} documents."
-                )
-            collections.unname_collection(tx, collection)
-            act = self._act(principal, origin)
-            _record(
-                tx, EventType.COLLECTION_DELETED, collection, act, documents=collection.documents
-            )
-            done = _remove_some(tx, collection.workspace_id, collection.id)
+        collection, done = self._delete_collection(principal, name, with_documents, origin)
         if not done:
             self._remove_rest(collection.workspace_id, collection.id)
 
+    @anew
     def finish_deletions(self) -> None:
         """Removes what deletions of collections left behind when their process died; a task of every server."""
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -174,6 +170,7 @@ class Documents:
         for workspace_id, collection_id in left:
             self._remove_rest(workspace_id, collection_id)
 
+    @anew
     def put(
         self, principal: Principal, name: str, draft: DocumentDraft, origin: Origin = NOWHERE
     ) -> PutDocument:
@@ -192,6 +189,7 @@ class Documents:
             plan = self._apply(tx, collection, change, self._act(principal, origin))
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
 
+    @anew
     def push(
         self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
     ) -> PushReport:
@@ -210,6 +208,7 @@ class Documents:
             collection = _find(tx, principal, name)
             return self._apply(tx, collection, change, self._act(principal, origin)).report
 
+    @anew
     def delete(self, principal: Principal, name: str, id: str, origin: Origin = NOWHERE) -> None:
         """Deletes one document; NotFound where there is none of that id."""
         principal.require(DOCUMENTS_WRITE)
@@ -219,12 +218,14 @@ class Documents:
             change = _Change(deletes=[id], single=id)
             self._apply(tx, collection, change, self._act(principal, origin))
 
+    @anew
     def get(self, principal: Principal, name: str, id: str) -> Document:
         """One whole document."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find_document(tx, _find(tx, principal, name), id)
 
+    @anew
     def list(
         self, principal: Principal, name: str, *, limit: int = 50, before: int | None = None
     ) -> DocumentPage:
@@ -236,6 +237,7 @@ class Documents:
         page = found[:limit]
         return DocumentPage(page, page[-1].number if len(found) > limit else None)
 
+    @anew
     def search(
         self, principal: Principal, name: str, query: str, *, limit: int = 50
     ) -> Sequence[DocumentSummary]:
@@ -244,6 +246,24 @@ class Documents:
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
+
+    @anew
+    def _delete_collection(
+        self, principal: Principal, name: str, with_documents: bool, origin: Origin
+    ) -> tuple[Collection, bool]:
+        """The collection that is no more, and whether all its documents went with it."""
+        with self._database.write(principal.workspace_id) as tx:
+            collection = _find(tx, principal, name)
+            if collection.documents and not with_documents:
+                raise CollectionNotEmpty(
+                    f"The collection holds {collection.documents:,} documents."
+                )
+            collections.unname_collection(tx, collection)
+            act = self._act(principal, origin)
+            _record(
+                tx, EventType.COLLECTION_DELETED, collection, act, documents=collection.documents
+            )
+            return collection, _remove_some(tx, collection.workspace_id, collection.id)
 
     def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
         return tells_of_limits(
@@ -285,8 +305,12 @@ class Documents:
         done = False
         while not done:
             sleep(PAUSE_SECONDS)
-            with self._database.write(workspace_id) as tx:
-                done = _remove_some(tx, workspace_id, collection_id)
+            done = self._remove_more(workspace_id, collection_id)
+
+    @anew
+    def _remove_more(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
+        with self._database.write(workspace_id) as tx:
+            return _remove_some(tx, workspace_id, collection_id)
 
 
 class _Change:

@@ -9,6 +9,7 @@ from keystead.domain.events import Event, EventType
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ
 from keystead.storage import events as rows
+from keystead.storage.anew import anew
 from keystead.storage.database import Database
 
 
@@ -26,6 +27,7 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @anew
     def list(
         self,
         principal: Principal,

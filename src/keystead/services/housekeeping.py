@@ -8,6 +8,7 @@ from typing import Final
 
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.storage import sessions as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.known_devices import delete_devices_before
@@ -45,8 +46,12 @@ class Housekeeping:
     def _in_batches(self, delete: Callable[[Tx, datetime, int], int], instant: datetime) -> int:
         total = 0
         while True:
-            with self._database.write_across(Purpose.WORKER) as tx:
-                gone = delete(tx, instant, BATCH)
+            gone = self._batch(delete, instant)
             total += gone
             if gone < BATCH:
                 return total
+
+    @anew
+    def _batch(self, delete: Callable[[Tx, datetime, int], int], instant: datetime) -> int:
+        with self._database.write_across(Purpose.WORKER) as tx:
+            return delete(tx, instant, BATCH)

@@ -12,6 +12,7 @@ from keystead.domain.errors import IdempotencyInProgress, IdempotencyMismatch, O
 from keystead.domain.ids import new_id
 from keystead.domain.principals import Principal
 from keystead.storage import idempotency as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -66,6 +67,7 @@ class Idempotency:
             self._release(claim)
             raise
 
+    @anew
     def _claim(self, principal: Principal, once: Once) -> rows.Claim:
         now = self._clock.now()
         with self._database.write(principal.workspace_id) as tx:
@@ -88,6 +90,7 @@ class Idempotency:
             rows.insert_claim(tx, claim)
             return claim
 
+    @anew
     def _release(self, claim: rows.Claim) -> None:
         with self._database.write(claim.workspace_id) as tx:
             rows.delete_claim(tx, claim)

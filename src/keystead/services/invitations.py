@@ -40,6 +40,7 @@ from keystead.services.sessions import (
 )
 from keystead.storage import invitations as rows
 from keystead.storage import users, workspaces
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -80,6 +81,7 @@ class Invitations:
         self._passwords = passwords
         self._plans_url = plans_url
 
+    @anew
     def invite(
         self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
     ) -> tuple[Secret, Invitation]:
@@ -97,6 +99,7 @@ class Invitations:
             record_invitation(tx, EventType.MEMBER_INVITED, invitation, act)
         return secret, invitation
 
+    @anew
     def list(
         self, principal: Principal, *, limit: int = 50, before: InvitationId | None = None
     ) -> InvitationPage:
@@ -108,6 +111,7 @@ class Invitations:
         page = found[:limit]
         return InvitationPage(page, page[-1].id if len(found) > limit else None)
 
+    @anew
     def get(self, principal: Principal, invitation_id: InvitationId) -> Invitation:
         """One invitation, open or not; NotFound for what is none here."""
         principal.require_permission(Permission.MANAGE_MEMBERS)
@@ -117,6 +121,7 @@ class Invitations:
             raise NotFound("There is no such invitation.")
         return found
 
+    @anew
     def revoke(
         self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
     ) -> Invitation:
@@ -133,6 +138,7 @@ class Invitations:
             act = Act(principal.actor, self._clock.now(), origin)
             return revoke_invitation(tx, found, act)
 
+    @anew
     def find(self, link: Secret) -> OpenInvitation:
         """What the link invites to; it is not used up. Invalid for one that does not stand."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -155,15 +161,26 @@ class Invitations:
         hashed = None
         if password is not None:
             hashed = self._passwords.hash(password, [name, email, workspace.name])
-        browser = Browser(origin, agent, device)
+        return self._accept(link, workspace.id, name, hashed, Browser(origin, agent, device))
+
+    @anew
+    def _accept(
+        self,
+        link: Secret,
+        workspace_id: WorkspaceId,
+        name: str,
+        hashed: str | None,
+        browser: Browser,
+    ) -> SignedIn:
+        origin, device = browser.origin, browser.device
         with (
-            self._telling(workspace.id, origin),
-            self._database.write_across(Purpose.PEOPLE, locks=workspace.id) as tx,
+            self._telling(workspace_id, origin),
+            self._database.write_across(Purpose.PEOPLE, locks=workspace_id) as tx,
         ):
             now = self._clock.now()
             set_at = now if hashed else None
+            email = _open_of(tx, link, now).email
             user = User(UserId(new_id("usr", now)), name, email, now, password_set_at=set_at)
-            _open_of(tx, link, now)
             users.insert_user(tx, user, password_hash=hashed)
             member = self._admit(tx, link, user, _own_act(user, now, origin))
             secret, session = begin(tx, user.id, browser, now, ProofKind.INVITATION)
@@ -172,6 +189,7 @@ class Invitations:
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, told)
         return SignedIn(secret, replace(member, proof=session.proof), known)
 
+    @anew
     def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
         """Makes the signed-in person a member, whatever their address: the link is what counts."""
         workspace_id = self.find(link).workspace.id

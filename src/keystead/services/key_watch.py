@@ -29,6 +29,7 @@ from keystead.domain.principals import system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.storage import events, keys, usage
 from keystead.storage import key_watch as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -55,6 +56,7 @@ class KeyWatch:
         ends = sum(self._look_for_ends(days) for days in (0, *EXPIRING_DAYS))
         return ends + self._look_for_refusals() + self._walk_for_disuse()
 
+    @anew
     def _look_for_ends(self, days: int) -> int:
         """Keys that have ended, or will in so many days."""
         name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
@@ -73,6 +75,7 @@ class KeyWatch:
         self._move(name, mark, f"{to_microseconds(at):020}/{last}")
         return told
 
+    @anew
     def _look_for_refusals(self) -> int:
         """Ended keys that were called lately."""
         name, now = "refusals", self._clock.now()
@@ -92,6 +95,7 @@ class KeyWatch:
         self._move(name, mark, f"{to_microseconds(at):020}")
         return told
 
+    @anew
     def _walk_for_disuse(self) -> int:
         """The next stretch of a walk over all keys, which begins anew once a day."""
         name, now, told = "disuse", self._clock.now(), 0
@@ -113,6 +117,7 @@ class KeyWatch:
         self._move(name, before[0] if before else None, after)
         return told
 
+    @anew
     def _tell(self, workspace_id: WorkspaceId, key_id: KeyId, judge: Judge) -> bool:
         """Looks at the key under its workspace's lock, and tells what there is to tell; whether there was anything."""
         with self._database.write(workspace_id) as tx:
@@ -127,11 +132,13 @@ class KeyWatch:
             events.append_event(tx, workspace_id, notice.type, act, target, notice.data)
             return True
 
+    @anew
     def _mark(self, name: str) -> str | None:
         with self._database.read_across(Purpose.WORKER) as tx:
             found = rows.find_watermark(tx, name)
         return None if found is None else found[0]
 
+    @anew
     def _move(self, name: str, before: str | None, mark: str) -> None:
         with self._database.write_across(Purpose.WORKER) as tx:
             rows.move_watermark(tx, name, before, mark, self._clock.now())

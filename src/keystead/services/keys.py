@@ -33,6 +33,7 @@ from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.limits import tells_of_limits
 from keystead.storage import events, key_counts, plans, rate_limits, workspaces
 from keystead.storage import keys as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -96,6 +97,7 @@ class Keys:
                 full.candidates = tuple(map(_candidate, self._candidates(principal.workspace_id)))
                 raise
 
+    @anew
     def list(
         self,
         principal: Principal,
@@ -143,6 +145,7 @@ class Keys:
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
 
+    @anew
     def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
         """How many keys each habit speaks of; habits that speak of none are absent.
 
@@ -155,6 +158,7 @@ class Keys:
             used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
             return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
 
+    @anew
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
         principal.require(KEYS_READ)
@@ -163,12 +167,14 @@ class Keys:
         with self._database.read(principal.workspace_id) as tx:
             return rows.hints_of(tx, principal.workspace_id, key_ids)
 
+    @anew
     def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
         """The key that was rotated to this one, if any."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
+    @anew
     def update(
         self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE
     ) -> ApiKey:
@@ -186,6 +192,7 @@ class Keys:
                 _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
         return changed
 
+    @anew
     def revoke(self, principal: Principal, key_id: KeyId, origin: Origin = NOWHERE) -> ApiKey:
         """Ends the key, finally and at once. Again: the same answer, no second event. A key may always end itself."""
         if principal.id != key_id:
@@ -216,28 +223,14 @@ class Keys:
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
                 return CreatedKey(self._get(principal, KeyId(run.result)), None)
-            with (
-                self._telling(principal, origin),
-                self._database.write(principal.workspace_id) as tx,
-            ):
-                act = self._act(principal, origin)
-                acting = self._acting_now(tx, principal, act.at)
-                old = self._find(tx, principal, key_id)
-                rules.require_manager(acting, old)
-                rotation = rules.plan_rotation(old, overlap, expires_at, acting, act.at)
-                self._require_settled(tx, old, rotation, act.at)
-                key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
-                _succeed(tx, old, key, rotation, act.at)
-                seconds = overlap // timedelta(seconds=1)
-                told = {"rotated_to": key.id, "overlap_seconds": seconds}
-                _record(tx, EventType.KEY_ROTATED, old, act, **told)
-                run.finish(tx, key.id)
-            return CreatedKey(key, token)
+            with self._telling(principal, origin):
+                return self._rotate(principal, key_id, overlap, expires_at, origin, run)
 
     def now(self) -> datetime:
         """The instant by which statuses are told."""
         return self._clock.now()
 
+    @anew
     def _create(
         self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
     ) -> CreatedKey:
@@ -251,17 +244,44 @@ class Keys:
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
+    @anew
+    def _rotate(
+        self,
+        principal: Principal,
+        key_id: KeyId,
+        overlap: timedelta,
+        expires_at: datetime | None | Unset,
+        origin: Origin,
+        run: Run,
+    ) -> CreatedKey:
+        with self._database.write(principal.workspace_id) as tx:
+            act = self._act(principal, origin)
+            acting = self._acting_now(tx, principal, act.at)
+            old = self._find(tx, principal, key_id)
+            rules.require_manager(acting, old)
+            rotation = rules.plan_rotation(old, overlap, expires_at, acting, act.at)
+            self._require_settled(tx, old, rotation, act.at)
+            key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
+            _succeed(tx, old, key, rotation, act.at)
+            seconds = overlap // timedelta(seconds=1)
+            told = {"rotated_to": key.id, "overlap_seconds": seconds}
+            _record(tx, EventType.KEY_ROTATED, old, act, **told)
+            run.finish(tx, key.id)
+        return CreatedKey(key, token)
+
     def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
         return tells_of_limits(
             self._database, self._clock, principal.workspace_id, principal.actor, origin
         )
 
+    @anew
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         """Looked for without the lock: it takes longer than what the lock is for, and binds nobody."""
         now = self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
+    @anew
     def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
         with self._database.read(principal.workspace_id) as tx:
             return self._find(tx, principal, key_id)

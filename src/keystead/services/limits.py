@@ -12,6 +12,7 @@ from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor
 from keystead.storage import events
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -34,6 +35,7 @@ def tells_of_limits(
         raise
 
 
+@anew
 def _tell(database: Database, workspace_id: WorkspaceId, full: LimitReached, act: Act) -> None:
     """Looks before it takes the lock: a caller that meets the limit all day long holds up nobody."""
     with database.read(workspace_id) as tx:

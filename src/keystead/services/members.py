@@ -15,6 +15,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.services.membership import acting_now, revoke_invitations_of
 from keystead.storage import events
 from keystead.storage import workspaces as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -34,6 +35,7 @@ class Members:
         self._database = database
         self._clock = clock
 
+    @anew
     def list(
         self, principal: Principal, *, limit: int = 50, after: UserId | None = None
     ) -> MemberPage:
@@ -44,12 +46,14 @@ class Members:
         page = found[:limit]
         return MemberPage(page, page[-1].user.id if len(found) > limit else None)
 
+    @anew
     def get(self, principal: Principal, user_id: UserId) -> Member:
         """One member; NotFound for who is none here."""
         principal.require_permission(Permission.READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, user_id)
 
+    @anew
     def find(self, principal: Principal, who: str) -> Member:
         """The member of that id, or the one whom that address signs in."""
         principal.require_permission(Permission.READ)
@@ -61,6 +65,7 @@ class Members:
             raise NotFound("There is no such member.")
         return member
 
+    @anew
     def change_role(
         self, principal: Principal, user_id: UserId, role: Role, origin: Origin = NOWHERE
     ) -> Member:
@@ -80,12 +85,14 @@ class Members:
             _record(tx, EventType.MEMBER_ROLE_CHANGED, member, act, told)
             return replace(member, role=role)
 
+    @anew
     def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
         """Ends a membership, at once. The keys that the member made live on."""
         with self._database.write(principal.workspace_id) as tx:
             member = _appointed(tx, principal, user_id)
             _end(tx, member, Act(principal.actor, self._clock.now(), origin))
 
+    @anew
     def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
         """Ends one's own membership. The last owner stays: LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:

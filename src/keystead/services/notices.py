@@ -10,6 +10,7 @@ from keystead.domain.ids import UserId
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission
 from keystead.storage import digests as rows
+from keystead.storage.anew import anew
 from keystead.storage.database import Database
 
 
@@ -19,6 +20,7 @@ class Notices:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @anew
     def chosen(self, principal: Principal) -> frozenset[Topic]:
         """What the acting member is told of. Forbidden for who is no member."""
         user_id = _member(principal)
@@ -30,9 +32,13 @@ class Notices:
     def choose(self, principal: Principal, topics: Iterable[str]) -> frozenset[Topic]:
         """Tells the acting member of these topics alone from now on. Invalid for a topic that there is not."""
         user_id, checked = _member(principal), check_topics(topics)
-        with self._database.write(principal.workspace_id) as tx:
-            rows.choose_topics(tx, principal.workspace_id, user_id, checked)
+        self._choose(principal, user_id, checked)
         return checked
+
+    @anew
+    def _choose(self, principal: Principal, user_id: UserId, topics: frozenset[Topic]) -> None:
+        with self._database.write(principal.workspace_id) as tx:
+            rows.choose_topics(tx, principal.workspace_id, user_id, topics)
 
 
 def _member(principal: Principal) -> UserId:

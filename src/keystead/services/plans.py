@@ -13,6 +13,7 @@ from keystead.domain.scopes import PLAN_READ
 from keystead.domain.workspaces import Workspace
 from keystead.storage import collections, key_counts, webhooks, workspaces
 from keystead.storage import plans as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -34,11 +35,13 @@ class Plans:
         self._database = database
         self._clock = clock
 
+    @anew
     def all(self) -> list[Plan]:
         """Every plan, from small to large."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_plans(tx)
 
+    @anew
     def apply(self, wanted: Sequence[Plan]) -> None:
         """Makes `wanted` all the plans there are. Invalid where a plan that is in use would go."""
         _check_distinct(wanted)
@@ -50,12 +53,14 @@ class Plans:
                 raise Invalid.field("/plans", f"lacks {names}, which workspaces are on")
             rows.replace_plans(tx, wanted)
 
+    @anew
     def use(self, principal: Principal) -> PlanUse:
         """The workspace's plan, and a quota for each limit."""
         principal.require(PLAN_READ)
         with self._database.read(principal.workspace_id) as tx:
             return self._use(tx, principal.workspace_id)
 
+    @anew
     def of_workspace(self, workspace_id: WorkspaceId) -> WorkspaceUse:
         """A workspace with its plan and its use, for who runs the installation."""
         with self._database.read(workspace_id) as tx:
@@ -65,6 +70,7 @@ class Plans:
             overrides = workspaces.overrides_of(tx, workspace_id)
             return WorkspaceUse(workspace, overrides, self._use(tx, workspace_id))
 
+    @anew
     def get(self, plan_id: str) -> Plan:
         """The plan of that id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:

@@ -17,6 +17,7 @@ from keystead.domain.workspaces import Member, User
 from keystead.services.limits import tells_of_limits
 from keystead.services.membership import add_member, revoke_invitations_of
 from keystead.storage import events, sessions, users, workspaces
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -38,6 +39,7 @@ class PortalSessions:
         self._origins = tuple(origins)
         self._plans_url = plans_url
 
+    @anew
     def create(
         self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
     ) -> tuple[Secret, datetime]:

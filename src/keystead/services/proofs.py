@@ -27,6 +27,7 @@ from keystead.domain.users import MAX_EMAIL, fold_email
 from keystead.services.passwords import Passwords
 from keystead.services.throttle import Throttle
 from keystead.storage import known_devices, sessions, throttles, users
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -52,6 +53,7 @@ class Proofs:
         self._passwords = passwords
         self._throttle = Throttle(database, clock)
 
+    @anew
     def by_password(
         self, email: str, password: Password, address: str | None, device: Secret | None
     ) -> Proven:
@@ -96,14 +98,22 @@ class Proofs:
         with self._throttle.attempt({subject: SESSION}) as before:
             right = self._passwords.verify(stored, password, known=True)
         if right:
-            with self._database.write_across(Purpose.PEOPLE) as tx:
-                throttles.delete_failures(tx, subject)
+            self._forgive(subject)
             return
         if before[subject].count + 1 == SESSION.most:
-            with self._database.write_across(Purpose.PEOPLE) as tx:
-                sessions.end_session(tx, secret.fingerprint(), self._clock.now())
+            self._end(secret)
             raise SessionEnded
         raise Invalid.field(pointer, "is not your password")
+
+    @anew
+    def _forgive(self, subject: Subject) -> None:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            throttles.delete_failures(tx, subject)
+
+    @anew
+    def _end(self, secret: Secret) -> None:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            sessions.end_session(tx, secret.fingerprint(), self._clock.now())
 
     def _renewed(self, stored: str, password: Password) -> str | None:
         """A hash of today's parameters, where the stored one is none and there is time for it now."""

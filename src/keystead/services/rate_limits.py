@@ -29,6 +29,7 @@ from keystead.domain.verification import DenialReason, Denied
 from keystead.services.rate_counters import Asked, Counters
 from keystead.storage import events, keys
 from keystead.storage import rate_limits as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 
@@ -124,8 +125,7 @@ class RateLimiter:
         if held is not None and now < held.until:
             return held.asked
         try:
-            with self._database.read(principal.workspace_id) as tx:
-                found = rows.rate_limits_of(tx, principal.workspace_id, KeyId(principal.id))
+            found = self._read(principal)
         except StorageError:
             if held is None:
                 raise
@@ -136,6 +136,11 @@ class RateLimiter:
             self._held = {}
         self._held[principal.id] = _Held(now + REMEMBERED_SECONDS, asked)
         return asked
+
+    @anew
+    def _read(self, principal: Principal) -> RateLimits:
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.rate_limits_of(tx, principal.workspace_id, KeyId(principal.id))
 
     def _missed(self) -> Denied | None:
         if self._away_until is None:
@@ -156,6 +161,7 @@ class KeyRates:
         self._database = database
         self._clock = clock
 
+    @anew
     def get(self, principal: Principal, key_id: KeyId) -> tuple[int | None, RateLimits]:
         """The key's own requests a minute, None where it has none; and what holds for it, with its plan's."""
         principal.require(KEYS_READ)
@@ -165,6 +171,7 @@ class KeyRates:
             own = rows.find_key_rate(tx, principal.workspace_id, key_id)
             return own, rows.rate_limits_of(tx, principal.workspace_id, key_id)
 
+    @anew
     def set(
         self,
         principal: Principal,

@@ -17,6 +17,7 @@ from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.workspaces import Workspaces
 from keystead.storage import endings as rows
+from keystead.storage.anew import anew
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
 
@@ -34,6 +35,7 @@ class Redone:
     to_look_at: list[str] = field(default_factory=list)
 
 
+@anew
 def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
     """What this database does not know of: it is older than these acts. Nothing, where it is the one they were done in.
 
@@ -102,6 +104,7 @@ class Restoration:
                 return held
             before = page.next
 
+    @anew
     def end_sessions(self) -> None:
         """Ends everybody's session, and takes back every sign-in link: which had ended is not known any more."""
         with self._database.write_across(Purpose.PEOPLE) as tx:

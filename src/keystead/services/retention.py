@@ -10,6 +10,7 @@ from typing import Final
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.retention import Keeping, before
 from keystead.storage import retention as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -34,6 +35,7 @@ class Retention:
         now = self._clock.now()
         return self._sweep_workspaces(now) + self._sweep_use(now) + self._sweep_callers(now)
 
+    @anew
     def _sweep_workspaces(self, now: datetime) -> int:
         events_before = before(self._keeping.events, now)
         deliveries_before = before(self._keeping.deliveries, now)
@@ -71,6 +73,7 @@ class Retention:
             return 0
         return self._in_batches(lambda tx: rows.delete_old_use(tx, until.date(), BATCH))
 
+    @anew
     def _sweep_callers(self, now: datetime) -> int:
         until = before(self._keeping.callers, now)
         if until is None:
@@ -81,8 +84,7 @@ class Retention:
                 seen = rows.walk_over_callers(tx, self._looked_at, BATCH)
             old = [caller for caller, last_at in seen if last_at < until]
             if old:
-                with self._database.write_across(Purpose.WORKER) as tx:
-                    total += rows.delete_callers(tx, old, until)
+                total += self._batch(partial(rows.delete_callers, among=old, instant=until))
             self._looked_at = seen[-1][0] if len(seen) == BATCH else None
             if self._looked_at is None:
                 break
@@ -91,8 +93,12 @@ class Retention:
     def _in_batches(self, delete: Callable[[Tx], int]) -> int:
         total = 0
         while True:
-            with self._database.write_across(Purpose.WORKER) as tx:
-                gone = delete(tx)
+            gone = self._batch(delete)
             total += gone
             if gone < BATCH:
                 return total
+
+    @anew
+    def _batch(self, delete: Callable[[Tx], int]) -> int:
+        with self._database.write_across(Purpose.WORKER) as tx:
+            return delete(tx)

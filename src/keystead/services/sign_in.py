@@ -16,7 +16,7 @@ from keystead.domain.token import Secret
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import Member, User
 from keystead.services.passwords import Passwords
-from keystead.services.proofs import Proofs
+from keystead.services.proofs import Proofs, Proven
 from keystead.services.sessions import (
     Admitted,
     Browser,
@@ -31,6 +31,7 @@ from keystead.services.sessions import (
 )
 from keystead.storage import sessions as rows
 from keystead.storage import throttles, users, workspaces
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -46,6 +47,7 @@ class SignIn:
         self._clock = clock
         self._proofs = Proofs(database, clock, passwords or Passwords())
 
+    @anew
     def make_link(
         self, member: Member, purpose: LinkPurpose = LinkPurpose.SIGN_IN
     ) -> tuple[Secret, datetime]:
@@ -56,6 +58,7 @@ class SignIn:
             rows.insert_link(tx, secret.fingerprint(), link, now)
         return secret, link.expires_at
 
+    @anew
     def redeem(
         self,
         secret: Secret,
@@ -88,19 +91,9 @@ class SignIn:
     ) -> Admitted:
         """Begins a session. Invalid, alike for all, where they do not fit; RateLimited where one has to wait."""
         found = self._proofs.by_password(email, password, origin.address, device)
-        user, browser = found.account.user, Browser(origin, agent, device)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
-            now = self._clock.now()
-            self._proofs.settle(tx, found)
-            members = workspaces.memberships_of(tx, user.id)
-            opened, session = begin(tx, user.id, browser, now, ProofKind.PASSWORD)
-            known = remember_device(tx, user.id, device, now)
-            told: dict[str, object] = {"by": ProofKind.PASSWORD}
-            if found.wrong_before:
-                told["wrong_passwords_before"] = found.wrong_before
-            record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, told)
-        return Admitted(opened, user, proven(members, session), known)
+        return self._admit(found, Browser(origin, agent, device))
 
+    @anew
     def reauthenticate(
         self, secret: Secret, password: Password, origin: Origin = NOWHERE
     ) -> Admitted:
@@ -111,17 +104,9 @@ class SignIn:
         if stored is None:
             raise Invalid.field("/password", "is not set for this account; use a one-time link")
         self._proofs.again(secret, session, stored, password, "/password")
-        with self._database.write_across(Purpose.PEOPLE) as tx:
-            now = self._clock.now()
-            session = require_standing(tx, secret, now)
-            session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
-            renewed = renew(tx, secret, session)
-            members = workspaces.memberships_of(tx, session.user_id)
-            user = users.get_user(tx, session.user_id)
-            told = {"by": ProofKind.PASSWORD, "again": True}
-            record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, told)
-        return Admitted(renewed, user, proven(members, session))
+        return self._freshen(secret, origin)
 
+    @anew
     def visitor(self, secret: Secret) -> Visitor | None:
         """Who is signed in; None where the session has ended or never was."""
         digest = secret.fingerprint()
@@ -151,6 +136,7 @@ class SignIn:
                 return member
         raise NotFound("There is no such workspace.")
 
+    @anew
     def sign_out(self, secret: Secret, origin: Origin = NOWHERE) -> None:
         """Ends the session at once; again, nothing happens."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -162,6 +148,35 @@ class SignIn:
             members = workspaces.memberships_of(tx, session.user_id)
             record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin)
 
+    @anew
+    def _admit(self, found: Proven, browser: Browser) -> Admitted:
+        user = found.account.user
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            now = self._clock.now()
+            self._proofs.settle(tx, found)
+            members = workspaces.memberships_of(tx, user.id)
+            opened, session = begin(tx, user.id, browser, now, ProofKind.PASSWORD)
+            known = remember_device(tx, user.id, browser.device, now)
+            told: dict[str, object] = {"by": ProofKind.PASSWORD}
+            if found.wrong_before:
+                told["wrong_passwords_before"] = found.wrong_before
+            record(tx, members, EventType.MEMBER_SIGNED_IN, now, browser.origin, told)
+        return Admitted(opened, user, proven(members, session), known)
+
+    @anew
+    def _freshen(self, secret: Secret, origin: Origin) -> Admitted:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            now = self._clock.now()
+            session = require_standing(tx, secret, now)
+            session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
+            renewed = renew(tx, secret, session)
+            members = workspaces.memberships_of(tx, session.user_id)
+            user = users.get_user(tx, session.user_id)
+            told = {"by": ProofKind.PASSWORD, "again": True}
+            record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, told)
+        return Admitted(renewed, user, proven(members, session))
+
+    @anew
     def _touch(self, digest: bytes, now: datetime) -> None:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             rows.touch_session(tx, digest, now)

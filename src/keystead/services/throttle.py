@@ -20,6 +20,7 @@ from keystead.domain.throttle import (
     paced,
 )
 from keystead.storage import throttles as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
@@ -50,6 +51,7 @@ class Throttle:
             self._take_back(allowances)
             raise
 
+    @anew
     def keep_pace(self, subject: Subject, pace: Pace, what: str) -> None:
         """Counts an act, which is called `what`. RateLimited, without a write, where there were too many."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -59,11 +61,13 @@ class Throttle:
             seen = rows.lock_failures(tx, [subject], self._clock.now())[subject]
             rows.set_failures(tx, subject, _step(seen, pace, self._clock, what))
 
+    @anew
     def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
         """A flood costs one read each."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
+    @anew
     def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
@@ -73,6 +77,7 @@ class Throttle:
                 rows.set_failures(tx, subject, failed(before[subject], allowance, now))
         return before
 
+    @anew
     def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             for subject in sorted(allowances):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from itertools import count
 from typing import Final
@@ -15,6 +15,7 @@ from keystead.domain.scopes import KEYS_READ
 from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
 from keystead.domain.verification import Denied
 from keystead.storage import usage as rows
+from keystead.storage.anew import anew
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
 
@@ -70,20 +71,21 @@ class Usage:
             if not taken:
                 return 0
             try:
-                with self._database.write_across(Purpose.USE) as tx:
-                    rows.record_use(tx, taken)
+                self._write(taken)
             except BaseException:
                 self._put_back(taken)
                 raise
             self._forget_old_callers(taken)
             return len(taken)
 
+    @anew
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
         """Uses of one key on each day (UTC) from `since` on."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
 
+    @anew
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
         """Who called with the key, the latest first: at most ten whom it served, and ten whom it was refused."""
         principal.require(KEYS_READ)
@@ -95,8 +97,17 @@ class Usage:
         turn = next(self._turns) % FLUSHES_A_ROUND
         due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
         if due:
-            with self._database.write_across(Purpose.USE) as tx:
-                rows.delete_old_callers(tx, due, MAX_CALLERS)
+            self._drop_callers(due)
+
+    @anew
+    def _write(self, taken: Mapping[KeyId, UseTally]) -> None:
+        with self._database.write_across(Purpose.USE) as tx:
+            rows.record_use(tx, taken)
+
+    @anew
+    def _drop_callers(self, due: Collection[KeyId]) -> None:
+        with self._database.write_across(Purpose.USE) as tx:
+            rows.delete_old_callers(tx, due, MAX_CALLERS)
 
     def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
         """A caller's first use since the last flush, of a new day, or by a clock that was set back."""

@@ -40,6 +40,7 @@ from keystead.services.webhook_secrets import (
 from keystead.storage import deliveries as delivery_rows
 from keystead.storage import events, plans, queues
 from keystead.storage import webhooks as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 
@@ -101,6 +102,7 @@ class Webhooks:
         self._throttle = throttle
         self._plans_url = plans_url
 
+    @anew
     def create(
         self, principal: Principal, draft: WebhookDraft, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
@@ -118,6 +120,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_CREATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
+    @anew
     def list(
         self, principal: Principal, *, limit: int = 50, before: WebhookId | None = None
     ) -> WebhookPage:
@@ -135,11 +138,13 @@ class Webhooks:
         principal.require(WEBHOOKS_READ)
         return self.require(principal, webhook_id)
 
+    @anew
     def require(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
         """NotFound unless the workspace has it: what a front door asks before it refuses a call's values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, webhook_id)
 
+    @anew
     def update(
         self,
         principal: Principal,
@@ -164,6 +169,7 @@ class Webhooks:
                 _record_status(tx, changed, act)
         return changed
 
+    @anew
     def delete(self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE) -> None:
         """Deletes the endpoint for good: nothing is sent to it any more, its deliveries are forgotten."""
         _require_write(principal)
@@ -172,6 +178,7 @@ class Webhooks:
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
+    @anew
     def rotate_secret(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
@@ -186,6 +193,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_SECRET_ROTATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
+    @anew
     def test(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> Delivery:
@@ -202,6 +210,7 @@ class Webhooks:
             )
             return delivery_rows.page_of_deliveries(tx, workspace_id, endpoint.id, limit=1)[0]
 
+    @anew
     def deliveries(
         self,
         principal: Principal,
@@ -226,6 +235,7 @@ class Webhooks:
         page = found[:limit]
         return DeliveryPage(page, page[-1].event_sequence if len(found) > limit else None)
 
+    @anew
     def delivery(self, principal: Principal, delivery_id: DeliveryId) -> SentDelivery:
         """One delivery, the event it tells of, and its body: that takes the right to read events too."""
         principal.require(WEBHOOKS_READ)
@@ -235,11 +245,13 @@ class Webhooks:
             event = delivery_rows.find_event_of(tx, delivery)
         return SentDelivery(delivery, event, rules.payload_of(event))
 
+    @anew
     def require_delivery(self, principal: Principal, delivery_id: DeliveryId) -> None:
         """NotFound unless the workspace has it."""
         with self._database.read(principal.workspace_id) as tx:
             _find_delivery(tx, principal, delivery_id)
 
+    @anew
     def redeliver(
         self, principal: Principal, delivery_id: DeliveryId, origin: Origin = NOWHERE
     ) -> Delivery:

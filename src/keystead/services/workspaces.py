@@ -17,6 +17,7 @@ from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
 from keystead.services.membership import acting_now
 from keystead.storage import events, plans, users
 from keystead.storage import workspaces as rows
+from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
@@ -42,6 +43,7 @@ class Workspaces:
         self._database = database
         self._clock = clock
 
+    @anew
     def create(
         self,
         name: str,
@@ -62,6 +64,7 @@ class Workspaces:
                 _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
 
+    @anew
     def first(self) -> Member:
         """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
         with self._database.write_across(Purpose.OPERATOR) as tx:
@@ -73,16 +76,19 @@ class Workspaces:
             workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
 
+    @anew
     def get(self, workspace_id: WorkspaceId) -> Workspace:
         """The workspace of that id."""
         with self._database.read(workspace_id) as tx:
             return self._find(tx, workspace_id)
 
+    @anew
     def of_user(self, user_id: UserId) -> list[Workspace]:
         """Every workspace that the user is a member of, the oldest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return rows.workspaces_of(tx, user_id)
 
+    @anew
     def named(self, text: str) -> Workspace:
         """The workspace of that id or, where only one bears it, of that name."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
@@ -94,6 +100,7 @@ class Workspaces:
             raise Invalid.field("workspace", "is the name of several workspaces; give the id")
         return candidates[0]
 
+    @anew
     def list(
         self, *, query: str = "", limit: int = 50, before: WorkspaceId | None = None
     ) -> WorkspacePage:
@@ -103,6 +110,7 @@ class Workspaces:
         page = found[:limit]
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
 
+    @anew
     def rename(self, principal: Principal, name: str, origin: Origin = NOWHERE) -> Workspace:
         """Another name. No difference: no event."""
         check_name(name)
@@ -128,6 +136,7 @@ class Workspaces:
         """Lets the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
 
+    @anew
     def set_plan(
         self,
         workspace_id: WorkspaceId,
@@ -153,6 +162,7 @@ class Workspaces:
                 _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
             return self._find(tx, workspace_id)
 
+    @anew
     def owner(self, workspace_id: WorkspaceId) -> Member:
         """The workspace's longest-standing owner."""
         with self._database.read(workspace_id) as tx:
@@ -168,6 +178,7 @@ class Workspaces:
             raise NotFound("There is no such workspace.")
         return workspace
 
+    @anew
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:

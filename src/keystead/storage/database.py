@@ -71,6 +71,8 @@ Role and workspace hold until the end of the transaction and no longer, whoever 
 for the disk, whatever the server or the role is set to.
 """
 _NO_LOCK: Final = "55P03"
+_ROLLED_BACK: Final = ("40001", "40P01", "SQLITE_BUSY_SNAPSHOT")
+"""Others were at the same rows: not to be serialized, a deadlock, a snapshot that is out of date."""
 _FORBIDDEN: Final = "42501"
 _NO_ROLE: Final = ("22023", _FORBIDDEN)
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -93,6 +95,10 @@ class StatementFault(Exception):
 
 class Busy(Unavailable):
     """A lock was not to be had in time."""
+
+
+class RolledBack(Unavailable):
+    """The database undid the transaction, because others were at the same rows. It may be run again: see `anew`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +400,8 @@ def storage_error(error: DBAPIError) -> StorageError | None:
         return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
     if code == _NO_LOCK:
         return Busy("The database is busy.")
+    if code in _ROLLED_BACK:
+        return RolledBack("Others were changing the same.")
     away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
     return Unavailable("The database does not answer.") if away or code in _READ_ONLY else None
 

@@ -1,0 +1,367 @@
+"""Whichever statement or commit of a use case collides with others', the use case is done once and wholly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Select, cast, func, literal, select, union_all
+
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.endings import Ending
+from keystead.domain.errors import Invalid
+from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.passwords import Password
+from keystead.domain.plans import DEFAULT_PLANS
+from keystead.domain.portal import PortalRequest, PortalUser
+from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
+from keystead.domain.workspaces import Member, Role
+from keystead.services.deliveries import Batch, Sent
+from keystead.services.idempotency import Once
+from keystead.services.key_watch import KeyWatch
+from keystead.storage import schema
+from keystead.storage.database import Database
+from keystead.storage.purposes import Purpose
+from tests.clocks import NOON
+from tests.installations import Ground
+from tests.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
+from tests.services.test_nth_failure import MOST, Fault, sabotage
+from tests.walls import as_owner
+
+Act = Callable[[], object]
+Scene = Callable[[Crowd, Member], Act]
+
+ADDED_UP = (
+    schema.workspaces.c.last_event,
+    schema.key_counts.c.counted,
+    schema.key_use_days.c.uses,
+    schema.key_callers.c.times,
+    schema.throttles.c.failures,
+    schema.collections.c.documents,
+)
+"""What is counted within rows, so that it shows when it is counted twice."""
+ONCE = Once("once", sha256(b"the same request").digest())
+
+
+@dataclass
+class Look:
+    """All rows, seen from behind the product."""
+
+    behind: Database
+
+    def counted(self) -> Counter[str]:
+        """How many rows each table has, and what is added up in them."""
+        rows = [_told(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
+        sums = [_told(str(one), func.coalesce(func.sum(one), 0), one.table) for one in ADDED_UP]
+        with self.behind.read_across(Purpose.OWNER) as tx:
+            return Counter({row.name: row.value for row in tx.execute(union_all(*rows, *sums))})
+
+
+def _told(name: str, value: Any, table: Any) -> Select[str, int]:
+    named = literal(name).label("name")
+    return select(named, cast(value, BigInteger).label("value")).select_from(table)
+
+
+@pytest.fixture(scope="module")
+def look(shared_ground: Ground) -> Iterator[Look]:
+    """A look at the file's installation."""
+    with closing(Database(as_owner(shared_ground.url))) as behind:
+        yield Look(behind)
+
+
+# --- the acts: each is set up in a new workspace ---
+
+
+def create(crowd: Crowd, owner: Member) -> Act:
+    """A new key under a limit."""
+    tenant = acting_operator(owner.workspace_id)
+    crowd.ground.limit(tenant, 1)
+    return lambda: crowd.ground.key(tenant)
+
+
+def create_once(crowd: Crowd, owner: Member) -> Act:
+    """A new key, and the same request again."""
+    tenant, keys = acting_operator(owner.workspace_id), crowd.ground.services.keys
+
+    def ask() -> None:
+        first = keys.create(tenant, KeyDraft("sync"), once=ONCE)
+        again = keys.create(tenant, KeyDraft("sync"), once=ONCE)
+        assert first.token is not None
+        assert (again.key.id, again.token) == (first.key.id, None)
+
+    return ask
+
+
+def rotate(crowd: Crowd, owner: Member) -> Act:
+    """A successor beside the old key."""
+    tenant = acting_operator(owner.workspace_id)
+    key, hour = crowd.ground.key(tenant).key, timedelta(hours=1)
+    return lambda: crowd.ground.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
+
+
+def revoke(crowd: Crowd, owner: Member) -> Act:
+    """The end of a key, told once, after the commit."""
+    tenant, database = acting_operator(owner.workspace_id), crowd.ground.database
+    key = crowd.ground.key(tenant).key
+
+    def end() -> None:
+        told: list[Ending] = []
+        database.on_endings = told.extend
+        try:
+            crowd.ground.services.keys.revoke(tenant, key.id)
+        finally:
+            database.on_endings = None
+        assert [one.target_id for one in told] == [key.id]
+
+    return end
+
+
+def narrow(crowd: Crowd, owner: Member) -> Act:
+    """Fewer scopes."""
+    tenant = acting_operator(owner.workspace_id)
+    key = crowd.ground.key(tenant, scopes=("documents:read", "documents:write")).key
+    patch = KeyPatch(scopes=("documents:read",))
+    return lambda: crowd.ground.services.keys.update(tenant, key.id, patch)
+
+
+def flush(crowd: Crowd, owner: Member) -> Act:
+    """The use of a key, written down."""
+    key = crowd.ground.key(acting_operator(owner.workspace_id))
+    assert crowd.ground.verdict(key) == "verified"
+    return crowd.ground.flush
+
+
+def suspend(crowd: Crowd, owner: Member) -> Act:
+    """The suspension of a workspace."""
+    return lambda: crowd.ground.services.workspaces.suspend(owner.workspace_id)
+
+
+def make_workspace(crowd: Crowd, owner: Member) -> Act:
+    """A new workspace with its owner."""
+    return lambda: crowd.ground.services.workspaces.create("New", owner="Bo")
+
+
+def invite(crowd: Crowd, owner: Member) -> Act:
+    """An invitation in the place of an open one."""
+    email = f"guest.of.{email_of(owner)}"
+    crowd.invitations.invite(acting(owner), email, Role.DEVELOPER)
+    return lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)
+
+
+def accept(crowd: Crowd, owner: Member) -> Act:
+    """A new member with a password."""
+    link, _ = crowd.invitations.invite(acting(owner), f"new.of.{email_of(owner)}", Role.ADMIN)
+    return lambda: crowd.invitations.accept(link, "Bo", Password(RIGHT))
+
+
+def appoint(crowd: Crowd, owner: Member) -> Act:
+    """Another role."""
+    member, members = crowd.join(owner, Role.DEVELOPER), crowd.members
+    return lambda: members.change_role(acting(owner), member.user.id, Role.ADMIN)
+
+
+def redeem(crowd: Crowd, owner: Member) -> Act:
+    """A session for a one-time link."""
+    link, _ = crowd.sign_in.make_link(owner)
+    return lambda: crowd.sign_in.redeem(link)
+
+
+def sign_in(crowd: Crowd, owner: Member) -> Act:
+    """A session for a password, after a wrong one."""
+    crowd.give_password(owner)
+    email, origin = email_of(owner), crowd.origin()
+
+    def enter() -> None:
+        with pytest.raises(Invalid):
+            crowd.sign_in.with_password(email, Password(WRONG), origin)
+        crowd.sign_in.with_password(email, Password(RIGHT), origin)
+
+    return enter
+
+
+def guess(crowd: Crowd, owner: Member) -> Act:
+    """A wrong password, counted."""
+    crowd.give_password(owner)
+    email, origin = email_of(owner), crowd.origin()
+
+    def miss() -> None:
+        with pytest.raises(Invalid):
+            crowd.sign_in.with_password(email, Password(WRONG), origin)
+
+    return miss
+
+
+def reauthenticate(crowd: Crowd, owner: Member) -> Act:
+    """The same session under a new secret."""
+    crowd.give_password(owner)
+    session = crowd.signed_in(owner)
+    return lambda: crowd.sign_in.reauthenticate(session, Password(RIGHT))
+
+
+def change_password(crowd: Crowd, owner: Member) -> Act:
+    """Another password, and the end of the other sessions."""
+    crowd.give_password(owner)
+    session, new = crowd.signed_in(owner), Password("seven green kites aloft")
+    return lambda: crowd.accounts.change_password(session, new, Password(RIGHT))
+
+
+def portal(crowd: Crowd, owner: Member) -> Act:
+    """A link for a user of the product, who is new."""
+    request = PortalRequest(owner.workspace_id, PortalUser("u1", "Pat"), Role.ADMIN)
+    return lambda: crowd.portal.create(PRODUCT, request)
+
+
+def push(crowd: Crowd, owner: Member) -> Act:
+    """Documents put and deleted."""
+    tenant, documents = acting_operator(owner.workspace_id), crowd.ground.services.documents
+    documents.create_collection(tenant, CollectionDraft("docs"))
+    documents.push(tenant, "docs", Push([DocumentDraft("a", "one"), DocumentDraft("b", "two")]))
+    change = Push([DocumentDraft("a", "three"), DocumentDraft("c", "four")], ["b"])
+    return lambda: documents.push(tenant, "docs", change)
+
+
+def delete_collection(crowd: Crowd, owner: Member) -> Act:
+    """A collection with its documents."""
+    tenant, documents = acting_operator(owner.workspace_id), crowd.ground.services.documents
+    documents.create_collection(tenant, CollectionDraft("docs"))
+    documents.put(tenant, "docs", DocumentDraft("a", "one"))
+    return lambda: documents.delete_collection(tenant, "docs", with_documents=True)
+
+
+def hook(crowd: Crowd, owner: Member) -> Act:
+    """A webhook, and an event that it is told of."""
+    tenant = acting_operator(owner.workspace_id)
+
+    def make() -> None:
+        _hook(crowd, owner)
+        crowd.ground.key(tenant)
+
+    return make
+
+
+def deliver(crowd: Crowd, owner: Member) -> Act:
+    """A delivery claimed by a worker, held for longer, sent and settled."""
+    _hook(crowd, owner)
+    crowd.ground.key(acting_operator(owner.workspace_id))
+    deliveries = crowd.ground.services.deliveries
+
+    def work() -> None:
+        found = deliveries.claim(endpoints=500, messages=10)
+        (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+        assert deliveries.extend([mine]) == {mine.queue}
+        deliveries.settle(_sent(mine, 200), [mine])
+
+    return work
+
+
+def disable(crowd: Crowd, owner: Member) -> Act:
+    """A delivery after which its endpoint is disabled."""
+    _hook(crowd, owner)
+    crowd.ground.key(acting_operator(owner.workspace_id))
+    deliveries = crowd.ground.services.deliveries
+    found = deliveries.claim(endpoints=500, messages=10)
+    (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+    return lambda: deliveries.settle(_sent(mine, 410), [mine])
+
+
+def watch(crowd: Crowd, owner: Member) -> Act:
+    """A key that is about to end, told of."""
+    ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
+    crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
+    look = KeyWatch(crowd.ground.database, crowd.clock).look
+    look()
+    crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
+
+    def tell() -> None:
+        assert look() >= 1
+
+    return tell
+
+
+def plan(crowd: Crowd, owner: Member) -> Act:
+    """All plans anew."""
+    return lambda: crowd.ground.services.plans.apply(DEFAULT_PLANS)
+
+
+def _hook(crowd: Crowd, owner: Member) -> None:
+    draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
+    crowd.ground.services.webhooks.create(acting_operator(owner.workspace_id), draft)
+
+
+def _sent(batch: Batch, status: int) -> list[Sent]:
+    attempt = Attempt(NOON, status, None, 1)
+    return [Sent(message.delivery, Outcome(attempt)) for message in batch.messages]
+
+
+SHORT = [create, revoke, flush, guess]
+LONG = [
+    create_once,
+    rotate,
+    narrow,
+    suspend,
+    make_workspace,
+    invite,
+    accept,
+    appoint,
+    redeem,
+    sign_in,
+    reauthenticate,
+    change_password,
+    portal,
+    push,
+    delete_collection,
+    hook,
+    deliver,
+    disable,
+    watch,
+    plan,
+]
+
+
+@pytest.mark.parametrize("scene", SHORT, ids=lambda scene: scene.__name__)
+def test_whichever_step_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
+    """An act whose n-th statement or commit is refused for a conflict succeeds, for all n, with the effects of one."""
+    collide_at_each_step(crowd, look, scene)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("scene", LONG, ids=lambda scene: scene.__name__)
+def test_whichever_step_of_any_act_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
+    """The same of all other acts."""
+    collide_at_each_step(crowd, look, scene)
+
+
+def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
+    """The act once undisturbed, then once for each of its steps, which collides."""
+    act = _set_up(crowd, scene)
+    before = look.counted()
+    act()
+    wanted = _added(before, look.counted())
+    fired = 0
+    with sabotage(crowd.ground, Fault.COLLIDED) as saboteur:
+        for number in range(1, MOST):
+            act = _set_up(crowd, scene)
+            before = look.counted()
+            with saboteur.at(number):
+                act()
+            assert _added(before, look.counted()) == wanted, f"at step {number}"
+            assert crowd.ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            if not saboteur.fired:
+                break
+            fired += 1
+    assert 3 <= fired < MOST - 1
+
+
+def _set_up(crowd: Crowd, scene: Scene) -> Act:
+    crowd.ground.flush()
+    return scene(crowd, crowd.owner())
+
+
+def _added(before: Counter[str], after: Counter[str]) -> dict[str, int]:
+    return {name: after[name] - before[name] for name in after if after[name] != before[name]}

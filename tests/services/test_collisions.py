@@ -1,0 +1,369 @@
+"""Real collisions: on a PostgreSQL whose transactions are serializable, and in deadlocks, each use case is done once.
+
+SQLite runs the same races; there the others wait, and nothing collides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import event
+
+from keystead.bootstrap import Installation
+from keystead.domain.errors import (
+    IdempotencyInProgress,
+    Invalid,
+    KeysteadError,
+    LimitReached,
+    Unavailable,
+)
+from keystead.domain.keys import KeyDraft
+from keystead.domain.passwords import Password
+from keystead.domain.principals import Principal
+from keystead.domain.throttle import account_subject
+from keystead.domain.users import fold_email
+from keystead.domain.webhooks import WebhookDraft
+from keystead.domain.workspaces import Role
+from keystead.services.idempotency import Once
+from keystead.storage import anew, schema, throttles
+from tests.behind import read_behind
+from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
+from tests.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
+from tests.postgres import wait_until
+from tests.walls import as_owner
+
+AT_ONCE = 6
+SERIALIZATION, DEADLOCK = "40001", "40P01"
+_WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@dataclass
+class Strict:
+    """An installation whose PostgreSQL is serializable by default, and what it refused so far, by SQLSTATE."""
+
+    ground: Ground
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def listen(self, installation: Installation) -> None:
+        """Counts what this server's database refuses."""
+
+        def note(context: Any) -> None:
+            self.refused[str(getattr(context.original_exception, "sqlstate", ""))] += 1
+
+        event.listen(installation.database.engine, "handle_error", note)
+
+    def race(self, acts: Sequence[Callable[[], object]], *held: str) -> list[Any]:
+        """All acts at once, and what each gave or was refused with.
+
+        On PostgreSQL somebody else is at the rows first: does `held`, waits until all are waiting, and commits.
+        """
+        together = Barrier(len(acts))
+
+        def run(act: Callable[[], object]) -> object:
+            together.wait(30)
+            try:
+                return act()
+            except KeysteadError as refusal:
+                return refusal
+
+        before = self.refused[SERIALIZATION]
+        with ThreadPoolExecutor(len(acts)) as pool, self._held(held) as release:
+            running = [pool.submit(run, act) for act in acts]
+            release(len(acts))
+            ended = [each.result(60) for each in running]
+        if not self.ground.database.is_sqlite:
+            assert self.refused[SERIALIZATION] - before >= len(acts)
+        return ended
+
+    @contextmanager
+    def _held(self, statements: Sequence[str]) -> Iterator[Callable[[int], None]]:
+        if self.ground.database.is_sqlite:
+            yield lambda _: None
+            return
+        with (
+            psycopg.connect(as_owner(self.ground.url)) as first,
+            psycopg.connect(as_owner(self.ground.url), autocommit=True) as watching,
+        ):
+            first.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            for statement in statements:
+                first.execute(statement)
+
+            def release(waiting: int) -> None:
+                wait_until(
+                    lambda: watching.execute(_WAITING).fetchone() == (waiting,), "all are waiting"
+                )
+                first.commit()
+
+            yield release
+
+
+def touch(tenant: Principal) -> str:
+    """Changes nothing of the workspace's row but its version, which is what a snapshot minds."""
+    return f"UPDATE workspaces SET name = name WHERE id = '{tenant.workspace_id}'"
+
+
+@contextmanager
+def strict_on(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
+) -> Iterator[Strict]:
+    """A fresh installation on a strict database of that engine."""
+    with fresh_url(request, folders, engine) as url:
+        prepare(url)
+        if engine == "postgresql":
+            with psycopg.connect(as_owner(url), autocommit=True) as owner:
+                name = owner.info.dbname
+                owner.execute(
+                    f"ALTER DATABASE {name} SET default_transaction_isolation = serializable"
+                )
+                owner.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '200ms'")
+        with ground_on(url) as ground:
+            strict = Strict(ground)
+            strict.listen(ground.installation)
+            yield strict
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def strict(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Strict]:
+    """One installation for all tests of the file, once on each engine."""
+    with strict_on(request, tmp_path_factory, request.param) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine is no fault of the code."""
+    monkeypatch.setattr(anew, "SECONDS", 60.0)
+
+
+@pytest.fixture
+def crowd(strict: Strict) -> Crowd:
+    """People on it."""
+    return Crowd(strict.ground)
+
+
+def kinds(ended: Sequence[object]) -> Counter[type]:
+    """How often each kind of outcome came."""
+    return Counter(type(one) for one in ended)
+
+
+def test_the_limit_is_exact(strict: Strict) -> None:
+    """Of creations that all collide exactly so many succeed as there is room for, the others meet the limit."""
+    ground = strict.ground
+    tenant = ground.tenant(limit=3)
+    ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
+    assert kinds(ended)[LimitReached] == AT_ONCE - 3
+    assert len({one.key.id for one in ended if not isinstance(one, LimitReached)}) == 3
+    assert len(ground.ids(tenant)) == ground.used(tenant) == 3
+    assert ground.happened(tenant) == ["key.created"] * 3
+    events = ground.events(tenant)
+    assert [str(one.type) for one in events].count("limit.reached") == 1
+    assert [one.sequence for one in events] == list(range(1, len(events) + 1))
+
+
+def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing begins anew the same race is refused, without an effect: so it is that which these tests see."""
+    ground = strict.ground
+    tenant = ground.tenant(limit=AT_ONCE)
+    monkeypatch.setattr(anew, "PAUSES", ())
+    ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
+    refused = kinds(ended)[Unavailable]
+    assert refused == (0 if ground.database.is_sqlite else AT_ONCE)
+    assert len(ground.ids(tenant)) == len(ground.happened(tenant)) == AT_ONCE - refused
+
+
+def test_an_idempotency_key_holds(strict: Strict) -> None:
+    """The same request from many at once makes one key, and shows its token once."""
+    ground = strict.ground
+    tenant, once = ground.tenant(), Once("once", sha256(b"the same request").digest())
+    ask = lambda: ground.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
+    ended = strict.race([ask] * AT_ONCE, touch(tenant))
+    made = [one for one in ended if not isinstance(one, IdempotencyInProgress)]
+    assert {one.key.id for one in made} == set(ground.ids(tenant))
+    assert sum(one.token is not None for one in made) == 1
+    assert ground.happened(tenant) == ["key.created"]
+
+
+def test_one_successor(strict: Strict) -> None:
+    """A key that many rotate at once has one successor, and that was told once."""
+    ground = strict.ground
+    tenant = ground.tenant()
+    old, hour = ground.key(tenant).key, timedelta(hours=1)
+    rotate = lambda: ground.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
+    ended = strict.race([rotate] * AT_ONCE, touch(tenant))
+    assert sum(not isinstance(one, KeysteadError) for one in ended) == 1
+    assert len(ground.ids(tenant)) == 2
+    assert ground.happened(tenant) == ["key.created", "key.rotated"]
+
+
+def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> None:
+    """Of invitations of one address at once one stays open; of those who use its link at once one comes in."""
+    owner = crowd.owner()
+    tenant, email = acting_operator(owner.workspace_id), f"guest.of.{email_of(owner)}"
+    invite = lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
+    links = strict.race([invite] * AT_ONCE, touch(tenant))
+    assert len(crowd.events(owner.workspace_id, "member.invited")) == AT_ONCE
+    assert len(crowd.events(owner.workspace_id, "member.invitation_revoked")) == AT_ONCE - 1
+    standing = [link for link in links if _opens(crowd, link)]
+    accept = lambda: crowd.invitations.accept(standing[0], "Bo", Password(RIGHT))  # noqa: E731
+    ended = strict.race([accept] * AT_ONCE, touch(tenant))
+    assert len(standing) == 1
+    assert kinds(ended)[Invalid] == AT_ONCE - 1
+    assert len(crowd.members.list(tenant).members) == 2
+
+
+def _opens(crowd: Crowd, link: Any) -> bool:
+    try:
+        crowd.invitations.find(link)
+    except Invalid:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_first_workspace(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str
+) -> None:
+    """Servers that begin on an empty installation at once make one first workspace between them."""
+    with strict_on(request, tmp_path_factory, engine) as strict:
+        servers = [strict.ground.another() for _ in range(AT_ONCE)]
+        for server in servers:
+            strict.listen(server)
+        ended = strict.race(
+            [server.services.workspaces.first for server in servers],
+            "LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE",
+            "UPDATE plans SET name = name",
+        )
+        assert len({one.workspace_id for one in ended}) == 1
+        assert strict.ground.count(schema.workspaces) == strict.ground.count(schema.users) == 1
+        (owner,) = {one.workspace_id for one in ended}
+        assert len(strict.ground.events(acting_operator(owner))) == 2
+
+
+def test_uses_are_added_up_once(strict: Strict) -> None:
+    """Servers that write down uses of the same key at once lose none and count none twice."""
+    ground = strict.ground
+    tenant = ground.tenant()
+    key = ground.key(tenant)
+    ground.verify(key)
+    ground.flush()
+    servers = [ground.another() for _ in range(3)]
+    for server in servers:
+        strict.listen(server)
+        for _ in range(7):
+            server.services.verifier.verify(text_of(key))
+    row = f"UPDATE key_use SET last_used_ip = last_used_ip WHERE key_id = '{key.key.id}'"
+    assert strict.race([server.services.usage.flush for server in servers], row) == [1, 1, 1]
+    used = ground.services.usage.per_day(tenant, key.key.id, ground.clock.now().date())
+    assert list(used.values()) == [1 + 3 * 7]
+
+
+def test_wrong_passwords_are_counted_once(strict: Strict, crowd: Crowd) -> None:
+    """Guesses at one account at once are as many failures as there were guesses."""
+    owner = crowd.owner()
+    crowd.give_password(owner)
+    email, subject = email_of(owner), account_subject(fold_email(email_of(owner)))
+
+    def guess() -> None:
+        crowd.sign_in.with_password(email, Password(WRONG), crowd.origin())
+
+    with pytest.raises(Invalid):
+        guess()
+    row = f"UPDATE throttles SET failures = failures WHERE subject = '{subject}'"
+    ended = strict.race([guess] * 3, row)
+    assert kinds(ended)[Invalid] == 3
+    with read_behind(strict.ground.database) as tx:
+        assert throttles.find_failures(tx, [subject])[subject].count == 4
+
+
+def test_a_delivery_is_claimed_once(strict: Strict) -> None:
+    """A worker whose queue changed under its hands begins anew, and no other worker gets what it leased."""
+    ground = strict.ground
+    tenant = ground.tenant()
+    draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
+    made = ground.services.webhooks.create(tenant, draft)
+    ground.key(tenant)
+    row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{made.endpoint.id}'"
+    before = strict.refused[SERIALIZATION]
+    with interloper(ground, "SKIP LOCKED", row):
+        first = ground.services.deliveries.claim(endpoints=500, messages=10)
+    assert [batch.endpoint.id for batch in first].count(made.endpoint.id) == 1
+    second = ground.services.deliveries.claim(endpoints=500, messages=10)
+    assert made.endpoint.id not in {batch.endpoint.id for batch in second}
+    if not ground.database.is_sqlite:
+        assert strict.refused[SERIALIZATION] == before + 1
+
+
+@contextmanager
+def interloper(ground: Ground, at: str, does: str) -> Iterator[None]:
+    """Somebody who commits a change just before the first statement with those words; on PostgreSQL alone."""
+    done = ground.database.is_sqlite
+
+    def interlope(_: Any, __: Any, statement: str, *___: Any) -> None:
+        nonlocal done
+        if at in statement and not done:
+            done = True
+            with psycopg.connect(as_owner(ground.url)) as other:
+                other.execute(does)
+
+    event.listen(ground.database.engine, "before_cursor_execute", interlope)
+    try:
+        yield
+    finally:
+        event.remove(ground.database.engine, "before_cursor_execute", interlope)
+    assert done
+
+
+@pytest.fixture
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Strict]:
+    """A strict PostgreSQL alone."""
+    with strict_on(request, tmp_path_factory, "postgresql") as made:
+        yield made
+
+
+def test_a_deadlock_is_begun_anew(served: Strict) -> None:
+    """Who is chosen to give way, having waited in a circle, does the same again, and it is done once."""
+    ground = served.ground
+    tenant = ground.tenant()
+    before = len(ground.events(tenant))
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(as_owner(ground.url)) as other,
+        psycopg.connect(as_owner(ground.url), autocommit=True) as watching,
+    ):
+        other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        other.execute("SET deadlock_timeout = '1h'")
+        other.execute("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
+        running = pool.submit(ground.limit, tenant, 7)
+        wait_until(lambda: watching.execute(_WAITING).fetchone() == (1,), "the plan is waited for")
+        other.execute(touch(tenant))
+        other.commit()
+        running.result(60)
+    assert served.refused[DEADLOCK] == 1
+    assert len(ground.events(tenant)) == before + 1
+    assert ground.services.plans.of_workspace(tenant.workspace_id).overrides == {"api_keys": 7}
+
+
+def test_one_session_for_a_link(strict: Strict, crowd: Crowd) -> None:
+    """A one-time link that two redeem at once begins one session."""
+    other, owner = Server(strict.ground), crowd.owner()
+    link, _ = crowd.sign_in.make_link(owner)
+    acts = [lambda: crowd.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]
+    ended = strict.race(acts, "UPDATE sign_in_links SET used_at = used_at")
+    assert kinds(ended)[Invalid] == 1

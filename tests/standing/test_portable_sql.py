@@ -1,0 +1,107 @@
+"""What engines that speak PostgreSQL's protocol may lack stands only where the pages say that it does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "keystead"
+STORAGE = SOURCE / "storage"
+OPENS = {"read", "write", "read_across", "write_across", "read_aside", "_writing"}
+"""What opens a transaction; `_writing` of the webhooks does it for their use cases."""
+WRITES = {"write", "write_across", "_writing"}
+FORMS = {
+    "sequence": r"\b(?:BIG|SMALL)?SERIAL\b|\bIdentity\(|\bSequence\(|\bnextval\b|\bCREATE SEQUENCE\b|\bGENERATED\b",
+    "advisory lock": r"\bpg_(?:try_)?advisory\w*",
+    "lock of a table": r"\bLOCK TABLE\b",
+    "trigger": r"\bCREATE (?:CONSTRAINT )?TRIGGER\b",
+}
+WHERE = {
+    "sequence": {"schema.py", "migrations/versions/r0001_first_schema.py"},
+    "advisory lock": {"walls.py"},
+    "lock of a table": {"plans.py"},
+    "trigger": {
+        "counting.py",
+        "search.py",
+        "migrations/versions/r0001_first_schema.py",
+        "migrations/versions/r0003_row_security.py",
+        "migrations/versions/r0004_scale.py",
+    },
+}
+"""Where each is known to stand, and what docs/scaling.md says of it."""
+TIMES = {"sequence": 2, "advisory lock": 1, "lock of a table": 1}
+"""The number of a document's row, in the schema and its migration; the lock of migrations; that of the plans."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_stands_where_it_is_known(form: str) -> None:
+    """No second sequence, advisory lock, lock of a table or trigger comes in unseen."""
+    found = {
+        str(path.relative_to(STORAGE)): len(re.findall(FORMS[form], path.read_text()))
+        for path in [*STORAGE.rglob("*.py"), *STORAGE.rglob("*.mako")]
+    }
+    assert {name for name, times in found.items() if times} == WHERE[form]
+    assert form not in TIMES or sum(found.values()) == TIMES[form]
+
+
+def test_storage_alone_speaks_sql() -> None:
+    """Nor does one stand outside of storage, where contract 3 leaves no SQL."""
+    others = [path for path in SOURCE.rglob("*.py") if STORAGE not in path.parents]
+    said = [path.name for path in others if re.search(FORMS["advisory lock"], path.read_text())]
+    assert said == []
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the services, by file and name."""
+    for path in sorted((SOURCE / "services").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.name}: {node.name}", node
+
+
+def transactions(function: ast.AST) -> list[str]:
+    """The transactions that it opens itself, in order; not those of functions within it."""
+    found = []
+    for node in ast.iter_child_nodes(function):
+        if isinstance(node, ast.With | ast.AsyncWith):
+            found += [name for item in node.items if (name := opened(item.context_expr))]
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            found += transactions(node)
+    return found
+
+
+def opened(expression: ast.expr) -> str | None:
+    """`write` of `self._database.write(...)`; None where it opens nothing."""
+    match expression:
+        case ast.Call(func=ast.Attribute(attr=name)) if name in OPENS:
+            return name
+    return None
+
+
+def decorators(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Their names."""
+    return {ast.unparse(one) for one in function.decorator_list}
+
+
+def test_every_transaction_is_begun_anew() -> None:
+    """Each use case whose transaction may be rolled back for a conflict is run anew, and nothing is done twice by that.
+
+    What opens a transaction is decorated, and writes in one at most, the last that it opens, in no loop.
+    """
+    seen = 0
+    for name, function in functions():
+        own = transactions(function)
+        if not own or "contextmanager" in decorators(function):
+            assert set(own) <= {"write"}, name
+            continue
+        seen += 1
+        assert "anew" in decorators(function), f"{name} is not begun anew"
+        assert not WRITES & set(own[:-1]), f"{name} writes before its last transaction"
+        loops = [n for n in ast.walk(function) if isinstance(n, ast.For | ast.While)]
+        assert not any(WRITES & set(transactions(loop)) for loop in loops), f"{name} loops"
+    assert seen > 100
