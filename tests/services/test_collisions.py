@@ -128,7 +128,7 @@ def strict_on(
                 owner.execute(
                     f"ALTER DATABASE {name} SET default_transaction_isolation = serializable"
                 )
-                owner.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '200ms'")
+                owner.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '2500ms'")
         with ground_on(url) as ground:
             strict = Strict(ground)
             strict.listen(ground.installation)
@@ -348,14 +348,14 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
         psycopg.connect(as_owner(ground.url), autocommit=True) as watching,
     ):
         other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        other.execute("SET deadlock_timeout = '1h'")
+        other.execute("SET deadlock_timeout = '1h'")  # so it is never this one that gives way
         other.execute("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
         running = pool.submit(ground.limit, tenant, 7)
         wait_until(lambda: watching.execute(_WAITING).fetchone() == (1,), "the plan is waited for")
         other.execute(touch(tenant))
         other.commit()
         running.result(60)
-    assert served.refused[DEADLOCK] == 1
+    assert served.refused[DEADLOCK] >= 1
     assert len(ground.events(tenant)) == before + 1
     assert ground.services.plans.of_workspace(tenant.workspace_id).overrides == {"api_keys": 7}
 
