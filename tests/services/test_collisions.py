@@ -35,7 +35,7 @@ from keystead.domain.users import fold_email
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import anew, schema, throttles
+from keystead.storage import anew, engines, schema, throttles
 from tests.behind import read_behind
 from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
 from tests.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
@@ -119,7 +119,7 @@ def touch(tenant: Principal) -> str:
 def strict_on(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[Strict]:
-    """A fresh installation on a strict database of that engine."""
+    """A fresh installation on a strict database of that engine, where locks are waited for as long as it takes."""
     with fresh_url(request, folders, engine) as url:
         prepare(url)
         if engine == "postgresql":
@@ -129,10 +129,14 @@ def strict_on(
                     f"ALTER DATABASE {name} SET default_transaction_isolation = serializable"
                 )
                 owner.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '2500ms'")
-        with ground_on(url) as ground:
-            strict = Strict(ground)
-            strict.listen(ground.installation)
-            yield strict
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("lock_timeout", "statement_timeout"):
+                patch.setitem(engines.TIMEOUTS, name, "60s")
+            patch.setattr(engines.ImpatientConnection, "patience", 62.0)
+            with ground_on(url) as ground:
+                strict = Strict(ground)
+                strict.listen(ground.installation)
+                yield strict
 
 
 @pytest.fixture(scope="module", params=ENGINES)
