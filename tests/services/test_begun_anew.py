@@ -31,7 +31,7 @@ from keystead.storage.purposes import Purpose
 from tests.clocks import NOON
 from tests.installations import Ground
 from tests.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
-from tests.services.test_nth_failure import MOST, Fault, sabotage
+from tests.services.test_nth_failure import MOST, Failing, Fault, sabotage
 from tests.walls import as_owner
 
 Act = Callable[[], object]
@@ -344,7 +344,8 @@ def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
     act()
     wanted = _added(before, look.counted())
     fired = 0
-    with sabotage(crowd.ground, Fault.COLLIDED) as saboteur:
+    saboteur = Failing(crowd.ground, Fault.COLLIDED)
+    with sabotage(saboteur):
         for number in range(1, MOST):
             act = _set_up(crowd, scene)
             before = look.counted()
