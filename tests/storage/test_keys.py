@@ -15,6 +15,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Principal, of_key
+from tests.behind import tidy
 from tests.clocks import NOON
 from tests.installations import Ground, plan_of
 
@@ -88,6 +89,9 @@ def test_events_of_one_thing_come_through_an_index(ground: Ground) -> None:
     """What happened to one key is read newest first by its index, whatever else happened in the workspace."""
     tenant = ground.tenant()
     key = ground.key(tenant).key
+    for _ in range(300):
+        ground.key(tenant)
+    tidy(ground.database)
     with statements(ground) as seen:
         ground.services.events.list(tenant, target_id=key.id)
     (listed,) = seen
