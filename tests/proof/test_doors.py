@@ -27,7 +27,7 @@ from tests.serving import HOST, Serving, serving
 
 __all__ = ["before", "sources"]
 
-SHORT = 30
+SHORT = 15
 FEW = 3
 LONG = 500
 OWN_DOORS = {"REST", "forward-auth", "introspection"}

@@ -134,7 +134,7 @@ def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Atte
     ids=["create", "update", "test", "test-others", "deliver"],
 )
 def test_a_hostile_url_reaches_nothing(
-    office: Installation, tenant: Principal, sample: Batch, act: str, urls: Sequence[str]
+    office: Installation, sample: Batch, act: str, urls: Sequence[str]
 ) -> None:
     """At creation and change it is refused; in a row all the same, a test or a delivery to it connects to nothing.
 
@@ -142,6 +142,7 @@ def test_a_hostile_url_reaches_nothing(
     """
     assert len(HOSTILE_URLS) >= 60
     webhooks = office.services.webhooks
+    tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
     good = webhooks.create(tenant, WebhookDraft("x", "https://example.com/", ["key.revoked"]))
     resolver = SystemResolver()
     strict = Sender(Destinations(), resolver, tls_context(), seconds=2)

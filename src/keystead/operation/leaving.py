@@ -20,6 +20,8 @@ from keystead.http.asgi import Message, Send
 SIGNAL: Final = signal.SIGUSR1
 SECONDS: Final = 0.5
 """How long a connection that was accepted has to send its request."""
+LAST_SECONDS: Final = 0.2
+"""The same where the whole server ends, and nobody takes what comes later."""
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 _LAST: Final = (b"connection", b"close")
 

@@ -146,13 +146,13 @@ class Server(MPServer):
     def _end(self, worker: WorkerProcess) -> None:
         """SIGTERM, and the time to leave before it, which all have together where all end."""
         if not self._leaving:
-            _let_leave([worker])
+            _let_leave([worker], leaving.SECONDS)
         worker.interrupt_by_parent = True
         worker.inner.terminate()
 
     def _stop_workers(self) -> None:
         self._leaving = True
-        _let_leave(self.wrks)
+        _let_leave(self.wrks, leaving.LAST_SECONDS)
         super()._stop_workers()  # type: ignore[no-untyped-call]
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
@@ -160,13 +160,13 @@ class Server(MPServer):
         self._begun()
 
 
-def _let_leave(workers: Sequence[WorkerProcess]) -> None:
+def _let_leave(workers: Sequence[WorkerProcess], seconds: float) -> None:
     alive = [worker for worker in workers if worker.inner.is_alive()]
     for worker in alive:
         with suppress(ProcessLookupError):
             os.kill(worker.inner.pid, leaving.SIGNAL)
     if alive:
-        time.sleep(leaving.SECONDS)
+        time.sleep(seconds)
 
 
 def serve(
