@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data
-# Much of a test is waiting: five at a time, on two cores as well.
+# Much of a test is waiting: four at a time, on two cores as well.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(shell test "$(CORES)" -gt 5 2>/dev/null && echo $(CORES) || echo 5)
+WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
 PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 

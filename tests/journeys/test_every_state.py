@@ -64,6 +64,7 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
     return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]]
 
 
+@pytest.mark.timeout(400)
 def test_everybody_can_use_every_state(browser: Browser, server: Serving, house: House) -> None:
     """axe-core finds nothing: on each page, in each dialog, light and dark."""
     found: dict[str, list[Any]] = {}

@@ -143,14 +143,14 @@ def test_every_door_is_shut_with_the_answer(
 
 @pytest.mark.timeout(400)
 def test_what_remembers_is_found(tmp_path: Path) -> None:
-    """An nginx that caches for a second, and an application that chose to remember for 5 ms, are told by name."""
+    """An nginx that caches for a second, and an application that chose to remember for a quarter of one, are told by name."""
 
     @contextmanager
     def through(servers: Sequence[Serving]) -> Iterator[Sequence[str]]:
         server, folder = servers[0], tmp_path / "application"
         folder.mkdir()
         known = {"KEYSTEAD_TOKEN": service(server)}
-        asking = Application(server.base_url, environment=known, remembers=0.005)
+        asking = Application(server.base_url, environment=known, remembers=0.25)
         with behind_nginx(servers, tmp_path, cached="1s") as page, hosted(asking, folder) as url:
             yield page, f"{url}/reports?page=1"
 
