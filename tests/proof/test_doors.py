@@ -143,7 +143,7 @@ def test_every_door_is_shut_with_the_answer(
 
 @pytest.mark.timeout(400)
 def test_what_remembers_is_found(tmp_path: Path) -> None:
-    """An nginx that caches for a second, and an application that chose to remember for a quarter of one, are told by name."""
+    """An nginx that caches for a second, and an application that remembers for a quarter, are told by name."""
 
     @contextmanager
     def through(servers: Sequence[Serving]) -> Iterator[Sequence[str]]:
