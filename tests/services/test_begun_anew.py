@@ -25,6 +25,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
 from keystead.services.idempotency import Once
 from keystead.services.key_watch import KeyWatch
+from keystead.services.webhooks import CreatedWebhook
 from keystead.storage import schema
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
@@ -270,6 +271,17 @@ def disable(crowd: Crowd, owner: Member) -> Act:
     return lambda: deliveries.settle(_sent(mine, 410), [mine])
 
 
+def try_out(crowd: Crowd, owner: Member) -> Act:
+    """A test of a webhook, and a delivery sent again: both count towards a pace."""
+    made = _hook(crowd, owner)
+    tenant, webhooks = acting_operator(owner.workspace_id), crowd.ground.services.webhooks
+
+    def send() -> None:
+        webhooks.redeliver(tenant, webhooks.test(tenant, made.endpoint.id).id)
+
+    return send
+
+
 def watch(crowd: Crowd, owner: Member) -> Act:
     """A key that is about to end, told of."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
@@ -289,9 +301,9 @@ def plan(crowd: Crowd, owner: Member) -> Act:
     return lambda: crowd.ground.services.plans.apply(DEFAULT_PLANS)
 
 
-def _hook(crowd: Crowd, owner: Member) -> None:
+def _hook(crowd: Crowd, owner: Member) -> CreatedWebhook:
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    crowd.ground.services.webhooks.create(acting_operator(owner.workspace_id), draft)
+    return crowd.ground.services.webhooks.create(acting_operator(owner.workspace_id), draft)
 
 
 def _sent(batch: Batch, status: int) -> list[Sent]:
@@ -319,6 +331,7 @@ LONG = [
     hook,
     deliver,
     disable,
+    try_out,
     watch,
     plan,
 ]

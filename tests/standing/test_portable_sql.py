@@ -105,3 +105,39 @@ def test_every_transaction_is_begun_anew() -> None:
         loops = [n for n in ast.walk(function) if isinstance(n, ast.For | ast.While)]
         assert not any(WRITES & set(transactions(loop)) for loop in loops), f"{name} loops"
     assert seen > 100
+
+
+def asked(function: ast.AST) -> Iterator[tuple[int, str]]:
+    """What it calls by way of `self`, with the line: `keep_pace` of `self._throttle.keep_pace(...)`."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name) as called):
+                if ast.unparse(called).startswith("self."):
+                    yield node.lineno, name
+
+
+def writers() -> set[str]:
+    """The names of what writes: itself, or by what it calls."""
+    found = {node.name for _, node in functions() if WRITES & set(transactions(node))}
+    while True:
+        more = {node.name for _, node in functions() if found & {name for _, name in asked(node)}}
+        if more <= found:
+            return found
+        found |= more
+
+
+def test_nothing_that_is_done_is_done_again() -> None:
+    """What is begun anew calls nothing that writes by itself before its own last transaction: that would come twice."""
+    writing, seen = writers() - OPENS, 0
+    for name, function in functions():
+        if "anew" not in decorators(function):
+            continue
+        lines = [
+            node.lineno
+            for node in ast.walk(function)
+            if isinstance(node, ast.With) and any(opened(item.context_expr) for item in node.items)
+        ]
+        before = {called for line, called in asked(function) if line < max(lines)}
+        assert not before & writing, f"{name} is done again: {before & writing}"
+        seen += 1
+    assert seen > 100

@@ -202,6 +202,10 @@ class Webhooks:
         with self._database.read(principal.workspace_id) as tx:
             self._find_active(tx, principal, webhook_id)
         self._keep_pace(principal)
+        return self._test(principal, webhook_id, origin)
+
+    @anew
+    def _test(self, principal: Principal, webhook_id: WebhookId, origin: Origin) -> Delivery:
         with self._writing(principal, origin) as (tx, act):
             endpoint = self._find_active(tx, principal, webhook_id)
             workspace_id, target = endpoint.workspace_id, Target("webhook", endpoint.id)
@@ -264,6 +268,10 @@ class Webhooks:
             delivery = _find_delivery(tx, principal, delivery_id)
             self._find_active(tx, principal, delivery.webhook_id)
         self._keep_pace(principal)
+        return self._redeliver(principal, delivery_id, origin)
+
+    @anew
+    def _redeliver(self, principal: Principal, delivery_id: DeliveryId, origin: Origin) -> Delivery:
         with self._writing(principal, origin) as (tx, act):
             delivery = _find_delivery(tx, principal, delivery_id)
             self._find_active(tx, principal, delivery.webhook_id)
