@@ -31,6 +31,7 @@ from keystead.storage.database import Database
 from keystead.storage.schema import key_rates
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
+from tests.serving import free_port
 
 __all__ = ["counting"]
 
@@ -369,8 +370,9 @@ def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
 def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticker) -> None:
     """A stopped Valkey lets all pass, on an event loop too; the one in its place counts within five seconds."""
     created = ground.key(paced_tenant(ground, key=2))
-    with ValkeyServer() as first:
-        port = first.port
+    port = free_port()
+    with ValkeyServer(port=port):
+        pass
     with closing(ValkeyCounters(f"valkey://127.0.0.1:{port}")) as counters:
         verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 5) == {"verified": 5}
