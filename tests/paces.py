@@ -17,6 +17,7 @@ from keystead.domain.rate_limits import RateLimits
 from keystead.operation.metrics import Metrics
 from keystead.settings import Settings
 from tests.installations import PEPPERS, Ground
+from tests.serving import free_port
 
 _numbers = count(1)
 
@@ -82,5 +83,5 @@ def paced_ground(ground: Ground, where: str) -> Iterator[Ground]:
 @pytest.fixture(scope="module")
 def counting() -> Iterator[str]:
     """The URL of a Valkey of the file's own."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server.connection_url
