@@ -9,7 +9,7 @@ PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test prove bench check format lock openapi screenshots clean dev \
+.PHONY: help serve test test-all prove nightly bench check format lock openapi screenshots clean dev \
   check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
@@ -19,13 +19,21 @@ serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs incl
 	@$(PYTHON) scripts/bootstrap.py server
 	@exec $(BIN)/keystead serve --data $(DATA) $(ARGS)
 
-test: ## Run the tests on both databases (ARGS="-k revoke" for some of them)
+test: ## Run the tests on both databases, but for the slow ones (ARGS="-k revoke" for some of them)
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@$(PYTEST) $(ARGS)
 
+test-all: ## Run the slow tests too, as a merge needs them (ARGS as above)
+	@$(PYTHON) scripts/bootstrap.py dev --browser
+	@$(PYTEST) -m "not prove" $(ARGS)
+
+nightly: ## Run the property tests with many fresh draws (ARGS as above)
+	@$(PYTHON) scripts/bootstrap.py dev --browser
+	@KEYSTEAD_TEST_DRAWS=fresh $(PYTEST) -m "hypothesis and not prove" --timeout 1800 $(ARGS)
+
 prove: ## Run the long forms of the experiments
 	@$(PYTHON) scripts/bootstrap.py dev --browser
-	@$(PYTEST) -m prove --timeout 3600 $(ARGS)
+	@KEYSTEAD_TEST_DRAWS=fresh $(PYTEST) -m "prove or hypothesis" --timeout 3600 $(ARGS)
 	@$(if $(ARGS),true,KEYSTEAD_TEST_ISOLATION=serializable $(PYTEST) tests/services -k postgresql)
 
 bench: dev ## Measure, print ratios, and write bench/latest.json

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
 
+DRAWS = "KEYSTEAD_TEST_DRAWS"
+"""`fixed` (the default): property tests draw the same values each time, so that no run fails by chance. `fresh`: new
+values, and ten times as many; for `make nightly` and `make prove`."""
+
 # A slow machine is no fault of the code: no property fails for the time it takes.
-hypothesis.settings.register_profile(
-    "keystead", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+_PROFILE = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("keystead")
+hypothesis.settings.register_profile("fixed", _PROFILE, derandomize=True, database=None)
+hypothesis.settings.register_profile("fresh", _PROFILE, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get(DRAWS, "fixed"))
 
 
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
