@@ -238,13 +238,6 @@ class Settings(BaseSettings):
         le=600,
         description="After how long another worker goes on with what one held that died",
     )
-    failover_lease_seconds: int = Field(
-        0,
-        ge=0,
-        le=15,
-        description="For how long PostgreSQL's primary is believed after its synchronous standby has confirmed it; "
-        "0: for ever, unasked",
-    )
     webhook_ca: Path | None = Field(
         None, description="Certificates (PEM) that receivers may be signed by, beside the public"
     )
@@ -316,12 +309,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
-        return self
-
-    @model_validator(mode="after")
-    def _one_that_can_fail_over(self) -> Self:
-        if self.failover_lease_seconds and self.is_embedded:
-            raise ValueError("failover_lease_seconds is PostgreSQL's: SQLite has no standby")
         return self
 
     @model_validator(mode="after")

@@ -39,8 +39,6 @@ def examine_database(settings: Settings) -> list[Finding]:
     if settings.is_embedded:
         return findings
     findings.append(examination.check_role(facts.role_fault))
-    if settings.failover_lease_seconds:
-        findings.append(examination.check_lease(settings.failover_lease_seconds, facts.keeps))
     return findings
 
 

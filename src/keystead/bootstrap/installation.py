@@ -51,8 +51,6 @@ from keystead.storage.clock import Clock, clock_of
 from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
 from keystead.storage.issues import IssueLookup
-from keystead.storage.lease import Lease
-from keystead.storage.leased_lookup import leased_lookup_of
 from keystead.storage.lookup import Lookup, lookup_of, readings_of
 from keystead.storage.readings import Readings
 from keystead.storage.reserve import Reserve
@@ -93,9 +91,8 @@ def open_installation(
 ) -> Installation:
     """The services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
-    _hold_lease(settings, database, metrics)
     clock = clock or clock_of(database)
-    lookup = _lookup(database, clock)
+    lookup = lookup_of(database, clock)
     readings = readings_of(lookup, database)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
@@ -115,21 +112,6 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
     if settings.is_embedded:
         installation.database.reserve = Reserve(database_file(settings))
     return installation
-
-
-def _hold_lease(settings: Settings, database: Database, metrics: Metrics | None) -> None:
-    if not settings.failover_lease_seconds:
-        return
-    lease = Lease(database.url, settings.failover_lease_seconds)
-    if metrics is not None:
-        lease.on_renewal, lease.on_refusal = metrics.on_lease, metrics.on_unconfirmed
-    database.hold(lease)
-
-
-def _lookup(database: Database, clock: Clock) -> Lookup:
-    if database.lease is None:
-        return lookup_of(database, clock)
-    return leased_lookup_of(database, database.lease, clock)
 
 
 def destinations_of(settings: Settings) -> Destinations:

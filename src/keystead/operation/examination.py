@@ -111,20 +111,6 @@ def _beyond(keeps: Mapping[str, str]) -> str:
     return f", and on that of synchronous standbys: {standbys}"
 
 
-def check_lease(seconds: int, keeps: Mapping[str, str]) -> Finding:
-    """Whether somebody is there to confirm a lease of so many `seconds`."""
-    if not keeps["synchronous_standby_names"]:
-        return Finding(
-            "lease",
-            Verdict.WARNING,
-            f"The lease of {seconds} s keeps nobody from an old primary while this one confirms itself: set "
-            "synchronous_standby_names in PostgreSQL.",
-        )
-    return Finding(
-        "lease", Verdict.OK, f"The primary is believed for {seconds} s after a standby confirms it."
-    )
-
-
 def check_role(fault: str | None) -> Finding:
     """Whether row security holds the role that the server logs in as (`fault`: why not)."""
     if fault is not None:

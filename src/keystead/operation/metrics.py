@@ -72,19 +72,6 @@ class Metrics:
             multiprocess_mode="livemin",
         )
 
-        self._lease = Gauge(
-            "keystead_lease_seconds",
-            "For how long the lease ran on after the last attempt to renew it, of the process where it is shortest",
-            ["of"],
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        self._unconfirmed = Counter(
-            "keystead_lease_refusals",
-            "What was refused because no lease ran on its server",
-            registry=registry,
-        )
-
     def on_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered; `route` is its template."""
         self._requests.labels(method, route, str(status)).inc()
@@ -104,14 +91,6 @@ class Metrics:
             self._done_at.labels(task).set(time.time())
         else:
             self._failures.labels(task).inc()
-
-    def on_lease(self, seconds: float) -> None:
-        """An attempt to renew the lease has ended; it runs on for so long."""
-        self._lease.labels("primary").set(seconds)
-
-    def on_unconfirmed(self) -> None:
-        """Something was refused for want of the lease."""
-        self._unconfirmed.inc()
 
 
 class CountedVerifier(Verifier):

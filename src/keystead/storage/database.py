@@ -31,7 +31,6 @@ from keystead.storage.engines import (
     soon_answered,
     sqlite_engine,
 )
-from keystead.storage.lease import Lease
 from keystead.storage.pulse import Pulse
 from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
 from keystead.storage.reserve import Reserve
@@ -133,7 +132,6 @@ class Database:
         self.on_endings: OnEndings | None = None
         self.reserve: Reserve | None = None
         self.stamp: Stamp | None = None
-        self.lease: Lease | None = None
         if self.url.database and self.is_sqlite:
             self.stamp = Stamp(Path(self.url.database))
             watch(self.engine, self.stamp)
@@ -151,7 +149,6 @@ class Database:
         `ends`: it takes authority away, and may have the room that is kept for that on a full disk.
         """
         self._require_room(ends)
-        self._require_alone(ends)
         work = _Work(APPLICATION, workspace_id, locks=workspace_id)
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
@@ -171,7 +168,6 @@ class Database:
         `ends`: as for `write`.
         """
         self._require_room(ends)
-        self._require_alone(ends)
         work = _Work(purpose, locks=locks)
         with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
@@ -187,16 +183,8 @@ class Database:
         with self.read_across(Purpose.SERVER) as tx:
             tx.execute(select(1))
 
-    def hold(self, lease: Lease) -> None:
-        """From now on answers only while that lease runs; but for `read_aside`, which tells the time."""
-        self.lease = lease
-        lease.watch(self.engine)
-        lease.start()
-
     def close(self) -> None:
         """Closes all connections."""
-        if self.lease is not None:
-            self.lease.close()
         self.engine.dispose()
         self._engine_aside.dispose()
         if self.pulse is not None:
@@ -250,11 +238,6 @@ class Database:
         elif self.reserve.give():
             self._begin_journal_anew()
 
-    def _require_alone(self, ends: bool) -> None:
-        """Before a lock is taken: what ends authority waits until no other primary is believed any more."""
-        if ends and self.lease is not None:
-            self.lease.settle()
-
     def _begin_journal_anew(self) -> None:
         """Has SQLite's next write begin at the start of its journal, and not make it longer. Where it can be done."""
         with suppress(SQLAlchemyError), self.engine.connect() as connection:
@@ -283,8 +266,6 @@ class Database:
                 tx.exec_driver_sql(begin)
             else:
                 _put_on(tx, begin, work)
-            if self.lease is not None and engine is self.engine:
-                self.lease.enter(tx, writes=begin != "BEGIN")
             if work.locks is not None:
                 _lock_workspace(tx, work.locks)
         except BaseException:

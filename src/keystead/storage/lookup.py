@@ -33,7 +33,7 @@ from keystead.storage.engines import (
     sqlite_driver,
 )
 from keystead.storage.pulse import Pulse
-from keystead.storage.readings import LeasedReadings, PostgresqlReadings, Readings, SqliteReadings
+from keystead.storage.readings import PostgresqlReadings, Readings, SqliteReadings
 from keystead.storage.shared_reads import Question, Row, SharedReads
 
 LINES: Final = 8
@@ -67,8 +67,6 @@ class Lookup(Protocol):
 _record: Final = partial(tuple.__new__, KeyRecord)
 """As KeyRecord._make, which counts the columns of every row; a test does that once."""
 
-Statements = tuple[Select[Any], Select[Any]]
-Check = Callable[[Sequence[Any]], None]
 Heard = Callable[[int, int, int], None]
 """Is told a time of the database, between two of the monotonic clock: asked, told, answered, all in microseconds."""
 
@@ -149,28 +147,23 @@ class PostgresqlLookup:
         self,
         url: URL,
         heard: Heard = lambda *_: None,
-        statements: Statements | None = None,
-        check: Check | None = None,
         pulse: Pulse | None = None,
     ) -> None:
-        """`heard` is told the server's time whenever a row is read: see DatabaseClock.hear.
+        """`heard` receives the server's time whenever a row is read: see DatabaseClock.hear.
 
-        `statements`: for one key, and for several at a time. `check` sees each answer, and may call its line dead.
         `pulse`: the server's.
         """
         self._pulse = pulse or pulse_of(url)
-        alone, shared = statements or (lookup_statement(), shared_lookup_statement())
         self._dsn = conninfo_of(url)
         self._session = {**CONNECT, **session_of(url, SETTINGS, 1)}
         self._heard = heard
-        self._check = check
-        self._question = Question(_told(shared), self._hear)
+        self._question = Question(_told(shared_lookup_statement()), self._hear)
         self._shared: dict[asyncio.AbstractEventLoop, SharedReads] = {}
         self._closed = False
         self._idle: LifoQueue[_Line] = LifoQueue()
         kind = impatient(self._pulse)
         for _ in range(LINES):
-            self._idle.put(_Line(kind, self._dsn, self._session, _told(alone), check))
+            self._idle.put(_Line(kind, self._dsn, self._session, _told(lookup_statement())))
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None. Unavailable where the server does not answer in time."""
@@ -215,8 +208,6 @@ class PostgresqlLookup:
 
     def _hear(self, rows: Sequence[Sequence[Any]], asked: int, answered: int) -> None:
         if rows:
-            if self._check is not None:
-                self._check(rows[0])
             self._heard(asked, rows[0][-1], answered)
 
     def _shared_reads(self) -> SharedReads:
@@ -243,18 +234,12 @@ class _Line:
     """One connection: made when it is first needed, and again when it has died."""
 
     def __init__(
-        self,
-        kind: type[ImpatientConnection],
-        dsn: str,
-        session: dict[str, Any],
-        sql: str,
-        check: Check | None = None,
+        self, kind: type[ImpatientConnection], dsn: str, session: dict[str, Any], sql: str
     ) -> None:
         self._kind = kind
         self._dsn = dsn
         self._session = session
         self._sql = sql
-        self._check = check
         self._connection: ImpatientConnection | None = None
 
     def read(self, key_id: KeyId) -> Any:
@@ -279,8 +264,6 @@ class _Line:
             self._connection.patience = ANSWER_SECONDS
         try:
             row: Any = self._connection.execute(self._sql, {"key_id": key_id}).fetchone()
-            if self._check is not None:
-                self._check(row)
         except BaseException:
             self.close()
             raise
@@ -297,9 +280,7 @@ def lookup_of(database: Database, clock: Clock | None = None) -> Lookup:
 
 
 def readings_of(lookup: Lookup, database: Database) -> Readings:
-    """The reads beside those of this database's lookup; on PostgreSQL over the same lines, unless there is a lease."""
-    if database.lease is not None:
-        return LeasedReadings(database)
+    """Return the point reads beside this database's lookup; on PostgreSQL they share its connections."""
     if isinstance(lookup, PostgresqlLookup):
         return PostgresqlReadings(lookup.ask)
     return SqliteReadings(str(database.url.database))

@@ -5,23 +5,18 @@ For tasks of an event loop alone. Each answer is as committed at the time of the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import ColumnElement, Select, any_, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.errors import Unavailable
 from keystead.storage.engines import open_existing, set_up, sqlite_driver
-from keystead.storage.purposes import Purpose
 from keystead.storage.shared_reads import Question, Row
-
-if TYPE_CHECKING:
-    from keystead.storage.database import Database
 
 Read = Callable[[str], Awaitable[Row | None]]
 """The row of that id, or None. Unavailable where the database does not answer in time."""
@@ -119,28 +114,3 @@ class PostgresqlReadings:
 
     def close(self) -> None:
         """Nothing: the lines are the lookup's."""
-
-
-class LeasedReadings:
-    """Reads in transactions of PostgreSQL, on threads: under a lease each of them looks which server answers."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def of(self, statement: ById) -> Read:
-        """The read that this statement is."""
-        dialect: Any = postgresql.psycopg.dialect
-        sql = str(statement.one.compile(dialect=dialect()))
-
-        async def read(id: str) -> Row | None:
-            return await asyncio.to_thread(self._read, sql, id)
-
-        return read
-
-    def close(self) -> None:
-        """Nothing: the connections are the database's."""
-
-    def _read(self, sql: str, id: str) -> Row | None:
-        with self._database.read_across(Purpose.SERVER) as tx:
-            row = tx.exec_driver_sql(sql, {_ID: id}).first()
-        return None if row is None else tuple(row)
