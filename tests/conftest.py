@@ -45,6 +45,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return refuse_skip((yield))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what a test says is slow on the engine of this item."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        for mark in item.iter_markers("slow_on"):
+            if parameters is not None and mark.args[0] in parameters.params.values():
+                item.add_marker(pytest.mark.slow)
+
+
 def refuse_skip(report: AnyReport) -> AnyReport:
     """Where everything is required (continuous integration), a skip is a failure: nothing goes unproven."""
     if os.environ.get(REQUIRE_ALL) == "1" and report.skipped and not hasattr(report, "wasxfail"):

@@ -49,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_operation_is_generated(folder: Path) -> None:
     """One module for each operation, named by its id, under its tag."""
     files = {path.stem: path.parent.name for path in (folder / "generated" / "api").rglob("*.py")}
@@ -56,6 +57,7 @@ def test_every_operation_is_generated(folder: Path) -> None:
         assert files[operation["operationId"]] == operation["tags"][0].replace(" ", "_")
 
 
+@pytest.mark.slow
 def test_the_generated_client_works(folder: Path) -> None:
     """It sends the token where it belongs and typed bodies, and reads answers and refusals as typed values."""
     schemas = DOCUMENT["components"]["schemas"]

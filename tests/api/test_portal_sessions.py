@@ -97,6 +97,7 @@ def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
         assert problem(operator.get(path)) == (401, "invalid-token")
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [

@@ -77,6 +77,7 @@ def test_each_fault_is_found_and_told_how_to_mend(
     assert f"run: chmod 0640 {file}" in told.out
 
 
+@pytest.mark.slow
 def test_a_server_that_runs_is_no_fault(server: Serving) -> None:
     """While Keystead answers on the port, the port is as it should be."""
     told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))

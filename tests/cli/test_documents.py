@@ -155,6 +155,7 @@ def test_whoami_has_the_shape_of_the_api(keystead: Keystead) -> None:
     assert told.key.id in keystead("whoami").out
 
 
+@pytest.mark.slow
 def test_a_push_outlives_the_death_of_the_server(tmp_path: Path) -> None:
     """The server is killed while a push runs: the push goes on when it is back, or the same command does."""
     (tmp_path / "data").mkdir(mode=0o700)

@@ -219,6 +219,7 @@ def test_harmless_cells_stay_as_they_are(text: str) -> None:
     assert neutral(text) == text
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_in_events_stays_text(area: Area, payload: str) -> None:
     """Names and descriptions make no element of their own."""

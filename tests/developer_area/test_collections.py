@@ -193,6 +193,7 @@ def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
     assert len(file.html) == _SHOWN_CHARACTERS + 1
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_documents_are_inert(area: Area, payload: str) -> None:
     """Whatever a document, its attributes or a collection's title hold makes no element of its own."""

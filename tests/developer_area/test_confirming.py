@@ -72,6 +72,7 @@ def test_the_new_secret_arrives_where_the_act_is_refused(area: Area) -> None:
     assert browser.open(area.keys_url).path == area.keys_url
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
     """The question comes back with all fields but the password; after ten wrong ones the session is over."""
     with_password(area)
@@ -162,6 +163,7 @@ def test_signing_out_forgets_what_waited(area: Area) -> None:
     assert KEPT not in browser.cookies
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     "value", ["", "x", "e30", "W10", "WzEsMiwzXQ", "bnVsbA", "/w8", "A" * 5000]
 )

@@ -105,6 +105,7 @@ def test_the_chosen_expiry_is_kept(
     assert shown == ([] if ends is None else [f"{ends:%Y-%m-%dT%H:%M:%SZ}"])
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [

@@ -156,6 +156,7 @@ def developer(area: Area, number: int) -> Member:
     return member
 
 
+@pytest.mark.slow_on("postgresql")
 @rounds
 @pytest.mark.parametrize("end", ENDS_THE_SESSION, ids=lambda end: end.__name__)
 def test_a_session_that_ends_opens_nothing(

@@ -73,6 +73,7 @@ FORGERIES: dict[str, Callable[[Forged], Seen]] = {
 }
 
 
+@pytest.mark.slow
 def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
     """Each form that stands on some page, in each of eight forgeries: refused, and no row of any table is another."""
     assert len(FORGERIES) == 8
@@ -89,6 +90,7 @@ def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
     assert count == len(survey.forms) * 8 >= FEWEST_FORMS * 8
 
 
+@pytest.mark.slow
 def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: Path) -> None:
     """The forgeries fail for what was forged: sent as they stand, forms get past the guards and most change rows."""
     changed = []

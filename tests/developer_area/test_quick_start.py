@@ -82,6 +82,7 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_lines_work_as_they_stand(server: Serving, tmp_path: Path, language: str) -> None:
     """In each language the lines make the collection, push into it, push again without harm, and find."""

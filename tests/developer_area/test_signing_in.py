@@ -166,6 +166,7 @@ def test_one_lands_where_one_wanted(area: Area) -> None:
     assert by_link.submit(link, "/sign-in").path == wanted
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("target", HOSTILE)
 def test_nobody_is_sent_elsewhere(area: Area, target: str) -> None:
     """What is no path of a page of ours is forgotten, in the address and in the form (R72)."""

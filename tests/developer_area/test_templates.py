@@ -165,6 +165,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
         return pages_with(area, "plain words")
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_from_people_stays_text(area: Area, plain: dict[str, Seen], payload: str) -> None:
     """A payload in every place makes no element and no attribute that plain words do not make."""

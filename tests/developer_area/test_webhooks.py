@@ -334,6 +334,7 @@ def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
     assert browser.open(f"/w/{other.id}/webhooks/{first.id}").status == 404
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_names_are_inert(area: Area, payload: str) -> None:
     """Whatever stands in a name, the pages keep their shape."""

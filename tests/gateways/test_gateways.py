@@ -42,6 +42,7 @@ def identity(reached: Reached) -> list[str]:
     return [fields[0][1] for fields in told]
 
 
+@pytest.mark.slow
 def test_a_good_request_passes(site: Site) -> None:
     """With its method, path, query and body, with who calls, and without the key."""
     body = b"a" * 15_000
@@ -82,6 +83,7 @@ def own(site: Site, token: str) -> str:
     return f"/v1/keys/key_{token.split('_')[1]}"
 
 
+@pytest.mark.slow
 def test_everything_else_is_refused(site: Site) -> None:
     """As the problem that it is, with its challenge, and nothing reaches the application."""
     before = site.reached()
@@ -97,6 +99,7 @@ def test_everything_else_is_refused(site: Site) -> None:
     assert site.reached() == before
 
 
+@pytest.mark.slow
 def test_two_authorization_fields_are_refused(site: Site) -> None:
     """In either order, a good one among them: some gateways end it themselves."""
     before = site.reached()
@@ -106,6 +109,7 @@ def test_two_authorization_fields_are_refused(site: Site) -> None:
     assert site.reached() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
     """A client's own fields, however they are spelled and however often they are sent, reach nobody."""
@@ -121,6 +125,7 @@ def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
             assert "forged" not in repr(reached.headers)
 
 
+@pytest.mark.slow
 def test_who_calls_cannot_be_taken_away(site: Site) -> None:
     """A client that names the fields as its connection's own does not strip them on their way."""
     before = site.reached()
@@ -134,6 +139,7 @@ def test_who_calls_cannot_be_taken_away(site: Site) -> None:
         before = site.reached()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -157,6 +163,7 @@ def test_no_path_is_two(site: Site, path: str) -> None:
         assert not posixpath.normpath(read).lstrip("/").startswith("imports"), (path, seen)
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
     """The next request of the same connection is refused."""
     token = site.keystead.token("documents:read")
@@ -170,6 +177,7 @@ def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
     assert site.reached() == before
 
 
+@pytest.mark.slow
 def test_websockets(site: Site) -> None:
     """The request that opens one is asked about like any other; a good one is changed over."""
     upgrade = [
@@ -190,6 +198,7 @@ def test_websockets(site: Site) -> None:
     identity(site.application.reached[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
 def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> None:
     """Stopped, or never there: not one request reaches the application, and the client is told to come again."""
@@ -218,6 +227,7 @@ def assert_unavailable(gateway: Gateway, got: Got) -> None:
         assert got.problem() == (503, "unavailable")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RateLimited(7), Unavailable()], ids=["429", "503"])
 def test_refusals_for_a_time(
     site: Site, error: KeysteadError, keystead: Serving, tmp_path: Path
@@ -248,6 +258,7 @@ class _Refusing:
     _problems = Problems("https://keys.example.com")
 
 
+@pytest.mark.slow
 def test_what_is_asked(site: Site, tmp_path: Path) -> None:
     """Each route asks for its scope, with the client's credential and agent, and nothing else of the request."""
 

@@ -25,6 +25,7 @@ EXAMPLES = {
 ALL = [(interface, name) for interface, names in EXAMPLES.items() for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("interface", "name"), ALL)
 def test_the_example_serves_until_the_key_is_revoked(
@@ -41,6 +42,7 @@ def test_the_example_serves_until_the_key_is_revoked(
         assert (refused.status_code, refused.json()["code"]) == (401, "invalid-token")
 
 
+@pytest.mark.slow
 def test_no_example_is_left_out() -> None:
     """Every example of the folder is one of those that a test starts."""
     there = {file.stem for file in (ROOT / "examples").glob("*_*.py")} - {"__init__"}

@@ -260,6 +260,7 @@ def ways() -> Iterator[object]:
             yield pytest.param(hand, zone, marks=marks, id=f"{hand.__name__}-{zone}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hand", "zone"), list(ways()))
 def test_every_heading_by_every_hand(
     server: Serving,

@@ -64,6 +64,7 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
     return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_everybody_can_use_every_state(browser: Browser, server: Serving, house: House) -> None:
     """axe-core finds nothing: on each page, in each dialog, light and dark."""
@@ -92,6 +93,7 @@ PAYLOADS: Final = (
 )
 
 
+@pytest.mark.slow
 def test_text_opens_no_dialog(browser: Browser, server: Serving, house: House) -> None:
     """Text that would act, in names of keys, people and documents, does nothing on any page, and calls nobody."""
     for number, payload in enumerate(PAYLOADS):
@@ -122,6 +124,7 @@ def foreign(url: str, own: str, found: list[str]) -> None:
         found.append(url)
 
 
+@pytest.mark.slow
 def test_no_state_keeps_a_token(browser: Browser, server: Serving, house: House) -> None:
     """After the answer that showed it, no page, storage or history of the browser holds the token."""
     tokens: list[str] = []

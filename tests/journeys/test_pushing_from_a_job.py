@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from keystead.cli.outcome import Exit
 from tests.journeys.product import Customer
 from tests.postgres import wait_until
@@ -12,6 +14,7 @@ from tests.postgres import wait_until
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.mark.slow_on("postgresql")
 def test_my_docs_are_pushed_found_and_refused_after_the_revocation(customer: Customer) -> None:
     """Each file of real docs is found by its words; once its key is revoked the job's next command is refused."""
     cli = customer.product.server.cli

@@ -55,6 +55,7 @@ def was_used(server: Serving) -> bool:
     return key["last_used_at"] is not None
 
 
+@pytest.mark.slow
 def test_the_lines_do_what_the_readme_says(server: Serving) -> None:
     """A key is made and used, real documents are pushed and found, the use shows, and the revoked key is refused."""
     if shutil.which("curl") is None:

@@ -31,6 +31,7 @@ def pair(postgres: Postgres) -> Iterator[tuple[Serving, Serving]]:
         yield one, other
 
 
+@pytest.mark.slow
 def test_a_journey_through_the_pooler(pair: tuple[Serving, Serving]) -> None:
     """Keys are made, used and revoked by ten at once: what one server has answered holds at the other from then on."""
     one, other = pair

@@ -153,6 +153,7 @@ def crash_often(database_url: str, times: int, longest: float) -> int:
     return kept
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_killed_server_has_kept_its_promises(database_url: str) -> None:
     """Ten kills during creates and revokes by four clients: no acknowledged change is lost, none is half done."""
     assert crash_often(database_url, 10, 0.2) > 40

@@ -71,6 +71,7 @@ def change(server: Serving, token: str, method: str, path: str) -> tuple[int, st
     return answer.status_code, "" if answer.is_success else answer.json()["code"]
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Path) -> None:
     """Every verification is right, creating is 507, 40 revocations hold; then all is well (R44)."""
     with server_on(small_disk, tmp_path / "logs") as server:

@@ -112,6 +112,7 @@ def test_every_change_is_synced_before_it_is_acknowledged(tmp_path: Path) -> Non
     assert traced(tmp_path, KEYSTEAD) == (2 * CHANGES, 0)
 
 
+@pytest.mark.slow
 def test_a_change_that_is_not_synced_is_seen(tmp_path: Path) -> None:
     """The same experiment on a server that does not sync each commit finds every acknowledgement unsynced."""
     answers, unsynced = traced(tmp_path, sys.executable, "-c", UNSYNCED)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import httpx2
+import pytest
 from sqlalchemy import text
 
 from keystead import bootstrap
@@ -76,6 +77,7 @@ def pair_on(database_url: str) -> Iterator[Pair]:
         yield Pair((first, second), token)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
     """Of 100 concurrent creations over two servers, as many succeed as there was room, and no more."""
     with pair_on(database_url) as pair, ThreadPoolExecutor(50) as pool:
@@ -92,6 +94,7 @@ def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
             client.close()
 
 
+@pytest.mark.slow_on("postgresql")
 def test_there_are_never_more_than_ten(database_url: str) -> None:
     """With creations, revocations and expiries over two servers, no sample of the database ever shows more than ten."""
     with pair_on(database_url) as pair:

@@ -86,6 +86,7 @@ def kill_the_database(postgres: OwnPostgres, times: int) -> int:
     return kept
 
 
+@pytest.mark.slow
 def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: OwnPostgres) -> None:
     """PostgreSQL is killed under load and comes back: no acknowledged key is lost, none that was revoked lives."""
     assert kill_the_database(private_postgres, 1) > 10
@@ -130,6 +131,7 @@ def fail_over(primary: OwnPostgres) -> tuple[int, float]:
     return kept, away
 
 
+@pytest.mark.slow
 def test_a_promoted_standby_has_all_that_was_acknowledged(private_postgres: OwnPostgres) -> None:
     """The primary dies, its synchronous standby takes over, servers follow by themselves: 0 lost, 0 revived (R35)."""
     kept, away = fail_over(private_postgres)
@@ -229,6 +231,7 @@ def test_an_old_primary_acknowledges_nothing(private_postgres: OwnPostgres) -> N
 # --- the way to the primary is cut ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swallow", [True, False], ids=["before", "after"])
 def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
     private_postgres: OwnPostgres, swallow: bool
@@ -259,6 +262,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
 # --- a standby is no database to serve from ---
 
 
+@pytest.mark.slow
 def test_a_standby_alone_is_refused(private_postgres: OwnPostgres, tmp_path: Path) -> None:
     """A server that is given only a standby does not start, and says why."""
     with standby_of(private_postgres) as pair:

@@ -111,6 +111,7 @@ def use_under_load(server: Serving, each: int) -> int:
     return sum(made)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_every_use_is_counted_and_shown(server: Serving) -> None:
     """400 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
     assert use_under_load(server, 50) == 404

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.postgres import wait_until
@@ -38,6 +39,7 @@ def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return wanted.items() <= labels.items()
 
 
+@pytest.mark.slow
 def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None:
     """Two processes are one server to Prometheus: requests by template, verdicts by reason, tasks; no id, no address.
 

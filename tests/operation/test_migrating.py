@@ -92,6 +92,7 @@ def place(postgres: Postgres, tmp_path: Path) -> Place:
     return Place(postgres, tmp_path, name, f"server_{os.urandom(3).hex()}")
 
 
+@pytest.mark.slow
 def test_three_commands(place: Place) -> None:
     """A role and a database of the owner's, and one command: the server's role is there, and a server may start."""
     first = place.run("migrate")
@@ -109,6 +110,7 @@ def test_three_commands(place: Place) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_owner_who_may_make_no_roles(place: Place) -> None:
     """They are told what an administrator has to run; then the same command goes through, and servers start."""
     place.postgres.execute(f'ALTER DATABASE "{place.name}" OWNER TO plain')
@@ -124,6 +126,7 @@ def test_an_owner_who_may_make_no_roles(place: Place) -> None:
     bootstrap.prepare(place.settings)
 
 
+@pytest.mark.slow
 def test_only_the_owner_migrates(place: Place) -> None:
     """Somebody else is told whose URL it takes: one line, exit code 78."""
     assert place.run("migrate").code == 0
@@ -134,6 +137,7 @@ def test_only_the_owner_migrates(place: Place) -> None:
     assert "KEYSTEAD_MIGRATION_DATABASE" in refused.log.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_role_of_another_name(place: Place) -> None:
     """`--server-role` names the login, and all its roles after it; a name that would need quoting is refused."""
     assert place.run("migrate", "--server-role", f"{place.login}_b").code == 0
@@ -155,6 +159,7 @@ def _begin_without_walls(place: Place) -> None:
         connection.execute(made)
 
 
+@pytest.mark.slow
 def test_servers_of_the_version_before_go_on(place: Place) -> None:
     """Who serves as the owner sees all rows after the first migration, and nothing any more after `--enforce`."""
     _begin_without_walls(place)
@@ -172,6 +177,7 @@ def test_servers_of_the_version_before_go_on(place: Place) -> None:
     bootstrap.prepare(place.settings)
 
 
+@pytest.mark.slow
 def test_a_later_migration_sees_rows(place: Place) -> None:
     """For as long as a later migration takes its owner sees all rows again, and afterwards none."""
     _begin_without_walls(place)
@@ -185,6 +191,7 @@ def test_a_later_migration_sees_rows(place: Place) -> None:
         assert not let_owner_see(database)
 
 
+@pytest.mark.slow
 def test_many_at_once(place: Place) -> None:
     """Of four that bring two databases under row security at once, for one new login, all end well."""
     _begin_without_walls(place)
@@ -204,6 +211,7 @@ def test_many_at_once(place: Place) -> None:
 # --- beside servers at work ---
 
 
+@pytest.mark.slow
 def test_verification_goes_on(place: Place) -> None:
     """While somebody reads on and on, a migration waits for its moment, and no verification waits long for it (R94).
 

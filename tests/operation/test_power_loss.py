@@ -168,6 +168,7 @@ def _is_broken(known: dict[str, bool], ids: list[str], answers: int) -> bool:
     return not (known.keys() >= set(created) and all(known.get(id) for id in revoked))
 
 
+@pytest.mark.slow
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """After each of 40 answers the power fails, with all or half of what was not synced: nothing is lost (R35)."""
     assert lost_by_power_cuts(tmp_path, KEYSTEAD) == (4 * CHANGES, 0)

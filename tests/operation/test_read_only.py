@@ -63,12 +63,14 @@ def embedded(tmp_path: Path) -> Iterator[Serving]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_postgresql_that_takes_no_writes(private_postgres: OwnPostgres) -> None:
     """As after `ALTER SYSTEM SET default_transaction_read_only`: verdicts, 503 for changes, all well within seconds."""
     with serving(private_postgres.dsn()) as server:
         go_without_writing(server, postgresql_takes_no_writes(private_postgres))
 
 
+@pytest.mark.slow
 def test_a_sqlite_that_takes_no_writes(embedded: Serving) -> None:
     """As on a file system that has become read-only under open files: the same."""
     go_without_writing(embedded, no_file_can_be_written(embedded))

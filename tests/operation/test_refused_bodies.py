@@ -117,6 +117,7 @@ def test_a_body_without_a_length_is_taken_in_too(server: Serving) -> None:
             connection.sendall(b"0\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_nobody_is_read_for_ever(server: Serving) -> None:
     """A body of a gigabyte and one that trickles are answered, and cut off; so is one that is no body at all."""
     with connect(server) as huge, connect(server) as slow, connect(server) as broken:

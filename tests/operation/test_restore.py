@@ -75,6 +75,7 @@ def put_back(server: Serving, folder: Path) -> None:
         shutil.copy2(file, server.data)
 
 
+@pytest.mark.slow
 def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     embedded: Serving, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     assert restore(embedded)["done_again"] == {}
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_put_in_place_by_hand_is_refused(
     embedded: Serving, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_backup_that_is_put_in_place_by_hand_is_refused(
     assert verify(embedded, token) == DEAD
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Path) -> None:
     """Without `keystead backup`, a copy of the database's files put back is refused by what the journal remembers."""
     token = embedded.token()
@@ -144,6 +147,7 @@ def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Pat
     assert verify(embedded, key["token"]) == DEAD
 
 
+@pytest.mark.slow_on("postgresql")
 def test_everything_that_took_authority_away_is_done_again(
     embedded: Serving, tmp_path: Path
 ) -> None:
@@ -193,6 +197,7 @@ def test_a_backup_of_a_server_at_work_is_whole(embedded: Serving, tmp_path: Path
     assert all(listed[key] == LIVE for key in before - revoked)
 
 
+@pytest.mark.slow
 def test_an_older_postgresql_is_refused_and_made_safe(postgres: Postgres, tmp_path: Path) -> None:
     """A dump restored after a revocation: every server that acknowledged one refuses, until it is done again."""
     name = postgres.create_database()

@@ -47,6 +47,7 @@ def last_use(server: Serving, watcher: str, description: str) -> str | None:
     return used
 
 
+@pytest.mark.slow
 def test_use_is_written_within_seconds_and_at_the_end(server: Serving) -> None:
     """The use of a key shows by itself soon after; one just before SIGTERM is written too, and the exit code is 0."""
     watcher, used, late = (server.token(description=d) for d in ("watcher", "used", "late"))
@@ -58,6 +59,7 @@ def test_use_is_written_within_seconds_and_at_the_end(server: Serving) -> None:
     assert last_use(server, watcher, "late") is not None
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_said_to_be_away(private_postgres: OwnPostgres) -> None:
     """Without PostgreSQL /healthz is 200, /readyz and a live key get 503 with Retry-After; with it all is as before."""
     with serving(private_postgres.dsn()) as server:
@@ -78,6 +80,7 @@ def test_a_database_that_is_away_is_said_to_be_away(private_postgres: OwnPostgre
         )
 
 
+@pytest.mark.slow
 def test_slow_and_big_heads_are_cut_off(embedded: Serving) -> None:
     """Half a head, and a connection that says nothing, are closed; a head over 32 KiB gets 431; others are served."""
     slow = [
@@ -96,6 +99,7 @@ def test_slow_and_big_heads_are_cut_off(embedded: Serving) -> None:
                 pass
 
 
+@pytest.mark.slow
 def test_a_running_request_ends_before_the_server(embedded: Serving) -> None:
     """A request whose body is still under way when SIGTERM comes is answered, and what it made is there."""
     token = embedded.token()
@@ -123,6 +127,7 @@ def _listens(server: Serving) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_control_c_ends_all_processes_well(embedded: Serving) -> None:
     """SIGINT to the whole process group, as a terminal sends it, is a clean end: the parent alone acts on it."""
     (process,) = embedded.processes()
@@ -134,6 +139,7 @@ def test_control_c_ends_all_processes_well(embedded: Serving) -> None:
     assert embedded.log().count("Unexpected exit") == 0
 
 
+@pytest.mark.slow
 def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: Serving) -> None:
     """Hundreds of SIGINT, SIGTERM and SIGHUP in a row, as from an impatient hand: exit code 0, and nothing hangs."""
     with suppress(ProcessLookupError):
@@ -143,6 +149,7 @@ def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: Serving) -> No
     assert embedded.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_server_at_a_terminal_ends_with_it(tmp_path: Path) -> None:
     """SIGHUP is what a closing terminal sends: a server that was started there does not go on unseen."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}", start=False) as server:
@@ -159,6 +166,7 @@ def test_a_server_at_a_terminal_ends_with_it(tmp_path: Path) -> None:
             os.close(terminal)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:
     """After SIGKILL to the serving process another one takes its place."""
     (before,) = embedded.processes()
@@ -168,12 +176,14 @@ def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:
     assert embedded.stop() == 0
 
 
+@pytest.mark.slow
 def test_processes_do_not_outlive_their_parent(embedded: Serving) -> None:
     """After SIGKILL to the parent alone its processes end, and the address is free."""
     embedded.signal(signal.SIGKILL)
     wait_until(lambda: not _listens(embedded), "the address is free")
 
 
+@pytest.mark.slow
 def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None:
     """After SIGHUP new keys use the new pepper, those of the old one live on, and no request fails meanwhile.
 
@@ -195,6 +205,7 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_renewal_answers_whoever_has_connected(embedded: Serving) -> None:
     """A connection that was accepted just before its process is renewed has its request answered all the same."""
     (before,) = embedded.processes()
@@ -236,6 +247,7 @@ def _pepper_of_new_key(server: Serving, token: str) -> str:
         database.close()
 
 
+@pytest.mark.slow
 def test_a_local_start_prints_a_link_and_logs_none(embedded: Serving) -> None:
     """The printed link opens a page of the Developer area, once more after each start, and is in no line of the log."""
     wait_until(lambda: "Ctrl+C" in embedded.output(), "the greeting")
@@ -248,6 +260,7 @@ def test_a_local_start_prints_a_link_and_logs_none(embedded: Serving) -> None:
     assert first.partition("=")[2] not in embedded.log()
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_no_link_is_printed(tmp_path: Path) -> None:
     """Where the output may be kept in a log, it names the command that makes a link, and holds none."""
     arguments = ("--trusted-proxy", "127.0.0.1", "--public-url", "https://keys.example.com")
@@ -259,6 +272,7 @@ def test_behind_a_proxy_no_link_is_printed(tmp_path: Path) -> None:
         assert re.fullmatch(r"https://keys\.example\.com/sign-in\?link=\S{43}\n", public.stdout)
 
 
+@pytest.mark.slow
 def test_a_server_with_a_certificate_speaks_tls_alone(tmp_path: Path) -> None:
     """With a certificate https is answered, with HSTS, and plain http is not."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"

@@ -153,6 +153,7 @@ def require_refusals(told: list[Told]) -> None:
     assert [one for one in told if one.status != 503 or not one.says_when] == []
 
 
+@pytest.mark.slow
 def test_whoever_asks_a_silent_database_is_refused_in_time(private_postgres: OwnPostgres) -> None:
     """Verifications, reads and writes, by keys, services, the product and people: 503 within two seconds (R36).
 

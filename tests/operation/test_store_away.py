@@ -158,6 +158,7 @@ def endure_without_postgresql(
             require_refusals(watch, exactly=seconds == LONG)
 
 
+@pytest.mark.slow
 @WORST
 def test_without_postgresql_everything_is_503(
     private_postgres: OwnPostgres,
@@ -206,6 +207,7 @@ def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: Serving) -> None:
         other.close()
 
 
+@pytest.mark.slow
 def test_a_sqlite_that_was_moved_away_is_no_database(embedded: Serving) -> None:
     """The file under another name: what is told is true, and no empty one takes its place."""
     file = embedded.data / "keystead.db"
@@ -255,6 +257,7 @@ def pausing(seconds: float, database_url: str) -> None:
         assert {verify(server, victim) for server in (paused, other) for _ in range(4)} == {DEAD}
 
 
+@pytest.mark.slow
 def test_a_server_that_was_paused_refuses_when_it_wakes(database_url: str) -> None:
     """SIGSTOP to all of a server; what begins after the answer of a revocation elsewhere is refused (R29)."""
     pausing(0.3, database_url)
@@ -266,6 +269,7 @@ def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) ->
     pausing(5.0, database_url)
 
 
+@pytest.mark.slow
 def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: OwnPostgres) -> None:
     """A key is revoked while one server has lost the database: that one says 503, then 401, and never 200."""
     with relay_to(private_postgres.port) as relay:

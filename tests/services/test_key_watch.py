@@ -98,6 +98,7 @@ def test_ends_during_an_outage_are_told_after_it(ground: Ground) -> None:
     assert sorted(event.target.id for event in expired) == sorted(key.id for key in keys)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_disuse_is_told_after_30_days_and_every_30_days(own_ground: Ground) -> None:
     """Of a key never used since it was made, and of one not used since; a used one is not spoken of."""
     ground = own_ground

@@ -34,6 +34,7 @@ def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
         return [made for made in pool.map(attempt, acts) if made is not None]
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("room", [1, 10])
 def test_exactly_as_many_as_the_limit(ground: Ground, room: int) -> None:
     """Of 64 creations at once through two servers exactly the limit succeeds, and exactly those keys verify (R39)."""

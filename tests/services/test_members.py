@@ -57,6 +57,7 @@ APPOINTS = {
 }
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("target", Role)
 def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -> None:
@@ -68,6 +69,7 @@ def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -
     assert (crowd.member(victim) is None) == allowed
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("before", Role)
 @pytest.mark.parametrize("after", Role)

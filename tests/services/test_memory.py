@@ -337,6 +337,7 @@ def _race(
     return wrong
 
 
+@pytest.mark.slow
 def test_a_race_of_servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -344,6 +345,7 @@ def test_a_race_of_servers(
     assert _race(request, tmp_path_factory, 40) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["no mark", "a cache of 25 ms"])
 def test_the_race_finds_what_is_planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fault: str

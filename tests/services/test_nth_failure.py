@@ -207,6 +207,7 @@ SCENES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow_on("postgresql")
 @SCENES
 def test_whichever_step_loses_its_answer(ground: Ground, scene: Scene) -> None:
     """No success without its effect, no effect without success or "unknown", no event without its change."""

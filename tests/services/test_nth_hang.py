@@ -81,6 +81,7 @@ def on_relay(
         yield made
 
 
+@pytest.mark.slow
 def test_whichever_step_of_a_revocation_is_not_answered(on_relay: tuple[Ground, Relay]) -> None:
     """Success, or "unknown" and done, or refused and not done; meanwhile nobody is let in (R34, R36)."""
     hang_at_each_step(*on_relay, revoke, UNANSWERED)

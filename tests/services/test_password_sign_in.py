@@ -62,6 +62,7 @@ def _refused(
 # --- who gets in ---
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
     """The right password begins a session of its own, fresh, and tells each workspace of it."""
     other = crowd.owner("Bo")
@@ -84,6 +85,7 @@ def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
         assert newest.origin.address == "192.0.2.1"
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("write", [str.upper, str.title, lambda e: e.replace("p", "\uff50")])
 def test_an_address_however_it_is_written(crowd: Crowd, ada: Member, write: object) -> None:
     """An address is found in any case and any compatible form."""
@@ -91,6 +93,7 @@ def test_an_address_however_it_is_written(crowd: Crowd, ada: Member, write: obje
     assert _enter(crowd, write(email_of(ada))).user.id == ada.user.id
 
 
+@pytest.mark.slow_on("postgresql")
 def test_each_session_is_new(crowd: Crowd, ada: Member) -> None:
     """Two sign-ins are two sessions, and neither is what the browser had before (R59)."""
     device = Secret.fresh()
@@ -100,6 +103,7 @@ def test_each_session_is_new(crowd: Crowd, ada: Member) -> None:
     assert not crowd.stands(device)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
     """Unknown, without a password, with another one, a product's own: one answer, and the same work (R68)."""
     bare = crowd.owner("Cy")
@@ -111,6 +115,7 @@ def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
     assert len(told) == 1
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     "email", ["", "x" * 255, "nul\0@example.com", "half\ud800@example.com", "a\nb@c"]
 )
@@ -121,6 +126,7 @@ def test_what_is_no_address(crowd: Crowd, email: str) -> None:
     assert _refused(crowd, email, WRONG, office) == plain
 
 
+@pytest.mark.slow_on("postgresql")
 def test_waits_tell_nothing_either(crowd: Crowd, ada: Member) -> None:
     """After as many failures the unknown address has to wait as long as the known one, in the same words."""
     histories = []
@@ -133,6 +139,7 @@ def test_waits_tell_nothing_either(crowd: Crowd, ada: Member) -> None:
     assert any("RateLimited" in str(line) for line in histories[0])
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_password_of_before(crowd: Crowd, ada: Member) -> None:
     """From the change on the old password is a wrong one."""
     crowd.give_password(ada, "another lamp and 9 rivers")
@@ -140,6 +147,7 @@ def test_a_password_of_before(crowd: Crowd, ada: Member) -> None:
     _enter(crowd, email_of(ada), "another lamp and 9 rivers")
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> None:
     """Who began to sign in with a password that was changed before they got in does not get in."""
     meanwhile: list[str] = []
@@ -158,6 +166,7 @@ def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> N
     assert meanwhile
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
     """After the parameters grew, the next sign-in stores a hash of the new ones, and the one after it works."""
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -170,6 +179,7 @@ def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
     assert "m=64," in stored
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_member_of_nothing(crowd: Crowd, ada: Member) -> None:
     """Who was removed everywhere can still sign in, and is a member of nothing: an invitation may wait for them."""
     crowd.members.change_role(acting(ada), crowd.join(ada, Role.ADMIN).user.id, Role.OWNER)
@@ -189,6 +199,7 @@ def _guess(server: Server, email: str, addresses: list[Origin], times: int) -> l
         return list(pool.map(lambda turn: _refused(*turn), turns))
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_thousand_guesses_at_one_account(own_ground: Ground) -> None:
     """Of 1,000 at once from 50 addresses through two servers, five are looked at; the owner gets in meanwhile (R67)."""
     crowd = Crowd(own_ground)
@@ -214,6 +225,7 @@ def test_a_thousand_guesses_at_one_account(own_ground: Ground) -> None:
     assert crowd.stands(crowd.signed_in(ada))
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_patient_attacker(crowd: Crowd, ada: Member) -> None:
     """One who waits as long as they are told, from ever new addresses, has a hundred tries, and then none (R67)."""
     device = _enter(crowd, email_of(ada)).device
@@ -231,6 +243,7 @@ def test_a_patient_attacker(crowd: Crowd, ada: Member) -> None:
     assert told == {"by": "password", "wrong_passwords_before": 100}
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("way", ["link", "password"])
 def test_the_owner_opens_the_account_again(crowd: Crowd, ada: Member, way: str) -> None:
     """After a hundred wrong passwords a one-time link, or a new password, lets strangers' browsers try again."""
@@ -247,6 +260,7 @@ def test_the_owner_opens_the_account_again(crowd: Crowd, ada: Member, way: str) 
     assert _refused(crowd, email_of(ada), RIGHT, crowd.origin()) is None
 
 
+@pytest.mark.slow_on("postgresql")
 def test_one_password_at_a_thousand_accounts(own_ground: Ground) -> None:
     """One address that tries one password everywhere gets twenty tries, whatever accounts there are (R67)."""
     crowd = Crowd(own_ground)
@@ -260,6 +274,7 @@ def test_one_password_at_a_thousand_accounts(own_ground: Ground) -> None:
     assert "RateLimited" not in str(_refused(crowd, "p1@example.com", WRONG, crowd.origin()))
 
 
+@pytest.mark.slow_on("postgresql")
 def test_an_ipv6_host_is_one_address(crowd: Crowd) -> None:
     """A host that commands a /64 does not get its tries anew with every address of it."""
     number = crowd.origin().address
@@ -271,6 +286,7 @@ def test_an_ipv6_host_is_one_address(crowd: Crowd) -> None:
     assert crowd.hasher.looked_at - before == ADDRESS.free
 
 
+@pytest.mark.slow_on("postgresql")
 def test_the_right_password_counts_no_failure(crowd: Crowd, ada: Member) -> None:
     """Signing in again and again is no guessing; it makes no guess at others cheaper either."""
     office = crowd.origin()
@@ -283,6 +299,7 @@ def test_the_right_password_counts_no_failure(crowd: Crowd, ada: Member) -> None
     assert "RateLimited" in str(_refused(crowd, f"m{email_of(ada)}", WRONG, office))
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
     """The right password after four wrong ones begins the count anew."""
     for _ in range(3):
@@ -291,6 +308,7 @@ def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
         _enter(crowd, email_of(ada), origin=crowd.origin())
 
 
+@pytest.mark.slow_on("postgresql")
 def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> None:
     """Who was sent away because too many hash at once loses no try."""
     full = Passwords(crowd.hasher, at_once=0, waiting=1, wait_seconds=0)
@@ -302,6 +320,7 @@ def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> Non
     _enter(crowd, email_of(ada), origin=office)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
     """While strangers take every place for hashing, the owner gets in on a known device, and proves it again."""
     device = _enter(crowd, email_of(ada)).device
@@ -313,6 +332,7 @@ def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
     assert crowd.stands(busy.reauthenticate(session.secret, Password(RIGHT)).secret)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
     """Where there is no place for another hash, the right password signs in all the same."""
     device = _enter(crowd, email_of(ada)).device
@@ -326,6 +346,7 @@ def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
 # --- known devices ---
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_after_one_sign_in(crowd: Crowd, ada: Member) -> None:
     """The first sign-in hands the browser a secret; a later one with it hands out none, a link neither."""
     device = _enter(crowd, email_of(ada)).device
@@ -335,6 +356,7 @@ def test_a_device_is_known_after_one_sign_in(crowd: Crowd, ada: Member) -> None:
     assert crowd.sign_in.redeem(link, device=device).device is None
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_device_opens_nothing(crowd: Crowd, ada: Member) -> None:
     """The device's secret is no session, no link and no password."""
     device = _enter(crowd, email_of(ada)).device
@@ -345,6 +367,7 @@ def test_a_device_opens_nothing(crowd: Crowd, ada: Member) -> None:
     assert _refused(crowd, email_of(ada), device.reveal(), crowd.origin(), device)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_device_has_an_allowance_of_its_own(crowd: Crowd, ada: Member) -> None:
     """Twenty wrong passwords on a known device and it is a stranger again; strangers' tries were not used up by it."""
     device = _enter(crowd, email_of(ada)).device
@@ -365,6 +388,7 @@ def test_a_device_has_an_allowance_of_its_own(crowd: Crowd, ada: Member) -> None
     assert all("RateLimited" not in str(told) for told in strangers)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_device_waits_too(crowd: Crowd, ada: Member) -> None:
     """On a known device too there is a wait between wrong passwords, and none after the right one."""
     device = _enter(crowd, email_of(ada)).device
@@ -376,6 +400,7 @@ def test_a_device_waits_too(crowd: Crowd, ada: Member) -> None:
     assert _refused(crowd, email_of(ada), RIGHT, crowd.origin(), device) is None
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_to_one_person(crowd: Crowd, ada: Member) -> None:
     """Another person's device is a stranger to this account, and gets a secret of its own."""
     bo = crowd.owner("Bo")
@@ -391,6 +416,7 @@ def test_a_device_is_known_to_one_person(crowd: Crowd, ada: Member) -> None:
     assert _refused(crowd, email_of(bo), RIGHT, crowd.origin(), fresh) is None
 
 
+@pytest.mark.slow_on("postgresql")
 def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
     """After 180 days without a sign-in, and beyond the ten that were used last, a device is a stranger again."""
     first = _enter(crowd, email_of(ada)).device
@@ -410,6 +436,7 @@ def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
 # --- proving oneself again ---
 
 
+@pytest.mark.slow_on("postgresql")
 def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
     """The same session becomes fresh under a new secret; the old secret is dead, the 24 hours are not begun anew."""
     old = _enter(crowd, email_of(ada)).secret
@@ -430,6 +457,7 @@ def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
     assert not crowd.stands(old)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_link_proves_it_again(crowd: Crowd, ada: Member) -> None:
     """A one-time link begins a fresh session, as the first one did."""
     crowd.clock.advance(FRESH_FOR)
@@ -438,6 +466,7 @@ def test_a_link_proves_it_again(crowd: Crowd, ada: Member) -> None:
     assert proof.is_fresh(crowd.clock.now())
 
 
+@pytest.mark.slow_on("postgresql")
 def test_guessing_within_a_session(crowd: Crowd, ada: Member) -> None:
     """A stolen session has ten tries at the password, then it ends; the owner's other sessions stay (R69)."""
     stolen, own = _enter(crowd, email_of(ada)).secret, _enter(crowd, email_of(ada)).secret
@@ -453,6 +482,7 @@ def test_guessing_within_a_session(crowd: Crowd, ada: Member) -> None:
         crowd.sign_in.reauthenticate(stolen, Password(RIGHT))
 
 
+@pytest.mark.slow_on("postgresql")
 def test_without_a_password_a_link_is_the_way(crowd: Crowd) -> None:
     """Who has no password is told so, and it counts as no try."""
     session = crowd.signed_in(crowd.owner())

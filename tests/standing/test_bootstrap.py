@@ -63,6 +63,7 @@ def make_wheel(folder: Path) -> str:
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_an_old_python_without_a_newer_one_gets_one_clear_line() -> None:
     """Under Python 3.8 with nothing newer, bootstrap names the version it needs and exits with 1."""
     done = subprocess.run(
@@ -77,11 +78,13 @@ def test_an_old_python_without_a_newer_one_gets_one_clear_line() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_old_pythons_can_read_bootstrap() -> None:
     """No syntax newer than Python 3.7, or an old one would end in a SyntaxError instead of that line."""
     ast.parse(SCRIPT.read_text(), feature_version=(3, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["bootstrap.py", "lock.py"])
 def test_scripts_need_nothing_installed(script: str) -> None:
     """What runs before anything is installed imports the standard library alone."""
@@ -99,6 +102,7 @@ def test_scripts_need_nothing_installed(script: str) -> None:
     assert imported - sys.stdlib_module_names == set()
 
 
+@pytest.mark.slow
 def test_only_what_the_lock_names_and_hashes_is_installed(copy_of_the_project: Path) -> None:
     """What is not to be had, and a wheel with other bytes, end in one clear line; the genuine one installs."""
     digest = make_wheel(copy_of_the_project)
@@ -129,6 +133,7 @@ def the_error(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_up_to_date_is_left_alone(copy_of_the_project: Path) -> None:
     """A stamp of this lock, this Python and this place means: nothing to do, nothing to say."""
     fingerprint = fingerprint_of(copy_of_the_project)
@@ -139,6 +144,7 @@ def test_an_environment_that_is_up_to_date_is_left_alone(copy_of_the_project: Pa
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["requirements/dev.lock", "pyproject.toml"])
 def test_a_changed_lock_or_project_makes_the_stamp_stale(
     copy_of_the_project: Path, file: str

@@ -37,6 +37,7 @@ def start_user(meeting_place: Path) -> tuple[subprocess.Popen[str], int]:
     return user, int(user.stdout.readline())
 
 
+@pytest.mark.slow
 def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: Postgres) -> None:
     """A fresh database is PostgreSQL 18, UTF-8, collation C and without a table."""
     name = postgres.create_database()
@@ -50,6 +51,7 @@ def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: Postgres) -> Non
     assert facts == (18, "UTF8", "C", 0)
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_template_brings_its_tables(postgres: Postgres) -> None:
     """A database made from a template begins with the template's tables, and is its own."""
     template = postgres.create_database()
@@ -65,11 +67,13 @@ def test_a_copy_of_a_template_brings_its_tables(postgres: Postgres) -> None:
     assert rows == (0,)
 
 
+@pytest.mark.slow
 def test_each_engine_gets_its_turn(database_url: str) -> None:
     """`database_url` names a database of either engine, at an address of this machine alone."""
     assert database_url.startswith(("sqlite:////", "postgresql://keystead_server@127.0.0.1:"))
 
 
+@pytest.mark.slow
 def test_what_was_committed_survives_a_kill(private_postgres: OwnPostgres) -> None:
     """A row that was committed is there after SIGKILL and a start at the same address."""
     with psycopg.connect(private_postgres.dsn()) as connection:
@@ -82,6 +86,7 @@ def test_what_was_committed_survives_a_kill(private_postgres: OwnPostgres) -> No
         assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.slow
 def test_a_private_server_syncs_to_disk(private_postgres: OwnPostgres) -> None:
     """Where durability is proven, fsync is on; a clean restart keeps the address."""
     private_postgres.restart()
@@ -89,6 +94,7 @@ def test_a_private_server_syncs_to_disk(private_postgres: OwnPostgres) -> None:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
 
 
+@pytest.mark.slow
 def test_two_processes_meet_at_one_server(tmp_path: Path) -> None:
     """The second process of a run finds the first one's server; it outlives the first that leaves."""
     first, port = start_user(tmp_path)
@@ -99,6 +105,7 @@ def test_two_processes_meet_at_one_server(tmp_path: Path) -> None:
     assert (server.port, answer) == (port, (1,))
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """When the only user is killed with SIGKILL, its server and the server's folder are gone."""
     user, port = start_user(tmp_path)

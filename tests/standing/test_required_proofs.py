@@ -14,6 +14,7 @@ SKIPPED_TEST = "import pytest\ndef test_it(): pytest.skip('nothing to prove it w
 SKIPPED_MODULE = "import pytest\npytest.skip('no module', allow_module_level=True)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("required", "failures"), [("0", 0), ("1", 2)])
 def test_a_skip_fails_where_everything_is_required(
     tmp_path: Path, required: str, failures: int

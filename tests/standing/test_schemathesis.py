@@ -117,6 +117,7 @@ def is_for_operators(case: Any) -> bool:
     return bool(case.operation.path.startswith("/operator/"))
 
 
+@pytest.mark.slow_on("postgresql")
 @SCHEMA.parametrize()
 @QUIETLY
 def test_every_answer_is_one_that_is_described(
@@ -132,6 +133,7 @@ def test_every_answer_is_one_that_is_described(
     )
 
 
+@pytest.mark.slow
 @SCHEMA.parametrize()
 @QUIETLY
 def test_strangers_learn_nothing(case: Any, sqlite_world: World) -> None:

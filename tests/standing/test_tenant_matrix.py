@@ -216,6 +216,7 @@ def world(database_url: str) -> Iterator[World]:
         yield world
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
     """Every call with every id and cursor of another workspace: the answer for what never existed, and no effect."""
     neighbour = neighbour_of(world)
@@ -266,6 +267,7 @@ def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
     assert neighbour.rows() != before
 
 
+@pytest.mark.slow_on("postgresql")
 def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
     """Whatever another workspace does, lists, counts, quotas and searches of this one are the same bytes."""
     caller = world.tenant().client()
@@ -287,6 +289,7 @@ def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
         assert not [id for id in (*neighbour.keys, neighbour.tenant.id, "theirs") if id in text]
 
 
+@pytest.mark.slow_on("postgresql")
 def test_names_and_idempotency_keys_of_a_neighbour_are_free(world: World) -> None:
     """What is unique is unique within a workspace: the same names make things of one's own, and tell nothing."""
     neighbour = neighbour_of(world)

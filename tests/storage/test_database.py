@@ -198,6 +198,7 @@ def _in_force(connection: Any, names: Iterable[str]) -> dict[str, Any]:
     return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
 
+@pytest.mark.slow
 def test_one_copy_of_sqlite(tmp_path: Any) -> None:
     """A server's process loads one SQLite library: a second copy's close would drop the first one's file locks."""
     script = f"""

@@ -145,6 +145,7 @@ def test_every_indexed_word_bears_its_collection(store: Store) -> None:
     assert {term[:10] for term in terms} <= marks
 
 
+@pytest.mark.slow
 def test_engines_leave_our_terms_as_they_are(store: Store) -> None:
     """Whatever letter or digit of Unicode stands in a word, both engines index the very terms they were given."""
     letters = [chr(number) for number in range(0x40000) if chr(number).isalnum()]
@@ -190,6 +191,7 @@ def test_a_push_goes_to_the_database_in_a_few_statements(store: Store) -> None:
     assert counted[0] == counted[1] <= 20
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     "alphabet",
     [

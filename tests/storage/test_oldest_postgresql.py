@@ -56,12 +56,14 @@ def aged(oldest: Postgres) -> Iterator[Ground]:
         yield ground
 
 
+@pytest.mark.slow
 def test_it_is_the_oldest(database: Database) -> None:
     """PostgreSQL 15 it is."""
     with database.read_across(Purpose.SERVER) as tx:
         assert server_version(tx) == 15
 
 
+@pytest.mark.slow
 def test_a_furnished_house(aged: Ground) -> None:
     """People, keys of every kind, their use, documents and events: everything that pages show can be made."""
     house = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
@@ -74,6 +76,7 @@ def test_a_furnished_house(aged: Ground) -> None:
     assert sum(services.keys.habits(house.principal).values()) > 0
 
 
+@pytest.mark.slow
 def test_search_and_pushes(aged: Ground) -> None:
     """Documents are pushed, changed, found by their words, and gone again."""
     tenant, documents = aged.tenant(), aged.services.documents
@@ -89,6 +92,7 @@ def test_search_and_pushes(aged: Ground) -> None:
     assert found == {"kestrels": ["a"], "herons": [], "weirs": []}
 
 
+@pytest.mark.slow
 def test_a_server_on_it(oldest: Postgres) -> None:
     """A key is made, used and revoked over HTTP; after the revocation's answer it opens nothing."""
     with serving(server_url(oldest, installed_database(oldest))) as server:

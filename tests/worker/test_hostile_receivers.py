@@ -210,6 +210,7 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
     assert not waiting
 
 
+@pytest.mark.slow
 def test_hostile_receivers_spoil_nothing_of_the_honest(
     office: Installation, tenant: Principal, tmp_path: Path
 ) -> None:

@@ -122,6 +122,7 @@ def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Atte
     return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "urls"),
     [

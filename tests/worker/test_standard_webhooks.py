@@ -111,6 +111,7 @@ def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> 
     assert all(map(refused_by_python, cases))
 
 
+@pytest.mark.slow
 def test_a_changed_byte_is_noticed_in_javascript(delivered: Sequence[Delivered]) -> None:
     """The same in Node.js: a byte that makes the body no UTF-8 any more too."""
     cases = [case for each in delivered for case in tampered(each)]

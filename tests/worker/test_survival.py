@@ -159,6 +159,7 @@ def _killing(server: Serving) -> tuple[Callable[[], None], Callable[[], None]]:
     return disturb, kill
 
 
+@pytest.mark.slow
 def test_what_is_killed_loses_nothing(database_url: str, tmp_path: Path) -> None:
     """SIGKILL to server and worker five times while 1,000 events flow: none is lost, duplicates share their id."""
     _survive(database_url, tmp_path, times=5)
@@ -184,6 +185,7 @@ def _survive(database_url: str, folder: Path, *, times: int) -> None:
                 end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_database_that_goes_away_loses_nothing(
     private_postgres: OwnPostgres, how: str, tmp_path: Path
