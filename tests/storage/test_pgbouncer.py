@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -45,10 +45,17 @@ def pooled(url: str) -> Iterator[Ground]:
 
 
 def test_many_share_two_connections(pooled: Ground) -> None:
-    """Forty threads make, verify, list and revoke over two connections: each sees its own workspace, and at once."""
+    """Forty threads make, verify, list and revoke over two connections: each sees its own workspace alone."""
     tenants = [pooled.tenant() for _ in range(8)]
 
     def one(number: int) -> bool:
+        """Try again when a busy machine lets a lock's time run out: that is refused, and nothing was done."""
+        for _ in range(10):
+            with suppress(Unavailable):
+                return go_round(number)
+        return False
+
+    def go_round(number: int) -> bool:
         tenant = tenants[number % len(tenants)]
         created = pooled.key(tenant, f"key {number}")
         lived = isinstance(pooled.verify(created), Verified)

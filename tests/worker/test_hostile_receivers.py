@@ -121,6 +121,8 @@ HOSTILE: dict[str, tuple[Script, AttemptError]] = {
     "bad certificate": (_never_answers, AttemptError.TLS),
 }
 ENCRYPTED = {"slow TLS", "bad certificate"}
+FLOODS = {"endless headers", "a gigabyte", "a gzip bomb"}
+"""They send so much that a busy machine may meet the time-out of the attempt first."""
 
 
 @contextmanager
@@ -185,7 +187,9 @@ def among(
         for name, (_, expected) in HOSTILE.items():
             page = office.services.webhooks.deliveries(tenant, made[name].endpoint.id, limit=200)
             tried = [attempt for each in page.deliveries for attempt in each.attempts]
-            assert {attempt.error for attempt in tried} == {expected}, name
+            errors = {attempt.error for attempt in tried}
+            assert errors, name
+            assert errors <= {expected, *([AttemptError.TIMEOUT] if name in FLOODS else [])}, name
             assert {each.status for each in page.deliveries} <= {
                 DeliveryStatus.PENDING,
                 DeliveryStatus.FAILED,
@@ -220,7 +224,7 @@ def test_hostile_receivers_spoil_nothing_of_the_honest(
     process's memory does not grow with what is thrown at it.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    among(office, tenant, tmp_path, events=3, seconds=2)
+    among(office, tenant, tmp_path, events=3, seconds=6)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 256, f"{grown} MiB"
 
