@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.gateways.gateways import ALL, NGINX, Gateway, deployed, running
+from tests.gateways.gateways import EACH, NGINX, Gateway, deployed, running
 from tests.gateways.wire import Field, Recorder, ask, bearer
 from tests.operation.test_canary import Secrets
 from tests.serving import Serving
@@ -85,7 +85,7 @@ def known(keystead: Serving) -> Secrets:
     return secrets(keystead)
 
 
-@pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
+@pytest.mark.parametrize("gateway", EACH)
 def test_no_gateway_logs_a_secret(
     gateway: Gateway, keystead: Serving, behind: Recorder, known: Secrets, tmp_path: Path
 ) -> None:

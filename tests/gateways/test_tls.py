@@ -11,7 +11,7 @@ import pytest
 
 from keystead.operation.gateways import Address
 from tests.certificates import self_signed
-from tests.gateways.gateways import ALL, NGINX, Gateway, running_setup, setup
+from tests.gateways.gateways import EACH, NGINX, Gateway, running_setup, setup
 from tests.gateways.wire import application, recorder
 from tests.serving import HOST, free_port, serving
 
@@ -28,7 +28,7 @@ def status(port: int, certificate: Path, token: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
+@pytest.mark.parametrize("gateway", EACH)
 def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
     """A good key passes; over a Keystead whose certificate nobody vouches for, none does."""
     pairs = []
