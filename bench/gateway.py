@@ -13,7 +13,8 @@ from typing import Final
 from bench.figures import ROUNDS, Figure, rates
 from bench.gate import CONNECTIONS, SECONDS, asking, pin, served, server_and_load
 from bench.load import HOST, rate
-from tests.gateways.gateways import NGINX, PORTS, SHIPPED, started
+from keystead.operation.gateways import render
+from tests.gateways.gateways import NGINX, setup, started
 from tests.postgres import wait_until
 from tests.serving import free_port
 
@@ -55,8 +56,8 @@ def _application(core: int) -> Iterator[int]:
 def _nginx(keystead: int, application: int, core: int, *, asks: bool) -> Iterator[int]:
     """A gateway of the guide; without `asks` the same but for its questions."""
     port = free_port()
-    real = {"8000": str(port), "8080": str(keystead), "9000": str(application)}
-    text = PORTS.sub(lambda found: real[found[0]], (SHIPPED / "nginx.conf").read_text())
+    text = render("nginx.conf", setup(port, [keystead], application))
+    text = re.sub(r"\n *(?:access|error)_log /.*", "", text)
     if not asks:
         text = re.sub(r"auth_request /_[^;]*;", "", text)
     with _started(text.replace("http {", ENDLESS, 1), port, core):

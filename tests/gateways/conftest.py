@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways.gateways import ALL, Gateway, running
+from tests.gateways.gateways import EACH, Gateway, running
 from tests.gateways.wire import Got, Reached, Recorder, application, ask, bearer, recorder
 from tests.serving import Serving, serving
 
@@ -62,7 +62,7 @@ def reader(keystead: Serving) -> str:
     return keystead.token("documents:read")
 
 
-@pytest.fixture(scope="session", params=ALL, ids=lambda gateway: gateway.name)
+@pytest.fixture(scope="session", params=EACH)
 def site(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

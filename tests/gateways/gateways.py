@@ -1,4 +1,4 @@
-"""The four gateways, each with the configuration that the guide ships, unchanged but for its ports."""
+"""The four gateways, each with the configuration that `keystead gateway` prints for it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from keystead.operation.gateways import Address, Setup, parse_routes, render
 from tests.gateways.wire import ask
 from tests.nursery import die_with_parent
 from tests.postgres import wait_until
-from tests.serving import free_port
+from tests.serving import HOST, free_port
 
-SHIPPED: Final = Path(__file__).parents[2] / "docs" / "guides" / "gateways"
+DEPLOY: Final = Path(__file__).parents[2] / "docs" / "guides" / "deploy.md"
 BESIDE: Final = Path(sys.executable).parent
 PLACES: Final = os.pathsep.join([str(BESIDE), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-PORTS: Final = re.compile(r"(?<=[: ])(?:8000|8080|9000)\b")
-"""Where the shipped files listen, find Keystead, and find the application."""
+ROUTES: Final = ("/documents=documents:read", "/imports=documents:write", "/account=any")
+"""The routes of the guide's files."""
+ORIGIN: Final = "https://app.example.com"
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,29 @@ ENVOY: Final = Gateway(
     "envoy",
 )
 ALL: Final = (NGINX, CADDY, TRAEFIK, ENVOY)
+EACH: Final = [
+    pytest.param(gateway, id=gateway.name, marks=() if gateway is NGINX else pytest.mark.slow)
+    for gateway in ALL
+]
+"""All of them; the quick run of the tests takes nginx alone."""
+_UNCHECKED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_UNCHECKED.check_hostname, _UNCHECKED.verify_mode = False, ssl.CERT_NONE
 _USER: Final = "user root; " if os.geteuid() == 0 else ""
 _NGINX: Final = f"{_USER}daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;"
+
+
+def setup(
+    port: int, keysteads: Sequence[int], application: int, routes: Sequence[str] = ROUTES
+) -> Setup:
+    """The guide's configuration, at other ports."""
+    return Setup(
+        public_url="https://keys.example.com",
+        listen=Address(HOST, port),
+        keysteads=[Address(HOST, each) for each in keysteads],
+        application=Address(HOST, application),
+        routes=parse_routes(routes),
+        origins=[ORIGIN],
+    )
 
 
 @contextmanager
@@ -71,31 +95,61 @@ def running(
     keystead: int | Sequence[int],
     application: int,
     change: Callable[[str], str] = str,
+    routes: Sequence[str] = ROUTES,
 ) -> Iterator[int]:
-    """The gateway over that Keystead and that application; its port. A skip where its program is not to be had.
+    """Run the gateway over that Keystead and that application; yields its port. Skips if its program is missing.
 
-    Several servers are put into nginx's list alone, as its guide says. `change` is what else is done to a file.
+    Traefik takes one Keystead. `change` is what else is done to a file.
     """
-    if gateway.found is None:
-        pytest.skip(f"no {gateway.program} on this machine")
     port = free_port()
-    servers = [keystead] if isinstance(keystead, int) else list(keystead)
-    real = {"8000": str(port), "8080": str(servers[0]), "9000": str(application)}
-    for name in gateway.files:
-        text = PORTS.sub(lambda found: real[found[0]], (SHIPPED / name).read_text())
-        (folder / name).write_text(change(_listing(text, servers)))
-    with started(gateway, folder) as process:
-        wait_until(lambda: _listens(process, port, folder), f"{gateway.name} listens")
+    servers = [keystead] if isinstance(keystead, int) else keystead
+    with running_setup(gateway, folder, setup(port, servers, application, routes), change):
         yield port
 
 
-def _listing(text: str, servers: Sequence[int]) -> str:
-    """All of several servers in the place of the one."""
-    if len(servers) == 1:
-        return text
-    one = f"server 127.0.0.1:{servers[0]};"
-    assert text.count(one) == 1
-    return text.replace(one, " ".join(f"server 127.0.0.1:{n} max_fails=0;" for n in servers))
+@contextmanager
+def running_setup(
+    gateway: Gateway, folder: Path, made: Setup, change: Callable[[str], str] = str
+) -> Iterator[None]:
+    """Run the gateway with that configuration."""
+    if gateway.found is None:
+        pytest.skip(f"no {gateway.program} on this machine")
+    for name in gateway.files:
+        (folder / name).write_text(change(placed(render(name, made), folder)))
+    with started(gateway, folder) as process:
+        wait_until(lambda: _listens(process, made, folder), f"{gateway.name} listens")
+        yield
+
+
+def placed(configuration: str, folder: Path) -> str:
+    """The configuration with nginx's own files in a folder of the test."""
+    inside = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
+    return configuration.replace("/var/log/nginx", str(folder)).replace(
+        "\nhttp {\n", f"\nhttp {{ {inside}\n"
+    )
+
+
+@contextmanager
+def deployed(folder: Path, keystead: int, change: Callable[[str], str] = str) -> Iterator[int]:
+    """Run nginx before Keystead as the guide to deployment shows it, without its certificate; yields its port."""
+    if NGINX.found is None:
+        pytest.skip("no nginx on this machine")
+    (shown,) = re.findall(r"```nginx\n(.*?)```", DEPLOY.read_text(), re.DOTALL)
+    port = free_port()
+    shown = re.sub(r"\n *ssl_.*", "", shown).replace("127.0.0.1:8080", f"{HOST}:{keystead}")
+    shown = change(shown.replace("listen 443 ssl", f"listen {HOST}:{port}"))
+    (folder / "nginx.conf").write_text(
+        placed(f"events {{}}\nhttp {{\naccess_log off;\n{shown}}}\n", folder)
+    )
+    with started(NGINX, folder):
+        wait_until(lambda: _answers(port), "nginx answers")
+        yield port
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError, HTTPException):
+        return bool(ask(port, "/healthz").status)
+    return False
 
 
 @contextmanager
@@ -129,11 +183,24 @@ def _filled(part: str, named: dict[str, str]) -> str:
     return part
 
 
-def _listens(process: subprocess.Popen[bytes], port: int, folder: Path) -> bool:
+def _listens(process: subprocess.Popen[bytes], made: Setup, folder: Path) -> bool:
     if process.poll() is not None:
-        told = (folder / "output").read_text()[-2000:]
-        raise RuntimeError(f"the gateway ended with {process.returncode}: {told}")
+        output = (folder / "output").read_text()[-2000:]
+        raise RuntimeError(f"the gateway ended with {process.returncode}: {output}")
     # Traefik listens before it has read its routes.
     with suppress(OSError, HTTPException):
-        return ask(port, "/documents/").status != 404
+        return _status(made) != 404
     return False
+
+
+def _status(made: Setup) -> int:
+    """The status of a request without a key to the first route."""
+    path = f"{made.routes[0].prefix}/"
+    if not made.certificate:
+        return ask(made.listen.port, path).status
+    line = HTTPSConnection(HOST, made.listen.port, timeout=20, context=_UNCHECKED)
+    try:
+        line.request("GET", path)
+        return line.getresponse().status
+    finally:
+        line.close()

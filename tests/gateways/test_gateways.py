@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -12,10 +10,11 @@ from keystead.domain.errors import KeysteadError, RateLimited, Unavailable
 from keystead.gate.forward_auth import ForwardAuth
 from keystead.http.problems import Problems
 from tests.gateways.conftest import Site
-from tests.gateways.gateways import ALL, TRAEFIK, Gateway, running
+from tests.gateways.gateways import ALL, ENVOY, NGINX, ORIGIN, TRAEFIK, Gateway, running
 from tests.gateways.wire import Got, Reached, application, ask, bearer, line, recorder
 from tests.serving import Serving, serving
 
+TWO = {(400, "invalid-request"), (401, "invalid-request"), (401, "invalid-token")}
 IDENTITY = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes")
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 FORWARDED = [("X-Forwarded-For", "203.0.113.66"), ("X-Forwarded-Proto", "https")]
@@ -101,12 +100,99 @@ def test_everything_else_is_refused(site: Site) -> None:
 
 @pytest.mark.slow
 def test_two_authorization_fields_are_refused(site: Site) -> None:
-    """In either order, a good one among them: some gateways end it themselves."""
+    """Refuse them in either order, a good one among them; some gateways do it themselves."""
+    good, other = bearer(site.token), bearer(WELL_FORMED)
     before = site.reached()
-    for pair in ((site.token, WELL_FORMED), (WELL_FORMED, site.token), (site.token, site.token)):
-        got = site.ask("/documents/a", *map(bearer, pair))
-        assert got.status in {400, 401}
+    for pair in ((good, other), (other, good), (good, good)):
+        assert site.ask("/documents/a", *pair).problem() in TWO
     assert site.reached() == before
+
+
+def test_an_empty_authorization_field_beside_a_good_one(site: Site) -> None:
+    """Refuse it in either order. Envoy joins fields of one name first, so that only the good one is left."""
+    empty = ("Authorization", "")
+    for pair in ((bearer(site.token), empty), (empty, bearer(site.token))):
+        if site.gateway is ENVOY:
+            assert ask(site.port, "/documents/a", pair).status == 200
+            assert site.application.reached[-1].like("authorization") == []
+            continue
+        before = site.reached()
+        assert site.ask("/documents/a", *pair).problem() in TWO
+        assert site.reached() == before
+
+
+STRANGE = {
+    "control in the agent": [("User-Agent", "a\x01b")],
+    "control in the credential": [("Authorization", "Bearer \x01")],
+    "delete in the credential": [("Authorization", "Bearer a\x7f")],
+    "eight bits": [("User-Agent", "\xff\x80"), ("Authorization", "Bearer \xff")],
+    "long agent": [("User-Agent", "a" * 7000), ("Authorization", "Bearer " + "b" * 7000)],
+    "longer agent": [("User-Agent", "a" * 30_000)],
+    "endless agent": [("User-Agent", "a" * 70_000)],
+    "commas": [("Authorization", ", " * 3000)],
+    "many fields": [(f"X-{n}", "a") for n in range(150)],
+    "forged status": [("X-Keystead-Denied-Status", "503"), ("X-Keystead-Gateway", "nginx")],
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_stranger_makes_no_failure(site: Site, name: str) -> None:
+    """Answer whatever a stranger sends with 4xx: a 5xx would wake the people who run the servers."""
+    before = site.reached()
+    for path in ("/documents/a", "/documents/" + "a" * 5000, "/documents/a?" + "b" * 5000):
+        assert 400 <= site.ask(path, *STRANGE[name]).status < 500
+    for method in ("TRACE", "PROPFIND"):
+        assert 400 <= site.ask("/documents/a", *STRANGE[name], method=method).status < 500
+    assert site.reached() == before
+
+
+def test_large_bodies(site: Site) -> None:
+    """3 MB reach the application whole; nginx answers a body over its bound with a problem."""
+    body = b"a" * 3_000_000
+    assert site.allowed("/documents/a", method="POST", body=body).body == body
+    if site.gateway is NGINX:
+        before = site.reached()
+        over = [bearer(site.token), ("Content-Length", str(11 * 2**20))]
+        assert ask(site.port, "/documents/a", over, method="POST").problem() == (413, "too-large")
+        assert site.reached() == before
+
+
+def test_the_application_sees_the_clients_host(site: Site) -> None:
+    """With its port: a redirect of the application leads back to the gateway."""
+    reached = site.allowed("/documents")
+    assert [value for _, value in reached.like("host")] == ["app.example.com:8443"]
+
+
+def test_browsers_may_ask_whether_they_may(site: Site) -> None:
+    """The gateway answers a preflight of a listed origin itself; from any other origin nothing is allowed."""
+    before = site.reached()
+    preflight = ("Access-Control-Request-Method", "POST")
+    for path in ("/documents/a", "/imports"):
+        got = site.ask(path, ("Origin", ORIGIN), preflight, method="OPTIONS")
+        assert got.status in {200, 204}
+        assert got.values("access-control-allow-origin") == [ORIGIN]
+        assert "POST" in got.values("access-control-allow-methods")[0]
+        assert "Authorization" in got.values("access-control-allow-headers")[0]
+    for origin in (
+        "https://evil.example.com",
+        f"{ORIGIN}.evil.example.com",
+        "null",
+        "https://app.example.co",
+    ):
+        got = site.ask("/documents/a", ("Origin", origin), preflight, method="OPTIONS")
+        assert got.values("access-control-allow-origin") == []
+    assert site.ask("/documents/a", ("Origin", ORIGIN), method="OPTIONS").status == 401
+    assert site.reached() == before
+
+
+def test_browsers_may_read_the_answers(site: Site) -> None:
+    """An answer, and a refusal, allow the listed origin once, and no other; caches keep them apart."""
+    for fields, status in (([bearer(site.token)], 200), ([], 401), ([bearer("x")], 401)):
+        for origin, allowed in ((ORIGIN, [ORIGIN]), ("https://evil.example.com", [])):
+            got = site.ask("/documents/a", *fields, ("Origin", origin))
+            assert got.status == status
+            assert got.values("access-control-allow-origin") == allowed
+            assert not allowed or "Origin" in got.values("vary")
 
 
 @pytest.mark.slow
@@ -137,30 +223,6 @@ def test_who_calls_cannot_be_taken_away(site: Site) -> None:
             assert got.status in {400, 401}
             assert site.reached() == before
         before = site.reached()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/documents/../imports/a", "/documents/%2e%2e/imports/a", "/documents/..%2fimports/a",
-        "/documents//../imports/a",
-        "/documents/./../imports/a", "/documents/..;/imports/a", "/documents/..;x/imports/a",
-        "//imports/a", "/./imports/a", "/%69mports/a",
-        "/documents/a/..%2f..%2fimports/a", "/imports%2fa", "/documents/%2e%2e%2fimports/a",
-        "/documents/..\\imports/a",
-    ],
-)  # fmt: skip
-def test_no_path_is_two(site: Site, path: str) -> None:
-    """Where the application could read a path as another route, that route's scope was needed, or it was refused."""
-    before = site.reached()
-    got = site.ask(path, bearer(site.token))
-    if got.status != 200:
-        assert site.reached() == before
-        return
-    seen = site.application.reached[-1].path.partition("?")[0]
-    for read in (seen, unquote(seen), unquote(seen).replace("\\", "/").replace(";", "")):
-        assert not posixpath.normpath(read).lstrip("/").startswith("imports"), (path, seen)
 
 
 @pytest.mark.slow
@@ -212,7 +274,7 @@ def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> No
         assert len(behind.reached) == 1
         keystead.stop()
         for fields in ([bearer(token)], [], [bearer("x")]):
-            for path in ("/documents/a", "/imports/a", "/"):
+            for path in ("/documents/a", "/imports/a", "/account"):
                 assert_unavailable(gateway, ask(port, path, fields))
         assert len(behind.reached) == 1
         keystead.start()
@@ -268,7 +330,7 @@ def test_what_is_asked(site: Site, tmp_path: Path) -> None:
     with recorder(answer) as stand_in, recorder(application) as behind:
         with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
             stand_in.reached.clear()
-            for path in ("/documents/a?b=c", "/imports/a", "/else"):
+            for path in ("/documents/a?b=c", "/imports/a", "/account"):
                 fields = [bearer("x"), ("Cookie", "secret=1"), ("User-Agent", "curl/8"), *FORWARDED]
                 ask(port, path, fields, method="POST", body=b"body")
         asked: list[Reached] = stand_in.reached

@@ -49,7 +49,7 @@ class Line:
     ) -> Got:
         """One request, its fields just as they are spelled, in their order."""
         length = [("Content-Length", str(len(body)))] if body else []
-        named = [("Host", "app.example.com"), *fields, *length]
+        named = [("Host", "app.example.com:8443"), *fields, *length]
         head = "".join(f"{name}: {value}\r\n" for name, value in named)
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         response = HTTPResponse(self._socket, method=method)
@@ -148,7 +148,10 @@ def application(request: Reached) -> bytes:
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         )
-    return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\napplication"
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nAccess-Control-Allow-Origin: *\r\n"
+        b"Content-Length: 11\r\n\r\napplication"
+    )
 
 
 def _read(sent: Any) -> Reached | None:

@@ -12,11 +12,9 @@ from typing import Final
 
 import pytest
 
-from tests.gateways.gateways import NGINX, started
-from tests.postgres import wait_until
-from tests.serving import HOST, Serving, free_port, serving
+from tests.gateways.gateways import deployed
+from tests.serving import HOST, Serving, serving
 
-DEPLOY: Final = Path(__file__).parents[2] / "docs" / "guides" / "deploy.md"
 GET: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST: Final = b"POST /healthz HTTP/1.1\r\nHost: a\r\n"
 CHUNK: Final = b"\r\n7\r\ntoken=x\r\n0\r\n\r\n"
@@ -65,17 +63,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 @pytest.fixture(scope="module")
 def proxy(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Nginx before it, with the configuration of the guide, without its certificate; the port."""
-    if NGINX.found is None:
-        pytest.skip("no nginx on this machine")
-    (shown,) = re.findall(r"```nginx\n(.*?)```", DEPLOY.read_text(), re.DOTALL)
-    port, folder = free_port(), tmp_path_factory.mktemp("proxy")
-    shown = re.sub(r"\n *(?:ssl_|access_log).*", "", shown).replace(
-        "127.0.0.1:8080", f"{HOST}:{server.port}"
-    )
-    shown = shown.replace("listen 443 ssl", f"listen {HOST}:{port}")
-    (folder / "nginx.conf").write_text(f"events {{}}\nhttp {{\naccess_log off;\n{shown}}}\n")
-    with started(NGINX, folder):
-        wait_until(lambda: answers(port, GET + b"\r\n") == [200], "nginx answers")
+    with deployed(tmp_path_factory.mktemp("proxy"), server.port) as port:
         yield port
 
 

@@ -29,6 +29,11 @@ GROUPS: Final = {
             "keystead.cli.credentials:app",
             "Create, see and revoke credentials of your own services.",
         ),
+        (
+            "gateway",
+            "keystead.cli.gateway:app",
+            "Print the configuration of nginx, Caddy, Traefik or Envoy.",
+        ),
     ),
     "Manage an installation: on this machine, or with --url at a server": (
         ("workspaces", "keystead.cli.workspaces:app", "Make, see, suspend and resume workspaces."),

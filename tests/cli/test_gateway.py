@@ -1,0 +1,165 @@
+"""`keystead gateway`: the guide's files are what it prints, and nothing that is typed becomes a line of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from keystead.cli.outcome import Exit
+from keystead.operation import gateways
+from keystead.operation.gateways import AMBIGUOUS, AMBIGUOUS_URI, parse_routes
+from tests.cli.conftest import Keystead
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "gateways"
+FILES = {
+    "nginx": "nginx.conf",
+    "caddy": "Caddyfile",
+    "traefik": "traefik-routes.yml",
+    "traefik --static": "traefik.yml",
+    "envoy": "envoy.yaml",
+}
+USUAL = {
+    "--public-url": "https://keys.example.com",
+    "--application": "http://127.0.0.1:9000",
+    "--scopes": "/documents=documents:read",
+}
+PARSERS: dict[str, Callable[[str], object]] = {
+    "address": gateways.parse_address,
+    "listen": gateways.parse_listen,
+    "origin": gateways.parse_origin,
+    "file": gateways.parse_file,
+    "routes": lambda text: parse_routes([text]),
+}
+
+
+def printed(run: Keystead, product: str, **options: str) -> str:
+    """What the command prints with these options beside the usual ones."""
+    named = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    ended = run("gateway", *product.split(), *(word for pair in named.items() for word in pair))
+    assert ended.code == Exit.DONE, ended.err
+    return ended.out
+
+
+@pytest.mark.parametrize("product", FILES)
+def test_the_guides_files_are_what_the_command_prints(run: Keystead, product: str) -> None:
+    """Print each file of the guide by the command that its page shows."""
+    page = (GUIDE / "README.md").read_text()
+    (command,) = re.findall(
+        r"```sh\nkeystead gateway nginx (.*?) > nginx.conf\n```", page, re.DOTALL
+    )
+    words = command.replace("\\\n", " ").split()
+    ended = run("gateway", *product.split(), *words)
+    assert (ended.code, ended.err) == (Exit.DONE, "")
+    assert ended.out == (GUIDE / FILES[product]).read_text(), (
+        f"write the output of `keystead gateway {product}` to {FILES[product]}"
+    )
+
+
+BAD = {
+    "--public-url": ["keys.example.com", "https://keys.example.com/x", "https://a'b", "ftp://a", "https://a b", "https://a;b",
+        ""],
+    "--application": [
+        "127.0.0.1:9000", "http://127.0.0.1:9000/app", "http://user@127.0.0.1", "http://a:b", "http://a:0",
+        "http://a:65536", "http://127.0.0.1.1", "http://[127.0.0.1]", "http://a;}", "http://a\nb", "http://-a",
+        "unix:/x",
+    ],
+    "--scopes": [
+        "documents=documents:read", "/documents", "/documents=", "/documents=*", "/documents=read",
+        "/a=documents:read;x",
+        "/a/../b=any", "/a//b=any", "/a b=any", "/a\nb=any", "/a{b=any", "/a$b=any", "/a'b=any", "/a\"b=any",
+        "/a`b=any",
+        "/a%2fb=any", "/a;b=any", "/a\\b=any", "/./a=any", "/a.=any", "get:/a=any", "GET POST:/a=any", ":/a=any",
+        "/" + "a" * 300 + "=any", "/é=any", "/a=any\n",
+    ],
+    "--keystead": ["127.0.0.1:8080", "http://127.0.0.1:8080/x", ""],
+    "--listen": ["8000", "localhost:8000", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999", "::1:8000", "0.0.0.0:80;"],
+    "--origins": ["app.example.com", "https://app.example.com/page", "*", "null", "https://a\"b"],
+    "--ca": ["relative.pem", "/a b", "/a;b", "/a\nb", "/a'b", "/$b"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", BAD)
+def test_bad_values_are_refused(run: Keystead, option: str) -> None:
+    """Name the option in one line, and print no configuration."""
+    for value in BAD[option]:
+        for product in ("nginx", "caddy"):
+            options = USUAL | {option: value}
+            ended = run("gateway", product, *(f"{name}={text}" for name, text in options.items()))
+            assert (ended.code, ended.out) == (Exit.USAGE, ""), value
+            assert re.fullmatch(rf"keystead: {option}: .+\n", ended.err), ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scopes", "/a=any", "--scopes", "/A/=any"], "named twice"),
+        (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "named twice"),
+        (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "go together"),
+        (["--scopes", "/a=any", "--keystead", "http://a", "https://b"], "all be http"),
+        (["--scopes", "/a=any", "--max-body", "0"], "--max-body"),
+        (["--scopes", "/a=any", "--keystead", "https://127.0.0.1"], "host names only"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(
+    run: Keystead, words: list[str], says: str
+) -> None:
+    """Say which of them."""
+    named = ["--public-url", "https://k", "--application", "http://a", *words]
+    ended = run("gateway", "nginx", *named)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert says in ended.err
+
+
+@given(st.sampled_from(sorted(PARSERS)), st.text(st.characters(codec="utf-8"), max_size=60))
+@example("routes", "/a=any\n")
+@example("address", "http://a\n")
+@example("listen", "127.0.0.1:80\n")
+@example("file", "/a\n")
+def test_no_value_holds_a_character_of_the_languages(kind: str, text: str) -> None:
+    """Whatever a parser lets through has no quote, space, brace, line end or comment in it."""
+    try:
+        parsed = PARSERS[kind](text)
+    except ValueError:
+        return
+    values = [str(parsed)] if kind == "file" else re.findall(r"'([^']*)'", repr(parsed))
+    assert not re.search(r"""[\s"'`{}$;#\\|()*%<>]""", "".join(values))
+
+
+def test_every_file_is_well_formed(run: Keystead) -> None:
+    """The YAML ones load, and a scope of one's own is named on standard error."""
+    options = {"scopes": "GET,POST:/a.b/c=reports:run", "origins": "http://[::1]:3000"}
+    for product, file in FILES.items():
+        text = printed(
+            run, product, **options, listen="[::1]:8443", keystead="http://keystead:8080"
+        )
+        assert "{{" not in re.sub(r"\}\}|\{\{", "", text)
+        if file.endswith("l"):
+            assert yaml.safe_load(text)
+    named = [word for pair in (USUAL | {"--scopes": options["scopes"]}).items() for word in pair]
+    assert "reports:run" in run("gateway", "nginx", *named).err
+
+
+def test_the_problems_are_the_servers() -> None:
+    """What a gateway answers itself has the form of Keystead's answers."""
+    for code, text in gateways._problems("https://keys.example.com").items():
+        problem = json.loads(text)
+        assert problem["code"] == code
+        assert problem["type"] == f"https://keys.example.com/problems/{code}"
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_an_escape_is_read_one_way_or_refused(byte: int) -> None:
+    """Letters, digits, what splits a path and controls must not be escaped; all else may."""
+    refused = byte < 32 or byte in {127, 192, 193} or byte > 244
+    refused = refused or (chr(byte) in "/;\\#?%-._~" or (byte < 128 and chr(byte).isalnum()))
+    path = f"/documents/a%{byte:02x}b"
+    assert bool(re.search(AMBIGUOUS, path, re.IGNORECASE)) == refused
+    assert bool(re.search(AMBIGUOUS_URI, f"{path}?x")) == refused
+    assert not re.search(AMBIGUOUS_URI, f"/documents?{path}")
