@@ -92,12 +92,19 @@ def operating(server: Server) -> Iterator[Operator]:
 @contextmanager
 def refusals_told() -> Iterator[None]:
     """Forbids core dumps, and turns the client's errors into failures of the command."""
-    from keystead.client import ClientError, NotAToken, Problem, TokenLost, UnsafeAddress
+    from keystead.client import (
+        ClientError,
+        InvalidValue,
+        NotAToken,
+        Problem,
+        TokenLost,
+        UnsafeAddress,
+    )
 
     forbid_core_dumps()
     try:
         yield
-    except UnsafeAddress as error:
+    except (UnsafeAddress, InvalidValue) as error:
         raise Failure(f"{error}", Exit.USAGE) from None
     except NotAToken as error:
         raise Failure(
