@@ -40,8 +40,10 @@ from keystead.operation.files import require_private
 
 FILE_NAME: Final = "keystead.toml"
 PREFIX: Final = "KEYSTEAD_"
-CLIENT_NAMES: Final = frozenset({"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_URL"})
-"""What the command line reads as a client of a server."""
+CLIENT_NAMES: Final = frozenset(
+    {"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_SERVICE_TOKEN", "KEYSTEAD_URL"}
+)
+"""What the command line and the integrations read as clients of a server."""
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
 LONGEST_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
