@@ -32,7 +32,7 @@ from keystead.domain.brand import DARK, LIGHT, accent_on
 from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.retention import SHORTEST, Keeping
 from keystead.domain.scopes import ScopeCatalog
-from keystead.domain.text import is_one_line
+from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_networks
 from keystead.operation.faults import ConfigurationError
@@ -139,7 +139,7 @@ def _page(url: str | None) -> str | None:
 
 
 def _product_name(name: str) -> str:
-    if not 1 <= len(name.strip()) <= LONGEST_NAME or not is_one_line(name):
+    if len(name.strip()) > LONGEST_NAME or not is_visible(name) or not is_one_line(name):
         raise ValueError(f"must be 1 to {LONGEST_NAME} characters on one line")
     return name.strip()
 

@@ -15,7 +15,7 @@ from keystead.domain.attributes import attributes_fault
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import UNSET, Unset
-from keystead.domain.text import UNSTORABLE, is_one_line, is_storable
+from keystead.domain.text import UNSTORABLE, is_one_line, is_storable, is_visible
 
 CollectionId = NewType("CollectionId", str)
 
@@ -180,7 +180,7 @@ def apply_collection_patch(collection: Collection, patch: CollectionPatch) -> Co
 def check_document(draft: DocumentDraft) -> Incoming:
     """The draft with its digest. Invalid with one entry per refused field."""
     _refuse(_document_faults(draft, ""))
-    return Incoming(draft, content_digest(draft))
+    return _incoming(draft)
 
 
 def check_push(push: Push) -> list[Incoming]:
@@ -194,7 +194,7 @@ def check_push(push: Push) -> list[Incoming]:
             "", f"must hold at most {MAX_PUSH:,} documents to put and ids to delete"
         )
     _refuse(_push_faults(push))
-    return [Incoming(draft, content_digest(draft)) for draft in push.upsert]
+    return list(map(_incoming, push.upsert))
 
 
 def content_digest(draft: DocumentDraft) -> bytes:
@@ -213,6 +213,13 @@ def diff(
     updated = tuple(one for one in known if existing[one.draft.id] != one.digest)
     deleted = tuple(id for id in deletes if id in existing)
     return PushPlan(created, updated, len(known) - len(updated), deleted)
+
+
+def _incoming(draft: DocumentDraft) -> Incoming:
+    """Return a checked draft with its digest. A title that cannot be seen is stored as none."""
+    blank = draft.title and not is_visible(draft.title)
+    seen = replace(draft, title="") if blank else draft
+    return Incoming(seen, content_digest(seen))
 
 
 def _refuse(faults: Iterable[FieldError]) -> None:
@@ -257,7 +264,7 @@ def _id_fault(id: str) -> str | None:
 
 
 def _heading_fault(title: str) -> str | None:
-    fits = title.strip() and len(title) <= MAX_TITLE and is_one_line(title)
+    fits = is_visible(title) and len(title) <= MAX_TITLE and is_one_line(title)
     return None if fits else f"must be 1-{MAX_TITLE} characters on one line"
 
 
