@@ -44,8 +44,8 @@ def push(
 ) -> int:
     """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
 
-    A document's id is made of the file's path below the folder, its title is the
-    first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
+    A document's id is made of the file's path below the folder, its title is
+    the front matter's, else the first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
     The same push again changes nothing. What cannot be pushed is told one by one,
     and the exit code is 1 then; the rest is pushed.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-
 from typing import Final
 
 from keystead.domain.errors import Invalid
@@ -22,7 +21,7 @@ Default_Ignorable_Code_Point (Unicode 16, DerivedCoreProperties.txt), and the em
 
 
 def check_line(text: str, pointer: str, longest: int) -> str:
-    """`text` itself, unchanged. Invalid unless it is 1-`longest` characters on one line, at least one of them visible."""
+    """Return `text` unchanged. Invalid unless it is 1-`longest` characters on one line, of which one is visible."""
     if not 1 <= len(text) <= longest or not is_visible(text) or not is_one_line(text):
         raise Invalid.field(pointer, f"must be 1-{longest} characters on one line")
     return text
