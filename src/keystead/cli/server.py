@@ -121,7 +121,7 @@ def refusals_told() -> Iterator[None]:
 
 def failure_of(problem: Problem) -> Failure:
     """A refusal of the server as the failure of a command, its problem told whole where JSON is asked for."""
-    fields = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+    fields = [error.members() for error in problem.errors]
     said = {
         "code": problem.code,
         "title": problem.title,

@@ -192,7 +192,8 @@ def _refusal(reply: Reply) -> Refusal | None:
     try:
         members = json.loads(reply.body)
         errors = [
-            FieldError(str(e["pointer"]), str(e["detail"])) for e in members.get("errors", ())
+            FieldError(str(e["pointer"]), str(e["detail"]), e.get("id"))
+            for e in members.get("errors", ())
         ]
         return Refusal(
             status=reply.status,

@@ -187,7 +187,7 @@ def check_push(push: Push) -> list[Incoming]:
     """The documents of a push with their digests.
 
     Invalid for more than 1,000 entries, for an id that stands twice (in either list, or in both), and for each refused
-    field, with its pointer (`/upsert/3/text`); the first 100 are told.
+    field, with its pointer (`/upsert/3/text`) and the document's id; the first 100 are named, the rest counted.
     """
     if len(push.upsert) + len(push.delete) > MAX_PUSH:
         raise Invalid.field(
@@ -223,19 +223,28 @@ def _incoming(draft: DocumentDraft) -> Incoming:
 
 
 def _refuse(faults: Iterable[FieldError]) -> None:
-    refused = list(islice(faults, MAX_REFUSALS))
-    if refused:
-        raise Invalid(refused)
+    every = iter(faults)
+    refused = Invalid(list(islice(every, MAX_REFUSALS)))
+    if not refused.errors:
+        return
+    more = sum(1 for _ in every)
+    raise Invalid(refused.errors, f"{refused.detail}; and {more:,} more") if more else refused
 
 
 def _push_faults(push: Push) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, draft in enumerate(push.upsert):
-        yield from _document_faults(draft, f"/upsert/{index}")
-        yield from _repetition(draft.id, seen, f"/upsert/{index}/id")
+        yield from _named(draft.id, _document_faults(draft, f"/upsert/{index}"))
+        yield from _named(draft.id, _repetition(draft.id, seen, f"/upsert/{index}/id"))
     for index, id in enumerate(push.delete):
         yield from _field_errors("/delete", {str(index): _id_fault(id)})
-        yield from _repetition(id, seen, f"/delete/{index}")
+        yield from _named(id, _repetition(id, seen, f"/delete/{index}"))
+
+
+def _named(id: str, faults: Iterable[FieldError]) -> Iterator[FieldError]:
+    """Yield the faults with the id of their document; what is no id is not repeated, as it may be anything."""
+    named = id if is_document_id(id) else None
+    return (replace(fault, id=named) for fault in faults)
 
 
 def _repetition(id: str, seen: set[str], pointer: str) -> Iterator[FieldError]:
