@@ -363,8 +363,11 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """Where people and code reach this server, without a slash at the end."""
-        if self.public_url is not None:
-            return self.public_url
+        return self.public_url or self.listening_url
+
+    @property
+    def listening_url(self) -> str:
+        """Return where the server listens, without a slash at the end."""
         scheme = "https" if self.tls_cert else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
