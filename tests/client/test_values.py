@@ -17,6 +17,7 @@ from tests.client.stranger import TOKEN
 
 URL = "https://keys.example.com"
 HALF = "\ud83d"
+NAN = float("nan")
 both = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 Ask = Callable[[Any], Any]
@@ -44,7 +45,6 @@ UNFIT: dict[str, Ask] = {
     "a line break": lambda c: c.keys.create("d", idempotency_key="a\nb"),
     "not ASCII": lambda c: c.keys.create("d", idempotency_key="é"),
 }
-NAN = float("nan")
 
 
 def unsent(_: httpx2.Request) -> httpx2.Response:

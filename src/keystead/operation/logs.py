@@ -88,7 +88,7 @@ def _unfold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Of a line that `keystead.logger` wrote, the event and its fields."""
     line = event["_record"].msg
     if isinstance(line, Line):
-        event |= {"event": line.event, **line.fields}
+        event.update({"event": line.event, **line.fields})
     return event
 
 
