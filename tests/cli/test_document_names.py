@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.cli.document_names import id_of, title_of
+from keystead.cli.document_names import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
 
 PARTS = st.text("aA-._ é/\u0301\udcff", min_size=1, max_size=12).filter(
@@ -134,7 +134,37 @@ def test_front_matter_gives_the_title(members: str, title: str, end: str) -> Non
     assert title_of(f"---\n{members}{end}\n# Real\n", "folder/page.md", True) == title
 
 
+@pytest.mark.parametrize(
+    ("members", "value"),
+    [
+        ("tags: [a, 'b c', \"d\",]", ["a", "b c", "d"]),
+        ("tags:\n- a\n  # why\n- 'b: c'\n", ["a", "b: c"]),
+        ("tags:  # all\n  - a\n", ["a"]),
+        ("tags: 2026-01-31", "2026-01-31"),
+        ("tags: true", "true"),
+        ("tags: []", None),
+        ("tags: [a, [b]]", None),
+        ("tags: [a, 'b, c']", None),
+        ("tags: [a,\n  b]", None),
+        ("tags:\n  - a: 1\n", None),
+        ("tags:\n  a: 1\n", None),
+        ("tags: |\n  - a\n", None),
+        ("tags:\n", None),
+    ],
+)
+def test_front_matter_gives_texts_and_lists_of_texts(
+    members: str, value: str | list[str] | None
+) -> None:
+    """What is neither is left out whole, and never half read; what stands after it is read."""
+    lines = f"---\n{members}\nlast: x\n---\n".split("\n")
+    expected = {"last": "x"} | ({} if value is None else {"tags": value})
+    assert front_matter(lines)[0] == expected
+
+
 PUMPS = {
+    "an endless list": lambda n: "---\na: [" + " ," * n + "\n---",
+    "a long list": lambda n: "---\na:\n" + "-  b\n" * n + "---",
+    "blanks before an item": lambda n: "---\na:\n" + " " * n + "- b\n---",
     "closing hashes": lambda n: "# " + " #" * n + "x",
     "blanks": lambda n: "# a" + " " * n + "x",
     "one paragraph": lambda n: "a\n" * n,

@@ -98,7 +98,8 @@ def _draft_of(file: Found, text: str, shaping: Shaping) -> DocumentDraft:
     name = os.fsencode(file.name).decode("utf-8", "replace")
     markdown = file.path.suffix.lower() in MARKDOWN
     members = front_matter(text.split("\n"))[0] if markdown else {}
-    attributes = {key: value for key, value in members.items() if key != "title"} | {"path": name}
+    attributes: dict[str, Any] = {key: value for key, value in members.items() if key != "title"}
+    attributes["path"] = name
     if shaping.modified:
         changed = datetime.fromtimestamp(int(file.path.stat().st_mtime), UTC)
         attributes["modified"] = format_instant(changed)

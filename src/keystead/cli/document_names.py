@@ -23,6 +23,7 @@ _BREAK: Final = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]
 _BLOCK: Final = re.compile(r" {0,3}(?:>|<|[-+*](?=[ \t]|$)|\d{1,9}[.)](?=[ \t]|$)|\[[^\]]+\]:)")
 """What begins a quotation, HTML, an item of a list or a link's definition: no paragraph that could be underlined."""
 _MEMBER: Final = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[ \t]*:(?=[ \t]|$)")
+_ITEM: Final = re.compile(r"[ \t]*-[ \t]+(?=[^ \t])")
 _NOT_PLAIN: Final = frozenset("|>&*!%@`[{")
 """How YAML begins what is no plain or quoted text on one line."""
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -54,10 +55,10 @@ def title_of(text: str, name: str, markdown: bool) -> str:
     return next((line for title in candidates if (line := _one_line(title))), _one_line(named))
 
 
-def front_matter(lines: Sequence[str]) -> tuple[Mapping[str, str], int]:
-    """Return the texts of the front matter between two lines of `---`, and the number of the first line after it.
+def front_matter(lines: Sequence[str]) -> tuple[Mapping[str, str | list[str]], int]:
+    """Return the members of the front matter between two lines of `---`, and the number of the first line after it.
 
-    Only `name: value` with a plain or quoted text on the same line is read (YAML 1.2 section 7.3); all else is left.
+    Only plain and quoted texts on one line (YAML 1.2 section 7.3) and lists of them are read; all else is left out.
     """
     if lines[0].rstrip() != "---":
         return {}, 0
@@ -65,9 +66,38 @@ def front_matter(lines: Sequence[str]) -> tuple[Mapping[str, str], int]:
     end = next(ends, None)
     if end is None:
         return {}, 0
-    members = ((found, line) for line in lines[1:end] if (found := _MEMBER.match(line)))
-    values = {found[1]: _scalar(line[found.end() :].strip()) for found, line in members}
+    members: list[tuple[str, str, list[str]]] = []
+    for line in lines[1:end]:
+        if found := _MEMBER.match(line):
+            members.append((found[1], line[found.end() :].strip(), []))
+        elif members and line.strip() and line.lstrip()[0] != "#":
+            members[-1][2].append(line)
+    values = {name: _value(text, below) for name, text, below in members}
     return {name: value for name, value in values.items() if value is not None}, end + 1
+
+
+def _value(text: str, below: Sequence[str]) -> str | list[str] | None:
+    """Return a member's text or list of texts, from its own line and those below; None for all that is neither."""
+    if text[:1] == "[":
+        items = text[1:-1].rstrip(" ,").split(",") if text[-1] == "]" else [text]
+        return _texts(_scalar(item.strip()) for item in items)
+    if text and text[0] != "#":
+        return _scalar(text)
+    return _texts(map(_item, below)) if below else None
+
+
+def _item(line: str) -> str | None:
+    """Return the text of a line `- text`; None for any other, and for one that begins a mapping."""
+    marker = _ITEM.match(line)
+    text = line[marker.end() :].strip() if marker else ""
+    return None if _MEMBER.match(text) else _scalar(text)
+
+
+def _texts(items: Iterable[str | None]) -> list[str] | None:
+    """Return the items when every one of them is a text."""
+    listed = list(items)
+    texts = [item for item in listed if item is not None]
+    return texts if len(texts) == len(listed) else None
 
 
 def _fits(composed: str, fit: str) -> bool:
@@ -85,8 +115,8 @@ def _one_line(title: str) -> str:
 def _titles(text: str) -> Iterator[str]:
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     members, start = front_matter(lines)
-    if "title" in members:
-        yield members["title"]
+    if isinstance(title := members.get("title"), str):
+        yield title
     yield from _headings(_outside_code(lines[start:]))
 
 
