@@ -1,7 +1,7 @@
-# `make` alone lists the targets. Variables: PYTHON (to begin with), ARGS (passed on), WORKERS (test processes).
+# `make` alone lists the targets. Variables: PYTHON (to begin with), DATA (another data folder), ARGS (passed on),
+# WORKERS (test processes).
 PYTHON ?= python3
 BIN := .venv/bin
-DATA ?= data
 # Much of a test is waiting: four at a time, on two cores as well.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
@@ -17,7 +17,7 @@ help: ## List the targets
 
 serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs included
 	@$(PYTHON) scripts/bootstrap.py server
-	@exec $(BIN)/keystead serve --data $(DATA) $(ARGS)
+	@exec $(BIN)/keystead serve $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: ## Run the tests on both databases, but for the slow ones (ARGS="-k revoke" for some of them)
 	@$(PYTHON) scripts/bootstrap.py dev --browser

@@ -32,7 +32,7 @@ from keystead.domain.brand import DARK, LIGHT, accent_on
 from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.retention import SHORTEST, Keeping
 from keystead.domain.scopes import ScopeCatalog
-from keystead.domain.text import is_one_line
+from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_networks
 from keystead.operation.faults import ConfigurationError
@@ -40,8 +40,10 @@ from keystead.operation.files import require_private
 
 FILE_NAME: Final = "keystead.toml"
 PREFIX: Final = "KEYSTEAD_"
-CLIENT_NAMES: Final = frozenset({"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_URL"})
-"""What the command line reads as a client of a server."""
+CLIENT_NAMES: Final = frozenset(
+    {"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_SERVICE_TOKEN", "KEYSTEAD_URL"}
+)
+"""What the command line and the integrations read as clients of a server."""
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
 LONGEST_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
@@ -137,7 +139,7 @@ def _page(url: str | None) -> str | None:
 
 
 def _product_name(name: str) -> str:
-    if not 1 <= len(name.strip()) <= LONGEST_NAME or not is_one_line(name):
+    if len(name.strip()) > LONGEST_NAME or not is_visible(name) or not is_one_line(name):
         raise ValueError(f"must be 1 to {LONGEST_NAME} characters on one line")
     return name.strip()
 
@@ -361,8 +363,11 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """Where people and code reach this server, without a slash at the end."""
-        if self.public_url is not None:
-            return self.public_url
+        return self.public_url or self.listening_url
+
+    @property
+    def listening_url(self) -> str:
+        """Return where the server listens, without a slash at the end."""
         scheme = "https" if self.tls_cert else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"

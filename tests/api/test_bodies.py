@@ -165,3 +165,27 @@ def test_names_and_texts_come_back_unchanged(tenant: Tenant) -> None:
         assert client.put(path, body).status_code in {200, 201}
         shown = client.get(path).json()
         assert (shown["text"], shown["attributes"]) == (text, attributes)
+
+
+@pytest.mark.parametrize("name", ["create", "change", "collection", "title"])
+@pytest.mark.parametrize("text", ["\u200b", " \u3000", "\u3164"], ids=ascii)
+def test_no_body_names_a_thing_by_what_cannot_be_seen(quick: Tenant, name: str, text: str) -> None:
+    """A description or a title in which nothing is seen is refused by its member, and nothing is written."""
+    client = quick.client()
+    method, path, good = calls_with_bodies(client)[name]
+    member = "description" if "description" in good else "title"
+    before = quick.event_types()
+    assert pointers(client.send(method, path, {**good, member: text})) == [f"/{member}"]
+    assert quick.event_types() == before
+
+
+def test_a_document_title_that_cannot_be_seen_is_none(quick: Tenant) -> None:
+    """A document that is sent with such a title has none; sent again without one it is unchanged."""
+    client = quick.client()
+    collection = client.collection()
+    one = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})
+    assert one.json()["title"] == ""
+    batch = {"upsert": [{"id": "d", "text": "x"}, {"id": "e", "text": "y", "title": "   "}]}
+    report = client.post(f"{collection}/documents/batch", batch).json()
+    assert (report["created"], report["unchanged"]) == (1, 1)
+    assert client.get(f"{collection}/documents/e").json()["title"] == ""

@@ -12,6 +12,7 @@ import pytest
 
 from keystead.cli.document_files import LONGEST_LINE, Ready, Shaping, read_documents
 from keystead.cli.found_files import Refused, find_files
+from keystead.cli.outcome import Failure
 from keystead.cli.pushing import BATCH_BYTES, batches, unrepeated
 from keystead.client.documents import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
@@ -61,6 +62,87 @@ def test_a_folder_is_its_files_of_known_kinds(tmp_path: Path) -> None:
     }
     assert documents["guides--deploy.MD"]["attributes"] == {"path": "guides/deploy.MD"}
     assert documents["notes.txt"]["title"] == "notes"
+
+
+def test_a_file_by_name_and_its_folder_give_the_same_id(tmp_path: Path) -> None:
+    """Below a root every path has one id, however it was named; what is elsewhere is wrong usage."""
+    file = write(tmp_path / "docs/guides/cli.md", "# CLI")
+    assert set(read(file)[0]) == {"cli.md"}
+    for named in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
+        found = find_files([named], root=tmp_path / "docs")
+        assert [one.name for one in found.files] == ["guides/cli.md"]
+    with pytest.raises(Failure, match="not below"):
+        find_files([file], root=tmp_path / "elsewhere")
+
+
+EXCLUDED = {
+    "draft.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "/draft.md": ["draft.md"],
+    "sub/draft.md": ["sub/draft.md"],
+    "*raft.m?": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "deep": ["sub/deep/draft.md", "sub/deep/own.md"],
+    "deep/": ["sub/deep/draft.md", "sub/deep/own.md"],
+    "own.md/": [],
+    "sub/**": ["sub/deep/draft.md", "sub/deep/own.md", "sub/draft.md"],
+    "sub/*.md": ["sub/draft.md"],
+    "**/own.md": ["own.md", "sub/deep/own.md"],
+    "sub/**/own.md": ["sub/deep/own.md"],
+    "[!o]*.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "[de]raft.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "draft.m": [],
+    "DRAFT.md": [],
+    "[": [],
+}
+
+
+@pytest.mark.parametrize("pattern", EXCLUDED)
+def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str) -> None:
+    """As .gitignore's patterns mean it, by option and by file; everything else is pushed."""
+    every = {"draft.md", "own.md", "sub/draft.md", "sub/deep/draft.md", "sub/deep/own.md"}
+    for name in every:
+        write(tmp_path / name, "x")
+    left = {one.name for one in find_files([tmp_path], exclude=[pattern]).files}
+    assert every - left == set(EXCLUDED[pattern])
+    write(tmp_path / ".keysteadignore", f"# what is not ready\n\n  {pattern}  \n")
+    assert {one.name for one in find_files([tmp_path]).files} == left
+    for name in every - left:
+        found = find_files([tmp_path / name], root=tmp_path)
+        assert (found.files, found.excluded) == ([], 1)
+
+
+def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
+    """A pattern that takes something back would do nothing here; a list that cannot be read is no empty list."""
+    with pytest.raises(Failure, match="!"):
+        find_files([tmp_path], exclude=["!keep.md"])
+    write(tmp_path / ".keysteadignore", b"\xff")
+    with pytest.raises(Failure, match="not UTF-8"):
+        find_files([tmp_path])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-32", "shift_jis"])
+def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -> None:
+    """The text is the same in every encoding; what is none in the one that was named is refused."""
+    said = "日本" if encoding == "shift_jis" else "café"
+    write(tmp_path / "a.txt", said.encode(encoding))
+    documents, refused = read(tmp_path, shaping=Shaping(encoding=encoding))
+    assert documents["a.txt"]["text"] == said
+    assert not refused
+    assert "--encoding" in "".join(read(tmp_path)[1].values())
+    write(tmp_path / "b.txt", "x".encode("ascii") * (4 * MAX_TEXT_BYTES + 1))
+    write(tmp_path / "c.txt", "x".encode(encoding) * 3)
+    assert str(tmp_path / "b.txt") in read(tmp_path, shaping=Shaping(encoding=encoding))[1]
+
+
+def test_front_matter_gives_attributes(tmp_path: Path) -> None:
+    """Its title is the title, every other text an attribute; the path stays the file's own. Text files have none."""
+    text = "---\r\ntitle: Real\r\nowner: 'Ann'\r\npath: /etc/passwd\r\n---\r\n# Heading\r\n"
+    write(tmp_path / "a.md", text)
+    write(tmp_path / "b.txt", text)
+    documents, _ = read(tmp_path)
+    assert documents["a.md"]["title"] == "Real"
+    assert documents["a.md"]["attributes"] == {"owner": "Ann", "path": "a.md"}
+    assert documents["a.md"]["text"] == text
+    assert documents["b.txt"]["attributes"] == {"path": "b.txt"}
 
 
 def test_urls_and_times_are_told_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -83,14 +83,16 @@ def test_what_cannot_be_pushed_is_told_and_the_rest_is_pushed(
     pushed = keystead(*push)
     assert pushed.code == Exit.REFUSED
     assert pushed.out == "partly: 4 created, 0 updated, 0 unchanged, 2 refused.\n"
-    assert sorted(line.split(": ")[0] for line in pushed.err.splitlines()) == [
+    *told, next_ = pushed.err.splitlines()
+    assert sorted(line.split(": ")[0] for line in told) == [
         f"{folder}/bad.jsonl:1",
         f"{folder}/binary.md",
     ]
-    told = keystead(*push, "--json")
-    assert told.code == Exit.REFUSED
-    assert len(told.json["refused"]) == 2
-    assert told.err == ""
+    assert "run the same command again: it pushes what is new." in next_
+    as_json = keystead(*push, "--json")
+    assert as_json.code == Exit.REFUSED
+    assert len(as_json.json["refused"]) == 2
+    assert as_json.err == ""
 
 
 def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -> None:
@@ -103,17 +105,40 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
     assert unasked.code == Exit.USAGE
     assert "1 document" in unasked.err
     (folder / "bad.md").write_bytes(b"\0")
-    assert keystead(*push, "--delete-missing", "--yes").code == Exit.REFUSED
+    partly = keystead(*push, "--delete-missing", "--yes")
+    assert partly.code == Exit.REFUSED
+    assert "1 document could not be pushed. Nothing was deleted." in partly.err
+    assert "--exclude" in partly.err
+    assert "then deletes what is missing" in partly.err
     assert keystead("documents", "search", "--collection", "sync", "welcome", "--json").json[
         "items"
     ]
-    (folder / "bad.md").unlink()
-    done = keystead(*push, "--delete-missing", "--yes")
+    done = keystead(*push, "--delete-missing", "--yes", "--exclude", "bad.md")
     assert (done.code, done.out) == (
         Exit.DONE,
         "sync: 0 created, 0 updated, 2 unchanged, 1 deleted.\n",
     )
+    assert "Skipped 1 file by an exclusion." in done.err
     assert not keystead("documents", "search", "-c", "sync", "welcome", "--json").json["items"]
+
+
+def test_a_single_file_never_deletes_the_rest(
+    run: Keystead, refusing: Stranger, folder: Path
+) -> None:
+    """Beside one file everything else would be missing: --delete-missing takes folders, with a root or without."""
+    for more in ((), ("--root", str(folder)), (str(folder),)):
+        push = ("documents", "push", str(folder / "README.md"), *more, "-c", "x")
+        ended = run(*push, "--delete-missing", "--yes")
+        assert ended.code == Exit.USAGE
+        assert "README.md would be deleted" in ended.err
+    assert not refusing.requests
+
+
+def test_an_encoding_that_is_none_is_wrong_usage(run: Keystead, folder: Path) -> None:
+    """Before a file is read, in one line."""
+    for name in ("klingon", "base64", "undefined"):
+        ended = run("documents", "push", str(folder), "-c", "x", "--dry-run", "--encoding", name)
+        assert (ended.code, ended.err.count("\n")) == (Exit.USAGE, 1)
 
 
 def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
@@ -215,11 +240,15 @@ def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
     """Entries that the server's own rules refuse are left out by name; the batch goes again without them."""
-    fields = [{"pointer": "/upsert/1/text", "detail": "is not welcome"}]
+    fields = [
+        {"pointer": "/upsert/1/text", "detail": "is not welcome"},
+        {"pointer": "/upsert/1/title", "detail": "is too bold"},
+    ]
     refusing.answers = [problem(422, "invalid", errors=fields), pushed(2)]
     ended = run("documents", "push", str(folder), "--collection", "x")
     assert ended.code == Exit.REFUSED
-    assert ended.err == f"{folder}/more.jsonl:1: text is not welcome.\n"
+    told = f"{folder}/more.jsonl:1: text is not welcome; title is too bold."
+    assert ended.err.splitlines()[0] == told
     assert [len(batch) for batch in ids(refusing)] == [3, 2]
     assert "faq" not in ids(refusing)[1]
 
@@ -256,7 +285,7 @@ def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> No
     assert code == Exit.REFUSED
     assert "Pushing" in shown
     assert f"{folder}/binary.md: is binary.\r\n" in shown
-    assert shown.endswith("x: 3 created, 0 updated, 0 unchanged, 1 refused.\r\n")
+    assert "x: 3 created, 0 updated, 0 unchanged, 1 refused.\r\n" in shown
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from keystead import cli
+from keystead import __version__, cli
 from keystead.cli.outcome import Exit
 from keystead.cli.plan_file import read_plans
 from tests.cli.conftest import Keystead
@@ -49,6 +49,13 @@ def test_a_command_explains_itself(path: tuple[str, ...]) -> None:
     for argument in app.assemble_argument_collection(parse_docstring=True):
         if argument.parse and argument.show:
             assert argument.parameter.help, argument.name
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_told(run: Keystead, flag: str) -> None:
+    """By the long word and by the usual short one."""
+    shown = run(flag)
+    assert (shown.code, shown.out) == (Exit.DONE, f"{__version__}\n")
 
 
 def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:

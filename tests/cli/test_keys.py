@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from keystead.api import resources
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
@@ -302,11 +304,16 @@ def test_a_description_with_escapes_is_refused(keystead: Keystead) -> None:
     assert "\x1b" not in refused.err
 
 
-def test_a_rate_limit_of_its_own(keystead: Keystead) -> None:
+def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set, shown and taken away; without an option nothing changes."""
     id, _ = create(keystead)
-    assert keystead("keys", "rate-limit", id).out == "unlimited\n"
-    assert keystead("keys", "rate-limit", id, "--per-minute", "60").out == "60 a minute (its own)\n"
+    shown = keystead("keys", "rate-limit", id)
+    assert (shown.out, shown.err) == ("unlimited\n", "")
+    off = keystead("keys", "rate-limit", id, "--per-minute", "60")
+    assert off.out == "60 a minute (its own)\n"
+    assert "Rate limits are off" in off.err
+    monkeypatch.setenv("KEYSTEAD_RATE_LIMITS", "memory")
+    assert keystead("keys", "rate-limit", id, "--per-minute", "60").err == ""
     told = keystead("keys", "rate-limit", id, "--json").json
     assert told == {"id": id, "per_minute": 60, "holds": 60}
     assert keystead("keys", "rate-limit", id, "--none").out == "unlimited\n"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keystead.cli.outcome import Exit
-from keystead.cli.plan_file import changes, read_plans
+from keystead.cli.plan_file import changes, loosens, read_plans
 from keystead.domain.errors import Invalid
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
-from tests.cli.conftest import Keystead
+from keystead.domain.rate_limits import RateLimits
+from tests.cli.conftest import Keystead, one_engine
+from tests.cli.terminal import at_terminal
 
 FILE = """
 [[plans]]
@@ -79,7 +84,7 @@ def test_changes_are_told_one_by_one() -> None:
     free, team, scale = DEFAULT_PLANS
     raised = Plan("free", "Free", Limits(7, 3, 1_000, 1, 3))
     lines = changes(DEFAULT_PLANS, [raised, scale, Plan("pro", "Pro", Limits(api_keys=9))])
-    assert lines[:2] == ["- team: goes", "~ free: api_keys 5 -> 7"]
+    assert lines[:2] == ["- team: removed", "~ free: api_keys 5 -> 7"]
     assert lines[2].startswith("+ pro: Pro, api_keys 9, collections unlimited")
     (line,) = changes(DEFAULT_PLANS, [team, free, scale])
     assert line == "~ order: team, free, scale"
@@ -93,7 +98,7 @@ def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
     rehearsed = keystead("plans", "apply", str(file), "--dry-run")
     assert rehearsed.code == Exit.DONE
     assert keystead("plans", "list", "--json").json["items"] == before
-    applied = keystead("plans", "apply", str(file))
+    applied = keystead("plans", "apply", str(file), "--yes")
     assert applied.out == rehearsed.out
     assert "~ free: api_keys 5 -> 7" in applied.out.splitlines()
     after = keystead("plans", "list", "--json").json["items"]
@@ -101,6 +106,7 @@ def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
     assert after[0]["limits"]["api_keys"] == 7
     assert after[1]["limits"]["api_keys"] is None
     assert "unlimited" in keystead("plans", "list").out
+    assert "Rate limits" not in applied.err
     again = keystead("plans", "apply", str(file), "--json").json
     assert again["changes"] == []
 
@@ -110,8 +116,9 @@ def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None
     file = tmp_path / "plans.toml"
     assert "PER MINUTE" not in keystead("plans", "list").out
     file.write_text(f"{FILE}[plans.rate_limits]\nkey_per_minute = 600\n")
-    applied = keystead("plans", "apply", str(file)).out
-    assert "key_per_minute 600" in applied
+    applied = keystead("plans", "apply", str(file), "--yes")
+    assert "key_per_minute 600" in applied.out
+    assert "Rate limits are off" in applied.err
     (free, pro) = keystead("plans", "list", "--json").json["items"]
     assert free["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": None}
     assert pro["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": 600}
@@ -119,7 +126,10 @@ def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None
     assert "KEY PER MINUTE" in shown
     assert "WORKSPACE PER MINUTE" not in shown
     file.write_text(FILE)
-    assert keystead("plans", "apply", str(file)).out == "~ pro: key_per_minute 600 -> unlimited\n"
+    assert (
+        keystead("plans", "apply", str(file), "--yes").out
+        == "~ pro: key_per_minute 600 -> unlimited\n"
+    )
 
 
 def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
@@ -127,10 +137,63 @@ def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
     file = tmp_path / "plans.toml"
     file.write_text(FILE.replace('"free"', '"basic"'))
     before = keystead("plans", "list", "--json").out
-    refused = keystead("plans", "apply", str(file))
+    refused = keystead("plans", "apply", str(file), "--yes")
     assert refused.code == Exit.REFUSED
     assert "free" in refused.err
     assert keystead("plans", "list", "--json").out == before
+
+
+FREE, TEAM, SCALE = DEFAULT_PLANS
+RATED = replace(FREE, rate_limits=RateLimits(key_per_minute=60))
+LOOSE: dict[str, tuple[list[Plan], list[Plan]]] = {
+    "a plan goes": ([FREE, TEAM], [FREE]),
+    "a limit is raised": ([FREE], [replace(FREE, limits=replace(FREE.limits, members=4))]),
+    "a limit is left out": ([FREE], [replace(FREE, limits=replace(FREE.limits, members=None))]),
+    "a rate is raised": ([RATED], [replace(FREE, rate_limits=RateLimits(key_per_minute=61))]),
+    "a rate is left out": ([RATED], [FREE]),
+}
+TIGHT: dict[str, tuple[list[Plan], list[Plan]]] = {
+    "nothing changes": ([*DEFAULT_PLANS], [*DEFAULT_PLANS]),
+    "a plan is new": ([FREE], [FREE, SCALE]),
+    "a limit is lowered": ([FREE], [replace(FREE, limits=replace(FREE.limits, members=0))]),
+    "a limit is new": ([SCALE], [replace(SCALE, limits=FREE.limits)]),
+    "a rate is new": ([FREE], [RATED]),
+    "a name and the order change": ([FREE, TEAM], [TEAM, replace(FREE, name="Trial")]),
+}
+
+
+@pytest.mark.parametrize("case", [*LOOSE, *TIGHT])
+def test_what_loosens_is_known(case: str) -> None:
+    """A plan that goes, and a limit that grows or is lifted; nothing else lets anybody do more than before."""
+    assert loosens(*(LOOSE | TIGHT)[case]) is (case in LOOSE)
+
+
+def test_limits_are_loosened_only_on_demand(keystead: Keystead, tmp_path: Path) -> None:
+    """Without a word nothing is written: the code and the changes say what the word is for. Tightening needs none."""
+    file = tmp_path / "plans.toml"
+    file.write_text(FILE)
+    before = keystead("plans", "list", "--json").out
+    refused = keystead("plans", "apply", str(file), "--json")
+    assert refused.code == Exit.USAGE
+    said = json.loads(refused.err)
+    assert said["code"] == "would-loosen"
+    assert {"- scale: removed", "~ free: api_keys 5 -> 7"} <= set(said["changes"])
+    assert "--yes" in keystead("plans", "apply", str(file)).err
+    assert keystead("plans", "list", "--json").out == before
+    assert keystead("plans", "apply", str(file), "--yes").code == Exit.DONE
+    file.write_text(FILE.replace("api_keys = 7", "api_keys = 2"))
+    assert keystead("plans", "apply", str(file)).out == "~ free: api_keys 7 -> 2\n"
+
+
+@one_engine
+def test_a_person_is_asked_before_limits_are_loosened(keystead: Keystead, tmp_path: Path) -> None:
+    """At a terminal the changes are shown, and only yes applies them."""
+    file = tmp_path / "plans.toml"
+    file.write_text(FILE)
+    for typed, code in (("n\n", Exit.REFUSED), ("y\n", Exit.DONE)):
+        ended, shown = at_terminal(os.environ, typed, "plans", "apply", str(file), after="[y/N]")
+        assert ended == code
+        assert "~ free: api_keys 5 -> 7" in shown.partition("[y/N]")[0]
 
 
 def test_a_file_that_cannot_be_read_is_told(run: Keystead, tmp_path: Path) -> None:

@@ -195,17 +195,22 @@ def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
 
 
 def test_each_token_opens_its_own_door(remote: Remote) -> None:
-    """A key is no operator, an operator's credential no key, and a service's neither: denied, without a reason."""
+    """A key is no operator, an operator's credential no key, and a service's neither: the sentence says which."""
     key, operator, service = (
         remote.server.token(),
         remote.credential(),
         remote.credential("service"),
     )
     for words in (("workspaces", "list"), ("plans", "list")):
-        assert {remote(*words, token=t).code for t in (key, service)} == {Exit.DENIED}
-    for line in ("keys list", "events list", "plan", "collections list"):
+        asked = [remote(*words, token=token) for token in (key, service)]
+        assert {one.code for one in asked} == {Exit.DENIED}
+        assert "workspace's key; this command needs that of an operator's" in asked[0].err
+    for line in ("keys list", "keys create -d x", "events list", "plan", "collections list"):
         asked = [remote(*line.split(), token=token) for token in (operator, service)]
         assert {one.code for one in asked} == {Exit.DENIED}
+        for one, kind in zip(asked, ("operator", "service"), strict=True):
+            told = f"This is the token of {'an' if kind == 'operator' else 'a'} {kind}'s credential"
+            assert told in one.err
 
 
 @pytest.mark.parametrize(

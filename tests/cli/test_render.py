@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,39 @@ def test_columns_stand_below_one_another(capsys: pytest.CaptureFixture[str]) -> 
     """In a pipe each column begins at one place, wide characters counted as two, nothing at the end of a line."""
     render.print_table(("A", "B"), [("漢字", "x"), ("abcdef", ""), ("e\ns", "y")])
     assert capsys.readouterr().out == "A       B\n漢字    x\nabcdef\ne\\ns    y\n"
+
+
+ID = "key_02tcRIyrxLXTR81B3dqdOx"
+ROW = (ID, "a description, with a few more words than there is room for", "ks_…laf3", "active")
+
+
+@pytest.mark.parametrize("columns", [10, 26, 40, 60, 80, 120])
+def test_an_id_stands_whole_at_any_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """It can be copied from every terminal: other columns are folded, then left out from the right, and named."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    render.print_table(("ID", "DESCRIPTION", "TOKEN", "STATUS"), [ROW, ROW])
+    out, err = capsys.readouterr()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
+    assert out.count(ID) == 2
+    assert all(len(line.rstrip()) <= max(columns, len(ID) + 2) for line in lines)
+    for heading, cell in zip(("TOKEN", "STATUS"), ROW[2:], strict=True):
+        assert (out.count(cell) == 2) is not (heading in err)
+    assert (err == "") is (columns >= 80)
+
+
+def test_an_id_within_a_cell_stands_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the list of events, which names what was changed among other words."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    render.print_table(("WHEN", "ABOUT"), [("2026-11-23 13:04 UTC " * 2, f"the key {ID} of Acme")])
+    assert ID in capsys.readouterr().out
 
 
 def test_a_narrow_encoding_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

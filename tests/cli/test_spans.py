@@ -49,6 +49,13 @@ def test_an_end_counts_from_now_in_whole_seconds() -> None:
     assert parse_expiry("2d", NOW) == datetime(2028, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["0d", "0s", "000w"])
+def test_an_end_is_later_than_now(text: str) -> None:
+    """A span of nothing is told as wrong usage, not as a refusal of a value that nobody wrote."""
+    with pytest.raises(ValueError, match="must be longer than nothing"):
+        parse_expiry(text, NOW)
+
+
 def test_an_end_may_be_an_instant_or_never() -> None:
     """RFC 3339 with a zone; None is never."""
     assert parse_expiry("2028-02-29T23:59:59-01:00", NOW) == datetime(

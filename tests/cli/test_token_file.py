@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from keystead import cli
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.token_file import read_token
+from tests.client.stranger import TOKEN
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,29 @@ def test_the_nearest_word_counts(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("KEYSTEAD_TOKEN", "variable")
     assert read_token(None) == "variable"
     assert read_token(write(home / "named", "named")) == "named"
+
+
+@pytest.mark.parametrize("begins", [b"", b"\xef\xbb\xbf", b"\n\xef\xbb\xbf"])
+@pytest.mark.parametrize("ends", [b"", b"\n", b"\r\n", b" \xc2\xa0\n"])
+def test_white_space_and_a_byte_order_mark_are_left_out(
+    home: Path, monkeypatch: pytest.MonkeyPatch, begins: bytes, ends: bytes
+) -> None:
+    """As editors and shells leave them around a token, in a file and in the variable."""
+    file = home / "named"
+    file.write_bytes(begins + b"token" + ends)
+    file.chmod(0o600)
+    assert read_token(file) == "token"
+    monkeypatch.setenv("KEYSTEAD_TOKEN", (begins + b"token" + ends).decode())
+    assert read_token(None) == "token"
+
+
+def test_half_a_character_is_wrong_usage(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An argument that is not UTF-8 reaches the command as lone surrogates: one line says so, and nothing is sent."""
+    monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
+    assert cli.run(["documents", "search", "-c", "docs", "\udcff"]) == Exit.USAGE
+    assert "surrogate" in capsys.readouterr().err
 
 
 def test_without_a_token_it_is_said_where_to_put_it(home: Path) -> None:

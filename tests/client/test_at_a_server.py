@@ -15,7 +15,9 @@ from keystead.client import (
     AsyncClient,
     AsyncOperator,
     Client,
+    DocumentDraft,
     Introspection,
+    Invalid,
     InvalidToken,
     NotFound,
     Operator,
@@ -148,3 +150,22 @@ def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None
         assert session.url.startswith(f"{server.base_url}/sign-in?link=")
         with pytest.raises(NotFound):
             operator.workspaces.get("ws_02tcRIyrxLXTR81B3dqdOx")
+
+
+def test_a_bad_batch_names_its_documents(server: Serving) -> None:
+    """Every refused document is in the error by its id, in its sentence and in its entries; nothing was pushed."""
+    drafts = [
+        DocumentDraft("fine", "text"),
+        DocumentDraft("one", "", url="ftp://x"),
+        DocumentDraft("two", "", "x" * 301),
+    ]
+    token = server.token()
+    for kind in KINDS:
+        name = f"batch-{kind.__name__.lower()}"
+        with opened(kind, server.base_url, token) as client:
+            client.collections.create(name)
+            with pytest.raises(Invalid) as refused:
+                client.documents.push(name, drafts)
+            assert [error.id for error in refused.value.errors] == ["one", "two"]
+            assert "/upsert/2/title (two): must be" in str(refused.value)
+            assert not client.documents.page(name).items

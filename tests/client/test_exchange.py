@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -117,6 +118,19 @@ def test_no_wait_is_longer_than_patience_allows() -> None:
     assert isinstance(error, Problem)
     assert error.refusal.retry_after == 3600
     assert (pauses, sent) == ([], 1)
+
+
+def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-0000` is UTC (RFC 5322 section 3.3), wherever the machine is."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        later = format_datetime(datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=20))
+        (pause,) = drive(READ, [problem(503, "unavailable", later), DONE])[1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert 15 < pause <= 20.5
 
 
 def test_retry_after_may_be_a_date() -> None:

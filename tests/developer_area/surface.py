@@ -262,6 +262,12 @@ class Ground:
         """A digest of all rows of each table, but for what merely looking changes."""
         return {name: hash(rows) for name, rows in _rows_of(self.area.installation)}
 
+    def tables_with(self, text: str) -> list[str]:
+        """The tables of which some row holds that text."""
+        written = repr(text)[1:-1]
+        rows_of = _rows_of(self.area.installation)
+        return [name for name, rows in rows_of if any(written in row for row in rows)]
+
 
 def survey(folder: Path) -> Survey:
     """Furnishes an area, and sends everybody through it."""

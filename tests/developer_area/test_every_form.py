@@ -105,6 +105,24 @@ def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: P
     assert len(changed) >= len(survey.forms) * 3 / 5, changed
 
 
+UNSEEN = "\u200b\u2060\u3164\u200b"
+
+
+@pytest.mark.slow
+def test_no_form_stores_a_name_that_cannot_be_seen(survey: Survey, tmp_path: Path) -> None:
+    """Every text field of every form, filled with invisible characters: none of them is a name of anything."""
+    count = 0
+    for number, (who, wanted) in enumerate(survey.forms):
+        for text in set(wanted.texts) & {"name", "description", "title"}:
+            with survey.copied(tmp_path / f"{number}-{text}") as ground:
+                browser, form = ground.form(who, wanted)
+                seen = browser.post(form.action, form.filled(**{text: UNSEEN}))
+                assert seen.status in {200, 409, 422}, (form.kind, seen.status)
+                assert ground.tables_with(UNSEEN) == [], form.kind
+                count += 1
+    assert count >= 5
+
+
 @pytest.fixture
 def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
     """A copy of the surveyed area."""

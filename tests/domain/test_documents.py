@@ -181,6 +181,26 @@ def test_every_refused_field_of_a_push_is_named() -> None:
     assert pointers(refused) == ["/upsert/1/id", "/upsert/1/title", "/upsert/1/text", "/delete/1"]
 
 
+def test_the_documents_of_a_bad_batch_are_named() -> None:
+    """Every fault tells the id of its document, as does the sentence; what is no id is told by its place alone."""
+    drafts = [GOOD, DocumentDraft("one", "\0", title="x" * 301), DocumentDraft("two", "\0"), GOOD]
+    with pytest.raises(Invalid) as refused:
+        check_push(Push([*drafts, DocumentDraft("a/b", "")], ["two"]))
+    named = [(error.pointer, error.id) for error in refused.value.errors]
+    assert named == [
+        ("/upsert/1/title", "one"),
+        ("/upsert/1/text", "one"),
+        ("/upsert/2/text", "two"),
+        ("/upsert/3/id", GOOD.id),
+        ("/upsert/4/id", None),
+        ("/delete/0", "two"),
+    ]
+    assert "/upsert/1/title (one): must be" in refused.value.detail
+    extras: Any = refused.value.extras()["errors"]
+    assert extras[0]["id"] == "one"
+    assert "id" not in extras[4]
+
+
 @pytest.mark.parametrize(
     ("upserts", "deletes", "pointer"),
     [
@@ -206,10 +226,12 @@ def test_a_push_has_a_thousand_entries_at_most() -> None:
 
 
 def test_a_refusal_stays_readable() -> None:
-    """Of a thousand refused entries the first hundred are told."""
+    """Of a thousand refused entries the first hundred are told, and how many more there are."""
     with pytest.raises(Invalid) as refused:
         check_push(Push([], ["/"] * MAX_PUSH))
     assert len(refused.value.errors) == MAX_REFUSALS
+    more = 2 * MAX_PUSH - 1 - MAX_REFUSALS
+    assert refused.value.detail.endswith(f"; and {more:,} more")
 
 
 def test_the_digest_covers_all_that_a_document_says() -> None:

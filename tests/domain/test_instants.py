@@ -50,6 +50,8 @@ def test_any_offset_is_read(local: datetime, minutes: int) -> None:
         ("2027-01-31t12:00:00z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-01-31T12:00:00.5Z", datetime(2027, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)),
         ("2027-01-31T12:00:00.000001Z", datetime(2027, 1, 31, 12, 0, 0, 1, tzinfo=UTC)),
+        ("2027-01-31T12:00:00.000001999Z", datetime(2027, 1, 31, 12, 0, 0, 1, tzinfo=UTC)),
+        ("2027-01-31T12:00:00.999999999Z", datetime(2027, 1, 31, 12, 0, 0, 999_999, tzinfo=UTC)),
         ("2027-01-31T00:30:00+01:00", datetime(2027, 1, 30, 23, 30, tzinfo=UTC)),
         ("2027-01-31T12:00:00-00:00", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-12-31T23:59:59-23:59", datetime(2028, 1, 1, 23, 58, 59, tzinfo=UTC)),
@@ -74,7 +76,7 @@ def test_good_instants(text: str, instant: datetime) -> None:
         "2027-031T12:00:00Z",
         "2027-01-31T12:00:00.Z",
         "2027-01-31T12:00:00,5Z",
-        "2027-01-31T12:00:00.1234567Z",
+        "2027-01-31T12:00:00.1234567890Z",
         "2027-01-31T12:00:00+0100",
         "2027-01-31T12:00:00+01",
         "2027-01-31T12:00:00+24:00",
@@ -128,3 +130,9 @@ def test_a_naive_instant_is_never_stored() -> None:
     """An instant without a zone is a mistake that is noticed, not guessed at."""
     with pytest.raises(TypeError):
         instants.to_microseconds(datetime(2027, 1, 31))  # noqa: DTZ001
+
+
+def test_a_naive_instant_is_never_written() -> None:
+    """Nor is it written in the zone of whatever machine it is on: the sentence says what is missing."""
+    with pytest.raises(ValueError, match="time zone"):
+        instants.format_instant(datetime(2027, 1, 31))  # noqa: DTZ001

@@ -1,12 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keystead.domain.credentials import check_credential_name
+from keystead.domain.destinations import Destinations
+from keystead.domain.documents import (
+    CollectionDraft,
+    CollectionPatch,
+    DocumentDraft,
+    Push,
+    check_collection,
+    check_collection_patch,
+    check_document,
+    check_push,
+)
 from keystead.domain.errors import Invalid
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import check_description, check_query
-from keystead.domain.workspaces import check_name
+from keystead.domain.portal import PortalRequest, PortalUser, check_portal_request
+from keystead.domain.text import is_visible
+from keystead.domain.webhooks import WebhookDraft, WebhookPatch, check_draft, check_patch
+from keystead.domain.workspaces import Role, check_name
 
 LINES = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=100
@@ -14,7 +34,7 @@ LINES = st.text(
 UNFIT = st.characters(categories=["Cc", "Cs", "Zl", "Zp"])
 
 
-@given(LINES.filter(lambda text: not text.isspace()))
+@given(LINES.filter(is_visible))
 def test_accepted_text_is_unchanged(text: str) -> None:
     """A description or a name that is accepted is kept to the character: blanks, joiners, any script."""
     assert check_description(text) == text
@@ -31,13 +51,60 @@ def test_no_line_holds_controls(text: str, unfit: str, place: int) -> None:
             check(spoiled)
 
 
-@pytest.mark.parametrize("text", ["", " ", " \u3000\u00a0"])
-def test_blank_is_no_description(text: str) -> None:
-    """What shows nothing describes nothing; but one may search for a blank."""
+UNSEEN = (
+    "", " ", " \u3000\u00a0", "\u200b", "\u200b\u200d\u2060\ufeff", "\u00ad", "\u202e\u202c", "\u2066\u2069",
+    "\u3164", "\uffa0", "\u115f\u1160", "\u2800", "\ufe0f", "\U000e0100", "\U000e0041", "\u180e", "\u034f", " \u200b ",
+)  # fmt: skip
+"""White space, joiners, marks of direction, fillers, variation selectors and tags: texts in which nothing is seen."""
+_NOWHERE = Destinations()
+_HOOK = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
+
+
+def _portal(user: PortalUser) -> None:
+    check_portal_request(PortalRequest(WorkspaceId("ws_1"), user, Role.VIEWER), ())
+
+
+CHECKS: dict[str, Callable[[str], Any]] = {
+    "a key's description": check_description,
+    "a person's or a workspace's name": check_name,
+    "a credential's name": check_credential_name,
+    "a collection's title": lambda text: check_collection(CollectionDraft("docs", text)),
+    "a collection's new title": lambda text: check_collection_patch(CollectionPatch(text)),
+    "a webhook's name": lambda text: check_draft(replace(_HOOK, name=text), _NOWHERE),
+    "a webhook's new name": lambda text: check_patch(WebhookPatch(name=text), _NOWHERE),
+    "a portal user's name": lambda text: _portal(PortalUser("user-1", text)),
+    "a portal user's id": lambda text: _portal(PortalUser(text, "Ada")),
+}
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_what_cannot_be_seen_names_nothing(check: Callable[[str], Any], text: str) -> None:
+    """A text in which nothing is seen is refused as a name, a title or a description; a visible one is taken."""
     with pytest.raises(Invalid) as refused:
-        check_description(text)
-    assert [error.pointer for error in refused.value.errors] == ["/description"]
+        check(text)
+    assert len(refused.value.errors) == 1
+    check(f"{text}x")
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+def test_a_title_that_cannot_be_seen_is_none(text: str) -> None:
+    """A document whose title cannot be seen is stored without one, and is the same as one sent without."""
+    titled, plain = DocumentDraft("a", "x", title=text), DocumentDraft("a", "x")
+    assert check_document(titled) == check_document(plain)
+    assert check_push(Push([titled])) == check_push(Push([plain]))
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+def test_what_cannot_be_seen_may_be_searched_for(text: str) -> None:
+    """A search may be for any text that a description could hold, a blank too."""
     assert check_query(text) == text
+
+
+@pytest.mark.parametrize("text", ["é", "字", "👩\u200d💻", "\u0301", ".", "a\u200b", "สวัสดี", "½"])
+def test_what_is_seen_is_visible(text: str) -> None:
+    """Letters of any script, marks, emoji and punctuation are visible, with joiners among them too."""
+    assert is_visible(text)
 
 
 def test_bounds() -> None:

@@ -14,7 +14,8 @@ from keystead.integrations import Guard, connect
 from keystead.integrations.guard import Presented
 from keystead.integrations.remote import MOST_REMEMBERED, Memory, Remote
 from keystead.operation.faults import ConfigurationError
-from tests.integrations.world import REQUIRED, World, bearer
+from tests.integrations.products import PRODUCTS, Product
+from tests.integrations.world import REQUIRED, Asked, World, bearer
 from tests.serving import HOST, free_port
 
 
@@ -51,10 +52,36 @@ def test_a_server_that_is_away_admits_nobody(world: World) -> None:
 
 
 def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
-    """A workspace's own key may not ask about tokens: the product's callers are told that it is unavailable."""
-    guard = Remote(world.server.base_url, world.tokens["everything"])
-    with closing(guard), pytest.raises(Unavailable):
+    """A key's token, and a service's that was revoked, may not ask: the first use says so, and what to do."""
+    presented = Presented((bearer(world.tokens["good"]),))
+    for refused in (world.tokens["everything"], world.revoked_service_token()):
+        with closing(Remote(world.server.base_url, refused)) as guard:
+            with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN must hold"):
+                guard.admit(presented)
+            with pytest.raises(ConfigurationError, match="own credential"):
+                asyncio.run(guard.admit_on_loop(presented))
+
+
+def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
+    """A URL below the server's own is another's fault than an outage, which it must not look like."""
+    guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
+    with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
         guard.admit(Presented((bearer(world.tokens["good"]),)))
+
+
+@pytest.mark.parametrize("framework", PRODUCTS)
+def test_a_refused_credential_is_no_outage(
+    world: World, framework: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Callers of the product get a 500 without a word of it; the product's own log has the sentence."""
+    product = Product()
+    with closing(Remote(world.server.base_url, world.tokens["everything"])) as guard:
+        answered = PRODUCTS[framework](guard, product)(Asked((bearer(world.tokens["good"]),)))
+    assert answered.status == 500
+    assert not product.served
+    assert b"credential" not in answered.body
+    (record,) = [record for record in caplog.records if record.name == "keystead.integrations"]
+    assert "refuses this application's own credential" in record.getMessage()
 
 
 def test_what_is_no_token_is_never_sent(world: World) -> None:
@@ -116,14 +143,21 @@ def test_the_credential_comes_from_a_private_file(
     presented = Presented((bearer(world.tokens["good"]),))
     with closing(connect(world.server.base_url, token_file=file)) as guard:
         guard.admit(presented, REQUIRED)
-    monkeypatch.delenv("KEYSTEAD_TOKEN", raising=False)
-    with pytest.raises(ConfigurationError, match="KEYSTEAD_TOKEN"):
+    monkeypatch.delenv("KEYSTEAD_SERVICE_TOKEN", raising=False)
+    monkeypatch.setenv("KEYSTEAD_TOKEN", world.tokens["good"])
+    with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN"):
         connect(world.server.base_url)
+    file.write_text(f"\ufeff{world.service_token}\r\n", encoding="utf-8")
+    with closing(connect(world.server.base_url, token_file=file)) as guard:
+        guard.admit(presented, REQUIRED)
     monkeypatch.setenv("KEYSTEAD_URL", world.server.base_url)
-    monkeypatch.setenv("KEYSTEAD_TOKEN", world.service_token)
+    monkeypatch.setenv("KEYSTEAD_SERVICE_TOKEN", f"{world.service_token}\n")
     monkeypatch.delenv("KEYSTEAD_DATABASE", raising=False)
     with closing(connect()) as guard:
         guard.admit(presented, REQUIRED)
+    monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
+    with pytest.raises(ValueError, match="both KEYSTEAD_DATABASE and KEYSTEAD_URL are set"):
+        connect()
 
 
 @pytest.mark.parametrize("url", ["http://keys.example.com", "https://user:pw@keys.example.com"])

@@ -59,6 +59,16 @@ class World:
         acting = operator("tests", self.workspace_id)
         return text_of(self.installation.services.keys.create(acting, _draft(REQUIRED)))
 
+    def revoked_service_token(self) -> str:
+        """The token of a service's credential that was revoked."""
+        by, credentials = (
+            operator("tests", self.workspace_id).actor,
+            self.installation.services.credentials,
+        )
+        made, token = credentials.create("revoked", by, CredentialKind.SERVICE)
+        credentials.revoke(made.id, by)
+        return token.reveal()
+
     def revoke(self, token: str) -> None:
         """Revokes a key through the server, as its holder."""
         whoami = self.server.call("GET", "/v1/whoami", token=token).json()

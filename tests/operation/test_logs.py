@@ -42,6 +42,21 @@ def lines_of(program: str) -> list[Any]:
     return [json.loads(line.decode("ascii")) for line in done.stderr.splitlines()]
 
 
+def test_a_line_of_code_that_runs_elsewhere_too_is_like_the_others() -> None:
+    """`keystead.logger` is printed with its event and fields, from the level that is set on."""
+    info, failed = lines_of(
+        """
+from keystead.logger import Logger
+Logger("keystead.worker").info("task recovered", task="flush", failures=3)
+Logger("keystead.worker").error("task failed", says=TOKEN)
+logs.configure("warning")
+Logger("keystead.worker").info("task recovered")
+"""
+    )
+    assert (info["event"], info["task"], info["failures"]) == ("task recovered", "flush", 3)
+    assert (failed["level"], failed["event"]) == ("error", "task failed")
+
+
 def test_every_way_to_the_log_has_one_form_and_tells_no_value() -> None:
     """Our own lines, those of libraries, warnings and uncaught exceptions are alike; no exception's text."""
     ours, library, warned, chained, thread, last = lines_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -97,6 +98,24 @@ def test_make_lists_every_target() -> None:
     helped = dict(re.findall(r"^  make (\S+) +(\S.*)$", shown, re.MULTILINE))
     assert set(helped) == targets - internal
     assert {"serve", "test", "check", "bench", "prove", "lock"} <= set(helped)
+
+
+def test_make_serve_leaves_the_folder_to_the_settings() -> None:
+    """Only a DATA that was given is passed on: an option would hide KEYSTEAD_DATA and keystead.toml."""
+    environment = {name: value for name, value in os.environ.items() if name != "DATA"}
+
+    def shown(*words: str) -> str:
+        return subprocess.run(
+            ["make", "-n", "serve", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert "--data" not in shown()
+    assert '--data "a b"' in shown("DATA=a b")
 
 
 def test_nothing_committed_tells_of_a_machine() -> None:

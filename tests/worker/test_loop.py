@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.domain.errors import Unavailable
+from keystead.logger import Line
 from keystead.worker.loop import LONGEST_WAIT, Loop, Task, wait_after
 from tests.postgres import wait_until
 
@@ -34,19 +35,22 @@ def flaky() -> Flaky:
     return Flaky()
 
 
-def test_a_failing_task_is_tried_again_until_it_ends_well(flaky: Flaky) -> None:
+def test_a_failing_task_is_tried_again_until_it_ends_well(
+    flaky: Flaky, caplog: pytest.LogCaptureFixture
+) -> None:
     """A failure is told without its text, the task runs again, and its recovery is told too."""
     outcomes: list[tuple[str, bool]] = []
     loop = Loop([Task("flush", 0.001, flaky)], lambda *outcome: outcomes.append(outcome))
-    with capture_logs() as lines:
-        loop.start()
-        wait_until(lambda: flaky.runs >= 3, "the task ran three times")
-        flaky.broken = False
-        wait_until(lambda: ("flush", True) in outcomes, "the task ended well")
-        loop.stop()
+    caplog.set_level(logging.INFO, "keystead")
+    loop.start()
+    wait_until(lambda: flaky.runs >= 3, "the task ran three times")
+    flaky.broken = False
+    wait_until(lambda: ("flush", True) in outcomes, "the task ended well")
+    loop.stop()
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
     assert outcomes[:3] == [("flush", False)] * 3
-    assert [line["event"] for line in lines].count("task recovered") == 1
-    assert lines[0]["errors"] == ["keystead.domain.errors.Unavailable"]
+    assert [line.event for line in lines].count("task recovered") == 1
+    assert lines[0].fields["errors"] == ["keystead.domain.errors.Unavailable"]
     assert SECRET not in repr(lines)
 
 

@@ -71,7 +71,8 @@ _Instant = Annotated[
     WithJsonSchema(INSTANT_SCHEMA),
 ]
 _EXPIRY = (
-    "When the key ends: RFC 3339 with an offset, in whole seconds, later than now. Null: never."
+    "When the key expires: RFC 3339 with an offset, later than now. Fractions of a second are"
+    " cut off. Null: never."
 )
 
 _Description = Annotated[

@@ -316,6 +316,7 @@ class FieldError(Resource):
         ),
     ]
     detail: Annotated[str, member("What is wrong with it.", "must be later than now")]
+    id: Annotated[str, member("In a batch of documents: the document's id.", "guides--cli.md")] = ""
 
 
 class Problem(BaseModel):

@@ -87,6 +87,7 @@ def application() -> App:
         help_epilogue=EPILOGUE,
         help_format="plaintext",
         version=__version__,
+        version_flags=["--version", "-V"],
         result_action="return_value",
         print_error=False,
         exit_on_error=False,

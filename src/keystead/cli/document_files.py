@@ -5,6 +5,7 @@ What cannot be pushed is told, file by file and line by line.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, NoReturn
 from urllib.parse import quote
 
-from keystead.cli.document_names import id_of, title_of
+from keystead.cli.document_names import front_matter, id_of, title_of
 from keystead.cli.found_files import LINES, MARKDOWN, Found, Refused
 from keystead.client.documents import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft, check_document
@@ -22,6 +23,9 @@ from keystead.domain.instants import format_instant
 
 LONGEST_LINE: Final = 2 * 1024 * 1024
 """A document's JSON at its largest, every character written as an escape."""
+UTF_8: Final = "utf-8"
+WIDEST: Final = 4
+"""Bytes of a character in any encoding, at most."""
 
 _MEMBERS: Final = frozenset({"id", "text", "title", "url", "attributes"})
 _IGNORED: Final = frozenset({"created_at", "updated_at"})
@@ -44,10 +48,19 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Shaping:
-    """How files become documents: the URL that their paths are below, and whether their change is told."""
+    """How files become documents: the URL that their paths are below, whether their change is an attribute.
+
+    `encoding` is that of Markdown and text; JSON lines are UTF-8 (RFC 8259 section 8.1).
+    """
 
     link: str | None = None
     modified: bool = False
+    encoding: str = UTF_8
+
+    @property
+    def is_utf_8(self) -> bool:
+        """Return whether the encoding is UTF-8, under whatever name."""
+        return codecs.lookup(self.encoding).name == UTF_8
 
 
 def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | Refused]:
@@ -64,16 +77,18 @@ def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | Refused]:
 
 def _whole(opened: BinaryIO, file: Found, shaping: Shaping) -> Ready | Refused:
     source = str(file.path)
-    data = opened.read(MAX_TEXT_BYTES + 4)
-    if len(data.removeprefix(b"\xef\xbb\xbf")) > MAX_TEXT_BYTES:
+    most = MAX_TEXT_BYTES if shaping.is_utf_8 else MAX_TEXT_BYTES * WIDEST
+    data = opened.read(most + WIDEST)
+    if len(data.removeprefix(codecs.BOM_UTF8)) > most:
         size = f"{file.size / 1024:,.0f} KiB"
         return Refused(
             source, f"is too large: {size}; a document holds {MAX_TEXT_BYTES // 1024} KiB"
         )
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return Refused(source, "is not UTF-8 text")
+        text = data.decode(shaping.encoding).removeprefix("\ufeff")
+    except UnicodeError:
+        said = "UTF-8" if shaping.is_utf_8 else shaping.encoding
+        return Refused(source, f"is not {said} text: name its --encoding, or --exclude it")
     if "\0" in text:
         return Refused(source, "is binary")
     return _ready(_draft_of(file, text, shaping), source)
@@ -82,7 +97,9 @@ def _whole(opened: BinaryIO, file: Found, shaping: Shaping) -> Ready | Refused:
 def _draft_of(file: Found, text: str, shaping: Shaping) -> DocumentDraft:
     name = os.fsencode(file.name).decode("utf-8", "replace")
     markdown = file.path.suffix.lower() in MARKDOWN
-    attributes = {"path": name}
+    members = front_matter(text.split("\n"))[0] if markdown else {}
+    attributes: dict[str, Any] = {key: value for key, value in members.items() if key != "title"}
+    attributes["path"] = name
     if shaping.modified:
         changed = datetime.fromtimestamp(int(file.path.stat().st_mtime), UTC)
         attributes["modified"] = format_instant(changed)

@@ -36,6 +36,9 @@ def push(
     create_collection: Annotated[bool, Flag] = False,
     delete_missing: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
+    root: Path | None = None,
+    exclude: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)] = (),
+    encoding: str = "utf-8",
     link: str | None = None,
     modified: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
@@ -44,8 +47,8 @@ def push(
 ) -> int:
     """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
 
-    A document's id is made of the file's path below the folder, its title is the
-    first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
+    A document's id is made of the file's path below the folder, its title is
+    the front matter's, else the first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
     The same push again changes nothing. What cannot be pushed is told one by one,
     and the exit code is 1 then; the rest is pushed.
 
@@ -56,9 +59,17 @@ def push(
     create_collection
         Make the collection where there is none.
     delete_missing
-        Delete the collection's documents that are not in this push, if all of it could be pushed.
+        Delete the collection's documents that are not in this push. Only for folders, and only if everything
+        in them could be pushed.
     dry_run
         Only say what would be pushed; no server is asked.
+    root
+        Make ids of the paths below this folder, so that a file gets the same id alone and with its folder.
+    exclude
+        Leave out files and folders that match this pattern, written like .gitignore's; repeatable. So does a
+        .keysteadignore in the folder, a pattern a line.
+    encoding
+        Encoding of Markdown and text files, such as cp1252. JSON lines are always UTF-8.
     link
         Give each document a URL: this one, followed by the file's path.
     modified
@@ -70,10 +81,13 @@ def push(
     from keystead.cli.found_files import find_files
     from keystead.cli.pushing import Pusher, Tally
 
-    found = find_files(paths)
+    if delete_missing:
+        _require_folders(paths)
+    _require_encoding(encoding)
+    found = find_files(paths, root, exclude)
     if not found.files and not found.refused:
         raise Failure("There is nothing to push: no .md, .txt or .jsonl file there.")
-    work = _Work(found, Shaping(link, modified), Tally(), json)
+    work = _Work(found, Shaping(link, modified, encoding), Tally(), json)
     if dry_run:
         return _rehearse(work, collection)
     with connected(server) as client:
@@ -85,9 +99,13 @@ def push(
         except BaseException:
             if work.tally.pushed:
                 _print_tally(work, collection)
-                render.note("It stopped there; the same command again goes on.")
+                render.note(
+                    "The push stopped there. Run the same command again to push the rest;"
+                    " documents that are there already stay unchanged."
+                )
             raise
         _print_tally(work, collection)
+        _note_what_is_next(work, deletes=delete_missing)
     return Exit.REFUSED if work.tally.refused else Exit.DONE
 
 
@@ -181,13 +199,43 @@ def _rehearse(work: _Work, collection: str) -> int:
 def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
     """Deletes what the collection holds beyond this push; nothing where a part of the push is missing itself."""
     if work.tally.refused:
-        render.note("Nothing was deleted: not everything could be pushed.")
         return
     held = pusher.client.documents.list(pusher.collection)
     missing = [document.id for document in held if document.id not in work.seen]
     if missing and not yes:
         _ask(f"{len(missing):,} documents of {pusher.collection} that are not in this push")
     pusher.delete(missing)
+
+
+def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
+    """Say after a partial push what the same command will do, and how to get there."""
+    count = len(work.tally.refused)
+    if not count or work.json:
+        return
+    what, them = ("1 document", "it") if count == 1 else (f"{count:,} documents", "them")
+    kept = " Nothing was deleted." if deletes else ""
+    then = "pushes what is new, then deletes what is missing" if deletes else "pushes what is new"
+    render.note(
+        f"{what} could not be pushed.{kept} Fix {them}, or leave {them} out with --exclude, and run the same command"
+        f" again: it {then}."
+    )
+
+
+def _require_folders(paths: list[Path]) -> None:
+    """Failure unless every path is a folder: all but a single file would be missing, and be deleted."""
+    for path in paths:
+        if not path.is_dir():
+            raise Failure(
+                f"--delete-missing takes folders only: everything but {path} would be deleted.",
+                Exit.USAGE,
+            )
+
+
+def _require_encoding(name: str) -> None:
+    try:
+        "x".encode(name)
+    except (LookupError, UnicodeError, ValueError):
+        raise Failure(f"--encoding: Python knows no encoding {name} of text.", Exit.USAGE) from None
 
 
 def _ask(what: str) -> None:
@@ -211,8 +259,12 @@ def _print_tally(work: _Work, collection: str) -> None:
 
 
 def _note_others(work: _Work) -> None:
-    if work.found.others:
-        render.note(f"{work.found.others:,} files of other kinds were passed over.")
+    for count, which in (
+        (work.found.others, "of an unsupported type"),
+        (work.found.excluded, "by an exclusion"),
+    ):
+        if count:
+            render.note(f"Skipped {count:,} file{'' if count == 1 else 's'} {which}.")
 
 
 def _refused(work: _Work) -> list[dict[str, str]]:

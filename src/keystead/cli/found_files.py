@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from keystead.cli.exclusions import Exclusions, patterns_of
+from keystead.cli.outcome import Exit, Failure
+
 MARKDOWN: Final = frozenset({".md", ".markdown"})
 TEXT: Final = frozenset({".txt", ".text"})
 LINES: Final = frozenset({".jsonl", ".ndjson"})
@@ -33,41 +36,73 @@ class Refused:
 
 @dataclass
 class Search:
-    """What was found below the paths that were named: files, faults, and how many files of other kinds."""
+    """What was found below the paths that were named: files, faults, how many files of other kinds or excluded."""
 
     files: list[Found]
     refused: list[Refused]
     others: int = 0
+    excluded: int = 0
 
 
-def find_files(paths: Sequence[Path]) -> Search:
-    """The files to push: every named file, and those of known kinds in named folders, each folder's own files first."""
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The folder that names are relative to, and what is left out below it."""
+
+    folder: Path
+    exclusions: Exclusions
+
+    def name(self, path: Path) -> str:
+        """Return the path below the folder; Failure for one that is elsewhere."""
+        try:
+            return _absolute(path).relative_to(self.folder).as_posix()
+        except ValueError:
+            raise Failure(f"{path} is not below --root {self.folder}.", Exit.USAGE) from None
+
+
+def find_files(
+    paths: Sequence[Path], root: Path | None = None, exclude: Sequence[str] = ()
+) -> Search:
+    """Return the files to push: every named file, and those of known kinds in named folders, own files first.
+
+    Names are relative to `root`, else to the named folder or the folder of the named file. `exclude` and that folder's
+    `.keysteadignore` hold patterns of names to leave out.
+    """
     search = Search([], [])
     for path in paths:
+        folder = _absolute(root or (path if path.is_dir() else path.parent))
+        base = _Base(folder, Exclusions([*exclude, *patterns_of(folder)]))
         if path.is_dir():
-            _walk(path, search)
+            _walk(path, base, search)
+        elif base.exclusions.cover(name := base.name(path)):
+            search.excluded += 1
         else:
-            _consider(path, path.name, None, search)
+            _consider(path, name, None, search)
     return search
 
 
-def _walk(root: Path, search: Search) -> None:
+def _walk(root: Path, base: _Base, search: Search) -> None:
+    def is_excluded(path: Path, is_folder: bool = False) -> bool:
+        excluded = base.exclusions.cover(base.name(path), is_folder=is_folder)
+        search.excluded += excluded
+        return excluded
+
     def unreadable(error: OSError) -> None:
         search.refused.append(Refused(str(error.filename), f"cannot be read: {error.strerror}"))
 
     for folder, folders, names in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(folder)
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in shown if not is_excluded(here / name, is_folder=True)]
         for name in folders:
             if (here / name).is_symlink():
                 detail = "is a link to a folder; name it itself to push it"
                 search.refused.append(Refused(str(here / name), detail))
         for name in sorted(name for name in names if not name.startswith(".")):
-            if (here / name).suffix.lower() in MARKDOWN | TEXT | LINES:
-                path = here / name
-                _consider(path, path.relative_to(root).as_posix(), root, search)
-            else:
+            path = here / name
+            if path.suffix.lower() not in MARKDOWN | TEXT | LINES:
                 search.others += 1
+            elif not is_excluded(path):
+                _consider(path, base.name(path), root, search)
 
 
 def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
@@ -84,6 +119,11 @@ def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
         search.refused.append(Refused(str(path), "is a link to a file outside the folder"))
     else:
         search.files.append(Found(path, name, status.st_size))
+
+
+def _absolute(path: Path) -> Path:
+    """Return the path without dots, its links as they are: a document keeps the name by which it was found."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _is_below(path: Path, root: Path) -> bool:

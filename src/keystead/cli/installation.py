@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from keystead.cli.outcome import Exit, Failure
+from keystead.cli.render import note
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Installation
@@ -29,6 +30,15 @@ def opened(place: Place) -> Iterator[Installation]:
         yield installation
     finally:
         installation.close()
+
+
+def note_rate_limits_off(settings: Settings) -> None:
+    """Warn that a rate limit has no effect, when this machine's settings turn rate limits off."""
+    if settings.rate_limits is None:
+        note(
+            "Rate limits are off, so this has no effect yet: make the setting rate_limits"
+            " (KEYSTEAD_RATE_LIMITS) where the servers run."
+        )
 
 
 def _require_begun(settings: Settings) -> None:

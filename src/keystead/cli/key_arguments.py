@@ -9,14 +9,14 @@ from keystead.cli.spans import parse_expiry, parse_span
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.scopes import ScopeCatalog, Scopes
-from keystead.domain.token import parse
+from keystead.domain.token import parse, trim
 
 
 def key_id_of(text: str) -> KeyId:
     """The id that was given. A token given in its place is known to the shell's history: said, and not repeated."""
     if is_id("key", text):
         return KeyId(text)
-    token = parse(text)
+    token = parse(trim(text))
     if token is not None:
         raise Failure(
             f"That is a token, which belongs in no command line. The id of its key is {token.key_id};"

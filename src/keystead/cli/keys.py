@@ -246,7 +246,7 @@ def rate_limit(
     none
         None of its own: what the plan says holds again.
     """
-    from keystead.cli.installation import opened
+    from keystead.cli.installation import note_rate_limits_off, opened
     from keystead.cli.key_arguments import key_id_of
     from keystead.cli.operator import acting_on
 
@@ -259,6 +259,8 @@ def rate_limit(
         if none or per_minute is not None:
             rates.set(principal, id, per_minute)
         own, holds = rates.get(principal, id)
+        if per_minute is not None:
+            note_rate_limits_off(installation.settings)
     if json:
         render.print_json({"id": id, "per_minute": own, "holds": holds.key_per_minute})
         return

@@ -61,10 +61,10 @@ def logout(*, url: Url = HERE, json: Json = False) -> None:
 def _asked_for() -> Token:
     """The token, as a person types it unseen or as another program writes it. NotAToken."""
     from keystead.client import NotAToken
-    from keystead.domain.token import parse
+    from keystead.domain.token import parse, trim
 
     text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.read(LARGEST)
-    token = parse(text.strip())
+    token = parse(trim(text))
     if token is None:
         raise NotAToken("This is not a whole token; copy it again, or create a new key.")
     if token.prefix.endswith(_SERVICE):

@@ -38,7 +38,7 @@ def read_plans(text: str) -> list[Plan]:
 def changes(present: Sequence[Plan], wanted: Sequence[Plan]) -> list[str]:
     """What applying `wanted` changes, one line each; empty where nothing does."""
     before, after = ({plan.id: plan for plan in plans} for plans in (present, wanted))
-    lines = [f"- {id}: goes" for id in before if id not in after]
+    lines = [f"- {id}: removed" for id in before if id not in after]
     for id, plan in after.items():
         if id not in before:
             lines.append(f"+ {id}: {plan.name}, {_described(plan)}")
@@ -48,6 +48,12 @@ def changes(present: Sequence[Plan], wanted: Sequence[Plan]) -> list[str]:
     if order != [plan.id for plan in wanted if plan.id in before]:
         lines.append(f"~ order: {', '.join(after)}")
     return lines
+
+
+def loosens(present: Sequence[Plan], wanted: Sequence[Plan]) -> bool:
+    """Return whether applying `wanted` removes a plan, or raises or lifts a limit of one."""
+    after = {plan.id: plan for plan in wanted}
+    return any(plan.id not in after or _grows(plan, after[plan.id]) for plan in present)
 
 
 def number_of(limit: int | None) -> str:
@@ -129,6 +135,12 @@ def _differences(before: Plan, after: Plan) -> Iterator[str]:
         old, new = before.rate_limits.get(name), after.rate_limits.get(name)
         if old != new:
             yield f"{name} {number_of(old)} -> {number_of(new)}"
+
+
+def _grows(before: Plan, after: Plan) -> bool:
+    pairs = [(before.limits.get(name), after.limits.get(name)) for name in LIMIT_NAMES]
+    pairs += [(before.rate_limits.get(name), after.rate_limits.get(name)) for name in RATE_NAMES]
+    return any(old is not None and (new is None or new > old) for old, new in pairs)
 
 
 def _described(plan: Plan) -> str:

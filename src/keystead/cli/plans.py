@@ -46,6 +46,7 @@ def apply(
     /,
     *,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     place: Place = HERE,
     json: Json = False,
 ) -> None:
@@ -65,7 +66,7 @@ def apply(
     Limits are api_keys, collections, documents, webhooks and members. A lowered
     limit stops creation only. Rate limits, in requests a minute, are
     workspace_per_minute and key_per_minute; servers keep to them where the
-    setting rate_limits is made. A plan that workspaces are on cannot go.
+    setting rate_limits is made. A plan in use can't be removed.
 
     Parameters
     ----------
@@ -73,16 +74,24 @@ def apply(
         The file of plans.
     dry_run
         Only check the file, and show what would change.
+    yes
+        Remove plans and raise limits without asking, as scripts must.
     """
-    from keystead.cli.installation import opened
-    from keystead.cli.plan_file import changes, read_plans
+    from keystead.cli.installation import note_rate_limits_off, opened
+    from keystead.cli.plan_file import changes, loosens, read_plans
+    from keystead.domain.rate_limits import NO_RATE_LIMITS
 
     wanted = read_plans(_text(file))
     with opened(place) as installation:
         plans = installation.services.plans
-        changed = changes(plans.all(), wanted)
+        present = plans.all()
+        changed = changes(present, wanted)
         if not dry_run:
+            if not yes and loosens(present, wanted):
+                _ask(changed)
             plans.apply(wanted)
+        if any(plan.rate_limits != NO_RATE_LIMITS for plan in wanted):
+            note_rate_limits_off(installation.settings)
     if json:
         items = map(shapes.plan, wanted)
         render.print_json(shapes.listed(items, changes=changed, applied=not dry_run))
@@ -90,6 +99,20 @@ def apply(
     for line in changed or ["Nothing changes."]:
         render.print_line(line)
     render.note("Nothing was written (--dry-run)." if dry_run else f"{len(wanted)} plans hold now.")
+
+
+def _ask(changed: list[str]) -> None:
+    """Failure unless a person at the terminal agrees to what lets workspaces do more than before."""
+    if not render.has_person():
+        raise Failure(
+            "This removes a plan or raises a limit. Pass --yes to confirm.",
+            Exit.USAGE,
+            {"code": "would-loosen", "title": "Limits would be loosened", "changes": changed},
+        )
+    for line in changed:
+        render.note(line)
+    if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
+        raise Failure("Nothing was written.")
 
 
 def _plans(where: Where) -> list[Shape]:

@@ -142,5 +142,6 @@ def _refused_places(error: Problem | UnexpectedAnswer) -> dict[int, str]:
         match = _PLACE.fullmatch(fault.pointer)
         if match is None:
             return {}
-        places[int(match[1])] = f"{match[2] or 'the document'} {fault.detail}"
+        place, said = int(match[1]), f"{match[2] or 'the document'} {fault.detail}"
+        places[place] = f"{places[place]}; {said}" if place in places else said
     return places

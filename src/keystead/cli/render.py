@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,10 @@ from datetime import datetime
 from typing import Final, TextIO
 
 NOTHING: Final = "-"
+_ID: Final = re.compile(r"[a-z]+_[0-9A-Za-z]{22}")
+"""A word that holds an id, which people copy: it is never folded."""
+_SHORT: Final = 16
+"""Words up to this length are not folded either: hints, dates, states."""
 _JOINERS: Final = "\u200c\u200d"
 """Format characters that scripts and emoji are written with; they move nothing on a terminal."""
 _HARMFUL: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -139,9 +144,56 @@ def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     from rich.table import Table
     from rich.text import Text
 
+    room = Console(file=sys.stdout).width
+    columns = [_Column(heading, cells) for heading, *cells in zip(headings, *rows, strict=True)]
+    left_out = _fit(columns, room)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout).print(table)
+    for column in columns:
+        table.add_column(column.heading, overflow="fold", width=column.width)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, row))
+    # An id that is wider than the terminal is wrapped by it, and can still be selected as one word.
+    Console(file=sys.stdout, width=max(room, _width(columns))).print(table)
+    if left_out:
+        names = ", ".join(reversed(left_out))
+        note(f"Left out, as the terminal is too narrow: {names}. --json shows everything.")
+
+
+class _Column:
+    """A column of a table: as wide as its widest cell at first, and never narrower than what must stand whole."""
+
+    def __init__(self, heading: str, cells: Sequence[str]) -> None:
+        from rich.cells import cell_len
+
+        self.heading, self.cells = heading, cells
+        self.is_id = heading == "ID"
+        self.width = max(map(cell_len, (heading, *cells)))
+        words = (word for cell in (heading, *cells) for word in cell.split())
+        whole = (cell_len(word) for word in words if len(word) <= _SHORT or _ID.search(word))
+        self.narrowest = self.width if self.is_id else min(self.width, max(whole, default=1))
+
+
+def _fit(columns: list[_Column], room: int) -> list[str]:
+    """Leave columns out from the right until the others fit, then narrow the widest. Returns the headings left out.
+
+    Columns of ids stay, and stay whole.
+    """
+    left_out = []
+    while _width(columns, narrowest=True) > room:
+        others = [column for column in columns[1:] if not column.is_id]
+        if not others:
+            break
+        columns.remove(others[-1])
+        left_out.append(others[-1].heading)
+    while _width(columns) > room:
+        loose = [column for column in columns if column.width > column.narrowest]
+        if not loose:
+            break
+        max(loose, key=lambda column: column.width).width -= 1
+    return left_out
+
+
+def _width(columns: Sequence[_Column], *, narrowest: bool = False) -> int:
+    """Return how wide the table is: three cells between two columns, and one at each edge."""
+    widths = [column.narrowest if narrowest else column.width for column in columns]
+    return sum(widths) + 3 * (len(columns) - 1) + 2

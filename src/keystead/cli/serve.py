@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 import tempfile
@@ -109,9 +110,11 @@ def _settled(settings: Settings, given: dict[str, object], stack: ExitStack) -> 
 
 def _serve(settings: Settings, stack: ExitStack) -> None:
     from keystead import bootstrap
+    from keystead.operation.listening import published
     from keystead.operation.serving import Address, serve
 
     _prepare(settings)
+    stack.enter_context(published(settings.data, settings.base_url))
     welcome = _welcome(settings)
     listener = _metrics_listener(settings, stack)
     bootstrap.import_applications()
@@ -189,6 +192,8 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
 def _welcome(settings: Settings) -> list[str]:
     """What to do next. On one's own machine with a link that signs in; elsewhere the output may be kept in a log."""
     running = f"Keystead {__version__} is running at {settings.base_url}"
+    if settings.public_url:
+        running += f", and listens on {settings.listening_url}"
     if not settings.is_local:
         return [running, "Sign in with a link from: keystead sign-in-link"]
     return [
@@ -199,8 +204,22 @@ def _welcome(settings: Settings) -> list[str]:
         "",
         "  Create a key there, then try it:",
         f"  curl -H 'Authorization: Bearer <your token>' {settings.base_url}/v1/whoami",
+        *export_lines(settings),
         "",
         "  Ctrl+C stops the server.",
+    ]
+
+
+def export_lines(settings: Settings) -> list[str]:
+    """Return what lets commands in another shell find this server; nothing when they would find it anyway."""
+    fields = type(settings).model_fields
+    if all(getattr(settings, name) == fields[name].default for name in ("data", "port")):
+        return []
+    return [
+        "",
+        "  For keystead commands in another shell:",
+        f"  export KEYSTEAD_DATA={shlex.quote(str(settings.data.absolute()))}",
+        f"  export KEYSTEAD_URL={settings.base_url}",
     ]
 
 
@@ -210,7 +229,7 @@ def _link(settings: Settings) -> str:
 
     installation = bootstrap.open_safely(settings)
     try:
-        return fresh_link(installation)[0]
+        return fresh_link(installation, settings.base_url)[0]
     finally:
         installation.close()
 

@@ -14,11 +14,18 @@ from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.render import at, note
 from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
+from keystead.domain.credentials import CredentialKind, kind_of
+from keystead.domain.token import parse
 
 if TYPE_CHECKING:
     from keystead.cli.options import Where
     from keystead.client import Client, Operator, Problem
 
+_KINDS: Final = {
+    None: "a workspace's key",
+    CredentialKind.OPERATOR: "an operator's credential",
+    CredentialKind.SERVICE: "a service's credential",
+}
 HERE: Final = "http://127.0.0.1:8080"
 _EXITS: Final = {
     401: Exit.DENIED,
@@ -72,6 +79,7 @@ def connected(server: Server) -> Iterator[Client]:
 
     with refusals_told():
         token = read_token(server.token_file, server.url)
+        _require_kind(token, None)
         with Client(server.url, token, agent=_agent()) as client:
             yield client
         if client.key_expires_at is not None:
@@ -85,19 +93,38 @@ def operating(server: Server) -> Iterator[Operator]:
 
     with refusals_told():
         token = read_token(server.token_file, server.url, operator=True)
+        _require_kind(token, CredentialKind.OPERATOR)
         with Operator(server.url, token, agent=_agent()) as operator:
             yield operator
+
+
+def _require_kind(text: str, needed: CredentialKind | None) -> None:
+    """Failure for the token of something else than the command needs (None: a key): the server says only 401."""
+    token = parse(text)
+    if token is None or (kind := kind_of(token)) is needed:
+        return
+    raise Failure(
+        f"This is the token of {_KINDS[kind]}; this command needs that of {_KINDS[needed]}.",
+        Exit.DENIED,
+    )
 
 
 @contextmanager
 def refusals_told() -> Iterator[None]:
     """Forbids core dumps, and turns the client's errors into failures of the command."""
-    from keystead.client import ClientError, NotAToken, Problem, TokenLost, UnsafeAddress
+    from keystead.client import (
+        ClientError,
+        InvalidValue,
+        NotAToken,
+        Problem,
+        TokenLost,
+        UnsafeAddress,
+    )
 
     forbid_core_dumps()
     try:
         yield
-    except UnsafeAddress as error:
+    except (UnsafeAddress, InvalidValue) as error:
         raise Failure(f"{error}", Exit.USAGE) from None
     except NotAToken as error:
         raise Failure(
@@ -114,7 +141,7 @@ def refusals_told() -> Iterator[None]:
 
 def failure_of(problem: Problem) -> Failure:
     """A refusal of the server as the failure of a command, its problem told whole where JSON is asked for."""
-    fields = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+    fields = [error.members() for error in problem.errors]
     said = {
         "code": problem.code,
         "title": problem.title,

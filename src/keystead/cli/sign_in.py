@@ -25,21 +25,30 @@ def sign_in_link(
     """
     from keystead.cli.installation import opened
     from keystead.domain.instants import format_instant
+    from keystead.operation.listening import published_url
 
     with opened(place) as installation:
-        url, expires_at = fresh_link(installation, workspace)
+        settings = installation.settings
+        # What this command does not know of the server's options, the server itself has written down.
+        running = None if settings.public_url else published_url(settings.data)
+        url, expires_at = fresh_link(installation, running or settings.base_url, workspace)
     if json:
         render.print_json({"url": url, "expires_at": format_instant(expires_at)})
     else:
         render.print_line(url)
 
 
-def fresh_link(installation: Installation, workspace: str | None = None) -> tuple[str, datetime]:
-    """A one-time link for the owner of a workspace (the first, made if there is none), and until when it stands."""
+def fresh_link(
+    installation: Installation, server: str, workspace: str | None = None
+) -> tuple[str, datetime]:
+    """Return a one-time link to `server` for a workspace's owner, and until when it works.
+
+    Without a workspace it is the first one's, which is made if there is none.
+    """
     services = installation.services
     if workspace is None:
         owner = services.workspaces.first()
     else:
         owner = services.workspaces.owner(services.workspaces.named(workspace).id)
     secret, expires_at = services.sign_in.make_link(owner)
-    return f"{installation.settings.base_url}/sign-in?link={secret.reveal()}", expires_at
+    return f"{server}/sign-in?link={secret.reveal()}", expires_at

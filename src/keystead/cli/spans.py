@@ -38,8 +38,10 @@ def parse_expiry(text: str, now: datetime) -> datetime | None:
     if text == NEVER:
         return None
     if _SPAN.fullmatch(text):
+        if not (span := parse_span(text)):
+            raise ValueError("must be longer than nothing; `keystead keys revoke` ends a key now")
         try:
-            return now.replace(microsecond=0) + parse_span(text)
+            return now.replace(microsecond=0) + span
         except OverflowError:
             raise ValueError("is beyond the year 9999") from None
     if not _CALENDAR.match(text):

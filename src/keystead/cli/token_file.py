@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from keystead.cli.outcome import Exit, Failure
+from keystead.domain.token import trim
 
 VARIABLE: Final = "KEYSTEAD_TOKEN"
 FILE_VARIABLE: Final = "KEYSTEAD_TOKEN_FILE"
@@ -25,7 +26,7 @@ def read_token(named: Path | None, url: str = "", *, operator: bool = False) -> 
     Of the named file; else $KEYSTEAD_TOKEN; else of $KEYSTEAD_TOKEN_FILE; else the one that was kept for the server;
     else, for who is no operator, of the usual file.
     """
-    if named is None and (token := os.environ.get(VARIABLE, "").strip()):
+    if named is None and (token := trim(os.environ.get(VARIABLE, ""))):
         return token
     if named is None and (other := os.environ.get(FILE_VARIABLE)):
         named = Path(other)
@@ -108,7 +109,7 @@ def _text_of(file: Path) -> str:
     number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _require_private(file, os.fstat(number))
-        return os.read(number, LARGEST).decode("ascii", "replace").strip()
+        return trim(os.read(number, LARGEST).decode("utf-8", "replace"))
     finally:
         os.close(number)
 

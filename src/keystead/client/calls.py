@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from keystead.client import reading
-from keystead.client.exchange import FORM, Call, Request, encode
+from keystead.client.exchange import FORM, Call, Request, encode, sendable
 from keystead.client.results import (
     Introspection,
     PlanUse,
@@ -15,6 +15,7 @@ from keystead.client.results import (
     PortalSession,
     Whoami,
 )
+from keystead.domain.token import trim
 
 PortalRole = Literal["admin", "developer", "viewer"]
 
@@ -57,10 +58,13 @@ def introspect(token: str) -> Call[Introspection]:
 
 
 def revoke_token(token: str) -> Call[None]:
-    """Ends the key of a token, which itself is the proof (RFC 7009 section 2.1)."""
-    request = Request("POST", "/revoke", body=_form(token), media=FORM, credential=False)
+    """Revoke the key of a token, which itself is the proof (RFC 7009 section 2.1).
+
+    The token is trimmed: the server answers 200 to anything, so a line break would leave its key alive.
+    """
+    request = Request("POST", "/revoke", body=_form(trim(token)), media=FORM, credential=False)
     return Call(request, reading.nothing)
 
 
 def _form(token: str) -> bytes:
-    return urlencode({"token": token}).encode()
+    return urlencode({"token": sendable(token)}).encode()

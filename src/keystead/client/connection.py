@@ -22,7 +22,7 @@ from keystead.client.errors import NotAToken, Unreachable, UnsafeAddress
 from keystead.client.exchange import Call, Patience, Pause, Reply, Request, Steps, exchange
 from keystead.client.results import Page
 from keystead.domain.instants import parse_instant
-from keystead.domain.token import Token, parse
+from keystead.domain.token import Token, parse, trim
 
 T = TypeVar("T")
 
@@ -234,7 +234,7 @@ def _usable(url: str) -> str:
 
 
 def _checked(text: str) -> Token:
-    token = parse(text)
+    token = parse(trim(text))
     if token is None:
         raise NotAToken("This is not a whole token; copy it again, or create a new key.")
     return token

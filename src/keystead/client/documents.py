@@ -7,6 +7,7 @@ from typing import Any
 
 from keystead.client import reading
 from keystead.client.connection import AsyncConnection, Connection
+from keystead.client.errors import InvalidValue
 from keystead.client.exchange import Call, Request, encode, path_of
 from keystead.client.results import Document, DocumentSummary, Page, PushReport
 from keystead.domain.documents import DocumentDraft
@@ -15,8 +16,11 @@ Summaries = Page[DocumentSummary]
 
 
 def document_body(draft: DocumentDraft) -> bytes:
-    """One document of a batch, as it is sent."""
-    return encode({"id": draft.id, **_content(draft)})
+    """Return one document of a batch as it is sent. InvalidValue names its id."""
+    try:
+        return encode({"id": draft.id, **_content(draft)})
+    except InvalidValue as error:
+        raise InvalidValue(f"In the document {ascii(draft.id)[1:-1]}: {error}") from None
 
 
 def _page(collection: str, limit: int, cursor: str | None) -> Call[Summaries]:

@@ -16,6 +16,7 @@ ClientError
 ├ Unreachable         no answer came
 ├ UnexpectedAnswer    an answer came, but not one of Keystead
 ├ TokenLost           the key was made, and the answer with its token did not arrive
+├ InvalidValue        a value cannot be sent: a time without a zone, half a character
 ├ UnsafeAddress       the token would travel in the clear, or the URL is none
 └ NotAToken           what was given as a token cannot be one
 """
@@ -330,6 +331,10 @@ class TokenLost(ClientError):
             f"{key.id} was made, but its token was lost on the way: rotate or revoke it."
         )
         self.key = key
+
+
+class InvalidValue(ClientError, ValueError):
+    """A value that cannot be sent, such as a time without a zone or text with a lone surrogate. Nothing was sent."""
 
 
 class UnsafeAddress(ClientError, ValueError):

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from keystead.client.errors import (
     ClientError,
     IdempotencyInProgress,
+    InvalidValue,
     Problem,
     Refusal,
     Unavailable,
@@ -28,6 +29,7 @@ from keystead.client.errors import (
 from keystead.domain.errors import FieldError
 
 T = TypeVar("T")
+Text = TypeVar("Text", bound=str | None)
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -51,6 +53,13 @@ class Request:
     once: str | None = None
     repeatable: bool = True
     credential: bool = True
+
+    def __post_init__(self) -> None:
+        for value in self.query.values():
+            sendable(value)
+        once = sendable(self.once)
+        if once is not None and not (once.isascii() and once.isprintable()):
+            raise InvalidValue("An Idempotency-Key holds visible ASCII characters only.")
 
     @property
     def fields(self) -> dict[str, str]:
@@ -118,15 +127,31 @@ def exchange(call: Call[T], patience: Patience) -> Steps[T]:
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return compact JSON in UTF-8. InvalidValue for what JSON cannot hold."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidValue("The values can't be sent: JSON has no way to write one.") from None
+    return sendable(text).encode()
+
+
+def sendable(text: Text) -> Text:
+    """Return `text` itself. InvalidValue for a lone surrogate, which has no UTF-8."""
+    try:
+        if text is not None:
+            text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(
+            "The text can't be sent: it contains a lone surrogate, half of a character."
+        ) from None
+    return text
 
 
 def path_of(*names: str) -> str:
-    """A path of these names, each one step of it. ValueError for what would be no step, or one to somewhere else."""
+    """Return a path of these names. InvalidValue for a name that is no step of a path, or leads somewhere else."""
     if {"", ".", ".."} & set(names):
-        raise ValueError("An id or a name is not empty, and not only dots.")
-    return "".join(f"/{quote(name, safe='')}" for name in names)
+        raise InvalidValue("An id or a name can't be empty, or only dots.")
+    return "".join(f"/{quote(sendable(name), safe='')}" for name in names)
 
 
 def _result(call: Call[T], reply: Reply) -> T:
@@ -167,7 +192,8 @@ def _refusal(reply: Reply) -> Refusal | None:
     try:
         members = json.loads(reply.body)
         errors = [
-            FieldError(str(e["pointer"]), str(e["detail"])) for e in members.get("errors", ())
+            FieldError(str(e["pointer"]), str(e["detail"]), e.get("id"))
+            for e in members.get("errors", ())
         ]
         return Refusal(
             status=reply.status,
@@ -194,4 +220,6 @@ def _retry_after(value: str | None) -> float | None:
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
+    # "-0000" is UTC without a word about the place (RFC 5322 section 3.3); Python reads it as a naive time.
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())

@@ -9,9 +9,10 @@ from uuid import uuid4
 
 from keystead.client import reading
 from keystead.client.connection import AsyncConnection, Connection
+from keystead.client.errors import InvalidValue
 from keystead.client.exchange import Call, Request, encode, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage, Page
-from keystead.domain.instants import format_instant
+from keystead.domain.instants import NAIVE, format_instant, is_naive
 from keystead.domain.keys import UNSET, Unset
 
 Status = Literal["active", "expired", "revoked"]
@@ -69,8 +70,14 @@ def _rights(scopes: Iterable[str] | Unset, expires_at: End) -> dict[str, Any]:
     if not isinstance(scopes, Unset):
         body["scopes"] = list(scopes)
     if not isinstance(expires_at, Unset):
-        body["expires_at"] = None if expires_at is None else format_instant(expires_at)
+        body["expires_at"] = None if expires_at is None else _written(expires_at)
     return body
+
+
+def _written(expires_at: datetime) -> str:
+    if is_naive(expires_at):
+        raise InvalidValue(f"expires_at {NAIVE}.")
+    return format_instant(expires_at)
 
 
 def _path(id: str) -> str:

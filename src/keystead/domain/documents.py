@@ -15,7 +15,7 @@ from keystead.domain.attributes import attributes_fault
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import UNSET, Unset
-from keystead.domain.text import UNSTORABLE, is_one_line, is_storable
+from keystead.domain.text import UNSTORABLE, is_one_line, is_storable, is_visible
 
 CollectionId = NewType("CollectionId", str)
 
@@ -180,21 +180,21 @@ def apply_collection_patch(collection: Collection, patch: CollectionPatch) -> Co
 def check_document(draft: DocumentDraft) -> Incoming:
     """The draft with its digest. Invalid with one entry per refused field."""
     _refuse(_document_faults(draft, ""))
-    return Incoming(draft, content_digest(draft))
+    return _incoming(draft)
 
 
 def check_push(push: Push) -> list[Incoming]:
     """The documents of a push with their digests.
 
     Invalid for more than 1,000 entries, for an id that stands twice (in either list, or in both), and for each refused
-    field, with its pointer (`/upsert/3/text`); the first 100 are told.
+    field, with its pointer (`/upsert/3/text`) and the document's id; the first 100 are named, the rest counted.
     """
     if len(push.upsert) + len(push.delete) > MAX_PUSH:
         raise Invalid.field(
             "", f"must hold at most {MAX_PUSH:,} documents to put and ids to delete"
         )
     _refuse(_push_faults(push))
-    return [Incoming(draft, content_digest(draft)) for draft in push.upsert]
+    return list(map(_incoming, push.upsert))
 
 
 def content_digest(draft: DocumentDraft) -> bytes:
@@ -215,20 +215,36 @@ def diff(
     return PushPlan(created, updated, len(known) - len(updated), deleted)
 
 
+def _incoming(draft: DocumentDraft) -> Incoming:
+    """Return a checked draft with its digest. A title that cannot be seen is stored as none."""
+    blank = draft.title and not is_visible(draft.title)
+    seen = replace(draft, title="") if blank else draft
+    return Incoming(seen, content_digest(seen))
+
+
 def _refuse(faults: Iterable[FieldError]) -> None:
-    refused = list(islice(faults, MAX_REFUSALS))
-    if refused:
-        raise Invalid(refused)
+    every = iter(faults)
+    refused = Invalid(list(islice(every, MAX_REFUSALS)))
+    if not refused.errors:
+        return
+    more = sum(1 for _ in every)
+    raise Invalid(refused.errors, f"{refused.detail}; and {more:,} more") if more else refused
 
 
 def _push_faults(push: Push) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, draft in enumerate(push.upsert):
-        yield from _document_faults(draft, f"/upsert/{index}")
-        yield from _repetition(draft.id, seen, f"/upsert/{index}/id")
+        yield from _named(draft.id, _document_faults(draft, f"/upsert/{index}"))
+        yield from _named(draft.id, _repetition(draft.id, seen, f"/upsert/{index}/id"))
     for index, id in enumerate(push.delete):
         yield from _field_errors("/delete", {str(index): _id_fault(id)})
-        yield from _repetition(id, seen, f"/delete/{index}")
+        yield from _named(id, _repetition(id, seen, f"/delete/{index}"))
+
+
+def _named(id: str, faults: Iterable[FieldError]) -> Iterator[FieldError]:
+    """Yield the faults with the id of their document; what is no id is not repeated, as it may be anything."""
+    named = id if is_document_id(id) else None
+    return (replace(fault, id=named) for fault in faults)
 
 
 def _repetition(id: str, seen: set[str], pointer: str) -> Iterator[FieldError]:
@@ -257,7 +273,7 @@ def _id_fault(id: str) -> str | None:
 
 
 def _heading_fault(title: str) -> str | None:
-    fits = title.strip() and len(title) <= MAX_TITLE and is_one_line(title)
+    fits = is_visible(title) and len(title) <= MAX_TITLE and is_one_line(title)
     return None if fits else f"must be 1-{MAX_TITLE} characters on one line"
 
 

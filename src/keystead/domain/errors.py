@@ -33,10 +33,22 @@ from keystead.domain.rate_limits import RateExceeded
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One refused value: `pointer` is a JSON pointer into the body (RFC 6901), or a parameter's name."""
+    """One refused value: `pointer` is a JSON pointer into the body (RFC 6901), or a parameter's name.
+
+    `id` is that of the document, for a value in a batch of documents.
+    """
 
     pointer: str
     detail: str
+    id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.pointer}{f' ({self.id})' if self.id else ''}: {self.detail}"
+
+    def members(self) -> Mapping[str, str]:
+        """Return the entry as JSON members."""
+        members = {"pointer": self.pointer, "detail": self.detail}
+        return members if self.id is None else members | {"id": self.id}
 
 
 class KeysteadError(Exception):
@@ -244,7 +256,7 @@ class Invalid(KeysteadError):
     title = "The request holds invalid values"
 
     def __init__(self, errors: Sequence[FieldError] = (), detail: str = "") -> None:
-        super().__init__(detail or "; ".join(f"{e.pointer}: {e.detail}" for e in errors))
+        super().__init__(detail or "; ".join(map(str, errors)))
         self.errors = tuple(errors)
 
     @classmethod
@@ -254,7 +266,7 @@ class Invalid(KeysteadError):
 
     def extras(self) -> Mapping[str, object]:
         """One entry per refused field."""
-        return {"errors": [{"pointer": e.pointer, "detail": e.detail} for e in self.errors]}
+        return {"errors": [error.members() for error in self.errors]}
 
 
 class InvalidCursor(Invalid):

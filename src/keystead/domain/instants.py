@@ -7,21 +7,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NAIVE: Final = "must have a time zone: use datetime.now(UTC), or set tzinfo"
+"""What is wrong with a naive time, as a sentence that follows its name."""
 _MICROSECOND = timedelta(microseconds=1)
 _FORM = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:([Zz])|([+-])(\d\d):(\d\d))",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))",
     re.ASCII,
 )
 
 
 def parse_instant(text: str) -> datetime:
-    """The instant that `text` writes (RFC 3339 section 5.6; at most 6 fractional digits). ValueError says why not."""
+    """Return the instant that `text` writes (RFC 3339 section 5.6). ValueError says why not.
+
+    At most nine fractional digits are read, as Go and Java write them; those beyond microseconds are cut off.
+    """
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError("must be an RFC 3339 instant with a zone, such as 2027-01-31T12:00:00Z")
     *fields, fraction, zulu, sign, hours, minutes = match.groups()
     year, month, day, hour, minute, second = map(int, fields)
-    microsecond = int((fraction or "0").ljust(6, "0"))
+    microsecond = int((fraction or "0")[:6].ljust(6, "0"))
     try:
         local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
         return local - _offset(zulu, sign, hours, minutes)
@@ -39,8 +44,15 @@ def _offset(zulu: str | None, sign: str, hours: str, minutes: str) -> timedelta:
 
 
 def format_instant(instant: datetime) -> str:
-    """RFC 3339 in UTC with `Z`; a fraction only where there is one."""
+    """Return RFC 3339 in UTC with `Z`, a fraction only if there is one. ValueError for a naive `instant`."""
+    if is_naive(instant):
+        raise ValueError(NAIVE)
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def is_naive(instant: datetime) -> bool:
+    """Return whether `instant` has no time zone. Python would read it in the zone of the machine."""
+    return instant.utcoffset() is None
 
 
 def to_microseconds(instant: datetime) -> int:

@@ -19,6 +19,7 @@ from keystead.domain.errors import (
     WouldWiden,
 )
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.instants import NAIVE, is_naive
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import EVERYTHING, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.text import check_line, is_one_line
@@ -159,14 +160,21 @@ def fold(text: str) -> str:
 
 
 def check_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
-    """An expiry that may be set at `now`: later, and in whole seconds; None is never."""
+    """Return `expires_at` rounded down to the second; None is never. Invalid unless that is later than `now`."""
+    whole = whole_seconds(expires_at)
+    # Only after rounding: an end within the present second would be one that has passed.
+    if whole is not None and whole <= now:
+        raise Invalid.field("/expires_at", "must be later than now")
+    return whole
+
+
+def whole_seconds(expires_at: datetime | None) -> datetime | None:
+    """Return `expires_at` without its fraction of a second. Invalid for a naive one."""
     if expires_at is None:
         return None
-    if expires_at.microsecond:
-        raise Invalid.field("/expires_at", "must be in whole seconds")
-    if expires_at <= now:
-        raise Invalid.field("/expires_at", "must be later than now")
-    return expires_at
+    if is_naive(expires_at):
+        raise Invalid.field("/expires_at", NAIVE)
+    return expires_at.replace(microsecond=0)
 
 
 def check_scopes(asked: Iterable[str], catalog: ScopeCatalog) -> Scopes:
@@ -256,13 +264,18 @@ def apply_patch(
         changed = replace(changed, description=check_description(patch.description))
     if patch.scopes is not UNSET:
         changed = replace(changed, scopes=_narrowed(key, check_scopes(patch.scopes, catalog)))
-    if patch.expires_at is not UNSET and patch.expires_at != key.expires_at:
+    if patch.expires_at is not UNSET and not _is_end(patch.expires_at, key):
         changed = replace(changed, expires_at=check_expiry(patch.expires_at, now))
     if (changed.scopes, changed.expires_at) != (key.scopes, key.expires_at):
         require_changeable(key, now)
         _require_no_longer_overlap(key, changed)
     require_within(principal, changed.scopes, changed.expires_at)
     return changed
+
+
+def _is_end(expires_at: datetime | None, key: ApiKey) -> bool:
+    """Return whether the key ends then already, so that nothing is set, and nothing has to be later than now."""
+    return key.expires_at in {expires_at, whole_seconds(expires_at)}
 
 
 def _narrowed(key: ApiKey, scopes: Scopes) -> Scopes:
@@ -283,7 +296,10 @@ def plan_rotation(
     principal: Principal,
     now: datetime,
 ) -> Rotation:
-    """How `key` is succeeded. Without a chosen expiry the successor gets the old key's lifetime, counted from now."""
+    """How `key` is succeeded. Without a chosen expiry the successor gets the old key's lifetime, counted from now.
+
+    Both keys end at whole seconds, as every key does.
+    """
     if not timedelta() <= overlap <= MAX_OVERLAP:
         raise Invalid.field("/overlap_seconds", f"must be 0-{MAX_OVERLAP // timedelta(seconds=1)}")
     require_changeable(key, now)
@@ -295,14 +311,15 @@ def plan_rotation(
     successor = KeyGrant(key.description, end, key.scopes)
     if not overlap:
         return Rotation(successor, True, key.expires_at)
-    return Rotation(successor, False, earlier(key.expires_at, now + overlap))
+    old_end = earlier(key.expires_at, now + overlap)
+    return Rotation(successor, False, old_end.replace(microsecond=0))
 
 
 def _same_lifetime(key: ApiKey, now: datetime) -> datetime | None:
     if key.expires_at is None:
         return None
     try:
-        return now + (key.expires_at - key.created_at)
+        return (now + (key.expires_at - key.created_at)).replace(microsecond=0)
     except OverflowError:
         return LATEST
 

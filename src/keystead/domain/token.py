@@ -19,6 +19,9 @@ TOKEN_PATTERN: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9A-Za-z]{22}_[0-9A-Za-z]
 LARGEST_SECRET: Final = encode_base62((1 << 256) - 1, SECRET_WIDTH)
 RESERVED_ENDINGS: Final = ("_svc", "_op")
 
+EDGES: Final = " \t\n\v\f\r\x85\xa0\u2028\u2029\ufeff"
+"""What editors, shells and browsers leave around a token: white space and the byte order mark."""
+
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _TOKEN = re.compile(
     r"([a-z][a-z0-9_]*_([0-9A-Za-z]{22})_([0-9A-Za-z]{43}))([0-9A-Za-z]{2})([0-9A-Za-z]{2})([0-9A-Za-z]{2})"
@@ -122,6 +125,14 @@ def assemble(prefix: str, number: int, secret: bytes) -> Token:
 def mint(prefix: str, now: datetime, after: KeyId | None = None) -> Token:
     """A fresh token: an id above `after`, ordered by time, and 256 bits from the operating system's generator."""
     return assemble(prefix, uuid7(now, number_of(after)), os.urandom(SECRET_BYTES))
+
+
+def trim(text: str) -> str:
+    """Return `text` without white space and byte order marks at its ends.
+
+    For a token that a person keeps in a file or a variable; what a request carries is never trimmed.
+    """
+    return text.strip(EDGES)
 
 
 def parse(text: str) -> Token | None:

@@ -23,8 +23,8 @@ def connect(
 
     Without `to`, KEYSTEAD_DATABASE or KEYSTEAD_URL says it. In process, `data` is the folder with the pepper file
     (beside an SQLite file by default), and `public_url` where Keystead is reached, for the links of problems. For a
-    server, KEYSTEAD_TOKEN or `token_file` (mode 0600) holds a service's credential, and with `remember_seconds` a key
-    that was good is taken to be good for so long: a revocation shows that much later here.
+    server, KEYSTEAD_SERVICE_TOKEN or `token_file` (mode 0600) holds a service's credential, and with
+    `remember_seconds` a key that was good is taken to be good for so long: a revocation shows that much later here.
 
     ValueError for what is neither; ConfigurationError, in one line, for what is unsafe or incomplete.
     """
@@ -40,8 +40,12 @@ def connect(
 
 def _place(environment: Mapping[str, str]) -> str:
     named = [name for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL") if environment.get(name)]
-    if len(named) != 1:
-        raise ValueError("set KEYSTEAD_DATABASE or KEYSTEAD_URL (one of them), or say where")
+    if len(named) > 1:
+        raise ValueError("both KEYSTEAD_DATABASE and KEYSTEAD_URL are set: unset one of them")
+    if not named:
+        raise ValueError(
+            "set KEYSTEAD_DATABASE or KEYSTEAD_URL, or pass connect the database or URL"
+        )
     return environment[named[0]]
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from keystead.domain.errors import KeysteadError, StorageError
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import is_scope
@@ -17,13 +15,15 @@ from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
 from keystead.http.failures import places, type_names
 from keystead.http.problems import Problems
+from keystead.logger import Logger
+from keystead.operation.faults import ConfigurationError
 
 SCOPE_KEY: Final = "keystead"
 """Where ASGI scopes keep the principal."""
 
 _IDENTITY = re.compile(rb"x[-_.]keystead[-_.].*", re.IGNORECASE | re.DOTALL)
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.integrations")
+_log = Logger("keystead.integrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class Guard(ABC):
         """What a stranger is told: the problem of a refusal, and of everything else that something went wrong."""
         if isinstance(error, KeysteadError) and not isinstance(error, StorageError):
             return self.problems.answer(error)
-        _log.error("verification failed", errors=type_names(error), places=places(error))
+        # A configuration error's sentence is written for the operator; any other text may quote what was sent.
+        says = {"says": str(error)} if isinstance(error, ConfigurationError) else {}
+        _log.error("verification failed", **says, errors=type_names(error), places=places(error))
         return (
             self.problems.answer(error)
             if isinstance(error, KeysteadError)

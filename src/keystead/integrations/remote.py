@@ -11,26 +11,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import structlog
-
-from keystead.client import Client, ClientError, Introspection, Patience
+from keystead.client import Client, ClientError, Introspection, Patience, Problem, UnexpectedAnswer
 from keystead.domain.errors import InsufficientScope, InvalidToken, Unavailable
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal, of_key
 from keystead.domain.scopes import Scopes
-from keystead.domain.token import parse
+from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, Presented
+from keystead.logger import Logger
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import require_private
 
-TOKEN: Final = "KEYSTEAD_TOKEN"
+TOKEN: Final = "KEYSTEAD_SERVICE_TOKEN"
 PATIENCE: Final = Patience(attempts=2, first=0.05, longest=0.5)
 """A request waits for the decision: one more attempt, soon, and then it is refused as unavailable."""
 TIMEOUT_SECONDS: Final = 2.0
 THREADS: Final = 32
 MOST_REMEMBERED: Final = 100_000
 
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.integrations")
+_log: Final = Logger("keystead.integrations")
 
 
 class Remote(Guard):
@@ -49,7 +48,7 @@ class Remote(Guard):
             raise ConfigurationError(str(error)) from None
 
     def decide(self, presented: Presented, token: str, required: str | None) -> Principal:
-        """Who acts. InvalidToken, InsufficientScope or Unavailable."""
+        """Return who acts. InvalidToken, InsufficientScope, Unavailable; ConfigurationError when asking is refused."""
         return _permitted(self._recalled(token) or self._ask(token), required)
 
     async def decide_on_loop(
@@ -79,11 +78,30 @@ class Remote(Guard):
         try:
             found = self._open().client.introspect(token)
         except ClientError as error:
-            raise _away(error) from None
+            raise self._failure(error) from None
         principal = _principal(found)
         if self._memory is not None:
             self._memory.keep(token, principal)
         return principal
+
+    def _failure(self, error: ClientError) -> Unavailable | ConfigurationError:
+        """Return how a request without an answer fails: nobody is admitted, and no key is called invalid.
+
+        A refusal is this application's own fault, and stays until somebody fixes it: it must not look like an outage.
+        """
+        if isinstance(error, Problem) and error.status in {401, 403}:
+            return ConfigurationError(
+                f"{self._url} refuses this application's own credential. {TOKEN} must hold a live service token:"
+                " create one with keystead credentials create NAME --kind service."
+            )
+        if (
+            isinstance(error, Problem | UnexpectedAnswer)
+            and error.status < 500
+            and error.status != 429
+        ):
+            return ConfigurationError(f"{self._url} does not answer introspection: {error}")
+        _log.error("introspection failed", error=type(error).__name__)
+        return Unavailable("Keystead does not answer.")
 
     def _open(self) -> _Opened:
         """What this process has open: what a fork inherited is left alone."""
@@ -138,14 +156,14 @@ class Memory:
 
 
 def read_token(file: Path | str | None) -> str:
-    """The service's credential, from a private file or KEYSTEAD_TOKEN. ConfigurationError without one."""
+    """Return the service's token, from a private file or KEYSTEAD_SERVICE_TOKEN. ConfigurationError without one."""
     if file is not None:
         require_private(Path(file), "The token file")
         try:
-            return Path(file).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
+            return trim(Path(file).read_text("utf-8", "replace"))
+        except OSError:
             raise ConfigurationError(f"The token file {file} cannot be read.") from None
-    token = os.environ.get(TOKEN)
+    token = trim(os.environ.get(TOKEN, ""))
     if not token:
         raise ConfigurationError(f"Set {TOKEN} to a service's credential, or name a token file.")
     return token
@@ -163,12 +181,6 @@ def _permitted(principal: Principal, required: str | None) -> Principal:
     if required is not None and not principal.scopes.permit(required):
         raise InsufficientScope(required)
     return principal
-
-
-def _away(error: ClientError) -> Unavailable:
-    """Whatever the server does not answer: nobody is admitted, and nobody's key is called invalid."""
-    _log.error("introspection failed", error=type(error).__name__)
-    return Unavailable("Keystead does not answer.")
 
 
 def _fingerprint(token: str) -> bytes:

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from keystead.domain.endings import Ending, read_endings, write_endings
+from keystead.logger import Logger
 from keystead.operation.files import sync_folder, write_once
 
 FILE_NAME: Final = "endings"
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.journal")
+_log = Logger("keystead.journal")
 
 
 class Journal:

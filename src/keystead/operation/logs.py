@@ -19,6 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from keystead.http.failures import places, type_names
 from keystead.http.redaction import REDACTED, SECRET_RUN
+from keystead.logger import Line
 
 LIBRARIES: Final = "WARNING"
 """At every level of ours: the debug lines of drivers hold the values of rows."""
@@ -36,6 +37,7 @@ def configure(level: str) -> None:
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
     )
     logging.config.dictConfig(library_logging())
+    logging.getLogger("keystead").setLevel(level.upper())
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda failed: _log_uncaught(None, failed.exc_value, None)
@@ -58,6 +60,7 @@ def formatter() -> logging.Formatter:
     """The lines of libraries, in the form of ours."""
     return structlog.stdlib.ProcessorFormatter(
         processors=[
+            _unfold,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.add_log_level,
@@ -78,6 +81,14 @@ def settle_failure(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         error = error[1]
     if isinstance(error, BaseException):
         event["errors"], event["places"] = type_names(error), places(error)
+    return event
+
+
+def _unfold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Of a line that `keystead.logger` wrote, the event and its fields."""
+    line = event["_record"].msg
+    if isinstance(line, Line):
+        event.update({"event": line.event, **line.fields})
     return event
 
 

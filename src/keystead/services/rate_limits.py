@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-import structlog
-
 from keystead.domain.errors import Forbidden, Invalid, NotFound, StorageError, Unavailable
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.ids import KeyId
@@ -26,6 +24,7 @@ from keystead.domain.rate_limits import (
 )
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.domain.verification import DenialReason, Denied
+from keystead.logger import Logger
 from keystead.services.rate_counters import Asked, Counters
 from keystead.storage import events, keys
 from keystead.storage import rate_limits as rows
@@ -39,7 +38,7 @@ SKIPPED_SECONDS: Final = 5.0
 """So long a counter that did not answer is not asked again: its silence costs one request in five seconds."""
 CAPACITY: Final = 50_000
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.rate_limits")
+_log = Logger("keystead.rate_limits")
 
 
 class _Held(NamedTuple):

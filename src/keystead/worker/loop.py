@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from keystead.http.failures import places, type_names
+from keystead.logger import Logger
 
 LONGEST_WAIT: Final = 30.0
 STOP_SECONDS: Final = 5.0
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
+_log = Logger("keystead.worker")
 
 
 @dataclass(frozen=True, slots=True)

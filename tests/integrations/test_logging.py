@@ -1,0 +1,61 @@
+"""Inside an application Keystead logs as a library does: by `logging`, and never to standard output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.world import World
+
+SOURCE = Path(__file__).parents[2] / "src/keystead"
+PROGRAM = """
+import json, logging, sys
+if configured := json.loads(sys.argv[1]):
+    logging.basicConfig(format="%(name)s|%(levelname)s|%(message)s", level="INFO")
+from keystead.integrations import connect
+from keystead.worker.loop import Loop, Task
+guard = connect(sys.argv[2], data=sys.argv[3])
+guard.answer(RuntimeError("swordfish"))
+def fail():
+    raise RuntimeError("swordfish")
+failing = Loop([Task("flush use", 0.001, fail)])
+failing.start()
+failing.stop()
+from keystead.operation.journal import Journal
+"""
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_what_goes_wrong_in_process_is_logged_like_a_library(
+    world: World, configured: bool
+) -> None:
+    """An application that speaks over standard output hears nothing of it there; its own handlers get every line."""
+    arguments = [json.dumps(configured), world.server.database_url, str(world.server.data)]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert "verification failed" in done.stderr
+    assert "builtins.RuntimeError" in done.stderr
+    assert "swordfish" not in done.stderr
+    if configured:
+        assert "keystead.integrations|ERROR|verification failed errors=" in done.stderr
+
+
+def test_only_a_process_of_our_own_uses_another_logger() -> None:
+    """What can run inside an application imports no structlog, whose lines go to standard output by default."""
+    for place in (
+        "client",
+        "domain",
+        "integrations",
+        "services",
+        "storage",
+        "operation/journal.py",
+        "worker/loop.py",
+    ):
+        files = [SOURCE / place] if place.endswith(".py") else (SOURCE / place).rglob("*.py")
+        assert not [file for file in files if "structlog" in file.read_text()]
