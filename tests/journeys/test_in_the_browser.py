@@ -50,7 +50,7 @@ def installation(server: Serving) -> Iterator[Installation]:
 def session(browser: Browser, installation: Installation) -> Any:
     """The cookie of a person who has signed in."""
     with person(browser) as page:
-        enter(page, fresh_link(installation)[0])
+        enter(page, fresh_link(installation, installation.settings.base_url)[0])
         return page.context.storage_state()
 
 
@@ -162,7 +162,7 @@ def test_the_link_that_the_server_prints_opens_the_door(browser: Browser, server
 def test_signing_out_ends_it(browser: Browser, installation: Installation, scripts: bool) -> None:
     """After signing out the way back shows nothing either."""
     with person(browser, java_script_enabled=scripts) as page:
-        enter(page, fresh_link(installation)[0])
+        enter(page, fresh_link(installation, installation.settings.base_url)[0])
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
         page.go_back()
@@ -278,7 +278,7 @@ def test_two_clicks_sign_in_once(browser: Browser, installation: Installation) -
     """The second click of a double click does not spoil the link that the first one used: it is not sent."""
     with person(browser) as page:
         posts = posts_of(page)
-        page.goto(fresh_link(installation)[0])
+        page.goto(fresh_link(installation, installation.settings.base_url)[0])
         slow_down(page)
         page.get_by_role("button", name="Continue").dblclick(delay=50)
         expect(page.get_by_role("heading", name="API keys")).to_be_visible()
