@@ -25,7 +25,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import UserId, new_id
 from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, Unset
-from keystead.domain.principals import Principal, of_member
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
@@ -47,6 +47,7 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage import schema, users, workspaces
 from tests.behind import read_behind, write_behind
 from tests.installations import PEPPERS, Ground
+from tests.people import acting
 
 URL = "https://example.com/hooks/T0-hush"
 HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}
@@ -532,7 +533,7 @@ def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
     made = hook(ground, tenant)
     webhooks = ground.services.webhooks
     roles = {
-        role: of_member(member(ground, tenant, role))
+        role: acting(member(ground, tenant, role), ground.clock.now())
         for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)
     }
     for role, person in roles.items():

@@ -161,7 +161,7 @@ class Sessions:
 
     def frame(self, visit: Visit, acting: Acting) -> Frame:
         """What surrounds the page."""
-        path = visit.request.url.path
+        path = str(visit.request.scope["path"])  # Request.url raises for a query that is not UTF-8
         return Frame(
             workspace=acting.workspace.name,
             suspended=acting.workspace.suspended_at is not None,
