@@ -26,6 +26,7 @@ from keystead.operation.files import draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
 from keystead.storage import backup as copies
+from keystead.storage.clock import clock_of
 
 _PIECE: Final = 1024 * 1024
 
@@ -106,10 +107,20 @@ def _make_safe(
 ) -> tuple[Redone, int]:
     database, services = installation.database, installation.services
     restoration = Restoration(
-        database, services.keys, services.workspaces, services.members, services.credentials
+        database,
+        services.keys,
+        services.workspaces,
+        services.members,
+        services.credentials,
+        services.invitations,
+        services.webhooks,
+        clock_of(database),
     )
-    restoration.end_sessions()
+    ended = restoration.end_sessions()
     redone = restoration.redo(forgotten(database, endings), actor)
+    if ended:
+        redone.done["sessions ended"] = ended
+    restoration.revoke_invitations(actor, redone)
     return redone, restoration.hold(actor) if hold else 0
 
 

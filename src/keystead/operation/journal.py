@@ -43,10 +43,15 @@ class Journal:
         except FileNotFoundError:
             return []
 
-    def settle(self, further: Iterable[Ending]) -> None:
-        """After a restore: the acts stay, with `further` ones, and their numbers say nothing of the new database."""
-        acts = [replace(one, sequence=0) for one in (*self.read(), *further)]
-        overwrite(self.path, write_endings(acts))
+    def settle(self, redone: Iterable[Ending]) -> None:
+        """After a restore: keep the acts that it has `redone`, whose numbers say nothing of the new database.
+
+        What the restore itself has appended keeps its numbers, by which another restore of the same backup knows it.
+        """
+        before = dict.fromkeys(redone)
+        appended = [one for one in self.read() if one not in before]
+        acts = [replace(one, sequence=0) for one in before]
+        overwrite(self.path, write_endings([*acts, *appended]))
 
 
 def _write(descriptor: int, lines: bytes) -> None:
