@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import Event, EventType, InstallationEventType
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
 
-CREDENTIAL_REVOKED: Final = "credential.revoked"
-"""The one ending that is no event of a workspace."""
+CREDENTIAL_REVOKED: Final = InstallationEventType.CREDENTIAL_REVOKED
+"""The one ending that is an event of no workspace."""
 _ALWAYS: Final[frozenset[str] | None] = None
 _NEVER: Final[frozenset[str] | None] = frozenset()
 TAKES_AWAY: Final[Mapping[EventType, frozenset[str] | None]] = {

@@ -55,7 +55,7 @@ def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
         credentials = rows.credentials_alive(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
         keys = rows.keys_alive(tx, newest)
-    alive = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
+    alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
     return [
         one
         for one in endings
