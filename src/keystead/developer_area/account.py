@@ -101,7 +101,10 @@ class AccountPages:
                 visit.origin,
             )
         except Invalid as refused:
-            return self._password_page(visit, acting, problems_of(refused), status=422)
+            problems = problems_of(refused)
+            if "current" in problems:
+                visit.note_refusal("password", "wrong")
+            return self._password_page(visit, acting, problems, status=422)
         except RateLimited as wait:
             return self._password_page(visit, acting, {"current": wait.detail}, status=429)
         response = see_other(_url(acting))

@@ -19,7 +19,7 @@ from keystead.developer_area.people_pages import ConfirmPage, Fields, ResumePage
 from keystead.developer_area.redirects import asked_address, own_path, see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit
-from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited
+from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited, SessionEnded
 from keystead.domain.passwords import Password
 from keystead.http.asgi import Header, Scope
 from keystead.services import Services
@@ -99,9 +99,14 @@ class Confirmation:
         password = Password(visit.form.one(PROOF))
         try:
             answer = self._services.sign_in.reauthenticate(visit.secret, password, visit.origin)
+        except SessionEnded:
+            visit.note_refusal("password", "wrong too often")
+            raise
         except Invalid:
+            visit.note_refusal("password", "wrong")
             return self._ask(visit, _wanted(visit), "That is not your password.", 422)
         except RateLimited as wait:
+            visit.note_refusal("password", "rate-limited")
             response = self._ask(visit, _wanted(visit), wait.detail, 429)
             response.headers["retry-after"] = str(wait.retry_after)
             return response

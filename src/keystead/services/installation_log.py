@@ -32,7 +32,8 @@ class InstallationLog:
         fresh = self._claim()
         for event in fresh:
             _log.warning(
-                event.type.value,
+                "installation event",
+                type=event.type.value,
                 workspace=None,
                 id=event.target.id,
                 by=event.actor.name,
