@@ -17,7 +17,7 @@ from keystead.storage.purposes import Purpose
 MARK: Final = "installation events"
 BATCH: Final = 100
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.installation")
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.installation")
 
 
 class InstallationLog:

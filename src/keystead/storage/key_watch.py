@@ -40,7 +40,8 @@ def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: dateti
     if before is None:
         row = {"name": name, "mark": mark, "moved_at": now}
         dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-        return tx.execute(dialect.insert(watermarks).on_conflict_do_nothing(), row).rowcount == 1
+        made = dialect.insert(watermarks).on_conflict_do_nothing().returning(watermarks.c.name)
+        return tx.execute(made, row).first() is not None
     moved = update(watermarks).where(watermarks.c.name == name, watermarks.c.mark == before)
     return tx.execute(moved.values(mark=mark, moved_at=now)).rowcount == 1
 
