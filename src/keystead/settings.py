@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -47,6 +48,8 @@ CLIENT_NAMES: Final = frozenset(
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
 LONGEST_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
+ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+"""The values of libpq's `sslmode` with which nothing is sent in the clear."""
 MEMORY: Final = "memory"
 COUNTERS_WITH_TLS: Final = frozenset({"valkeys", "rediss"})
 COUNTERS: Final = COUNTERS_WITH_TLS | {"valkey", "redis"}
@@ -152,6 +155,31 @@ def _on_dark(colour: str | None) -> str | None:
     return colour and accent_on(DARK, colour).plain
 
 
+def goes_plain(url: str) -> bool:
+    """Return whether a PostgreSQL URL names another machine and lets libpq talk to it without TLS.
+
+    libpq's default, `prefer`, falls back to plain text whenever somebody on the way says that there is no TLS.
+    """
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgresql"):
+        return False
+    query = dict(parse_qsl(parts.query))
+    if query.get("sslmode") in ENCRYPTED:
+        return False
+    named = parts.netloc.rpartition("@")[2], query.get("host", ""), query.get("hostaddr", "")
+    hosts = [unquote(host) for some in named for host in some.split(",") if host]
+    hosts = hosts or [os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST") or "/"]
+    return "service" in query or not all(host.startswith("/") or _is_here(host) for host in hosts)
+
+
+def _is_here(host: str) -> bool:
+    """Whether `host`, with or without a port, never leaves this machine."""
+    address = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?", host)
+    if address is not None:
+        return is_loopback(address[1])
+    return is_loopback(host) or is_loopback(host.rpartition(":")[0])
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` never leaves this machine."""
     try:
@@ -175,6 +203,9 @@ class Settings(BaseSettings):
         None,
         description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
         "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
+    )
+    allow_plain_database: bool = Field(
+        False, description="Whether PostgreSQL on another machine may be reached without TLS"
     )
     migration_database: Annotated[str | None, AfterValidator(_supported)] = Field(
         None, repr=False, description="Database URL of the tables' owner, for `keystead migrate`"
@@ -311,6 +342,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
+        return self
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        for name in ("database", "migration_database"):
+            url = getattr(self, name)
+            if url and not self.allow_plain_database and goes_plain(url):
+                raise ValueError(
+                    f"{name} is on another machine and may be reached without TLS: add ?sslmode=verify-full (with"
+                    " sslrootcert) or at least sslmode=require to its URL, or set allow_plain_database = true"
+                )
         return self
 
     @model_validator(mode="after")

@@ -44,6 +44,21 @@ def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Insta
 
 
 @one_engine
+def test_the_installations_events(keystead: Keystead) -> None:
+    """`events --installation` shows who made and revoked credentials, of no workspace; of a server it is not asked."""
+    made = keystead("credentials", "create", "old", "--json").json
+    keystead("credentials", "revoke", made["id"], "--yes")
+    for words in (("events",), ("events", "list")):
+        events = keystead(*words, "--installation", "--json").json["items"]
+        mine = [event for event in events if event["target"]["id"] == made["id"]]
+        assert {event["type"] for event in mine} == {"credential.created", "credential.revoked"}
+        assert {event["workspace"] for event in mine} == {None}
+        assert made["token"] not in str(events)
+    assert "credential.created" in keystead("events", "--installation").out
+    wrong = keystead("events", "--installation", "--type", "key.created")
+    assert wrong.code == Exit.USAGE
+
+
 def test_a_service_credential(keystead: Keystead, installation: Installation) -> None:
     """`--kind service` makes one that is told apart in the list, and is no operator."""
     token = keystead("credentials", "create", "gateway", "--kind", "service").out.strip()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from keystead.developer_area.session import COOKIE
-from keystead.domain.roles import PERMISSIONS
+from keystead.domain.roles import PERMISSIONS, Permission
+from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
@@ -49,7 +50,7 @@ def roles_of(area: Area) -> dict[str, str]:
 
 
 def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
-    """Everybody sees who is a member as what, and what each role may do, in the words of the domain."""
+    """Everybody sees who is a member as what, what each role may do, and what asks for a proof: the domain's tables."""
     each_area.member(Role.VIEWER, name="Vic")
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     for member in (each_area.owner, dana):
@@ -60,11 +61,20 @@ def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
     for line in page.tree.all("table")[1].all("tr")[1:]:
         marks = [cell.one("span", class_="unseen").text for cell in line.all("td")]
         shown[line.one("th").text] = marks
+    own = "Manage your own account"
     assert shown == {
-        right.words: ["yes" if role in right.roles else "no" for role in Role]
-        for right in PERMISSIONS.values()
-    }
+        f"{right.words}{asks_again(permission)}": [
+            "yes" if role in right.roles else "no" for role in Role
+        ]
+        for permission, right in PERMISSIONS.items()
+    } | {f"{own}{asks_again(None)}": ["yes" for _ in Role]}
     assert "3 of 3 members" in page.tree.text
+
+
+def asks_again(permission: Permission | None) -> str:
+    """What the table says of a permission's acts that need a recent proof."""
+    steps = [step for step in STEP_UP.values() if step.permission is permission]
+    return "".join(f" Needs a recent sign-in: {step.words}" for step in steps)
 
 
 def test_a_role_is_changed_for_the_next_request(each_area: Area) -> None:
@@ -130,7 +140,9 @@ def test_who_does_not_manage_changes_nobody(area: Area, role: Role) -> None:
     browser = area.signed_in(dana)
     page = browser.open(url(area))
     assert [row["Actions"] for row in page.rows() if "Dana" not in row["Name"]] == ["", ""]
-    assert "Invite" not in page.tree.one("main").text.replace("Invite and remove", "")
+    assert "Invite" not in page.tree.one("main").text.replace("Invite and remove", "").replace(
+        "Invite or", ""
+    )
     before = roles_of(area)
     for seen in [*refusals(area, browser, other), browser.open(url(area, "/invitations"))]:
         assert (seen.status, seen.heading) == (403, "Your role does not allow this")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from structlog.testing import capture_logs
 
 from keystead.developer_area.cookies import DEVICE
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.session import COOKIE
 from keystead.domain.workspaces import Role
+from keystead.http import access_log
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
@@ -49,6 +51,25 @@ def test_a_password_leads_to_the_first_workspace(each_area: Area) -> None:
     seen = sign_in(browser, EMAIL.upper(), RIGHT)
     assert (seen.status, seen.path, seen.heading) == (200, each_area.keys_url, "API keys")
     assert len(session_of(browser)) == len(browser.cookies[DEVICE]) == 43
+
+
+def test_refused_sign_ins_are_logged_with_their_source(
+    area: Area, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Password and link, a sample of each address and how many were left out: no address of a person, no secret."""
+    with_password(area)
+    browser = area.browser()
+    monkeypatch.setattr(access_log, "_refused", access_log._Sampler())
+    with capture_logs() as lines:
+        for _ in range(3):
+            sign_in(browser, EMAIL, WRONG)
+        sign_in(browser, EMAIL, RIGHT)
+        area.browser().open(f"/sign-in?link={'x' * 43}")
+    refused = [line for line in lines if line["event"] == "sign-in refused"]
+    (line,) = refused
+    assert (line["address"], line["way"], line["reason"]) == ("127.0.0.1", "password", "wrong")
+    assert EMAIL not in str(line)
+    assert WRONG not in str(line)
 
 
 def told(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:

@@ -15,6 +15,9 @@ import pytest
 from keystead import bootstrap
 from keystead.cli.operator import actor
 from keystead.domain.endings import read_endings
+from keystead.operation.faults import ConfigurationError
+from keystead.settings import Settings
+from keystead.storage import backup
 from tests.ledger import DEAD, LIVE, at_work, verify
 from tests.nursery import Ended, run_apart
 from tests.postgres import Postgres
@@ -250,6 +253,45 @@ def test_a_backup_overwrites_nothing(embedded: Serving, tmp_path: Path) -> None:
     assert file.read_text() == "precious"
     away = embedded.cli("backup", str(tmp_path / "nowhere" / "backup"))
     assert (away.returncode, away.stderr.count("\n")) == (CONFIGURATION, 1)
+
+
+def test_a_backup_writes_into_no_file_of_others(tmp_path: Path) -> None:
+    """What somebody put at the target, a dangling link too, or at a name beside it, is neither written nor followed."""
+    settings = Settings(data=tmp_path / "data")
+    bootstrap.prepare(settings)
+    target, elsewhere = tmp_path / "shared" / "backup", tmp_path / "elsewhere"
+    target.parent.mkdir(mode=0o777)
+    guessed = target.with_name(f".backup.{os.getpid()}")
+    guessed.write_bytes(b"")
+    guessed.chmod(0o666)
+    bootstrap.back_up(settings, target)
+    assert guessed.read_bytes() == b""
+    assert (stat.S_IMODE(target.stat().st_mode), target.stat().st_nlink) == (0o600, 1)
+    assert {file.name for file in target.parent.iterdir()} == {"backup", guessed.name}
+    target.unlink()
+    target.symlink_to(elsewhere)
+    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+        bootstrap.back_up(settings, target)
+    assert not elsewhere.exists()
+
+
+def test_a_target_that_appears_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is put at the target while the copy is made is an error, and is not overwritten."""
+    settings, target = Settings(data=tmp_path / "data"), tmp_path / "backup"
+    bootstrap.prepare(settings)
+    back_up = backup.back_up
+
+    def slow(source: Path, draft: Path) -> None:
+        back_up(source, draft)
+        target.write_text("precious")
+
+    monkeypatch.setattr(backup, "back_up", slow)
+    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+        bootstrap.back_up(settings, target)
+    assert target.read_text() == "precious"
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["backup"]
 
 
 @pytest.mark.prove

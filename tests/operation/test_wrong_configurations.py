@@ -283,6 +283,18 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "owns tables (plans)",
     ),
     "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may make roles"),
+    **{
+        f"member of {power}": (f"GRANT {power} TO {{login}}", f"is a member of {power}")
+        for power in ("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program")
+    },
+    "member of a role that bypasses row security": (
+        "CREATE ROLE {login}_by BYPASSRLS; CREATE ROLE {login}_in IN ROLE {login}_by ROLE {login}",
+        "is a member of {login}_by",
+    ),
+    "member of a superuser": (
+        "CREATE ROLE {login}_su SUPERUSER; GRANT {login}_su TO {login}",
+        "is a member of {login}_su",
+    ),
     "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles at once"),
     "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "has no "),
     "role that cannot work in a workspace": (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from keystead.bootstrap import Installation
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.errors import Invalid, InvalidToken, NotFound, Unavailable
+from keystead.domain.events import Target
 from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
 from keystead.domain.verification import DenialReason, Denied
 from keystead.services.credentials import Credentials
+from keystead.services.installation_log import InstallationLog
 from keystead.storage import schema
 from keystead.storage.credentials import pepper_ids_of_live_credentials
 from tests.behind import read_behind
@@ -141,6 +144,42 @@ def test_the_list(own_ground: Ground) -> None:
 def _later(ground: Ground, name: str) -> tuple[CredentialId, Token]:
     ground.clock.advance(seconds=1)
     return _made(ground, name)
+
+
+def test_an_event_of_the_installation(own_ground: Ground) -> None:
+    """Making and revoking a credential is one event each, of no workspace, without a secret; repeating is none."""
+    services = own_ground.services
+    credential, token = services.credentials.create("Backend", OPERATOR)
+    own_ground.clock.advance(seconds=1)
+    for _ in range(2):
+        services.credentials.revoke(credential.id, OPERATOR)
+    revoked, created = services.events.of_installation().events
+    assert [created.type, revoked.type] == ["credential.created", "credential.revoked"]
+    for event in (created, revoked):
+        assert (event.target, event.actor) == (Target("credential", credential.id), OPERATOR)
+        assert event.data == {"name": "Backend", "kind": "operator", "hint": credential.hint}
+        assert token.reveal() not in repr(event)
+    first = services.events.of_installation(limit=1)
+    assert (first.events, first.next) == ([revoked], revoked.id)
+    assert services.events.of_installation(before=first.next).events == [created]
+
+
+def test_the_servers_log_each_event_once(own_ground: Ground) -> None:
+    """What happened to the installation is in the log of one of its servers, by id and name, and in no other."""
+    credential, token = own_ground.services.credentials.create("Backend", OPERATOR)
+    databases = own_ground.database, own_ground.another().database
+    logs = [InstallationLog(database, own_ground.clock) for database in databases] * 2
+    with capture_logs() as lines:
+        assert sum(log.write() for log in logs) == 1
+        own_ground.clock.advance(seconds=1)
+        own_ground.services.credentials.revoke(credential.id, OPERATOR)
+        assert sum(log.write() for log in logs) == 1
+    assert {line["event"] for line in lines} == {"installation event"}
+    assert [line["type"] for line in lines] == ["credential.created", "credential.revoked"]
+    assert {(line["id"], line["name"], line["by"]) for line in lines} == {
+        (credential.id, "Backend", OPERATOR.name)
+    }
+    assert token.reveal() not in repr(lines)
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "two\nlines", "nul\0"])

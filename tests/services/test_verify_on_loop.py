@@ -73,8 +73,8 @@ def test_a_missing_pepper_on_the_loop(ground: Ground) -> None:
         ("sqlite:////tmp/x.db", None, True),
         ("sqlite:////tmp/x.db", "stamp", True),
         ("sqlite:////tmp/x.db", "read", False),
-        ("postgresql://one/name", None, False),
-        ("postgresql://one/name", "read", False),
+        ("postgresql://localhost/name", None, False),
+        ("postgresql://localhost/name", "read", False),
     ],
 )
 def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> None:
@@ -85,6 +85,6 @@ def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> No
 
 def test_no_stamp_on_postgresql() -> None:
     """To ask for it there is a wrong configuration, said in one line."""
-    asked = {"database": "postgresql://one/name", "verification": "stamp"}
+    asked = {"database": "postgresql://localhost/name", "verification": "stamp"}
     with pytest.raises(ValidationError, match="verification = stamp needs SQLite"):
         Settings.model_validate(asked)

@@ -25,7 +25,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import UserId, new_id
 from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, Unset
-from keystead.domain.principals import Principal, of_member
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
@@ -47,6 +47,7 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage import schema, users, workspaces
 from tests.behind import read_behind, write_behind
 from tests.installations import PEPPERS, Ground
+from tests.people import acting
 
 URL = "https://example.com/hooks/T0-hush"
 HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}
@@ -338,6 +339,33 @@ def test_a_change_says_what_changed_and_nothing_secret(ground: Ground) -> None:
     assert ground.services.webhooks.get(tenant, made.endpoint.id).header_names == ("X-New",)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://elsewhere.example.com/hook",
+        "https://example.com.evil.example/hook",
+        "https://example.com:8443/hook",
+    ],
+)
+def test_stored_headers_go_nowhere_else(ground: Ground, url: str) -> None:
+    """With another host or port every header is given again or goes: who changes a URL learns none of the values."""
+    tenant = ground.tenant()
+    made = hook(ground, tenant)
+    change = ground.services.webhooks.update
+    kept = WebhookPatch(url=url, headers=dict.fromkeys(HEADERS, UNSET))
+    for patch in (WebhookPatch(url=url), kept):
+        with pytest.raises(Invalid, match="/headers"):
+            change(tenant, made.endpoint.id, patch)
+    assert ground.services.webhooks.get(tenant, made.endpoint.id) == made.endpoint
+    change(tenant, made.endpoint.id, WebhookPatch(url=URL + "/other"))
+    ground.key(tenant)
+    assert dict(claimed(ground, made).headers) == HEADERS
+    changed = change(tenant, made.endpoint.id, WebhookPatch(url=url, headers={"X-New": "own"}))
+    assert (changed.url, changed.header_names) == (url, ("X-New",))
+    again = hook(ground, tenant)
+    assert change(tenant, again.endpoint.id, WebhookPatch(url=url, headers={})).header_names == ()
+
+
 def test_headers_change_one_by_one(ground: Ground) -> None:
     """One stays with its value, which nobody has to know; one gets another, one goes, one comes."""
     tenant = ground.tenant()
@@ -532,7 +560,7 @@ def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
     made = hook(ground, tenant)
     webhooks = ground.services.webhooks
     roles = {
-        role: of_member(member(ground, tenant, role))
+        role: acting(member(ground, tenant, role), ground.clock.now())
         for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)
     }
     for role, person in roles.items():

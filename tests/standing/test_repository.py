@@ -51,6 +51,19 @@ def pins(lock: Path) -> dict[str, str]:
     }
 
 
+GUESSABLE = re.compile(
+    r"""f"[^"\n]*\{os\.getpid\(\)\}|with_(?:name|suffix)\([^\n]*(?:new|tmp|draft|restoring)\b"""
+)
+
+
+def test_no_temporary_name_can_be_guessed() -> None:
+    """A file that is to be renamed is made new under a random name, by `draft_of` or `tempfile`."""
+    sources = sorted((ROOT / "src").rglob("*.py"))
+    assert [path.name for path in sources if GUESSABLE.search(path.read_text())] == []
+    assert GUESSABLE.search('draft = target.with_name(f".{target.name}.{os.getpid()}")')
+    assert GUESSABLE.search('draft = place.with_name(f"{place.name}.restoring")')
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_is_pins_and_hashes_alone(lock: Path) -> None:
     """Each lock names exact versions with SHA-256 hashes: no index, no URL, no path, no unhashed line."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import delete, event, insert, select, text, update
@@ -323,7 +325,7 @@ def test_no_torn_word_is_a_stamp() -> None:
 def test_the_file_is_as_private_as_the_database(ground: Ground) -> None:
     """It has the database's rights, and is there only since somebody remembers."""
     assert file_of(ground).stat().st_mode == sqlite_file(ground).stat().st_mode
-    assert not list(file_of(ground).parent.glob("*-new"))
+    assert not list(file_of(ground).parent.glob(".*stamp*"))
 
 
 def test_no_file_where_nobody_remembers(tmp_path: Path) -> None:
@@ -443,16 +445,22 @@ def test_a_file_that_cannot_be_opened(ground: Ground, caplog: pytest.LogCaptureF
     assert ground.verdict(created) == "revoked"
 
 
+def no_room(**_: object) -> NoReturn:
+    """What the operating system says in a folder that takes no file."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def test_a_file_that_cannot_be_made(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where no file can be put beside the database every verification reads its row, which is said once."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
         tenant = ground.tenant()
         created = ground.key(tenant)
-        file_of(ground).with_name(f"{file_of(ground).name}-new").mkdir()
+        monkeypatch.setattr("tempfile.mkstemp", no_room)
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 assert ground.verdict(created) == "verified"

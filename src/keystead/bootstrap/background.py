@@ -9,6 +9,7 @@ from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
 from keystead.operation.faults import ConfigurationError
 from keystead.services.housekeeping import Housekeeping
+from keystead.services.installation_log import InstallationLog
 from keystead.services.key_watch import KeyWatch
 from keystead.services.retention import Retention
 from keystead.settings import Settings
@@ -72,6 +73,7 @@ def _tasks(installation: Installation) -> list[Task]:
     tasks = [
         Task("flush use", FLUSH_SECONDS, services.usage.flush),
         Task("watch keys", WATCH_SECONDS, watch.look),
+        Task("log installation", WATCH_SECONDS, InstallationLog(database, clock).write),
         Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
         Task("forget", SWEEP_SECONDS, retention.sweep),
         Task("finish deletions", SWEEP_SECONDS, services.documents.finish_deletions),

@@ -22,10 +22,11 @@ from keystead.domain.endings import Ending, read_endings
 from keystead.domain.errors import StorageError
 from keystead.domain.principals import Actor
 from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import make_empty_file, sync_folder
+from keystead.operation.files import draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
 from keystead.storage import backup as copies
+from keystead.storage.clock import clock_of
 
 _PIECE: Final = 1024 * 1024
 
@@ -45,19 +46,24 @@ def back_up(settings: Settings, target: Path) -> None:
         raise ConfigurationError(
             "A PostgreSQL is backed up by its own tools, pg_basebackup or pg_dump: see Backups in docs/operations.md."
         )
-    if target.exists():
-        raise ConfigurationError(f"{target} is there already: a backup overwrites nothing.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    if os.path.lexists(target):
+        raise _is_there(target)
     try:
-        make_empty_file(draft)
-        copies.back_up(database_file(settings), draft)
-        _sync(draft)
-        draft.rename(target)
+        with draft_of(target) as draft:
+            copies.back_up(database_file(settings), draft)
+            _sync(draft)
+            # Renaming overwrites, so the name is taken first: what came to be there meanwhile stays.
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            draft.replace(target)
         sync_folder(target.absolute().parent)
+    except FileExistsError:
+        raise _is_there(target) from None
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
+
+
+def _is_there(target: Path) -> ConfigurationError:
+    return ConfigurationError(f"{target} is there already: a backup overwrites nothing.")
 
 
 def restore(
@@ -101,10 +107,20 @@ def _make_safe(
 ) -> tuple[Redone, int]:
     database, services = installation.database, installation.services
     restoration = Restoration(
-        database, services.keys, services.workspaces, services.members, services.credentials
+        database,
+        services.keys,
+        services.workspaces,
+        services.members,
+        services.credentials,
+        services.invitations,
+        services.webhooks,
+        clock_of(database),
     )
-    restoration.end_sessions()
+    ended = restoration.end_sessions()
     redone = restoration.redo(forgotten(database, endings), actor)
+    if ended:
+        redone.done["sessions ended"] = ended
+    restoration.revoke_invitations(actor, redone)
     return redone, restoration.hold(actor) if hold else 0
 
 
@@ -117,14 +133,13 @@ def _put_in_place(settings: Settings, file: Path) -> Path | None:
     if not file.is_file():
         raise ConfigurationError(f"There is no file {file}.")
     place = database_file(settings)
-    draft = place.with_name(f"{place.name}.restoring")
-    draft.unlink(missing_ok=True)
-    _copy(file, draft)
-    copies.require_sound(draft)
-    copies.mark(draft)
-    _sync(draft)
-    kept = _set_aside(place)
-    draft.rename(place)
+    with draft_of(place) as draft:
+        _copy(file, draft)
+        copies.require_sound(draft)
+        copies.mark(draft)
+        _sync(draft)
+        kept = _set_aside(place)
+        draft.rename(place)
     sync_folder(place.parent)
     return kept
 
@@ -148,7 +163,6 @@ def _set_aside(place: Path) -> Path | None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    make_empty_file(target)
     with source.open("rb") as read, target.open("r+b") as write:
         while piece := read.read(_PIECE):
             write.write(piece)

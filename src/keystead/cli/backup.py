@@ -53,8 +53,9 @@ def restore(
 ) -> None:
     """Take a backup into service without giving life back to what was revoked since.
 
-    What this server's journal tells of is done again: keys revoked (also those that were rotated or changed since),
-    workspaces suspended, members removed. Everybody's session ends.
+    What this server's journal reports is done again: keys revoked (also those that were rotated or changed since),
+    workspaces suspended, members removed, roles lowered, webhooks deleted or disabled. Passwords and email addresses
+    that were changed since are unset, open invitations are revoked, and every session ends.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ def _as_json(restored: Restored) -> dict[str, object]:
     return {
         "done_again": dict(redone.done),
         "unknown": redone.unknown,
+        "named": redone.named,
         "to_look_at": redone.to_look_at,
         "held": restored.held,
         "kept": None if restored.kept is None else str(restored.kept),
@@ -100,6 +102,7 @@ def _lines(restored: Restored) -> list[str]:
     lines = [f"Done again since the backup: {again or 'nothing'}.", "Every session has ended."]
     if restored.held:
         lines.append(f"{restored.held} workspaces are suspended: keystead workspaces resume")
+    lines += redone.named
     lines += [f"Look at this: {text}" for text in redone.to_look_at]
     lines.append(
         "Keys that were made since the backup are unknown now: their callers get 401 and need new ones."

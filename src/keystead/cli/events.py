@@ -25,9 +25,11 @@ HERE: Final = Where()
 Fetch = Callable[[int, str | None], tuple[list[Shape], str | None]]
 
 
+@app.default
 @app.command(name="list")
 def list_(
     *,
+    installation: Annotated[bool, Parameter(negative=())] = False,
     type: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
     cursor: str | None = None,
@@ -39,6 +41,8 @@ def list_(
 
     Parameters
     ----------
+    installation
+        What happened to the installation itself, on this machine: its operators' and services' credentials.
     type
         Only events of this type, such as key.revoked; on this machine it may be given several times.
     limit
@@ -46,8 +50,11 @@ def list_(
     cursor
         Continue after this: the `next_cursor` of the list before.
     """
-    server = server_of(where)
-    place = _here(where, workspace, type) if server is None else _there(server, workspace, type)
+    if installation:
+        place = _of_installation(where, workspace, type)
+    else:
+        server = server_of(where)
+        place = _here(where, workspace, type) if server is None else _there(server, workspace, type)
     with place as fetch:
         found, after = gather(fetch, limit, cursor)
     if json:
@@ -76,6 +83,25 @@ def _here(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator
             page = events.list(principal, types=wanted, limit=size, before=_sequence(cursor))
             following = None if page.next is None else str(page.next)
             return [shapes.event(event) for event in page.events], following
+
+        yield fetch
+
+
+@contextmanager
+def _of_installation(
+    where: Where, workspace: str | None, types: tuple[str, ...]
+) -> Iterator[Fetch]:
+    from keystead.cli.installation import opened
+    from keystead.domain.ids import EventId
+
+    if workspace is not None or types or where.url is not None:
+        raise Failure("--installation goes with none of --workspace, --type and --url.", Exit.USAGE)
+    with opened(where.place) as installation:
+        events = installation.services.events
+
+        def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
+            page = events.of_installation(limit=size, before=cursor and EventId(cursor))  # type: ignore[arg-type]
+            return [shapes.installation_event(event) for event in page.events], page.next
 
         yield fetch
 

@@ -11,7 +11,7 @@ from keystead.domain.instants import format_instant, parse_instant
 
 if TYPE_CHECKING:
     from keystead.domain.credentials import Credential
-    from keystead.domain.events import Event
+    from keystead.domain.events import Event, InstallationEvent
     from keystead.domain.keys import ApiKey
     from keystead.domain.plans import Plan, Quota
     from keystead.domain.principals import Actor
@@ -111,6 +111,21 @@ def event(record: Event) -> Shape:
         "target": {"type": record.target.type, "id": record.target.id},
         "address": record.origin.address,
         "request_id": record.origin.request_id,
+        "data": dict(record.data),
+    }
+
+
+def installation_event(record: InstallationEvent) -> Shape:
+    """What happened to the installation: it belongs to no workspace."""
+    return {
+        "id": record.id,
+        "workspace": None,
+        "type": record.type.value,
+        "occurred_at": format_instant(record.occurred_at),
+        "actor": actor(record.actor),
+        "target": {"type": record.target.type, "id": record.target.id},
+        "address": None,
+        "request_id": None,
         "data": dict(record.data),
     }
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from keystead.cli.outcome import Exit, Failure
 from keystead.domain.token import trim
+from keystead.operation.files import draft_of
 
 VARIABLE: Final = "KEYSTEAD_TOKEN"
 FILE_VARIABLE: Final = "KEYSTEAD_TOKEN_FILE"
@@ -57,16 +58,12 @@ def kept_file(url: str, *, operator: bool) -> Path:
 
 def keep_token(file: Path, token: str) -> None:
     """Puts the token into the file, private from its first byte on; what was there is replaced at once."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(number, "w", encoding="ascii") as opened:
-            opened.write(f"{token}\n")
-        draft.replace(file)
+        with draft_of(file) as draft:
+            draft.write_text(f"{token}\n", encoding="ascii")
+            draft.replace(file)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise Failure(f"{file} cannot be written: {error.strerror}.") from None
 
 

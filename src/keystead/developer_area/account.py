@@ -27,6 +27,7 @@ from keystead.domain.errors import EmailTaken, Forbidden, Invalid, RateLimited
 from keystead.domain.ids import SessionId
 from keystead.domain.passwords import MIN_LENGTH, Password
 from keystead.domain.sessions import ProofKind
+from keystead.domain.step_up import SensitiveAct
 from keystead.domain.users import time_zones
 from keystead.services import Services
 from keystead.services.accounts import OWN_ACCOUNT, SessionLine
@@ -79,7 +80,9 @@ class AccountPages:
     def password(self, visit: Visit) -> Response:
         """The form for a password; a fresh proof comes first, so that nothing is typed in vain."""
         acting = self._own(visit)
-        acting.principal.require_fresh(OWN_ACCOUNT, self._services.keys.now())
+        acting.principal.require_recent_proof(
+            SensitiveAct.CHANGE_PASSWORD, self._services.keys.now()
+        )
         return self._password_page(visit, acting)
 
     def change_password(self, visit: Visit) -> Response:
@@ -98,7 +101,10 @@ class AccountPages:
                 visit.origin,
             )
         except Invalid as refused:
-            return self._password_page(visit, acting, problems_of(refused), status=422)
+            problems = problems_of(refused)
+            if "current" in problems:
+                visit.note_refusal("password", "wrong")
+            return self._password_page(visit, acting, problems, status=422)
         except RateLimited as wait:
             return self._password_page(visit, acting, {"current": wait.detail}, status=429)
         response = see_other(_url(acting))

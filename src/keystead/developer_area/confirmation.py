@@ -16,10 +16,10 @@ from keystead.developer_area import cookies
 from keystead.developer_area.forms import FORM_TOKEN, Form
 from keystead.developer_area.kept_forms import KeptForm, keep, kept
 from keystead.developer_area.people_pages import ConfirmPage, Fields, ResumePage
-from keystead.developer_area.redirects import own_path, see_other
+from keystead.developer_area.redirects import asked_address, own_path, see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit
-from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited
+from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited, SessionEnded
 from keystead.domain.passwords import Password
 from keystead.http.asgi import Header, Scope
 from keystead.services import Services
@@ -30,6 +30,8 @@ PROOF: Final = "proof_password"
 NEXT: Final = "next"
 _PASSWORDS: Final = frozenset({PROOF, "password", "current", "new", "again"})
 """Fields of ours that hold passwords: kept nowhere, shown nowhere again."""
+_SECRETS: Final = frozenset({"headers"})
+"""Fields that hold other secrets: carried to the answer that asks, and kept in no cookie."""
 _RENEWED: Final = "keystead.renewed_session"
 
 
@@ -54,13 +56,14 @@ class Confirmation:
         try:
             response = handler(visit)
         except NotFresh:
-            return self._ask(visit, _Wanted(_address(visit)))
+            return self._ask(visit, _Wanted(asked_address(visit.request.scope)))
         cookies.forget_said(visit.request, response)
         return response
 
     def act(self, handler: Handler, visit: Visit) -> Response:
         """The act; or the question first, and then the act."""
-        if PROOF in visit.form.fields:
+        # Outside of a workspace nothing asks for a proof, and there is no page that could.
+        if PROOF in visit.form.fields and "workspace_id" in visit.request.path_params:
             answer = self._proven(visit)
             if isinstance(answer, Response):
                 return answer
@@ -96,9 +99,14 @@ class Confirmation:
         password = Password(visit.form.one(PROOF))
         try:
             answer = self._services.sign_in.reauthenticate(visit.secret, password, visit.origin)
+        except SessionEnded:
+            visit.note_refusal("password", "wrong too often")
+            raise
         except Invalid:
+            visit.note_refusal("password", "wrong")
             return self._ask(visit, _wanted(visit), "That is not your password.", 422)
         except RateLimited as wait:
+            visit.note_refusal("password", "rate-limited")
             response = self._ask(visit, _wanted(visit), wait.detail, 429)
             response.headers["retry-after"] = str(wait.retry_after)
             return response
@@ -109,7 +117,9 @@ class Confirmation:
         acting = self._sessions.acting(visit)
         response = self._render(self._page(visit, acting, wanted, problem), status)
         if wanted.path != f"{acting.url}/confirm":
-            keep(response, KeptForm(acting.member.user.id, wanted.path, wanted.fields))
+            secret = any(name in _SECRETS and value for name, value in wanted.fields)
+            fields = () if secret else wanted.fields
+            keep(response, KeptForm(acting.member.user.id, wanted.path, fields))
         return response
 
     def _page(self, visit: Visit, acting: Acting, wanted: _Wanted, problem: str) -> ConfirmPage:
@@ -150,12 +160,6 @@ def _wanted(visit: Visit) -> _Wanted:
 def _carried(form: Form) -> Fields:
     left = form.without(PROOF, FORM_TOKEN).fields
     return [(name, value) for name, values in left.items() for value in values]
-
-
-def _address(visit: Visit) -> str:
-    scope = visit.request.scope
-    query = scope["query_string"].decode("ascii")
-    return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
 def _readable(fields: Fields) -> Fields:

@@ -182,6 +182,7 @@ class Door:
         try:
             opened = self._services.invitations.find(Secret(link))
         except Invalid:
+            visit.note_refusal("invitation", "wrong")
             return self._spent(422)
         try:
             person = self._person(visit)

@@ -26,12 +26,22 @@ from keystead.developer_area.wording import KEPT_OWNER, problems_of, role_choice
 from keystead.domain.errors import Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import PERMISSIONS, Permission, may_appoint, needed_to_appoint
+from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 from keystead.http.paging import read_page
 from keystead.services import Services
 
+
+def _asks_again(permission: Permission | None) -> list[str]:
+    return [step.words for step in STEP_UP.values() if step.permission is permission]
+
+
 _RIGHTS: Final = [
-    RightRow(right.words, [role in right.roles for role in Role]) for right in PERMISSIONS.values()
+    *(
+        RightRow(right.words, [role in right.roles for role in Role], _asks_again(permission))
+        for permission, right in PERMISSIONS.items()
+    ),
+    RightRow("Manage your own account", [True for _ in Role], _asks_again(None)),
 ]
 
 

@@ -132,10 +132,11 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class RightRow:
-    """What people may do, and whether they may in each role."""
+    """What people may do, whether they may in each role, and which acts of it ask for a recent sign-in."""
 
     words: str
     allowed: Sequence[bool]
+    asks_again: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

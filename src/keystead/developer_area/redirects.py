@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
+
+from keystead.http.asgi import Scope
 
 _OWN: Final = re.compile(
     r"/(?:w(?:/[A-Za-z0-9_~.%-]+)+|invitation)(?:\?[A-Za-z0-9_~.%&=+-]*)?", re.ASCII
 )
 """A path of the Developer area. No `//`, no backslash, no scheme, no control character that browsers drop."""
+
+
+_PRINTABLE: Final = bytes(range(0x21, 0x7F)).decode()
+
+
+def asked_address(scope: Scope) -> str:
+    """Return the path and query of a request as text; raw bytes beyond ASCII are percent-encoded (RFC 3986, 2.1)."""
+    query = quote(scope["query_string"], safe=_PRINTABLE)
+    return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
 def own_path(text: str) -> str | None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from keystead.developer_area.forms import ForeignForm
 from keystead.developer_area.pages import Link, RefusalPage
-from keystead.developer_area.redirects import own_path, see_other
+from keystead.developer_area.redirects import asked_address, own_path, see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import SignedOut
 from keystead.domain.errors import (
@@ -132,9 +132,7 @@ class Refusals:
 
 def _way_in(request: Request) -> str:
     """The sign-in page, which leads on to the page that was asked for."""
-    query = request.scope["query_string"].decode("ascii", "replace")
-    asked = f"{request.scope['path']}?{query}" if query else str(request.scope["path"])
-    wanted = own_path(asked) if request.method == "GET" else None
+    wanted = own_path(asked_address(request.scope)) if request.method == "GET" else None
     return f"{_SIGN_IN.url}?{urlencode({'next': wanted})}" if wanted else _SIGN_IN.url
 
 

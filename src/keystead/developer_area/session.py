@@ -36,6 +36,7 @@ from keystead.domain.principals import Principal, of_member
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Workspace
+from keystead.http.access_log import log_refused_sign_in
 from keystead.http.record import client_of, note_caller
 from keystead.services import Services
 from keystead.services.sessions import Visitor
@@ -82,6 +83,10 @@ class Visit:
     def agent(self) -> str | None:
         """What the browser calls itself."""
         return client_of(self.request.scope).agent or None
+
+    def note_refusal(self, way: str, reason: str) -> None:
+        """Have the log say that somebody was not let in, and from where."""
+        log_refused_sign_in(self.request.scope, way, reason)
 
     def path(self, name: str) -> str:
         """A part of the path."""
@@ -161,7 +166,7 @@ class Sessions:
 
     def frame(self, visit: Visit, acting: Acting) -> Frame:
         """What surrounds the page."""
-        path = visit.request.url.path
+        path = str(visit.request.scope["path"])  # Request.url raises for a query that is not UTF-8
         return Frame(
             workspace=acting.workspace.name,
             suspended=acting.workspace.suspended_at is not None,
@@ -197,11 +202,13 @@ class Sessions:
         try:
             entered = self._by_link(visit) if by_link else self._by_password(visit)
         except Invalid:
+            visit.note_refusal("link" if by_link else "password", "wrong")
             if by_link:
                 return self._page(visit, wanted=wanted, spent=True, status=422)
             wrong = "The e-mail address and the password do not fit."
             return self._page(visit, wanted=wanted, problem=wrong, status=422)
         except RateLimited as wait:
+            visit.note_refusal("password", "rate-limited")
             return self._wait_page(visit, wanted, wait)
         if visit.known:
             self._services.sign_in.sign_out(visit.secret, visit.origin)

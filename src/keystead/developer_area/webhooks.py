@@ -24,6 +24,7 @@ from keystead.developer_area.webhook_pages import (
 from keystead.domain.errors import Invalid, LimitReached
 from keystead.domain.ids import WebhookId
 from keystead.domain.roles import Permission
+from keystead.domain.step_up import SensitiveAct
 from keystead.domain.webhooks import ALL, DeliveryStatus, DisabledFor, WebhookEndpoint
 from keystead.http.paging import read_page
 from keystead.services import Services
@@ -60,6 +61,12 @@ class WebhookDesk:
         if to_change:
             acting.principal.require_permission(Permission.MANAGE_WEBHOOKS)
         return acting, f"{workspace_url(acting.workspace.id)}/webhooks"
+
+    def require_recent_proof(self, acting: Acting) -> None:
+        """Raise NotFresh before a form is shown, so that nothing is typed in vain."""
+        acting.principal.require_recent_proof(
+            SensitiveAct.CHANGE_WEBHOOKS, self.services.keys.now()
+        )
 
     def find(self, visit: Visit, acting: Acting) -> WebhookEndpoint:
         """The webhook that the address names."""
@@ -160,6 +167,7 @@ class WebhookPages:
     def new(self, visit: Visit) -> Response:
         """The form for a new webhook."""
         acting, _ = self._desk.acting(visit, to_change=True)
+        self._desk.require_recent_proof(acting)
         return self._desk.form(visit, acting, WebhookEntry())
 
     def create(self, visit: Visit) -> Response:

@@ -146,6 +146,16 @@ class Destinations:
         return str(address)
 
 
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an absolute URL (RFC 6454 section 4). ValueError for a port that is none."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )
+
+
 def is_global_unicast(address: Address) -> bool:
     """Whether the address is one host's on the internet, and carries no other address inside."""
     if isinstance(address, IPv6Address) and (address.scope_id or address not in _UNICAST):

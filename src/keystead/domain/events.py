@@ -51,6 +51,13 @@ class EventType(StrEnum):
     WORKSPACE_PLAN_CHANGED = "workspace.plan_changed"
 
 
+class InstallationEventType(StrEnum):
+    """Every type of event that belongs to no workspace."""
+
+    CREDENTIAL_CREATED = "credential.created"
+    CREDENTIAL_REVOKED = "credential.revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What an event is about: the kind of thing and its id."""
@@ -91,4 +98,16 @@ class Event:
     actor: Actor
     target: Target
     origin: Origin = NOWHERE
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationEvent:
+    """What happened to the installation itself. Ids rise with time; `data` is plain JSON, never a secret."""
+
+    id: EventId
+    type: InstallationEventType
+    occurred_at: datetime
+    actor: Actor
+    target: Target
     data: Mapping[str, object] = field(default_factory=dict)

@@ -21,7 +21,8 @@ from keystead.domain.errors import (
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import NAIVE, is_naive
 from keystead.domain.principals import Actor, Principal
-from keystead.domain.scopes import EVERYTHING, FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.step_up import SensitiveAct, is_wide
 from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
@@ -221,10 +222,9 @@ def require_within(principal: Principal, scopes: Scopes, expires_at: datetime | 
 
 
 def require_proof(principal: Principal, scopes: Scopes, now: datetime) -> None:
-    """NotFresh for a person without a recent proof, where the key would hold full rights: `*` or `keys:write`."""
-    for scope in (EVERYTHING, KEYS_WRITE):
-        if scope in set(scopes):
-            principal.require_fresh(scope, now)
+    """Raise NotFresh for a person without a recent proof if the key would be a wide one."""
+    if is_wide(scopes):
+        principal.require_recent_proof(SensitiveAct.GRANT_WIDE_KEY, now)
 
 
 def grantable(principal: Principal) -> Scopes:
@@ -270,6 +270,8 @@ def apply_patch(
         require_changeable(key, now)
         _require_no_longer_overlap(key, changed)
     require_within(principal, changed.scopes, changed.expires_at)
+    if outlives(changed.expires_at, key.expires_at):
+        require_proof(principal, changed.scopes, now)
     return changed
 
 

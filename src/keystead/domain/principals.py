@@ -11,6 +11,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.sessions import Proof
+from keystead.domain.step_up import SensitiveAct
 from keystead.domain.workspaces import Member, Role
 
 
@@ -81,11 +82,11 @@ class Principal:
                 permission, f"{who} does not allow this: {words[0].lower()}{words[1:]}."
             )
 
-    def require_fresh(self, scope: str, now: datetime) -> None:
-        """NotFresh for a member who did not prove within the last 15 minutes who they are; keys need not."""
+    def require_recent_proof(self, act: SensitiveAct, now: datetime) -> None:
+        """Raise NotFresh for a member whose last proof of identity is 15 minutes old; keys need none."""
         if self.role is None or (self.proof is not None and self.proof.is_fresh(now)):
             return
-        raise NotFresh(scope, self.proof.return_url if self.proof else None)
+        raise NotFresh(act, self.proof.return_url if self.proof else None)
 
     @property
     def manages_every_key(self) -> bool:

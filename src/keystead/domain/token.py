@@ -17,7 +17,7 @@ SECRET_WIDTH: Final = 43
 CHECKSUM_WIDTH: Final = 6
 TOKEN_PATTERN: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}"
 LARGEST_SECRET: Final = encode_base62((1 << 256) - 1, SECRET_WIDTH)
-RESERVED_ENDINGS: Final = ("_svc", "_op")
+RESERVED_ENDINGS: Final = frozenset({"svc", "op"})
 
 EDGES: Final = " \t\n\v\f\r\x85\xa0\u2028\u2029\ufeff"
 """What editors, shells and browsers leave around a token: white space and the byte order mark."""
@@ -105,13 +105,13 @@ def checksum(text: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """`prefix` itself, when a product may use it: 2-20 characters, the endings `_svc` and `_op` reserved."""
+    """Return `prefix` if a product may use it: 2-20 characters; `svc` and `op` are reserved, alone and as endings."""
     if not 2 <= len(prefix) <= 20 or not _PREFIX.fullmatch(prefix):
         raise ValueError(
             "a token prefix is 2-20 of a-z, 0-9 and single underscores, a letter first"
         )
-    if prefix.endswith(RESERVED_ENDINGS):
-        raise ValueError("the prefix endings _svc and _op are reserved")
+    if prefix.rpartition("_")[2] in RESERVED_ENDINGS:
+        raise ValueError("the prefixes svc and op are reserved, alone and as endings _svc and _op")
     return prefix
 
 

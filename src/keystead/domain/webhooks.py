@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
-from keystead.domain.destinations import Destinations
+from keystead.domain.destinations import Destinations, origin_of
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.events import Event, EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
@@ -282,7 +282,11 @@ def check_patch(patch: WebhookPatch, destinations: Destinations) -> WebhookPatch
 
 
 def apply_patch(endpoint: WebhookEndpoint, patch: WebhookPatch, now: datetime) -> WebhookEndpoint:
-    """The endpoint after a patch that was checked; headers, whose values it does not hold, apart."""
+    """The endpoint after a patch that was checked; headers, whose values it does not hold, apart.
+
+    Invalid if headers stay whose values would then go to another origin: whoever changes a URL need not know them.
+    """
+    _require_headers_for_origin(endpoint, patch)
     changed = replace(
         endpoint,
         name=endpoint.name if isinstance(patch.name, Unset) else patch.name,
@@ -294,6 +298,20 @@ def apply_patch(endpoint: WebhookEndpoint, patch: WebhookPatch, now: datetime) -
     if patch.status is WebhookStatus.DISABLED and endpoint.status is WebhookStatus.ACTIVE:
         return replace(changed, disabled_at=now, disabled_for=DisabledFor.BY_HAND)
     return changed
+
+
+def _require_headers_for_origin(endpoint: WebhookEndpoint, patch: WebhookPatch) -> None:
+    if isinstance(patch.url, Unset) or origin_of(patch.url) == origin_of(endpoint.url):
+        return
+    if isinstance(patch.headers, Unset):
+        kept = list(endpoint.header_names)
+    else:
+        kept = [name for name, value in patch.headers.items() if value is UNSET]
+    if kept:
+        why = (
+            f"must be given again or removed, as the URL leads elsewhere: {', '.join(sorted(kept))}"
+        )
+        raise Invalid([FieldError("/headers", why)])
 
 
 def payload_of(event: Event) -> bytes:

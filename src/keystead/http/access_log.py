@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from time import monotonic
+from typing import Any, Final
 
 import structlog
 
@@ -12,6 +14,10 @@ from keystead.http.record import RequestRecord, record_of
 from keystead.http.redaction import one_line
 
 _PATH_LENGTH = 300
+SAMPLE_SECONDS: Final = 60.0
+"""Log refused sign-ins of one address at most once per this many seconds."""
+ADDRESSES: Final = 1_000
+"""Addresses whose refused sign-ins are counted between two lines; more push out the oldest."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.http")
 
@@ -43,4 +49,44 @@ def log_failure(scope: Scope, error: BaseException) -> None:
         places=places(error),
         path=one_line(scope["path"], _PATH_LENGTH),
         request_id=record.client.request_id,
+    )
+
+
+class _Sampler:
+    """When each address was last logged, and how often it was not since; bounded, as strangers choose addresses."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def due(self, address: str, now: float) -> int | None:
+        """Return how many lines of the address were left out if another is due now, else None."""
+        with self._lock:
+            last, left_out = self._last.get(address, (now - SAMPLE_SECONDS, 0))
+            if now < last + SAMPLE_SECONDS:
+                self._last[address] = last, left_out + 1
+                return None
+            self._last.pop(address, None)
+            while len(self._last) >= ADDRESSES:
+                del self._last[next(iter(self._last))]
+            self._last[address] = now, 0
+            return left_out
+
+
+_refused: Final = _Sampler()
+
+
+def log_refused_sign_in(scope: Scope, way: str, reason: str) -> None:
+    """Log that a `password`, `link` or `invitation` signed nobody in, with its source; a sample of each address."""
+    client = record_of(scope).client
+    left_out = _refused.due(client.address, monotonic())
+    if left_out is None:
+        return
+    _log.warning(
+        "sign-in refused",
+        address=client.address,
+        way=way,
+        reason=reason,
+        left_out=left_out,
+        request_id=client.request_id,
     )

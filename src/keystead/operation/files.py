@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -47,21 +49,42 @@ def write_once(path: Path, content: bytes) -> bool:
 
     Of several processes that do this at once, one wins; nothing is ever overwritten.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    _write_synced(draft, content)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
+    with draft_of(path) as draft:
+        _write_synced(draft, content)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
     sync_folder(path.parent)
     return True
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    """Replace the file by one with mode 0600 that appears whole and synced."""
+    with draft_of(path) as draft:
+        _write_synced(draft, content)
+        draft.replace(path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """Make an empty file of mode 0600 beside `path`, under a random name; remove what is left of it at the end.
+
+    The name cannot be guessed and the file is always new (O_EXCL): in a folder that others may write to, a file or
+    link that somebody has put there is never written through.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    draft = Path(name)
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _write_synced(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with path.open("r+b") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

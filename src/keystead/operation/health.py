@@ -6,14 +6,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from keystead.domain.errors import NotFound, Unavailable
+from keystead.domain.errors import NotFound, StorageError, Unavailable
+from keystead.http.access_log import log_failure
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
-from keystead.http.problems import MethodNotAllowed
+from keystead.http.problems import RETRY_SECONDS, MethodNotAllowed
 from keystead.http.record import note_route
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
 PING_SECONDS: Final = 1.5
 _OK: Final = Answer(200, ((b"content-type", b"application/json"),), b'{"status":"ok"}')
+_AWAY: Final = Answer(
+    503,
+    ((b"content-type", b"application/json"), (b"retry-after", str(RETRY_SECONDS).encode())),
+    b'{"status":"unavailable"}',
+)
+"""The same for every reason: strangers may ask, and the log has the reason."""
 
 
 class Health:
@@ -24,15 +31,20 @@ class Health:
         self._pinging: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. NotFound, MethodNotAllowed, or Unavailable where the database does not answer in time."""
+        """ASGI. NotFound, MethodNotAllowed."""
         if scope["path"] not in PATHS:
             raise NotFound
         note_route(scope, scope["path"])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed("GET, HEAD")
+        answer = _OK
         if scope["path"] == "/readyz":
-            await self._require_database()
-        await send_answer(send, _OK)
+            try:
+                await self._require_database()
+            except StorageError as error:
+                log_failure(scope, error)
+                answer = _AWAY
+        await send_answer(send, answer)
 
     async def _require_database(self) -> None:
         """Probes that come while one is waiting wait with it: a database that hangs holds one thread, not all."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from keystead.domain.endings import Ending, read_endings, write_endings
 from keystead.logger import Logger
-from keystead.operation.files import sync_folder, write_once
+from keystead.operation.files import overwrite
 
 FILE_NAME: Final = "endings"
 
@@ -43,14 +43,15 @@ class Journal:
         except FileNotFoundError:
             return []
 
-    def settle(self, further: Iterable[Ending]) -> None:
-        """After a restore: the acts stay, with `further` ones, and their numbers say nothing of the new database."""
-        acts = [replace(one, sequence=0) for one in (*self.read(), *further)]
-        draft = self.path.with_name(f"{FILE_NAME}.new")
-        draft.unlink(missing_ok=True)
-        write_once(draft, write_endings(acts))
-        draft.replace(self.path)
-        sync_folder(self.path.parent)
+    def settle(self, redone: Iterable[Ending]) -> None:
+        """After a restore: keep the acts that it has `redone`, whose numbers say nothing of the new database.
+
+        What the restore itself has appended keeps its numbers, by which another restore of the same backup knows it.
+        """
+        before = dict.fromkeys(redone)
+        appended = [one for one in self.read() if one not in before]
+        acts = [replace(one, sequence=0) for one in before]
+        overwrite(self.path, write_endings([*acts, *appended]))
 
 
 def _write(descriptor: int, lines: bytes) -> None:

@@ -9,6 +9,7 @@ from keystead.domain.events import NOWHERE, EventType, Origin
 from keystead.domain.ids import SessionId, is_id
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import ProofKind, Session
+from keystead.domain.step_up import SensitiveAct
 from keystead.domain.throttle import account_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, check_time_zone, fold_email
@@ -74,7 +75,7 @@ class Accounts:
         """Another address to sign in by. NotFresh without a recent proof; EmailTaken."""
         check_email(email)
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret)
+            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
             if email == user.email:
                 return user
             users.set_email(tx, user.id, email)
@@ -98,7 +99,7 @@ class Accounts:
         unless the person has none or came by a one-time link.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret)
+            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
             if user.email is None:
                 raise Invalid.field("/email", "is needed first: it is what you sign in with")
             stored = users.password_hash_of(tx, user.id)
@@ -146,7 +147,7 @@ class Accounts:
     @anew
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret)
+            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
             now = self._clock.now()
             users.set_password(tx, user.id, hashed, now)
             rows.delete_unused_links(tx, user.id)
@@ -173,12 +174,12 @@ class Accounts:
             )
         return user
 
-    def _own_fresh(self, tx: Tx, secret: Secret) -> tuple[User, Session]:
+    def _own_fresh(self, tx: Tx, secret: Secret, act: SensitiveAct) -> tuple[User, Session]:
         user = self._own(tx, secret)
         now = self._clock.now()
         session = require_standing(tx, secret, now)
         if not session.proof.is_fresh(now):
-            raise NotFresh(OWN_ACCOUNT)
+            raise NotFresh(act)
         return user, session
 
 

@@ -13,13 +13,15 @@ from keystead.domain.credentials import (
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound
+from keystead.domain.events import Act, InstallationEventType, Target
 from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint
 from keystead.storage import credentials as rows
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
-from keystead.storage.database import Database
+from keystead.storage.database import Database, Tx
+from keystead.storage.installation_events import append_installation_event
 from keystead.storage.purposes import Purpose
 
 OPERATOR = CredentialKind.OPERATOR
@@ -47,6 +49,7 @@ class Credentials:
         credential = Credential(id, kind, name, token.hint, now, actor)
         with self._database.write_across(Purpose.OPERATOR) as tx:
             rows.insert_credential(tx, credential, self._peppers.seal(token))
+            _record(tx, InstallationEventType.CREDENTIAL_CREATED, credential, Act(actor, now))
         return credential, token
 
     @anew
@@ -67,4 +70,14 @@ class Credentials:
                 now = self._clock.now()
                 rows.revoke_credential(tx, credential_id, now, actor.name)
                 found = replace(found, revoked_at=now, revoked_by=actor.name)
+                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, found, Act(actor, now))
             return found
+
+
+def _record(tx: Tx, type: InstallationEventType, credential: Credential, act: Act) -> None:
+    told = {
+        "name": credential.name,
+        "kind": credential.kind.name.lower(),
+        "hint": credential.hint,
+    }
+    append_installation_event(tx, type, act, Target("credential", credential.id), told)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import Event, EventType, InstallationEvent
+from keystead.domain.ids import EventId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ
 from keystead.storage import events as rows
 from keystead.storage.anew import anew
 from keystead.storage.database import Database
+from keystead.storage.installation_events import page_of_installation_events
+from keystead.storage.purposes import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,16 @@ class EventPage:
     next: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class InstallationEventPage:
+    """Events of the installation, newest first; `next` is the id to continue below, None at the end."""
+
+    events: list[InstallationEvent]
+    next: EventId | None
+
+
 class Events:
-    """The audit log of workspaces."""
+    """The audit log of workspaces and of the installation."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,3 +62,13 @@ class Events:
             )
         page = found[:limit]
         return EventPage(page, page[-1].sequence if len(found) > limit else None)
+
+    @anew
+    def of_installation(
+        self, *, limit: int = 50, before: EventId | None = None
+    ) -> InstallationEventPage:
+        """Return one page of what happened to the installation itself, newest first."""
+        with self._database.read_across(Purpose.OPERATOR) as tx:
+            found = page_of_installation_events(tx, limit=limit + 1, before=before)
+        page = found[:limit]
+        return InstallationEventPage(page, page[-1].id if len(found) > limit else None)

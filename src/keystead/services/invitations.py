@@ -27,6 +27,7 @@ from keystead.services.membership import (
     acting_now,
     add_member,
     record_invitation,
+    require_proof_for_roles,
     revoke_invitation,
 )
 from keystead.services.passwords import Passwords
@@ -93,6 +94,7 @@ class Invitations:
             acting_now(tx, principal).require_permission(needed_to_appoint(role))
             if workspaces.find_member_by_email(tx, principal.workspace_id, email):
                 raise Invalid.field("/email", "is a member already")
+            require_proof_for_roles(principal, None, role, act.at)
             self._replace_open(tx, principal.workspace_id, email, act)
             invitation = _draft(principal, email, role, act.at)
             rows.insert_invitation(tx, secret.fingerprint(), invitation)

@@ -12,7 +12,11 @@ from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission, needed_to_appoint
 from keystead.domain.text import is_one_line
 from keystead.domain.workspaces import Member, Role
-from keystead.services.membership import acting_now, revoke_invitations_of
+from keystead.services.membership import (
+    acting_now,
+    require_proof_for_roles,
+    revoke_invitations_of,
+)
 from keystead.storage import events
 from keystead.storage import workspaces as rows
 from keystead.storage.anew import anew
@@ -75,6 +79,7 @@ class Members:
             acting_now(tx, principal).require_permission(needed_to_appoint(role))
             if role is member.role:
                 return member
+            require_proof_for_roles(principal, member.role, role, self._clock.now())
             if role is Role.OWNER and member.user.is_of_portal:
                 raise Invalid.field("/role", "cannot be owner for a user of the product")
             _require_other_owner(tx, member)
@@ -90,7 +95,7 @@ class Members:
         """Ends a membership, at once. The keys that the member made live on."""
         with self._database.write(principal.workspace_id) as tx:
             member = _appointed(tx, principal, user_id)
-            _end(tx, member, Act(principal.actor, self._clock.now(), origin))
+            self._end(tx, principal, member, origin)
 
     @anew
     def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
@@ -99,7 +104,17 @@ class Members:
             raise Forbidden(Permission.READ, "Only a member can leave.")
         with self._database.write(principal.workspace_id) as tx:
             member = _find(tx, principal, UserId(principal.id))
-            _end(tx, member, Act(principal.actor, self._clock.now(), origin))
+            self._end(tx, principal, member, origin)
+
+    def _end(self, tx: Tx, principal: Principal, member: Member, origin: Origin) -> None:
+        """End the membership. Raises NotFresh, LastOwner. The lock is held."""
+        act = Act(principal.actor, self._clock.now(), origin)
+        require_proof_for_roles(principal, member.role, None, act.at)
+        _require_other_owner(tx, member)
+        rows.delete_member(tx, member.workspace_id, member.user.id)
+        revoke_invitations_of(tx, member, None, act)
+        told = {"name": member.user.name, "role": member.role}
+        _record(tx, EventType.MEMBER_REMOVED, member, act, told)
 
 
 def _appointed(tx: Tx, principal: Principal, user_id: UserId) -> Member:
@@ -117,14 +132,6 @@ def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
     if member is None:
         raise NotFound("There is no such member.")
     return member
-
-
-def _end(tx: Tx, member: Member, act: Act) -> None:
-    _require_other_owner(tx, member)
-    rows.delete_member(tx, member.workspace_id, member.user.id)
-    revoke_invitations_of(tx, member, None, act)
-    told = {"name": member.user.name, "role": member.role}
-    _record(tx, EventType.MEMBER_REMOVED, member, act, told)
 
 
 def _require_other_owner(tx: Tx, member: Member) -> None:

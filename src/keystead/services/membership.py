@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from keystead.domain.errors import Forbidden
 from keystead.domain.events import Act, EventType, Target
@@ -12,6 +13,7 @@ from keystead.domain.invitations import Invitation
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission, may_appoint
+from keystead.domain.step_up import needed_for_roles
 from keystead.domain.workspaces import Member, Role
 from keystead.storage import events, invitations, plans, workspaces
 from keystead.storage.database import Tx
@@ -25,6 +27,14 @@ def acting_now(tx: Tx, principal: Principal) -> Principal:
     if member is None:
         raise Forbidden(Permission.READ, "You are no member of this workspace any more.")
     return replace(principal, role=member.role)
+
+
+def require_proof_for_roles(
+    principal: Principal, before: Role | None, after: Role | None, now: datetime
+) -> None:
+    """Raise NotFresh if this change of somebody's role needs a more recent proof; None is no membership."""
+    for act in needed_for_roles(before, after):
+        principal.require_recent_proof(act, now)
 
 
 def add_member(

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from keystead.domain.endings import CREDENTIAL_REVOKED, Ending
 from keystead.domain.errors import KeysteadError, NotFound, StorageError
-from keystead.domain.events import EventType
-from keystead.domain.ids import CredentialId, KeyId, UserId, WorkspaceId
+from keystead.domain.events import Act, EventType, Target
+from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
 from keystead.domain.principals import Actor, Principal, operator
+from keystead.domain.webhooks import WebhookPatch, WebhookStatus
+from keystead.domain.workspaces import Member, Role
 from keystead.services.credentials import Credentials
+from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
+from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.storage import endings as rows
+from keystead.storage import events, invitations, known_devices, users, workspaces
 from keystead.storage.anew import anew
-from keystead.storage.database import Database
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
 
 LOOKED_AT: Final = 10_000
@@ -28,10 +34,11 @@ _PAGE: Final = 200
 
 @dataclass
 class Redone:
-    """What was done again: keys revoked, workspaces suspended and so on, by name; and what the owner has to look at."""
+    """What was done again, counted by kind; each thing that people have to set up again; what needs a look."""
 
     done: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
+    named: list[str] = field(default_factory=list)
     to_look_at: list[str] = field(default_factory=list)
 
 
@@ -48,7 +55,7 @@ def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
         credentials = rows.credentials_alive(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
         keys = rows.keys_alive(tx, newest)
-    alive = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
+    alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
     return [
         one
         for one in endings
@@ -67,12 +74,18 @@ class Restoration:
         workspaces: Workspaces,
         members: Members,
         credentials: Credentials,
+        invitations: Invitations,
+        webhooks: Webhooks,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._keys = keys
         self._workspaces = workspaces
         self._members = members
         self._credentials = credentials
+        self._invitations = invitations
+        self._webhooks = webhooks
+        self._clock = clock
 
     def redo(self, endings: Sequence[Ending], actor: Actor) -> Redone:
         """Every act once more, in order. What is not there any more cannot be ended, and is counted as unknown.
@@ -81,8 +94,12 @@ class Restoration:
         """
         redone = Redone()
         for one in endings:
+            acting, again = operator(actor.name, one.workspace_id), _AGAIN.get(one.type)
+            if again is None:  # written by a newer version
+                redone.to_look_at.append(f"{one.type} {one.target_id}: unknown to this version")
+                continue
             try:
-                self._redo(one, actor, redone)
+                again(self, acting, one, redone)
             except StorageError:
                 raise
             except NotFound:
@@ -105,37 +122,149 @@ class Restoration:
             before = page.next
 
     @anew
-    def end_sessions(self) -> None:
-        """Ends everybody's session, and takes back every sign-in link: which had ended is not known any more."""
+    def end_sessions(self) -> int:
+        """End every session and sign-in link: which had ended is unknown. Returns how many people were signed in."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            rows.forget_sessions(tx)
+            return rows.forget_sessions(tx)
 
-    def _redo(self, one: Ending, actor: Actor, redone: Redone) -> None:
-        acting = operator(actor.name, one.workspace_id)
-        match one.type:
-            case EventType.KEY_REVOKED | EventType.KEY_ROTATED | EventType.KEY_UPDATED:
-                self._revoke(acting, KeyId(one.target_id), redone)
-            case EventType.WORKSPACE_SUSPENDED:
-                self._workspaces.suspend(WorkspaceId(one.target_id), actor)
-                redone.done["workspaces suspended"] += 1
-            case EventType.WORKSPACE_RESUMED:
-                self._workspaces.resume(WorkspaceId(one.target_id), actor)
-                redone.done["workspaces suspended"] -= 1
-            case EventType.MEMBER_REMOVED:
-                self._members.remove(acting, UserId(one.target_id))
-                redone.done["members removed"] += 1
-            case EventType.MEMBER_ROLE_CHANGED:
-                member = self._members.get(acting, UserId(one.target_id))
-                said = (
-                    f"{member.user.name} is {member.role} of {one.workspace_id}, as before a change"
-                )
-                redone.to_look_at.append(said)
-            case _ if one.type == CREDENTIAL_REVOKED:
-                self._credentials.revoke(CredentialId(one.target_id), actor)
-                redone.done["credentials revoked"] += 1
+    def revoke_invitations(self, actor: Actor, redone: Redone) -> None:
+        """Revoke every open invitation: which were used or revoked since the backup is unknown."""
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            open_now = invitations.all_open_invitations(tx, self._clock.now())
+        for one in open_now:
+            self._invitations.revoke(operator(actor.name, one.workspace_id), one.id)
+            redone.done["invitations revoked"] += 1
+            redone.named.append(
+                f"Invitation of {one.email} as {one.role} to {one.workspace_id}: revoked. Invite again if needed."
+            )
 
-    def _revoke(self, acting: Principal, key_id: KeyId, redone: Redone) -> None:
-        key = self._keys.get(acting, key_id)
+    def _suspend(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._workspaces.suspend(WorkspaceId(one.target_id), acting.actor)
+        redone.done["workspaces suspended"] += 1
+
+    def _resume(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._workspaces.resume(WorkspaceId(one.target_id), acting.actor)
+        redone.done["workspaces suspended"] -= 1
+
+    def _remove_member(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._members.remove(acting, UserId(one.target_id))
+        redone.done["members removed"] += 1
+
+    def _revoke_credential(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._credentials.revoke(CredentialId(one.target_id), acting.actor)
+        redone.done["credentials revoked"] += 1
+
+    def _delete_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._webhooks.delete(acting, WebhookId(one.target_id))
+        redone.done["webhooks deleted"] += 1
+
+    def _lower_role(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        """Give the member the role that they were given, if it is a lesser one; a greater one is an owner's to give."""
+        member, role = self._members.get(acting, UserId(one.target_id)), one.detail
+        who = f"{member.user.name} ({member.user.id}) of {member.workspace_id}"
+        if not role:  # written by a version that did not record it
+            redone.to_look_at.append(f"{who} is {member.role}, as before a change of their role")
+        elif _is_less(Role(role), member.role):
+            self._members.change_role(acting, member.user.id, Role(role))
+            redone.done["roles lowered"] += 1
+            redone.named.append(f"{who}: {role} again.")
+
+    def _unset_password(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=False)
+
+    def _unset_email(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=True)
+
+    @anew
+    def _withdraw_sign_in(
+        self, user_id: UserId, actor: Actor, redone: Redone, *, email: bool
+    ) -> None:
+        """Unset the password of somebody who changed it, and the address of somebody who changed that.
+
+        The old ones are back, and known to whoever was the reason of the change.
+        """
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            user = users.find_user(tx, user_id)
+            if user is None:
+                raise NotFound
+            had_password = user.password_set_at is not None
+            if not (had_password or (email and user.email)):
+                return
+            users.withdraw_sign_in(tx, user_id, email=email)
+            known_devices.delete_devices(tx, user_id)
+            act = Act(actor, self._clock.now())
+            for member in workspaces.memberships_of(tx, user_id):
+                _record_withdrawal(tx, member, act, password=had_password, email=email)
+        who = f"{user.name} ({user_id})"
+        if had_password:
+            redone.done["passwords unset"] += 1
+            redone.named.append(
+                f"Password of {who}: unset. A sign-in link lets them set a new one."
+            )
+        if email and user.email:
+            redone.done["email addresses removed"] += 1
+            redone.named.append(
+                f"Email of {who}: {user.email} removed. They can enter theirs again."
+            )
+
+    def _disable_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        """Send nothing with the URL, events, headers and secret of the backup until somebody has looked at them."""
+        endpoint = self._webhooks.get(acting, WebhookId(one.target_id))
+        if endpoint.status is WebhookStatus.ACTIVE:
+            self._webhooks.update(acting, endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
+            redone.done["webhooks disabled"] += 1
+            redone.named.append(
+                f"Webhook {endpoint.name} ({endpoint.id}) of {endpoint.workspace_id}: disabled. Check its URL, events,"
+                " headers and secret, then enable it."
+            )
+
+    def _revoke_key(self, acting: Principal, one: Ending, redone: Redone) -> None:
+        key = self._keys.get(acting, KeyId(one.target_id))
         if key.revoked_at is None:
-            self._keys.revoke(acting, key_id)
+            self._keys.revoke(acting, key.id)
             redone.done["keys revoked"] += 1
+
+
+def _nothing(_: Restoration, __: Principal, ___: Ending, ____: Redone) -> None:
+    """Every open invitation is revoked in any case."""
+
+
+_AGAIN: Final[Mapping[str, Callable[[Restoration, Principal, Ending, Redone], None]]] = {
+    EventType.KEY_REVOKED: Restoration._revoke_key,
+    EventType.KEY_ROTATED: Restoration._revoke_key,
+    EventType.KEY_UPDATED: Restoration._revoke_key,
+    EventType.WORKSPACE_SUSPENDED: Restoration._suspend,
+    EventType.WORKSPACE_RESUMED: Restoration._resume,
+    EventType.MEMBER_REMOVED: Restoration._remove_member,
+    EventType.MEMBER_ROLE_CHANGED: Restoration._lower_role,
+    EventType.MEMBER_PASSWORD_CHANGED: Restoration._unset_password,
+    EventType.MEMBER_EMAIL_CHANGED: Restoration._unset_email,
+    EventType.MEMBER_INVITATION_REVOKED: _nothing,
+    EventType.WEBHOOK_DELETED: Restoration._delete_webhook,
+    EventType.WEBHOOK_UPDATED: Restoration._disable_webhook,
+    EventType.WEBHOOK_SECRET_ROTATED: Restoration._disable_webhook,
+    EventType.WEBHOOK_DISABLED: Restoration._disable_webhook,
+    CREDENTIAL_REVOKED: Restoration._revoke_credential,
+}
+"""What is done again for each type of ending."""
+
+_FROM_LEAST: Final = (Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER)
+
+
+def _is_less(role: Role, other: Role) -> bool:
+    return _FROM_LEAST.index(role) < _FROM_LEAST.index(other)
+
+
+def _record_withdrawal(tx: Tx, member: Member, act: Act, *, password: bool, email: bool) -> None:
+    """Record what was withdrawn, so that the journal knows of it for the next restore too."""
+    target = Target("member", member.user.id)
+    if password:
+        told: dict[str, object] = {"name": member.user.name, "unset": True}
+        events.append_event(
+            tx, member.workspace_id, EventType.MEMBER_PASSWORD_CHANGED, act, target, told
+        )
+    if email:
+        told = {"from": member.user.email, "to": None}
+        events.append_event(
+            tx, member.workspace_id, EventType.MEMBER_EMAIL_CHANGED, act, target, told
+        )

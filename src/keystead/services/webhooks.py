@@ -16,6 +16,7 @@ from keystead.domain.keys import Unset
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
+from keystead.domain.step_up import SensitiveAct
 from keystead.domain.throttle import SENDING, sending_subject
 from keystead.domain.webhooks import (
     Delivery,
@@ -112,6 +113,7 @@ class Webhooks:
             self._telling(principal, origin),
             self._writing(principal, origin) as (tx, act),
         ):
+            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_draft(draft, self._destinations)
             self._require_room(tx, principal.workspace_id)
             endpoint = _new_endpoint(tx, principal.workspace_id, checked, act)
@@ -156,6 +158,7 @@ class Webhooks:
         _require_write(principal)
         with self._writing(principal, origin) as (tx, act):
             endpoint = _find(tx, principal, webhook_id)
+            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_patch(patch, self._destinations)
             changed = rules.apply_patch(endpoint, checked, act.at)
             names = _changed_names(endpoint, changed)
@@ -175,6 +178,7 @@ class Webhooks:
         _require_write(principal)
         with self._writing(principal, origin) as (tx, act):
             endpoint = _find(tx, principal, webhook_id)
+            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
@@ -186,6 +190,7 @@ class Webhooks:
         _require_write(principal)
         with self._writing(principal, origin) as (tx, act):
             endpoint = _find(tx, principal, webhook_id)
+            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             secrets = self._open(tx, endpoint).rotated()
             endpoint = replace(endpoint, secret_overlap_until=act.at + rules.SECRET_OVERLAP)
             rows.update_endpoint(tx, endpoint)

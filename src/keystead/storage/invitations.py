@@ -70,6 +70,12 @@ def open_invitations(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> list[I
     return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
 
 
+def all_open_invitations(tx: Tx, now: datetime) -> list[Invitation]:
+    """Return every workspace's invitations that can be accepted, newest first."""
+    query = select(*_COLUMNS).where(_is_open(now))
+    return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
+
+
 def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> Invitation | None:
     """Uses the invitation of a link up, if it is open; of two at once, one gets it."""
     accepted = (

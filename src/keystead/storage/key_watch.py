@@ -35,15 +35,15 @@ def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
     return None if row is None else (row.mark, row.moved_at)
 
 
-def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> None:
-    """Moves it from `before` (None: it is not there yet); nothing happens where another server moved it meanwhile."""
+def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> bool:
+    """Move it from `before` (None: it is not there yet). False, and nothing happens, if another server has moved it."""
     if before is None:
         row = {"name": name, "mark": mark, "moved_at": now}
         dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-        tx.execute(dialect.insert(watermarks).on_conflict_do_nothing(), row)
-        return
+        made = dialect.insert(watermarks).on_conflict_do_nothing().returning(watermarks.c.name)
+        return tx.execute(made, row).first() is not None
     moved = update(watermarks).where(watermarks.c.name == name, watermarks.c.mark == before)
-    tx.execute(moved.values(mark=mark, moved_at=now))
+    return tx.execute(moved.values(mark=mark, moved_at=now)).rowcount == 1
 
 
 def keys_ending(

@@ -61,7 +61,7 @@ class Reserve:
         return disk.f_bavail * disk.f_frsize
 
     def _fill(self) -> None:
-        descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
+        descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
             left = RESERVE_BYTES
             while left:

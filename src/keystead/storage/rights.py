@@ -197,6 +197,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
         _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
         *_all(schema.watermarks),
+        _select(schema.installation_events),
         *_FORGETS,
     ),
     Purpose.OPERATOR: (
@@ -212,6 +213,8 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.credentials),
         _insert(schema.credentials),
         _update(schema.credentials, "revoked_at", "revoked_by"),
+        _select(schema.installation_events),
+        _insert(schema.installation_events),
     ),
 }
 """Events are appended by everybody and changed by nobody."""
@@ -248,6 +251,7 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.known_devices.name: "a person's, who may be a member of many workspaces",
     schema.throttles.name: "of addresses and of people, before anybody knows who they are; of workspaces, just a count",
     schema.credentials.name: "the installation's own",
+    schema.installation_events.name: "the installation's own",
     schema.watermarks.name: "how far a search over all workspaces has come",
     document_words.name: "an index: its terms bear their collection's mark, and lead to rows that are walled",
 }

@@ -300,14 +300,25 @@ def _quoted(name: str) -> str:
 _WHO: Final = text(
     "SELECT session_user AS name, r.rolsuper, r.rolbypassrls, r.rolcreaterole,"
     " (SELECT min(c.relname::text) FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
-    "  AND pg_has_role(session_user, c.relowner, 'MEMBER')) AS owns"
+    "  AND pg_has_role(session_user, c.relowner, 'MEMBER')) AS owns,"
+    " (SELECT min(m.rolname::text) FROM pg_roles m WHERE m.rolname <> session_user"
+    "  AND (m.rolsuper OR m.rolbypassrls OR m.rolcreaterole OR m.rolname = ANY(:powers))"
+    "  AND pg_has_role(session_user, m.oid, 'MEMBER')) AS member_of"
     " FROM pg_roles r WHERE r.rolname = session_user"
 )
+_POWERS: Final = (
+    "pg_execute_server_program",
+    "pg_read_all_data",
+    "pg_read_server_files",
+    "pg_write_all_data",
+    "pg_write_server_files",
+)
+"""PostgreSQL's own roles that reach files, programs or every table."""
 
 
 def fault_of_login(tx: Tx) -> str | None:
     """Why the login of this connection must not be a server's; None where it may."""
-    who = tx.execute(_WHO).one()
+    who = tx.execute(_WHO, {"powers": list(_POWERS)}).one()
     if who.rolsuper:
         return f"{who.name} is a superuser of PostgreSQL, whom no row security holds"
     if who.rolbypassrls:
@@ -316,6 +327,8 @@ def fault_of_login(tx: Tx) -> str | None:
         return f"{who.name} owns tables ({who.owns}) and could take row security away"
     if who.rolcreaterole:
         return f"{who.name} may make roles"
+    if who.member_of is not None:
+        return f"{who.name} is a member of {who.member_of}, which may do more than a server"
     return None
 
 

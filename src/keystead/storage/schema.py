@@ -271,6 +271,21 @@ events = Table(
     **_CLUSTERED,
 )
 
+installation_events = Table(
+    "installation_events",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("type", Identifier, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Identifier, nullable=False),
+    Column("data", Json, nullable=False),
+    **_CLUSTERED,
+)
+
 collections = Table(
     "collections",
     metadata,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,9 +215,7 @@ def _identity(path: Path) -> _Identity | None:
 
 def _write_file(path: Path, content: bytes, *, like: Path) -> None:
     """Puts a whole file in place, with the rights of the other one, and its owner where root may give it away."""
-    draft = path.with_name(f"{path.name}-new")
-    draft.unlink(missing_ok=True)
-    file = os.open(draft, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
+    file, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         status = like.stat()
         os.fchmod(file, status.st_mode & 0o777)
@@ -225,4 +224,4 @@ def _write_file(path: Path, content: bytes, *, like: Path) -> None:
         os.write(file, content)
     finally:
         os.close(file)
-    draft.replace(path)
+    Path(draft).replace(path)

@@ -64,6 +64,12 @@ def get_user(tx: Tx, user_id: UserId) -> User:
     return user_of(tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).one())
 
 
+def find_user(tx: Tx, user_id: UserId) -> User | None:
+    """Return the user of that id, or None."""
+    row = tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).first()
+    return None if row is None else user_of(row)
+
+
 def find_account(tx: Tx, email: str) -> Account | None:
     """Whom that address signs in, however it is written."""
     query: Select[Any] = select(*USER_COLUMNS, users.c.password_hash)
@@ -97,6 +103,13 @@ def set_email(tx: Tx, user_id: UserId, email: str) -> None:
     """Another address, which signs the user in from now on. EmailTaken."""
     with _one_person_an_address():
         _change(tx, user_id, email=email, sign_in_email=fold_email(email))
+
+
+def withdraw_sign_in(tx: Tx, user_id: UserId, *, email: bool) -> None:
+    """Take away the user's password, and with `email` the address that signs them in."""
+    _change(tx, user_id, password_hash=None, password_set_at=None)
+    if email:
+        _change(tx, user_id, email=None, sign_in_email=None)
 
 
 def set_name(tx: Tx, user_id: UserId, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -73,12 +74,12 @@ class Folder:
     async def send(self, message: EmailMessage) -> None:
         """Writes the message to a file of its own, for its owner's eyes only; again: the same file."""
         name = sha256(str(message["Message-ID"]).encode()).hexdigest()[:24]
-        draft = self.path / f".{name}.{os.getpid()}"
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+            descriptor, made = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(message.as_bytes(policy=SMTP_FORM))
+            draft = self.path / made
             draft.replace(self.path / f"{name}.eml")
         except OSError:
             raise MailAway from None

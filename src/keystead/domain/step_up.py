@@ -1,0 +1,85 @@
+"""Step-up authentication: the one table of acts that need a recent proof of who the person is (OWASP ASVS 5.0, 7.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from keystead.domain.roles import Permission, may
+from keystead.domain.scopes import (
+    COLLECTIONS_WRITE,
+    DOCUMENTS_READ,
+    DOCUMENTS_WRITE,
+    EVENTS_READ,
+    KEYS_WRITE,
+    WEBHOOKS_WRITE,
+    Scopes,
+)
+from keystead.domain.workspaces import Role
+
+
+class SensitiveAct(StrEnum):
+    """What a stolen session must not do, judged by its effect."""
+
+    GRANT_WIDE_KEY = "grant_wide_key"
+    CHANGE_WEBHOOKS = "change_webhooks"
+    APPOINT = "appoint"
+    REMOVE_OWNER = "remove_owner"
+    CHANGE_EMAIL = "change_email"
+    CHANGE_PASSWORD = "change_password"
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    """One row of the table. `permission` allows the act; None for what all people may do with their own account."""
+
+    words: str
+    permission: Permission | None = None
+
+
+STEP_UP: Final[Mapping[SensitiveAct, StepUp]] = {
+    SensitiveAct.GRANT_WIDE_KEY: StepUp(
+        "Create, rotate or extend a key that can read all data, write all data, or change keys or webhooks",
+        Permission.MAKE_KEYS,
+    ),
+    SensitiveAct.CHANGE_WEBHOOKS: StepUp(
+        "Create, change or delete a webhook, or rotate its secret", Permission.MANAGE_WEBHOOKS
+    ),
+    SensitiveAct.APPOINT: StepUp(
+        "Invite or appoint a developer, admin or owner", Permission.MANAGE_MEMBERS
+    ),
+    SensitiveAct.REMOVE_OWNER: StepUp(
+        "Remove an owner, or give an owner another role", Permission.MANAGE_OWNERS
+    ),
+    SensitiveAct.CHANGE_EMAIL: StepUp("Change your own email"),
+    SensitiveAct.CHANGE_PASSWORD: StepUp("Change your own password"),
+}
+"""The acts that ask again in a session whose proof is older than 15 minutes."""
+
+_WIDE: Final = (
+    Scopes([KEYS_WRITE]),
+    Scopes([WEBHOOKS_WRITE]),
+    Scopes([COLLECTIONS_WRITE, DOCUMENTS_WRITE]),
+    # Documents are the data, and events report all else: together they read everything.
+    Scopes([DOCUMENTS_READ, EVENTS_READ]),
+)
+
+
+def is_wide(scopes: Scopes) -> bool:
+    """Return whether a key of these scopes reads all, writes all, or does what itself needs a recent proof."""
+    return any(scopes.cover(everything) for everything in _WIDE)
+
+
+def needed_for_roles(before: Role | None, after: Role | None) -> list[SensitiveAct]:
+    """Return what a change of somebody's role is; None stands for no membership.
+
+    A role that may make keys counts as an appointment: its holder's fresh session makes a wide key.
+    """
+    acts = []
+    if before is Role.OWNER and after is not Role.OWNER:
+        acts.append(SensitiveAct.REMOVE_OWNER)
+    if after is not None and after is not before and may(after, Permission.MAKE_KEYS):
+        acts.append(SensitiveAct.APPOINT)
+    return acts

@@ -1,0 +1,56 @@
+"""What happens to the installation, in the servers' log: credentials are made by commands, which have no log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from keystead.domain.events import InstallationEvent
+from keystead.storage.anew import anew
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database
+from keystead.storage.installation_events import installation_events_after
+from keystead.storage.key_watch import find_watermark, move_watermark
+from keystead.storage.purposes import Purpose
+
+MARK: Final = "installation events"
+BATCH: Final = 100
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.installation")
+
+
+class InstallationLog:
+    """Logs each event of the installation once, however many servers run."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def write(self) -> int:
+        """Log the events that no server has logged yet. Returns how many."""
+        fresh = self._claim()
+        for event in fresh:
+            _log.warning(
+                "installation event",
+                type=event.type.value,
+                workspace=None,
+                id=event.target.id,
+                by=event.actor.name,
+                at=event.occurred_at.isoformat(),
+                **event.data,
+            )
+        return len(fresh)
+
+    @anew
+    def _claim(self) -> list[InstallationEvent]:
+        """Return them to the one server that has moved the mark past them; to the others, nothing."""
+        with self._database.read_across(Purpose.WORKER) as tx:
+            found = find_watermark(tx, MARK)
+            mark = None if found is None else found[0]
+            fresh = installation_events_after(tx, mark or "", BATCH)
+        if not fresh:
+            return []
+        with self._database.write_across(Purpose.WORKER) as tx:
+            mine = move_watermark(tx, MARK, mark, fresh[-1].id, self._clock.now())
+        return fresh if mine else []

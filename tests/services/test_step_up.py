@@ -1,0 +1,156 @@
+"""Every act of the step-up table, tried in a session whose proof is just too old, and in one where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from keystead.domain.errors import NotFresh
+from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.passwords import Password
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE
+from keystead.domain.sessions import FRESH_FOR
+from keystead.domain.step_up import STEP_UP, SensitiveAct
+from keystead.domain.token import Secret
+from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
+from keystead.domain.workspaces import Member, Role
+from tests.people import RIGHT, Crowd, acting, acting_operator
+
+NAMED = [scope for scope in BUILT_IN if scope not in {EVERYTHING, KEYS_WRITE}]
+HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))
+
+
+@dataclass
+class Stage:
+    """An owner with a password and a session, and what there is to act upon in their workspace."""
+
+    crowd: Crowd
+    owner: Member
+    session: Secret
+
+    def __post_init__(self) -> None:
+        services, system = self.crowd.ground.services, acting_operator(self.owner.workspace_id)
+        self.keys, self.webhooks = services.keys, services.webhooks
+        in_a_month = self.crowd.clock.now() + timedelta(days=30)
+        draft = KeyDraft("wide", scopes=[EVERYTHING], expires_at=in_a_month)
+        self.key = services.keys.create(system, draft).key
+        self.hook = services.webhooks.create(system, HOOK).endpoint
+        self.other_owner = self.crowd.join(self.owner, Role.OWNER).user.id
+        self.viewer = self.crowd.join(self.owner, Role.VIEWER).user.id
+
+    @property
+    def principal(self) -> Principal:
+        """The owner as they act in that session."""
+        visitor = self.crowd.sign_in.visitor(self.session)
+        assert visitor is not None
+        return acting(visitor.members[0], visitor.session.signed_in_at)
+
+    def state(self) -> int:
+        """How much has happened in the workspace."""
+        return len(self.crowd.events(self.owner.workspace_id))
+
+
+Try = Callable[[Stage], object]
+MAKERS = (Role.DEVELOPER, Role.ADMIN, Role.OWNER)
+
+
+def _inviting(role: Role) -> Try:
+    return lambda s: s.crowd.invitations.invite(s.principal, "new@example.com", role)
+
+
+def _appointing(role: Role) -> Try:
+    return lambda s: s.crowd.members.change_role(s.principal, s.viewer, role)
+
+
+ACTS: Mapping[SensitiveAct, Mapping[str, Try]] = {
+    SensitiveAct.GRANT_WIDE_KEY: {
+        "create by name": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=NAMED)),
+        "create with all": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=["*"])),
+        "rotate": lambda s: s.keys.rotate(s.principal, s.key.id, overlap=timedelta()),
+        "extend": lambda s: s.keys.update(s.principal, s.key.id, KeyPatch(expires_at=None)),
+    },
+    SensitiveAct.CHANGE_WEBHOOKS: {
+        "create": lambda s: s.webhooks.create(s.principal, replace(HOOK, name="other")),
+        "change": lambda s: s.webhooks.update(
+            s.principal, s.hook.id, WebhookPatch(url="https://elsewhere.example.com/")
+        ),
+        "disable": lambda s: s.webhooks.update(
+            s.principal, s.hook.id, WebhookPatch(status=WebhookStatus.DISABLED)
+        ),
+        "rotate": lambda s: s.webhooks.rotate_secret(s.principal, s.hook.id),
+        "delete": lambda s: s.webhooks.delete(s.principal, s.hook.id),
+    },
+    SensitiveAct.APPOINT: {
+        **{f"invite {role}": _inviting(role) for role in MAKERS},
+        **{f"appoint {role}": _appointing(role) for role in MAKERS},
+    },
+    SensitiveAct.REMOVE_OWNER: {
+        "remove": lambda s: s.crowd.members.remove(s.principal, s.other_owner),
+        "demote": lambda s: s.crowd.members.change_role(s.principal, s.other_owner, Role.VIEWER),
+        "leave": lambda s: s.crowd.members.leave(s.principal),
+    },
+    SensitiveAct.CHANGE_EMAIL: {
+        "change": lambda s: s.crowd.accounts.change_email(s.session, "changed@example.com"),
+    },
+    SensitiveAct.CHANGE_PASSWORD: {
+        "change": lambda s: s.crowd.accounts.change_password(
+            s.session, Password("another lamp in 9 oceans"), Password(RIGHT)
+        ),
+    },
+}
+FREE: Mapping[str, Try] = {
+    "a key for documents": lambda s: s.keys.create(
+        s.principal, KeyDraft("x", scopes=["documents:read", "documents:write"])
+    ),
+    "revoking a wide key": lambda s: s.keys.revoke(s.principal, s.key.id),
+    "inviting a viewer": lambda s: s.crowd.invitations.invite(
+        s.principal, "new@example.com", Role.VIEWER
+    ),
+    "removing a viewer": lambda s: s.crowd.members.remove(s.principal, s.viewer),
+    "a test of a webhook": lambda s: s.webhooks.test(s.principal, s.hook.id),
+}
+CASES = [(act, name) for act, tries in ACTS.items() for name in tries]
+
+
+@pytest.fixture
+def stage(crowd: Crowd) -> Stage:
+    """An owner who proved who they are at noon."""
+    owner = crowd.owner()
+    return Stage(crowd, owner, crowd.give_password(owner))
+
+
+def test_every_act_of_the_table_is_tried() -> None:
+    """A new row of the table needs a way to try it here."""
+    assert set(ACTS) == set(STEP_UP)
+
+
+@pytest.mark.parametrize(("act", "name"), CASES, ids=[f"{a}-{n}" for a, n in CASES])
+def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAct, name: str) -> None:
+    """At 15 minutes the act is refused and nothing happens; it goes through with a proof given again."""
+    stage.crowd.clock.advance(FRESH_FOR)
+    before = stage.state()
+    with pytest.raises(NotFresh) as refused:
+        ACTS[act][name](stage)
+    assert (refused.value.scope, stage.state()) == (act, before)
+    stage.session = stage.crowd.sign_in.reauthenticate(stage.session, Password(RIGHT)).secret
+    ACTS[act][name](stage)
+    assert stage.state() > before + 1
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_widens_nothing_asks_for_nothing(stage: Stage, name: str) -> None:
+    """Ordinary keys, taking access away and inviting viewers go on in a long session."""
+    stage.crowd.clock.advance(FRESH_FOR)
+    FREE[name](stage)
+
+
+@pytest.mark.parametrize("role", [Role.DEVELOPER, Role.OWNER])
+def test_a_long_session_makes_no_second_one(stage: Stage, role: Role) -> None:
+    """Nobody is invited to a role that could then make, freshly signed in, the key that this session may not make."""
+    stage.crowd.clock.advance(FRESH_FOR)
+    with pytest.raises(NotFresh):
+        stage.crowd.invitations.invite(stage.principal, "second@example.com", role)
