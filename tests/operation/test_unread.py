@@ -49,6 +49,12 @@ def held(port: int) -> int:
     return sum(1 for row in rows if row[1].endswith(f":{port:04X}") and row[3] not in ended)
 
 
+def write_for_ever(connection: socket.socket) -> None:
+    """Writes until the connection fails."""
+    while True:
+        connection.sendall(b"x" * 65_536)
+
+
 def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection accepted at a socket so bounded fails when its other end reads nothing, and not before."""
     monkeypatch.setattr(server_module, "UNREAD_SECONDS", 1)
@@ -60,8 +66,7 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         accepted.settimeout(None)
         began = time.monotonic()
         with pytest.raises(TimeoutError) as raised:
-            while True:
-                accepted.sendall(b"x" * 65_536)
+            write_for_ever(accepted)
         assert raised.value.errno is not None, "the kernel ended it, and no time-out of Python's"
         assert time.monotonic() - began >= 1
         assert connection.fileno() > 0
