@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.shares import FreePlaces, Shares
 
 
-def taken(shares: Shares[object], owner: str) -> int:
+def taken(shares: Shares[Any], owner: str) -> int:
     """How many places the owner gets when it asks for all there are."""
     count = 0
     while shares.take(owner):

@@ -142,7 +142,7 @@ async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Ev
         ]
         for _ in range(HOSTILE * 10):
             await asyncio.to_thread(asked.acquire)
-        assert await resolver(WorkspaceId("ws_honest"), HOST, 80)
+        assert await asyncio.wait_for(resolver(WorkspaceId("ws_honest"), HOST, 80), 30)
         assert not any(each.done() for each in slow)
         for each in slow[::2]:  # those that are given up leave no thread taken for ever
             each.cancel()
