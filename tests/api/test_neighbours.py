@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from keystead.api import route
 from tests.api.world import Client, World, said
 
 CALLS: Final = 80
@@ -23,8 +22,8 @@ def test_calls_that_wait_for_a_lock_hold_up_nobody_else(postgresql_world: World)
             await asyncio.sleep(0)
             assert await _create(one) == 201
             assert (await one.asend("GET", "/v1/keys")).status_code == 200
-            # Those that run give up after seconds. Without shares all places were theirs until they did.
-            assert sum(each.done() for each in waiting) < route.CALLS - 1
+            # Those that run give up after seconds. Without places every thread was theirs until half of them had.
+            assert sum(each.done() for each in waiting) < CALLS / 3
         assert 201 in await asyncio.gather(*waiting)
 
     postgresql_world.runner.run(run())
