@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.destinations import Address, Destinations
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.webhooks import WebhookDraft, WebhookEndpoint
 from keystead.services.webhooks import CreatedWebhook
@@ -143,7 +144,7 @@ def open_office(url: str, clock: Clock | None = None, **chosen: Any) -> Iterator
         office.close()
 
 
-async def resolve_here(host: str, port: int) -> Sequence[Address]:
+async def resolve_here(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
     """Every name is this machine."""
     try:
         return [ipaddress.ip_address(host)]

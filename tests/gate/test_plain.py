@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystead.gate.forward_auth import ForwardAuth
+from keystead.gate.forward_auth import PREFIX, ForwardAuth
+from keystead.gate.plain import Plain, RequiredScopes
 from keystead.http.client import parse_networks
+from keystead.http.head import block_of
 from keystead.http.problems import Problems
 from tests.gate.doors import IDENTITY, Doors, bearer, doors_of
 from tests.http.raw import HOST, Response, scope_of
@@ -75,6 +77,9 @@ MORE = mostly(
     [(b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"), (b"x-forwarded-proto", b"https")],
     [(b"x-forwarded-proto", b"https")],
     [(b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")],
+    [(b"user-agent", b"a" * 2000)],
+    [(b"x-big", b"y" * 40_000)],
+    [(b"transfer-encoding", b"gzip, chunked")],
     [(b"content-length", b"99999999999")],
     [(b"content-length", b"0")],
     [(b"transfer-encoding", b"chunked")],
@@ -129,6 +134,33 @@ def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:
     assert (lean.status, whole.status) == (200, 200)
     assert lean.header("x-request-id") is None
     assert whole.header("x-request-id") is not None
+
+
+@pytest.mark.parametrize(("size", "status"), [(32, 200), (33, 431), (40, 431)])
+def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status: int) -> None:
+    """A head over its bound is refused on both paths, though the server reads somewhat more."""
+    fields = [HOST, *bearer(tokens[0].decode())]
+    fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
+    assert block_of(fields) == size * 1024
+    scope = scope_of(headers=fields, raw_path=b"/forward-auth/any")
+    lean, whole = both.ask(scope)
+    assert (lean.status, whole.status) == (status, status)
+
+
+@pytest.mark.parametrize("name", [b"user-agent", b"host", b"x-forwarded-for"])
+def test_the_cache_keeps_few_bytes_of_strangers(
+    shared_ground: Ground, tokens: list[bytes], name: bytes
+) -> None:
+    """What says where a request comes from becomes a cache's key only when it is short."""
+    services = shared_ground.services
+    plain = Plain(RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY]))
+    for length in (8, 16, 2000, 4000, 8000, 32_000):
+        fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}
+        asked = scope_of(
+            headers=list(fields.items()), raw_path=b"/forward-auth/any", client=(PROXY, "5")
+        )
+        plain.read(asked)
+    assert plain._origin.cache_info().currsize == 2
 
 
 def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:

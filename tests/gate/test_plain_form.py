@@ -112,6 +112,8 @@ MORE = mostly(
     [(b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")],
     [(b"content-length", b"5")],
     [(b"authorization", b"Bearer x")],
+    [(b"x-big", b"y" * 40_000)],
+    [(b"transfer-encoding", b"gzip, chunked")],
     [(b"x-%d" % number, b"y") for number in range(95)],
     [(b"x-%d" % number, b"y") for number in range(99)],
 )

@@ -15,12 +15,14 @@ from keystead.domain.errors import (
     KeysteadError,
     LimitReached,
     NotFound,
+    RateLimited,
     SessionEnded,
 )
 from keystead.domain.ids import InvitationId
 from keystead.domain.invitations import INVITATION_LIFETIME, MOST_OPEN, InvitationStatus
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import ProofKind
+from keystead.domain.throttle import NEW_PASSWORD
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from tests.installations import UNLIMITED, Ground
@@ -358,3 +360,28 @@ def test_a_products_user_stays_where_they_are(crowd: Crowd, ada: Member, email: 
     """A user whom the product vouches for in one workspace joins no other."""
     session = crowd.portal_session(crowd.owner())
     assert _refusal(crowd.invitations.join, _invite(crowd, ada, email), session) is Forbidden
+
+
+# --- what a link may cost ---
+
+
+def test_one_link_brings_few_passwords(crowd: Crowd, ada: Member, email: str) -> None:
+    """After so many passwords that were estimated one waits; other links go on, and this one does later."""
+    link = _invite(crowd, ada, email)
+    guessable = Password("passwordpassword")
+    for _ in range(NEW_PASSWORD.most):
+        assert _refusal(crowd.invitations.accept, link, "Bo", guessable) is Invalid
+    assert _refusal(crowd.invitations.accept, link, "Bo", Password(RIGHT)) is RateLimited
+    other = _invite(crowd, ada, f"other.{email}")
+    assert crowd.invitations.accept(other, "Cy", Password(RIGHT))
+    crowd.clock.advance(NEW_PASSWORD.window)
+    assert crowd.invitations.accept(link, "Bo", Password(RIGHT))
+
+
+def test_what_costs_nothing_is_no_try(crowd: Crowd, ada: Member, email: str) -> None:
+    """A short password, and an address that is taken, are refused before anything is counted or estimated."""
+    link, taken = _invite(crowd, ada, email), _invite(crowd, ada, email_of(crowd.owner()))
+    for _ in range(NEW_PASSWORD.most + 1):
+        assert _refusal(crowd.invitations.accept, link, "Bo", Password("short")) is Invalid
+        assert _refusal(crowd.invitations.accept, taken, "Bo", Password(RIGHT)) is EmailTaken
+    assert crowd.invitations.accept(link, "Bo", Password(RIGHT))

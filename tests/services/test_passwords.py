@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
+from zxcvbn.matching import L33T_TABLE, enumerate_l33t_subs, relevant_l33t_subtable
 
 from keystead.domain.errors import Invalid, RateLimited
 from keystead.domain.passwords import Password
@@ -140,6 +141,16 @@ def test_what_people_choose(passwords: Passwords, text: str) -> None:
     assert passwords.hash(Password(text), CONTEXT)
 
 
+@pytest.mark.parametrize("text", ["1!|7+4@({[<69$5", "4@8({[<3691!|70$5+%2" * 2, "p4@$$5w0|2d" * 3])
+def test_signs_for_letters_are_estimated_in_few_steps(text: str) -> None:
+    """Whatever signs stand in a password for letters, the estimate tries few combinations of them."""
+    tried = [
+        enumerate_l33t_subs(relevant_l33t_subtable(form, L33T_TABLE))
+        for form in Password(text).forms()
+    ]
+    assert all(len(combinations) <= 6 for combinations in tried)
+
+
 def test_names_count_only_for_who_bears_them(passwords: Passwords) -> None:
     """The same text is guessed easily for one account and not for another."""
     text = Password("quillfeather-zimmerwald-9")
@@ -172,7 +183,7 @@ class Slow(PasswordHasher):
 
 def _try(passwords: Passwords, refused: list[RateLimited]) -> None:
     try:
-        passwords.verify(None, SENTENCE)
+        passwords.verify(None, SENTENCE, owner=threading.get_ident())
     except RateLimited as error:
         refused.append(error)
 
@@ -204,7 +215,43 @@ def test_who_waits_too_long_is_sent_away() -> None:
     holder.start()
     assert slow.begun.acquire(timeout=30)
     with pytest.raises(RateLimited):
-        passwords.verify(None, SENTENCE)
+        passwords.verify(None, SENTENCE, owner="another")
     slow.go_on.set()
     holder.join(30)
     assert not passwords.verify(None, SENTENCE)
+
+
+def test_one_owner_leaves_places_to_others() -> None:
+    """Of what one address sends at the same time half is hashed, and another address is served beside it."""
+    slow = Slow()
+    passwords = Passwords(slow, at_once=4, waiting=4, wait_seconds=30)
+    refused: list[RateLimited] = []
+
+    def flood() -> None:
+        try:
+            passwords.verify(None, SENTENCE, owner="flood")
+        except RateLimited as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=flood) for _ in range(20)]
+    threads.append(threading.Thread(target=_try, args=(passwords, refused)))
+    for thread in threads[:20]:
+        thread.start()
+    for _ in range(2):
+        assert slow.begun.acquire(timeout=30)
+    threads[20].start()
+    served = slow.begun.acquire(timeout=30)
+    slow.go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert served
+    assert slow.most == 3
+    assert 0 < len(refused) <= 16
+
+
+def test_new_passwords_have_a_lane_of_their_own() -> None:
+    """While signing in is full, a new password is hashed; and the other way round."""
+    full = Passwords(CHEAP, at_once=0, waiting=0)
+    assert full.hash(SENTENCE)
+    with pytest.raises(RateLimited):
+        full.verify(None, SENTENCE)

@@ -17,6 +17,7 @@ from sqlalchemy import update
 from keystead.bootstrap import Installation
 from keystead.domain.destinations import Address, Destinations
 from keystead.domain.errors import Invalid
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, AttemptError, WebhookDraft, WebhookPatch
@@ -210,7 +211,7 @@ def test_a_name_that_leads_here_is_refused(
 ) -> None:
     """Whatever the name server says: one address that is not global unicast refuses the name, and nothing connects."""
 
-    async def resolve(host: str, port: int) -> Sequence[Address]:
+    async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         return list(map(ipaddress.ip_address, addresses))
 
     guarded = Sender(INTERNET, resolve, tls_context(), seconds=2)
@@ -230,7 +231,7 @@ def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch
     answers = [["127.0.0.1"], ["127.0.0.3"]]
     asked: list[str] = []
 
-    async def resolve(host: str, port: int) -> Sequence[Address]:
+    async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         asked.append(host)
         return list(map(ipaddress.ip_address, answers[min(len(asked), 2) - 1]))
 
@@ -262,7 +263,7 @@ def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
 
 async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
     """What the system says."""
-    return await resolver(host, 80)
+    return await resolver(WorkspaceId("ws_a"), host, 80)
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"])

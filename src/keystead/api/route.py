@@ -34,6 +34,7 @@ from keystead.http.body import JSON_LIMIT, KIB, read_body
 from keystead.http.json_body import decode_model, require_json
 from keystead.http.record import client_of, note_caller, note_denial
 from keystead.services import Services
+from keystead.services.places import Places
 
 SECURITY: Final = "key"
 """The name of the security scheme in the OpenAPI document."""
@@ -52,6 +53,11 @@ _ONCE_PARAMETER: Mapping[str, Any] = {
     " answered with the same key and `token` null; another one is refused.",
     "schema": {"type": "string", "pattern": f"^{_ONCE_FORM.pattern}$"},
 }
+CALLS: Final = 24
+"""Calls of one process that run at the same time, of which each workspace has its share.
+
+Each holds a thread, and mostly one of the database's 32 connections, also while it waits for its workspace's lock.
+"""
 _INLINE_BODY = 16 * KIB
 """Bytes of a body that are decoded on the event loop's thread; more would hold up everybody else."""
 
@@ -97,10 +103,11 @@ def needs(
 
 
 class Gate:
-    """Tells who calls."""
+    """Who calls, and a place for what they call."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.places = Places(CALLS)
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
         """The call of the request's key; Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
@@ -196,9 +203,11 @@ class WorkspaceRoute(JsonRoute):
             try:
                 decoded = await self.decoded(request, declared[MAX_BODY])
                 self.check_query(request)
-                response = await handle(decoded)
+                async with gate.places.of(call.principal.workspace_id):
+                    response = await handle(decoded)
             except (Invalid, RequestValidationError):
-                await run_in_threadpool(self.find, call, request.path_params)
+                async with gate.places.of(call.principal.workspace_id):
+                    await run_in_threadpool(self.find, call, request.path_params)
                 raise
             return gate.stamp(call, response)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,8 +28,11 @@ from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Sessions, Visit
 from keystead.developer_area.webhook_changes import WebhookChanges
 from keystead.developer_area.webhooks import WebhookDesk, WebhookPages
+from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
+from keystead.http.record import client_of
 from keystead.services import Services
+from keystead.services.places import Threads
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -157,22 +160,34 @@ def create_developer_area(
     return _Guarded(app)
 
 
+PAGES: Final = 12
+"""Pages that one process makes at the same time, of which each workspace has its share."""
+STRANGERS: Final = 64
+"""Those of signing in and accepting an invitation, of which each address has its share. Most wait for a slow hash."""
+
+
 class _Doors:
-    """Routes to pages and acts. Handlers run in the thread pool, where services may wait for the database."""
+    """Routes to pages and acts. Handlers run on threads, where services may wait for the database."""
 
     def __init__(self, base_url: str, confirmation: Confirmation) -> None:
         self._base_url = base_url
         self._confirmation = confirmation
+        self._pages = Threads(PAGES, "page")
+        self._strangers = Threads(STRANGERS, "stranger")
 
     def route(self, path: str, *, see: Handler | None = None, act: Handler | None = None) -> Route:
         """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours."""
 
         async def endpoint(request: Request) -> Response:
-            if request.method == "POST":
-                visit = await self._own_form(request)
-                return await run_in_threadpool(self._confirmation.act, handlers["POST"], visit)
-            return await run_in_threadpool(
-                self._confirmation.look, handlers["GET"], Visit.of(request)
+            posted = request.method == "POST"
+            visit = await self._own_form(request) if posted else Visit.of(request)
+            answer = self._confirmation.act if posted else self._confirmation.look
+            make = partial(answer, handlers[request.method], visit)
+            workspace_id = request.path_params.get("workspace_id")
+            if workspace_id is not None:
+                return await self._pages.run(workspace_id, make)
+            return await self._strangers.run(
+                address_subject(client_of(request.scope).address), make
             )
 
         handlers = {name: handler for name, handler in (("GET", see), ("POST", act)) if handler}

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NewType
 
-from keystead.domain.ids import WorkspaceId
+from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 
 Subject = NewType("Subject", str)
 """Whose failures are counted: `account:…`, `address:…`, `device:…`, `session:…`, or `revocation:…` for tokens sent.
 
-`sending:…` is a workspace whose acts are counted, each of which sends something.
+`sending:…` is a workspace whose acts are counted, each of which sends something; `new password:…` an invitation, or a
+person, by which new passwords come.
 """
 
 CLOCK_SLACK: Final = timedelta(seconds=60)
@@ -66,6 +67,8 @@ class Pace:
 
 SENDING: Final = Pace(60, timedelta(minutes=1))
 """Tests and deliveries sent again that a workspace asks for: each is a schedule of requests to somebody else."""
+NEW_PASSWORD: Final = Pace(10, timedelta(minutes=10))
+"""New passwords that come with one invitation, or from one person: each is estimated and hashed, which is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,11 @@ def device_subject(fingerprint: bytes) -> Subject:
 def sending_subject(workspace_id: WorkspaceId) -> Subject:
     """A workspace that has something sent."""
     return Subject(f"sending:{workspace_id}")
+
+
+def new_password_subject(id: InvitationId | UserId) -> Subject:
+    """Return the subject of an invitation, or a person, by which new passwords come."""
+    return Subject(f"new password:{id}")
 
 
 def session_subject(session_id: str) -> Subject:

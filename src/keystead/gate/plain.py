@@ -9,7 +9,16 @@ from typing import Final
 from keystead.domain.scopes import EVERYTHING, ScopeCatalog
 from keystead.http.asgi import Scope
 from keystead.http.client import Network, read_client
-from keystead.http.head import MAX_FIELDS, MAX_URL, NEVER, is_host, read_head
+from keystead.http.head import (
+    MAX_BLOCK,
+    MAX_FIELDS,
+    MAX_ORIGIN,
+    MAX_URL,
+    NEVER,
+    block_of,
+    is_host,
+    read_head,
+)
 
 ANY: Final = "any"
 """The path's word for a live key of any scope."""
@@ -45,8 +54,7 @@ class RequiredScopes(dict[bytes, str | None]):
 class Plain:
     """Reads a head in a few steps, where it would pass every check that `Stack` makes; None sends it there.
 
-    It refuses nothing. What the server never lets through is not looked at again: a head over 32 KiB, and controls in
-    its fields.
+    It refuses nothing. What the server never lets through is not looked at again: controls in its fields.
     """
 
     def __init__(self, scopes: RequiredScopes, proxies: Sequence[Network]) -> None:
@@ -62,14 +70,16 @@ class Plain:
             fields = dict(sent)
             field = fields[b"authorization"]
             length = fields.get(b"content-length", b"0")
-            origin = self._origin(
-                scope["client"][0],
-                scope["scheme"],
+            said = (
                 fields[b"host"],
                 fields.get(b"user-agent"),
                 fields.get(b"x-forwarded-for") if self._proxies else None,
                 fields.get(b"x-forwarded-proto") if self._proxies else None,
             )
+            # These are a stranger's bytes, and the cache keeps them: few, or none at all.
+            if sum(len(value or b"") for value in said) > MAX_ORIGIN:
+                return None
+            origin = self._origin(scope["client"][0], scope["scheme"], *said)
         except (KeyError, TypeError):
             return None
         if (
@@ -79,6 +89,7 @@ class Plain:
             or not len(fields) == len(sent) <= MAX_FIELDS
             or length != b"0"
             or b"transfer-encoding" in fields
+            or block_of(sent) > MAX_BLOCK
             or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
         ):
             return None

@@ -9,7 +9,7 @@ from typing import Final
 from keystead.http.asgi import Scope
 from keystead.http.client import Network, read_client
 from keystead.http.form_body import FORM
-from keystead.http.head import MAX_FIELDS, is_host, read_head
+from keystead.http.head import MAX_BLOCK, MAX_FIELDS, MAX_ORIGIN, block_of, is_host, read_head
 
 MAX_ORIGINS: Final = 4096
 
@@ -21,8 +21,7 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"expect"})
 class PlainForm:
     """Tells whether a head would pass every check that `Stack` makes; in doubt it would not.
 
-    It refuses nothing. What the server never lets through is not looked at again: a head over 32 KiB, and controls in
-    its fields.
+    It refuses nothing. What the server never lets through is not looked at again: controls in its fields.
     """
 
     def __init__(self, path: str, proxies: Sequence[Network]) -> None:
@@ -40,17 +39,20 @@ class PlainForm:
             return False
         if fields.get(b"content-length") not in _LENGTHS or b"authorization" not in fields:
             return False
+        if block_of(sent) > MAX_BLOCK:
+            return False
         return fields.get(b"content-type") in _TYPES and self._came_well(scope, fields)
 
     def _came_well(self, scope: Scope, fields: dict[bytes, bytes]) -> bool:
         try:
-            return self._is_private(
-                scope["client"][0],
-                scope["scheme"],
+            said = (
                 fields[b"host"],
                 fields.get(b"x-forwarded-for") if self._proxies else None,
                 fields.get(b"x-forwarded-proto") if self._proxies else None,
             )
+            if sum(len(value or b"") for value in said) > MAX_ORIGIN:
+                return False
+            return self._is_private(scope["client"][0], scope["scheme"], *said)
         except (KeyError, TypeError):
             return False
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Final
 
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Origin
+from keystead.domain.throttle import address_subject
 from keystead.gate.forms import read_form
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.record import client_of, note_route
 from keystead.services import Services
+from keystead.services.places import Threads
 
 PATH: Final = "/revoke"
+
+REVOCATIONS: Final = 8
+"""Revocations of one process at the same time. Each may wait for the lock of its token's workspace."""
 
 _DONE: Final = Answer(200, ((b"cache-control", b"no-store"),), b"")
 
@@ -23,6 +28,7 @@ class Revocation:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._threads = Threads(REVOCATIONS, "revoke")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http. KeysteadError for what is refused; a live token is dead when the answer is sent."""
@@ -34,5 +40,7 @@ class Revocation:
         form = await read_form(scope, receive)
         client = client_of(scope)
         origin = Origin(client.address or None, client.request_id)
-        await asyncio.to_thread(self._services.revocation.revoke, form["token"], origin)
+        # Whose workspace it is, nobody knows yet: so each address has its share.
+        revoke = partial(self._services.revocation.revoke, form["token"], origin)
+        await self._threads.run(address_subject(client.address), revoke)
         await send_answer(send, _DONE)

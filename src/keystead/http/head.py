@@ -11,11 +11,13 @@ from typing import Any
 from keystead.domain.errors import InvalidRequest, TooLarge
 from keystead.http.asgi import Header
 from keystead.http.bearer import TwoCredentials
-from keystead.http.problems import HeaderTooLarge, MethodNotAllowed
+from keystead.http.problems import HeaderTooLarge, MethodNotAllowed, UnknownCoding
 
 MAX_FIELDS = 100
 MAX_BLOCK = 32 * 1024
 MAX_URL = 8 * 1024
+MAX_ORIGIN = 1024
+"""Bytes of the fields that say where a request comes from, up to which a fast path caches what it read in them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Methods that reach an application, which may refuse them again: no one here answers OPTIONS, so preflights fail."""
 
@@ -56,6 +58,7 @@ class Head:
     block: int
     clean: bool
     body: bool
+    codings: Sequence[bytes]
     credentials: int
     hosts: Sequence[bytes]
     content_length: Sequence[bytes]
@@ -75,8 +78,9 @@ def read_head(headers: Sequence[Header]) -> Head:
     lengths = found.get(b"content-length", _NONE)
     return Head(
         fields=len(headers),
-        block=len(values) + sum([len(name) for name, _ in headers]) + 3 * len(headers),
+        block=block_of(headers),
         clean=is_clean(values),
+        codings=found.get(b"transfer-encoding", _NONE),
         body=b"transfer-encoding" in found or any(length != b"0" for length in lengths),
         credentials=len(found.get(b"authorization", _NONE)),
         hosts=found.get(b"host", _NONE),
@@ -86,6 +90,11 @@ def read_head(headers: Sequence[Header]) -> Head:
         forwarded_proto=found.get(b"x-forwarded-proto", _NONE),
         request_id=found.get(b"x-request-id", _NONE),
     )
+
+
+def block_of(headers: Sequence[Header]) -> int:
+    """Return the size of header fields in bytes, as HTTP/1.1 writes them: with a colon, a space and a line's end."""
+    return sum([len(name) + len(value) for name, value in headers]) + 4 * len(headers)
 
 
 def check_head(
@@ -98,6 +107,7 @@ def check_head(
     body are those of a request to somebody else, about which a gateway asks; only NEVER is refused of them.
     """
     _check_size(scope, head)
+    _check_codings(head)
     if not head.clean:
         raise InvalidRequest("A header field holds a control character.")
     _check_host(scope, head)
@@ -129,6 +139,14 @@ def _check_size(scope: Mapping[str, Any], head: Head) -> None:
         raise HeaderTooLarge(f"The header fields are over {MAX_BLOCK:,} bytes.")
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL:
         raise HeaderTooLarge(f"The URL is over {MAX_URL:,} bytes.")
+
+
+def _check_codings(head: Head) -> None:
+    # RFC 9112 section 6.1. The server reads any list that ends in "chunked" as chunked alone; a proxy before it may
+    # read the body, and so the beginning of the next request, in another way. Nothing more is read after the answer.
+    codings = head.codings
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        raise UnknownCoding("Transfer-Encoding can only be `chunked`, and only once.")
 
 
 def _check_host(scope: Mapping[str, Any], head: Head) -> None:

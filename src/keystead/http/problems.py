@@ -9,6 +9,7 @@ import json
 from types import MappingProxyType
 
 from keystead.domain.errors import (
+    InvalidRequest,
     InvalidToken,
     KeysteadError,
     RateLimited,
@@ -88,6 +89,10 @@ class HeaderTooLarge(KeysteadError):
     title = "The request's head is too large"
 
 
+class UnknownCoding(InvalidRequest):
+    """A transfer coding that isn't read here, so the end of the body is unknown: the connection is closed."""
+
+
 class Internal(KeysteadError):
     """A bug. It is answered without detail; the log has the place."""
 
@@ -144,6 +149,8 @@ def _headers(error: KeysteadError) -> tuple[Header, ...]:
         headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
     elif isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode("ascii")))
+    elif isinstance(error, UnknownCoding):
+        headers.append((b"connection", b"close"))
     return tuple(headers)
 
 

@@ -33,6 +33,8 @@ from keystead.operation.logs import library_logging
 HEADER_MILLISECONDS: Final = 5_000
 HEADER_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
+UNREAD_SECONDS: Final = 30
+"""How long a client may leave an answer unread before its connection is reset."""
 STOP_SECONDS: Final = 9
 """What a process that is told to stop gets for its running requests, before it is killed."""
 RENEWAL_SECONDS: Final = 1.5
@@ -137,6 +139,7 @@ class Server(MPServer):
         self._shd, self._sfd, self._ssp = holder, holder.get_fd(), None
         self._sso = socket.socket(fileno=self._sfd)
         self._sso.set_inheritable(True)
+        _bound_writes(self._sso)
 
     def _spawn_worker(self, *arguments: Any, **named: Any) -> WorkerProcess:
         worker = super()._spawn_worker(*arguments, **named)
@@ -158,6 +161,16 @@ class Server(MPServer):
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
         super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
         self._begun()
+
+
+def _bound_writes(listening: socket.socket) -> None:
+    """Have the kernel reset a connection when nothing that was written to it gets on for `UNREAD_SECONDS`.
+
+    tcp(7), RFC 5482: a window that stays closed counts too, though its probes are acknowledged. Accepted connections
+    inherit the option. Only Linux has it; elsewhere an unread answer is held for as long as its client likes.
+    """
+    if sys.platform == "linux":
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
 
 
 def _let_leave(workers: Sequence[WorkerProcess], seconds: float) -> None:

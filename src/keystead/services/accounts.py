@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
 from keystead.domain.events import NOWHERE, EventType, Origin
 from keystead.domain.ids import SessionId, is_id
-from keystead.domain.passwords import Password
+from keystead.domain.passwords import Password, check_length
 from keystead.domain.sessions import ProofKind, Session
 from keystead.domain.step_up import SensitiveAct
-from keystead.domain.throttle import account_subject
+from keystead.domain.throttle import NEW_PASSWORD, account_subject, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, check_time_zone, fold_email
 from keystead.domain.workspaces import Member, User, check_name
@@ -24,6 +24,7 @@ from keystead.services.sessions import (
     renew,
     require_standing,
 )
+from keystead.services.throttle import Throttle
 from keystead.storage import known_devices, throttles, users, workspaces
 from keystead.storage import sessions as rows
 from keystead.storage.anew import anew
@@ -50,6 +51,7 @@ class Accounts:
         self._clock = clock
         self._passwords = passwords
         self._proofs = Proofs(database, clock, passwords)
+        self._throttle = Throttle(database, clock)
 
     @anew
     def rename(self, secret: Secret, name: str) -> User:
@@ -109,7 +111,9 @@ class Accounts:
             if current is None:
                 raise Invalid.field("/current", "is needed: your present password")
             self._proofs.again(secret, session, stored, current, "/current")
-        hashed = self._passwords.hash(new, context, "/new")
+        check_length(new, "/new")
+        self._throttle.keep_pace(new_password_subject(user.id), NEW_PASSWORD, "new passwords")
+        hashed = self._passwords.hash(new, context, "/new", owner=user.id)
         return self._set_password(secret, hashed, origin)
 
     @anew

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from keystead.domain.events import Act
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
+from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import (
     WAITS,
     Delivery,
@@ -102,11 +103,12 @@ class Deliveries:
 
     @anew
     def claim(
-        self, *, endpoints: int, messages: int, but_of: Collection[WorkspaceId] = ()
+        self, *, endpoints: int, messages: int, places: FreePlaces | None = None
     ) -> list[Batch]:
-        """Leases at most `endpoints` endpoints, each with at most `messages` due deliveries.
+        """Lease at most `endpoints` endpoints, each with at most `messages` due deliveries; workspaces take turns.
 
-        `but_of`: workspaces of which enough is being sent already. Looks first, so that idle workers write nothing.
+        `places`: those of the worker, of which each workspace has a share; if not given, one may have all `endpoints`.
+        Looks first, so that idle workers write nothing.
         """
         now = self._clock.now()
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -115,7 +117,12 @@ class Deliveries:
         lease = secrets.token_hex(8)
         with self._database.write_across(Purpose.WORKER) as tx:
             found = queues.claim_queues(
-                tx, now, limit=endpoints, lease=lease, until=now + self.lease, but_of=but_of
+                tx,
+                now,
+                places or FreePlaces(2 * endpoints, {}),
+                limit=endpoints,
+                lease=lease,
+                until=now + self.lease,
             )
             batches = [self._load(tx, queue, lease, now, messages) for queue in found]
         return [batch for batch in batches if batch is not None]

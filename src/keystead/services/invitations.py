@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keystead.domain.errors import Forbidden, Invalid, NotFound
+from keystead.domain.errors import EmailTaken, Forbidden, Invalid, NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId, is_id, new_id
 from keystead.domain.invitations import (
@@ -15,10 +15,11 @@ from keystead.domain.invitations import (
     InvitationStatus,
     require_few_open,
 )
-from keystead.domain.passwords import Password
+from keystead.domain.passwords import Password, check_length
 from keystead.domain.principals import Actor, Principal, PrincipalKind, system
 from keystead.domain.roles import Permission, needed_to_appoint
 from keystead.domain.sessions import ProofKind
+from keystead.domain.throttle import NEW_PASSWORD, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, fold_email
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
@@ -39,6 +40,7 @@ from keystead.services.sessions import (
     remember_device,
     require_standing,
 )
+from keystead.services.throttle import Throttle
 from keystead.storage import invitations as rows
 from keystead.storage import users, workspaces
 from keystead.storage.anew import anew
@@ -80,6 +82,7 @@ class Invitations:
         self._database = database
         self._clock = clock
         self._passwords = passwords
+        self._throttle = Throttle(database, clock)
         self._plans_url = plans_url
 
     @anew
@@ -159,11 +162,26 @@ class Invitations:
         """Makes the user with the invitation's address, and signs them in. EmailTaken: they sign in, and join."""
         check_name(name)
         opened = self.find(link)
-        email, workspace = opened.invitation.email, opened.workspace
-        hashed = None
-        if password is not None:
-            hashed = self._passwords.hash(password, [name, email, workspace.name])
-        return self._accept(link, workspace.id, name, hashed, Browser(origin, agent, device))
+        hashed = None if password is None else self._hash(opened, name, password)
+        browser = Browser(origin, agent, device)
+        return self._accept(link, opened.workspace.id, name, hashed, browser)
+
+    def _hash(self, opened: OpenInvitation, name: str, password: Password) -> str:
+        """Hash the password of a new person; what costs little to refuse is refused first."""
+        invitation, workspace = opened.invitation, opened.workspace
+        check_length(password)
+        self._require_free(invitation.email)
+        self._throttle.keep_pace(
+            new_password_subject(invitation.id), NEW_PASSWORD, "passwords with one invitation"
+        )
+        context = [name, invitation.email, workspace.name]
+        return self._passwords.hash(password, context, owner=workspace.id)
+
+    @anew
+    def _require_free(self, email: str) -> None:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            if users.find_account(tx, email) is not None:
+                raise EmailTaken
 
     @anew
     def _accept(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ from argon2.exceptions import VerificationError
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.passwords import Password, check_guesses, check_length, context_words
+from keystead.storage.turns import Turns
 
 PARAMETERS: Final = PasswordHasher(
     time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID
@@ -21,6 +22,7 @@ PARAMETERS: Final = PasswordHasher(
 AT_ONCE: Final = 4
 """Hashes that one process computes at a time for strangers: 76 MiB."""
 AT_ONCE_KNOWN: Final = 2
+AT_ONCE_NEW: Final = 2
 WAITING: Final = 16
 WAIT_SECONDS: Final = 2.0
 _estimating: Final = threading.Lock()
@@ -28,33 +30,25 @@ _estimating: Final = threading.Lock()
 
 
 class Lane:
-    """So many at a time, so many waiting, and no more."""
+    """Concurrent work with a bound, and a bound on what waits for it; each owner has its share of both."""
 
     def __init__(self, at_once: int, waiting: int, wait_seconds: float) -> None:
-        self._running = threading.Semaphore(at_once)
-        self._admitted = threading.Semaphore(at_once + waiting)
+        self._running = Turns(at_once)
+        self._admitted = Turns(at_once + waiting)
         self._wait_seconds = wait_seconds
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for the work inside. RateLimited where none is free, or gets free in time."""
-        if not self._admitted.acquire(blocking=False):
-            raise _busy()
-        try:
-            if not self._running.acquire(timeout=self._wait_seconds):
-                raise _busy()
-            try:
-                yield
-            finally:
-                self._running.release()
-        finally:
-            self._admitted.release()
+    def place(self, owner: Hashable) -> Iterator[None]:
+        """Hold a place for the work inside. RateLimited when the owner gets none in time, or too many wait."""
+        with _turn(self._admitted, owner, 0), _turn(self._running, owner, self._wait_seconds):
+            yield
 
 
 class Passwords:
     """Hashes and checks passwords. A flood of them waits a little, then is sent away: RateLimited, nothing was done.
 
-    Known devices have a lane of their own: a flood of strangers does not keep them out.
+    Known devices have a lane of their own, and so have new passwords: neither a flood of strangers nor one invitation
+    keeps them out. Within a lane each `owner` has a share: an address, a person, the workspace that invites.
     """
 
     def __init__(
@@ -69,45 +63,67 @@ class Passwords:
         self._hasher = hasher
         self._lane = Lane(at_once, waiting, wait_seconds)
         self._lane_of_known = Lane(AT_ONCE_KNOWN, WAITING, WAIT_SECONDS)
+        self._lane_of_new = Lane(AT_ONCE_NEW, WAITING, WAIT_SECONDS)
         self._product = product
         self._nobody = _impossible_hash(hasher)
 
     def hash(
-        self, password: Password, context: Iterable[str | None] = (), pointer: str = "/password"
+        self,
+        password: Password,
+        context: Iterable[str | None] = (),
+        pointer: str = "/password",
+        *,
+        owner: Hashable = None,
     ) -> str:
         """The hash to store, with its parameters and a fresh salt. Invalid for one that is short or easily guessed.
 
         `context` is what a guesser would know: names and addresses of the person and the workspace.
         """
-        check_length(password, pointer)
+        check_length(password, pointer)  # costs nothing: before a place is taken
         words = context_words(["Keystead", self._product, *context])
-        with self._lane.place():
+        with self._lane_of_new.place(owner):
             check_guesses(_guesses(password, words), pointer)
             return self._hasher.hash(password.reveal())
 
-    def verify(self, stored: str | None, password: Password, *, known: bool = False) -> bool:
+    def verify(
+        self,
+        stored: str | None,
+        password: Password,
+        *,
+        owner: Hashable = None,
+        known: bool = False,
+    ) -> bool:
         """Whether the password is the stored one. Without a stored one the answer costs the same time.
 
         `known`: it comes from a device, or a session, of the person.
         """
         if not password.can_be_one:
             return False
-        with (self._lane_of_known if known else self._lane).place():
+        with (self._lane_of_known if known else self._lane).place(owner):
             try:
                 return self._hasher.verify(stored or self._nobody, password.reveal())
             except VerificationError:
                 return False
 
-    def rehash(self, stored: str, password: Password) -> str | None:
+    def rehash(self, stored: str, password: Password, *, owner: Hashable = None) -> str | None:
         """A new hash of a password that was just verified, where the stored one is weaker than they are now."""
         if not self._hasher.check_needs_rehash(stored):
             return None
-        with self._lane.place():
+        with self._lane.place(owner):
             return self._hasher.hash(password.reveal())
 
 
-def _busy() -> RateLimited:
-    return RateLimited(2, "Too many people are signing in at once; try again in a moment.")
+@contextmanager
+def _turn(turns: Turns, owner: Hashable, seconds: float) -> Iterator[None]:
+    try:
+        turns.take(owner, seconds)
+    except TimeoutError:
+        busy = "Too many people are signing in at once; try again in a moment."
+        raise RateLimited(2, busy) from None
+    try:
+        yield
+    finally:
+        turns.hand_on(owner)
 
 
 def _guesses(password: Password, words: list[str]) -> float:

@@ -65,15 +65,16 @@ class Proofs:
             account = users.find_account(tx, email)
             known = account is not None and self._knows(tx, account, device)
             wrong_before = throttles.find_failures(tx, [stranger])[stranger].count
-        allowances = {stranger: ACCOUNT, address_subject(address): ADDRESS}
+        place = address_subject(address)
+        allowances = {stranger: ACCOUNT, place: ADDRESS}
         if known and device is not None:
             allowances = {device_subject(device.fingerprint()): DEVICE}
         stored = account.password_hash if account else None
         with self._throttle.attempt(allowances):
-            right = self._passwords.verify(stored, password, known=known)
+            right = self._passwords.verify(stored, password, owner=place, known=known)
         if account is None or stored is None or not right:
             raise _wrong()
-        return Proven(account, self._renewed(stored, password), allowances, wrong_before)
+        return Proven(account, self._renewed(stored, password, place), allowances, wrong_before)
 
     def settle(self, tx: Tx, proven: Proven) -> None:
         """Forgives what the right password makes forgivable. Invalid where there is another password by now."""
@@ -96,7 +97,7 @@ class Proofs:
         """Nothing, where the session's person knows their password. Invalid, RateLimited; after ten it ends."""
         subject = session_subject(session.id)
         with self._throttle.attempt({subject: SESSION}) as before:
-            right = self._passwords.verify(stored, password, known=True)
+            right = self._passwords.verify(stored, password, owner=session.user_id, known=True)
         if right:
             self._forgive(subject)
             return
@@ -115,10 +116,10 @@ class Proofs:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             sessions.end_session(tx, secret.fingerprint(), self._clock.now())
 
-    def _renewed(self, stored: str, password: Password) -> str | None:
+    def _renewed(self, stored: str, password: Password, place: Subject) -> str | None:
         """A hash of today's parameters, where the stored one is none and there is time for it now."""
         with suppress(RateLimited):
-            return self._passwords.rehash(stored, password)
+            return self._passwords.rehash(stored, password, owner=place)
         return None
 
     def _knows(self, tx: Tx, account: Account, device: Secret | None) -> bool:

@@ -150,7 +150,7 @@ class Database:
         """
         self._require_room(ends)
         work = _Work(APPLICATION, workspace_id, locks=workspace_id)
-        with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
+        with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
@@ -169,7 +169,7 @@ class Database:
         """
         self._require_room(ends)
         work = _Work(purpose, locks=locks)
-        with self._one_writer(), self._transaction("BEGIN IMMEDIATE", work) as tx:
+        with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
@@ -193,26 +193,30 @@ class Database:
             self.stamp.close()
 
     @contextmanager
-    def _one_writer(self) -> Iterator[None]:
-        """SQLite has one writer; threads of this process queue here, in turn, and not in its busy handler."""
+    def _one_writer(self, work: _Work) -> Iterator[None]:
+        """Wait for SQLite's one writer. Threads of this process queue here, and not in its busy handler.
+
+        Workspaces take turns: however many changes one of them sends, another one's is next.
+        """
         if not self.is_sqlite:
             yield
             return
+        owner = work.locks or work.purpose
         try:
-            self._turns.take(LOCK_SECONDS)
+            self._turns.take(owner, LOCK_SECONDS)
         except TimeoutError:
             raise Unavailable("The database is busy.") from None
         try:
             yield
         finally:
-            self._end_turn()
+            self._end_turn(owner)
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, owner: str) -> None:
         try:
             if self.stamp is not None:
                 self.stamp.settle()
         finally:
-            self._turns.hand_on()
+            self._turns.hand_on(owner)
 
     @contextmanager
     def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:

@@ -6,7 +6,7 @@ else's deliveries waiting. Deliveries that arrive meanwhile make the queue due a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Exists,
+    Subquery,
     and_,
+    case,
     exists,
     func,
     insert,
@@ -28,6 +30,7 @@ from sqlalchemy import (
 
 from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId, new_id
+from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import ALL, DeliveryStatus, WebhookStatus
 from keystead.storage.database import Tx
 from keystead.storage.schema import deliveries, webhook_endpoints, webhook_queues
@@ -98,32 +101,44 @@ def is_any_due(tx: Tx, now: datetime) -> bool:
 
 
 def claim_queues(
-    tx: Tx,
-    now: datetime,
-    *,
-    limit: int,
-    lease: str,
-    until: datetime,
-    but_of: Collection[WorkspaceId] = (),
+    tx: Tx, now: datetime, places: FreePlaces, *, limit: int, lease: str, until: datetime
 ) -> list[QueueId]:
-    """Leases at most `limit` due queues, the longest due first, those of the workspaces `but_of` left out.
+    """Lease at most `limit` due queues, workspace after workspace, each no more than its share of the places.
 
-    Queues that others are about to lease are passed over, never waited for.
+    Within a workspace the longest due is first, and so it is among workspaces that have as many places. Queues that
+    others are about to lease are passed over, never waited for.
     """
+    ranked = _ranked(now, places.held)
+    # PostgreSQL locks no row through a window; so the rows are joined again, and looked at again under their lock.
     waiting = (
         select(webhook_queues.c.workspace_id, webhook_queues.c.webhook_id)
+        .join(
+            ranked,
+            and_(
+                ranked.c.workspace_id == webhook_queues.c.workspace_id,
+                ranked.c.webhook_id == webhook_queues.c.webhook_id,
+            ),
+        )
         .where(*_due(now))
-        .order_by(webhook_queues.c.due_at)
+        .order_by(ranked.c.turn, ranked.c.due_at, ranked.c.workspace_id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=webhook_queues, skip_locked=True)
     )
-    if but_of:
-        waiting = waiting.where(webhook_queues.c.workspace_id.not_in(but_of))
-    found = [(row.workspace_id, row.webhook_id) for row in tx.execute(waiting)]
-    if found:
-        leased = update(webhook_queues).where(_among(found))
+    rows = [(row.workspace_id, row.webhook_id) for row in tx.execute(waiting)]
+    admitted = rows[: places.admitted(owner for owner, _ in rows)]
+    if admitted:
+        leased = update(webhook_queues).where(_among(admitted))
         tx.execute(leased.values(lease=lease, leased_until=until))
-    return found
+    return admitted
+
+
+def _ranked(now: datetime, held: Mapping[WorkspaceId, int]) -> Subquery:
+    """Due queues, each with how many places its workspace would have after it."""
+    ours = webhook_queues.c.workspace_id
+    nth = func.row_number().over(partition_by=ours, order_by=webhook_queues.c.due_at)
+    turn = nth + case(dict(held), value=ours, else_=0) if held else nth
+    columns = (ours, webhook_queues.c.webhook_id, webhook_queues.c.due_at, turn.label("turn"))
+    return select(*columns).where(*_due(now)).subquery("ranked")
 
 
 def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dict[QueueId, Queue]:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import structlog
 
 from keystead.domain.errors import StorageError
-from keystead.domain.ids import WorkspaceId
+from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import Outcome
 from keystead.http.failures import places, type_names
 from keystead.services.deliveries import Batch, Deliveries, Message, Sent
@@ -27,8 +27,7 @@ from keystead.worker.sending import Sender
 LANES: Final = 4
 """Attempts at one endpoint at the same time."""
 ENDPOINTS: Final = 128
-"""Endpoints that one worker sends to at the same time, and how many of them one workspace may have."""
-ENDPOINTS_OF_A_WORKSPACE: Final = 48
+"""Endpoints that one worker sends to at the same time. A workspace has its share of them: see `domain/shares.py`."""
 CLAIMED_AT_ONCE: Final = 32
 MESSAGES: Final = 40
 POLL_SECONDS: Final = 0.2
@@ -126,16 +125,17 @@ class _Deliverer:
         self._database.shutdown(wait=False)
 
     async def _claim(self) -> list[Batch]:
-        room = min(ENDPOINTS - len(self._busy), CLAIMED_AT_ONCE)
-        if room <= 0:
+        free = ENDPOINTS - len(self._busy)
+        if not free:
             return []
+        busy = Counter(batch.endpoint.workspace_id for batch in self._busy.values())
         try:
             claimed = await self._on_thread(
                 partial(
                     self._deliveries.claim,
-                    endpoints=room,
+                    endpoints=min(free, CLAIMED_AT_ONCE),
                     messages=MESSAGES,
-                    but_of=list(self._crowded()),
+                    places=FreePlaces(free, busy),
                 )
             )
         except Exception as error:  # noqa: BLE001 - the next look may go well
@@ -143,11 +143,6 @@ class _Deliverer:
             return []
         self._recover()
         return claimed
-
-    def _crowded(self) -> Iterator[WorkspaceId]:
-        """Workspaces that have their share of what is being sent."""
-        counted = Counter(batch.endpoint.workspace_id for batch in self._busy.values())
-        return (id for id, busy in counted.items() if busy >= ENDPOINTS_OF_A_WORKSPACE)
 
     async def _deliver(self, batch: Batch, worker: DeliveryWorker) -> None:
         """Sends a batch, then gives its lease back."""

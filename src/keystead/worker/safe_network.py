@@ -6,11 +6,10 @@ changes nothing. One address that is not admitted refuses the name, since a name
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from httpcore2 import (
@@ -23,6 +22,8 @@ from httpcore2 import (
 )
 
 from keystead.domain.destinations import Address, Destinations
+from keystead.domain.ids import WorkspaceId
+from keystead.services.places import Threads
 
 RESOLVERS: Final = 64
 """How many names are looked up at the same time: a name server that never answers keeps a thread for long."""
@@ -30,8 +31,8 @@ ADDRESSES_TRIED: Final = 4
 CONNECT_SECONDS: Final = 5.0
 """For one address; then the next is tried."""
 
-Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""The addresses of a name (and port). OSError where it has none."""
+Resolve = Callable[[WorkspaceId, str, int], Awaitable[Sequence[Address]]]
+"""The addresses of a name (and port), looked up for a workspace. OSError if the name has none."""
 
 
 class ForbiddenAddress(Exception):
@@ -43,28 +44,33 @@ class Unresolved(Exception):
 
 
 class SystemResolver:
-    """Asks the system, on threads of its own, so that slow name servers hold up nothing else."""
+    """Asks the system, on threads of its own, so that slow name servers hold up nothing else.
+
+    Each workspace has its share of the threads: names that nobody answers for hold up their own workspace alone.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+        self._threads = Threads(RESOLVERS, "resolve")
 
-    async def __call__(self, host: str, port: int) -> Sequence[Address]:
-        """The addresses of `host`, in the system's order of preference."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
+    async def __call__(self, workspace_id: WorkspaceId, host: str, port: int) -> Sequence[Address]:
+        """Return the addresses of `host`, in the system's order of preference."""
+        found = await self._threads.run(workspace_id, partial(_look_up, host, port))
         return list(dict.fromkeys(ipaddress.ip_address(address) for address in found))
 
     def close(self) -> None:
         """Takes no more names; one that is being looked up is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 class SafeNetwork(AsyncNetworkBackend):
     """Opens the connections of one attempt, to admitted addresses and to nothing else, and closes them."""
 
-    def __init__(self, destinations: Destinations, resolve: Resolve) -> None:
+    def __init__(
+        self, destinations: Destinations, resolve: Resolve, workspace_id: WorkspaceId
+    ) -> None:
         self._destinations = destinations
         self._resolve = resolve
+        self._workspace_id = workspace_id
         self._network = AnyIOBackend()
         self._opened: list[AsyncNetworkStream] = []
 
@@ -111,7 +117,7 @@ class SafeNetwork(AsyncNetworkBackend):
 
     async def _admitted(self, host: str, port: int) -> Sequence[Address]:
         try:
-            addresses = await self._resolve(host, port)
+            addresses = await self._resolve(self._workspace_id, host, port)
         except (OSError, UnicodeError):
             raise Unresolved(host) from None
         if not all(map(self._destinations.admit, addresses)):

@@ -74,7 +74,8 @@ class Sender:
             return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
         headers = _headers(batch, message, destination, now)
         try:
-            status, retry_after = await self._exchange(destination, headers, message.body)
+            network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
+            status, retry_after = await self._exchange(network, destination, headers, message.body)
             error = error_of(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
@@ -83,14 +84,13 @@ class Sender:
         return Outcome(Attempt(now, status, error, took), wait)
 
     async def _exchange(
-        self, destination: Destination, headers: Headers, body: bytes
+        self, network: SafeNetwork, destination: Destination, headers: Headers, body: bytes
     ) -> tuple[int, str | None]:
         """The status of the answer and its Retry-After."""
         scheme, host = destination.scheme.encode(), destination.host.encode()
         url = httpcore2.URL(
             scheme=scheme, host=host, port=destination.port, target=destination.target.encode()
         )
-        network = SafeNetwork(self._destinations, self._resolve)
         connection = AsyncHTTPConnection(
             Origin(scheme, host, destination.port), ssl_context=self._tls, network_backend=network
         )

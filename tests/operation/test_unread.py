@@ -1,0 +1,98 @@
+"""Answers that are never read: the connection is given up when nothing gets on for half a minute."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from keystead.operation import serving as server_module
+from tests.operation.test_wire import is_served, memory
+from tests.postgres import wait_until
+from tests.serving import HOST, Serving, serving
+
+PAGE: Final = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
+PAGES: Final = 60
+"""Requests on one connection: their answers are more than the kernel keeps for a client that reads nothing."""
+SMALL: Final = 4096
+LISTENING: Final = "0A"
+WAITING_TO_FORGET: Final = "06"
+
+
+@contextmanager
+def unread(port: int, number: int) -> Iterator[list[socket.socket]]:
+    """That many connections that send requests and read nothing."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_mute(port)) for _ in range(number)]
+
+
+@contextmanager
+def _mute(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        connection.connect((HOST, port))
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            connection.send(PAGE * PAGES)
+        yield connection
+
+
+def held(port: int) -> int:
+    """How many connections to that port the kernel holds at the server's side; the client learns nothing of its end."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ended = {LISTENING, WAITING_TO_FORGET}
+    return sum(1 for row in rows if row[1].endswith(f":{port:04X}") and row[3] not in ended)
+
+
+def write_for_ever(connection: socket.socket) -> None:
+    """Writes until the connection fails."""
+    while True:
+        connection.sendall(b"x" * 65_536)
+
+
+def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection accepted at a socket so bounded fails when its other end reads nothing, and not before."""
+    monkeypatch.setattr(server_module, "UNREAD_SECONDS", 1)
+    with socket.create_server((HOST, 0)) as listening, ExitStack() as stack:
+        server_module._bound_writes(listening)
+        port = listening.getsockname()[1]
+        connection = stack.enter_context(_mute(port))
+        accepted = stack.enter_context(listening.accept()[0])
+        accepted.settimeout(None)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError) as raised:
+            write_for_ever(accepted)
+        assert raised.value.errno is not None, "the kernel ended it, and no time-out of Python's"
+        assert time.monotonic() - began >= 1
+        assert connection.fileno() > 0
+
+
+def unread_are_given_up(server: Serving, number: int) -> None:
+    """Holds that many, and sees them go while an honest client is served."""
+    before, memory_before = held(server.port), memory(server)
+    with unread(server.port, number):
+        wait_until(lambda: held(server.port) >= before + number, "all are connected")
+        assert all(is_served(server.port) for _ in range(20))
+        assert memory(server) - memory_before < 128 * 1024 * 1024
+        while held(server.port) > before:
+            time.sleep(1)
+    assert is_served(server.port)
+
+
+@pytest.mark.slow
+def test_unread_answers_are_given_up(tmp_path: Path) -> None:
+    """Twenty connections that are never read are gone after half a minute, though their clients hold on."""
+    with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
+        unread_are_given_up(server, 20)
+
+
+@pytest.mark.prove
+def test_three_hundred_unread(tmp_path: Path) -> None:
+    """As with twenty."""
+    with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
+        unread_are_given_up(server, 300)

@@ -1,0 +1,154 @@
+"""What workers share has a share for each workspace: three that want everything leave a fourth its service."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import func, select
+
+from keystead.bootstrap import Installation
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal, operator
+from keystead.domain.scopes import Scopes
+from keystead.domain.shares import FreePlaces
+from keystead.domain.webhooks import WebhookDraft
+from keystead.storage import schema
+from keystead.worker.deliver import DeliveryWorker
+from keystead.worker.safe_network import RESOLVERS, SystemResolver
+from tests.behind import read_behind
+from tests.postgres import wait_until
+from tests.receivers import HOST, Receiver, sender
+
+HOSTILE: Final = 3
+ENDPOINTS: Final = 50
+LONGER_THAN_THE_TEST: Final = 600.0
+
+
+@pytest.fixture
+def hostile(office: Installation) -> list[Principal]:
+    """Three workspaces without limits."""
+    return [tenant_of(office) for _ in range(HOSTILE)]
+
+
+def tenant_of(office: Installation) -> Principal:
+    """Somebody who may do everything in a new workspace without limits."""
+    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+
+
+def listen(office: Installation, tenant: Principal, url: str, endpoints: int) -> None:
+    """Gives the workspace so many endpoints for new keys."""
+    for number in range(endpoints):
+        draft = WebhookDraft(f"e{number}", url, ["key.created"])
+        office.services.webhooks.create(tenant, draft)
+
+
+def happen(office: Installation, tenant: Principal) -> None:
+    """Makes a key: one delivery for each endpoint."""
+    office.services.keys.create(tenant, KeyDraft("k", None, Scopes(["documents:read"])))
+
+
+@contextmanager
+def tarpit() -> Iterator[str]:
+    """A URL that takes connections, as many as there are, and does nothing with them."""
+    with socket.create_server((HOST, 0), backlog=1024) as listener:
+        yield f"http://{HOST}:{listener.getsockname()[1]}/hooks"
+
+
+def leased(office: Installation) -> int:
+    """How many queues a worker has."""
+    queues = schema.webhook_queues
+    with read_behind(office.database) as tx:
+        return tx.execute(select(func.count()).where(queues.c.lease.is_not(None))).scalar_one()
+
+
+def is_settled(office: Installation) -> bool:
+    """Whether the worker has claimed as much as it wants to, as far as a second can show."""
+    before = leased(office)
+    time.sleep(1)
+    return before == leased(office) > 0
+
+
+def test_tarpits_leave_places_to_others(
+    office: Installation, hostile: list[Principal], tenant: Principal, receiver: Receiver
+) -> None:
+    """While the attempts of three workspaces' tarpits last, an event of a fourth is delivered."""
+    with tarpit() as url:
+        for each in hostile:
+            listen(office, each, url, ENDPOINTS)
+        listen(office, tenant, receiver.url, 1)
+        for each in hostile:
+            happen(office, each)
+        worker = DeliveryWorker(office.services.deliveries, sender(seconds=LONGER_THAN_THE_TEST))
+        worker.start()
+        try:
+            wait_until(lambda: is_settled(office), "the tarpits have all that they get")
+            happen(office, tenant)
+            receiver.wait_for(1)
+        finally:
+            worker.stop()
+
+
+def test_a_batch_is_claimed_workspace_after_workspace(
+    office: Installation, hostile: list[Principal], tenant: Principal
+) -> None:
+    """However long others have been due: the first batch holds one of each workspace, and the fewest come first."""
+    for each in hostile:
+        listen(office, each, "https://example.com/hooks", 6)
+        happen(office, each)
+    listen(office, tenant, "https://example.com/hooks", 2)
+    happen(office, tenant)
+    claim = office.services.deliveries.claim
+    first = claim(endpoints=4, messages=1, places=FreePlaces(16, {}))
+    everyone = {each.workspace_id for each in (*hostile, tenant)}
+    assert {batch.endpoint.workspace_id for batch in first} == everyone
+    held = {hostile[0].workspace_id: 5, hostile[1].workspace_id: 1, tenant.workspace_id: 1}
+    second = claim(endpoints=4, messages=1, places=FreePlaces(5, held))
+    owners = [hostile[2], hostile[1], hostile[2], tenant]
+    assert [batch.endpoint.workspace_id for batch in second] == [o.workspace_id for o in owners]
+    assert claim(endpoints=9, messages=1, places=FreePlaces(0, {})) == []
+
+
+def test_slow_names_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While names of three workspaces are looked up without end, a name of a fourth is found."""
+    answered, look_up = threading.Event(), socket.getaddrinfo
+    asked = threading.Semaphore(0)
+
+    def slow(host: str, *more: Any, **named: Any) -> Any:
+        if host.endswith(".slow.example"):
+            asked.release()
+            assert answered.wait(LONGER_THAN_THE_TEST)
+            raise socket.gaierror
+        return look_up(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    asyncio.run(_look_up_among_slow(asked, answered))
+
+
+async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Event) -> None:
+    resolver = SystemResolver()
+    try:
+        slow = [
+            asyncio.ensure_future(resolver(WorkspaceId(f"ws_{owner}"), "x.slow.example", 80))
+            for _ in range(RESOLVERS)
+            for owner in range(HOSTILE)
+        ]
+        for _ in range(HOSTILE * 10):
+            await asyncio.to_thread(asked.acquire)
+        assert await asyncio.wait_for(resolver(WorkspaceId("ws_honest"), HOST, 80), 30)
+        assert not any(each.done() for each in slow)
+        for each in slow[::2]:  # those that are given up leave no thread taken for ever
+            each.cancel()
+    finally:
+        answered.set()
+    outcomes = await asyncio.gather(*slow, return_exceptions=True)
+    assert all(isinstance(each, OSError | asyncio.CancelledError) for each in outcomes)
+    assert await resolver(WorkspaceId("ws_0"), HOST, 80)
+    resolver.close()
