@@ -13,19 +13,21 @@ from argon2 import PasswordHasher
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.events import Event, Origin
-from keystead.domain.ids import CredentialId, WorkspaceId
+from keystead.domain.ids import CredentialId, UserId, WorkspaceId, new_id
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.sessions import Proof, ProofKind
 from keystead.domain.token import Secret
-from keystead.domain.workspaces import Member, Role
+from keystead.domain.workspaces import Member, Role, User
 from keystead.services.accounts import Accounts
 from keystead.services.invitations import Invitations
 from keystead.services.members import Members
 from keystead.services.passwords import Passwords
 from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
+from keystead.storage import users, workspaces
+from tests.behind import write_behind
 from tests.clocks import NOON, ManualClock
 from tests.installations import UNLIMITED, Ground
 
@@ -147,3 +149,13 @@ def email_of(member: Member) -> str:
 def crowd(ground: Ground) -> Crowd:
     """People on the file's installation, at noon."""
     return Crowd(ground)
+
+
+def member_of(ground: Ground, tenant: Principal, role: Role, name: str = "Ada") -> Member:
+    """A new person who is a member of the tenant's workspace."""
+    now = ground.clock.now()
+    member = Member(tenant.workspace_id, User(UserId(new_id("usr", now)), name, None, now), role)
+    with write_behind(ground.database) as tx:
+        users.insert_user(tx, member.user)
+        workspaces.insert_member(tx, member, now)
+    return member

@@ -202,7 +202,7 @@ def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any])
 
 
 def plain(value: Any) -> Any:
-    """A typed value as the JSON that it stands for."""
+    """A typed value as the JSON that it stands for; its tag comes with a header field."""
     match value:
         case Token() | Secret():
             return value.reveal()
@@ -213,7 +213,8 @@ def plain(value: Any) -> Any:
         case dict():
             return {name: plain(one) for name, one in value.items()}
         case _ if is_dataclass(value):
-            return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+            names = [each.name for each in fields(value) if each.name != "etag"]
+            return {name: plain(getattr(value, name)) for name in names}
         case _:
             return value
 

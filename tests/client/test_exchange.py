@@ -98,6 +98,14 @@ def test_a_request_with_an_idempotency_key_may_be_sent_twice() -> None:
     assert sent == 1
 
 
+def test_a_change_on_condition_is_not_repeated_in_doubt() -> None:
+    """Had it been made, its tag would no longer match: the repetition would be refused for what it did itself."""
+    call = Call(Request("PATCH", "/v1/keys/key_1", body=b"{}"), lambda told: told)
+    assert call.when(None) is call
+    conditional = call.when('"3"').request
+    assert (conditional.fields["if-match"], conditional.repeatable) == ('"3"', False)
+
+
 def test_what_never_left_is_repeated() -> None:
     """A connection that was not made did nothing: any request again."""
     assert drive(CREATE, [Unreachable("Refused.", sent=False), DONE])[0] == 42

@@ -194,3 +194,35 @@ def test_a_revoked_key_is_a_record(area: Area) -> None:
     assert (late.status, "The key was revoked; that is final." in late.tree.text) == (409, True)
     assert browser.open(url).tree.all("form", action=url) == []
     assert now(area, token).description == "sync"
+
+
+def test_an_older_form_loses_no_change(each_area: Area) -> None:
+    """Two tabs: one renames the key, the other, opened before, sets its end. Both see what the other wrote (R105)."""
+    token = each_area.key("sync")
+    url, browser = edit_url(each_area, token), each_area.signed_in()
+    opened_before = browser.open(url)
+    assert edited(each_area, token, description="renamed").status == 200
+    before = now(each_area, token)
+    refused = browser.submit(opened_before, url, expiry="30")
+    assert refused.status == 409
+    assert now(each_area, token) == before
+    listed = [item.text for item in refused.tree.all("li") if "you entered" in item.text]
+    assert listed[0] == "Description: you entered “sync”, it is now “renamed”"
+    assert listed[1].startswith("Expires: you entered “30 days”, it is now “")
+    assert len(listed) == 2
+    saved = browser.submit(refused, url, description="renamed", expiry="30")
+    assert saved.path == f"{each_area.keys_url}/{token.key_id}?saved=yes"
+    key = now(each_area, token)
+    assert (key.description, key.expires_at) == (
+        "renamed",
+        each_area.clock.now() + timedelta(days=30),
+    )
+
+
+@pytest.mark.parametrize("version", ["", "0", "1", "x", "*"])
+def test_a_form_without_its_version_changes_nothing(area: Area, version: str) -> None:
+    """A form that does not say what it was made from is one that is too old."""
+    token = area.key("sync")
+    edited(area, token, description="renamed")
+    seen = forced(area, area.signed_in(), token, version=version, description="other")
+    assert (seen.status, now(area, token).description) == (409, "renamed")

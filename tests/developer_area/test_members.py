@@ -325,3 +325,33 @@ def test_members_stand_on_pages(area: Area) -> None:
     second = browser.open(first.link("More"))
     assert (len(first.rows()), len(second.rows())) == (50, 11)
     assert {r["Name"] for r in first.rows()}.isdisjoint(r["Name"] for r in second.rows())
+
+
+def test_older_forms_of_a_role_and_a_name_change_nothing(each_area: Area) -> None:
+    """Who saw the role or the name before is shown what it is now, and changes neither (R105)."""
+    browser = each_area.signed_in()
+    dana = each_area.member(Role.DEVELOPER, name="Dana")
+    role_url, name_url = url(each_area, f"/{dana.user.id}/role"), url(each_area, "/workspace-name")
+    role_form, name_form = browser.open(role_url), browser.open(name_url)
+    assert act(browser, role_url, role="viewer").status == 200
+    assert act(browser, name_url, name="Acme Robotics").status == 200
+    refused = browser.submit(role_form, role_url, role="admin")
+    assert (
+        refused.status,
+        "Role: you entered “admin”, it is now “viewer”" in refused.tree.text,
+    ) == (
+        409,
+        True,
+    )
+    refused = browser.submit(name_form, name_url, name="Other")
+    assert (
+        refused.status,
+        "Name: you entered “Other”, it is now “Acme Robotics”" in refused.tree.text,
+    ) == (
+        409,
+        True,
+    )
+    found = each_area.services.members.get(each_area.principal, dana.user.id)
+    workspace = each_area.services.workspaces.get(each_area.workspace_id)
+    assert (found.role, workspace.name) == (Role.VIEWER, "Acme Robotics")
+    assert browser.submit(refused, name_url, name="Other").status == 200

@@ -232,6 +232,7 @@ def test_a_webhook_is_edited(area: Area) -> None:
     [changed] = listed(area)
     assert (changed.name, changed.url, changed.events) == ("pager", f"{HOOK}/2", ("key.revoked",))
     assert changed.header_names == ("X-Team",)
+    form = browser.open(page_of(area, webhook).link("Edit"))
     refused = browser.submit(form, url(area, f"/{webhook.id}/edit"), **typed | {"url": "nowhere"})
     assert refused.status == 422
 
@@ -343,3 +344,16 @@ def test_names_are_inert(area: Area, payload: str) -> None:
     area.services.webhooks.delete(area.principal, harmless.id)
     hostile = made(area, payload.strip()[:100], "key.revoked")
     assert skeleton(page_of(area, hostile).tree) == before
+
+
+def test_an_older_form_of_a_webhook_changes_nothing(area: Area) -> None:
+    """Who opened the form before another change is shown both values, and loses nobody's (R105)."""
+    webhook = made(area)
+    address, browser = url(area, f"/{webhook.id}/edit"), area.signed_in()
+    form = browser.open(address)
+    assert browser.submit(form, address, url=f"{HOOK}/2").status == 200
+    refused = browser.submit(form, address, name="pager")
+    assert refused.status == 409
+    [current] = listed(area)
+    assert (current.name, current.url) == (webhook.name, f"{HOOK}/2")
+    assert f"URL: you entered “{webhook.url}”, it is now “{HOOK}/2”" in refused.tree.text

@@ -126,7 +126,8 @@ def test_a_collection_is_retitled(store: Store) -> None:
     before = store.documents.get_collection(tenant, "docs")
     later = store.clock.advance(seconds=1)
     changed = store.documents.update_collection(tenant, "docs", CollectionPatch("Handbook"))
-    assert changed == replace(before, title="Handbook", updated_at=later)
+    raised = before.version + 1
+    assert changed == replace(before, title="Handbook", updated_at=later, version=raised)
     store.clock.advance(seconds=1)
     assert store.documents.update_collection(tenant, "docs", CollectionPatch("Handbook")) == changed
     assert store.documents.update_collection(tenant, "docs", CollectionPatch()) == changed
@@ -442,9 +443,9 @@ def test_what_belongs_to_others_is_as_if_it_were_not(store: Store, name: str) ->
 def test_a_document_that_is_not_there(store: Store, id: str) -> None:
     """An absent id and what cannot be an id are the same NotFound."""
     tenant = store.shelf(Push([A]))
-    store.documents.require(tenant, "docs", "a")
+    assert store.documents.version(tenant, "docs", "a") is not None
+    assert store.documents.version(tenant, "docs", id) is None
     calls: list[Callable[[], object]] = [
-        lambda: store.documents.require(tenant, "docs", id),
         lambda: store.documents.get(tenant, "docs", id),
         lambda: store.documents.delete(tenant, "docs", id),
     ]

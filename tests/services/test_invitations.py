@@ -207,6 +207,19 @@ def test_who_invites_whom(crowd: Crowd, ada: Member, email: str, role: Role, giv
     assert _refusal(crowd.invitations.list, actor) is listing
 
 
+def test_only_owners_replace_an_owners_invitation(crowd: Crowd, ada: Member, email: str) -> None:
+    """Inviting an address again revokes its open invitation, which takes the right to revoke that one."""
+    admin = acting(crowd.join(ada, Role.ADMIN))
+    link, _ = crowd.invitations.invite(acting(ada), email, Role.OWNER)
+    before = crowd.events(ada.workspace_id)
+    assert _refusal(crowd.invitations.invite, admin, email.upper(), Role.VIEWER) is Forbidden
+    assert crowd.events(ada.workspace_id) == before
+    assert crowd.invitations.accept(link, "Olga").member.role is Role.OWNER
+    link, _ = crowd.invitations.invite(acting(ada), f"x{email}", Role.OWNER)
+    crowd.invitations.invite(acting(ada), f"x{email}", Role.VIEWER)
+    assert _refusal(crowd.invitations.accept, link, "Otto") is Invalid
+
+
 def test_who_is_a_member_already(crowd: Crowd, ada: Member) -> None:
     """A member's address is not invited again, and a member does not join twice; the link stays for another."""
     bo = crowd.join(ada, Role.VIEWER)

@@ -25,20 +25,20 @@ from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus, KeyUse
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_READ, KEYS_WRITE, Scopes
 from keystead.domain.token import parse
-from keystead.domain.workspaces import Member, Role, User
+from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
 from keystead.storage import schema
 from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import Ground, text_of
-from tests.people import acting
+from tests.people import acting, member_of
 
 HOUR = timedelta(hours=1)
 ABSENT = KeyId("key_0000000000000000000000")
 
 
-def _member(tenant: Principal, role: Role, name: str = "Ada") -> Principal:
-    return acting(Member(tenant.workspace_id, User(f"usr_{name}", name, None, NOON), role))  # type: ignore[arg-type]
+def _member(ground: Ground, tenant: Principal, role: Role, name: str = "Ada") -> Principal:
+    return acting(member_of(ground, tenant, role, name))
 
 
 # --- created ---
@@ -126,7 +126,7 @@ def test_no_key_without_keys_write(ground: Ground) -> None:
         lambda nobody: keys.rotate(nobody, target),
         lambda nobody: keys.revoke(nobody, target),
     ]
-    for nobody in (ground.caller(tenant, EVERYTHING), _member(tenant, Role.VIEWER)):
+    for nobody in (ground.caller(tenant, EVERYTHING), _member(ground, tenant, Role.VIEWER)):
         for act in acts:
             with pytest.raises(InsufficientScope):
                 act(nobody)
@@ -319,7 +319,10 @@ def test_roles(ground: Ground) -> None:
     """A developer changes, rotates and ends the keys that they made, an admin every key."""
     tenant = ground.tenant()
     keys = ground.services.keys
-    ada, bo = _member(tenant, Role.DEVELOPER, "Ada"), _member(tenant, Role.DEVELOPER, "Bo")
+    ada, bo = (
+        _member(ground, tenant, Role.DEVELOPER, "Ada"),
+        _member(ground, tenant, Role.DEVELOPER, "Bo"),
+    )
     own = keys.create(ada, KeyDraft("ada's")).key.id
     for act in (
         lambda: keys.update(bo, own, KeyPatch("mine")),
@@ -330,7 +333,7 @@ def test_roles(ground: Ground) -> None:
             act()
     keys.update(ada, own, KeyPatch("still ada's"))
     successor = keys.rotate(ada, own).key.id
-    keys.update(_member(tenant, Role.ADMIN, "Cy"), successor, KeyPatch("cy's words"))
+    keys.update(_member(ground, tenant, Role.ADMIN, "Cy"), successor, KeyPatch("cy's words"))
     keys.revoke(ada, successor)
 
 

@@ -23,7 +23,7 @@ from keystead.domain.errors import (
     RateLimited,
     WebhookDisabled,
 )
-from keystead.domain.ids import UserId, new_id
+from keystead.domain.ids import UserId
 from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, Unset
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
@@ -40,14 +40,14 @@ from keystead.domain.webhooks import (
     WebhookStatus,
     error_of,
 )
-from keystead.domain.workspaces import Member, Role, User
+from keystead.domain.workspaces import Role
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
-from keystead.storage import schema, users, workspaces
-from tests.behind import read_behind, write_behind
+from keystead.storage import schema
+from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
-from tests.people import acting
+from tests.people import acting, member_of
 
 URL = "https://example.com/hooks/T0-hush"
 HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}
@@ -560,7 +560,7 @@ def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
     made = hook(ground, tenant)
     webhooks = ground.services.webhooks
     roles = {
-        role: acting(member(ground, tenant, role), ground.clock.now())
+        role: acting(member_of(ground, tenant, role), ground.clock.now())
         for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)
     }
     for role, person in roles.items():
@@ -574,14 +574,3 @@ def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
     ground.services.members.change_role(tenant, UserId(admin.id), Role.DEVELOPER)
     with pytest.raises(Forbidden):
         hook(ground, admin)
-
-
-def member(ground: Ground, tenant: Principal, role: Role) -> Member:
-    """Somebody who is a member in that role."""
-    with write_behind(ground.database) as tx:
-        now = ground.clock.now()
-        user = User(UserId(new_id("usr", now)), f"The {role}", None, now)
-        users.insert_user(tx, user)
-        one = Member(tenant.workspace_id, user, role, now)
-        workspaces.insert_member(tx, one, now)
-    return one

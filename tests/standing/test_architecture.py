@@ -60,3 +60,49 @@ def test_every_package_has_its_layer() -> None:
     layered = set(re.findall(r"\((\w+)\)", " ".join(CONTRACTS["layers"]["layers"])))
     there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert there - layered == there & {"__init__", "__main__", "__pycache__", "settings"}
+
+
+# --- who opens a transaction that writes ---
+
+WRITES = {"services/authorization.py", "services/idempotency.py"}
+WRITES_ACROSS = {
+    "services/accounts.py": "people, by the session whose secret acts",
+    "services/authorization.py": "the installation, by its operator",
+    "services/deliveries.py": "the worker's leases and attempts",
+    "services/digests.py": "the worker's leases",
+    "services/housekeeping.py": "the worker's sweep",
+    "services/invitations.py": "accepting: the link is the proof, the workspace's lock is held",
+    "services/key_watch.py": "how far the worker has come",
+    "services/proofs.py": "what a password proves, and failures",
+    "services/restoration.py": "a restored backup, by the command line",
+    "services/retention.py": "the worker's sweep",
+    "services/sign_in.py": "people, by the link, the password or the session that acts",
+    "services/throttle.py": "counts of attempts",
+    "services/usage.py": "what keys were used for",
+    "storage/migrate.py": "the schema, by its owner",
+    "storage/walls.py": "grants, by the schema's owner",
+}
+"""The modules that open a change of no single workspace, each with whose change that is."""
+
+
+def calls_of(method: str) -> set[str]:
+    """The modules that call a method of that name on a database."""
+    return {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == method
+        and ast.unparse(node.func.value).endswith("database")
+    }
+
+
+def test_changes_are_opened_in_one_place() -> None:
+    """Only `changing`, which asks again who acts, opens a workspace's change; idempotency claims beside it (R103)."""
+    assert calls_of("write") == WRITES
+
+
+def test_who_writes_across_workspaces_is_listed() -> None:
+    """A module that opens a change of no single workspace stands in the list, with whose change it is."""
+    assert calls_of("write_across") == WRITES_ACROSS.keys()

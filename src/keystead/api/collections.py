@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Response
 from keystead.api.bodies import CollectionChange, NewCollection
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
 from keystead.api.resources import Collection, CollectionList
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.documents import CollectionId
 from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
 from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
@@ -19,10 +19,11 @@ from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
 class CollectionRoute(WorkspaceRoute):
     """A route about collections: `name` in its path is a collection's."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless the workspace has the collection."""
-        if "name" in named:
-            call.services.documents.require(call.principal, named["name"])
+    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
+        """Return the collection's version."""
+        if "name" not in named:
+            return None
+        return call.services.documents.require(call.principal, named["name"]).version
 
 
 CollectionName = Annotated[str, Path(description="The collection's name.", examples=["handbook"])]
@@ -35,12 +36,13 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=C
     operation_id="collections_create",
     summary="Create a collection",
     status_code=201,
-    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached),
+    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached, tagged=True),
 )
 def create_collection(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
     """A new, empty collection."""
     made = call.services.documents.create_collection(call.principal, body.draft(), call.origin)
     response.headers["location"] = f"/v1/collections/{made.name}"
+    tag(response, made.version)
     return Collection.of(made)
 
 
@@ -69,27 +71,30 @@ def list_collections(
     "/{name}",
     operation_id="collections_get",
     summary="See a collection",
-    **needs(COLLECTIONS_READ),
+    **needs(COLLECTIONS_READ, tagged=True),
 )
-def get_collection(call: CurrentCall, name: CollectionName) -> Collection:
+def get_collection(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
     """One collection, and how many documents it holds."""
-    return Collection.of(call.services.documents.get_collection(call.principal, name))
+    found = call.services.documents.get_collection(call.principal, name)
+    tag(response, found.version)
+    return Collection.of(found)
 
 
 @router.patch(
     "/{name}",
     operation_id="collections_update",
     summary="Change a collection",
-    **needs(COLLECTIONS_WRITE),
+    **needs(COLLECTIONS_WRITE, if_match=True, tagged=True),
 )
 def update_collection(
-    call: CurrentCall, name: CollectionName, body: CollectionChange
+    call: CurrentCall, name: CollectionName, body: CollectionChange, response: Response
 ) -> Collection:
     """Gives the collection another title. Its name is for good."""
-    documents = call.services.documents
-    return Collection.of(
-        documents.update_collection(call.principal, name, body.patch(), call.origin)
+    changed = call.services.documents.update_collection(
+        call.principal, name, body.patch(), call.origin, call.if_match
     )
+    tag(response, changed.version)
+    return Collection.of(changed)
 
 
 @router.delete(
@@ -97,7 +102,7 @@ def update_collection(
     operation_id="collections_delete",
     summary="Delete a collection",
     status_code=204,
-    **needs(COLLECTIONS_WRITE, CollectionNotEmpty),
+    **needs(COLLECTIONS_WRITE, CollectionNotEmpty, if_match=True),
 )
 def delete_collection(
     call: CurrentCall,
@@ -109,5 +114,9 @@ def delete_collection(
 ) -> None:
     """Deletes the collection, for good."""
     call.services.documents.delete_collection(
-        call.principal, name, with_documents=documents == "delete", origin=call.origin
+        call.principal,
+        name,
+        with_documents=documents == "delete",
+        origin=call.origin,
+        if_match=call.if_match,
     )

@@ -11,9 +11,9 @@ from keystead.api.bodies import Batch, NewDocument
 from keystead.api.collections import CollectionName
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
 from keystead.api.resources import Document, DocumentList, DocumentSummary, PushReport
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.documents import ID_PATTERN
-from keystead.domain.errors import InvalidCursor, LimitReached
+from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
 from keystead.http.body import KIB, MIB
 
@@ -24,10 +24,16 @@ MAX_BATCH = 10 * MIB
 class DocumentRoute(WorkspaceRoute):
     """A route about documents: `name` in its path is a collection's, `id` a document's."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless the workspace has the collection and, where it is not to be made, the document."""
-        id = None if "PUT" in (self.methods or ()) else named.get("id")
-        call.services.documents.require(call.principal, named["name"], id)
+    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
+        """Return the document's version; without a document only PUT goes on."""
+        documents = call.services.documents
+        if "id" not in named:
+            documents.require(call.principal, named["name"])
+            return None
+        version = documents.version(call.principal, named["name"], named["id"])
+        if version is None and "PUT" not in (self.methods or ()):
+            raise NotFound("There is no such document.")
+        return version
 
 
 _Id = Annotated[
@@ -76,11 +82,16 @@ def list_documents(
 
 
 @router.get(
-    "/{id}", operation_id="documents_get", summary="See a document", **needs(DOCUMENTS_READ)
+    "/{id}",
+    operation_id="documents_get",
+    summary="See a document",
+    **needs(DOCUMENTS_READ, tagged=True),
 )
-def get_document(call: CurrentCall, name: CollectionName, id: _Id) -> Document:
+def get_document(call: CurrentCall, name: CollectionName, id: _Id, response: Response) -> Document:
     """One document, with its text."""
-    return Document.whole(call.services.documents.get(call.principal, name, id))
+    document = call.services.documents.get(call.principal, name, id)
+    tag(response, document.version)
+    return Document.whole(document)
 
 
 @router.put(
@@ -88,13 +99,16 @@ def get_document(call: CurrentCall, name: CollectionName, id: _Id) -> Document:
     operation_id="documents_put",
     summary="Put a document",
     responses={201: {"model": Document, "description": "It was not there before."}},
-    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_DOCUMENT),
+    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_DOCUMENT, if_match=True, tagged=True),
 )
 def put_document(
     call: CurrentCall, name: CollectionName, id: _Id, body: NewDocument, response: Response
 ) -> Document:
     """Makes the document what is sent, the whole of it: 201 if it is new, 200 if it replaced one."""
-    put = call.services.documents.put(call.principal, name, body.draft(id), call.origin)
+    put = call.services.documents.put(
+        call.principal, name, body.draft(id), call.origin, call.if_match
+    )
+    tag(response, put.document.version)
     if put.created:
         response.status_code = 201
         response.headers["location"] = call.path
@@ -106,11 +120,11 @@ def put_document(
     operation_id="documents_delete",
     summary="Delete a document",
     status_code=204,
-    **needs(DOCUMENTS_WRITE),
+    **needs(DOCUMENTS_WRITE, if_match=True),
 )
 def delete_document(call: CurrentCall, name: CollectionName, id: _Id) -> None:
     """Deletes the document, for good."""
-    call.services.documents.delete(call.principal, name, id, call.origin)
+    call.services.documents.delete(call.principal, name, id, call.origin, call.if_match)
 
 
 @router.post(

@@ -12,7 +12,7 @@ from keystead.api import bodies
 from keystead.api.bodies import KeyChange, NewKey, NewRotation
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
 from keystead.api.resources import CreatedKey, Key, KeyList, Quota
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
@@ -34,10 +34,11 @@ from keystead.services.idempotency import Once
 class KeyRoute(WorkspaceRoute):
     """A route about keys: `id` in its path is a key's."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless the workspace has the key."""
-        if "id" in named:
-            call.services.keys.require(call.principal, KeyId(named["id"]))
+    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
+        """Return the key's version."""
+        if "id" not in named:
+            return None
+        return call.services.keys.require(call.principal, KeyId(named["id"])).version
 
 
 _Id = Annotated[str, Path(description="The key's id.", examples=["key_02tcRIyrxLXTR81B3dqdOx"])]
@@ -57,6 +58,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
         IdempotencyInProgress,
         IdempotencyMismatch,
         once=True,
+        tagged=True,
     ),
 )
 def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
@@ -102,23 +104,34 @@ def list_keys(
     )
 
 
-@router.get("/{id}", operation_id="keys_get", summary="See a key", **needs(KEYS_READ))
-def get_key(call: CurrentCall, id: _Id) -> Key:
+@router.get("/{id}", operation_id="keys_get", summary="See a key", **needs(KEYS_READ, tagged=True))
+def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
     """One key, whatever became of it."""
-    keys = call.services.keys
-    return Key.of(keys.get(call.principal, KeyId(id)), keys.now())
+    key = call.services.keys.get(call.principal, KeyId(id))
+    tag(response, key.version)
+    return Key.of(key, call.services.keys.now())
 
 
 @router.patch(
     "/{id}",
     operation_id="keys_update",
     summary="Change a key",
-    **needs(KEYS_WRITE, KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+    **needs(
+        KEYS_WRITE,
+        KeyRevoked,
+        KeyExpired,
+        RotationInProgress,
+        WouldWiden,
+        if_match=True,
+        tagged=True,
+    ),
 )
-def update_key(call: CurrentCall, id: _Id, body: KeyChange) -> Key:
+def update_key(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
     """Describe it anew, change its end, take scopes away. Effective from the next request that the key makes."""
     keys = call.services.keys
-    return Key.of(keys.update(call.principal, KeyId(id), body.patch(), call.origin), keys.now())
+    key = keys.update(call.principal, KeyId(id), body.patch(), call.origin, call.if_match)
+    tag(response, key.version)
+    return Key.of(key, keys.now())
 
 
 @router.delete(
@@ -126,14 +139,14 @@ def update_key(call: CurrentCall, id: _Id, body: KeyChange) -> Key:
     operation_id="keys_revoke",
     summary="Revoke a key",
     status_code=204,
-    **needs(None, InsufficientScope),
+    **needs(None, InsufficientScope, if_match=True),
 )
 def revoke_key(call: CurrentCall, id: _Id) -> None:
     """Ends the key at once and for good; again, the answer is the same. The row stays, for the record.
 
     Needs `keys:write`, unless a key ends itself.
     """
-    call.services.keys.revoke(call.principal, KeyId(id), call.origin)
+    call.services.keys.revoke(call.principal, KeyId(id), call.origin, call.if_match)
 
 
 @router.post(
@@ -151,6 +164,7 @@ def revoke_key(call: CurrentCall, id: _Id) -> None:
         IdempotencyInProgress,
         IdempotencyMismatch,
         once=True,
+        tagged=True,
     ),
 )
 def rotate_key(
@@ -177,6 +191,7 @@ def rotate_key(
 def _created(call: Call, created: service.CreatedKey, response: Response) -> CreatedKey:
     key, token = created.key, created.token
     response.headers["location"] = f"/v1/keys/{key.id}"
+    tag(response, key.version)
     shown = token and token.reveal()
     return CreatedKey.of(key, call.services.keys.now(), token=shown)
 

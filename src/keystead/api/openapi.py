@@ -29,7 +29,7 @@ from keystead.api.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate
 from keystead.api.operator_route import LOCATED, OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
-from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY
+from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY, TAGGED
 from keystead.domain.errors import RateLimited
 
 ROUTERS: Final = (
@@ -101,6 +101,10 @@ _HEADERS: Final = {
         "description": "When the calling key ends, if that is within 14 days.",
         "schema": {"type": "string", "format": "date-time"},
     },
+    "ETag": {
+        "description": "The version of what can be edited; send it back as `If-Match`.",
+        "schema": {"type": "string", "examples": ['"3"']},
+    },
     "Location": {
         "description": "The path of what was made.",
         "schema": {"type": "string", "format": "uri-reference"},
@@ -150,12 +154,12 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
     if _is_for_keys(operation):
         own = [*own, RateLimited.code]
-    located = operation.pop(LOCATED, True)
+    located, tagged = operation.pop(LOCATED, True), operation.pop(TAGGED)
     if "requestBody" in operation:
         operation["requestBody"]["description"] = f"At most {max_body:,} bytes."
     done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
     for status, response in done.items():
-        named = _headers(operation, located=located and status == "201")
+        named = _headers(operation, located=located and status == "201", tagged=tagged)
         response |= {"description": _DONE[status], "headers": references("headers", named)}
     operation["responses"] = done | responses_of(path, method, operation, own)
 
@@ -168,10 +172,12 @@ def _need(operation: dict[str, Any]) -> str:
     return f"the scope {named}" if scopes else "a live key, of any scope"
 
 
-def _headers(operation: dict[str, Any], *, located: bool) -> Iterator[str]:
+def _headers(operation: dict[str, Any], *, located: bool, tagged: bool) -> Iterator[str]:
     """The headers of a good answer."""
     if _is_for_keys(operation):
         yield EXPIRES_HEADER
+    if tagged:
+        yield "ETag"
     if located:
         yield "Location"
 

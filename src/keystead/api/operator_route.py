@@ -10,10 +10,19 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
-from keystead.api.route import MAX_BODY, PROBLEMS, JsonRoute
+from keystead.api.route import (
+    MATCH_HEADER,
+    MATCH_PARAMETER,
+    MAX_BODY,
+    PROBLEMS,
+    TAGGED,
+    JsonRoute,
+    read_if_match,
+)
 from keystead.domain.credentials import ActingCredential
-from keystead.domain.errors import Invalid, KeysteadError
+from keystead.domain.errors import ChangedMeanwhile, Invalid, KeysteadError
 from keystead.domain.events import Origin
+from keystead.domain.versions import IfMatch, require_match
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT
 from keystead.http.record import client_of, note_caller
@@ -34,6 +43,7 @@ class OperatorCall:
     origin: Origin
     path: str
     base_url: str
+    if_match: IfMatch | None
 
 
 async def _current(request: Request) -> OperatorCall:
@@ -44,25 +54,37 @@ async def _current(request: Request) -> OperatorCall:
 CurrentOperator = Annotated[OperatorCall, Depends(_current)]
 
 
-def needs_operator(*refusals: type[KeysteadError], located: bool = False) -> dict[str, Any]:
+def needs_operator(
+    *refusals: type[KeysteadError],
+    located: bool = False,
+    if_match: bool = False,
+    tagged: bool = False,
+) -> dict[str, Any]:
     """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own.
 
-    `located`: what it makes has a path, which the answer names.
+    `located`: what it makes has a path, which the answer names; `if_match`: it takes If-Match; `tagged`: its answer
+    has an ETag.
     """
+    if if_match:
+        refusals = (*refusals, ChangedMeanwhile)
     declared: dict[str, Any] = {
         "security": [{OPERATOR: []}],
         LOCATED: located,
         MAX_BODY: JSON_LIMIT,
         PROBLEMS: [refusal.code for refusal in refusals],
+        TAGGED: tagged,
     }
+    if if_match:
+        declared["parameters"] = [MATCH_PARAMETER]
     return {"openapi_extra": declared}
 
 
 class OperatorRoute(JsonRoute):
     """A route for the product's own services. A workspace's key is no credential here, whatever its scopes."""
 
-    def find(self, call: OperatorCall, named: Mapping[str, str]) -> None:
-        """NotFound unless what the path names is there: asked before a refusal of values leaves, 404 before 422."""
+    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
+        """As of WorkspaceRoute."""
+        return None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, behind the credential and with a body that is decoded already."""
@@ -77,7 +99,9 @@ class OperatorRoute(JsonRoute):
                 self.check_query(request)
                 return await handle(decoded)
             except (Invalid, RequestValidationError):
-                await run_in_threadpool(self.find, call, request.path_params)
+                version = await run_in_threadpool(self.find, call, request.path_params)
+                if MATCH_HEADER in self.headers:
+                    require_match(call.if_match, version)
                 raise
 
         return guarded
@@ -92,4 +116,5 @@ async def _admitted(request: Request) -> OperatorCall:
     client = client_of(request.scope)
     origin = Origin(client.address or None, client.request_id)
     base_url = request.app.state.base_url
-    return OperatorCall(services, credential, origin, request.scope["path"], base_url)
+    path, if_match = request.scope["path"], read_if_match(request.scope)
+    return OperatorCall(services, credential, origin, path, base_url, if_match)

@@ -20,19 +20,21 @@ from keystead.api.operator_route import (
     OperatorRoute,
     needs_operator,
 )
+from keystead.api.route import tag
 from keystead.domain.errors import InvalidCursor, NameTaken
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.principals import operator
+from keystead.domain.versions import require_match
 from keystead.http.paging import read_page
 
 
 class ManagedWorkspaceRoute(OperatorRoute):
     """A route about workspaces: `id` in its path is one's."""
 
-    def find(self, call: OperatorCall, named: Mapping[str, str]) -> None:
-        """NotFound unless there is the workspace."""
-        if "id" in named:
-            call.services.workspaces.get(WorkspaceId(named["id"]))
+    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
+        """Return the workspace's version."""
+        if "id" not in named:
+            return None
+        return call.services.workspaces.get(WorkspaceId(named["id"])).version
 
 
 _Id = Annotated[
@@ -51,7 +53,7 @@ router = APIRouter(
     operation_id="workspaces_create",
     summary="Create a workspace",
     status_code=201,
-    **needs_operator(NameTaken, located=True),
+    **needs_operator(NameTaken, located=True, tagged=True),
 )
 def create_workspace(
     call: CurrentOperator, body: NewWorkspace, response: Response
@@ -67,6 +69,7 @@ def create_workspace(
         origin=call.origin,
     )
     response.headers["location"] = f"/operator/v1/workspaces/{made.id}"
+    tag(response, made.version)
     return ManagedWorkspace.of(made)
 
 
@@ -102,22 +105,36 @@ def list_workspaces(
     )
 
 
-@router.get("/{id}", operation_id="workspaces_get", summary="See a workspace", **needs_operator())
-def get_workspace(call: CurrentOperator, id: _Id) -> WorkspaceWithUse:
+@router.get(
+    "/{id}",
+    operation_id="workspaces_get",
+    summary="See a workspace",
+    **needs_operator(tagged=True),
+)
+def get_workspace(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
     """One workspace, and how much of its limits it uses."""
-    return _measured(call, id)
+    return _measured(call, id, response)
 
 
 @router.patch(
-    "/{id}", operation_id="workspaces_update", summary="Rename a workspace", **needs_operator()
+    "/{id}",
+    operation_id="workspaces_update",
+    summary="Rename a workspace",
+    **needs_operator(if_match=True, tagged=True),
 )
-def update_workspace(call: CurrentOperator, id: _Id, body: WorkspaceChange) -> ManagedWorkspace:
+def update_workspace(
+    call: CurrentOperator, id: _Id, body: WorkspaceChange, response: Response
+) -> ManagedWorkspace:
     """Gives the workspace another name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
-    if not body.model_fields_set:
-        return ManagedWorkspace.of(workspaces.get(workspace_id))
-    acting = operator(call.credential.name, workspace_id, id=call.credential.id)
-    return ManagedWorkspace.of(workspaces.rename(acting, body.name, call.origin))
+    if body.model_fields_set:
+        acting = call.credential.within(workspace_id)
+        changed = workspaces.rename(acting, body.name, call.origin, call.if_match)
+    else:
+        changed = workspaces.get(workspace_id)
+        require_match(call.if_match, changed.version)
+    tag(response, changed.version)
+    return ManagedWorkspace.of(changed)
 
 
 @router.post(
@@ -151,18 +168,27 @@ def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
     "/{id}/plan",
     operation_id="workspaces_plan",
     summary="Put a workspace on a plan",
-    **needs_operator(),
+    **needs_operator(if_match=True, tagged=True),
 )
-def put_workspace_on_plan(call: CurrentOperator, id: _Id, body: PlanAssignment) -> WorkspaceWithUse:
+def put_workspace_on_plan(
+    call: CurrentOperator, id: _Id, body: PlanAssignment, response: Response
+) -> WorkspaceWithUse:
     """Makes the plan and the workspace's own limits what is sent, the whole of it; the same again changes nothing.
 
     A lowered limit stops creation only: what is there stays and works, and `used` may be above `limit`.
     """
     call.services.workspaces.set_plan(
-        WorkspaceId(id), body.plan, body.overrides, call.credential.actor, call.origin
+        WorkspaceId(id),
+        body.plan,
+        body.overrides,
+        call.credential.actor,
+        call.origin,
+        call.if_match,
     )
-    return _measured(call, id)
+    return _measured(call, id, response)
 
 
-def _measured(call: OperatorCall, id: str) -> WorkspaceWithUse:
-    return WorkspaceWithUse.measured(call.services.plans.of_workspace(WorkspaceId(id)))
+def _measured(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
+    found = call.services.plans.of_workspace(WorkspaceId(id))
+    tag(response, found.workspace.version)
+    return WorkspaceWithUse.measured(found)

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from keystead.api.bodies import Body
 from keystead.domain.errors import (
+    ChangedMeanwhile,
     FieldError,
     Invalid,
     InvalidRequest,
@@ -28,6 +29,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.domain.verification import Denied, Verification, Verified
+from keystead.domain.versions import IfMatch, etag, require_match
 from keystead.http.asgi import Scope
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT, KIB, read_body
@@ -41,9 +43,11 @@ SECURITY: Final = "key"
 
 EXPIRES_HEADER: Final = "Keystead-Key-Expires"
 ONCE_HEADER: Final = "Idempotency-Key"
+MATCH_HEADER: Final = "If-Match"
 
 MAX_BODY: Final = "x-max-body"
 PROBLEMS: Final = "x-problems"
+TAGGED: Final = "x-tagged"
 _ONCE_FORM = re.compile(r"[!-~]{1,255}")
 _ONCE_PARAMETER: Mapping[str, Any] = {
     "name": ONCE_HEADER,
@@ -58,6 +62,14 @@ CALLS: Final = 24
 
 Each holds a thread, and mostly one of the database's 32 connections, also while it waits for its workspace's lock.
 """
+MATCH_PARAMETER: Final[Mapping[str, Any]] = {
+    "name": MATCH_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of the resource that the change is made for, or a list of them; `*`: any that exists."
+    " For another version the change is refused with `changed-meanwhile`. A weak tag never matches.",
+    "schema": {"type": "string", "examples": ['"3"']},
+}
 _INLINE_BODY = 16 * KIB
 """Bytes of a body that are decoded on the event loop's thread; more would hold up everybody else."""
 
@@ -71,6 +83,7 @@ class Call:
     origin: Origin
     path: str
     once: str | None
+    if_match: IfMatch | None
 
 
 async def _current(request: Request) -> Call:
@@ -87,18 +100,25 @@ def needs(
     also: Sequence[str] = (),
     max_body: int = JSON_LIMIT,
     once: bool = False,
+    if_match: bool = False,
+    tagged: bool = False,
 ) -> dict[str, Any]:
     """What a route needs, as arguments of its decorator: the scope (None: a live key), and the refusals of its own.
 
-    `also`: further scopes; `max_body` in bytes; `once`: it takes an Idempotency-Key.
+    `also`: further scopes; `max_body` in bytes; `once`: it takes an Idempotency-Key; `if_match`: it takes If-Match;
+    `tagged`: its answer has an ETag.
     """
+    parameters = [_ONCE_PARAMETER] * once + [MATCH_PARAMETER] * if_match
+    if if_match:
+        refusals = (*refusals, ChangedMeanwhile)
     declared: dict[str, Any] = {
         "security": [{SECURITY: [] if scope is None else [scope, *also]}],
         MAX_BODY: max_body,
         PROBLEMS: [refusal.code for refusal in refusals],
+        TAGGED: tagged,
     }
-    if once:
-        declared["parameters"] = [_ONCE_PARAMETER]
+    if parameters:
+        declared["parameters"] = parameters
     return {"openapi_extra": declared}
 
 
@@ -113,13 +133,14 @@ class Gate:
         """The call of the request's key; Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
         token = bearer_of(scope)
         once = _read_once(scope) if takes_once else None
+        if_match = read_if_match(scope)
         client = client_of(scope)
         verdict = await self.services.verifier.verify_on_loop(
             token, required, address=client.address or None, agent=client.agent or None
         )
         principal = _judged(scope, verdict, required)
         origin = Origin(client.address or None, client.request_id)
-        return Call(self.services, principal, origin, scope["path"], once)
+        return Call(self.services, principal, origin, scope["path"], once, if_match)
 
     def stamp(self, call: Call, response: Response) -> Response:
         """The answer, with the caller's end where that is near."""
@@ -150,8 +171,25 @@ def _read_once(scope: Scope) -> str | None:
     return text
 
 
+def read_if_match(scope: Scope) -> IfMatch | None:
+    """Return the condition of the request's If-Match fields, if it has any. InvalidRequest."""
+    fields = [str(value, "latin-1") for name, value in scope["headers"] if name == b"if-match"]
+    return IfMatch.parse(fields) if fields else None
+
+
+def tag(response: Response, version: int) -> None:
+    """Answer with the entity tag of that version."""
+    response.headers["etag"] = etag(version)
+
+
 class JsonRoute(APIRoute):
     """A route that takes JSON, strictly, and no parameters that mean nothing."""
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """The names of the header fields that the route declares."""
+        parameters = (self.openapi_extra or {}).get("parameters", ())
+        return frozenset(parameter["name"] for parameter in parameters)
 
     def check_query(self, request: Request) -> None:
         """Refuses parameters that mean nothing here, and those that come twice and so mean two things."""
@@ -184,15 +222,19 @@ class JsonRoute(APIRoute):
 class WorkspaceRoute(JsonRoute):
     """A route of the Workspace API; a noun's own subclass tells how the things in its paths are found."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless what the path names is there: asked before a refusal of values leaves, 404 before 422."""
+    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
+        """Return the version of what the path names, if it has one; NotFound unless it is there.
+
+        Asked before values are refused: 404 and 412 come before 422.
+        """
+        return None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, behind the gate and with a body that is decoded already."""
         handle = super().get_route_handler()
         declared = self.openapi_extra or {}
         required, *also = declared["security"][0][SECURITY] or [None]
-        takes_once = "parameters" in declared
+        takes_once = ONCE_HEADER in self.headers
 
         async def guarded(request: Request) -> Response:
             gate: Gate = request.app.state.gate
@@ -207,7 +249,9 @@ class WorkspaceRoute(JsonRoute):
                     response = await handle(decoded)
             except (Invalid, RequestValidationError):
                 async with gate.places.of(call.principal.workspace_id):
-                    await run_in_threadpool(self.find, call, request.path_params)
+                    version = await run_in_threadpool(self.find, call, request.path_params)
+                if MATCH_HEADER in self.headers:
+                    require_match(call.if_match, version)
                 raise
             return gate.stamp(call, response)
 

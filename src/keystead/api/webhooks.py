@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.api.webhook_bodies import NewWebhook, WebhookChange
 from keystead.api.webhook_resources import (
     CreatedWebhook,
@@ -26,10 +26,11 @@ from keystead.domain.webhooks import DeliveryStatus
 class WebhookRoute(WorkspaceRoute):
     """A route about webhooks: `id` in its path is a webhook's."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless the workspace has the webhook."""
-        if "id" in named:
-            call.services.webhooks.require(call.principal, WebhookId(named["id"]))
+    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
+        """Return the webhook's version."""
+        if "id" not in named:
+            return None
+        return call.services.webhooks.require(call.principal, WebhookId(named["id"])).version
 
 
 _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIyrxLXTR81B3dqdOx"])]
@@ -37,9 +38,9 @@ _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIy
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=WebhookRoute)
 
 
-def writes(*refusals: type[KeysteadError]) -> dict[str, Any]:
+def writes(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
     """What it takes to have events sent somewhere: the right to change webhooks, and to read what they are sent."""
-    return needs(WEBHOOKS_WRITE, *refusals, also=(EVENTS_READ,))
+    return needs(WEBHOOKS_WRITE, *refusals, also=(EVENTS_READ,), **more)
 
 
 @router.post(
@@ -47,7 +48,7 @@ def writes(*refusals: type[KeysteadError]) -> dict[str, Any]:
     operation_id="webhooks_create",
     summary="Create a webhook",
     status_code=201,
-    **writes(LimitReached),
+    **writes(LimitReached, tagged=True),
 )
 def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
     """A new webhook. Its secret is in this answer and nowhere else, ever: receivers verify signatures with it.
@@ -56,6 +57,7 @@ def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> C
     """
     made = call.services.webhooks.create(call.principal, body.draft(), call.origin)
     response.headers["location"] = f"/v1/webhooks/{made.endpoint.id}"
+    tag(response, made.endpoint.version)
     return CreatedWebhook.of(made.endpoint, secret=made.secret)
 
 
@@ -76,18 +78,31 @@ def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None)
     )
 
 
-@router.get("/{id}", operation_id="webhooks_get", summary="See a webhook", **needs(WEBHOOKS_READ))
-def get_webhook(call: CurrentCall, id: _Id) -> Webhook:
+@router.get(
+    "/{id}",
+    operation_id="webhooks_get",
+    summary="See a webhook",
+    **needs(WEBHOOKS_READ, tagged=True),
+)
+def get_webhook(call: CurrentCall, id: _Id, response: Response) -> Webhook:
     """One webhook."""
-    return Webhook.of(call.services.webhooks.get(call.principal, WebhookId(id)))
+    endpoint = call.services.webhooks.get(call.principal, WebhookId(id))
+    tag(response, endpoint.version)
+    return Webhook.of(endpoint)
 
 
-@router.patch("/{id}", operation_id="webhooks_update", summary="Change a webhook", **writes())
-def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange) -> Webhook:
+@router.patch(
+    "/{id}",
+    operation_id="webhooks_update",
+    summary="Change a webhook",
+    **writes(if_match=True, tagged=True),
+)
+def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
     """Changes where and what is sent, or whether anything is. What waits is sent as the webhook is then."""
     changed = call.services.webhooks.update(
-        call.principal, WebhookId(id), body.patch(), call.origin
+        call.principal, WebhookId(id), body.patch(), call.origin, call.if_match
     )
+    tag(response, changed.version)
     return Webhook.of(changed)
 
 
@@ -96,11 +111,11 @@ def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange) -> Webhook:
     operation_id="webhooks_delete",
     summary="Delete a webhook",
     status_code=204,
-    **writes(),
+    **writes(if_match=True),
 )
 def delete_webhook(call: CurrentCall, id: _Id) -> None:
     """Deletes the webhook for good, with its deliveries: also what waits is not sent any more."""
-    call.services.webhooks.delete(call.principal, WebhookId(id), call.origin)
+    call.services.webhooks.delete(call.principal, WebhookId(id), call.origin, call.if_match)
 
 
 @router.post(

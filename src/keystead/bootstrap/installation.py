@@ -182,7 +182,7 @@ def _services(
             lease=timedelta(seconds=settings.webhook_lease_seconds),
         ),
         digests=Digests(database, clock, base_url=settings.base_url),
-        notices=Notices(database),
+        notices=Notices(database, clock),
         introspection=Introspection(unpaced, IssueLookup(readings)),
         revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )

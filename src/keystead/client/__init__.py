@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from keystead.client.client import AsyncClient, Client
 from keystead.client.errors import (
+    ChangedMeanwhile,
     ClientError,
     CollectionNotEmpty,
     Conflict,
@@ -86,6 +87,7 @@ __all__ = [
     "AsyncClient",
     "AsyncOperator",
     "Attempt",
+    "ChangedMeanwhile",
     "Client",
     "ClientError",
     "Collection",

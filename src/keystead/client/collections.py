@@ -60,13 +60,13 @@ class Collections:
         """A new collection, titled by its name unless a title is given. NameTaken, LimitReached, Invalid."""
         return self._connection.run(_create(name, title))
 
-    def update(self, name: str, *, title: str) -> Collection:
+    def update(self, name: str, *, title: str, if_match: str | None = None) -> Collection:
         """The collection with another title."""
-        return self._connection.run(_update(name, title))
+        return self._connection.run(_update(name, title).when(if_match))
 
-    def delete(self, name: str, *, documents: bool = False) -> None:
+    def delete(self, name: str, *, documents: bool = False, if_match: str | None = None) -> None:
         """Deletes the collection; with `documents` those in it too, else CollectionNotEmpty where there are any."""
-        self._connection.run(_delete(name, documents))
+        self._connection.run(_delete(name, documents).when(if_match))
 
 
 class AsyncCollections:
@@ -91,10 +91,12 @@ class AsyncCollections:
         """As Collections.create."""
         return await self._connection.run(_create(name, title))
 
-    async def update(self, name: str, *, title: str) -> Collection:
+    async def update(self, name: str, *, title: str, if_match: str | None = None) -> Collection:
         """As Collections.update."""
-        return await self._connection.run(_update(name, title))
+        return await self._connection.run(_update(name, title).when(if_match))
 
-    async def delete(self, name: str, *, documents: bool = False) -> None:
+    async def delete(
+        self, name: str, *, documents: bool = False, if_match: str | None = None
+    ) -> None:
         """As Collections.delete."""
-        await self._connection.run(_delete(name, documents))
+        await self._connection.run(_delete(name, documents).when(if_match))

@@ -90,13 +90,15 @@ class Documents:
         """One document with its text. NotFound."""
         return self._connection.run(_get(collection, id))
 
-    def put(self, collection: str, document: DocumentDraft) -> Document:
+    def put(
+        self, collection: str, document: DocumentDraft, *, if_match: str | None = None
+    ) -> Document:
         """Makes the document what is given, the whole of it. LimitReached, Invalid, TooLarge."""
-        return self._connection.run(_put(collection, document))
+        return self._connection.run(_put(collection, document).when(if_match))
 
-    def delete(self, collection: str, id: str) -> None:
+    def delete(self, collection: str, id: str, *, if_match: str | None = None) -> None:
         """Deletes the document. NotFound."""
-        self._connection.run(_delete(collection, id))
+        self._connection.run(_delete(collection, id).when(if_match))
 
     def push(
         self, collection: str, upsert: Sequence[DocumentDraft] = (), delete: Sequence[str] = ()
@@ -129,13 +131,15 @@ class AsyncDocuments:
         """As Documents.get."""
         return await self._connection.run(_get(collection, id))
 
-    async def put(self, collection: str, document: DocumentDraft) -> Document:
+    async def put(
+        self, collection: str, document: DocumentDraft, *, if_match: str | None = None
+    ) -> Document:
         """As Documents.put."""
-        return await self._connection.run(_put(collection, document))
+        return await self._connection.run(_put(collection, document).when(if_match))
 
-    async def delete(self, collection: str, id: str) -> None:
+    async def delete(self, collection: str, id: str, *, if_match: str | None = None) -> None:
         """As Documents.delete."""
-        await self._connection.run(_delete(collection, id))
+        await self._connection.run(_delete(collection, id).when(if_match))
 
     async def push(
         self, collection: str, upsert: Sequence[DocumentDraft] = (), delete: Sequence[str] = ()

@@ -8,6 +8,7 @@ ClientError
 │ ├ Conflict
 │ │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
 │ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled
+│ ├ ChangedMeanwhile                           it is no longer the version that `if_match` names
 │ ├ Invalid                                    values were refused, each with its place
 │ │ └ InvalidCursor · IdempotencyMismatch
 │ ├ RateLimited
@@ -250,6 +251,12 @@ class WebhookDisabled(Conflict):
     """Nothing is sent to a webhook that is disabled."""
 
     known_as = "webhook-disabled"
+
+
+class ChangedMeanwhile(Problem):
+    """The resource has changed since the version that `if_match` names. Nothing was done."""
+
+    known_as = "changed-meanwhile"
 
 
 class Invalid(Problem):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -26,6 +26,7 @@ from keystead.client.errors import (
     Unreachable,
     problem_of,
 )
+from keystead.client.results import Tagged
 from keystead.domain.errors import FieldError
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     media: str = JSON
     once: str | None = None
+    if_match: str | None = None
     repeatable: bool = True
     credential: bool = True
 
@@ -65,7 +67,8 @@ class Request:
     def fields(self) -> dict[str, str]:
         """The header fields that it needs, its credential aside."""
         fields = {} if self.body is None else {"content-type": self.media}
-        return fields if self.once is None else fields | {"idempotency-key": self.once}
+        conditions = {"idempotency-key": self.once, "if-match": self.if_match}
+        return fields | {name: value for name, value in conditions.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,15 @@ class Call(Generic[T]):
 
     request: Request
     read: Callable[[Any], T]
+
+    def when(self, if_match: str | None) -> Call[T]:
+        """Return the call made only for that version of the resource; None: for any.
+
+        It is not repeated when in doubt: after a change that was made, its tag no longer matches.
+        """
+        if if_match is None:
+            return self
+        return Call(replace(self.request, if_match=if_match, repeatable=False), self.read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +168,14 @@ def path_of(*names: str) -> str:
 
 def _result(call: Call[T], reply: Reply) -> T:
     try:
-        return call.read(json.loads(reply.body) if reply.body else None)
+        result = call.read(json.loads(reply.body) if reply.body else None)
     except ClientError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UnexpectedAnswer(reply.status) from None
+    if isinstance(result, Tagged):
+        return replace(result, etag=reply.headers.get("etag"))
+    return result
 
 
 def _fault(outcome: Reply | Unreachable | None) -> Problem | Unreachable | UnexpectedAnswer:

@@ -130,13 +130,17 @@ class Keys:
         description: str | Unset = UNSET,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: End = UNSET,
+        if_match: str | None = None,
     ) -> Key:
-        """The key with what was given changed; scopes only shrink. KeyRevoked, KeyExpired, WouldWiden."""
-        return self._connection.run(_update(id, description, scopes, expires_at))
+        """The key with what was given changed; scopes only shrink. KeyRevoked, KeyExpired, WouldWiden.
 
-    def revoke(self, id: str) -> None:
+        `if_match`: the `etag` of the version that the change is made for; another one is ChangedMeanwhile.
+        """
+        return self._connection.run(_update(id, description, scopes, expires_at).when(if_match))
+
+    def revoke(self, id: str, *, if_match: str | None = None) -> None:
         """Ends the key, at once and for good; again is the same."""
-        self._connection.run(_revoke(id))
+        self._connection.run(_revoke(id).when(if_match))
 
     def rotate(
         self,
@@ -197,13 +201,16 @@ class AsyncKeys:
         description: str | Unset = UNSET,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: End = UNSET,
+        if_match: str | None = None,
     ) -> Key:
         """As Keys.update."""
-        return await self._connection.run(_update(id, description, scopes, expires_at))
+        return await self._connection.run(
+            _update(id, description, scopes, expires_at).when(if_match)
+        )
 
-    async def revoke(self, id: str) -> None:
+    async def revoke(self, id: str, *, if_match: str | None = None) -> None:
         """As Keys.revoke."""
-        await self._connection.run(_revoke(id))
+        await self._connection.run(_revoke(id).when(if_match))
 
     async def rotate(
         self,

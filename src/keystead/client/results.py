@@ -13,6 +13,13 @@ from keystead.domain.token import Secret, Token
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """What can be changed on condition: `etag` is the version that an answer showed, None in lists."""
+
+    etag: str | None = field(default=None, compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list; `next_cursor` is None at the end."""
@@ -39,7 +46,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Key(Tagged):
     """A key's record; never its token. `status` is active, expired or revoked, as of the answer."""
 
     id: str
@@ -72,7 +79,7 @@ class KeyPage(Page[Key]):
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
+class Workspace(Tagged):
     """The tenant that a key belongs to; `plan` is the id of its plan."""
 
     id: str
@@ -113,7 +120,7 @@ class PlanWithLimits(Plan):
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Tagged):
     """A named set of documents; `documents` is how many."""
 
     name: str
@@ -124,7 +131,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentSummary:
+class DocumentSummary(Tagged):
     """A document without its text, as lists show it."""
 
     id: str
@@ -175,7 +182,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Tagged):
     """Where events are sent. `disabled_for` is by_hand, failing or gone."""
 
     id: str

@@ -93,14 +93,15 @@ class Webhooks:
         events: Iterable[str] | Unset = UNSET,
         headers: Headers | Unset = UNSET,
         status: Status | Unset = UNSET,
+        if_match: str | None = None,
     ) -> Webhook:
         """The webhook with what was given changed; disabled, nothing is sent and deliveries wait."""
         given = {"name": name, "url": url, "events": events, "headers": headers, "status": status}
-        return self._connection.run(_update(id, given))
+        return self._connection.run(_update(id, given).when(if_match))
 
-    def delete(self, id: str) -> None:
+    def delete(self, id: str, *, if_match: str | None = None) -> None:
         """Deletes the webhook with its deliveries, for good."""
-        self._connection.run(_delete(id))
+        self._connection.run(_delete(id).when(if_match))
 
     def rotate_secret(self, id: str) -> CreatedWebhook:
         """The webhook with a fresh secret; for 24 hours deliveries are signed with the one before too."""
@@ -144,14 +145,15 @@ class AsyncWebhooks:
         events: Iterable[str] | Unset = UNSET,
         headers: Headers | Unset = UNSET,
         status: Status | Unset = UNSET,
+        if_match: str | None = None,
     ) -> Webhook:
         """As Webhooks.update."""
         given = {"name": name, "url": url, "events": events, "headers": headers, "status": status}
-        return await self._connection.run(_update(id, given))
+        return await self._connection.run(_update(id, given).when(if_match))
 
-    async def delete(self, id: str) -> None:
+    async def delete(self, id: str, *, if_match: str | None = None) -> None:
         """As Webhooks.delete."""
-        await self._connection.run(_delete(id))
+        await self._connection.run(_delete(id).when(if_match))
 
     async def rotate_secret(self, id: str) -> CreatedWebhook:
         """As Webhooks.rotate_secret."""

@@ -88,9 +88,9 @@ class Workspaces:
         """
         return self._connection.run(_create(name, plan, owner, email))
 
-    def rename(self, id: str, name: str) -> ManagedWorkspace:
+    def rename(self, id: str, name: str, *, if_match: str | None = None) -> ManagedWorkspace:
         """The workspace with another name."""
-        return self._connection.run(_rename(id, name))
+        return self._connection.run(_rename(id, name).when(if_match))
 
     def suspend(self, id: str) -> ManagedWorkspace:
         """Refuses every key of the workspace from the answer on; again is the same."""
@@ -101,10 +101,15 @@ class Workspaces:
         return self._connection.run(_resume(id))
 
     def put_on_plan(
-        self, id: str, plan: str, *, overrides: Overrides | None = None
+        self,
+        id: str,
+        plan: str,
+        *,
+        overrides: Overrides | None = None,
+        if_match: str | None = None,
     ) -> WorkspaceWithUse:
         """Makes plan and own limits what is given, the whole of it; again is the same. Nothing is ever taken away."""
-        return self._connection.run(_put_on_plan(id, plan, overrides or {}))
+        return self._connection.run(_put_on_plan(id, plan, overrides or {}).when(if_match))
 
 
 class AsyncWorkspaces:
@@ -138,9 +143,9 @@ class AsyncWorkspaces:
         """As Workspaces.create."""
         return await self._connection.run(_create(name, plan, owner, email))
 
-    async def rename(self, id: str, name: str) -> ManagedWorkspace:
+    async def rename(self, id: str, name: str, *, if_match: str | None = None) -> ManagedWorkspace:
         """As Workspaces.rename."""
-        return await self._connection.run(_rename(id, name))
+        return await self._connection.run(_rename(id, name).when(if_match))
 
     async def suspend(self, id: str) -> ManagedWorkspace:
         """As Workspaces.suspend."""
@@ -151,7 +156,12 @@ class AsyncWorkspaces:
         return await self._connection.run(_resume(id))
 
     async def put_on_plan(
-        self, id: str, plan: str, *, overrides: Overrides | None = None
+        self,
+        id: str,
+        plan: str,
+        *,
+        overrides: Overrides | None = None,
+        if_match: str | None = None,
     ) -> WorkspaceWithUse:
         """As Workspaces.put_on_plan."""
-        return await self._connection.run(_put_on_plan(id, plan, overrides or {}))
+        return await self._connection.run(_put_on_plan(id, plan, overrides or {}).when(if_match))

@@ -15,11 +15,13 @@ from starlette.requests import Request
 
 from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
 from keystead.domain.token import Secret
+from keystead.domain.versions import IfMatch
 from keystead.http.body import KIB, read_body
 from keystead.http.record import client_of
 
 FORM_LIMIT: Final = 64 * KIB
 FORM_TOKEN: Final = "form_token"
+VERSION: Final = "version"
 _MAX_FIELDS: Final = 200
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 _LABEL: Final = b"keystead developer area: a form of this browser"
@@ -74,6 +76,11 @@ async def read_form(request: Request) -> Form:
     for name, value in pairs:
         fields[name] = (*fields.get(name, ()), value)
     return Form(fields)
+
+
+def made_from(form: Form) -> IfMatch:
+    """Return the condition that nothing has changed since the form was made."""
+    return IfMatch.of_version(form.one(VERSION))
 
 
 def form_token(secret: Secret) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
+from keystead.developer_area.forms import made_from
 from keystead.developer_area.key_desk import KeyDesk
 from keystead.developer_area.key_edit import EditEntry
 from keystead.developer_area.key_form import once_of, problems_of
@@ -22,6 +23,7 @@ from keystead.developer_area.moments import moment
 from keystead.developer_area.redirects import see_other
 from keystead.developer_area.session import Acting, Visit
 from keystead.domain.errors import (
+    ChangedMeanwhile,
     IdempotencyMismatch,
     Invalid,
     KeyExpired,
@@ -87,7 +89,16 @@ class KeyChanges:
         entry = EditEntry.of_form(visit.form)
         keys = self._desk.services.keys
         try:
-            changed = keys.update(acting.principal, key.id, entry.patch(keys.now()), visit.origin)
+            changed = keys.update(
+                acting.principal,
+                key.id,
+                entry.patch(keys.now()),
+                visit.origin,
+                made_from(visit.form),
+            )
+        except ChangedMeanwhile:
+            current = keys.get(acting.principal, key.id)
+            return self._attributes(visit, acting, current, entry, is_older=True, status=409)
         except Invalid as refused:
             return self._attributes(visit, acting, key, entry, problems_of(refused), status=422)
         except REFUSED as refused:
@@ -149,6 +160,7 @@ class KeyChanges:
         problems: Mapping[str, str] | None = None,
         *,
         refusal: str = "",
+        is_older: bool = False,
         status: int = 200,
     ) -> Response:
         now = self._desk.now()
@@ -156,6 +168,8 @@ class KeyChanges:
         page = EditKeyPage(
             frame=self._desk.frame(visit, acting),
             key=self._desk.row(acting, key, now),
+            version=key.version,
+            differences=entry.differences(key, now, acting.zone) if is_older else None,
             refusal=refusal,
             problems=problems or {},
             description=entry.description,

@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from keystead.developer_area.forms import Form
 from keystead.developer_area.key_form import KEEP, KeyEntry
 from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Choice
+from keystead.developer_area.pages import Choice, Difference, differences
 from keystead.domain.keys import ApiKey, KeyPatch
 from keystead.domain.scopes import EVERYTHING, READ_ONLY, ScopeCatalog, Scopes
 
@@ -45,6 +45,20 @@ class EditEntry:
         asked = self.entered.draft(now, may_keep=True)
         return KeyPatch(asked.description, asked.expires_at, asked.scopes)
 
+    def differences(self, key: ApiKey, now: datetime, zone: tzinfo) -> Sequence[Difference]:
+        """Return what was entered beside what the key has now; what is kept does not differ."""
+        ends = moment(key.expires_at, now, zone).exact if key.expires_at else "Never"
+        fields = [("Description", self.description, key.description)]
+        if self.entered.expiry != KEEP:
+            fields.append(
+                ("Expires", self.expires_on or _chosen(self.expiries(key, now, zone)), ends)
+            )
+        if self.entered.access != KEEP:
+            scopes = ", ".join(key.scopes)
+            picked = ", ".join(self.entered.scopes) if self.entered.access == "chosen" else ""
+            fields.append(("Access", picked or _chosen(self.accesses(key)), scopes))
+        return differences(*fields)
+
     def expiries(self, key: ApiKey, now: datetime, zone: tzinfo) -> Sequence[Choice]:
         """The choices for the expiry: as it is, and those of a new key."""
         ends = key.expires_at and moment(key.expires_at, now, zone)
@@ -69,3 +83,7 @@ class EditEntry:
             for scope, text in catalog.descriptions().items()
             if scope != EVERYTHING and key.scopes.permit(scope)
         ]
+
+
+def _chosen(choices: Sequence[Choice]) -> str:
+    return next((choice.text for choice in choices if choice.chosen), "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.pages import Choice, Frame, Link, Moment, QuotaLine
+from keystead.developer_area.pages import Choice, Difference, Frame, Link, Moment, QuotaLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +152,16 @@ class RotateKeyPage:
 
 @dataclass(frozen=True, slots=True)
 class EditKeyPage:
-    """A key's attributes, to be changed. `refusal`: why nothing was; an expired key has no `expiries`."""
+    """A key's attributes, to be changed. `refusal`: why nothing was; an expired key has no `expiries`.
+
+    `differences`: those from the current version, if the form was made from an older one.
+    """
 
     template: ClassVar[str] = "edit_key.html"
     frame: Frame
     key: KeyRow
+    version: int
+    differences: Sequence[Difference] | None
     refusal: str
     problems: Mapping[str, str]
     description: str

@@ -9,8 +9,9 @@ from typing import Final
 from starlette.responses import Response
 
 from keystead.developer_area import cookies
+from keystead.developer_area.forms import made_from
 from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Link, QuotaLine
+from keystead.developer_area.pages import Difference, Link, QuotaLine, differences
 from keystead.developer_area.people_pages import (
     EndMembershipPage,
     MemberRow,
@@ -23,7 +24,7 @@ from keystead.developer_area.redirects import see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit
 from keystead.developer_area.wording import KEPT_OWNER, problems_of, role_choices, with_article
-from keystead.domain.errors import Invalid, LastOwner
+from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import PERMISSIONS, Permission, may_appoint, needed_to_appoint
 from keystead.domain.step_up import STEP_UP
@@ -91,12 +92,16 @@ class MemberPages:
     def change_role(self, visit: Visit) -> Response:
         """Another role, from the member's next request on."""
         acting = self._sessions.acting(visit)
-        member = self._appointed(visit, acting)
+        member, chosen = self._appointed(visit, acting), visit.form.one("role")
         try:
-            role = read_role(visit.form.one("role"))
+            role = read_role(chosen)
             changed = self._services.members.change_role(
-                acting.principal, member.user.id, role, visit.origin
+                acting.principal, member.user.id, role, visit.origin, made_from(visit.form)
             )
+        except ChangedMeanwhile:
+            current = self._appointed(visit, acting)
+            changes = differences(("Role", chosen, current.role))
+            return self._role_page(visit, acting, current, status=409, changes=changes)
         except LastOwner:
             return self._role_page(visit, acting, member, KEPT_OWNER, status=409)
         except Invalid as refused:
@@ -143,7 +148,13 @@ class MemberPages:
         """Another name for the workspace."""
         acting, name = self._sessions.acting(visit), visit.form.one("name").strip()
         try:
-            self._services.workspaces.rename(acting.principal, name, visit.origin)
+            self._services.workspaces.rename(
+                acting.principal, name, visit.origin, made_from(visit.form)
+            )
+        except ChangedMeanwhile:
+            acting = self._sessions.acting(visit)
+            changes = differences(("Name", name, acting.workspace.name))
+            return self._name_page(visit, acting, name, status=409, changes=changes)
         except Invalid as refused:
             return self._name_page(visit, acting, name, problems_of(refused)["name"], status=422)
         return _back(acting, f"The workspace is called {name} now.")
@@ -156,7 +167,13 @@ class MemberPages:
         return member
 
     def _role_page(
-        self, visit: Visit, acting: Acting, member: Member, problem: str = "", status: int = 200
+        self,
+        visit: Visit,
+        acting: Acting,
+        member: Member,
+        problem: str = "",
+        status: int = 200,
+        changes: Sequence[Difference] | None = None,
     ) -> Response:
         offered = offered_roles(acting, of_portal=member.user.is_of_portal)
         page = RolePage(
@@ -165,6 +182,8 @@ class MemberPages:
             url=_member_url(acting, member, "role"),
             members_url=members_url(acting),
             roles=role_choices(offered, member.role),
+            version=member.version,
+            differences=changes,
             problem=problem,
         )
         return self._render(page, status)
@@ -187,11 +206,19 @@ class MemberPages:
         return self._render(page, status)
 
     def _name_page(
-        self, visit: Visit, acting: Acting, name: str, problem: str = "", status: int = 200
+        self,
+        visit: Visit,
+        acting: Acting,
+        name: str,
+        problem: str = "",
+        status: int = 200,
+        changes: Sequence[Difference] | None = None,
     ) -> Response:
         page = WorkspaceNamePage(
             frame=self._sessions.frame(visit, acting),
             name=name,
+            version=acting.workspace.version,
+            differences=changes,
             url=f"{members_url(acting)}/workspace-name",
             members_url=members_url(acting),
             problem=problem,

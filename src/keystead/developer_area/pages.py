@@ -76,6 +76,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of a form that was made from an older version: what was entered, and what is stored now."""
+
+    name: str
+    yours: str
+    current: str
+
+
+def differences(*fields: tuple[str, str, str]) -> Sequence[Difference]:
+    """Return the fields (name, entered value, stored value) whose values differ."""
+    rows = [Difference(*field) for field in fields]
+    return [row for row in rows if row.yours != row.current]
+
+
+@dataclass(frozen=True, slots=True)
 class RefusalPage:
     """Why there is nothing else to see here, and where to go."""
 

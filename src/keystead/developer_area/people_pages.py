@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.pages import Choice, Frame, Link, Moment, QuotaLine
+from keystead.developer_area.pages import Choice, Difference, Frame, Link, Moment, QuotaLine
 
 Fields = Sequence[tuple[str, str]]
 """Fields of a form that are carried along: names and values, in order."""
@@ -162,7 +162,7 @@ class MembersPage:
 
 @dataclass(frozen=True, slots=True)
 class RolePage:
-    """The form for another role."""
+    """The form for another role. `differences`: those from the current version, if the form is older."""
 
     template: ClassVar[str] = "member_role.html"
     frame: Frame
@@ -170,6 +170,8 @@ class RolePage:
     url: str
     members_url: str
     roles: Sequence[Choice]
+    version: int
+    differences: Sequence[Difference] | None
     problem: str
 
 
@@ -190,11 +192,13 @@ class EndMembershipPage:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceNamePage:
-    """The form for the workspace's name."""
+    """The form for the workspace's name. `differences`: as of the form for a role."""
 
     template: ClassVar[str] = "workspace_name.html"
     frame: Frame
     name: str
+    version: int
+    differences: Sequence[Difference] | None
     url: str
     members_url: str
     problem: str

@@ -5,12 +5,13 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from keystead.developer_area import cookies
+from keystead.developer_area.forms import made_from
 from keystead.developer_area.redirects import see_other
 from keystead.developer_area.session import Acting, Visit
 from keystead.developer_area.webhook_form import WebhookEntry, problems_of
 from keystead.developer_area.webhook_pages import WebhookQuestionPage
 from keystead.developer_area.webhooks import WebhookDesk
-from keystead.domain.errors import Invalid, RateLimited, WebhookDisabled
+from keystead.domain.errors import ChangedMeanwhile, Invalid, RateLimited, WebhookDisabled
 from keystead.domain.webhooks import WebhookEndpoint, WebhookPatch, WebhookStatus
 
 
@@ -32,7 +33,15 @@ class WebhookChanges:
         entry = WebhookEntry.of(visit.form)
         try:
             patch = entry.patch(endpoint)
-            self._desk.webhooks.update(acting.principal, endpoint.id, patch, visit.origin)
+            self._desk.webhooks.update(
+                acting.principal, endpoint.id, patch, visit.origin, made_from(visit.form)
+            )
+        except ChangedMeanwhile:
+            current = self._desk.find(visit, acting)
+            differences = entry.differences(current)
+            return self._desk.form(
+                visit, acting, entry, current, status=409, differences=differences
+            )
         except Invalid as refused:
             problems = problems_of(refused)
             return self._desk.form(visit, acting, entry, endpoint, problems, 422)

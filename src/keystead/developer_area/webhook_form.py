@@ -8,7 +8,7 @@ from typing import Final
 
 from keystead.developer_area.event_sentences import NOUNS, noun_of
 from keystead.developer_area.forms import Form
-from keystead.developer_area.pages import Choice
+from keystead.developer_area.pages import Choice, Difference, differences
 from keystead.developer_area.workspace_pages import Group
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.events import EventType
@@ -70,6 +70,14 @@ class WebhookEntry:
         }
         return WebhookPatch(
             name=self.name, url=self.url, events=self._events(), headers=kept | dict(written)
+        )
+
+    def differences(self, endpoint: WebhookEndpoint) -> Sequence[Difference]:
+        """Return what was entered beside what the webhook has now."""
+        return differences(
+            ("Name", self.name, endpoint.name),
+            ("URL", self.url, endpoint.url),
+            ("Events", ", ".join(self._events()), ", ".join(sorted(endpoint.events))),
         )
 
     def kept(self, endpoint: WebhookEndpoint) -> Sequence[Choice]:

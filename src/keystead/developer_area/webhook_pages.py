@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.pages import Choice, Frame, Moment, QuotaLine
+from keystead.developer_area.pages import Choice, Difference, Frame, Moment, QuotaLine
 from keystead.developer_area.workspace_pages import Group
 
 
@@ -42,12 +42,15 @@ class WebhooksPage:
 class WebhookFormPage:
     """The form of a webhook, a new one (`is_new`) or one that is changed. `problems`: a sentence a refused field.
 
-    `kept`: the headers that are there, of which the chosen ones are to go.
+    `kept`: the headers that are there, of which the chosen ones are to go. `differences`: those from the current
+    version, if the form was made from an older one.
     """
 
     template: ClassVar[str] = "webhook_form.html"
     frame: Frame
     is_new: bool
+    version: int | None
+    differences: Sequence[Difference] | None
     is_full: bool
     plans_url: str | None
     url: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -10,7 +11,7 @@ from keystead.developer_area import cookies
 from keystead.developer_area.delivery_rows import delivery_row
 from keystead.developer_area.moments import moment
 from keystead.developer_area.navigation import next_url, workspace_url
-from keystead.developer_area.pages import Choice, QuotaLine
+from keystead.developer_area.pages import Choice, Difference, QuotaLine
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit
 from keystead.developer_area.webhook_form import WebhookEntry, problems_of
@@ -88,6 +89,7 @@ class WebhookDesk:
         webhook: WebhookEndpoint | None = None,
         problems: dict[str, str] | None = None,
         status: int = 200,
+        differences: Sequence[Difference] | None = None,
     ) -> Response:
         """The form of a new webhook, or of that one."""
         url = f"{workspace_url(acting.workspace.id)}/webhooks"
@@ -95,6 +97,8 @@ class WebhookDesk:
         page = WebhookFormPage(
             frame=self.sessions.frame(visit, acting),
             is_new=webhook is None,
+            version=None if webhook is None else webhook.version,
+            differences=differences,
             is_full=webhook is None and self.quota(acting).is_full,
             plans_url=self.plans_url,
             url=here if webhook is None else f"{here}/edit",

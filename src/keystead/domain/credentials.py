@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from keystead.domain.ids import ID_WIDTH, CredentialId, is_id
-from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.ids import ID_WIDTH, CredentialId, WorkspaceId, is_id
+from keystead.domain.principals import Actor, Principal, PrincipalKind, operator
 from keystead.domain.text import check_line
 from keystead.domain.token import Token
 
@@ -53,6 +53,10 @@ class ActingCredential(NamedTuple):
     def actor(self) -> Actor:
         """The credential as events tell of it."""
         return Actor(PrincipalKind.OPERATOR, self.id, self.name)
+
+    def within(self, workspace_id: WorkspaceId) -> Principal:
+        """Return the operator as one who acts on that workspace."""
+        return operator(self.name, workspace_id, id=self.id)
 
 
 class CredentialRecord(NamedTuple):

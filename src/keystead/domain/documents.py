@@ -46,6 +46,7 @@ class Collection:
     documents: int
     created_at: datetime
     updated_at: datetime
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class DocumentSummary:
     attributes: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

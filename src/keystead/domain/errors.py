@@ -14,6 +14,7 @@ KeysteadError
 │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
 │ ├ NameTaken (EmailTaken) · CollectionNotEmpty · IdempotencyInProgress
 │ └ WebhookDisabled
+├ ChangedMeanwhile          the change was made for another version
 ├ TooLarge · UnsupportedMediaType
 ├ Invalid                   understood and refused, with one entry per field
 │ └ InvalidCursor · IdempotencyMismatch · LastOwner
@@ -233,6 +234,13 @@ class WebhookDisabled(Conflict):
 
     code = "webhook-disabled"
     title = "The webhook is disabled"
+
+
+class ChangedMeanwhile(KeysteadError):
+    """The resource is no longer the version that the change was made for."""
+
+    code = "changed-meanwhile"
+    title = "The resource has changed in the meantime"
 
 
 class TooLarge(KeysteadError):

@@ -80,6 +80,7 @@ class ApiKey:
     rotated_to: KeyId | None = None
     last_use: KeyUse | None = None
     creator_left: bool = False
+    version: int = 1
 
     def status(self, now: datetime) -> KeyStatus:
         """What the key is at `now`; it is expired from `expires_at` on."""

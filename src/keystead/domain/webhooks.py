@@ -110,6 +110,7 @@ class WebhookEndpoint:
     disabled_at: datetime | None = None
     disabled_for: DisabledFor | None = None
     secret_overlap_until: datetime | None = None
+    version: int = 1
 
     @property
     def status(self) -> WebhookStatus:

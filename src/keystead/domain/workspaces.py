@@ -31,6 +31,7 @@ class Workspace:
     plan_id: str
     created_at: datetime
     suspended_at: datetime | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Member:
     role: Role
     joined_at: datetime | None = field(default=None, compare=False)
     proof: Proof | None = field(default=None, compare=False)
+    version: int = field(default=1, compare=False)
 
 
 def check_name(name: str, pointer: str = "/name") -> str:

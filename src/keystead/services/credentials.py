@@ -17,6 +17,7 @@ from keystead.domain.events import Act, InstallationEventType, Target
 from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint
+from keystead.services.authorization import Authorization
 from keystead.storage import credentials as rows
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
@@ -34,6 +35,7 @@ class Credentials:
     def __init__(self, database: Database, clock: Clock, peppers: Peppers, *, prefix: str) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._peppers = peppers
         self._prefix = prefix
 
@@ -47,9 +49,9 @@ class Credentials:
         token = mint(f"{self._prefix}_{kind}", now)
         id = credential_id(token, kind)
         credential = Credential(id, kind, name, token.hint, now, actor)
-        with self._database.write_across(Purpose.OPERATOR) as tx:
+        with self._authorization.operating(actor) as (tx, act):
             rows.insert_credential(tx, credential, self._peppers.seal(token))
-            _record(tx, InstallationEventType.CREDENTIAL_CREATED, credential, Act(actor, now))
+            _record(tx, InstallationEventType.CREDENTIAL_CREATED, credential, act)
         return credential, token
 
     @anew
@@ -61,16 +63,15 @@ class Credentials:
     @anew
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
-        with self._database.write_across(Purpose.OPERATOR, ends=True) as tx:
+        with self._authorization.operating(actor, revokes=True) as (tx, act):
             named = kind_named(credential_id)
             found = None if named is None else rows.find_credential(tx, credential_id)
             if found is None:
                 raise NotFound("There is no such credential.")
             if found.revoked_at is None:
-                now = self._clock.now()
-                rows.revoke_credential(tx, credential_id, now, actor.name)
-                found = replace(found, revoked_at=now, revoked_by=actor.name)
-                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, found, Act(actor, now))
+                rows.revoke_credential(tx, credential_id, act.at, actor.name)
+                found = replace(found, revoked_at=act.at, revoked_by=actor.name)
+                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, found, act)
             return found
 
 

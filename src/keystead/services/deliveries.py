@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from keystead.domain.events import Act
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import (
     WAITS,
     Delivery,
-    DisabledFor,
     Outcome,
     Step,
     WebhookEndpoint,
@@ -23,6 +21,7 @@ from keystead.domain.webhooks import (
     next_step,
     payload_of,
 )
+from keystead.services.authorization import Authorization
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhook_secrets import open_secrets, place_of
 from keystead.services.webhooks import disable
@@ -94,6 +93,7 @@ class Deliveries:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._sealing = sealing
         self.lease = lease
 
@@ -198,7 +198,7 @@ class Deliveries:
     @anew
     def _remove_some(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> int:
         """Removes deliveries of a deleted endpoint, and it itself with the last of them; how many deliveries."""
-        with self._database.write(workspace_id) as tx:
+        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
             removed = webhooks.remove_deliveries(tx, workspace_id, webhook_id, REMOVED_AT_ONCE)
             if removed < REMOVED_AT_ONCE:
                 webhooks.remove_endpoint(tx, workspace_id, webhook_id)
@@ -244,7 +244,7 @@ class Deliveries:
     def _settle_alone(self, sent: Sent) -> None:
         """As `_settle`, under the workspace's lock, with the endpoint disabled where that follows."""
         workspace_id = sent.delivery.workspace_id
-        with self._database.write(workspace_id) as tx:
+        with self._authorization.changing(system(workspace_id)) as (tx, _, act):
             endpoint = webhooks.find_endpoint(tx, *sent.queue)
             if endpoint is None:
                 return
@@ -252,8 +252,4 @@ class Deliveries:
             step = self._settle(tx, sent, None if queue is None else queue.succeeded_at)
             if step is None or step.disable is None or endpoint.disabled_at is not None:
                 return
-            self._disable(tx, endpoint, step.disable)
-
-    def _disable(self, tx: Tx, endpoint: WebhookEndpoint, why: DisabledFor) -> None:
-        act = Act(system(endpoint.workspace_id).actor, self._clock.now())
-        disable(tx, endpoint, act, why)
+            disable(tx, endpoint, act, step.disable)

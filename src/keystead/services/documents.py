@@ -26,7 +26,7 @@ from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId, new_id
 from keystead.domain.plans import Quota, require_room
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import (
     COLLECTIONS_READ,
     COLLECTIONS_WRITE,
@@ -34,6 +34,8 @@ from keystead.domain.scopes import (
     DOCUMENTS_WRITE,
 )
 from keystead.domain.search import clauses, index_terms, parse_query
+from keystead.domain.versions import IfMatch, first_version, require_match
+from keystead.services.authorization import Authorization
 from keystead.services.limits import tells_of_limits
 from keystead.storage import collections, events, plans
 from keystead.storage import documents as rows
@@ -78,6 +80,7 @@ class Documents:
     def __init__(self, database: Database, clock: Clock, *, plans_url: str | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._plans_url = plans_url
 
     @anew
@@ -89,9 +92,8 @@ class Documents:
         draft = rules.check_collection(draft)
         with (
             self._telling(principal, origin),
-            self._database.write(principal.workspace_id) as tx,
+            self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act),
         ):
-            act = self._act(principal, origin)
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
             self._require_room_for_collection(tx, principal.workspace_id)
@@ -121,26 +123,35 @@ class Documents:
             return _find(tx, principal, name)
 
     @anew
-    def require(self, principal: Principal, name: str, id: str | None = None) -> None:
-        """NotFound unless the workspace has the collection, and in it the document. Doors ask before they say more."""
+    def require(self, principal: Principal, name: str) -> Collection:
+        """NotFound unless the workspace has the collection: asked before a front door refuses a call's values."""
         with self._database.read(principal.workspace_id) as tx:
-            collection = _find(tx, principal, name)
-            if id is not None:
-                _find_document(tx, collection, id)
+            return _find(tx, principal, name)
+
+    @anew
+    def version(self, principal: Principal, name: str, id: str) -> int | None:
+        """Return the document's version, None without one; NotFound without the collection."""
+        with self._database.read(principal.workspace_id) as tx:
+            return _version(tx, _find(tx, principal, name), id)
 
     @anew
     def update_collection(
-        self, principal: Principal, name: str, patch: CollectionPatch, origin: Origin = NOWHERE
+        self,
+        principal: Principal,
+        name: str,
+        patch: CollectionPatch,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> Collection:
-        """The collection after `patch`. Nothing is written, and no event, where nothing changes."""
-        principal.require(COLLECTIONS_WRITE)
-        with self._database.write(principal.workspace_id) as tx:
+        """Return the collection after `patch`. If nothing changes, nothing is written, and no event."""
+        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
             collection = _find(tx, principal, name)
+            require_match(if_match, collection.version)
             rules.check_collection_patch(patch)
             changed = rules.apply_collection_patch(collection, patch)
             if changed != collection:
-                act = self._act(principal, origin)
-                changed = replace(changed, updated_at=act.at)
+                version = collection.version + 1
+                changed = replace(changed, updated_at=act.at, version=version)
                 collections.retitle_collection(tx, changed)
                 _record(tx, EventType.COLLECTION_UPDATED, changed, act, changed=("title",))
         return changed
@@ -152,13 +163,15 @@ class Documents:
         *,
         with_documents: bool = False,
         origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> None:
         """Deletes a collection, at once for every reader. CollectionNotEmpty unless its documents are to go too.
 
         The rows of many documents go afterwards, in transactions short enough to let others write in between.
         """
-        principal.require(COLLECTIONS_WRITE)
-        collection, done = self._delete_collection(principal, name, with_documents, origin)
+        collection, done = self._delete_collection(
+            principal, name, with_documents, origin, if_match
+        )
         if not done:
             self._remove_rest(collection.workspace_id, collection.id)
 
@@ -172,21 +185,28 @@ class Documents:
 
     @anew
     def put(
-        self, principal: Principal, name: str, draft: DocumentDraft, origin: Origin = NOWHERE
+        self,
+        principal: Principal,
+        name: str,
+        draft: DocumentDraft,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> PutDocument:
-        """Creates or replaces one document; the same again changes nothing."""
+        """Create or replace one document; the same again changes nothing."""
         principal.require(DOCUMENTS_WRITE)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
+            _require_match(tx, collection, draft.id, if_match)
             change = _Change([rules.check_document(draft)], single=draft.id)
             if change.prepare(tx, collection).changes_nothing:
                 return PutDocument(_find_document(tx, collection, draft.id), created=False)
         with (
             self._telling(principal, origin),
-            self._database.write(principal.workspace_id) as tx,
+            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
         ):
             collection = _find(tx, principal, name)
-            plan = self._apply(tx, collection, change, self._act(principal, origin))
+            _require_match(tx, collection, draft.id, if_match)
+            plan = self._apply(tx, collection, change, act)
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
 
     @anew
@@ -203,20 +223,26 @@ class Documents:
             return plan.report
         with (
             self._telling(principal, origin),
-            self._database.write(principal.workspace_id) as tx,
+            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
         ):
             collection = _find(tx, principal, name)
-            return self._apply(tx, collection, change, self._act(principal, origin)).report
+            return self._apply(tx, collection, change, act).report
 
     @anew
-    def delete(self, principal: Principal, name: str, id: str, origin: Origin = NOWHERE) -> None:
-        """Deletes one document; NotFound where there is none of that id."""
-        principal.require(DOCUMENTS_WRITE)
-        with self._database.write(principal.workspace_id) as tx:
+    def delete(
+        self,
+        principal: Principal,
+        name: str,
+        id: str,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
+    ) -> None:
+        """Delete one document; NotFound without one of that id."""
+        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act):
             collection = _find(tx, principal, name)
             _find_document(tx, collection, id)
-            change = _Change(deletes=[id], single=id)
-            self._apply(tx, collection, change, self._act(principal, origin))
+            _require_match(tx, collection, id, if_match)
+            self._apply(tx, collection, _Change(deletes=[id], single=id), act)
 
     @anew
     def get(self, principal: Principal, name: str, id: str) -> Document:
@@ -249,17 +275,22 @@ class Documents:
 
     @anew
     def _delete_collection(
-        self, principal: Principal, name: str, with_documents: bool, origin: Origin
+        self,
+        principal: Principal,
+        name: str,
+        with_documents: bool,
+        origin: Origin,
+        if_match: IfMatch | None,
     ) -> tuple[Collection, bool]:
         """The collection that is no more, and whether all its documents went with it."""
-        with self._database.write(principal.workspace_id) as tx:
+        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
             collection = _find(tx, principal, name)
+            require_match(if_match, collection.version)
             if collection.documents and not with_documents:
                 raise CollectionNotEmpty(
                     f"The collection holds {collection.documents:,} documents."
                 )
             collections.unname_collection(tx, collection)
-            act = self._act(principal, origin)
             _record(
                 tx, EventType.COLLECTION_DELETED, collection, act, documents=collection.documents
             )
@@ -269,9 +300,6 @@ class Documents:
         return tells_of_limits(
             self._database, self._clock, principal.workspace_id, principal.actor, origin
         )
-
-    def _act(self, principal: Principal, origin: Origin) -> Act:
-        return Act(principal.actor, self._clock.now(), origin)
 
     def _apply(self, tx: Tx, collection: Collection, change: _Change, act: Act) -> PushPlan:
         """Makes the change that the rows, now locked, still call for, and records it."""
@@ -309,7 +337,7 @@ class Documents:
 
     @anew
     def _remove_more(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
-        with self._database.write(workspace_id) as tx:
+        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
             return _remove_some(tx, workspace_id, collection_id)
 
 
@@ -364,6 +392,15 @@ def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
     return document
 
 
+def _version(tx: Tx, collection: Collection, id: str) -> int | None:
+    return rows.find_version(tx, collection, id) if rules.is_document_id(id) else None
+
+
+def _require_match(tx: Tx, collection: Collection, id: str, if_match: IfMatch | None) -> None:
+    if if_match is not None:
+        if_match.require(_version(tx, collection, id))
+
+
 def _new_collection(
     tx: Tx, workspace_id: WorkspaceId, draft: CollectionDraft, act: Act
 ) -> Collection:
@@ -376,6 +413,7 @@ def _new_collection(
         documents=0,
         created_at=act.at,
         updated_at=act.at,
+        version=first_version(act.at),
     )
 
 

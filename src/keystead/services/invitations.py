@@ -23,9 +23,9 @@ from keystead.domain.throttle import NEW_PASSWORD, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, fold_email
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.services.authorization import Authorization
 from keystead.services.limits import tells_of_limits
 from keystead.services.membership import (
-    acting_now,
     add_member,
     record_invitation,
     require_proof_for_roles,
@@ -81,6 +81,7 @@ class Invitations:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._passwords = passwords
         self._throttle = Throttle(database, clock)
         self._plans_url = plans_url
@@ -89,16 +90,18 @@ class Invitations:
     def invite(
         self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
     ) -> tuple[Secret, Invitation]:
-        """A one-time link for seven days. An open invitation of the same address ends: there is one link an address."""
+        """Make a one-time link for seven days, which replaces an open one of the same address.
+
+        Forbidden if the replaced one makes an owner and the principal may not revoke it.
+        """
         check_email(email)
         secret = Secret.fresh()
-        with self._database.write(principal.workspace_id) as tx:
-            act = Act(principal.actor, self._clock.now(), origin)
-            acting_now(tx, principal).require_permission(needed_to_appoint(role))
+        needed = needed_to_appoint(role)
+        with self._authorization.changing(principal, origin, needed) as (tx, acting, act):
             if workspaces.find_member_by_email(tx, principal.workspace_id, email):
                 raise Invalid.field("/email", "is a member already")
             require_proof_for_roles(principal, None, role, act.at)
-            self._replace_open(tx, principal.workspace_id, email, act)
+            self._replace_open(tx, acting, email, act)
             invitation = _draft(principal, email, role, act.at)
             rows.insert_invitation(tx, secret.fingerprint(), invitation)
             record_invitation(tx, EventType.MEMBER_INVITED, invitation, act)
@@ -131,16 +134,15 @@ class Invitations:
         self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
     ) -> Invitation:
         """Ends an open invitation, at once; nothing happens to one that was not open."""
-        workspace_id = principal.workspace_id
-        with self._database.write(workspace_id) as tx:
-            acting = acting_now(tx, principal)
-            acting.require_permission(Permission.MANAGE_MEMBERS)
+        needed = Permission.MANAGE_MEMBERS
+        with self._authorization.changing(principal, origin, needed) as (tx, acting, act):
             named = is_id("inv", invitation_id)
-            found = rows.find_invitation(tx, workspace_id, invitation_id) if named else None
+            found = None
+            if named:
+                found = rows.find_invitation(tx, principal.workspace_id, invitation_id)
             if found is None:
                 raise NotFound("There is no such invitation.")
             acting.require_permission(needed_to_appoint(found.role))
-            act = Act(principal.actor, self._clock.now(), origin)
             return revoke_invitation(tx, found, act)
 
     @anew
@@ -232,10 +234,12 @@ class Invitations:
         actor = system(workspace_id).actor
         return tells_of_limits(self._database, self._clock, workspace_id, actor, origin)
 
-    def _replace_open(self, tx: Tx, workspace_id: WorkspaceId, email: str, act: Act) -> None:
-        found = rows.open_invitations(tx, workspace_id, act.at)
+    def _replace_open(self, tx: Tx, acting: Principal, email: str, act: Act) -> None:
+        found = rows.open_invitations(tx, acting.workspace_id, act.at)
         same = [one for one in found if fold_email(one.email) == fold_email(email)]
         for invitation in same:
+            # Replacing an invitation revokes it, which takes the right to appoint its role.
+            acting.require_permission(needed_to_appoint(invitation.role))
             revoke_invitation(tx, invitation, act)
         require_few_open(len(found) - len(same))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from keystead.domain.events import Act, Target
+from keystead.domain.events import Target
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.key_notices import (
@@ -27,6 +27,7 @@ from keystead.domain.key_notices import (
 from keystead.domain.keys import ApiKey
 from keystead.domain.principals import system
 from keystead.domain.usage import MAX_CALLERS
+from keystead.services.authorization import Authorization
 from keystead.storage import events, keys, usage
 from keystead.storage import key_watch as rows
 from keystead.storage.anew import anew
@@ -50,6 +51,7 @@ class KeyWatch:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
 
     def look(self) -> int:
         """Writes down what there is to tell of keys by now; how many events that were."""
@@ -120,15 +122,15 @@ class KeyWatch:
     @anew
     def _tell(self, workspace_id: WorkspaceId, key_id: KeyId, judge: Judge) -> bool:
         """Looks at the key under its workspace's lock, and tells what there is to tell; whether there was anything."""
-        with self._database.write(workspace_id) as tx:
-            now = self._clock.now()
+        with self._authorization.changing(system(workspace_id)) as (tx, _, act):
+            now = act.at
             key = keys.find_key(tx, workspace_id, key_id)
             notice = None if key is None else judge(tx, key, now)
             if notice is None or not rows.note_notice(
                 tx, workspace_id, key_id, notice.kind, notice.mark, now
             ):
                 return False
-            act, target = Act(system(workspace_id).actor, now), Target("key", key_id)
+            target = Target("key", key_id)
             events.append_event(tx, workspace_id, notice.type, act, target, notice.data)
             return True
 

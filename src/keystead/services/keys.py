@@ -10,7 +10,7 @@ from typing import Final
 
 from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
-from keystead.domain.errors import InvalidToken, LimitReached, NotFound, RotationInProgress
+from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
 from keystead.domain.habits import Habit
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
@@ -29,9 +29,11 @@ from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
+from keystead.domain.versions import IfMatch, require_match
+from keystead.services.authorization import Authorization
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.limits import tells_of_limits
-from keystead.storage import events, key_counts, plans, rate_limits, workspaces
+from keystead.storage import events, key_counts, plans, rate_limits
 from keystead.storage import keys as rows
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
@@ -75,6 +77,7 @@ class Keys:
         self._peppers = peppers
         self._prefix = prefix
         self._plans_url = plans_url
+        self._authorization = Authorization(database, clock)
         self._idempotency = Idempotency(database, clock)
         self.catalog = catalog
 
@@ -136,9 +139,9 @@ class Keys:
         """The key that acts, which may see itself without any scope."""
         return self._get(principal, KeyId(principal.id))
 
-    def require(self, principal: Principal, key_id: KeyId) -> None:
+    def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
         """NotFound unless the workspace has that key: what a front door asks before it refuses a call's values."""
-        self._get(principal, key_id)
+        return self._get(principal, key_id)
 
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
         """The keys that cost least to revoke, for who needs room: never used, then longest unused."""
@@ -176,33 +179,45 @@ class Keys:
 
     @anew
     def update(
-        self, principal: Principal, key_id: KeyId, patch: KeyPatch, origin: Origin = NOWHERE
+        self,
+        principal: Principal,
+        key_id: KeyId,
+        patch: KeyPatch,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> ApiKey:
-        """The key after `patch`. Nothing is written, and no event, where nothing changes."""
-        principal.require(KEYS_WRITE)
-        with self._database.write(principal.workspace_id) as tx:
-            act = self._act(principal, origin)
-            acting = self._acting_now(tx, principal, act.at)
+        """Return the key after `patch`. If nothing changes, nothing is written, and no event."""
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
             key = self._find(tx, principal, key_id)
             rules.require_manager(acting, key)
+            require_match(if_match, key.version)
             changed = rules.apply_patch(key, patch, acting, self.catalog, act.at)
             if changed != key:
+                changed = replace(changed, version=key.version + 1)
                 rows.update_key(tx, changed)
                 names = _changed_names(key, changed)
                 _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
         return changed
 
     @anew
-    def revoke(self, principal: Principal, key_id: KeyId, origin: Origin = NOWHERE) -> ApiKey:
-        """Ends the key, finally and at once. Again: the same answer, no second event. A key may always end itself."""
-        if principal.id != key_id:
-            principal.require(KEYS_WRITE)
-        with self._database.write(principal.workspace_id, ends=True) as tx:
-            act = self._act(principal, origin)
-            if principal.id != key_id:
-                self._acting_now(tx, principal, act.at)
+    def revoke(
+        self,
+        principal: Principal,
+        key_id: KeyId,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
+    ) -> ApiKey:
+        """End the key, finally and immediately. Again: the same answer, no second event.
+
+        A key may always end itself.
+        """
+        itself = principal.is_key and principal.id == key_id
+        with self._authorization.changing(
+            principal, origin, KEYS_WRITE, revokes=True, itself=itself
+        ) as (tx, acting, act):
             key = self._find(tx, principal, key_id)
-            rules.require_manager(principal, key)
+            rules.require_manager(acting, key)
+            require_match(if_match, key.version)
             if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
                 key = replace(key, revoked_at=act.at)
                 _record(tx, EventType.KEY_REVOKED, key, act)
@@ -234,9 +249,7 @@ class Keys:
     def _create(
         self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
     ) -> CreatedKey:
-        with self._database.write(principal.workspace_id) as tx:
-            act = self._act(principal, origin)
-            acting = self._acting_now(tx, principal, act.at)
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
             granted = rules.grant(draft, acting, self.catalog, act.at)
             self._require_room(tx, principal.workspace_id, act.at)
             key, token = self._issue(tx, principal.workspace_id, granted, act)
@@ -254,9 +267,7 @@ class Keys:
         origin: Origin,
         run: Run,
     ) -> CreatedKey:
-        with self._database.write(principal.workspace_id) as tx:
-            act = self._act(principal, origin)
-            acting = self._acting_now(tx, principal, act.at)
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
             old = self._find(tx, principal, key_id)
             rules.require_manager(acting, old)
             rotation = rules.plan_rotation(old, overlap, expires_at, acting, act.at)
@@ -292,26 +303,6 @@ class Keys:
         if key is None:
             raise NotFound("There is no such key.")
         return key
-
-    def _act(self, principal: Principal, origin: Origin) -> Act:
-        return Act(principal.actor, self._clock.now(), origin)
-
-    def _acting_now(self, tx: Tx, principal: Principal, now: datetime) -> Principal:
-        """The principal as it is under the lock: a key that ended or was narrowed a moment ago manages no keys.
-
-        Otherwise a key could go on in its children: in one that was asked for before it was revoked, and made after.
-        """
-        if not principal.is_key:
-            return principal
-        key = rows.find_key(tx, principal.workspace_id, KeyId(principal.id))
-        workspace = workspaces.find_workspace(tx, principal.workspace_id)
-        if key is None or key.status(now) is not KeyStatus.ACTIVE:
-            raise InvalidToken
-        if workspace is None or workspace.suspended_at is not None:
-            raise InvalidToken
-        acting = replace(principal, scopes=key.scopes, expires_at=key.expires_at)
-        acting.require(KEYS_WRITE)
-        return acting
 
     def _issue(
         self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
@@ -361,7 +352,8 @@ class Keys:
 
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
-    rows.update_key(tx, replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at))
+    succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
+    rows.update_key(tx, replace(succeeded, version=old.version + 1))
     own = rate_limits.find_key_rate(tx, old.workspace_id, old.id)
     if own is not None:
         rate_limits.set_key_rate(tx, old.workspace_id, successor.id, own)

@@ -10,7 +10,8 @@ from typing import Final
 from keystead.domain.errors import LimitReached, StorageError
 from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.principals import Actor
+from keystead.domain.principals import Actor, system
+from keystead.services.authorization import Authorization
 from keystead.storage import events
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
@@ -31,17 +32,20 @@ def tells_of_limits(
         yield
     except LimitReached as full:
         with suppress(StorageError):
-            _tell(database, workspace_id, full, Act(actor, clock.now(), origin))
+            _tell(database, clock, workspace_id, full, Act(actor, clock.now(), origin))
         raise
 
 
 @anew
-def _tell(database: Database, workspace_id: WorkspaceId, full: LimitReached, act: Act) -> None:
+def _tell(
+    database: Database, clock: Clock, workspace_id: WorkspaceId, full: LimitReached, act: Act
+) -> None:
     """Looks before it takes the lock: a caller that meets the limit all day long holds up nobody."""
     with database.read(workspace_id) as tx:
         if _was_told(tx, workspace_id, full, act.at):
             return
-    with database.write(workspace_id) as tx:
+    # The system writes the event: the refused caller was checked under the lock that refused it.
+    with Authorization(database, clock).changing(system(workspace_id)) as (tx, _, _):
         if not _was_told(tx, workspace_id, full, act.at):
             target = Target("limit", full.name)
             told = {"limit": full.limit, "used": full.used, "plan": full.plan}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from keystead.domain.errors import Forbidden, Invalid, LastOwner, NotFound
@@ -11,12 +12,10 @@ from keystead.domain.ids import UserId, is_id
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission, needed_to_appoint
 from keystead.domain.text import is_one_line
+from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role
-from keystead.services.membership import (
-    acting_now,
-    require_proof_for_roles,
-    revoke_invitations_of,
-)
+from keystead.services.authorization import Authorization, Change
+from keystead.services.membership import require_proof_for_roles, revoke_invitations_of
 from keystead.storage import events
 from keystead.storage import workspaces as rows
 from keystead.storage.anew import anew
@@ -37,7 +36,7 @@ class Members:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._authorization = Authorization(database, clock)
 
     @anew
     def list(
@@ -71,57 +70,53 @@ class Members:
 
     @anew
     def change_role(
-        self, principal: Principal, user_id: UserId, role: Role, origin: Origin = NOWHERE
+        self,
+        principal: Principal,
+        user_id: UserId,
+        role: Role,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> Member:
-        """Another role. Only owners make and unmake owners; LastOwner where nobody would own the workspace."""
-        with self._database.write(principal.workspace_id) as tx:
-            member = _appointed(tx, principal, user_id)
-            acting_now(tx, principal).require_permission(needed_to_appoint(role))
+        """Give the member another role. Only owners make and unmake owners; LastOwner for the last one."""
+        needed = needed_to_appoint(role)
+        with self._managing(principal, origin, needed) as (tx, acting, act):
+            member = _appointed(tx, acting, user_id)
+            require_match(if_match, member.version)
             if role is member.role:
                 return member
-            require_proof_for_roles(principal, member.role, role, self._clock.now())
+            require_proof_for_roles(acting, member.role, role, act.at)
             if role is Role.OWNER and member.user.is_of_portal:
                 raise Invalid.field("/role", "cannot be owner for a user of the product")
             _require_other_owner(tx, member)
             rows.set_role(tx, member.workspace_id, user_id, role)
-            act = Act(principal.actor, self._clock.now(), origin)
             revoke_invitations_of(tx, member, role, act)
             told = {"name": member.user.name, "from": member.role, "to": role}
             _record(tx, EventType.MEMBER_ROLE_CHANGED, member, act, told)
-            return replace(member, role=role)
+            return replace(member, role=role, version=member.version + 1)
 
     @anew
     def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
         """Ends a membership, at once. The keys that the member made live on."""
-        with self._database.write(principal.workspace_id) as tx:
-            member = _appointed(tx, principal, user_id)
-            self._end(tx, principal, member, origin)
+        with self._managing(principal, origin) as (tx, acting, act):
+            _end(tx, acting, _appointed(tx, acting, user_id), act)
 
     @anew
     def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
         """Ends one's own membership. The last owner stays: LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:
             raise Forbidden(Permission.READ, "Only a member can leave.")
-        with self._database.write(principal.workspace_id) as tx:
-            member = _find(tx, principal, UserId(principal.id))
-            self._end(tx, principal, member, origin)
+        with self._authorization.changing(principal, origin) as (tx, acting, act):
+            _end(tx, acting, _find(tx, principal, UserId(principal.id)), act)
 
-    def _end(self, tx: Tx, principal: Principal, member: Member, origin: Origin) -> None:
-        """End the membership. Raises NotFresh, LastOwner. The lock is held."""
-        act = Act(principal.actor, self._clock.now(), origin)
-        require_proof_for_roles(principal, member.role, None, act.at)
-        _require_other_owner(tx, member)
-        rows.delete_member(tx, member.workspace_id, member.user.id)
-        revoke_invitations_of(tx, member, None, act)
-        told = {"name": member.user.name, "role": member.role}
-        _record(tx, EventType.MEMBER_REMOVED, member, act, told)
+    def _managing(
+        self, principal: Principal, origin: Origin, *also: Permission
+    ) -> AbstractContextManager[Change]:
+        return self._authorization.changing(principal, origin, Permission.MANAGE_MEMBERS, *also)
 
 
-def _appointed(tx: Tx, principal: Principal, user_id: UserId) -> Member:
-    """The member, where the principal may change what they are. Forbidden, NotFound."""
-    acting = acting_now(tx, principal)
-    acting.require_permission(Permission.MANAGE_MEMBERS)
-    member = _find(tx, principal, user_id)
+def _appointed(tx: Tx, acting: Principal, user_id: UserId) -> Member:
+    """Return the member, if `acting` may change what they are. Forbidden, NotFound."""
+    member = _find(tx, acting, user_id)
     acting.require_permission(needed_to_appoint(member.role))
     return member
 
@@ -132,6 +127,16 @@ def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
     if member is None:
         raise NotFound("There is no such member.")
     return member
+
+
+def _end(tx: Tx, acting: Principal, member: Member, act: Act) -> None:
+    """End the membership. Raises NotFresh, LastOwner. The lock is held."""
+    require_proof_for_roles(acting, member.role, None, act.at)
+    _require_other_owner(tx, member)
+    rows.delete_member(tx, member.workspace_id, member.user.id)
+    revoke_invitations_of(tx, member, None, act)
+    told = {"name": member.user.name, "role": member.role}
+    _record(tx, EventType.MEMBER_REMOVED, member, act, told)
 
 
 def _require_other_owner(tx: Tx, member: Member) -> None:

@@ -1,4 +1,4 @@
-"""What every change of a workspace's people goes by, under the workspace's lock and in somebody's transaction."""
+"""Steps that changes of a workspace's people share, in the caller's transaction and under the workspace's lock."""
 
 from __future__ import annotations
 
@@ -6,27 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from keystead.domain.errors import Forbidden
 from keystead.domain.events import Act, EventType, Target
-from keystead.domain.ids import UserId, WorkspaceId
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.domain.roles import Permission, may_appoint
+from keystead.domain.roles import may_appoint
 from keystead.domain.step_up import needed_for_roles
 from keystead.domain.workspaces import Member, Role
 from keystead.storage import events, invitations, plans, workspaces
 from keystead.storage.database import Tx
-
-
-def acting_now(tx: Tx, principal: Principal) -> Principal:
-    """The principal in the role it has under the lock: who lost it a moment ago acts no more."""
-    if principal.role is None:
-        return principal
-    member = workspaces.find_member(tx, principal.workspace_id, UserId(principal.id))
-    if member is None:
-        raise Forbidden(Permission.READ, "You are no member of this workspace any more.")
-    return replace(principal, role=member.role)
 
 
 def require_proof_for_roles(

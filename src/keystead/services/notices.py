@@ -9,16 +9,19 @@ from keystead.domain.errors import Forbidden
 from keystead.domain.ids import UserId
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission
+from keystead.services.authorization import Authorization
 from keystead.storage import digests as rows
 from keystead.storage.anew import anew
+from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 
 
 class Notices:
     """Choices of one's own. Nobody chooses for others; owners and admins are told everything until they choose."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._authorization = Authorization(database, clock)
 
     @anew
     def chosen(self, principal: Principal) -> frozenset[Topic]:
@@ -37,7 +40,7 @@ class Notices:
 
     @anew
     def _choose(self, principal: Principal, user_id: UserId, topics: frozenset[Topic]) -> None:
-        with self._database.write(principal.workspace_id) as tx:
+        with self._authorization.changing(principal) as (tx, _, _):
             rows.choose_topics(tx, principal.workspace_id, user_id, topics)
 
 

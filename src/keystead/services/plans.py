@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import PLAN_READ
 from keystead.domain.workspaces import Workspace
+from keystead.services.authorization import Authorization
+from keystead.services.workspaces import OPERATOR
 from keystead.storage import collections, key_counts, webhooks, workspaces
 from keystead.storage import plans as rows
 from keystead.storage.anew import anew
@@ -34,6 +36,7 @@ class Plans:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
 
     @anew
     def all(self) -> list[Plan]:
@@ -42,10 +45,10 @@ class Plans:
             return rows.all_plans(tx)
 
     @anew
-    def apply(self, wanted: Sequence[Plan]) -> None:
+    def apply(self, wanted: Sequence[Plan], actor: Actor = OPERATOR) -> None:
         """Makes `wanted` all the plans there are. Invalid where a plan that is in use would go."""
         _check_distinct(wanted)
-        with self._database.write_across(Purpose.OPERATOR) as tx:
+        with self._authorization.operating(actor) as (tx, _):
             rows.lock_plans(tx)
             orphaned = rows.plans_in_use(tx) - {plan.id for plan in wanted}
             if orphaned:

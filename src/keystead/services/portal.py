@@ -14,6 +14,7 @@ from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User
+from keystead.services.authorization import Authorization
 from keystead.services.limits import tells_of_limits
 from keystead.services.membership import add_member, revoke_invitations_of
 from keystead.storage import events, sessions, users, workspaces
@@ -36,6 +37,7 @@ class PortalSessions:
         """`origins`: where users may be sent back to, such as `https://app.example.com`."""
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._origins = tuple(origins)
         self._plans_url = plans_url
 
@@ -56,9 +58,12 @@ class PortalSessions:
             tells_of_limits(
                 self._database, self._clock, request.workspace_id, operator.actor, origin
             ),
-            self._database.write(request.workspace_id) as tx,
+            self._authorization.changing(operator.within(request.workspace_id), origin) as (
+                tx,
+                _,
+                act,
+            ),
         ):
-            act = Act(operator.actor, self._clock.now(), origin)
             user = _known(tx, request, act)
             self._make_member(tx, Member(request.workspace_id, user, request.role, act.at), act)
             link = SignInLink(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from keystead.domain.errors import Forbidden, Invalid, NotFound, StorageError, Unavailable
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NOWHERE, EventType, Origin, Target
 from keystead.domain.ids import KeyId
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.rate_limits import (
@@ -25,6 +25,7 @@ from keystead.domain.rate_limits import (
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.domain.verification import DenialReason, Denied
 from keystead.logger import Logger
+from keystead.services.authorization import Authorization
 from keystead.services.rate_counters import Asked, Counters
 from keystead.storage import events, keys
 from keystead.storage import rate_limits as rows
@@ -158,7 +159,7 @@ class KeyRates:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._authorization = Authorization(database, clock)
 
     @anew
     def get(self, principal: Principal, key_id: KeyId) -> tuple[int | None, RateLimits]:
@@ -186,7 +187,7 @@ class KeyRates:
             raise Forbidden(KEYS_WRITE, "Only who runs the installation sets rate limits.")
         if per_minute is not None and not is_rate(per_minute):
             raise Invalid.field("/per_minute", f"must be a whole number from 1 to {LARGEST_RATE}")
-        with self._database.write(principal.workspace_id) as tx:
+        with self._authorization.changing(principal, origin) as (tx, _, act):
             key = keys.find_key(tx, principal.workspace_id, key_id)
             if key is None:
                 raise NotFound("There is no such key.")
@@ -199,7 +200,6 @@ class KeyRates:
                 "changed": ("rate_limit",),
                 "per_minute": per_minute,
             }
-            act = Act(principal.actor, self._clock.now(), origin)
             target = Target("key", key.id)
             events.append_event(tx, key.workspace_id, EventType.KEY_UPDATED, act, target, told)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
 from keystead.domain.step_up import SensitiveAct
 from keystead.domain.throttle import SENDING, sending_subject
+from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.webhooks import (
     Delivery,
     DeliveryStatus,
@@ -27,7 +28,7 @@ from keystead.domain.webhooks import (
     WebhookPatch,
     WebhookStatus,
 )
-from keystead.services.acting import acting_now
+from keystead.services.authorization import Authorization, Change
 from keystead.services.limits import tells_of_limits
 from keystead.services.sealing import Sealed, Sealing
 from keystead.services.throttle import Throttle
@@ -98,6 +99,7 @@ class Webhooks:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._authorization = Authorization(database, clock)
         self._sealing = sealing
         self._destinations = destinations
         self._throttle = throttle
@@ -108,10 +110,9 @@ class Webhooks:
         self, principal: Principal, draft: WebhookDraft, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
         """A new endpoint, if the plan has room. LimitReached or Invalid otherwise."""
-        _require_write(principal)
         with (
             self._telling(principal, origin),
-            self._writing(principal, origin) as (tx, act),
+            self._changing(principal, origin) as (tx, _, act),
         ):
             principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_draft(draft, self._destinations)
@@ -153,18 +154,21 @@ class Webhooks:
         webhook_id: WebhookId,
         patch: WebhookPatch,
         origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> WebhookEndpoint:
-        """The endpoint after `patch`. Nothing is written, and no event, where nothing changes."""
-        _require_write(principal)
-        with self._writing(principal, origin) as (tx, act):
+        """Return the endpoint after `patch`. If nothing changes, there is no event."""
+        with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
             principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            require_match(if_match, endpoint.version)
             checked = rules.check_patch(patch, self._destinations)
             changed = rules.apply_patch(endpoint, checked, act.at)
             names = _changed_names(endpoint, changed)
             if not isinstance(checked.headers, Unset):
                 changed, others = self._with_headers(tx, changed, checked.headers)
                 names += ("headers",) if others else ()
+            if names:
+                changed = replace(changed, version=endpoint.version + 1)
             rows.update_endpoint(tx, changed)
             if names:
                 _record(tx, EventType.WEBHOOK_UPDATED, changed, act, changed=list(names))
@@ -173,12 +177,18 @@ class Webhooks:
         return changed
 
     @anew
-    def delete(self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE) -> None:
-        """Deletes the endpoint for good: nothing is sent to it any more, its deliveries are forgotten."""
-        _require_write(principal)
-        with self._writing(principal, origin) as (tx, act):
+    def delete(
+        self,
+        principal: Principal,
+        webhook_id: WebhookId,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
+    ) -> None:
+        """Delete the endpoint for good, with its deliveries: nothing more is sent to it."""
+        with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
             principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            require_match(if_match, endpoint.version)
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
@@ -187,8 +197,7 @@ class Webhooks:
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
         """A fresh secret. For 24 hours the one before signs too; one that was before that no more."""
-        _require_write(principal)
-        with self._writing(principal, origin) as (tx, act):
+        with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
             principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
             secrets = self._open(tx, endpoint).rotated()
@@ -211,7 +220,7 @@ class Webhooks:
 
     @anew
     def _test(self, principal: Principal, webhook_id: WebhookId, origin: Origin) -> Delivery:
-        with self._writing(principal, origin) as (tx, act):
+        with self._changing(principal, origin) as (tx, _, act):
             endpoint = self._find_active(tx, principal, webhook_id)
             workspace_id, target = endpoint.workspace_id, Target("webhook", endpoint.id)
             events.append_event_for(
@@ -277,7 +286,7 @@ class Webhooks:
 
     @anew
     def _redeliver(self, principal: Principal, delivery_id: DeliveryId, origin: Origin) -> Delivery:
-        with self._writing(principal, origin) as (tx, act):
+        with self._changing(principal, origin) as (tx, _, act):
             delivery = _find_delivery(tx, principal, delivery_id)
             self._find_active(tx, principal, delivery.webhook_id)
             queues.hold_queue(tx, (delivery.workspace_id, delivery.webhook_id))
@@ -291,13 +300,8 @@ class Webhooks:
         what = "tests and deliveries sent again"
         self._throttle.keep_pace(sending_subject(principal.workspace_id), SENDING, what)
 
-    @contextmanager
-    def _writing(self, principal: Principal, origin: Origin) -> Iterator[tuple[Tx, Act]]:
-        """A change by who still holds the rights, under the workspace's lock."""
-        with self._database.write(principal.workspace_id) as tx:
-            act = Act(principal.actor, self._clock.now(), origin)
-            acting_now(tx, principal, act.at, *WRITING)
-            yield tx, act
+    def _changing(self, principal: Principal, origin: Origin) -> AbstractContextManager[Change]:
+        return self._authorization.changing(principal, origin, *WRITING)
 
     def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
         return tells_of_limits(

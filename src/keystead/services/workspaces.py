@@ -13,8 +13,9 @@ from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.roles import Permission
 from keystead.domain.users import check_email
+from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
-from keystead.services.membership import acting_now
+from keystead.services.authorization import Authorization
 from keystead.storage import events, plans, users
 from keystead.storage import workspaces as rows
 from keystead.storage.anew import anew
@@ -41,7 +42,7 @@ class Workspaces:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._authorization = Authorization(database, clock)
 
     @anew
     def create(
@@ -55,9 +56,8 @@ class Workspaces:
         origin: Origin = NOWHERE,
     ) -> Workspace:
         """A new workspace on a plan (the smallest, unless named), with an owner where one is named. EmailTaken."""
-        with self._database.write_across(Purpose.OPERATOR) as tx:
+        with self._authorization.operating(actor, origin) as (tx, act):
             plans.lock_plans(tx)
-            act = Act(actor, self._clock.now(), origin)
             workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
             if owner is not None:
                 address = email and check_email(email, "/owner/email")
@@ -67,12 +67,11 @@ class Workspaces:
     @anew
     def first(self) -> Member:
         """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
-        with self._database.write_across(Purpose.OPERATOR) as tx:
+        with self._authorization.operating(SYSTEM) as (tx, act):
             plans.lock_plans(tx)
             found = rows.oldest_owner(tx)
             if found is not None:
                 return found
-            act = Act(SYSTEM, self._clock.now())
             workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
 
@@ -111,15 +110,21 @@ class Workspaces:
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
 
     @anew
-    def rename(self, principal: Principal, name: str, origin: Origin = NOWHERE) -> Workspace:
-        """Another name. No difference: no event."""
-        check_name(name)
-        with self._database.write(principal.workspace_id) as tx:
-            acting_now(tx, principal).require_permission(Permission.RENAME_WORKSPACE)
+    def rename(
+        self,
+        principal: Principal,
+        name: str,
+        origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
+    ) -> Workspace:
+        """Give the workspace another name. No difference: no event."""
+        needed = Permission.RENAME_WORKSPACE
+        with self._authorization.changing(principal, origin, needed) as (tx, _, act):
             before = self._find(tx, principal.workspace_id)
+            require_match(if_match, before.version)
+            check_name(name)
             if before.name != name:
                 rows.set_name(tx, before.id, name)
-                act = Act(principal.actor, self._clock.now(), origin)
                 told = {"from": before.name, "to": name}
                 _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, told)
             return self._find(tx, before.id)
@@ -144,21 +149,22 @@ class Workspaces:
         overrides: Mapping[str, int | None] | None = None,
         actor: Actor = OPERATOR,
         origin: Origin = NOWHERE,
+        if_match: IfMatch | None = None,
     ) -> Workspace:
-        """Puts the workspace on a plan, with limits of its own where given. A lowered limit stops creation only.
+        """Put the workspace on a plan, with limits of its own if given. A lowered limit stops creation only.
 
         No difference: no event.
         """
-        own = _check_overrides(overrides or {})
-        with self._database.write_across(Purpose.OPERATOR, locks=workspace_id) as tx:
+        with self._authorization.operating(actor, origin, workspace_id) as (tx, act):
             plans.lock_plans(tx)
+            before = self._find(tx, workspace_id)
+            require_match(if_match, before.version)
+            own = _check_overrides(overrides or {})
             if plans.find_plan(tx, plan_id) is None:
                 raise Invalid.field("/plan", "is not a plan of this installation")
-            before = self._find(tx, workspace_id)
             if (before.plan_id, rows.overrides_of(tx, workspace_id)) != (plan_id, own):
                 rows.set_plan(tx, workspace_id, plan_id, own)
                 data = {"plan": plan_id, "overrides": own}
-                act = Act(actor, self._clock.now(), origin)
                 _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
             return self._find(tx, workspace_id)
 
@@ -182,13 +188,13 @@ class Workspaces:
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
-        with self._database.write_across(
-            Purpose.OPERATOR, locks=workspace_id, ends=suspended
-        ) as tx:
+        with self._authorization.operating(actor, origin, workspace_id, revokes=suspended) as (
+            tx,
+            act,
+        ):
             before = self._find(tx, workspace_id)
             if (before.suspended_at is not None) == suspended:
                 return before
-            act = Act(actor, self._clock.now(), origin)
             rows.set_suspension(tx, workspace_id, act.at if suspended else None)
             kind = EventType.WORKSPACE_SUSPENDED if suspended else EventType.WORKSPACE_RESUMED
             _record(tx, kind, workspace_id, act)

@@ -26,6 +26,7 @@ def insert_collection(tx: Tx, collection: Collection) -> None:
             "title": collection.title,
             "created_at": collection.created_at,
             "updated_at": collection.updated_at,
+            "version": collection.version,
         },
     )
 
@@ -66,8 +67,10 @@ def count_documents(tx: Tx, workspace_id: WorkspaceId) -> int:
 
 
 def retitle_collection(tx: Tx, collection: Collection) -> None:
-    """Writes the title and the instant of its change."""
-    changed = _one(collection).values(title=collection.title, updated_at=collection.updated_at)
+    """Write the title, the time of its change, and the version."""
+    changed = _one(collection).values(
+        title=collection.title, updated_at=collection.updated_at, version=collection.version
+    )
     tx.execute(changed)
 
 
@@ -126,4 +129,5 @@ def _from_row(row: Row[Any]) -> Collection:
         documents=row.documents,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        version=row.version,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
@@ -50,8 +50,19 @@ def all_credentials(tx: Tx) -> list[Credential]:
     return [_from_row(row) for row in rows]
 
 
+def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
+    """Return whether the credential is live. Until this transaction ends, revoking it waits."""
+    # No row lock: the application may only read this table.
+    _lock(tx, func.pg_advisory_xact_lock_shared, credential_id)
+    live = select(credentials.c.id).where(
+        credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
+    )
+    return tx.execute(live).first() is not None
+
+
 def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoked_by: str) -> None:
-    """Ends the credential; the first end stays."""
+    """End the credential, once no change that it makes is open; the first end stays."""
+    _lock(tx, func.pg_advisory_xact_lock, credential_id)
     ended = update(credentials).where(
         credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
     )
@@ -63,6 +74,12 @@ def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:
     """The peppers that credentials still need; ids alone."""
     live = select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None))
     return set(tx.execute(live.distinct()).scalars())
+
+
+def _lock(tx: Tx, lock: Any, credential_id: CredentialId) -> None:
+    """Take an advisory lock of the credential on PostgreSQL; SQLite has one writer anyway."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(lock(func.hashtextextended(credential_id, 0))))
 
 
 def _from_row(row: Row[Any]) -> Credential:

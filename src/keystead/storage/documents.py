@@ -18,6 +18,7 @@ from keystead.domain.documents import (
 )
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.search import Clause
+from keystead.domain.versions import first_version
 from keystead.storage import search
 from keystead.storage.database import Tx
 from keystead.storage.schema import documents
@@ -30,6 +31,7 @@ _SUMMARY = (
     documents.c.attributes,
     documents.c.created_at,
     documents.c.updated_at,
+    documents.c.version,
 )
 
 Terms = Mapping[str, Sequence[str]]
@@ -41,6 +43,13 @@ def find_document(tx: Tx, collection: Collection, id: str) -> Document | None:
     query = select(*_SUMMARY, documents.c.text).where(*_within(collection), documents.c.id == id)
     row = tx.execute(query).first()
     return None if row is None else Document(*row)
+
+
+def find_version(tx: Tx, collection: Collection, id: str) -> int | None:
+    """Return the version of the collection's document of that id, None without one."""
+    query = select(documents.c.version).where(*_within(collection), documents.c.id == id)
+    version: int | None = tx.execute(query).scalar()
+    return version
 
 
 def digests_of(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, bytes]:
@@ -90,6 +99,7 @@ def insert_documents(
         "workspace_id": collection.workspace_id,
         "collection_id": collection.id,
         "created_at": now,
+        "version": first_version(now),
     }
     rows = [
         {**own, "id": one.draft.id, "number": number, **_content(tx, collection, one, terms, now)}
@@ -102,13 +112,14 @@ def insert_documents(
 def update_documents(
     tx: Tx, collection: Collection, updated: Sequence[Incoming], terms: Terms, now: datetime
 ) -> None:
-    """Replaces all that documents say."""
+    """Replace the content of documents, and raise their versions."""
     one_of_them = documents.c.id == bindparam("replaced")
     rows = [
         {"replaced": one.draft.id, **_content(tx, collection, one, terms, now)} for one in updated
     ]
     if rows:
-        tx.execute(update(documents).where(*_within(collection), one_of_them), rows)
+        replaced = update(documents).where(*_within(collection), one_of_them)
+        tx.execute(replaced.values(version=documents.c.version + 1), rows)
 
 
 def delete_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> None:

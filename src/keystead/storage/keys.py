@@ -144,7 +144,7 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
 
 
 def update_key(tx: Tx, key: ApiKey) -> None:
-    """Writes what may change while a key lives: description, scopes, expiry, successor."""
+    """Writes what may change while a key lives: description, scopes, expiry, successor, version."""
     tx.execute(
         _one(key.workspace_id, key.id).values(
             description=key.description,
@@ -152,6 +152,7 @@ def update_key(tx: Tx, key: ApiKey) -> None:
             scopes=key.scopes,
             expires_at=key.expires_at,
             rotated_to=key.rotated_to,
+            version=key.version,
         )
     )
 
@@ -280,4 +281,5 @@ def _from_row(row: Row[Any]) -> ApiKey:
         rotated_to=row.rotated_to,
         last_use=used and KeyUse(used, row.last_used_ip, row.last_used_agent),
         creator_left=bool(row.creator_left),
+        version=row.version,
     )

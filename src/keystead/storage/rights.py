@@ -66,6 +66,7 @@ _KEY_STATE: Final = (
     "expires_at",
     "revoked_at",
     "rotated_to",
+    "version",
 )
 
 _DIGEST: Final = (
@@ -119,7 +120,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     APPLICATION: (
         _select(schema.plans),
         _select(schema.workspaces),
-        _update(schema.workspaces, "name", "last_event"),
+        _update(schema.workspaces, "name", "last_event", "version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _update(schema.users, "name", "email"),
@@ -145,6 +146,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.key_rates),
         _insert(schema.key_rates),
         _delete(schema.key_rates),
+        _select(schema.credentials, "id", "revoked_at"),
     ),
     Purpose.PEOPLE: (
         _select(schema.plans),
@@ -204,7 +206,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_all(schema.plans),
         _select(schema.workspaces),
         _insert(schema.workspaces),
-        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at"),
+        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _select(schema.members),

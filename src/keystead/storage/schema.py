@@ -40,6 +40,16 @@ _CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
 """SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
 
 
+def _version() -> Column[int]:
+    return Column(
+        "version",
+        Count,
+        nullable=False,
+        server_default="1",
+        comment="rises with every change of what can be edited",
+    )
+
+
 def _partial(name: str, condition: str, *columns: str) -> Index:
     where = text(condition)
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
@@ -73,6 +83,7 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    _version(),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,
@@ -112,6 +123,7 @@ members = Table(
     Column("user_id", Identifier, ForeignKey("users.id"), nullable=False),
     Column("role", Text, nullable=False),
     Column("joined_at", Instant, nullable=False),
+    _version(),
     PrimaryKeyConstraint("workspace_id", "user_id"),
     Index("members_by_user", "user_id"),
     **_CLUSTERED,
@@ -135,6 +147,7 @@ api_keys = Table(
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
+    _version(),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],
@@ -297,6 +310,7 @@ collections = Table(
     Column("last_number", Count, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    _version(),
     UniqueConstraint("workspace_id", "name"),
     UniqueConstraint("workspace_id", "id"),
     Index("collections_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
@@ -321,6 +335,7 @@ documents = Table(
     Column("updated_at", Instant, nullable=False),
     Column("text", Text, nullable=False),
     Column("words", Words, nullable=False, comment="what search looks into"),
+    _version(),
     UniqueConstraint("workspace_id", "collection_id", "id"),
     UniqueConstraint("workspace_id", "collection_id", "number"),
     ForeignKeyConstraint(
@@ -448,6 +463,7 @@ webhook_endpoints = Table(
     Column("header_names", Json, nullable=False),
     Column("secret_overlap_until", Instant, comment="until then the secret before signs too"),
     Column("deleted_at", Instant, comment="gone, but for deliveries still to be removed"),
+    _version(),
     PrimaryKeyConstraint("workspace_id", "id"),
     CheckConstraint("status IN ('active', 'disabled')", name="status"),
     CheckConstraint("(status = 'disabled') = (disabled_at IS NOT NULL)", name="disabled"),

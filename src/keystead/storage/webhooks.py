@@ -155,6 +155,7 @@ def _to_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "created_by_name": endpoint.created_by.name,
         "header_names": list(endpoint.header_names),
         "secret_overlap_until": endpoint.secret_overlap_until,
+        "version": endpoint.version,
     }
 
 
@@ -173,4 +174,5 @@ def _from_row(row: Row[Any]) -> WebhookEndpoint:
         disabled_at=row.disabled_at,
         disabled_for=row.disabled_for and DisabledFor(row.disabled_for),
         secret_overlap_until=row.secret_overlap_until,
+        version=row.version,
     )

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, collate, delete, func, insert, or_, s
 
 from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.users import fold_email
+from keystead.domain.versions import first_version
 from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
 from keystead.storage.schema import members, users, workspaces
@@ -71,16 +72,18 @@ def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | N
 
 
 def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
-    """Another name of the workspace."""
-    tx.execute(update(workspaces).where(workspaces.c.id == workspace_id).values(name=name))
+    """Write another name, and raise the version."""
+    changed = update(workspaces).where(workspaces.c.id == workspace_id)
+    tx.execute(changed.values(name=name, version=workspaces.c.version + 1))
 
 
 def set_plan(
     tx: Tx, workspace_id: WorkspaceId, plan_id: str, overrides: Mapping[str, int | None]
 ) -> None:
-    """Puts the workspace on a plan, with limits of its own where it has them."""
+    """Write the plan and the workspace's own limits, and raise the version."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
-    tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides)))
+    version = workspaces.c.version + 1
+    tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides), version=version))
 
 
 def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
@@ -99,6 +102,7 @@ def insert_member(tx: Tx, member: Member, now: datetime) -> None:
             "user_id": member.user.id,
             "role": member.role,
             "joined_at": now,
+            "version": first_version(now),
         },
     )
 
@@ -144,11 +148,11 @@ def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Membe
 
 
 def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> None:
-    """Gives a member another role."""
+    """Write another role, and raise the version."""
     changed = update(members).where(
         members.c.workspace_id == workspace_id, members.c.user_id == user_id
     )
-    tx.execute(changed.values(role=role))
+    tx.execute(changed.values(role=role, version=members.c.version + 1))
 
 
 def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
@@ -186,13 +190,15 @@ def _is_named(tx: Tx, part: str) -> ColumnElement[bool]:
 
 
 def _memberships() -> Any:
-    columns = select(members.c.workspace_id, members.c.role, members.c.joined_at, *USER_COLUMNS)
+    own = (members.c.workspace_id, members.c.role, members.c.joined_at, members.c.version)
+    columns = select(*own, *USER_COLUMNS)
     return columns.join(users, users.c.id == members.c.user_id)
 
 
 def _workspace(row: Row[Any]) -> Workspace:
-    return Workspace(row.id, row.name, row.plan_id, row.created_at, row.suspended_at)
+    return Workspace(row.id, row.name, row.plan_id, row.created_at, row.suspended_at, row.version)
 
 
 def _member(row: Row[Any]) -> Member:
-    return Member(row.workspace_id, user_of(row), Role(row.role), row.joined_at)
+    user, role = user_of(row), Role(row.role)
+    return Member(row.workspace_id, user, role, row.joined_at, version=row.version)

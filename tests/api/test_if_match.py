@@ -1,0 +1,214 @@
+"""Conditional changes: a client that saw an older version of a resource changes nothing (RFC 9110 section 13.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from keystead.domain.principals import Actor, PrincipalKind
+from tests.api.world import Client, World, problem
+
+ABSENT: Final = "0000000000000000000000"
+URL: Final = "https://hooks.example/keystead"
+
+
+class Kind(NamedTuple):
+    """A resource that can be changed: how it is made, changed to one thing or another, and wrongly."""
+
+    make: Callable[[Client], str]
+    method: str
+    changes: tuple[dict[str, Any], dict[str, Any]]
+    wrong: dict[str, Any]
+    is_deleted: bool = True
+    change_at: str = ""
+
+
+def _made(client: Client, path: str, body: dict[str, Any]) -> str:
+    answer = client.send("POST", path, body)
+    assert answer.status_code == 201
+    location: str = answer.headers["location"]
+    assert client.send("GET", location).headers["etag"] == answer.headers["etag"]
+    return location
+
+
+def _document(client: Client) -> str:
+    path = f"{_made(client, '/v1/collections', {'name': 'docs'})}/documents/a"
+    assert client.send("PUT", path, {"text": "first"}).status_code == 201
+    return path
+
+
+KINDS: Final = {
+    "key": Kind(
+        lambda c: _made(c, "/v1/keys", {"description": "sync"}),
+        "PATCH",
+        ({"description": "one"}, {"description": "two"}),
+        {"description": ""},
+    ),
+    "collection": Kind(
+        lambda c: _made(c, "/v1/collections", {"name": "handbook"}),
+        "PATCH",
+        ({"title": "One"}, {"title": "Two"}),
+        {"title": ""},
+    ),
+    "document": Kind(
+        _document, "PUT", ({"text": "one"}, {"text": "two"}), {"text": "x", "url": "nowhere"}
+    ),
+    "webhook": Kind(
+        lambda c: _made(c, "/v1/webhooks", {"name": "chat", "url": URL, "events": ["*"]}),
+        "PATCH",
+        ({"name": "one"}, {"name": "two"}),
+        {"url": "nowhere"},
+    ),
+    "workspace": Kind(
+        lambda c: _made(c, "/operator/v1/workspaces", {"name": "Acme"}),
+        "PATCH",
+        ({"name": "One"}, {"name": "Two"}),
+        {"name": ""},
+        is_deleted=False,
+    ),
+    "workspace's plan": Kind(
+        lambda c: _made(c, "/operator/v1/workspaces", {"name": "Acme"}),
+        "PUT",
+        ({"plan": "team"}, {"plan": "scale"}),
+        {"plan": "none of ours"},
+        is_deleted=False,
+        change_at="/plan",
+    ),
+}
+
+
+class Resource:
+    """One resource of a kind, and a client that may do everything with it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.kind = KINDS[name]
+        self.world = world
+        self.client = world.tenant().client()
+        if name.startswith("workspace"):
+            actor = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+            _, token = world.services.credentials.create("billing", actor)
+            self.client = world.client(token.reveal())
+        self.path = self.kind.make(self.client)
+
+    @property
+    def state(self) -> tuple[str, Any]:
+        """Its tag, and what it is."""
+        answer = self.client.send("GET", self.path)
+        assert answer.status_code == 200
+        return answer.headers["etag"], answer.json()
+
+    def change(self, body: dict[str, Any], *if_match: str, path: str = "") -> Any:
+        """The answer to a change."""
+        headers = [("If-Match", each) for each in if_match]
+        to = (path or self.path) + self.kind.change_at
+        return self.client.send(self.kind.method, to, body, headers)
+
+    def delete(self, *if_match: str) -> Any:
+        """The answer to a deletion."""
+        headers = [("If-Match", each) for each in if_match]
+        return self.client.send("DELETE", self.path, None, headers)
+
+
+@pytest.fixture(params=KINDS)
+def resource(world: World, request: pytest.FixtureRequest) -> Resource:
+    """One of each kind, on each engine."""
+    return Resource(world, request.param)
+
+
+def test_a_change_of_an_older_version_is_refused(resource: Resource) -> None:
+    """Two clients see the same version: the second to change it is refused, and loses nobody's change (R105)."""
+    first, second = resource.kind.changes
+    seen, _ = resource.state
+    changed = resource.change(first, seen)
+    assert (changed.status_code, changed.headers["etag"]) == (200, resource.state[0])
+    assert changed.headers["etag"] != seen
+    before = resource.state
+    for stale in ((seen,), (f'{seen}, "other"',), (f"W/{before[0]}",)):
+        assert problem(resource.change(second, *stale)) == (412, "changed-meanwhile")
+    assert resource.state == before
+    assert resource.change(second, '"other"', before[0]).status_code == 200
+    assert resource.change(first, "*").status_code == 200
+    assert resource.change(second).status_code == 200
+
+
+def test_a_tag_is_of_what_can_be_edited(resource: Resource) -> None:
+    """A strong, quoted tag, the same until something changes: for the same change again too."""
+    first, _ = resource.kind.changes
+    tag, _ = resource.state
+    assert tag.startswith('"')
+    assert tag.endswith('"')
+    assert resource.change(first, tag).status_code == 200
+    tag, _ = resource.state
+    assert resource.change(first, tag).headers["etag"] == tag
+    assert resource.state[0] == tag
+
+
+def test_refusals_come_in_their_order(resource: Resource) -> None:
+    """400, then 404, then 412, and only then what is wrong with the values."""
+    tag, _ = resource.state
+    wrong = resource.kind.wrong
+    collection, _, _ = resource.path.rpartition("/documents/")
+    absent = f"{resource.path[:-22]}{ABSENT}"
+    if "/collections/" in resource.path:
+        absent = f"/v1/collections/absent{resource.path[len(collection) :] if collection else ''}"
+    assert problem(resource.change(wrong, "no tag", path=absent)) == (400, "invalid-request")
+    assert problem(resource.change(wrong, '"other"', path=absent)) == (404, "not-found")
+    assert problem(resource.change(wrong, '"other"')) == (412, "changed-meanwhile")
+    assert problem(resource.change({"unknown": 1}, '"other"')) == (412, "changed-meanwhile")
+    assert problem(resource.change(wrong, tag)) == (422, "invalid")
+
+
+def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
+    """What changed since it was seen is not deleted by who saw the version before."""
+    if not resource.kind.is_deleted:
+        assert "DELETE" not in resource.client.send("PUT", resource.path).headers["allow"]
+        return
+    seen, _ = resource.state
+    assert resource.change(resource.kind.changes[0]).status_code == 200
+    assert problem(resource.delete(seen)) == (412, "changed-meanwhile")
+    tag, _ = resource.state
+    assert resource.delete(tag).status_code == 204
+
+
+def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
+    """PUT makes no document on a condition: not even `*`, which asks for one that exists."""
+    client = world.tenant().client()
+    client.send("POST", "/v1/collections", {"name": "docs"})
+    path = "/v1/collections/docs/documents/new"
+    for if_match in ("*", '"1"'):
+        answer = client.send("PUT", path, {"text": "x"}, [("If-Match", if_match)])
+        assert problem(answer) == (412, "changed-meanwhile")
+    assert client.send("GET", path).status_code == 404
+    deleted = client.send("DELETE", path, None, [("If-Match", "*")])
+    assert problem(deleted) == (404, "not-found")
+
+
+@pytest.mark.parametrize("name", ["collection", "document"])
+def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
+    """What was deleted and made anew under its name is not what an old tag was given for."""
+    resource = Resource(world, name)
+    seen, _ = resource.state
+    assert resource.delete(seen).status_code == 204
+    world.clock.advance(seconds=1)
+    if name == "document":
+        assert resource.client.send("PUT", resource.path, {"text": "new"}).status_code == 201
+    else:
+        resource.kind.make(resource.client)
+    assert problem(resource.change(resource.kind.changes[0], seen)) == (412, "changed-meanwhile")
+
+
+def test_use_status_and_counts_are_no_version(world: World) -> None:
+    """A key that is used, a collection that grows and a webhook that is paused are edited by nobody."""
+    key, collection, webhook = (Resource(world, n) for n in ("key", "collection", "webhook"))
+    before = [each.state[0] for each in (key, collection, webhook)]
+    used = world.client(
+        key.client.send("POST", "/v1/keys", {"description": "used"}).json()["token"]
+    )
+    assert used.send("GET", "/v1/whoami").status_code == 200
+    world.services.usage.flush()
+    put = collection.client.send("PUT", f"{collection.path}/documents/a", {"text": "x"})
+    assert put.status_code == 201
+    assert webhook.change({"status": "disabled"}).status_code == 200
+    assert [each.state[0] for each in (key, collection, webhook)] == before

@@ -1,0 +1,363 @@
+"""Authorization of changes: whoever lost a right while waiting for the workspace's lock changes nothing any more."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psycopg
+import pytest
+
+import keystead
+from keystead.domain.credentials import ActingCredential, Credential, CredentialKind
+from keystead.domain.digests import Topic
+from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
+from keystead.domain.errors import Forbidden, InsufficientScope, InvalidToken, KeysteadError
+from keystead.domain.ids import CredentialId, KeyId, UserId
+from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.plans import DEFAULT_PLANS
+from keystead.domain.portal import PortalRequest, PortalUser
+from keystead.domain.principals import Principal, PrincipalKind, operator
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
+from keystead.domain.webhooks import WebhookDraft, WebhookPatch
+from keystead.domain.workspaces import Role
+from keystead.services.workspaces import OPERATOR
+from keystead.storage import credentials, database, engines, keys, schema, workspaces
+from keystead.storage.database import Tx
+from keystead.storage.purposes import Purpose
+from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare
+from tests.people import acting, member_of
+from tests.postgres import wait_until
+from tests.walls import as_owner
+
+SERVICES: Final = Path(keystead.__file__).parent / "services"
+AT_ONCE: Final = 6
+URL: Final = "https://hooks.example/keystead"
+_WAITING: Final = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+KEY, MEMBER, CREDENTIAL = PrincipalKind.KEY, PrincipalKind.MEMBER, PrincipalKind.OPERATOR
+
+
+@dataclass
+class Stage:
+    """A workspace with one of everything, for changes that are all refused."""
+
+    ground: Ground
+
+    def __post_init__(self) -> None:
+        ground, self.tenant = self.ground, self.ground.tenant()
+        services = ground.services
+        soon = ground.clock.now() + timedelta(minutes=30)
+        self.key = ground.key(self.tenant, "target", expires_at=soon).key.id
+        services.documents.create_collection(self.tenant, CollectionDraft("docs"))
+        services.documents.put(self.tenant, "docs", DocumentDraft("a", "text"))
+        hook = services.webhooks.create(self.tenant, WebhookDraft("chat", URL, ("*",)))
+        self.webhook = hook.endpoint.id
+        self.delivery = services.webhooks.test(self.tenant, self.webhook).id
+        member_of(ground, self.tenant, Role.OWNER, "Olga")
+        self.member = member_of(ground, self.tenant, Role.VIEWER).user.id
+        self.invitation = services.invitations.invite(self.tenant, "i@example.com", Role.VIEWER)[1]
+        self.credential = services.credentials.create("other", OPERATOR)[0].id
+
+    def actor(self, kind: PrincipalKind) -> Principal:
+        """A new principal of that kind that may do everything that its kind may."""
+        if kind is KEY:
+            ends = self.ground.clock.now() + timedelta(hours=1)
+            return self.ground.caller(self.tenant, EVERYTHING, KEYS_WRITE, expires_at=ends)
+        if kind is MEMBER:
+            member = member_of(self.ground, self.tenant, Role.OWNER)
+            return acting(member, self.ground.clock.now())
+        made: Credential = self.ground.services.credentials.create("backend", OPERATOR)[0]
+        return operator(made.name, self.tenant.workspace_id, id=made.id)
+
+
+class UseCase(NamedTuple):
+    """A change, and the kinds of principals that may make it."""
+
+    change: Callable[[Stage, Principal], object]
+    kinds: frozenset[PrincipalKind]
+
+
+def _by(*kinds: PrincipalKind) -> frozenset[PrincipalKind]:
+    return frozenset(kinds)
+
+
+ALL, PEOPLE, OPERATORS = _by(KEY, MEMBER, CREDENTIAL), _by(MEMBER, CREDENTIAL), _by(CREDENTIAL)
+ANY_ROLE: Final = frozenset({"Members.leave", "Notices._choose"})
+"""What a member of any role may do: a demotion does not end it."""
+
+
+def _portal(stage: Stage, principal: Principal) -> object:
+    acting_credential = ActingCredential(
+        CredentialId(principal.id), CredentialKind.OPERATOR, principal.name
+    )
+    user = PortalUser("u1", "Pat", None)
+    request = PortalRequest(principal.workspace_id, user, Role.VIEWER)
+    return stage.ground.services.portal_sessions.create(acting_credential, request)
+
+
+USE_CASES: Final[Mapping[str, UseCase]] = {
+    "Keys._create": UseCase(lambda s, p: s.ground.services.keys.create(p, KeyDraft("new")), ALL),
+    "Keys._rotate": UseCase(lambda s, p: s.ground.services.keys.rotate(p, s.key), ALL),
+    "Keys.update": UseCase(
+        lambda s, p: s.ground.services.keys.update(p, s.key, KeyPatch("other")), ALL
+    ),
+    "Keys.revoke": UseCase(lambda s, p: s.ground.services.keys.revoke(p, s.key), ALL),
+    "KeyRates.set": UseCase(lambda s, p: s.ground.services.key_rates.set(p, s.key, 5), OPERATORS),
+    "Documents.create_collection": UseCase(
+        lambda s, p: s.ground.services.documents.create_collection(p, CollectionDraft("new")), ALL
+    ),
+    "Documents.update_collection": UseCase(
+        lambda s, p: s.ground.services.documents.update_collection(
+            p, "docs", CollectionPatch("Other")
+        ),
+        ALL,
+    ),
+    "Documents._delete_collection": UseCase(
+        lambda s, p: s.ground.services.documents.delete_collection(p, "docs", with_documents=True),
+        ALL,
+    ),
+    "Documents.put": UseCase(
+        lambda s, p: s.ground.services.documents.put(p, "docs", DocumentDraft("b", "new")), ALL
+    ),
+    "Documents.push": UseCase(
+        lambda s, p: s.ground.services.documents.push(p, "docs", Push(delete=["a"])), ALL
+    ),
+    "Documents.delete": UseCase(
+        lambda s, p: s.ground.services.documents.delete(p, "docs", "a"), ALL
+    ),
+    "Webhooks.create": UseCase(
+        lambda s, p: s.ground.services.webhooks.create(p, WebhookDraft("new", URL, ("*",))), ALL
+    ),
+    "Webhooks.update": UseCase(
+        lambda s, p: s.ground.services.webhooks.update(p, s.webhook, WebhookPatch("other")), ALL
+    ),
+    "Webhooks.delete": UseCase(lambda s, p: s.ground.services.webhooks.delete(p, s.webhook), ALL),
+    "Webhooks.rotate_secret": UseCase(
+        lambda s, p: s.ground.services.webhooks.rotate_secret(p, s.webhook), ALL
+    ),
+    "Webhooks._test": UseCase(lambda s, p: s.ground.services.webhooks.test(p, s.webhook), ALL),
+    "Webhooks._redeliver": UseCase(
+        lambda s, p: s.ground.services.webhooks.redeliver(p, s.delivery), ALL
+    ),
+    "Members.change_role": UseCase(
+        lambda s, p: s.ground.services.members.change_role(p, s.member, Role.ADMIN), PEOPLE
+    ),
+    "Members.remove": UseCase(lambda s, p: s.ground.services.members.remove(p, s.member), PEOPLE),
+    "Members.leave": UseCase(lambda s, p: s.ground.services.members.leave(p), _by(MEMBER)),
+    "Invitations.invite": UseCase(
+        lambda s, p: s.ground.services.invitations.invite(p, "n@example.com", Role.VIEWER), PEOPLE
+    ),
+    "Invitations.revoke": UseCase(
+        lambda s, p: s.ground.services.invitations.revoke(p, s.invitation.id), PEOPLE
+    ),
+    "Notices._choose": UseCase(
+        lambda s, p: s.ground.services.notices.choose(p, [next(iter(Topic))]), _by(MEMBER)
+    ),
+    "PortalSessions.create": UseCase(_portal, OPERATORS),
+    "Workspaces.rename": UseCase(
+        lambda s, p: s.ground.services.workspaces.rename(p, "Other"), PEOPLE
+    ),
+    "Workspaces.create": UseCase(
+        lambda s, p: s.ground.services.workspaces.create("New", actor=p.actor), OPERATORS
+    ),
+    "Workspaces.set_plan": UseCase(
+        lambda s, p: s.ground.services.workspaces.set_plan(p.workspace_id, "free", actor=p.actor),
+        OPERATORS,
+    ),
+    "Workspaces._set_suspension": UseCase(
+        lambda s, p: s.ground.services.workspaces.suspend(p.workspace_id, p.actor), OPERATORS
+    ),
+    "Plans.apply": UseCase(
+        lambda s, p: s.ground.services.plans.apply(DEFAULT_PLANS, p.actor), OPERATORS
+    ),
+    "Credentials.create": UseCase(
+        lambda s, p: s.ground.services.credentials.create("new", p.actor), OPERATORS
+    ),
+    "Credentials.revoke": UseCase(
+        lambda s, p: s.ground.services.credentials.revoke(s.credential, p.actor), OPERATORS
+    ),
+}
+SYSTEM: Final = {
+    "Deliveries._remove_some",
+    "Deliveries._settle_alone",
+    "Documents._remove_more",
+    "KeyWatch._tell",
+    "Workspaces.first",
+    "_tell",
+}
+"""Changes by the system itself, which nobody can take a right from."""
+
+
+# --- what ends an actor ---
+
+
+class Ending(NamedTuple):
+    """What somebody else does to an actor, in a transaction for that purpose, and what the actor is answered."""
+
+    kind: PrincipalKind
+    end: Callable[[Tx, Stage, Principal], None]
+    refusal: type[KeysteadError]
+    purpose: Purpose | None = None
+
+
+def _revoke(tx: Tx, stage: Stage, actor: Principal) -> None:
+    keys.revoke_key(tx, actor.workspace_id, KeyId(actor.id), stage.ground.clock.now())
+
+
+def _expire(tx: Tx, stage: Stage, actor: Principal) -> None:
+    stage.ground.clock.advance(hours=1)
+
+
+def _narrow(tx: Tx, stage: Stage, actor: Principal) -> None:
+    key = keys.find_key(tx, actor.workspace_id, KeyId(actor.id))
+    assert key is not None
+    keys.update_key(tx, replace(key, scopes=Scopes(["plan:read"])))
+
+
+def _suspend(tx: Tx, stage: Stage, actor: Principal) -> None:
+    workspaces.set_suspension(tx, actor.workspace_id, stage.ground.clock.now())
+
+
+def _remove(tx: Tx, stage: Stage, actor: Principal) -> None:
+    workspaces.delete_member(tx, actor.workspace_id, UserId(actor.id))
+
+
+def _demote(tx: Tx, stage: Stage, actor: Principal) -> None:
+    workspaces.set_role(tx, actor.workspace_id, UserId(actor.id), Role.VIEWER)
+
+
+def _revoke_credential(tx: Tx, stage: Stage, actor: Principal) -> None:
+    credentials.revoke_credential(tx, CredentialId(actor.id), stage.ground.clock.now(), "tests")
+
+
+ENDINGS: Final = {
+    "a revoked key": Ending(KEY, _revoke, InvalidToken),
+    "an expired key": Ending(KEY, _expire, InvalidToken),
+    "a narrowed key": Ending(KEY, _narrow, InsufficientScope),
+    "a key of a suspended workspace": Ending(KEY, _suspend, InvalidToken, Purpose.OPERATOR),
+    "a removed member": Ending(MEMBER, _remove, Forbidden),
+    "a demoted member": Ending(MEMBER, _demote, Forbidden),
+    "a revoked credential": Ending(CREDENTIAL, _revoke_credential, InvalidToken, Purpose.OPERATOR),
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def patient(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An installation whose locks are waited for as long as a busy machine takes."""
+    with fresh_url(request, tmp_path_factory, request.param) as url:
+        prepare(url)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("lock_timeout", "statement_timeout"):
+                patch.setitem(engines.TIMEOUTS, name, "60s")
+            patch.setattr(engines.ImpatientConnection, "patience", 62.0)
+            patch.setattr(database, "LOCK_SECONDS", 60)
+            with ground_on(url) as ground:
+                yield ground
+
+
+@contextmanager
+def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
+    """How many changes wait for a lock."""
+    if ground.database.is_sqlite:
+        yield lambda: len(ground.database._turns._waiting)
+        return
+    with psycopg.connect(as_owner(ground.url), autocommit=True) as watching:
+
+        def waiting() -> int:
+            row = watching.execute(_WAITING).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        yield waiting
+
+
+def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str, object]:
+    """What each change is answered that waits for the lock while its actor is ended."""
+    ground, actor = stage.ground, stage.actor(ending.kind)
+    workspace_id = stage.tenant.workspace_id
+    purpose = ending.purpose
+    holding = (
+        ground.database.write(workspace_id)
+        if purpose is None
+        else ground.database.write_across(purpose, workspace_id)
+    )
+
+    def answer(name: str) -> object:
+        try:
+            return USE_CASES[name].change(stage, actor)
+        except KeysteadError as refusal:
+            return type(refusal)
+
+    with ThreadPoolExecutor(len(names)) as pool, _watched(ground) as waiting:
+        with holding as tx:
+            ending.end(tx, stage, actor)
+            answers = {name: pool.submit(answer, name) for name in names}
+            wait_until(lambda: waiting() == len(names), "all changes wait")
+        return {name: given.result(60) for name, given in answers.items()}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_whoever_lost_the_right_changes_nothing(patient: Ground, name: str) -> None:
+    """Each change that its actor may no longer make when its turn comes is refused, and leaves nothing (R103)."""
+    ending, stage = ENDINGS[name], Stage(patient)
+    ended = [each for each, use_case in USE_CASES.items() if ending.kind in use_case.kinds]
+    if ending.end is _demote:
+        ended = [each for each in ended if each not in ANY_ROLE]
+    tables = (schema.events, schema.workspaces, schema.credentials, schema.sign_in_links)
+    for first in range(0, len(ended), AT_ONCE):
+        names = tuple(ended[first : first + AT_ONCE])
+        before = [patient.count(table) for table in tables]
+        refused = _refusals(stage, ending, names)
+        after = [patient.count(table) for table in tables]
+        assert refused == dict.fromkeys(names, ending.refusal)
+        made_for_the_actor = 1 if ending.kind is not MEMBER else 0
+        assert sum(after) - sum(before) == made_for_the_actor
+        if ending.end is _suspend:
+            patient.services.workspaces.resume(stage.tenant.workspace_id)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [KEY, MEMBER, CREDENTIAL])
+def test_whoever_has_the_right_changes(patient: Ground, kind: PrincipalKind) -> None:
+    """The same changes are made by actors that still stand, so what refuses them is the loss alone."""
+    for use_case in USE_CASES.values():
+        if kind in use_case.kinds:
+            stage = Stage(patient)
+            use_case.change(stage, stage.actor(kind))
+
+
+def test_every_change_is_in_the_table() -> None:
+    """A use case that opens a change stands in the table, or is the system's own: none is forgotten."""
+    openers = {"changing", "operating", "_changing", "_managing"}
+    found: set[str] = set()
+    for path in sorted(SERVICES.glob("*.py")):
+        for name, function in _functions(ast.parse(path.read_text())):
+            calls = {
+                node.func.attr
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            }
+            if calls & openers and function.name not in openers:
+                found.add(name)
+    assert found == USE_CASES.keys() | SYSTEM
+
+
+def _functions(module: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for each in node.body:
+                if isinstance(each, ast.FunctionDef):
+                    yield f"{node.name}.{each.name}", each
