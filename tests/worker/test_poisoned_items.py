@@ -296,6 +296,7 @@ def test_an_event_of_the_future_holds_up_no_other(scene: Scene) -> None:
     credentials.create("before", operator("tests", scene.honest.workspace_id).actor)
     with write_behind(scene.ground.database) as tx:
         tx.execute(update(schema.installation_events).values(type="of.the.future"))
+    scene.ground.clock.advance(seconds=1)
     credentials.create("after", operator("tests", scene.honest.workspace_id).actor)
     with capture_logs() as lines:
         task_of(scene, installation_log.TASK).run()
