@@ -75,6 +75,15 @@ class House:
         secret, _ = invite(self.principal, email, Role.DEVELOPER)
         return f"/invitation?link={secret.reveal()}"
 
+    def confirmation(self) -> str:
+        """The link of a fresh confirmation letter to a viewer."""
+        services = self.installation.services
+        secret, _ = services.sign_in.make_link(self.person(Role.VIEWER, "Una Unconfirmed"))
+        services.accounts.change_email(services.sign_in.redeem(secret).secret, "una@keys.example")
+        [letter] = services.confirmations.claim()[-1].letters
+        [link] = [line for line in letter.text.splitlines() if "?link=" in line]
+        return link.removeprefix(self.installation.settings.base_url)
+
     def person(self, role: Role, name: str, email: str | None = None) -> Member:
         """A new member of the furnished workspace."""
         now = self.clock.now()
@@ -126,7 +135,7 @@ def _house(installation: Installation, clock: ManualClock) -> House:
     owner = made.first()
     made.set_plan(owner.workspace_id, "team", ROOM)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
-        users.set_email(tx, owner.user.id, EMAIL)
+        users.set_email(tx, owner.user.id, EMAIL, confirmed_at=clock.now())
     owner = made.owner(owner.workspace_id)
     clock.advance(hours=1)
     full = made.create("Staging").id

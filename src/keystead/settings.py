@@ -393,6 +393,11 @@ class Settings(BaseSettings):
         return self.database_url.startswith("sqlite:")
 
     @property
+    def sends_mail(self) -> bool:
+        """Whether mail leaves: to the server that is set, else into a folder if the database is embedded."""
+        return self.smtp is not None or self.is_embedded
+
+    @property
     def remembers(self) -> bool:
         """Whether verified tokens are answered from memory while the stamp beside the database holds."""
         return self.is_embedded and self.verification != "read"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -114,13 +114,14 @@ def session_of(browser: Browser) -> str:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Area]:
+def opened(url: str, **chosen: Any) -> Iterator[Area]:
     """An area over the fresh database at `url`."""
     clock = ManualClock()
     settings = Settings(
         database=declared(url),
         scopes={"invoices:read": "Read invoices"},
         portal_origins=("https://product.example",),
+        **chosen,
     )
     installation = open_installation(settings, Peppers(Pepper("test", PEPPER)), clock)
     pages = create_developer_area(

@@ -343,6 +343,7 @@ def _doors(area: Area, house: House) -> Iterator[str]:
     yield from ("/", "/sign-in", house.link(), f"/sign-in?link={reset.reveal()}")
     if any(route.path == "/invitation" for route in routes_of(area.app)):
         yield house.invitation()
+    yield house.confirmation()
 
 
 def _rows_of(installation: Installation) -> Iterator[tuple[str, frozenset[str]]]:

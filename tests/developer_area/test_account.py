@@ -50,7 +50,7 @@ def test_an_address_is_changed(each_area: Area) -> None:
     with_password(each_area, each_area.member(Role.VIEWER), "bob@keys.example")
     assert change(each_area, browser, "email", email="bob@keys.example").status == 409
     seen = change(each_area, browser, "email", email="ada@other.example")
-    assert status_of(seen).startswith("Your e-mail address is saved")
+    assert status_of(seen).startswith("Your email is saved")
     assert sign_in(each_area.browser(), EMAIL, RIGHT).status == 422
     enter(each_area, "ada@other.example")
 

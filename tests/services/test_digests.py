@@ -134,7 +134,7 @@ def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
     place.fill()
     [digest] = place.due()
     for minutes in (5, 10, 20):
-        place.digests.postpone(digest)
+        place.digests.fail(digest, ValueError())
         assert place.due(timedelta(minutes=minutes, seconds=-1)) == []
         [digest] = place.due(timedelta(seconds=1))
     assert len(place.letters([digest])) == 1

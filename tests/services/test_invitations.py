@@ -386,9 +386,9 @@ def test_one_link_brings_few_passwords(crowd: Crowd, ada: Member, email: str) ->
         assert _refusal(crowd.invitations.accept, link, "Bo", guessable) is Invalid
     assert _refusal(crowd.invitations.accept, link, "Bo", Password(RIGHT)) is RateLimited
     other = _invite(crowd, ada, f"other.{email}")
-    assert crowd.invitations.accept(other, "Cy", Password(RIGHT))
+    crowd.invitations.accept(other, "Cy", Password(RIGHT))
     crowd.clock.advance(NEW_PASSWORD.window)
-    assert crowd.invitations.accept(link, "Bo", Password(RIGHT))
+    crowd.invitations.accept(link, "Bo", Password(RIGHT))
 
 
 def test_what_costs_nothing_is_no_try(crowd: Crowd, ada: Member, email: str) -> None:
@@ -397,4 +397,4 @@ def test_what_costs_nothing_is_no_try(crowd: Crowd, ada: Member, email: str) -> 
     for _ in range(NEW_PASSWORD.most + 1):
         assert _refusal(crowd.invitations.accept, link, "Bo", Password("short")) is Invalid
         assert _refusal(crowd.invitations.accept, taken, "Bo", Password(RIGHT)) is EmailTaken
-    assert crowd.invitations.accept(link, "Bo", Password(RIGHT))
+    crowd.invitations.accept(link, "Bo", Password(RIGHT))

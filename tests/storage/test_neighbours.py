@@ -64,15 +64,15 @@ def test_everybody_has_a_turn(ground: Ground) -> None:
 
     asked = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
     threads = []
-    queue = ground.database._turns._waiting
+    turns = ground.database._turns
     with ground.database.write(loud.workspace_id):
         for one in asked:
             threads.append(threading.Thread(target=write, args=one))
             threads[-1].start()
-            wait_until(lambda: len(queue) == len(threads), "the writer waits")
+            wait_until(lambda: turns.waiting == len(threads), "the writer waits")
     for thread in threads:
         thread.join()
-    assert order[: LOUD + 1] == [f"loud {number}" for number in range(LOUD)] + ["quiet"]
+    assert order.index("quiet") <= 1
     assert len(order) == 3 * LOUD + 1
 
 

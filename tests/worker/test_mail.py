@@ -15,14 +15,26 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from keystead.domain.digests import Letter
-from keystead.domain.mail import MailServer, check_sender, mail_server_of
-from keystead.worker.mail import Folder, MailAway, MailRefused, Smtp, message_of
+from keystead.domain.ids import UserId
+from keystead.domain.mail import Letter, MailServer, check_sender, mail_server_of
+from keystead.worker.mail import (
+    Folder,
+    MailAway,
+    MailDeferred,
+    MailRefused,
+    Smtp,
+    message_of,
+)
 from tests.serving import HOST, free_port
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ADA = UserId("usr_1")
 LETTER = Letter(
-    "ada@acme.example", "Acme: “nightly” ends", "The key “nightly” ends.\n", "/w/ws_1/notices"
+    "ada@acme.example",
+    "Acme: “nightly” ends",
+    "The key “nightly” ends.\n",
+    ADA,
+    "/w/ws_1/notices",
 )
 
 
@@ -79,7 +91,7 @@ def test_refused_for_good_and_for_now(receiver: tuple[Receiver, MailServer]) -> 
     _, server = receiver
     with pytest.raises(MailRefused):
         asyncio.run(Smtp(server).send(_message(to="gone@acme.example")))
-    with pytest.raises(MailAway):
+    with pytest.raises(MailDeferred):
         asyncio.run(Smtp(server).send(_message(to="full@acme.example")))
     with pytest.raises(MailAway):
         asyncio.run(Smtp(MailServer(HOST, free_port(), implicit_tls=False)).send(_message()))
@@ -130,7 +142,7 @@ def test_the_same_sending_has_the_same_id() -> None:
 @pytest.mark.parametrize("hostile", ["a\r\nBcc: eve@example.com", "a\nb", "a\rb"])
 def test_no_text_makes_a_field(hostile: str) -> None:
     """What could begin a field of its own is refused, wherever it comes from."""
-    letter = Letter("ada@acme.example", hostile, "text", "/w/ws_1/notices")
+    letter = Letter("ada@acme.example", hostile, "text", ADA, "/w/ws_1/notices")
     with pytest.raises(ValueError, match=r"linefeed|newline"):
         message_of(letter, sender="keys@example.com", base_url="https://k", once="1", now=NOW)
 
@@ -168,6 +180,9 @@ def test_what_is_no_mail_server(url: str) -> None:
         ("", False),
         ("keys@example.com\r\nBcc: eve@example.com", False),
         ("@example.com", False),
+        ("keys@example.com, eve@example.com", False),
+        ("root,x@example.com", False),
+        ("c@[", False),
     ],
 )
 def test_senders(address: str, *, good: bool) -> None:
@@ -180,7 +195,7 @@ def test_senders(address: str, *, good: bool) -> None:
 
 
 def _message(to: str = LETTER.to, once: str = "ws_1 7") -> EmailMessage:
-    letter = Letter(to, LETTER.subject, LETTER.text, LETTER.settings_path)
+    letter = Letter(to, LETTER.subject, LETTER.text, ADA, LETTER.settings_path)
     return message_of(
         letter,
         sender="Keystead <keys@example.com>",

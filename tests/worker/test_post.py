@@ -9,6 +9,7 @@ import pytest
 from keystead.domain.digests import GATHERED
 from keystead.domain.errors import LimitReached
 from keystead.domain.principals import operator
+from keystead.services.digests import Digest
 from keystead.worker.mail import MailAway, MailRefused
 from keystead.worker.post import Post
 from tests.installations import Ground
@@ -45,7 +46,7 @@ def _full_workspace(ground: Ground, email: str) -> None:
         ground.key(tenant)
 
 
-def _post(ground: Ground, postman: Postman) -> Post:
+def _post(ground: Ground, postman: Postman) -> Post[Digest]:
     return Post(
         ground.services.digests, postman, sender="keys@example.com", base_url="https://k.example"
     )

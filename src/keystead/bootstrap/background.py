@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Final
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
 from keystead.operation.faults import ConfigurationError
+from keystead.services import (
+    confirmations,
+    deliveries,
+    digests,
+    documents,
+    installation_log,
+    key_watch,
+    usage,
+)
+from keystead.services import housekeeping as sweeping
+from keystead.services import retention as forgetting
 from keystead.services.housekeeping import Housekeeping
 from keystead.services.installation_log import InstallationLog
 from keystead.services.key_watch import KeyWatch
 from keystead.services.retention import Retention
 from keystead.settings import Settings
-from keystead.storage.clock import clock_of
 
 if TYPE_CHECKING:
     import ssl
@@ -22,11 +32,11 @@ if TYPE_CHECKING:
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
     from keystead.worker.mail import Mailer
-    from keystead.worker.post import Post
 
 FLUSH_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 60.0
-POST_SECONDS: Final = 60.0
+DIGEST_SECONDS: Final = 60.0
+CONFIRMATION_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
 SENDER: Final = "Keystead <keystead@localhost>"
@@ -67,37 +77,43 @@ def _tasks(installation: Installation) -> list[Task]:
     from keystead.worker.loop import Task
 
     database, services = installation.database, installation.services
-    clock = clock_of(database)
-    retention = Retention(database, clock, installation.settings.keeping)
-    housekeeping, watch = Housekeeping(database, clock), KeyWatch(database, clock)
-    tasks = [
-        Task("flush use", FLUSH_SECONDS, services.usage.flush),
-        Task("watch keys", WATCH_SECONDS, watch.look),
-        Task("log installation", WATCH_SECONDS, InstallationLog(database, clock).write),
-        Task("sweep", SWEEP_SECONDS, housekeeping.sweep),
-        Task("forget", SWEEP_SECONDS, retention.sweep),
-        Task("finish deletions", SWEEP_SECONDS, services.documents.finish_deletions),
-        Task("forget deleted webhooks", SWEEP_SECONDS, services.deliveries.finish_deletions),
+    clock, on_failure = installation.clock, installation.on_failure
+    retention = Retention(database, clock, installation.settings.keeping, on_failure)
+    housekeeping = Housekeeping(database, clock, on_failure)
+    watch = KeyWatch(database, clock, on_failure)
+    return [
+        Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
+        Task(key_watch.TASK, WATCH_SECONDS, watch.look),
+        Task(installation_log.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
+        Task(sweeping.TASK, SWEEP_SECONDS, housekeeping.sweep),
+        Task(forgetting.TASK, SWEEP_SECONDS, retention.sweep),
+        Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
+        Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
+        *_mail_tasks(installation),
     ]
-    post = _post(installation)
-    return tasks if post is None else [*tasks, Task("send digests", POST_SECONDS, post.send_due)]
 
 
-def _post(installation: Installation) -> Post | None:
-    """Who sends mail: to the server that is set, else to a folder where the database is embedded, else nobody."""
+def _mail_tasks(installation: Installation) -> list[Task]:
+    """What sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
+    from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
     from keystead.worker.post import Post
 
-    settings, digests = installation.settings, installation.services.digests
+    settings, services = installation.settings, installation.services
+    if not settings.sends_mail:
+        return []
     mailer: Mailer
     if settings.smtp is not None:
         mailer = Smtp(mail_server_of(settings.smtp.get_secret_value()))
-    elif settings.is_embedded:
-        mailer = Folder(settings.data / MAIL_FOLDER)
     else:
-        return None
-    sender = settings.mail_from or SENDER
-    return Post(digests, mailer, sender=sender, base_url=settings.base_url)
+        mailer = Folder(settings.data / MAIL_FOLDER)
+    sender, base_url = settings.mail_from or SENDER, settings.base_url
+    digest_post = Post(services.digests, mailer, sender=sender, base_url=base_url)
+    confirmation_post = Post(services.confirmations, mailer, sender=sender, base_url=base_url)
+    return [
+        Task(digests.TASK, DIGEST_SECONDS, digest_post.send_due),
+        Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_post.send_due),
+    ]
 
 
 def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWorker:

@@ -19,6 +19,7 @@ from keystead.domain.digest import Peppers
 from keystead.operation.faults import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
+from keystead.services.confirmations import Confirmations
 from keystead.services.credential_memory import CredentialMemory
 from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
@@ -28,6 +29,7 @@ from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
+from keystead.services.isolation import Failure, OnFailure
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.memory import Memory
@@ -68,6 +70,8 @@ class Installation:
     lookup: Lookup
     readings: Readings
     services: Services
+    clock: Clock
+    on_failure: OnFailure
     rates: RateLimiter | None = None
 
     def close(self) -> None:
@@ -96,10 +100,11 @@ def open_installation(
     readings = readings_of(lookup, database)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
+    on_failure = _on_failure(metrics)
     services = _services(
-        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates
+        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates, on_failure
     )
-    return Installation(settings, database, lookup, readings, services, rates)
+    return Installation(settings, database, lookup, readings, services, clock, on_failure, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
@@ -133,8 +138,9 @@ def _services(
     metrics: Metrics | None,
     passwords: Passwords,
     rates: RateLimiter | None,
+    on_failure: OnFailure,
 ) -> Services:
-    usage = Usage(database)
+    usage = Usage(database, clock, on_failure)
     plans_url = settings.plans_url
     keys = Keys(
         database,
@@ -156,8 +162,8 @@ def _services(
         plans=Plans(database, clock),
         workspaces=Workspaces(database, clock),
         sign_in=SignIn(database, clock, passwords),
-        documents=Documents(database, clock, plans_url=plans_url),
-        accounts=Accounts(database, clock, passwords),
+        documents=Documents(database, clock, plans_url=plans_url, on_failure=on_failure),
+        accounts=Accounts(database, clock, passwords, confirms=settings.smtp is not None),
         members=Members(database, clock),
         invitations=Invitations(database, clock, passwords, plans_url=plans_url),
         portal_sessions=PortalSessions(
@@ -180,12 +186,33 @@ def _services(
             clock,
             Sealing(peppers),
             lease=timedelta(seconds=settings.webhook_lease_seconds),
+            on_failure=on_failure,
         ),
-        digests=Digests(database, clock, base_url=settings.base_url),
+        digests=Digests(database, clock, base_url=settings.base_url, on_failure=on_failure),
+        confirmations=Confirmations(
+            database,
+            clock,
+            base_url=settings.base_url,
+            product=settings.product_name,
+            sends=settings.sends_mail,
+            on_failure=on_failure,
+        ),
         notices=Notices(database, clock),
         introspection=Introspection(unpaced, IssueLookup(readings)),
         revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
     )
+
+
+def _on_failure(metrics: Metrics | None) -> OnFailure:
+    """What operators see of an item that failed in the background: a line of the log, and a number."""
+    from keystead.worker.loop import log_failure
+
+    def on_failure(failure: Failure) -> None:
+        log_failure(failure)
+        if metrics is not None:
+            metrics.on_item(failure.task, given_up=failure.is_given_up)
+
+    return on_failure
 
 
 def _memory(settings: Settings, database: Database) -> Memory | None:

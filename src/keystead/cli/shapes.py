@@ -120,7 +120,7 @@ def installation_event(record: InstallationEvent) -> Shape:
     return {
         "id": record.id,
         "workspace": None,
-        "type": record.type.value,
+        "type": record.type,
         "occurred_at": format_instant(record.occurred_at),
         "actor": actor(record.actor),
         "target": {"type": record.target.type, "id": record.target.id},

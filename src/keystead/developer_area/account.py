@@ -23,12 +23,14 @@ from keystead.developer_area.redirects import see_other
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Acting, Sessions, Visit, enter
 from keystead.developer_area.wording import browser_words, problems_of
+from keystead.domain.confirmations import Pending
 from keystead.domain.errors import EmailTaken, Forbidden, Invalid, RateLimited
 from keystead.domain.ids import SessionId
 from keystead.domain.passwords import MIN_LENGTH, Password
 from keystead.domain.sessions import ProofKind
 from keystead.domain.step_up import SensitiveAct
 from keystead.domain.users import time_zones
+from keystead.domain.workspaces import User
 from keystead.services import Services
 from keystead.services.accounts import OWN_ACCOUNT, SessionLine
 
@@ -60,14 +62,13 @@ class AccountPages:
         )
 
     def change_email(self, visit: Visit) -> Response:
-        """Another address to sign in by."""
-        email = visit.form.one("email").strip()
-        change = self._services.accounts.change_email
-        return self._change(
-            visit,
-            lambda: change(visit.secret, email, visit.origin),
-            "Your e-mail address is saved. It signs you in from now on.",
-        )
+        """Change the email, or ask for a confirmation letter; if mail confirms, one answer for every email."""
+        email, accounts = visit.form.one("email").strip(), self._services.accounts
+        done = "Your email is saved. Use it to sign in."
+        if accounts.confirms:
+            done = f"We sent a confirmation link to {email}. Your email changes once you open it."
+        change = accounts.change_email
+        return self._change(visit, lambda: change(visit.secret, email, visit.origin), done)
 
     def set_time_zone(self, visit: Visit) -> Response:
         """Another zone in which instants are shown."""
@@ -143,6 +144,10 @@ class AccountPages:
         except EmailTaken:
             taken = {"email": "Somebody else signs in with this e-mail address."}
             return self._page(visit, acting, taken, status=409)
+        except RateLimited as wait:
+            response = self._page(visit, acting, {"email": wait.detail}, status=429)
+            response.headers["retry-after"] = str(wait.retry_after)
+            return response
         return _back(acting, done)
 
     def _page(
@@ -156,6 +161,8 @@ class AccountPages:
         user, now = acting.member.user, self._services.keys.now()
         typed, found = visit.form.fields, self._services.accounts.sessions(visit.secret)
         set_at = user.password_set_at
+        sends = self._services.confirmations.sends
+        pending = self._services.accounts.pending_email(visit.secret) if sends else None
         page = AccountPage(
             frame=self._sessions.frame(visit, acting),
             message=cookies.said(visit.request),
@@ -164,6 +171,7 @@ class AccountPages:
             of_portal=user.is_of_portal,
             name=visit.form.one("name") if "name" in typed else user.name,
             email=visit.form.one("email") if "email" in typed else user.email or "",
+            confirmation=_confirmation(user, pending, now) if sends else "",
             password_set=moment(set_at, now, acting.zone) if set_at else None,
             zone_groups=list(_zone_groups(user.time_zone)),
             clock=_clock(acting, now),
@@ -204,6 +212,17 @@ def _back(acting: Acting, sentence: str) -> Response:
     response = see_other(_url(acting))
     cookies.say(response, sentence)
     return response
+
+
+def _confirmation(user: User, pending: Pending | None, now: datetime) -> str:
+    """Return what the person should know of an email that isn't confirmed; empty if theirs is and none waits."""
+    if pending is not None and pending.expires_at is not None and now < pending.expires_at:
+        return f"Open the link we sent to {pending.email} to confirm it."
+    if pending is not None and pending.due_at is not None:
+        return f"{pending.email} isn't confirmed yet. We'll send a link there."
+    if user.email is not None and user.confirmed_email is None:
+        return f"{user.email} isn't confirmed yet. Save it again to get another link."
+    return ""
 
 
 def _clock(acting: Acting, now: datetime) -> str:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from keystead.developer_area.account import AccountPages
 from keystead.developer_area.brand import Brand
 from keystead.developer_area.collections import CollectionPages
+from keystead.developer_area.confirm_email import ConfirmEmail
 from keystead.developer_area.confirmation import Confirmation, Handler, renewed_cookies
 from keystead.developer_area.deliveries import DeliveryPages
 from keystead.developer_area.events import EventPages
@@ -28,6 +29,7 @@ from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import Sessions, Visit
 from keystead.developer_area.webhook_changes import WebhookChanges
 from keystead.developer_area.webhooks import WebhookDesk, WebhookPages
+from keystead.domain.confirmations import PATH as CONFIRM_EMAIL
 from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
 from keystead.http.record import client_of
@@ -76,6 +78,7 @@ def create_developer_area(
     quick_start = QuickStart(services, render, sessions, base_url=base_url)
     plans = PlanPages(services, render, sessions, plans_url=plans_url)
     confirmation = Confirmation(services, render, sessions)
+    confirm_email = ConfirmEmail(services, render)
     account = AccountPages(services, render, sessions)
     members = MemberPages(services, render, sessions)
     invitations = InvitationPages(services, render, sessions, base_url=base_url)
@@ -91,6 +94,7 @@ def create_developer_area(
     routes = [
         doors.route("/", see=sessions.home),
         doors.route("/sign-in", see=sessions.sign_in_page, act=sessions.sign_in),
+        doors.route(CONFIRM_EMAIL, see=confirm_email.look, act=confirm_email.confirm),
         doors.route("/sign-out", act=sessions.sign_out),
         doors.route("/w/{workspace_id}/confirm", act=confirmation.confirm),
         doors.route("/w/{workspace_id}/resume", see=confirmation.resume),

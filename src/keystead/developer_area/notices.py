@@ -33,6 +33,7 @@ class NoticePages:
             message=cookies.said(visit.request),
             url=f"{url}/notices",
             email=acting.member.user.email or "",
+            confirmed=acting.member.user.confirmed_email is not None,
             topics=[Choice(topic, WORDS[topic], "", topic in chosen) for topic in Topic],
             account_url=f"{url}/account",
         )

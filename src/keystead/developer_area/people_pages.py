@@ -83,7 +83,10 @@ class ZoneGroup:
 
 @dataclass(frozen=True, slots=True)
 class AccountPage:
-    """A person's own page. `of_portal`: the product vouches for them, and their name and address are its own."""
+    """A person's own page. `of_portal`: the product vouches for them, and their name and email are its own.
+
+    `confirmation`: a sentence about an email that isn't confirmed yet.
+    """
 
     template: ClassVar[str] = "account.html"
     frame: Frame
@@ -93,11 +96,23 @@ class AccountPage:
     of_portal: bool
     name: str
     email: str
+    confirmation: str
     password_set: Moment | None
     zone_groups: Sequence[ZoneGroup]
     clock: str
     sessions: Sequence[SessionRow]
     problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmEmailPage:
+    """The question whether an email is somebody's; `link` None: the answer was yes."""
+
+    template: ClassVar[str] = "confirm_email.html"
+    form_token: str
+    link: str | None
+    name: str
+    email: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,12 +162,13 @@ class DeliveryPage:
 
 @dataclass(frozen=True, slots=True)
 class NoticesPage:
-    """What the person is told by e-mail in this workspace. `email` is empty without an address."""
+    """What the person is told by e-mail in this workspace. `email` is empty if they have none."""
 
     template: ClassVar[str] = "notices.html"
     frame: Frame
     message: str
     url: str
     email: str
+    confirmed: bool
     topics: Sequence[Choice]
     account_url: str

@@ -12,6 +12,7 @@ from keystead.domain.errors import Invalid
 from keystead.domain.events import Event, EventType
 from keystead.domain.habits import UNUSED_AFTER
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
+from keystead.domain.mail import Letter
 from keystead.domain.workspaces import Member, Role
 
 GATHERED: Final = timedelta(minutes=15)
@@ -21,7 +22,6 @@ NEWS: Final = timedelta(days=7)
 """What is older is no news any more: mail that was off for long begins with what is recent."""
 MOST_LINES: Final = 20
 """Of each topic; the rest is counted."""
-LONGEST_PAUSE: Final = timedelta(hours=6)
 
 
 class Topic(StrEnum):
@@ -64,16 +64,6 @@ class Line:
     topic: Topic
     text: str
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """What is sent to one member. `settings_path` leads to where they choose what they are told."""
-
-    to: str
-    subject: str
-    text: str
-    settings_path: str
 
 
 def default_topics(role: Role) -> frozenset[Topic]:
@@ -146,20 +136,14 @@ def _day(instant: datetime) -> str:
     return f"{instant.day} {instant:%B} {instant.year}"
 
 
-def pause_after(failures: int) -> timedelta:
-    """How long to wait after that many attempts to send one digest: five minutes, doubled up to six hours."""
-    doubled: int = 2 ** min(failures - 1, 10)
-    return min(LONGEST_PAUSE, timedelta(minutes=5) * doubled)
-
-
 def compose(
     workspace_name: str, member: Member, lines: Sequence[Line], base_url: str
 ) -> Letter | None:
-    """The letter to a member who is told of all these; None where nothing is left to tell or there is no address.
+    """Return the letter to a member who is told of all these; None without news or a confirmed email.
 
     `base_url` is where the Developer area is, without a slash at the end.
     """
-    address = member.user.email
+    address = member.user.confirmed_email
     if address is None or not lines:
         return None
     area = f"/w/{member.workspace_id}"
@@ -173,7 +157,7 @@ def compose(
         f"All keys: {base_url}{area}/keys\nWhat you are told, and whether: {base_url}{settings}",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    return Letter(address, _subject(workspace_name, lines), text, settings)
+    return Letter(address, _subject(workspace_name, lines), text, member.user.id, settings)
 
 
 def _part(topic: Topic, lines: Sequence[Line], base_url: str) -> str:

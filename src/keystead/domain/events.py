@@ -103,10 +103,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class InstallationEvent:
-    """What happened to the installation itself. Ids rise with time; `data` is plain JSON, never a secret."""
+    """What happened to the installation itself. Ids rise with time; `data` is plain JSON, never a secret.
+
+    `type`: an InstallationEventType, or the name of one that a later version wrote.
+    """
 
     id: EventId
-    type: InstallationEventType
+    type: str
     occurred_at: datetime
     actor: Actor
     target: Target

@@ -29,6 +29,11 @@ class Shares(Generic[W]):
         self._waiting: dict[Hashable, deque[W]] = {}
         """In the order of turns: the first owner's is the longest ago."""
 
+    @property
+    def waiting(self) -> int:
+        """How many waiters have no place yet."""
+        return sum(map(len, self._waiting.values()))
+
     def take(self, owner: Hashable) -> bool:
         """Take a place for the owner. False when its share is used up, or others of its own wait already."""
         if owner in self._waiting or not self._may_take(owner):

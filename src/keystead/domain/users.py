@@ -5,29 +5,46 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
+from email.policy import default
+from email.utils import getaddresses
 from functools import cache
 from typing import Final
 
 from keystead.domain.errors import Invalid
-from keystead.domain.text import is_one_line
 
 MAX_EMAIL: Final = 254
 """Characters; the longest address that mail can carry (RFC 5321 section 4.5.3.1.3, less its brackets)."""
 MAX_LOCAL_PART: Final = 64
-_EMAIL: Final = re.compile(r"([^\s@]+)@[^\s@.]+(?:\.[^\s@.]+)*")
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF-]+"
+_LABEL: Final = (
+    r"[A-Za-z0-9\x80-\U0010FFFF](?:[A-Za-z0-9\x80-\U0010FFFF-]{0,61}[A-Za-z0-9\x80-\U0010FFFF])?"
+)
+_ADDR_SPEC: Final = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)")
+"""A dot-atom, @ and a host name (RFC 5322 section 3.4.1, RFC 6531); no quotes, comments or literals."""
 
 
 def check_email(text: str, pointer: str = "/email") -> str:
-    """`text` itself, unchanged, if mail could be sent to it by its form. It is not proven to be theirs."""
-    match = _EMAIL.fullmatch(text)
-    if (
-        match is None
-        or len(text) > MAX_EMAIL
-        or len(match[1]) > MAX_LOCAL_PART
-        or not is_one_line(text)
-    ):
+    """Return `text` unchanged if it is one address that mail can be sent to; ownership isn't proven."""
+    if not is_email(text):
         raise Invalid.field(pointer, "must be an e-mail address such as ada@example.com")
     return text
+
+
+def is_email(text: str) -> bool:
+    """Return whether `text` is one addr-spec, to us and to the parsers that a message goes through."""
+    match = _ADDR_SPEC.fullmatch(text) if len(text) <= MAX_EMAIL else None
+    if match is None or len(match[1]) > MAX_LOCAL_PART or not all(map(_is_plain, text)):
+        return False
+    # The mail library has the last word: it reads `=?utf-8?q?a?=@b.c` as another address.
+    header = default.header_factory("To", text)
+    return [found.addr_spec for found in header.addresses] == [text] and getaddresses([text]) == [
+        ("", text)
+    ]
+
+
+def _is_plain(character: str) -> bool:
+    """Beyond ASCII only letters, marks and digits: no invisible and no look-alike punctuation."""
+    return character.isascii() or unicodedata.category(character)[0] in "LMN"
 
 
 def fold_email(text: str) -> str:

@@ -49,6 +49,12 @@ class User:
     time_zone: str | None = None
     password_set_at: datetime | None = None
     portal_workspace_id: WorkspaceId | None = None
+    email_confirmed_at: datetime | None = None
+
+    @property
+    def confirmed_email(self) -> str | None:
+        """Where mail may be sent: the email, once somebody vouches for it or its link was opened."""
+        return None if self.email_confirmed_at is None else self.email
 
     @property
     def is_of_portal(self) -> bool:

@@ -64,6 +64,12 @@ class Metrics:
             ["task"],
             registry=registry,
         )
+        self._items = Counter(
+            "keystead_task_item_failures",
+            "Items of background tasks that failed and were postponed or given up",
+            ["task", "outcome"],
+            registry=registry,
+        )
         self._done_at = Gauge(
             "keystead_task_done_timestamp_seconds",
             "When the process that is furthest behind last ended a periodic task well",
@@ -91,6 +97,10 @@ class Metrics:
             self._done_at.labels(task).set(time.time())
         else:
             self._failures.labels(task).inc()
+
+    def on_item(self, task: str, *, given_up: bool) -> None:
+        """One item of a background task has failed."""
+        self._items.labels(task, "given_up" if given_up else "postponed").inc()
 
 
 class CountedVerifier(Verifier):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keystead.services.accounts import Accounts
+from keystead.services.confirmations import Confirmations
 from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
@@ -49,6 +50,7 @@ class Services:
     webhooks: Webhooks
     deliveries: Deliveries
     digests: Digests
+    confirmations: Confirmations
     notices: Notices
     introspection: Introspection
     revocation: Revocation

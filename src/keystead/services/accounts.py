@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from keystead.domain.confirmations import (
+    CHANGES,
+    LETTERS,
+    Pending,
+    changes_subject,
+    letters_subject,
+)
 from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
 from keystead.domain.events import NOWHERE, EventType, Origin
 from keystead.domain.ids import SessionId, is_id
@@ -25,7 +32,7 @@ from keystead.services.sessions import (
     require_standing,
 )
 from keystead.services.throttle import Throttle
-from keystead.storage import known_devices, throttles, users, workspaces
+from keystead.storage import confirmations, known_devices, throttles, users, workspaces
 from keystead.storage import sessions as rows
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
@@ -46,12 +53,16 @@ class SessionLine:
 class Accounts:
     """What people change of themselves. Who acts is a session's secret; SessionEnded where it opens nothing."""
 
-    def __init__(self, database: Database, clock: Clock, passwords: Passwords) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, passwords: Passwords, *, confirms: bool = False
+    ) -> None:
+        """`confirms`: mail can be sent, so that an email changes only once its link was opened."""
         self._database = database
         self._clock = clock
         self._passwords = passwords
         self._proofs = Proofs(database, clock, passwords)
         self._throttle = Throttle(database, clock)
+        self.confirms = confirms
 
     @anew
     def rename(self, secret: Secret, name: str) -> User:
@@ -72,20 +83,33 @@ class Accounts:
             users.set_time_zone(tx, session.user_id, time_zone)
             return users.get_user(tx, session.user_id)
 
-    @anew
     def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
-        """Another address to sign in by. NotFresh without a recent proof; EmailTaken."""
+        """Ask for another email to sign in by, or for a new confirmation letter to one's own.
+
+        If mail confirms, nothing changes yet, and a letter goes to the email: the answer is the same whether it
+        signs another user in or not. Without mail it changes immediately, unconfirmed.
+
+        Raises:
+            NotFresh: the last proof is too old.
+            RateLimited: the user asked too often, or too many letters went to that email.
+            EmailTaken: it signs another user in; only if mail doesn't confirm.
+        """
         check_email(email)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
-            if email == user.email:
-                return user
-            users.set_email(tx, user.id, email)
-            members = workspaces.memberships_of(tx, user.id)
-            told = {"from": user.email, "to": email}
-            now = self._clock.now()
-            record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, told)
-            return users.get_user(tx, session.user_id)
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
+        if email == user.confirmed_email:
+            return user
+        self._throttle.keep_pace(changes_subject(user.id), CHANGES, "changes of your email")
+        if self.confirms:
+            self._throttle.keep_pace(letters_subject(email), LETTERS, "letters to one email")
+        return self._change_email(secret, email, origin)
+
+    @anew
+    def pending_email(self, secret: Secret) -> Pending | None:
+        """Return the email that the user has yet to confirm."""
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            session = require_standing(tx, secret, self._clock.now())
+            return confirmations.find_pending(tx, session.user_id)
 
     @anew
     def change_password(
@@ -149,12 +173,26 @@ class Accounts:
             return standing
 
     @anew
+    def _change_email(self, secret: Secret, email: str, origin: Origin) -> User:
+        with self._database.write_across(Purpose.PEOPLE) as tx:
+            user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
+            now = self._clock.now()
+            confirmations.request_confirmation(tx, user.id, email, now)
+            if not self.confirms and email != user.email:
+                users.set_email(tx, user.id, email)
+                members = workspaces.memberships_of(tx, user.id)
+                data = {"from": user.email, "to": email}
+                record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, data)
+            return users.get_user(tx, user.id)
+
+    @anew
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
             now = self._clock.now()
             users.set_password(tx, user.id, hashed, now)
             rows.delete_unused_links(tx, user.id)
+            confirmations.withdraw_change(tx, user.id)
             rows.end_other_sessions(tx, user.id, session.id, now)
             renewed = renew(tx, secret, replace(session, seen_at=now))
             known_devices.delete_devices(tx, user.id)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
+from keystead.domain.errors import StorageError
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.shares import FreePlaces
@@ -22,6 +25,7 @@ from keystead.domain.webhooks import (
     payload_of,
 )
 from keystead.services.authorization import Authorization
+from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhook_secrets import open_secrets, place_of
 from keystead.services.webhooks import disable
@@ -29,17 +33,28 @@ from keystead.storage import deliveries as rows
 from keystead.storage import queues, webhooks
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
-from keystead.storage.database import Database, Tx
+from keystead.storage.database import Database, StatementFault, Tx
 from keystead.storage.purposes import Purpose
 from keystead.storage.queues import Queue, QueueId
 
 R = TypeVar("R")
 
+TASK: Final = "deliver"
+DELETIONS: Final = "forget deleted webhooks"
 LEASE: Final = timedelta(seconds=10)
 """How long an endpoint is one worker's, unless it holds it for longer. A worker that dies is succeeded after that."""
 UNREADABLE_FOR: Final = timedelta(minutes=10)
 """How long an endpoint whose secrets cannot be opened is left alone."""
 REMOVED_AT_ONCE: Final = 500
+
+
+class _Unloadable(Exception):
+    """What is due of one queue can't be read."""
+
+    def __init__(self, queue: QueueId, error: Exception) -> None:
+        super().__init__(queue)
+        self.queue = queue
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +104,26 @@ class Deliveries:
     """Every method may be called by several workers at once: leases keep them apart, and guards what leases do not."""
 
     def __init__(
-        self, database: Database, clock: Clock, sealing: Sealing, *, lease: timedelta = LEASE
+        self,
+        database: Database,
+        clock: Clock,
+        sealing: Sealing,
+        *,
+        lease: timedelta = LEASE,
+        on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
         self._sealing = sealing
         self.lease = lease
+        self._queues = Isolation[QueueId](TASK, clock, on_failure, name=_webhook_of)
+        self._deletions = Isolation[QueueId](DELETIONS, clock, on_failure, name=_webhook_of)
 
     def now(self) -> datetime:
         """The instant by which deliveries are due."""
         return self._clock.now()
 
-    @anew
     def claim(
         self, *, endpoints: int, messages: int, places: FreePlaces | None = None
     ) -> list[Batch]:
@@ -110,21 +132,43 @@ class Deliveries:
         `places`: those of the worker, of which each workspace has a share; if not given, one may have all `endpoints`.
         Looks first, so that idle workers write nothing.
         """
+        for _ in range(endpoints):
+            try:
+                return self._claim(endpoints, messages, places)
+            except _Unloadable as poisoned:
+                # Its transaction is undone, with the leases of the others: they are claimed again.
+                self._set_aside(poisoned.queue, poisoned.error)
+        return []
+
+    @anew
+    def _claim(self, endpoints: int, messages: int, places: FreePlaces | None) -> list[Batch]:
         now = self._clock.now()
         with self._database.read_across(Purpose.WORKER) as tx:
             if not queues.is_any_due(tx, now):
                 return []
         lease = secrets.token_hex(8)
-        with self._database.write_across(Purpose.WORKER) as tx:
-            found = queues.claim_queues(
-                tx,
-                now,
-                places or FreePlaces(2 * endpoints, {}),
-                limit=endpoints,
-                lease=lease,
-                until=now + self.lease,
-            )
-            batches = [self._load(tx, queue, lease, now, messages) for queue in found]
+        batches = list[Batch | None]()
+        loading: QueueId | None = None
+        try:
+            with self._database.write_across(Purpose.WORKER) as tx:
+                found = queues.claim_queues(
+                    tx,
+                    now,
+                    places or FreePlaces(2 * endpoints, {}),
+                    limit=endpoints,
+                    lease=lease,
+                    until=now + self.lease,
+                )
+                for queue in found:
+                    loading = queue
+                    batches.append(self._load(tx, queue, lease, now, messages))
+                loading = None
+        except StorageError:
+            raise
+        except Exception as error:
+            if loading is None:
+                raise
+            raise _Unloadable(loading, error) from None
         return [batch for batch in batches if batch is not None]
 
     def extend(self, batches: Sequence[Batch]) -> set[QueueId]:
@@ -143,7 +187,7 @@ class Deliveries:
         """Writes what came of attempts, and gives leases back; what can be in one transaction."""
         for each in sent:
             if each.may_disable:
-                self._settle_alone(each)
+                self._isolated(each.queue, partial(self._settle_alone, each))
         plain = [each for each in sent if not each.may_disable]
 
         def settle(tx: Tx, locked: Mapping[QueueId, Queue]) -> None:
@@ -156,18 +200,53 @@ class Deliveries:
 
         wanted = {each.queue for each in plain} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
+        self._queues.forgive(wanted - set(self._queues.held()))
 
     def _with_queues(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
     ) -> list[R]:
         """Does the work on all queues that nobody else is changing right now, together; then on each of the others.
 
-        Of several queues none is waited for, of one alone it is: so no two wait in a circle.
+        Of several queues none is waited for, of one alone it is: so no two wait in a circle. When one of them fails,
+        each is worked on by itself, and the one that fails is set aside.
         """
         if not wanted:
             return []
-        first, free = self._with_those_free(wanted, work)
-        return [first, *(self._with_one(id, work) for id in sorted(set(wanted) - free))]
+        results: list[R] = []
+        try:
+            first, free = self._with_those_free(wanted, work)
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001 - the one at fault fails again below, alone
+            free = set()
+        else:
+            results.append(first)
+        for id in sorted(set(wanted) - free):
+            results += self._isolated(id, partial(self._with_one, id, work))
+        return results
+
+    def _isolated(self, id: QueueId, work: Callable[[], R]) -> list[R]:
+        """Return what the work on one queue returns; nothing if it fails, and then the queue is set aside."""
+        try:
+            return [work()]
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the other queues are not at fault
+            self._set_aside(id, error)
+            return []
+
+    def _set_aside(self, id: QueueId, error: Exception) -> None:
+        """Leave a queue that fails alone for a while, or, once it is given up, until its next event."""
+        failure = self._queues.fail(id, error)
+        until = None if failure.is_given_up else self._clock.now() + UNREADABLE_FOR
+        # If even that fails, its lease keeps it away from the others until it runs out.
+        with suppress(StatementFault):
+            self._postpone(id, until)
+
+    @anew
+    def _postpone(self, id: QueueId, until: datetime | None) -> None:
+        with self._database.write_across(Purpose.WORKER) as tx:
+            queues.postpone_queue(tx, id, until)
 
     @anew
     def _with_those_free(
@@ -185,14 +264,15 @@ class Deliveries:
     @anew
     def finish_deletions(self) -> int:
         """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""
-        total = 0
         with self._database.read_across(Purpose.WORKER) as tx:
             deleted = webhooks.deleted_endpoints(tx, REMOVED_AT_ONCE)
-        for workspace_id, webhook_id in deleted:
-            removed = REMOVED_AT_ONCE
-            while removed == REMOVED_AT_ONCE:
-                removed = self._remove_some(workspace_id, webhook_id)
-                total += removed
+        return sum(self._deletions.each(deleted, self._remove))
+
+    def _remove(self, queue: QueueId) -> int:
+        total, removed = 0, REMOVED_AT_ONCE
+        while removed == REMOVED_AT_ONCE:
+            removed = self._remove_some(*queue)
+            total += removed
         return total
 
     @anew
@@ -253,3 +333,7 @@ class Deliveries:
             if step is None or step.disable is None or endpoint.disabled_at is not None:
                 return
             disable(tx, endpoint, act, step.disable)
+
+
+def _webhook_of(queue: QueueId) -> str:
+    return queue[1]

@@ -36,6 +36,7 @@ from keystead.domain.scopes import (
 from keystead.domain.search import clauses, index_terms, parse_query
 from keystead.domain.versions import IfMatch, first_version, require_match
 from keystead.services.authorization import Authorization
+from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.limits import tells_of_limits
 from keystead.storage import collections, events, plans
 from keystead.storage import documents as rows
@@ -44,6 +45,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
 
+DELETIONS: Final = "finish deletions"
 DELETED_AT_ONCE: Final = 1_000
 """How many documents one transaction removes with their collection: SQLite's one writer takes some 0.2 s for it."""
 PAUSE_SECONDS: Final = 0.05
@@ -77,11 +79,21 @@ class PutDocument:
 class Documents:
     """The collections of workspaces and the documents in them."""
 
-    def __init__(self, database: Database, clock: Clock, *, plans_url: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        plans_url: str | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
         self._plans_url = plans_url
+        self._deletions = Isolation[tuple[WorkspaceId, CollectionId]](
+            DELETIONS, clock, on_failure, name=lambda collection: collection[1]
+        )
 
     @anew
     def create_collection(
@@ -180,8 +192,7 @@ class Documents:
         """Removes what deletions of collections left behind when their process died; a task of every server."""
         with self._database.read_across(Purpose.WORKER) as tx:
             left = collections.unnamed_collections(tx)
-        for workspace_id, collection_id in left:
-            self._remove_rest(workspace_id, collection_id)
+        self._deletions.each(left, lambda one: self._remove_rest(*one))
 
     @anew
     def put(

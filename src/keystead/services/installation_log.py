@@ -14,6 +14,7 @@ from keystead.storage.installation_events import installation_events_after
 from keystead.storage.key_watch import find_watermark, move_watermark
 from keystead.storage.purposes import Purpose
 
+TASK: Final = "log installation"
 MARK: Final = "installation events"
 BATCH: Final = 100
 
@@ -33,7 +34,7 @@ class InstallationLog:
         for event in fresh:
             _log.warning(
                 "installation event",
-                type=event.type.value,
+                type=event.type,
                 workspace=None,
                 id=event.target.id,
                 by=event.actor.name,

@@ -202,7 +202,14 @@ class Invitations:
             now = self._clock.now()
             set_at = now if hashed else None
             email = _open_of(tx, link, now).email
-            user = User(UserId(new_id("usr", now)), name, email, now, password_set_at=set_at)
+            user = User(
+                UserId(new_id("usr", now)),
+                name,
+                email,
+                now,
+                password_set_at=set_at,
+                email_confirmed_at=now,
+            )
             users.insert_user(tx, user, password_hash=hashed)
             member = self._admit(tx, link, user, _own_act(user, now, origin))
             secret, session = begin(tx, user.id, browser, now, ProofKind.INVITATION)
@@ -248,6 +255,8 @@ class Invitations:
         accepted = rows.accept_invitation(tx, link.fingerprint(), user.id, act.at)
         if accepted is None:
             raise _spent()
+        if user.email is not None and fold_email(accepted.email) == fold_email(user.email):
+            users.confirm_email(tx, user.id, act.at)
         told = {"invitation": accepted.id, "invited_by": accepted.invited_by.name}
         member = Member(accepted.workspace_id, user, accepted.role, act.at)
         add_member(tx, member, act, told, self._plans_url)

@@ -6,8 +6,9 @@ remembers how far it has come; that it looks at a little twice, or that two serv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from keystead.domain.events import Target
@@ -28,6 +29,7 @@ from keystead.domain.keys import ApiKey
 from keystead.domain.principals import system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.services.authorization import Authorization
+from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage import events, keys, usage
 from keystead.storage import key_watch as rows
 from keystead.storage.anew import anew
@@ -42,21 +44,32 @@ OVERLAP: Final = timedelta(minutes=10)
 """How far each search looks back: what was committed late is found all the same."""
 WALK_EVERY: Final = timedelta(days=1)
 
+TASK: Final = "watch keys"
+
 Judge = Callable[[Tx, ApiKey, datetime], Notice | None]
+_Suspect = tuple[WorkspaceId, KeyId, Judge]
 
 
 class KeyWatch:
     """The searches of one server. `look` is run every minute."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, on_failure: OnFailure | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
+        self._isolation = Isolation[_Suspect](TASK, clock, on_failure, name=_key_of)
 
     def look(self) -> int:
         """Writes down what there is to tell of keys by now; how many events that were."""
-        ends = sum(self._look_for_ends(days) for days in (0, *EXPIRING_DAYS))
-        return ends + self._look_for_refusals() + self._walk_for_disuse()
+        return run_all(
+            # The searches have moved on from the keys that failed.
+            lambda: self._tell_each(self._isolation.due()),
+            *(partial(self._look_for_ends, days) for days in (0, *EXPIRING_DAYS)),
+            self._look_for_refusals,
+            self._walk_for_disuse,
+        )
 
     @anew
     def _look_for_ends(self, days: int) -> int:
@@ -69,7 +82,7 @@ class KeyWatch:
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_ending(tx, (at, last), now + ahead, LOOKED_AT_ONCE, kind=kind)
             fresh = [key for key in found if key.told != mark_of_end(key.at, days)]
-            told += sum(self._tell(key.workspace_id, key.key_id, _judge_end) for key in fresh)
+            told += self._tell_each((key.workspace_id, key.key_id, _judge_end) for key in fresh)
             if len(found) < LOOKED_AT_ONCE:
                 at, last = now + ahead - OVERLAP, ""
                 break
@@ -89,7 +102,7 @@ class KeyWatch:
                 found = rows.keys_refused(tx, at, LOOKED_AT_ONCE)
             today = mark_of_refusal(now)
             fresh = {(each.workspace_id, each.key_id) for each in found if each.told != today}
-            told += sum(self._tell(*key, _judge_refusal) for key in sorted(fresh))
+            told += self._tell_each((*key, _judge_refusal) for key in sorted(fresh))
             if len(found) < LOOKED_AT_ONCE:
                 at = now - OVERLAP
                 break
@@ -109,19 +122,24 @@ class KeyWatch:
         for _ in range(MOST_AT_ONCE // LOOKED_AT_ONCE):
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_after(tx, after, LOOKED_AT_ONCE)
-            for each in found:
-                mark = mark_of_disuse(each.at, each.used_at, now)
-                if mark is not None and mark != each.told:
-                    told += self._tell(each.workspace_id, each.key_id, _judge_disuse)
+            told += self._tell_each(
+                (each.workspace_id, each.key_id, _judge_disuse)
+                for each in found
+                if mark_of_disuse(each.at, each.used_at, now) not in (None, each.told)
+            )
             after = found[-1].key_id if len(found) == LOOKED_AT_ONCE else ""
             if not after:
                 break
         self._move(name, before[0] if before else None, after)
         return told
 
+    def _tell_each(self, suspects: Iterable[_Suspect]) -> int:
+        return sum(self._isolation.each(suspects, self._tell))
+
     @anew
-    def _tell(self, workspace_id: WorkspaceId, key_id: KeyId, judge: Judge) -> bool:
+    def _tell(self, suspect: _Suspect) -> bool:
         """Looks at the key under its workspace's lock, and tells what there is to tell; whether there was anything."""
+        workspace_id, key_id, judge = suspect
         with self._authorization.changing(system(workspace_id)) as (tx, _, act):
             now = act.at
             key = keys.find_key(tx, workspace_id, key_id)
@@ -151,6 +169,10 @@ def _read_mark(mark: str | None, latest: datetime) -> tuple[datetime, str]:
     at, _, last = (mark or "").partition("/")
     found = from_microseconds(int(at)) if at else latest
     return (found, last) if found <= latest else (latest, "")
+
+
+def _key_of(suspect: _Suspect) -> str:
+    return suspect[1]
 
 
 def _judge_end(_: Tx, key: ApiKey, now: datetime) -> Notice | None:

@@ -92,6 +92,7 @@ class PortalSessions:
 def _known(tx: Tx, request: PortalRequest, act: Act) -> User:
     """The user with the name and the address of now."""
     told = request.user
+    confirmed_at = None if told.email is None else act.at  # the product vouches for it
     found = users.find_portal_user(tx, request.workspace_id, told.id)
     if found is None:
         user = User(
@@ -100,9 +101,12 @@ def _known(tx: Tx, request: PortalRequest, act: Act) -> User:
             told.email,
             act.at,
             portal_workspace_id=request.workspace_id,
+            email_confirmed_at=confirmed_at,
         )
         users.insert_user(tx, user, portal_user_id=told.id)
         return user
-    if (found.name, found.email) != (told.name, told.email):
-        users.refresh_portal_user(tx, found.id, told.name, told.email)
-    return replace(found, name=told.name, email=told.email)
+    if (found.name, found.email) == (told.name, told.email):
+        return found
+    user = replace(found, name=told.name, email=told.email, email_confirmed_at=confirmed_at)
+    users.refresh_portal_user(tx, user)
+    return user

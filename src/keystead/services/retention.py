@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from functools import partial
 from typing import Final
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.retention import Keeping, before
+from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage import retention as rows
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.purposes import Purpose
-from keystead.storage.retention import CallerId
+from keystead.storage.retention import CallerId, UseDayId
 
+TASK: Final = "forget"
 BATCH: Final = 500
 CALLERS_A_RUN: Final = 50_000
 """So many are looked at in one run, and the next one goes on: all of a large installation within days."""
@@ -24,16 +26,30 @@ CALLERS_A_RUN: Final = 50_000
 class Retention:
     """One server's broom. Several servers may sweep at once: what one has dropped the other does not find."""
 
-    def __init__(self, database: Database, clock: Clock, keeping: Keeping) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        keeping: Keeping,
+        on_failure: OnFailure | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._keeping = keeping
         self._looked_at: CallerId | None = None
+        self._workspaces = Isolation[WorkspaceId](TASK, clock, on_failure)
+        # Uses and callers are named by their key: a caller's address and agent stay out of the log.
+        self._counts = Isolation[UseDayId](TASK, clock, on_failure, name=lambda count: count[0])
+        self._callers = Isolation[CallerId](TASK, clock, on_failure, name=lambda caller: caller[0])
 
     def sweep(self) -> int:
         """Forgets what is due; how many rows that were."""
         now = self._clock.now()
-        return self._sweep_workspaces(now) + self._sweep_use(now) + self._sweep_callers(now)
+        return run_all(
+            partial(self._sweep_workspaces, now),
+            partial(self._sweep_use, now),
+            partial(self._sweep_callers, now),
+        )
 
     @anew
     def _sweep_workspaces(self, now: datetime) -> int:
@@ -45,8 +61,12 @@ class Retention:
                 found = rows.workspaces_with_old_rows(
                     tx, after, events_before, deliveries_before, BATCH
                 )
-            for workspace_id in found:
-                total += self._sweep_workspace(workspace_id, events_before, deliveries_before)
+            sweep = partial(
+                self._sweep_workspace,
+                events_before=events_before,
+                deliveries_before=deliveries_before,
+            )
+            total += sum(self._workspaces.each(found, sweep))
             if len(found) < BATCH:
                 return total
             after = found[-1]
@@ -71,7 +91,22 @@ class Retention:
         until = before(self._keeping.use, now)
         if until is None:
             return 0
-        return self._in_batches(lambda tx: rows.delete_old_use(tx, until.date(), BATCH))
+        total = 0
+
+        def delete(counts: Sequence[UseDayId]) -> None:
+            nonlocal total
+            total += self._batch(partial(rows.delete_use, among=counts))
+
+        while True:
+            found, before_this = self._old_use(until.date()), total
+            self._counts.together(found, delete)
+            if len(found) < BATCH or total == before_this:
+                return total
+
+    @anew
+    def _old_use(self, day: date) -> list[UseDayId]:
+        with self._database.read_across(Purpose.WORKER) as tx:
+            return rows.find_old_use(tx, day, self._counts.held(), BATCH)
 
     @anew
     def _sweep_callers(self, now: datetime) -> int:
@@ -79,12 +114,15 @@ class Retention:
         if until is None:
             return 0
         total = 0
+
+        def delete(old: Sequence[CallerId]) -> None:
+            nonlocal total
+            total += self._batch(partial(rows.delete_callers, among=old, instant=until))
+
         for _ in range(CALLERS_A_RUN // BATCH):
             with self._database.read_across(Purpose.WORKER) as tx:
                 seen = rows.walk_over_callers(tx, self._looked_at, BATCH)
-            old = [caller for caller, last_at in seen if last_at < until]
-            if old:
-                total += self._batch(partial(rows.delete_callers, among=old, instant=until))
+            self._callers.together([caller for caller, last_at in seen if last_at < until], delete)
             self._looked_at = seen[-1][0] if len(seen) == BATCH else None
             if self._looked_at is None:
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import count
 from typing import Final
@@ -14,11 +14,14 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
 from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
 from keystead.domain.verification import Denied
+from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage import usage as rows
 from keystead.storage.anew import anew
+from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
 from keystead.storage.purposes import Purpose
 
+TASK: Final = "flush use"
 MAX_STREAKS: Final = 20_000
 """Some 5 MB: one key that calls under ever new names fills no memory, for its tally tells few callers apart."""
 
@@ -34,11 +37,15 @@ class Usage:
     A use that goes on where the caller's last one ended is an addition; all else is left to the flush.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, clock: Clock | None = None, on_failure: OnFailure | None = None
+    ) -> None:
         self._database = database
         self._noting = threading.Lock()
         self._flushing = threading.Lock()
         self._turns = count()
+        self._writing = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
+        self._trimming = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._streaks: dict[_Who, Streak] = {}
         self._tallies: dict[KeyId, UseTally] = {}
 
@@ -65,18 +72,30 @@ class Usage:
             tally.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
-        """Writes what was noted since the last flush; of how many keys. StorageError: the notes stay in memory."""
+        """Write what was noted since the last flush. Return of how many keys.
+
+        A key whose notes can't be written keeps none of the others; when it is given up, its notes are dropped.
+
+        Raises:
+            StorageError: the notes stay in memory.
+        """
         with self._flushing:
             taken = self._take()
-            if not taken:
-                return 0
+            written: list[KeyId] = []
+
+            def write(key_ids: Sequence[KeyId]) -> None:
+                self._write({key_id: taken[key_id] for key_id in key_ids})
+                for key_id in key_ids:  # never put back, whatever becomes of the others
+                    del taken[key_id]
+                written.extend(key_ids)
+
             try:
-                self._write(taken)
-            except BaseException:
+                for key_id in self._writing.together(list(taken), write):
+                    del taken[key_id]
+            finally:
                 self._put_back(taken)
-                raise
-            self._forget_old_callers(taken)
-            return len(taken)
+            self._forget_old_callers(written)
+            return len(written)
 
     @anew
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
@@ -96,8 +115,7 @@ class Usage:
         """Of the keys that were just written it is the turn of a few: each comes round every so many flushes."""
         turn = next(self._turns) % FLUSHES_A_ROUND
         due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
-        if due:
-            self._drop_callers(due)
+        self._trimming.together(due, self._drop_callers)
 
     @anew
     def _write(self, taken: Mapping[KeyId, UseTally]) -> None:

@@ -209,7 +209,8 @@ def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:
 
 
 def _add_owner(tx: Tx, workspace_id: WorkspaceId, name: str, email: str | None, act: Act) -> Member:
-    user = User(UserId(new_id("usr", act.at)), name, email, act.at)
+    confirmed_at = None if email is None else act.at  # the operator vouches for it
+    user = User(UserId(new_id("usr", act.at)), name, email, act.at, email_confirmed_at=confirmed_at)
     member = Member(workspace_id, user, Role.OWNER)
     users.insert_user(tx, user)
     rows.insert_member(tx, member, act.at)

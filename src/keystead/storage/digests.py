@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, case, literal, or_, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    case,
+    delete,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.digests import GATHERED, INTERVAL, Topic
@@ -14,7 +24,7 @@ from keystead.domain.events import Event
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.storage.columns import Instant
 from keystead.storage.database import Tx
-from keystead.storage.schema import digests, notice_choices
+from keystead.storage.schema import digest_letters, digests, notice_choices
 
 _DAY: Final = round(INTERVAL.total_seconds()) * 1_000_000
 
@@ -71,16 +81,53 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
     return found
 
 
+def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
+    """Return the last event that each member was told of, if it differs from the workspace's."""
+    query = select(digest_letters.c.user_id, digest_letters.c.through)
+    rows = tx.execute(query.where(digest_letters.c.workspace_id == workspace_id))
+    return {row.user_id: row.through for row in rows}
+
+
+def note_letter(
+    tx: Tx, claimed: ClaimedDigest, user_id: UserId, through: int, until: datetime
+) -> bool:
+    """Record that a member was told everything up to `through`, and extend the lease until then.
+
+    Return False, and record nothing, if the lease is lost.
+    """
+    held = update(digests).where(*_held(claimed)).values(leased_until=until)
+    if tx.execute(held).rowcount == 0:
+        return False
+    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(digest_letters)
+    noted = fresh.on_conflict_do_update(
+        index_elements=[digest_letters.c.workspace_id, digest_letters.c.user_id],
+        set_={"through": fresh.excluded.through},
+    )
+    row = {"workspace_id": claimed.workspace_id, "user_id": user_id, "through": through}
+    tx.execute(noted, row)
+    return True
+
+
 def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -> None:
     """The workspace was told everything up to `through`; what came later is told a day later."""
+    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay.
+    behind = digest_letters.c.through.between(claimed.told_through + 1, through - 1)
+    of_workspace = digest_letters.c.workspace_id == claimed.workspace_id
+    tx.execute(delete(digest_letters).where(of_workspace, ~behind))
     later = case((digests.c.newest > through, literal(now + INTERVAL, Instant)), else_=None)
     done = {"told_through": through, "sent_at": now, "due_at": later, "failures": 0}
     _give_back(tx, claimed, done)
 
 
-def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime) -> None:
+def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime, failures: int) -> None:
     """It could not be sent; again from that instant on."""
-    _give_back(tx, claimed, {"due_at": until, "failures": claimed.failures + 1})
+    _give_back(tx, claimed, {"due_at": until, "failures": failures})
+
+
+def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
+    """What there is to tell is never told; the next news begins a new digest."""
+    done = {"told_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
+    _give_back(tx, claimed, done)
 
 
 def topics_chosen(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, frozenset[Topic]]:
@@ -111,5 +158,9 @@ def _parse(topics: str) -> frozenset[Topic]:
 
 def _give_back(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
     """Nothing, where another worker has taken over: the lease had run out."""
-    held = (digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease)
-    tx.execute(update(digests).where(*held).values(lease=None, leased_until=None, **values))
+    given = update(digests).where(*_held(claimed))
+    tx.execute(given.values(lease=None, leased_until=None, **values))
+
+
+def _held(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
+    return digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease

@@ -10,7 +10,14 @@ from sqlalchemy import Connection, Table, delete, select
 from keystead.domain.endings import CREDENTIAL_REVOKED, Ending
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.storage.schema import api_keys, credentials, sessions, sign_in_links, workspaces
+from keystead.storage.schema import (
+    api_keys,
+    credentials,
+    email_confirmations,
+    sessions,
+    sign_in_links,
+    workspaces,
+)
 
 _NOTED: Final = "keystead_endings"
 _AT_ONCE: Final = 500
@@ -56,10 +63,14 @@ def _alive(tx: Connection, table: Table, revoked: Sequence[Ending]) -> set[str]:
 
 
 def forget_sessions(tx: Connection) -> int:
-    """End everybody's session and take back every sign-in link. Returns how many sessions were open."""
+    """End everybody's session, and take back every sign-in link and every link that changes an email.
+
+    Returns how many sessions were open.
+    """
     ended = tx.execute(delete(sessions).where(sessions.c.ended_at.is_(None))).rowcount
     tx.execute(delete(sessions))
     tx.execute(delete(sign_in_links))
+    tx.execute(delete(email_confirmations))
     return ended
 
 

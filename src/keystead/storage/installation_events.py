@@ -52,7 +52,8 @@ def installation_events_after(tx: Tx, mark: str, limit: int) -> list[Installatio
 def _from_row(row: Row[Any]) -> InstallationEvent:
     return InstallationEvent(
         id=row.id,
-        type=InstallationEventType(row.type),
+        # Not made an InstallationEventType: one of a later version must not hide the others.
+        type=row.type,
         occurred_at=row.occurred_at,
         actor=Actor(PrincipalKind(row.actor_kind), row.actor_id, row.actor_name),
         target=Target(row.target_type, row.target_id),

@@ -46,10 +46,3 @@ def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
 def delete_devices(tx: Tx, user_id: UserId) -> None:
     """Forgets all devices of a user."""
     tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))
-
-
-def delete_devices_before(tx: Tx, instant: datetime, limit: int) -> int:
-    """Forgets at most `limit` devices that were last used before `instant`; how many that were."""
-    old = select(known_devices.c.digest).where(known_devices.c.used_at < instant).limit(limit)
-    gone = delete(known_devices).where(known_devices.c.digest.in_(old))
-    return len(tx.execute(gone.returning(known_devices.c.digest)).all())

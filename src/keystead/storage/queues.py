@@ -196,8 +196,8 @@ def make_due(tx: Tx, queue: QueueId) -> None:
     tx.execute(update(webhook_queues).where(_among([queue])).values(due_at=_first_due(queue)))
 
 
-def postpone_queue(tx: Tx, queue: QueueId, until: datetime) -> None:
-    """Gives the lease back and leaves the queue alone until then."""
+def postpone_queue(tx: Tx, queue: QueueId, until: datetime | None) -> None:
+    """Gives the lease back and leaves the queue alone until then; None: until its next event."""
     left = {"lease": None, "leased_until": None, "due_at": until}
     tx.execute(update(webhook_queues).where(_among([queue])).values(left))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from keystead.storage.schema import deliveries, events, key_callers, key_use_day
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: which caller of which key."""
+UseDayId = tuple[str, int]
+"""Key, day since 1970-01-01: which count of uses."""
 
 
 def workspaces_with_old_rows(
@@ -54,12 +57,20 @@ def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limi
     return tx.execute(gone).rowcount
 
 
-def delete_old_use(tx: Tx, day: date, limit: int) -> int:
-    """Drops at most `limit` counts of days before `day`."""
+def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
+    """Return at most `limit` counts of days before `day`, without those in `but`."""
     number = day.toordinal() - EPOCH.date().toordinal()
     rows = key_use_days.c
-    old = select(rows.key_id, rows.day).where(rows.day < number).limit(limit)
-    return tx.execute(delete(key_use_days).where(tuple_(rows.key_id, rows.day).in_(old))).rowcount
+    old = select(rows.key_id, rows.day).where(rows.day < number)
+    if but:
+        old = old.where(tuple_(rows.key_id, rows.day).not_in(but))
+    return [(row.key_id, row.day) for row in tx.execute(old.limit(limit))]
+
+
+def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
+    """Delete these counts. Return how many were deleted."""
+    rows = key_use_days.c
+    return tx.execute(delete(key_use_days).where(tuple_(rows.key_id, rows.day).in_(among))).rowcount
 
 
 def walk_over_callers(
@@ -73,7 +84,7 @@ def walk_over_callers(
     return [((row[0], row[1], row[2], row[3]), row.last_at) for row in tx.execute(query)]
 
 
-def delete_callers(tx: Tx, among: list[CallerId], instant: datetime) -> int:
+def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
     """Drops those of these callers who did not come again since `instant`."""
     named = tuple_(*_caller_columns()).in_(among)
     return tx.execute(delete(key_callers).where(named, key_callers.c.last_at < instant)).rowcount

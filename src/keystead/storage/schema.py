@@ -106,6 +106,7 @@ users = Table(
     Column("time_zone", Text),
     Column("portal_workspace_id", Identifier, ForeignKey("workspaces.id")),
     Column("portal_user_id", Identifier, comment="the product's own id of the user"),
+    Column("email_confirmed_at", Instant, comment="null: only a confirmation letter may go there"),
     UniqueConstraint("sign_in_email"),
     UniqueConstraint("portal_workspace_id", "portal_user_id"),
     CheckConstraint("(portal_workspace_id IS NULL) = (portal_user_id IS NULL)", name="portal"),
@@ -393,6 +394,25 @@ known_devices = Table(
     **_CLUSTERED,
 )
 
+email_confirmations = Table(
+    "email_confirmations",
+    metadata,
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("email", Text, nullable=False, comment="the user's, or to become it"),
+    Column("requested_at", Instant, nullable=False),
+    Column("due_at", Instant, comment="of its letter; null once that was sent or given up"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("leased_until", Instant),
+    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("digest", Bytes, comment="of the link's secret; null until a letter is made"),
+    Column("expires_at", Instant, comment="of the link"),
+    UniqueConstraint("digest"),
+    CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
+    CheckConstraint("(digest IS NULL) = (expires_at IS NULL)", name="link"),
+    _partial("email_confirmations_due", "due_at IS NOT NULL", "due_at"),
+    **_CLUSTERED,
+)
+
 throttles = Table(
     "throttles",
     metadata,
@@ -619,6 +639,19 @@ digests = Table(
         "due_at",
         sqlite_where=text("due_at IS NOT NULL"),
         postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    **_CLUSTERED,
+)
+
+digest_letters = Table(
+    "digest_letters",
+    metadata,
+    Column("workspace_id", Identifier, nullable=False),
+    Column("user_id", Identifier, nullable=False),
+    Column("through", Count, nullable=False, comment="the last event that the member was told of"),
+    PrimaryKeyConstraint("workspace_id", "user_id"),
+    ForeignKeyConstraint(
+        ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
     ),
     **_CLUSTERED,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from keystead.domain.ids import SessionId, UserId
 from keystead.domain.sessions import ABSOLUTE_LIMIT, LinkPurpose, ProofKind, Session, SignInLink
@@ -104,23 +104,6 @@ def delete_unused_links(tx: Tx, user_id: UserId) -> None:
         sign_in_links.c.user_id == user_id, sign_in_links.c.used_at.is_(None)
     )
     tx.execute(unused)
-
-
-def delete_links_before(tx: Tx, instant: datetime, limit: int) -> int:
-    """Forgets at most `limit` links that expired before `instant`; how many that were."""
-    spent = select(sign_in_links.c.digest).where(sign_in_links.c.expires_at < instant).limit(limit)
-    return _delete(tx, sign_in_links, spent)
-
-
-def delete_sessions_before(tx: Tx, instant: datetime, limit: int) -> int:
-    """Forgets at most `limit` sessions that began before `instant`; how many that were."""
-    old = select(sessions.c.digest).where(sessions.c.created_at < instant).limit(limit)
-    return _delete(tx, sessions, old)
-
-
-def _delete(tx: Tx, table: Table, digests: Select[Any]) -> int:
-    gone = delete(table).where(table.c.digest.in_(digests)).returning(table.c.digest)
-    return len(tx.execute(gone).all())
 
 
 def _values(value: SignInLink | Session) -> dict[str, Any]:

@@ -49,13 +49,6 @@ def delete_failures(tx: Tx, subject: Subject) -> None:
     tx.execute(delete(throttles).where(throttles.c.subject == subject))
 
 
-def delete_failures_before(tx: Tx, instant: datetime, limit: int) -> int:
-    """Forgets at most `limit` subjects whose last failure was before `instant`; how many that were."""
-    old = select(throttles.c.subject).where(throttles.c.last_at < instant).limit(limit)
-    gone = delete(throttles).where(throttles.c.subject.in_(old))
-    return len(tx.execute(gone.returning(throttles.c.subject)).all())
-
-
 def _upsert(tx: Tx, subject: Subject, now: datetime) -> Any:
     """Makes the row, or takes the lock of the one that is there."""
     row = {"subject": subject, "failures": 0, "last_at": now}

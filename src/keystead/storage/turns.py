@@ -19,6 +19,12 @@ class Turns:
         self._changing = threading.Lock()
         self._shares: Shares[threading.Event] = Shares(places)
 
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for a place."""
+        with self._changing:
+            return self._shares.waiting
+
     def take(self, owner: Hashable, seconds: float) -> None:
         """Wait for a place. TimeoutError when the owner gets none within `seconds`."""
         with self._changing:

@@ -26,6 +26,7 @@ USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
     users.c.time_zone,
     users.c.password_set_at,
     users.c.portal_workspace_id,
+    users.c.email_confirmed_at,
 )
 
 
@@ -54,6 +55,7 @@ def insert_user(
         "password_set_at": user.password_set_at,
         "portal_workspace_id": user.portal_workspace_id,
         "portal_user_id": portal_user_id,
+        "email_confirmed_at": user.email_confirmed_at,
     }
     with _one_person_an_address():
         tx.execute(insert(users), row)
@@ -99,10 +101,16 @@ def renew_hash(tx: Tx, user_id: UserId, old: str, new: str) -> None:
     tx.execute(renewed.values(password_hash=new))
 
 
-def set_email(tx: Tx, user_id: UserId, email: str) -> None:
-    """Another address, which signs the user in from now on. EmailTaken."""
+def set_email(tx: Tx, user_id: UserId, email: str, *, confirmed_at: datetime | None = None) -> None:
+    """Set the email, which signs the user in from now on. EmailTaken."""
+    values = {"email": email, "email_confirmed_at": confirmed_at}
     with _one_person_an_address():
-        _change(tx, user_id, email=email, sign_in_email=fold_email(email))
+        _change(tx, user_id, sign_in_email=fold_email(email), **values)
+
+
+def confirm_email(tx: Tx, user_id: UserId, now: datetime) -> None:
+    """Record that the user's email is theirs."""
+    _change(tx, user_id, email_confirmed_at=now)
 
 
 def withdraw_sign_in(tx: Tx, user_id: UserId, *, email: bool) -> None:
@@ -131,9 +139,10 @@ def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> 
     return None if row is None else user_of(row)
 
 
-def refresh_portal_user(tx: Tx, user_id: UserId, name: str, email: str | None) -> None:
-    """Name and address as the product knows them now; the address signs nobody in."""
-    _change(tx, user_id, name=name, email=email)
+def refresh_portal_user(tx: Tx, user: User) -> None:
+    """Set name and email as the product knows them now; the email signs nobody in."""
+    confirmed_at = user.email_confirmed_at
+    _change(tx, user.id, name=user.name, email=user.email, email_confirmed_at=confirmed_at)
 
 
 def user_of(row: Row[Any]) -> User:
@@ -146,6 +155,7 @@ def user_of(row: Row[Any]) -> User:
         time_zone=row.time_zone,
         password_set_at=row.password_set_at,
         portal_workspace_id=row.portal_workspace_id,
+        email_confirmed_at=row.email_confirmed_at,
     )
 
 

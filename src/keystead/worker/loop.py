@@ -9,6 +9,7 @@ from typing import Final
 
 from keystead.http.failures import places, type_names
 from keystead.logger import Logger
+from keystead.services.isolation import Failure
 
 LONGEST_WAIT: Final = 30.0
 STOP_SECONDS: Final = 5.0
@@ -33,11 +34,12 @@ class Loop:
     """Runs every task until it is stopped. After a failure the wait doubles, to 30 seconds or the task's own."""
 
     def __init__(self, tasks: Iterable[Task], on_run: OnRun | None = None) -> None:
+        self.tasks = tuple(tasks)
         self._on_run = on_run or (lambda _, __: None)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(task,), name=task.name, daemon=True)
-            for task in tasks
+            for task in self.tasks
         ]
 
     def start(self) -> None:
@@ -68,6 +70,21 @@ class Loop:
         if failures:
             _log.info("task recovered", task=task.name, failures=failures)
         return True
+
+
+def log_failure(failure: Failure) -> None:
+    """Log that one item of a task failed: its id, which workspaces may learn, and never the error's text."""
+    facts = {
+        "task": failure.task,
+        "item": failure.item,
+        "failures": failure.failures,
+        "errors": type_names(failure.error),
+        "places": places(failure.error),
+    }
+    if failure.is_given_up:
+        _log.error("item given up", **facts)
+    else:
+        _log.warning("item failed", **facts)
 
 
 def wait_after(task: Task, failures: int) -> float:

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_FORM
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
 import aiosmtplib
 
-from keystead.domain.digests import Letter
-from keystead.domain.mail import MailServer
+from keystead.domain.mail import Letter, MailServer, sender_of
+from keystead.domain.users import check_email
 
 TIMEOUT_SECONDS: Final = 20.0
 
 
 class MailRefused(Exception):
-    """The server will never take this message: its address is refused for good (RFC 5321 section 4.2.1, 5yz)."""
+    """The server will never take this message (RFC 5321 section 4.2.1, 5yz)."""
+
+
+class MailDeferred(Exception):
+    """The server is there, but couldn't take this message now (4yz, or the connection broke over it)."""
 
 
 class MailAway(Exception):
-    """The message could not be handed over now."""
+    """No message can be handed over now."""
 
 
 class Mailer(Protocol):
     """Hands messages on."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Returns once somebody else answers for the message. MailRefused or MailAway otherwise."""
+        """Return once somebody else answers for the message. MailRefused, MailDeferred or MailAway otherwise."""
         ...
 
 
@@ -44,25 +49,42 @@ class Smtp:
     server: MailServer
 
     async def send(self, message: EmailMessage) -> None:
-        """Hands it to the server, on a connection of its own."""
+        """Hand it to the server, on a connection of its own."""
         server = self.server
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.user,
+            password=server.password,
+            use_tls=server.implicit_tls,
+            start_tls=server.start_tls,
+            timeout=TIMEOUT_SECONDS,
+        )
         try:
-            await aiosmtplib.send(
-                message,
-                hostname=server.host,
-                port=server.port,
-                username=server.user,
-                password=server.password,
-                use_tls=server.implicit_tls,
-                start_tls=server.start_tls,
-                timeout=TIMEOUT_SECONDS,
-            )
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            if all(500 <= refused.code < 600 for refused in error.recipients):
-                raise MailRefused from None
-            raise MailAway from None
+            await client.connect()
         except (aiosmtplib.SMTPException, OSError):
             raise MailAway from None
+        # From here on the server is there: what goes wrong is this message's own failure.
+        try:
+            await client.send_message(message)
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit()
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _verdict(*(refused.code for refused in error.recipients)) from None
+        except aiosmtplib.SMTPSenderRefused:
+            raise MailAway from None  # all mail has the same sender
+        except aiosmtplib.SMTPResponseException as error:
+            raise _verdict(error.code) from None
+        except aiosmtplib.SMTPNotSupported:
+            raise MailRefused from None  # a non-ASCII address, and the server lacks SMTPUTF8
+        except (aiosmtplib.SMTPException, OSError):
+            raise MailDeferred from None
+        finally:
+            client.close()
+
+
+def _verdict(*codes: int) -> MailRefused | MailDeferred:
+    return MailRefused() if all(500 <= code < 600 for code in codes) else MailDeferred()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +113,13 @@ def message_of(
     """The letter as a message. `once` tells one sending apart from every other, so that a second copy can be told."""
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = letter.to
+    message["To"] = check_email(letter.to)  # a stored one may be older than the check
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(now)
-    _, plain = parseaddr(sender)
     digest = sha256(f"{once} {letter.to}".encode()).hexdigest()[:32]
-    message["Message-ID"] = f"<{digest}@{plain.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{digest}@{(sender_of(sender) or 'localhost').rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: nobody's vacation answers it
-    message["List-Unsubscribe"] = f"<{base_url}{letter.settings_path}>"
+    if letter.settings_path is not None:
+        message["List-Unsubscribe"] = f"<{base_url}{letter.settings_path}>"
     message.set_content(letter.text)
     return message

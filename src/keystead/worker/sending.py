@@ -72,8 +72,9 @@ class Sender:
             destination = self._destinations.read(batch.endpoint.url)
         except ValueError:
             return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
-        headers = _headers(batch, message, destination, now)
         try:
+            # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
+            headers = _headers(batch, message, destination, now)
             network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
             status, retry_after = await self._exchange(network, destination, headers, message.body)
             error = error_of(status)

@@ -1,0 +1,52 @@
+"""Confirming an email: the one letter that goes to an email before somebody vouches for it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from keystead.domain.ids import UserId
+from keystead.domain.mail import Letter
+from keystead.domain.throttle import Pace, Subject
+from keystead.domain.users import fold_email
+
+CONFIRMATION_LIFETIME: Final = timedelta(days=1)
+PATH: Final = "/sign-in/confirm-email"
+"""Below /sign-in, so that whatever keeps sign-in links out of a proxy's log keeps these out too."""
+CHANGES: Final = Pace(5, timedelta(hours=1))
+"""Changes of their email that one person may ask for."""
+LETTERS: Final = Pace(3, timedelta(days=1))
+"""Confirmation letters to one email, whoever asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An email that a user has yet to confirm. `due_at`: of its letter, None once that was sent or given up."""
+
+    email: str
+    requested_at: datetime
+    due_at: datetime | None
+    expires_at: datetime | None
+
+
+def changes_subject(user_id: UserId) -> Subject:
+    """Return what counts a person's changes of their email."""
+    return Subject(f"email:{user_id}")
+
+
+def letters_subject(email: str) -> Subject:
+    """Return what counts the letters to an email; hashed, for it may be a stranger's."""
+    return Subject(f"letters:{hashlib.sha256(fold_email(email).encode()).hexdigest()}")
+
+
+def compose(user_id: UserId, email: str, secret: str, product: str, base_url: str) -> Letter:
+    """Return the confirmation letter. It holds nothing that the user typed, or it would carry their spam."""
+    text = (
+        f"Someone asked to use this email for an account at {product} ({base_url}).\n\n"
+        "To confirm that it's yours, open this link within 24 hours:\n\n"
+        f"{base_url}{PATH}?link={secret}\n\n"
+        "If you didn't ask for this, ignore this email. We won't send you anything else.\n"
+    )
+    return Letter(email, f"Confirm your email for {product}", text, user_id)

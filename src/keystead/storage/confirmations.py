@@ -1,0 +1,132 @@
+"""Confirmations of emails in rows: one at most for each user, found by the digest of its link's secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from keystead.domain.confirmations import Pending
+from keystead.domain.ids import UserId, new_id
+from keystead.storage.database import Tx
+from keystead.storage.schema import email_confirmations as rows
+from keystead.storage.schema import users
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedConfirmation:
+    """A letter that is to be sent, under a lease. `failures` in a row so far."""
+
+    user_id: UserId
+    email: str
+    failures: int
+    lease: str
+
+
+def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> None:
+    """Have a letter sent to that email, in place of any earlier request; the earlier link stops working."""
+    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(rows)
+    request: dict[str, Any] = {
+        "email": email,
+        "requested_at": now,
+        "due_at": now,
+        "failures": 0,
+        "lease": None,
+        "leased_until": None,
+        "digest": None,
+        "expires_at": None,
+    }
+    replaced = fresh.on_conflict_do_update(index_elements=[rows.c.user_id], set_=request)
+    tx.execute(replaced.values(user_id=user_id, **request))
+
+
+def find_pending(tx: Tx, user_id: UserId) -> Pending | None:
+    """Return what the user has yet to confirm."""
+    query = select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at)
+    row = tx.execute(query.where(rows.c.user_id == user_id)).first()
+    return None if row is None else Pending(*row)
+
+
+def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
+    """Return whose link it is and the email that it confirms; None if it has expired or never was."""
+    query = select(rows.c.user_id, rows.c.email).where(rows.c.digest == digest)
+    row = tx.execute(query.where(rows.c.expires_at > now)).first()
+    return None if row is None else (row.user_id, row.email)
+
+
+def consume_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
+    """Use the link up and return what `find_by_link` does; of two at the same time, one succeeds."""
+    used = delete(rows).where(rows.c.digest == digest, rows.c.expires_at > now)
+    row = tx.execute(used.returning(rows.c.user_id, rows.c.email)).first()
+    return None if row is None else (row.user_id, row.email)
+
+
+def withdraw_change(tx: Tx, user_id: UserId) -> None:
+    """Take back a request for another email than the user's own."""
+    own = exists().where(users.c.id == user_id, users.c.email == rows.c.email)
+    tx.execute(delete(rows).where(rows.c.user_id == user_id, ~own))
+
+
+def withdraw(tx: Tx, user_id: UserId) -> None:
+    """Take back whatever the user has yet to confirm."""
+    tx.execute(delete(rows).where(rows.c.user_id == user_id))
+
+
+def is_any_due(tx: Tx, now: datetime) -> bool:
+    """Return whether a letter waits for a worker."""
+    return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
+
+
+def claim_confirmations(
+    tx: Tx, now: datetime, until: datetime, limit: int
+) -> list[ClaimedConfirmation]:
+    """Lease at most `limit` due letters until then, the longest due first; others' are passed over."""
+    waiting = (
+        select(rows.c.user_id, rows.c.email, rows.c.failures)
+        .where(*_due(now))
+        .order_by(rows.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    lease = new_id("lease", now)
+    found = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
+    if found:
+        among = rows.c.user_id.in_([claimed.user_id for claimed in found])
+        tx.execute(update(rows).where(among).values(lease=lease, leased_until=until))
+    return found
+
+
+def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: datetime) -> bool:
+    """Store the digest of the link's secret. Return False if the lease is lost."""
+    linked = update(rows).where(*_held(claimed)).values(digest=digest, expires_at=expires_at)
+    return tx.execute(linked).rowcount == 1
+
+
+def settle_confirmation(tx: Tx, claimed: ClaimedConfirmation) -> None:
+    """The letter was sent or given up: none is due any more."""
+    _give_back(tx, claimed, due_at=None)
+
+
+def postpone_confirmation(
+    tx: Tx, claimed: ClaimedConfirmation, until: datetime, failures: int
+) -> None:
+    """It could not be sent; again from that instant on."""
+    _give_back(tx, claimed, due_at=until, failures=failures)
+
+
+def _due(now: datetime) -> tuple[Any, ...]:
+    free = or_(rows.c.leased_until.is_(None), rows.c.leased_until <= now)
+    return rows.c.due_at <= now, free
+
+
+def _held(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
+    return rows.c.user_id == claimed.user_id, rows.c.lease == claimed.lease
+
+
+def _give_back(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
+    """Nothing, if the lease is lost or another letter was requested meanwhile."""
+    given = update(rows).where(*_held(claimed))
+    tx.execute(given.values(lease=None, leased_until=None, **values))

@@ -1,0 +1,269 @@
+"""Confirming emails: one letter, one link, one use; nothing else goes there before, and nothing tells who has it."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from sqlalchemy import select
+
+from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, LETTERS
+from keystead.domain.digests import GATHERED
+from keystead.domain.errors import EmailTaken, Invalid, KeysteadError, LimitReached, RateLimited
+from keystead.domain.passwords import Password
+from keystead.domain.sessions import FRESH_FOR
+from keystead.domain.token import Secret
+from keystead.domain.workspaces import Member, Role
+from keystead.services.accounts import Accounts
+from keystead.services.confirmations import Confirmations
+from keystead.services.digests import Digests
+from keystead.storage import schema
+from tests.behind import read_behind
+from tests.installations import Ground
+from tests.people import RIGHT, Crowd, acting, acting_operator, email_of
+
+BASE_URL = "https://keys.example.com"
+NEW = "new@example.net"
+
+
+@dataclass
+class Mail:
+    """A crowd on an installation that sends mail: each letter lands here."""
+
+    crowd: Crowd
+    letters: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        database, clock = self.crowd.ground.database, self.crowd.clock
+        self.accounts = Accounts(database, clock, self.crowd.passwords, confirms=True)
+        self.confirmations = Confirmations(database, clock, base_url=BASE_URL, product="Acme Keys")
+        self.digests = Digests(database, clock, base_url=BASE_URL)
+
+    def ask(self, member: Member, email: str = NEW) -> None:
+        """Ask for another email in a fresh session."""
+        self.accounts.change_email(self.crowd.signed_in(member), email, self.crowd.origin())
+
+    def send(self) -> list[tuple[str, str]]:
+        """Send what is due. Return to whom, and the text."""
+        sent = []
+        for outbox in (self.confirmations, self.digests):
+            while claimed := outbox.claim():
+                for sending in claimed:
+                    sent += [(letter.to, letter.text) for letter in sending.letters]
+                    outbox.settle(sending)  # type: ignore[arg-type]
+        self.letters += sent
+        return sent
+
+    def link(self) -> Secret:
+        """The link of the last letter."""
+        [text] = re.findall(r"\?link=(\S+)", self.letters[-1][1])
+        return Secret(text)
+
+    def email(self, member: Member) -> str | None:
+        """The member's email now."""
+        found = self.crowd.member(member)
+        assert found is not None
+        return found.user.email
+
+    def has_news(self, member: Member) -> None:
+        """Let something happen that the member's workspace is told of."""
+        tenant = acting_operator(member.workspace_id)
+        self.crowd.ground.limit(tenant, 0)
+        with pytest.raises(LimitReached):
+            self.crowd.ground.key(tenant)
+        self.crowd.clock.advance(GATHERED)
+
+
+@pytest.fixture
+def mail(own_ground: Ground) -> Mail:
+    """On a ground of its own: letters are claimed over all users."""
+    return Mail(Crowd(own_ground))
+
+
+def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
+    """Until then the old one signs in; then the new one does, and the event says so."""
+    ada = mail.crowd.owner()
+    mail.crowd.give_password(ada)
+    mail.ask(ada)
+    assert mail.email(ada) == email_of(ada)
+    [(to, text)] = mail.send()
+    assert to == NEW
+    assert "Acme Keys" in text
+    assert mail.send() == []
+    mail.crowd.sign_in.with_password(email_of(ada), Password(RIGHT), mail.crowd.origin())
+    user, email = mail.confirmations.find(mail.link())
+    assert (user.id, email) == (ada.user.id, NEW)
+    assert mail.email(ada) == email_of(ada)
+    assert mail.confirmations.confirm(mail.link()).confirmed_email == NEW
+    mail.crowd.sign_in.with_password(NEW, Password(RIGHT), mail.crowd.origin())
+    [event] = mail.crowd.events(ada.workspace_id, "member.email_changed")
+    assert event.data == {"from": email_of(ada), "to": NEW}
+
+
+def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
+    """Used, expired, replaced by a later one, or never made: it opens nothing."""
+    ada = mail.crowd.owner()
+    mail.ask(ada)
+    mail.send()
+    replaced = mail.link()
+    mail.ask(ada, "later@example.net")
+    mail.send()
+    used = mail.link()
+    mail.confirmations.confirm(used)
+    mail.ask(ada)
+    mail.send()
+    expired = mail.link()
+    mail.crowd.clock.advance(CONFIRMATION_LIFETIME)
+    for link in (replaced, used, expired, Secret.fresh(), Secret("")):
+        for act in (mail.confirmations.find, mail.confirmations.confirm):
+            with pytest.raises(Invalid):
+                act(link)
+    assert mail.email(ada) == "later@example.net"
+
+
+def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
+    """Eight at the same time: one confirms, the others find it used."""
+    ada = mail.crowd.owner()
+    mail.ask(ada)
+    mail.send()
+
+    def confirm(_: int) -> bool:
+        try:
+            mail.confirmations.confirm(mail.link())
+        except Invalid:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(confirm, range(8))) == 1
+
+
+def test_rows_hold_no_link(mail: Mail) -> None:
+    """Who reads the database can't open a link: it holds a digest of 256 random bits, and no letter shows itself."""
+    ada = mail.crowd.owner()
+    mail.ask(ada)
+    [confirmation] = mail.confirmations.claim()
+    mail.letters += [(letter.to, letter.text) for letter in confirmation.letters]
+    with read_behind(mail.crowd.ground.database) as tx:
+        row = tx.execute(select(schema.email_confirmations)).one()
+    assert row.digest == sha256(mail.link().reveal().encode()).digest()
+    assert mail.link().reveal() not in repr(row)
+    assert mail.link().reveal() not in repr(confirmation)
+
+
+def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
+    """Asking tells nothing, and sends the same letter; only the person who opens the link learns that it is taken."""
+    ada, bo = mail.crowd.owner(), mail.crowd.owner("Bo")
+    asked = [
+        mail.accounts.change_email(mail.crowd.signed_in(ada), email)
+        for email in (email_of(bo), email_of(bo).upper(), NEW)
+    ]
+    assert asked[0] == asked[1] == asked[2]
+    mail.ask(ada, email_of(bo))
+    [(to, text)] = mail.send()
+    assert to == email_of(bo)
+    assert ada.user.name not in text
+    with pytest.raises(EmailTaken):
+        mail.confirmations.confirm(mail.link())
+    assert (mail.email(ada), mail.email(bo)) == (email_of(ada), email_of(bo))
+
+
+def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> None:
+    """One letter, however much there is to say; once its link was opened, the news of then."""
+    ada = mail.crowd.owner()
+    without_mail = mail.crowd.accounts
+    assert without_mail.change_email(mail.crowd.signed_in(ada), NEW).confirmed_email is None
+    mail.has_news(ada)
+    [(to, _)] = mail.send()
+    assert to == NEW
+    mail.crowd.clock.advance(timedelta(days=2))
+    mail.has_news(ada)
+    assert mail.send() == []
+    mail.ask(ada)
+    mail.send()
+    mail.confirmations.confirm(mail.link())
+    mail.crowd.clock.advance(timedelta(days=2))
+    mail.has_news(ada)
+    assert [to for to, _ in mail.send()] == [NEW]
+    assert "limit" in mail.letters[-1][1]
+
+
+def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
+    """An operator, a product, or whoever invited: no letter goes there first."""
+    crowd = mail.crowd
+    ada = crowd.owner()
+    joined = crowd.join(ada, Role.VIEWER)
+    crowd.portal_session(ada, email="pat@example.com")
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    assert {member.user.confirmed_email for member in members} == {
+        email_of(ada),
+        email_of(joined),
+        "pat@example.com",
+    }
+    crowd.portal_session(ada, email="pat@example.org")
+    crowd.portal_session(ada, user_id="u2")
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    assert "pat@example.org" in {member.user.confirmed_email for member in members}
+    assert mail.send() == []
+
+
+def test_joining_by_an_invitation_confirms_its_own_email_alone(mail: Mail) -> None:
+    """Somebody who joins with the account they have confirms the email that was invited, and no other."""
+    crowd = mail.crowd
+    for invited, confirmed in ((NEW.upper(), NEW), ("other@example.net", None)):
+        host, guest = crowd.owner("Host"), crowd.owner("Guest")
+        session = crowd.signed_in(guest)
+        crowd.accounts.change_email(session, NEW)
+        link, _ = crowd.invitations.invite(acting(host, crowd.clock.now()), invited, Role.DEVELOPER)
+        crowd.invitations.join(link, session)
+        found = crowd.member(guest)
+        assert found is not None
+        assert found.user.confirmed_email == confirmed
+        crowd.accounts.change_email(session, f"gone.{invited}")
+
+
+def test_changes_and_letters_are_paced(mail: Mail) -> None:
+    """Five changes an hour for one person, with mail and without; three letters a day to one email, whoever asks."""
+    for accounts in (mail.accounts, mail.crowd.accounts):
+        session = mail.crowd.signed_in(mail.crowd.owner())
+        for number in range(CHANGES.most):
+            accounts.change_email(session, f"{number}@{id(accounts)}.example")
+        with pytest.raises(RateLimited):
+            accounts.change_email(session, NEW)
+        mail.crowd.clock.advance(CHANGES.window)
+    for _ in range(LETTERS.most):
+        mail.ask(mail.crowd.owner(), NEW.upper())
+    with pytest.raises(RateLimited):
+        mail.ask(mail.crowd.owner(), NEW)
+    mail.crowd.clock.advance(LETTERS.window)
+    mail.ask(mail.crowd.owner(), NEW)
+
+
+def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
+    """Whoever asked for another email in a stolen session doesn't get it after the password was changed."""
+    ada = mail.crowd.owner()
+    mail.ask(ada)
+    mail.send()
+    mail.accounts.change_password(mail.crowd.signed_in(ada), Password(RIGHT))
+    with pytest.raises(Invalid):
+        mail.confirmations.confirm(mail.link())
+
+
+def test_asking_needs_a_fresh_proof_and_a_sound_email(mail: Mail) -> None:
+    """A refused request sends nothing and counts nothing."""
+    ada = mail.crowd.owner()
+    session = mail.crowd.signed_in(ada)
+    for _ in range(CHANGES.most + 1):
+        with pytest.raises(Invalid):
+            mail.accounts.change_email(session, "root,x@example.com")
+    mail.crowd.clock.advance(FRESH_FOR)
+    for _ in range(CHANGES.most + 1):
+        with pytest.raises(KeysteadError, match="proof"):
+            mail.accounts.change_email(session, NEW)
+    assert mail.send() == []
+    mail.ask(ada)
+    assert len(mail.send()) == 1

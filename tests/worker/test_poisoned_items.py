@@ -1,0 +1,385 @@
+"""Each background task, with one item that fails whatever is done: it costs only itself, and operators see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy import select, text, update
+from structlog.testing import capture_logs
+
+from keystead.bootstrap.background import background_of
+from keystead.domain.documents import CollectionDraft, DocumentDraft
+from keystead.domain.errors import LimitReached
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import Principal, operator
+from keystead.domain.webhooks import Attempt, Outcome
+from keystead.domain.workspaces import Role
+from keystead.logger import Line
+from keystead.services import installation_log
+from keystead.services.deliveries import Batch, Sent
+from keystead.storage import schema
+from keystead.worker.loop import Task
+from tests.behind import read_behind, write_behind
+from tests.clocks import ManualClock
+from tests.installations import ENGINES, Ground, fresh_url, text_of
+from tests.people import acting
+from tests.receivers import Receiver, delivering, hook, open_office
+from tests.serving import HOST, free_port
+
+DAY: Final = timedelta(days=1)
+DELIVER: Final = "deliver"
+MANY: Final = 40
+"""More runs than any item is tried in."""
+
+Check = Callable[[], bool]
+
+
+class Mailbox:
+    """A mail server that takes everything."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        """Keep whom a message is for."""
+        self.got += envelope.rcpt_tos
+        return "250 OK"
+
+
+@dataclass
+class Scene:
+    """An installation that sends mail and webhooks, and two workspaces: in the first something is poisoned."""
+
+    ground: Ground
+    mailbox: Mailbox
+    poisoned: Principal = field(init=False)
+    honest: Principal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.poisoned, self.honest = (self.workspace(name) for name in ("poisoned", "honest"))
+
+    def workspace(self, name: str) -> Principal:
+        """A workspace whose owner's email is its name's."""
+        made = self.ground.services.workspaces.create(
+            name, plan_id="scale", owner=name, email=f"{name}@example.com"
+        )
+        self.ground.clock.advance(seconds=1)
+        return operator("tests", made.id)
+
+    @property
+    def both(self) -> tuple[Principal, Principal]:
+        """The two, the poisoned one first: it is older."""
+        return self.poisoned, self.honest
+
+    def poison(self, act: str, table: str, column: str, value: str) -> None:
+        """Have the database refuse that act (INSERT, DELETE) on rows with that value."""
+        row = "OLD" if act == "DELETE" else "NEW"
+        when = f"WHEN ({row}.{column} = '{value}')"
+        begin = f"CREATE TRIGGER poison BEFORE {act} ON {table}"
+        if self.ground.database.is_sqlite:
+            statements = [f"{begin} {when} BEGIN SELECT RAISE(ABORT, 'poisoned'); END"]
+        else:
+            body = "BEGIN RAISE EXCEPTION 'poisoned'; END"
+            statements = [
+                f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS '{body.replace(chr(39), chr(39) * 2)}'",
+                f"{begin} FOR EACH ROW {when} EXECUTE FUNCTION poison()",
+            ]
+        with write_behind(self.ground.database) as tx:
+            for statement in statements:
+                tx.execute(text(statement))
+
+    def rows(self, table: Any, tenant: Principal) -> int:
+        """How many rows a workspace has in a table."""
+        query = select(table.c.workspace_id).where(table.c.workspace_id == tenant.workspace_id)
+        with read_behind(self.ground.database) as tx:
+            return len(tx.execute(query).all())
+
+    def spoil_email(self, tenant: Principal) -> None:
+        """Give the workspace's owner an email that older versions took, and that no message can bear."""
+        owner = self.ground.services.workspaces.owner(tenant.workspace_id).user.id
+        with write_behind(self.ground.database) as tx:
+            tx.execute(update(schema.users).where(schema.users.c.id == owner).values(email="c@["))
+
+
+# --- one scene for each task: it sets everything up, and returns whether the honest item was done ---
+
+
+def flush_use(scene: Scene) -> Check:
+    """The use of a key can't be written."""
+    poisoned, honest = (scene.ground.key(tenant) for tenant in scene.both)
+    for created in (poisoned, honest):
+        scene.ground.services.verifier.verify(text_of(created), address="192.0.2.7")
+    scene.poison("INSERT", "key_use", "key_id", poisoned.key.id)
+    return lambda: scene.rows(schema.key_use, scene.honest) == 1
+
+
+def watch_keys(scene: Scene) -> Check:
+    """An event of a workspace can't be written."""
+    task_of(scene, "watch keys").run()
+    for tenant in scene.both:
+        scene.ground.key(tenant, expires_at=scene.ground.clock.now() + timedelta(minutes=5))
+    scene.poison("INSERT", "events", "workspace_id", scene.poisoned.workspace_id)
+    scene.ground.clock.advance(minutes=6)
+    return lambda: "key.expired" in scene.ground.happened(scene.honest)
+
+
+def sweep(scene: Scene) -> Check:
+    """A spent sign-in link can't be deleted."""
+    workspaces = scene.ground.services.workspaces
+    for tenant in scene.both:
+        scene.ground.services.sign_in.make_link(workspaces.owner(tenant.workspace_id))
+    scene.poison("DELETE", "sign_in_links", "workspace_id", scene.poisoned.workspace_id)
+    scene.ground.clock.advance(2 * DAY)
+    return lambda: scene.rows(schema.sign_in_links, scene.honest) == 0
+
+
+def forget(scene: Scene) -> Check:
+    """An old event can't be deleted."""
+    scene.poison("DELETE", "events", "workspace_id", scene.poisoned.workspace_id)
+    scene.ground.clock.advance(500 * DAY)
+    return lambda: scene.rows(schema.events, scene.honest) == 0
+
+
+def finish_deletions(scene: Scene) -> Check:
+    """A document of a deleted collection can't be deleted."""
+    documents = scene.ground.services.documents
+    for tenant in scene.both:
+        documents.create_collection(tenant, CollectionDraft("notes", "Notes"))
+        documents.put(tenant, "notes", DocumentDraft("a", "A", "text"))
+    with write_behind(scene.ground.database) as tx:
+        tx.execute(update(schema.collections).values(name=None))  # as a killed server leaves them
+    scene.poison("DELETE", "documents", "workspace_id", scene.poisoned.workspace_id)
+    return lambda: scene.rows(schema.collections, scene.honest) == 0
+
+
+def forget_deleted_webhooks(scene: Scene) -> Check:
+    """A delivery of a deleted webhook can't be deleted."""
+    for tenant in scene.both:
+        made = hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
+        scene.ground.key(tenant)
+        scene.ground.services.webhooks.delete(tenant, made.endpoint.id)
+    scene.poison("DELETE", "deliveries", "workspace_id", scene.poisoned.workspace_id)
+    return lambda: scene.rows(schema.webhook_endpoints, scene.honest) == 0
+
+
+def send_digests(scene: Scene) -> Check:
+    """A letter can't be composed; the admin beside it and the other workspace get theirs, once."""
+    services = scene.ground.services
+    owner = services.workspaces.owner(scene.poisoned.workspace_id)
+    link, _ = services.invitations.invite(
+        acting(owner, scene.ground.clock.now()), "beside@example.com", Role.ADMIN
+    )
+    services.invitations.accept(link, "Beside")
+    for tenant in scene.both:
+        scene.ground.limit(tenant, 1)
+        scene.ground.key(tenant)
+        with pytest.raises(LimitReached):
+            scene.ground.key(tenant)
+    scene.spoil_email(scene.poisoned)
+    scene.ground.clock.advance(hours=1)
+    expected = ["beside@example.com", "honest@example.com"]
+    return lambda: sorted(scene.mailbox.got) == expected
+
+
+def send_confirmations(scene: Scene) -> Check:
+    """A confirmation letter can't be composed."""
+    services, now = scene.ground.services, scene.ground.clock.now()
+    rows = []
+    for tenant, email in zip(scene.both, ("c@[", "new@example.com"), strict=True):
+        owner = services.workspaces.owner(tenant.workspace_id).user.id
+        rows.append({"user_id": owner, "email": email, "requested_at": now, "due_at": now})
+    with write_behind(scene.ground.database) as tx:
+        tx.execute(schema.email_confirmations.insert(), rows)
+    return lambda: scene.mailbox.got == ["new@example.com"]
+
+
+def deliver(scene: Scene) -> Check:
+    """An event that is to be delivered can't be read; the attempts at the others succeed."""
+    for tenant in scene.both:
+        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
+    _spoil_events(scene)
+    delivered = schema.deliveries.c.status == "delivered"
+    query = select(schema.deliveries.c.workspace_id).where(delivered)
+
+    def is_done() -> bool:
+        with read_behind(scene.ground.database) as tx:
+            return tx.execute(query).scalars().all() == [scene.honest.workspace_id]
+
+    return is_done
+
+
+def _spoil_events(scene: Scene) -> None:
+    theirs = schema.events.c.workspace_id == scene.poisoned.workspace_id
+    with write_behind(scene.ground.database) as tx:
+        tx.execute(update(schema.events).where(theirs).values(type="of.the.future"))
+
+
+SCENES: Final[Mapping[str, Callable[[Scene], Check]]] = {
+    "flush use": flush_use,
+    "watch keys": watch_keys,
+    "sweep": sweep,
+    "forget": forget,
+    "finish deletions": finish_deletions,
+    "forget deleted webhooks": forget_deleted_webhooks,
+    "send digests": send_digests,
+    "send confirmations": send_confirmations,
+    DELIVER: deliver,
+}
+
+
+@contextmanager
+def mail_server() -> Iterator[tuple[Mailbox, str]]:
+    """A mail server on this machine, and its URL."""
+    mailbox = Mailbox()
+    controller = Controller(mailbox, hostname=HOST, port=free_port())
+    controller.start()
+    try:
+        yield mailbox, f"smtp://{HOST}:{controller.port}"
+    finally:
+        controller.stop()
+
+
+@pytest.fixture(params=ENGINES)
+def scene(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """The two workspaces, on a fresh database of each engine."""
+    clock = ManualClock()
+    with (
+        mail_server() as (mailbox, smtp),
+        fresh_url(request, tmp_path_factory, request.param) as url,
+        open_office(url, clock, smtp=smtp, mail_from="keys@example.com") as office,
+    ):
+        yield Scene(Ground(url, office, clock), mailbox)
+
+
+def tasks(scene: Scene) -> list[Task]:
+    """All that runs in the background; the delivery of webhooks as one run of it."""
+    background = background_of(scene.ground.installation, None, deliver=True)
+    assert background.worker is not None
+    return [*background.loop.tasks, Task(DELIVER, 0, lambda: _deliver_once(scene))]
+
+
+def task_of(scene: Scene, name: str) -> Task:
+    """The task of that name."""
+    return next(task for task in tasks(scene) if task.name == name)
+
+
+def _deliver_once(scene: Scene) -> None:
+    """What the worker does between two looks, with receivers that take everything."""
+    deliveries = scene.ground.services.deliveries
+    batches = deliveries.claim(endpoints=32, messages=40)
+    assert len(deliveries.extend(batches)) == len(batches)
+    deliveries.settle(_taken(scene, batches), batches)
+
+
+def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
+    """What comes of attempts at receivers that take everything."""
+    taken = Outcome(Attempt(scene.ground.clock.now(), 204, None, 1))
+    return [Sent(message.delivery, taken) for batch in batches for message in batch.messages]
+
+
+def test_every_task_has_its_scene(scene: Scene) -> None:
+    """A task that is added is asked too what a poisoned item costs. The installation's log belongs to no tenant."""
+    assert {task.name for task in tasks(scene)} == SCENES.keys() | {installation_log.TASK}
+
+
+def test_an_event_of_the_future_holds_up_no_other(scene: Scene) -> None:
+    """An event of the installation of a type that this version does not know is logged like the one after it."""
+    credentials = scene.ground.services.credentials
+    credentials.create("before", operator("tests", scene.honest.workspace_id).actor)
+    with write_behind(scene.ground.database) as tx:
+        tx.execute(update(schema.installation_events).values(type="of.the.future"))
+    scene.ground.clock.advance(seconds=1)
+    credentials.create("after", operator("tests", scene.honest.workspace_id).actor)
+    with capture_logs() as lines:
+        task_of(scene, installation_log.TASK).run()
+    types = [line["type"] for line in lines if line["event"] == "installation event"]
+    assert types == ["of.the.future", "credential.created"]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_poisoned_item_costs_only_itself(
+    scene: Scene, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The item beside it is done in the same run; it itself is tried again, given up in the end, and reported."""
+    is_done = SCENES[name](scene)
+    task = task_of(scene, name)
+    caplog.clear()
+    task.run()
+    assert is_done()
+    for _ in range(MANY):
+        if logged(caplog, "item given up"):
+            break
+        scene.ground.clock.advance(hours=6)
+        task.run()
+    [given_up] = logged(caplog, "item given up")
+    assert given_up["task"] == name
+    failures = [fields["failures"] for fields in logged(caplog, "item failed")]
+    assert failures == list(range(1, given_up["failures"]))
+    scene.ground.clock.advance(hours=6)
+    task.run()
+    assert len(logged(caplog, "item given up")) == 1
+    assert is_done()
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[Mapping[str, Any]]:
+    """The fields of every line of that event."""
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
+    return [line.fields for line in lines if line.event == event]
+
+
+@pytest.mark.parametrize("table", ["delivery_attempts", "webhook_queues"])
+def test_a_poisoned_outcome_costs_only_itself(
+    scene: Scene, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came of a workspace's deliveries can't be written: the outcomes written with them are, once."""
+    for tenant in scene.both:
+        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
+    deliveries = scene.ground.services.deliveries
+    batches = deliveries.claim(endpoints=32, messages=40)
+    act = "INSERT" if table == "delivery_attempts" else "UPDATE"
+    scene.poison(act, table, "workspace_id", scene.poisoned.workspace_id)
+    assert scene.honest.workspace_id in {queue[0] for queue in deliveries.extend(batches)}
+    caplog.clear()
+    deliveries.settle(_taken(scene, batches), batches)
+    assert len(logged(caplog, "item failed")) == 1
+    assert scene.rows(schema.delivery_attempts, scene.honest) == 1
+    assert scene.rows(schema.delivery_attempts, scene.poisoned) == 0
+
+
+def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
+    """With the real worker too: another workspace's webhook is delivered beside events that can't be read."""
+    with Receiver() as receiver:
+        for tenant in scene.both:
+            hook(scene.ground.installation, tenant, f"{receiver.url}/{tenant.workspace_id}")
+        _spoil_events(scene)
+        with delivering(scene.ground.installation):
+            received = receiver.wait_for(1)
+            scene.ground.services.keys.create(scene.honest, KeyDraft("sync"))
+            receiver.wait_for(2)
+        assert all(each.path.endswith(scene.honest.workspace_id) for each in received)
+
+
+def test_a_digest_is_given_up_and_the_next_is_sent(scene: Scene) -> None:
+    """Once the poisoned letter's email is fixed, what happens from then on is sent."""
+    send_digests(scene)
+    post = task_of(scene, "send digests")
+    for _ in range(MANY):
+        post.run()
+        scene.ground.clock.advance(hours=6)
+    with write_behind(scene.ground.database) as tx:
+        spoiled = update(schema.users).where(schema.users.c.email == "c@[")
+        tx.execute(spoiled.values(email="fixed@example.com"))
+    scene.mailbox.got.clear()
+    with pytest.raises(LimitReached):
+        scene.ground.key(scene.poisoned)
+    scene.ground.clock.advance(DAY)
+    post.run()
+    assert sorted(scene.mailbox.got) == ["beside@example.com", "fixed@example.com"]
