@@ -141,20 +141,19 @@ def test_without_a_token(doors: Doors) -> None:
 
 def test_refusals_are_those_of_oauth(doors: Doors) -> None:
     """Each is a problem with the `error` of RFC 6749, those of the head too."""
-    encoded = [HOST, FORM, (b"content-encoding", b"gzip")]
     for headers, method, status in (
         ([HOST, FORM], "POST", 400),
         ([HOST], "GET", 405),
         ([HOST, FORM, (b"x-y", b"a\0b")], "POST", 400),
         ([HOST, (b"content-type", b"text/plain")], "POST", 415),
-        (encoded, "POST", 415),
+        ([HOST, FORM, (b"content-encoding", b"gzip")], "POST", 415),
     ):
         answer = doors.send(scope_of(method, "/revoke", headers, **address(12)), b"x=y")
         assert (answer.status, answer.json()["error"]) == (status, "invalid_request")
         assert answer.header("content-type") == "application/problem+json"
-    assert answer.header("accept-encoding") == "identity"
-    for _ in range(REVOCATION.free + 1):
-        limited = doors.revoke("x", **address(13))
+        is_encoded = (b"content-encoding", b"gzip") in headers
+        assert answer.header("accept-encoding") == ("identity" if is_encoded else None)
+    *_, limited = (doors.revoke("x", **address(13)) for _ in range(REVOCATION.free + 1))
     assert (limited.status, limited.json()["error"]) == (429, "temporarily_unavailable")
 
 

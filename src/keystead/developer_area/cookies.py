@@ -70,7 +70,7 @@ def give_text(response: Response, name: str, text: str, seconds: int) -> bool:
 def text_in(request: Request, name: str) -> str | None:
     """The text in that cookie; None where there is none, or something else."""
     value = value_in(request, name)
-    if value is None:
+    if value is None or len(value) > _LONGEST:
         return None
     try:
         return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
