@@ -172,9 +172,12 @@ def goes_plain(url: str) -> bool:
     return "service" in query or not all(host.startswith("/") or _is_here(host) for host in hosts)
 
 
+_BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
+
+
 def _is_here(host: str) -> bool:
     """Whether `host`, with or without a port, never leaves this machine."""
-    address = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?", host)
+    address = _BRACKETED.fullmatch(host)
     if address is not None:
         return is_loopback(address[1])
     return is_loopback(host) or is_loopback(host.rpartition(":")[0])

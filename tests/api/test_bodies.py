@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -116,19 +118,75 @@ def test_nothing_of_a_body_is_read_for_strangers(quick: Tenant, name: str) -> No
 
 
 def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
-    """Many thousand wrong values are no reason for as many entries: the refusal is small."""
+    """Many thousand wrong values are no reason for as many entries: the refusal is small.
+
+    Beyond a number of values nothing is built of them: 413.
+    """
     client = quick.client()
     path = f"{client.collection()}/documents/batch"
-    many = 200_000
+    many = 45_000
     bodies = {
         "upserts": b'{"upsert": [' + b"{}," * many + b"{}]}",
         "deletes": b'{"delete": [' + b"1," * many + b"1]}",
-        "members": b"{" + b",".join(b'"%d":0' % number for number in range(100_000)) + b"}",
+        "members": b"{" + b",".join(b'"%d":0' % number for number in range(many)) + b"}",
     }
     for kind, body in bodies.items():
         refused = client.post(path, body)
         assert len(pointers(refused)) <= 100, kind
         assert len(refused.content) < 100_000, kind
+    for kind, body in bodies.items():
+        longer = client.post(path, b"[" + b",".join([body] * 3) + b"]")
+        assert problem(longer) == (413, "too-large"), kind
+
+
+def test_large_bodies_of_one_workspace_leave_room(quick: Tenant) -> None:
+    """However many large batches one workspace sends at once, all are read, and another's is not behind them all."""
+    ended: list[str] = []
+    tenants = {"many": quick, "other": quick.world.tenant()}
+    text = json.dumps({"upsert": [{"id": f"d{n}", "text": "x" * 900} for n in range(100)]}).encode()
+
+    async def push(name: str, path: str) -> None:
+        answer = await tenants[name].client().asend("POST", f"{path}/documents/batch", text)
+        assert answer.status_code == 200
+        ended.append(name)
+
+    async def together() -> None:
+        await asyncio.gather(*(push(name, "/v1/collections/handbook") for name in order))
+
+    for tenant in tenants.values():
+        tenant.client().collection()
+    order = ["many"] * 20 + ["other"]
+    quick.world.runner.run(together())
+    assert len(ended) == len(order)
+    assert ended.index("other") < len(order) - 5
+
+
+def test_an_encoded_body_is_refused_as_such(quick: Tenant) -> None:
+    """A Content-Encoding is 415, with the one that is read; identity is none."""
+    client = quick.client()
+    path = "/v1/collections"
+    for coding in ("gzip", "br", "identity, gzip", "GZIP"):
+        refused = client.post(path, {"name": "a"}, [("content-encoding", coding)])
+        assert problem(refused) == (415, "unsupported-media-type")
+        assert refused.headers["accept-encoding"] == "identity"
+        assert "Content-Encoding" in refused.json()["detail"]
+    assert client.post(path, {"name": "a"}, [("content-encoding", "identity")]).status_code == 201
+
+
+def test_unknown_parameters_are_not_multiplied(quick: Tenant) -> None:
+    """Whatever stands in a query, the refusal names some of it, cut short, and is small."""
+    client = quick.client()
+    queries = (
+        "&".join(f"{number:x}" for number in range(1_500)),
+        "a" * 6_000,
+        "&".join("%F0%9F%92%A9" * 16 for _ in range(30)),
+        "&".join(f"{number}%22%5C" for number in range(600)),
+        "&".join(["limit=1"] * 700),
+    )
+    for query in queries:
+        refused = client.get(f"/v1/keys?{query}")
+        assert problem(refused) == (422, "invalid")
+        assert len(refused.content) < 4_096, query[:40]
 
 
 def test_a_body_where_none_is_taken_means_nothing(quick: Tenant) -> None:

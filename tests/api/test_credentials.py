@@ -283,11 +283,13 @@ def test_a_key_that_ends_soon_is_told_so(
 
 @pytest.mark.parametrize("path", sorted({sample_path(path) for _, path, _ in OPERATIONS}))
 def test_other_methods_are_refused_with_those_that_work(quick: Tenant, path: str) -> None:
-    """405 with a whole Allow: for HEAD, OPTIONS and the like, overrides by a header, TRACE and unknown ones too."""
+    """405 with a whole Allow: for OPTIONS and the like, overrides by a header, TRACE and unknown ones too."""
     client = quick.client()
     allowed = {method for method, other, _ in OPERATIONS if sample_path(other) == path}
     if path.endswith("/batch"):
         allowed |= {"GET", "PUT", "DELETE"}  # a document may be called that
+    if "GET" in allowed:
+        allowed.add("HEAD")
     methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
     for method in sorted(methods - allowed):
         answer = client.send(method, path, None, [("x-http-method-override", min(allowed))])
@@ -296,6 +298,19 @@ def test_other_methods_are_refused_with_those_that_work(quick: Tenant, path: str
         assert not any(name.startswith("access-control") for name in answer.headers)
     for method in ("TRACE", "CONNECT", "BREW"):
         assert problem(client.send(method, path)) == (405, "method-not-allowed")
+
+
+@pytest.mark.parametrize(
+    "path", sorted({path for method, path, _ in OPERATIONS if method == "GET"})
+)
+def test_head_is_answered_as_get(quick: Tenant, path: str) -> None:
+    """HEAD has the status and fields of GET, its refusals too (RFC 9110 section 9.3.2)."""
+    for client in (quick.client(), quick.world.client(), quick.client("keys:write")):
+        got, head = (client.send(method, sample_path(path)) for method in ("GET", "HEAD"))
+        assert shown(head)[::2] == shown(got)[::2]
+        assert got.status_code in {200, 401, 403, 404}
+    wrong = quick.client().send("HEAD", f"{sample_path(path)}?nonsense=1")
+    assert wrong.status_code in {404, 422}
 
 
 def test_a_slash_at_the_end_is_another_path(quick: Tenant) -> None:

@@ -16,6 +16,7 @@ from tests.cli.conftest import Ended, Keystead, one_engine
 from tests.serving import Serving
 
 CHECKS = {
+    "interpreter",
     "configuration",
     "port",
     "disk",
@@ -45,6 +46,27 @@ def test_a_sound_installation_has_no_fault(
     assert "fault" not in verdicts.values()
     assert told.code == 0
     assert len(keystead("doctor").out.splitlines()) == len(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"),
+    [
+        ((3, 11, 7), Verdict.WARNING),
+        ((3, 11, 9), Verdict.WARNING),
+        ((3, 11, 10), Verdict.OK),
+        ((3, 12, 5), Verdict.WARNING),
+        ((3, 12, 6), Verdict.OK),
+        ((3, 13, 0), Verdict.OK),
+        ((3, 15, 0), Verdict.OK),
+    ],
+)
+def test_an_interpreter_with_known_faults_is_named(
+    version: tuple[int, int, int], verdict: Verdict
+) -> None:
+    """A Python whose parsers have known faults is a warning, which says what to upgrade to."""
+    found = examination.check_interpreter(version)
+    assert found.verdict is verdict
+    assert ("CVE-2024-7592" in found.says) == (verdict is Verdict.WARNING)
 
 
 def test_nothing_is_made_by_looking(run: Keystead) -> None:

@@ -13,6 +13,7 @@ from keystead.developer_area.moments import moment, relative
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
+from tests.developer_area.surface import routes_of
 from tests.postgres import OwnPostgres
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -41,6 +42,33 @@ def answers(area: Area) -> list[Seen]:
         *[browser.open(url) for url in assets_of(page)],
         browser.open("/static/0/none.css"),
     ]
+
+
+def test_head_is_answered_as_get(area: Area) -> None:
+    """Every page and file that GET shows is there for HEAD, and what only changes something is for neither."""
+    area.key()
+    browser = area.signed_in()
+    seen = 0
+    for route in routes_of(area.app):
+        path = route.path.replace("{workspace_id}", area.workspace_id)
+        if "{" in path:
+            continue
+        got, head = (browser.request(method, path, {}) for method in ("GET", "HEAD"))
+        assert (head.status, head.path) == (got.status, got.path), path
+        assert head.headers.keys() == got.headers.keys(), path
+        assert (got.status == 405) == ("GET" not in (route.methods or ())), path
+        seen += got.status == 200
+    assert seen >= 15
+    for url in assets_of(browser.open(area.keys_url)):
+        assert browser.request("HEAD", url, {}).status == 200
+
+
+def test_an_encoded_form_is_refused_as_such(area: Area) -> None:
+    """A Content-Encoding is 415, and nothing is done."""
+    browser = area.signed_in()
+    seen = browser.post(area.keys_url, [("description", "x")], **{"Content-Encoding": "gzip"})
+    assert seen.status == 415
+    assert area.active() == 0
 
 
 def test_every_answer_is_guarded(area: Area) -> None:

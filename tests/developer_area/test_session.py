@@ -31,6 +31,24 @@ def test_a_link_leads_to_the_keys(each_area: Area) -> None:
     assert "Owner" in keys.tree.text
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('other="', '"; x="\\'),
+        ("a=b;;; =; =x;", ";"),
+        (f"{COOKIE}=another", "  "),
+        (f"x{COOKIE}=another", f"{COOKIE}x=another"),
+    ],
+)
+def test_only_our_own_cookies_are_read(area: Area, before: str, after: str) -> None:
+    """Whatever else stands in the field, in quotes or not, the session is found; of two of its name the last counts."""
+    session = session_of(area.signed_in())
+    sent = {"Cookie": f"{before}; {COOKIE}={session} ;{after}"}
+    assert area.browser().request("GET", area.keys_url, sent).path == area.keys_url
+    sent = {"Cookie": f'{before}; {COOKIE}="{session}"'}
+    assert area.browser().request("GET", area.keys_url, sent).path != area.keys_url
+
+
 def test_looking_at_a_link_uses_nothing_up(area: Area) -> None:
     """A mail scanner may fetch the link as often as it likes: the person's form still works."""
     link = area.link()

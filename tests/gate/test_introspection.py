@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -108,6 +109,38 @@ def test_who_may_not_ask(ground: Ground, doors: Doors) -> None:
         assert told[1] == 'Basic realm="keystead", charset="UTF-8"'
     ground.flush()
     assert ground.services.keys.get(tenant, made.key.id).last_use is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "error", "words"),
+    [
+        ({"headers": [FORM]}, 401, "invalid_client", "service credential"),
+        ({"headers": [FORM, *bearer(WELL_FORMED)]}, 401, "invalid_client", "service credential"),
+        ({"headers": [FORM, *bearer("a"), *bearer("b")]}, 400, "invalid_request", "two Auth"),
+        ({"method": "GET"}, 405, "invalid_request", "POST"),
+        ({"path": "/introspect/x"}, 404, "invalid_request", ""),
+        ({"headers": [FORM, (b"x-y", b"a\nb")]}, 400, "invalid_request", "control"),
+        ({"headers": [FORM, (b"x-y", b"a" * 33_000)]}, 431, "invalid_request", "32,768"),
+    ],
+)
+def test_refusals_are_those_of_oauth(
+    doors: Doors, sent: dict[str, Any], status: int, error: str, words: str
+) -> None:
+    """Each is a problem with the `error` of RFC 6749, and names the credential that services have."""
+    path, method = sent.get("path", "/introspect"), sent.get("method", "POST")
+    answer = doors.send(scope_of(method, path, [HOST, *sent.get("headers", [])]), b"token=x")
+    told = answer.json()
+    assert (answer.status, told["status"], told["error"]) == (status, status, error)
+    assert answer.header("content-type") == "application/problem+json"
+    assert words in told["detail"]
+    assert "Send an API key" not in answer.body.decode()
+
+
+def test_an_encoded_form_is_refused_as_such(doors: Doors) -> None:
+    """A Content-Encoding is 415 on either path, with the one that is read."""
+    answer = doors.introspect("x", doors.service(), (b"content-encoding", b"gzip"))
+    assert (answer.status, answer.json()["error"]) == (415, "invalid_request")
+    assert answer.header("accept-encoding") == "identity"
 
 
 def test_a_credential_in_the_form_is_none(doors: Doors) -> None:

@@ -19,6 +19,7 @@ from tests.http.raw import HOST, Response, scope_of
 from tests.installations import Ground, text_of
 
 PROXY = "192.0.2.7"
+RAW = b"/forward-auth/any"
 _COUNTED: list[tuple[str, str, int]] = []
 
 
@@ -120,11 +121,59 @@ def test_both_paths_agree(both: Both, tokens: list[bytes], data: st.DataObject) 
         scheme=draw(mostly("http", "https")),
         http_version=draw(mostly("1.1", "1.0")),
     )
+    agree(both, scope)
+
+
+def agree(both: Both, scope: dict[str, Any]) -> None:
+    """Both answer a question alike, and count it alike."""
     lean, whole = both.ask(scope)
     assert (lean.status, lean.body) == (whole.status, whole.body)
     for name in (*IDENTITY, "cache-control", "www-authenticate", "x-keystead-denied-status"):
         assert lean.header(name) == whole.header(name)
     assert _COUNTED[-2] == _COUNTED[-1]
+
+
+FIELDS = (
+    *(
+        "user-agent",
+        "accept",
+        "cookie",
+        "referer",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    ),
+    *("x-forwarded-host", "x-anything", "content-encoding", "content-type", "host", "origin", "te"),
+)
+VALUES = (
+    *(b"a\nb", b"a\rb", b"a\r\nx-keystead-key: key_1", b"a\0b", b"\x01", b"\x0b", b"\x1f", b"\x7f"),
+    *(
+        b"",
+        b" ",
+        b"a\tb",
+        b"\t",
+        b"\x80",
+        b"\xff",
+        b"\xc3\xa9",
+        b"a,b",
+        b'"',
+        b"\\",
+        b"gzip",
+        b"wss",
+    ),
+    *(b"q" * 1_000, b"q" * 33_000, b"q" * 40_000),
+)
+"""What a field may hold: controls, which no application should see, other bytes, nothing, and too much."""
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "authorization"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", PROXY])
+def test_one_hostile_field(both: Both, tokens: list[bytes], name: str, peer: str) -> None:
+    """Whatever a field holds, the lean path answers as the whole one, or leaves the request to it."""
+    for value in VALUES:
+        fields = {b"host": HOST[1], b"authorization": b"Bearer " + tokens[0]}
+        fields[name.encode()] = fields.get(name.encode(), b"") * (name == "authorization") + value
+        agree(both, scope_of(headers=fields.items(), raw_path=RAW, client=(peer, "5")))
 
 
 def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:

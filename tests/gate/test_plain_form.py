@@ -13,9 +13,8 @@ from keystead.gate import introspection
 from keystead.gate.introspection import Introspection
 from keystead.http.asgi import Header
 from keystead.http.client import parse_networks
-from keystead.http.problems import Problems
 from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.gate.test_plain import HOSTS, PEER, PROXY, mostly
+from tests.gate.test_plain import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.http.raw import HOST, Response, scope_of
 from tests.installations import Ground, text_of
 
@@ -30,7 +29,7 @@ class Both:
         def make() -> Introspection:
             return Introspection(
                 doors.ground.services,
-                Problems("https://keys.example.com"),
+                "https://keys.example.com",
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
@@ -192,6 +191,20 @@ def test_one_thing_unusual(
         *more.pop("more", []),
     ]
     agree(both, posted(headers, **more), body)
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "authorization"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", PROXY])
+def test_one_hostile_field(
+    both: Both, fields: list[Header], forms: list[str], name: str, peer: str
+) -> None:
+    """Whatever a field holds, the lean path answers as the whole one, or leaves the question to it."""
+    body = forms[0].encode()
+    both.ask_plainly(fields[0], body)
+    for value in VALUES:
+        sent = dict([HOST, fields[0], FORM, length_of(body)])
+        sent[name.encode()] = sent.get(name.encode(), b"") * (name == "authorization") + value
+        agree(both, posted(list(sent.items()), client=(peer, "5")), body)
 
 
 def agree(both: Both, scope: dict[str, Any], body: bytes) -> None:

@@ -14,7 +14,7 @@ from keystead.domain.throttle import REVOCATION
 from keystead.domain.token import CHECKSUM_WIDTH, checksum, parse
 from keystead.domain.verification import Denied
 from tests.clocks import NOON
-from tests.gate.doors import Doors, bearer
+from tests.gate.doors import FORM, Doors, bearer
 from tests.http.raw import HOST, Response, scope_of
 from tests.installations import Ground, calling, text_of
 
@@ -137,6 +137,24 @@ def test_without_a_token(doors: Doors) -> None:
     assert doors.send(json, b"token=x").status == 415
     assert doors.send(scope_of("GET", "/revoke", **address(10))).header("allow") == "POST"
     assert doors.ask("/any", token).status == 200
+
+
+def test_refusals_are_those_of_oauth(doors: Doors) -> None:
+    """Each is a problem with the `error` of RFC 6749, those of the head too."""
+    for headers, method, status in (
+        ([HOST, FORM], "POST", 400),
+        ([HOST], "GET", 405),
+        ([HOST, FORM, (b"x-y", b"a\0b")], "POST", 400),
+        ([HOST, (b"content-type", b"text/plain")], "POST", 415),
+        ([HOST, FORM, (b"content-encoding", b"gzip")], "POST", 415),
+    ):
+        answer = doors.send(scope_of(method, "/revoke", headers, **address(12)), b"x=y")
+        assert (answer.status, answer.json()["error"]) == (status, "invalid_request")
+        assert answer.header("content-type") == "application/problem+json"
+        is_encoded = (b"content-encoding", b"gzip") in headers
+        assert answer.header("accept-encoding") == ("identity" if is_encoded else None)
+    *_, limited = (doors.revoke("x", **address(13)) for _ in range(REVOCATION.free + 1))
+    assert (limited.status, limited.json()["error"]) == (429, "temporarily_unavailable")
 
 
 def test_an_expired_key_is_revoked_for_good(ground: Ground, doors: Doors) -> None:

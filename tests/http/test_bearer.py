@@ -18,7 +18,13 @@ from keystead.domain.errors import (
     NotFound,
     Unauthenticated,
 )
-from keystead.http.bearer import TwoCredentials, bearer_of, challenge, read_bearer
+from keystead.http.bearer import (
+    MAX_CREDENTIALS,
+    TwoCredentials,
+    bearer_of,
+    challenge,
+    read_bearer,
+)
 from tests.http.raw import scope_of
 
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
@@ -76,7 +82,7 @@ def test_a_bearer_token_is_read_whatever_the_case_of_its_scheme(value: str) -> N
     assert read_or_error(value.format(TOKEN).encode()) == TOKEN
 
 
-@pytest.mark.parametrize("token", ["a", "=", "a=", "a==", "-._~+/", "A" * 30_000])
+@pytest.mark.parametrize("token", ["a", "=", "a=", "a==", "-._~+/", "A" * (MAX_CREDENTIALS - 7)])
 def test_token68_is_taken_whole(token: str) -> None:
     """All of token68 (RFC 9110 section 11.2) is read, padding included; padding alone is no token."""
     assert read_or_error(f"Bearer {token}".encode()) == (InvalidToken if token == "=" else token)
@@ -97,6 +103,30 @@ def test_another_scheme_is_as_no_credentials(values: tuple[bytes, ...]) -> None:
 def test_a_bearer_value_that_is_not_token68_is_an_invalid_token(rest: bytes) -> None:
     """The scheme is ours and the value is none: the answer is that of any bad token, never a server error."""
     assert read_or_error(b"Bearer" + rest) is InvalidToken
+
+
+@pytest.mark.parametrize(
+    ("value", "refusal"),
+    [
+        (b"Bearer " + b"A" * MAX_CREDENTIALS, InvalidToken),
+        (b"Bearer abc" + b", " * MAX_CREDENTIALS + b"Bearer def", InvalidToken),
+        (b"Negotiate " + b"A" * MAX_CREDENTIALS, Unauthenticated),
+        (b", " * MAX_CREDENTIALS, Unauthenticated),
+    ],
+)
+def test_a_field_that_is_too_long_is_not_searched(
+    value: bytes, refusal: type[KeysteadError]
+) -> None:
+    """No token is that long: the scheme alone decides which 401 it is."""
+    assert read_or_error(value) is refusal
+
+
+@given(st.lists(st.sampled_from([*FRAGMENTS, b",", b", ", b" ,\t"]), max_size=20).map(b"".join))
+def test_runs_of_commas_change_no_answer(value: bytes) -> None:
+    """Two credentials are found as by a search that tries every comma of a run, which takes quadratic time."""
+    tchar = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+    is_joined = re.search(rb",[ \t,]*" + tchar + rb"+ +[^ ,=]", value.strip(b" \t")) is not None
+    assert (read_or_error(value) is TwoCredentials) is is_joined
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import from_json
 
-from keystead.domain.errors import Invalid, InvalidRequest, UnsupportedMediaType
-from keystead.http.json_body import MAX_DEPTH, decode_json, decode_model, require_json
+from keystead.domain.errors import Invalid, InvalidRequest, TooLarge, UnsupportedMediaType
+from keystead.domain.instants import parse_instant
+from keystead.http.json_body import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    decode_json,
+    decode_model,
+    require_json,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -28,13 +35,17 @@ SCRAPS = [
 ]
 
 
+Instant = Annotated[object, PlainValidator(lambda value: parse_instant(str(value)))]
+"""A field that reads its value itself, as those of the wire do."""
+
+
 class Draft(BaseModel):
     """A wire type, as front doors declare them."""
 
     model_config = ConfigDict(extra="forbid")
 
     description: str
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
     uses: int = 0
 
 
@@ -173,6 +184,54 @@ def test_a_million_digits_are_refused_and_not_computed() -> None:
             decode_json(data)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" + b"{}," * MAX_VALUES + b"{}]",
+        b"[" + b"0," * MAX_VALUES + b"0]",
+        b"[" + b'"",' * MAX_VALUES + b'""]',
+        b"[" + b"[]," * MAX_VALUES,
+        b"{" + b'"a":0,' * MAX_VALUES + b'"a":0}',
+        b'{"a":' * MAX_VALUES,
+    ],
+)
+def test_too_many_values_are_refused_before_one_is_built(data: bytes) -> None:
+    """Names and values are counted in the bytes: 413, also for what would not be JSON further on."""
+    with pytest.raises(TooLarge, match=f"over {MAX_VALUES:,} values"):
+        decode_json(data)
+
+
+@given(VALUES | st.lists(VALUES, max_size=40))
+def test_values_are_counted_as_they_are(value: Any) -> None:
+    """A bound of just as many values and names as there are is kept, and one less refuses."""
+    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    count = count_of(value)
+    with pytest.raises(TooLarge):
+        decode_json(data, count - 1)
+    try:
+        decode_json(data, count)
+    except TooLarge:
+        pytest.fail("counted too many")
+    except (Invalid, InvalidRequest):
+        pass
+
+
+def count_of(value: Any) -> int:
+    """Values and member names."""
+    if isinstance(value, dict):
+        return 1 + sum(1 + count_of(member) for member in value.values())
+    if isinstance(value, list):
+        return 1 + sum(map(count_of, value))
+    return 1
+
+
+def test_the_first_of_several_repeated_names_is_named() -> None:
+    """The order is that in which the names stand first."""
+    with pytest.raises(Invalid) as caught:
+        decode_json(b'{"c": 0, "a": 1, "b": 2, "b": 3, "a": 4}')
+    assert pointers(caught.value) == ["/a"]
+
+
 def test_a_long_name_is_cut_in_the_pointer() -> None:
     """A member name as long as a token may be one, and is not repeated."""
     name = "ks_" + "a" * 80
@@ -218,8 +277,7 @@ def test_anything_else_is_an_unsupported_media_type(content_type: str | None) ->
 def test_a_body_becomes_a_model_with_strict_types() -> None:
     """Instants are read from text; everything else has to be of its own type."""
     draft = decode_model(Draft, b'{"description": "sync", "expires_at": "2027-01-01T00:00:00Z"}')
-    assert draft.expires_at is not None
-    assert draft.expires_at.year == 2027
+    assert draft.expires_at == datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,26 @@ def test_no_request_is_no_request(server: Serving, name: str) -> None:
     assert is_served(server.port)
 
 
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/openapi.json", "/docs", "/problems/invalid", "/sign-in", "/v1/whoami"]
+)
+def test_head_has_no_body(server: Serving, path: str) -> None:
+    """HEAD is answered with the fields of GET, its length included, and the next answer begins where it ends."""
+    headers = {"Authorization": f"Bearer {server.token()}"} if path == "/v1/whoami" else {}
+    connection = HTTPConnection(HOST, server.port, timeout=20)
+    shown = []
+    for method in ("GET", "HEAD", "GET"):
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        assert (answer.status, bool(body)) == (200, method == "GET")
+        ignored = {"x-request-id", "date", "set-cookie"}
+        shown.append({n.lower(): v for n, v in answer.getheaders() if n.lower() not in ignored})
+    connection.close()
+    assert shown[0] == shown[1] == shown[2]
+    assert int(shown[1]["content-length"]) > 0
+
+
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_the_server_settles_itself(server: Serving, name: str) -> None:
     """Two lengths of one body are read one way, always the same; where they could differ, the connection ends."""

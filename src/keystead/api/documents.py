@@ -19,6 +19,7 @@ from keystead.http.body import KIB, MIB
 
 MAX_DOCUMENT = 512 * KIB
 MAX_BATCH = 10 * MIB
+MAX_BATCH_VALUES = 100_000
 
 
 class DocumentRoute(WorkspaceRoute):
@@ -131,7 +132,7 @@ def delete_document(call: CurrentCall, name: CollectionName, id: _Id) -> None:
     "/batch",
     operation_id="documents_push",
     summary="Push a batch of documents",
-    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BATCH),
+    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BATCH, max_values=MAX_BATCH_VALUES),
 )
 def push_documents(call: CurrentCall, name: CollectionName, body: Batch) -> PushReport:
     """Puts and deletes up to 1,000 documents, all or nothing. The same push again finds everything `unchanged`."""

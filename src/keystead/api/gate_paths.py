@@ -28,7 +28,8 @@ TAG_DESCRIPTION: Final = (
     "For gateways and services in any language: `POST /introspect` says whether a token is good"
     " ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)), `POST /revoke` ends one"
     " ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), and `/forward-auth/{scope}` says whether a request may"
-    " pass. They are described in `/openapi.json`, and gateways in the guide."
+    " pass. Refusals of the first two also have the `error` of RFC 6749. They are described in `/openapi.json`, and"
+    " gateways in the guide."
 )
 SERVICE: Final = "service"
 SERVICE_BASIC: Final = "service_basic"

@@ -29,7 +29,14 @@ from keystead.api.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate
 from keystead.api.operator_route import LOCATED, OPERATOR
 from keystead.api.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.resources import Problem
-from keystead.api.route import EXPIRES_HEADER, MAX_BODY, PROBLEMS, SECURITY, TAGGED
+from keystead.api.route import (
+    BODY_VALUES,
+    EXPIRES_HEADER,
+    MAX_BODY,
+    PROBLEMS,
+    SECURITY,
+    TAGGED,
+)
 from keystead.domain.errors import RateLimited
 
 ROUTERS: Final = (
@@ -152,11 +159,14 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
     own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
+    max_values = operation.pop(BODY_VALUES)
     if _is_for_keys(operation):
         own = [*own, RateLimited.code]
     located, tagged = operation.pop(LOCATED, True), operation.pop(TAGGED)
     if "requestBody" in operation:
-        operation["requestBody"]["description"] = f"At most {max_body:,} bytes."
+        operation["requestBody"]["description"] = (
+            f"At most {max_body:,} bytes, and {max_values:,} values and member names."
+        )
     done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
     for status, response in done.items():
         named = _headers(operation, located=located and status == "201", tagged=tagged)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from keystead.api.route import (
+    BODY_VALUES,
     MATCH_HEADER,
     MATCH_PARAMETER,
     MAX_BODY,
@@ -25,6 +26,7 @@ from keystead.domain.events import Origin
 from keystead.domain.versions import IfMatch, require_match
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT
+from keystead.http.json_body import MAX_VALUES
 from keystead.http.record import client_of, note_caller
 from keystead.services import Services
 
@@ -71,6 +73,7 @@ def needs_operator(
         "security": [{OPERATOR: []}],
         LOCATED: located,
         MAX_BODY: JSON_LIMIT,
+        BODY_VALUES: MAX_VALUES,
         PROBLEMS: [refusal.code for refusal in refusals],
         TAGGED: tagged,
     }
@@ -89,13 +92,12 @@ class OperatorRoute(JsonRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, behind the credential and with a body that is decoded already."""
         handle = super().get_route_handler()
-        declared = self.openapi_extra or {}
 
         async def guarded(request: Request) -> Response:
             call = await _admitted(request)
             request.state.call = call
             try:
-                decoded = await self.decoded(request, declared[MAX_BODY])
+                decoded = await self.decoded(request, call.credential.id)
                 self.check_query(request)
                 return await handle(decoded)
             except (Invalid, RequestValidationError):

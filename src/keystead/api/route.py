@@ -7,14 +7,17 @@ and only then 409 or 422. What a route enforces is what its OpenAPI operation sa
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Match
 
 from keystead.api.bodies import Body
 from keystead.domain.errors import (
@@ -30,11 +33,13 @@ from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.domain.verification import Denied, Verification, Verified
 from keystead.domain.versions import IfMatch, etag, require_match
-from keystead.http.asgi import Scope
+from keystead.http.asgi import Receive, Scope, Send
 from keystead.http.bearer import bearer_of
-from keystead.http.body import JSON_LIMIT, KIB, read_body
-from keystead.http.json_body import decode_model, require_json
+from keystead.http.body import JSON_LIMIT, KIB, read_body, require_unencoded
+from keystead.http.json_body import MAX_VALUES, decode_model, require_json
+from keystead.http.large_bodies import LargeBodies
 from keystead.http.record import client_of, note_caller, note_denial
+from keystead.http.validation import MAX_PARAMETERS, request_pointer
 from keystead.services import Services
 from keystead.services.places import Places
 
@@ -46,6 +51,7 @@ ONCE_HEADER: Final = "Idempotency-Key"
 MATCH_HEADER: Final = "If-Match"
 
 MAX_BODY: Final = "x-max-body"
+BODY_VALUES: Final = "x-max-values"
 PROBLEMS: Final = "x-problems"
 TAGGED: Final = "x-tagged"
 _ONCE_FORM = re.compile(r"[!-~]{1,255}")
@@ -70,7 +76,7 @@ MATCH_PARAMETER: Final[Mapping[str, Any]] = {
     " For another version the change is refused with `changed-meanwhile`. A weak tag never matches.",
     "schema": {"type": "string", "examples": ['"3"']},
 }
-_INLINE_BODY = 16 * KIB
+_INLINE_BODY = 4 * KIB
 """Bytes of a body that are decoded on the event loop's thread; more would hold up everybody else."""
 
 
@@ -99,14 +105,15 @@ def needs(
     *refusals: type[KeysteadError],
     also: Sequence[str] = (),
     max_body: int = JSON_LIMIT,
+    max_values: int = MAX_VALUES,
     once: bool = False,
     if_match: bool = False,
     tagged: bool = False,
 ) -> dict[str, Any]:
     """What a route needs, as arguments of its decorator: the scope (None: a live key), and the refusals of its own.
 
-    `also`: further scopes; `max_body` in bytes; `once`: it takes an Idempotency-Key; `if_match`: it takes If-Match;
-    `tagged`: its answer has an ETag.
+    `also`: further scopes; `max_body` in bytes; `max_values`: values and member names of the body; `once`: it takes an
+    Idempotency-Key; `if_match`: it takes If-Match; `tagged`: its answer has an ETag.
     """
     parameters = [_ONCE_PARAMETER] * once + [MATCH_PARAMETER] * if_match
     if if_match:
@@ -114,6 +121,7 @@ def needs(
     declared: dict[str, Any] = {
         "security": [{SECURITY: [] if scope is None else [scope, *also]}],
         MAX_BODY: max_body,
+        BODY_VALUES: max_values,
         PROBLEMS: [refusal.code for refusal in refusals],
         TAGGED: tagged,
     }
@@ -128,6 +136,7 @@ class Gate:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.places = Places(CALLS)
+        self.bodies = LargeBodies()
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
         """The call of the request's key; Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
@@ -194,29 +203,57 @@ class JsonRoute(APIRoute):
     def check_query(self, request: Request) -> None:
         """Refuses parameters that mean nothing here, and those that come twice and so mean two things."""
         known = {field.alias for field in self.dependant.query_params}
-        sent = [name for name, _ in request.query_params.multi_items()]
-        errors = [
-            FieldError(f"query:{name}", "must stand once" if name in known else "is not known here")
-            for name in sorted(set(sent))
-            if name not in known or sent.count(name) > 1
-        ]
-        if errors:
-            raise Invalid(errors)
+        counts = Counter(name for name, _ in request.query_params.multi_items())
+        refused = [name for name, count in counts.items() if name not in known or count > 1]
+        if refused:
+            raise Invalid(
+                [
+                    FieldError(
+                        request_pointer(("query", name)),
+                        "must stand once" if name in known else "is not known here",
+                    )
+                    for name in sorted(refused)[:MAX_PARAMETERS]
+                ]
+            )
 
-    async def decoded(self, request: Request, max_body: int) -> Request:
-        """The request with its body as the model that the route takes; TooLarge, UnsupportedMediaType, Invalid."""
+    def body_length(self, request: Request) -> int | None:
+        """Bytes of the body that this route will read, None where they are not announced."""
         if self.body_field is None:
-            return request
-        headers = request.headers
-        length = headers.get("content-length")
-        data = await read_body(request.receive, max_body, int(length) if length else None)
+            return 0
+        length = request.headers.get("content-length")
+        return int(length) if length else None
+
+    async def decoded(self, request: Request, owner: str) -> Request:
+        """The request with its body as the model that the route takes; TooLarge, UnsupportedMediaType, Invalid.
+
+        `owner`: out of whose share a large body is parsed.
+        """
+        if self.body_field is None:
+            return _Decoded(request, None)
+        declared = self.openapi_extra or {}
+        data = await read_body(request.receive, declared[MAX_BODY], self.body_length(request))
         if not data and not self.body_field.field_info.is_required():
             return _Decoded(request, None)
-        require_json(headers.get("content-type"))
+        require_unencoded(request.headers.raw)
+        require_json(request.headers.get("content-type"))
         model = cast(type[Body], self.body_field.field_info.annotation)
-        if len(data) > _INLINE_BODY:
-            return _Decoded(request, await run_in_threadpool(decode_model, model, data))
-        return _Decoded(request, decode_model(model, data))
+        decode = partial(decode_model, model, data, declared[BODY_VALUES])
+        if len(data) <= _INLINE_BODY:
+            return _Decoded(request, decode())
+        bodies: LargeBodies = request.app.state.gate.bodies
+        return _Decoded(request, await bodies.parse(owner, decode, len(data)))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """What the framework asks; HEAD is answered wherever GET is (RFC 9110 section 9.3.2)."""
+        return super().matches(self._as_get(scope))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answer to HEAD is that to GET, whose body the server leaves out."""
+        await super().handle(self._as_get(scope), receive, send)
+
+    def _as_get(self, scope: Scope) -> Scope:
+        is_head = scope.get("method") == "HEAD" and "GET" in (self.methods or ())
+        return {**scope, "method": "GET"} if is_head else scope
 
 
 class WorkspaceRoute(JsonRoute):
@@ -242,28 +279,38 @@ class WorkspaceRoute(JsonRoute):
             for scope in also:
                 call.principal.require(scope)
             request.state.call = call
-            try:
-                decoded = await self.decoded(request, declared[MAX_BODY])
-                self.check_query(request)
-                async with gate.places.of(call.principal.workspace_id):
-                    response = await handle(decoded)
-            except (Invalid, RequestValidationError):
-                async with gate.places.of(call.principal.workspace_id):
-                    version = await run_in_threadpool(self.find, call, request.path_params)
-                if MATCH_HEADER in self.headers:
-                    require_match(call.if_match, version)
-                raise
+            owner = call.principal.workspace_id
+            async with gate.bodies.held(owner, self.body_length(request)):
+                try:
+                    decoded = await self.decoded(request, owner)
+                    self.check_query(request)
+                    async with gate.places.of(owner):
+                        response = await handle(decoded)
+                except (Invalid, RequestValidationError):
+                    async with gate.places.of(owner):
+                        version = await run_in_threadpool(self.find, call, request.path_params)
+                    if MATCH_HEADER in self.headers:
+                        require_match(call.if_match, version)
+                    raise
             return gate.stamp(call, response)
 
         return guarded
 
 
 class _Decoded(Request):
-    """A request as FastAPI is to see it: its body is a model already, or there is none."""
+    """A request as FastAPI is to see it: its body is a model already, or there is none, and it has no cookies.
+
+    FastAPI reads the cookies of every request, also for routes that take none, and older Pythons do so in quadratic
+    time (CVE-2024-7592).
+    """
 
     def __init__(self, request: Request, model: object) -> None:
         super().__init__(request.scope, request.receive)
         self._model = model
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {}
 
     async def body(self) -> bytes:
         return b"" if self._model is None else b"{}"

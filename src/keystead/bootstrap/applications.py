@@ -35,7 +35,7 @@ def import_applications() -> None:
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
     """All front doors over one installation, and what runs beside them while it is served."""
-    from keystead.gate import introspection
+    from keystead.gate import introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
@@ -56,16 +56,18 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
         installation.services, problems, proxies=proxies, on_response=on_response
     )
     introspecting = introspection.Introspection(
-        installation.services, problems, proxies=proxies, on_response=on_response
+        installation.services, settings.base_url, proxies=proxies, on_response=on_response
     )
-    rest = beside(introspection.PATH, introspecting, stack)
+    revoking = revocation.Revocation(
+        installation.services, settings.base_url, proxies=proxies, on_response=on_response
+    )
+    rest = beside(introspection.PATH, introspecting, beside(revocation.PATH, revoking, stack))
     return beside(PREFIX, forward_auth, rest)
 
 
 def _apps(installation: Installation) -> dict[str, App]:
     from keystead.api.app import create_api
     from keystead.developer_area.app import create_developer_area
-    from keystead.gate import revocation
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
@@ -78,8 +80,7 @@ def _apps(installation: Installation) -> dict[str, App]:
     )
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
-    revoking = {revocation.PATH: revocation.Revocation(services)}
-    return {"/": area, **of_api, **revoking, **dict.fromkeys(PATHS, health)}
+    return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
 
 
 def read_brand(settings: Settings) -> Brand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -52,6 +53,7 @@ def _examine_machine(settings: Settings) -> Iterator[Finding]:
     from keystead.operation import examination as look
     from keystead.operation.tls import require_pair
 
+    yield look.check_interpreter(sys.version_info[:3])
     cert, key = settings.tls_cert, settings.tls_key
     if cert is not None and key is not None:
         yield look.attempt("tls", lambda: require_pair(cert, key))

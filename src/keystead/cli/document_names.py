@@ -24,6 +24,9 @@ _BLOCK: Final = re.compile(r" {0,3}(?:>|<|[-+*](?=[ \t]|$)|\d{1,9}[.)](?=[ \t]|$
 """What begins a quotation, HTML, an item of a list or a link's definition: no paragraph that could be underlined."""
 _MEMBER: Final = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[ \t]*:(?=[ \t]|$)")
 _ITEM: Final = re.compile(r"[ \t]*-[ \t]+(?=[^ \t])")
+_DOUBLE_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTED: Final = re.compile(r"'((?:[^']|'')*)'")
+_COMMENT: Final = re.compile(r"[ \t]#")
 _NOT_PLAIN: Final = frozenset("|>&*!%@`[{")
 """How YAML begins what is no plain or quoted text on one line."""
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -123,12 +126,12 @@ def _titles(text: str) -> Iterator[str]:
 def _scalar(text: str) -> str | None:
     """Return a plain or quoted text of YAML; None for nothing, and for all that is more than one."""
     if text[:1] == '"':
-        inside = re.match(r'"(?:[^"\\]|\\.)*"', text)
+        inside = _DOUBLE_QUOTED.match(text)
         return _unescaped(inside[0]) if inside else None
     if text[:1] == "'":
-        inside = re.match(r"'((?:[^']|'')*)'", text)
+        inside = _QUOTED.match(text)
         return inside[1].replace("''", "'") if inside else None
-    plain = re.split(r"[ \t]#", text, maxsplit=1)[0].strip()
+    plain = _COMMENT.split(text, maxsplit=1)[0].strip()
     return None if plain in _NULLS or plain[0] in _NOT_PLAIN or plain[0] == "#" else plain
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from keystead.cli.outcome import Exit, Failure
 
 IGNORE_FILE: Final = ".keysteadignore"
-_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
+_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]{0,200}\]|.", re.DOTALL)
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 

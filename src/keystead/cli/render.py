@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final, TextIO
 
 NOTHING: Final = "-"
-_ID: Final = re.compile(r"[a-z]+_[0-9A-Za-z]{22}")
+_ID: Final = re.compile(r"(?<![a-z])[a-z]+_[0-9A-Za-z]{22}")
 """A word that holds an id, which people copy: it is never folded."""
 _SHORT: Final = 16
 """Words up to this length are not folded either: hints, dates, states."""

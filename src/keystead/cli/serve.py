@@ -132,12 +132,14 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
 
 def _prepare(settings: Settings) -> None:
     from keystead import bootstrap
+    from keystead.operation.examination import check_interpreter
     from keystead.operation.tls import require_pair
 
     if settings.tls_cert is not None and settings.tls_key is not None:
         require_pair(settings.tls_cert, settings.tls_key)
     bootstrap.read_brand(settings)
     bootstrap.prepare(settings)
+    _require_sound([check_interpreter(sys.version_info[:3])])
     _require_sound(bootstrap.examine_database(settings))
 
 

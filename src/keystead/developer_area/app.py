@@ -186,7 +186,7 @@ class _Doors:
             posted = request.method == "POST"
             visit = await self._own_form(request) if posted else Visit.of(request)
             answer = self._confirmation.act if posted else self._confirmation.look
-            make = partial(answer, handlers[request.method], visit)
+            make = partial(answer, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
             workspace_id = request.path_params.get("workspace_id")
             if workspace_id is not None:
                 return await self._pages.run(workspace_id, make)

@@ -14,6 +14,7 @@ MAX_LOGO_BYTES: Final = 64 * 1024
 MAX_LOGO_PIXELS: Final = 1024
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SVG: Final = "{http://www.w3.org/2000/svg}"
+_DECLARATION: Final = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _ACTIVE: Final = frozenset({"script", "foreignObject", "iframe", "a", "image"})
 
 
@@ -74,7 +75,7 @@ def _check_png(body: bytes) -> None:
 
 def _check_svg(body: bytes) -> None:
     """A logo needs no document type, no script and nothing from elsewhere, so whatever holds them is none."""
-    if re.search(rb"<!(DOCTYPE|ENTITY)", body, re.IGNORECASE):
+    if _DECLARATION.search(body):
         raise ValueError("must have no document type")
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - no document type: no entities to expand

@@ -27,9 +27,24 @@ _LONGEST: Final = 3500
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
+def value_in(request: Request, name: str) -> str | None:
+    """The value of that cookie, the last one where several have its name; None where there is none.
+
+    Ours are never quoted (RFC 6265 section 4.1.1), so nothing is unquoted: the standard library needs quadratic time
+    for that in older Pythons (CVE-2024-7592), and other cookies of the host are none of our business.
+    """
+    pairs = (
+        pair.partition("=")
+        for field in request.headers.getlist("cookie")
+        for pair in field.split(";")
+    )
+    values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
+    return values[-1] if values else None
+
+
 def secret_in(request: Request, name: str) -> Secret | None:
     """The secret in that cookie; None where there is none, or something else."""
-    text = request.cookies.get(name, "")
+    text = value_in(request, name) or ""
     return Secret(text) if _SECRET.fullmatch(text) else None
 
 
@@ -54,8 +69,8 @@ def give_text(response: Response, name: str, text: str, seconds: int) -> bool:
 
 def text_in(request: Request, name: str) -> str | None:
     """The text in that cookie; None where there is none, or something else."""
-    value = request.cookies.get(name)
-    if value is None:
+    value = value_in(request, name)
+    if value is None or len(value) > _LONGEST:
         return None
     try:
         return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
@@ -75,7 +90,7 @@ def said(request: Request) -> str:
 
 def forget_said(request: Request, response: Response) -> None:
     """A sentence is shown once."""
-    if _SAID in request.cookies and response.status_code == 200:
+    if value_in(request, _SAID) is not None and response.status_code == 200:
         drop(response, _SAID)
 
 

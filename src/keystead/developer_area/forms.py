@@ -16,7 +16,7 @@ from starlette.requests import Request
 from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
 from keystead.domain.token import Secret
 from keystead.domain.versions import IfMatch
-from keystead.http.body import KIB, read_body
+from keystead.http.body import KIB, read_body, require_unencoded
 from keystead.http.record import client_of
 
 FORM_LIMIT: Final = 64 * KIB
@@ -62,6 +62,7 @@ async def read_form(request: Request) -> Form:
     """The form in the request's body: URL-encoded UTF-8, at most 64 KiB and 200 fields."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         raise UnsupportedMediaType(f"Forms are sent as {_MEDIA_TYPE}.")
+    require_unencoded(request.headers.raw)
     body = await read_body(request.receive, FORM_LIMIT)
     try:
         pairs = parse_qsl(

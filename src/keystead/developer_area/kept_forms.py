@@ -46,7 +46,7 @@ def kept(request: Request, user_id: UserId) -> KeptForm | None:
     try:
         owner, path, fields = json.loads(text)
         form = KeptForm(UserId(str(owner)), str(path), [(str(n), str(v)) for n, v in fields])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return form if form.user_id == user_id and own_path(form.path) else None
 

@@ -291,6 +291,6 @@ def _welcomed(visit: Visit, entered: _In, wanted: str | None) -> Response:
     """On to what waited for this sign-in, to where the person wanted to go, or to their workspace."""
     kept = waiting(visit.request, entered.user_id)
     response = see_other(kept or wanted or entered.lands)
-    if kept is None and cookies.KEPT in visit.request.cookies:
+    if kept is None and cookies.value_in(visit.request, cookies.KEPT) is not None:
         cookies.drop(response, cookies.KEPT)
     return enter(visit, response, entered.secret, entered.device)

@@ -46,6 +46,7 @@ WAITS: Final = (
 )
 """Between one attempt and the next; the first is made at once, and the last one fails for good."""
 
+_SECONDS = re.compile(r"[0-9]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _OURS = frozenset(
@@ -242,7 +243,7 @@ def error_of(status: int) -> AttemptError | None:
 
 def read_retry_after(text: str, now: datetime) -> timedelta | None:
     """How long a Retry-After field asks to wait (RFC 9110 section 10.2.3); None where it says nothing."""
-    if re.fullmatch(r"[0-9]+", text):
+    if _SECONDS.fullmatch(text):
         return timedelta(seconds=min(int(text[:12]), LONGEST_WAIT // timedelta(seconds=1)))
     try:
         until = parsedate_to_datetime(text)

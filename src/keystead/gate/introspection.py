@@ -11,7 +11,7 @@ import structlog
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauthenticated
-from keystead.gate.forms import MAX_BODY, read_form
+from keystead.gate.oauth import MAX_BODY, OAuthProblems, read_form
 from keystead.gate.plain_form import PlainForm
 from keystead.gate.standings import Standings
 from keystead.http import basic
@@ -19,7 +19,7 @@ from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answe
 from keystead.http.body import BoundedBody
 from keystead.http.client import Network
 from keystead.http.failures import places, type_names
-from keystead.http.problems import MethodNotAllowed, Problems
+from keystead.http.problems import MethodNotAllowed
 from keystead.http.record import note_caller, note_route
 from keystead.http.stack import BODY_SECONDS, OnResponse, Stack
 from keystead.services import Services
@@ -53,17 +53,18 @@ class Introspection:
     def __init__(
         self,
         services: Services,
-        problems: Problems,
+        base_url: str,
         *,
         proxies: Sequence[Network] = (),
         on_response: OnResponse | None = None,
     ) -> None:
-        self._services, self._problems = services, problems
+        """`base_url`: where the pages of problems are, without a slash at the end."""
+        self._services, self._problems = services, OAuthProblems(base_url)
         self._on_response = on_response
         self._plain = PlainForm(PATH, proxies)
         self._standings = Standings()
         self._told: dict[str, float] = {}
-        self._stack = Stack(self._judge, problems, proxies=proxies, on_response=on_response)
+        self._stack = Stack(self._judge, self._problems, proxies=proxies, on_response=on_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http."""

@@ -16,6 +16,7 @@ from keystead.http.head import (
     MAX_URL,
     NEVER,
     block_of,
+    is_clean,
     is_host,
     read_head,
 )
@@ -54,7 +55,7 @@ class RequiredScopes(dict[bytes, str | None]):
 class Plain:
     """Reads a head in a few steps, where it would pass every check that `Stack` makes; None sends it there.
 
-    It refuses nothing. What the server never lets through is not looked at again: controls in its fields.
+    It refuses nothing: what it does not check in full takes the whole path.
     """
 
     def __init__(self, scopes: RequiredScopes, proxies: Sequence[Network]) -> None:
@@ -91,6 +92,7 @@ class Plain:
             or b"transfer-encoding" in fields
             or block_of(sent) > MAX_BLOCK
             or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
+            or not is_clean(b"".join([value for _, value in sent]))
         ):
             return None
         return field[7:].decode("latin-1"), required, origin[0], origin[1]

@@ -9,7 +9,15 @@ from typing import Final
 from keystead.http.asgi import Scope
 from keystead.http.client import Network, read_client
 from keystead.http.form_body import FORM
-from keystead.http.head import MAX_BLOCK, MAX_FIELDS, MAX_ORIGIN, block_of, is_host, read_head
+from keystead.http.head import (
+    MAX_BLOCK,
+    MAX_FIELDS,
+    MAX_ORIGIN,
+    block_of,
+    is_clean,
+    is_host,
+    read_head,
+)
 
 MAX_ORIGINS: Final = 4096
 
@@ -21,7 +29,7 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"expect"})
 class PlainForm:
     """Tells whether a head would pass every check that `Stack` makes; in doubt it would not.
 
-    It refuses nothing. What the server never lets through is not looked at again: controls in its fields.
+    It refuses nothing: what it does not check in full takes the whole path.
     """
 
     def __init__(self, path: str, proxies: Sequence[Network]) -> None:
@@ -39,7 +47,7 @@ class PlainForm:
             return False
         if fields.get(b"content-length") not in _LENGTHS or b"authorization" not in fields:
             return False
-        if block_of(sent) > MAX_BLOCK:
+        if block_of(sent) > MAX_BLOCK or not is_clean(b"".join([value for _, value in sent])):
             return False
         return fields.get(b"content-type") in _TYPES and self._came_well(scope, fields)
 

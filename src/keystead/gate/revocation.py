@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Origin
 from keystead.domain.throttle import address_subject
-from keystead.gate.forms import read_form
+from keystead.gate.oauth import OAuthProblems, read_form
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.http.client import Network
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.record import client_of, note_route
+from keystead.http.stack import OnResponse, Stack
 from keystead.services import Services
 from keystead.services.places import Threads
 
@@ -24,14 +27,31 @@ _DONE: Final = Answer(200, ((b"cache-control", b"no-store"),), b"")
 
 
 class Revocation:
-    """An ASGI application, for a `Stack`. Its one good answer tells nothing of the token (section 2.2)."""
+    """An ASGI application of its own, with its own `Stack`, so that all its refusals are those of OAuth.
 
-    def __init__(self, services: Services) -> None:
+    Its one good answer says nothing about the token (section 2.2).
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        base_url: str,
+        *,
+        proxies: Sequence[Network] = (),
+        on_response: OnResponse | None = None,
+    ) -> None:
+        """`base_url`: where the pages of problems are, without a slash at the end."""
         self._services = services
         self._threads = Threads(REVOCATIONS, "revoke")
+        problems = OAuthProblems(base_url)
+        self._stack = Stack(self._revoke, problems, proxies=proxies, on_response=on_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: http. KeysteadError for what is refused; a live token is dead when the answer is sent."""
+        """ASGI: http."""
+        await self._stack(scope, receive, send)
+
+    async def _revoke(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Behind the stack. KeysteadError for what is refused; a live token is dead when the answer is sent."""
         if scope["path"] != PATH:
             raise NotFound
         note_route(scope, PATH)

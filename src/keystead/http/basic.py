@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 
 from keystead.domain.errors import InvalidToken
 from keystead.http.asgi import Header
-from keystead.http.bearer import REALM, read_bearer
+from keystead.http.bearer import MAX_CREDENTIALS, REALM, read_bearer
 
 CHALLENGE: Header = (b"www-authenticate", f'Basic realm="{REALM}", charset="UTF-8"'.encode())
 
@@ -27,7 +27,8 @@ class Presented(NamedTuple):
 def read_client(headers: Iterable[Header]) -> Presented:
     """The one credential in raw ASGI `headers`, Basic or Bearer. As read_bearer; InvalidToken for a Basic of no use."""
     fields = [value for name, value in headers if name.lower() == b"authorization"]
-    match = _BASIC.fullmatch(fields[0].strip(b" \t")) if len(fields) == 1 else None
+    is_sound = len(fields) == 1 and len(fields[0]) <= MAX_CREDENTIALS
+    match = _BASIC.fullmatch(fields[0].strip(b" \t")) if is_sound else None
     if match is None:
         return Presented(None, read_bearer((b"authorization", field) for field in fields))
     return _decoded(match[1])

@@ -17,13 +17,17 @@ from keystead.http.asgi import Header
 
 REALM = "keystead"
 
+MAX_CREDENTIALS = 4 * 1024
+"""Bytes of an Authorization field that are looked at: many times what the longest of our credentials needs."""
+
 PLAIN_CHALLENGE = f'Bearer realm="{REALM}"'
 # RFC 9110 section 11.2 (token68) and section 11.4 (credentials: scheme 1*SP token68).
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _BEARER_SCHEME = re.compile(rb"(?i:bearer)(?!" + _TCHAR + rb")")
 # Two fields that something on the way joined to one (RFC 9110 section 5.3): a comma, then again `scheme SP value`.
-_JOINED = re.compile(rb",[ \t,]*" + _TCHAR + rb"+ +[^ ,=]")
+# Of several commas in a row only the last can begin a match, so no run of them is searched from each of its members.
+_JOINED = re.compile(rb",[ \t]*" + _TCHAR + rb"+ +[^ ,=]")
 # RFC 6750 section 3: what the scope attribute may hold.
 _SCOPE_TEXT = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
 
@@ -36,7 +40,7 @@ def read_bearer(headers: Iterable[Header]) -> str:
     """The token68 text of the one bearer credential in raw ASGI `headers`.
 
     TwoCredentials for two Authorization fields, joined ones included; Unauthenticated for none or another scheme;
-    InvalidToken for a bearer value that is not token68.
+    InvalidToken for a bearer value that is not token68, or is longer than MAX_CREDENTIALS.
     """
     field: bytes | None = None
     for name, value in headers:
@@ -58,10 +62,12 @@ def bearer_of(scope: Mapping[str, Any]) -> str:
 
 
 def _token68(field: bytes) -> str:
-    match = _BEARER.fullmatch(field)
+    # The length comes first: a stranger's field costs no more than a short one, wherever the server's bound is.
+    is_short = len(field) <= MAX_CREDENTIALS
+    match = _BEARER.fullmatch(field) if is_short else None
     if match is not None:
         return match[1].decode("ascii")
-    if _JOINED.search(field):
+    if is_short and _JOINED.search(field):
         raise TwoCredentials("The Authorization field holds two credentials; send one.")
     raise InvalidToken if _BEARER_SCHEME.match(field) else Unauthenticated
 

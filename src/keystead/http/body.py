@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 
-from keystead.domain.errors import InvalidRequest, TooLarge
-from keystead.http.asgi import Message, Receive
+from keystead.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from keystead.http.asgi import Header, Message, Receive
 
 KIB = 1024
 MIB = 1024 * KIB
 JSON_LIMIT = 64 * KIB
 """Bytes of a JSON body, where the call does not name another bound."""
+
+
+class EncodedBody(UnsupportedMediaType):
+    """The body has a Content-Encoding, such as gzip, which nothing here reads (RFC 9110 section 8.4)."""
+
+
+def require_unencoded(headers: Iterable[Header]) -> None:
+    """EncodedBody if raw ASGI `headers` name a Content-Encoding other than identity."""
+    for name, value in headers:
+        if name == b"content-encoding" and value.strip(b" \t").lower() not in {b"", b"identity"}:
+            raise EncodedBody("Send the body without a Content-Encoding.")
 
 
 async def read_body(receive: Receive, limit: int, content_length: int | None = None) -> bytes:

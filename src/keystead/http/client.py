@@ -18,6 +18,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 AGENT_LENGTH = 200
+_TLS = frozenset(
+    {b"https", b"wss"}
+)  # what proxies call TLS; the second is what some say of a websocket
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # An address, or one with the port that some proxies add: 192.0.2.1:4711, [2001:db8::1]:4711.
 _HOP = re.compile(
@@ -97,7 +100,7 @@ def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> 
 
 def _forwarded_https(head: Head) -> bool:
     said = b",".join(head.forwarded_proto).lower().split(b",")
-    return all(protocol.strip() == b"https" for protocol in said)
+    return all(protocol.strip() in _TLS for protocol in said)
 
 
 @lru_cache(maxsize=4096)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections import Counter
+from itertools import islice
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from keystead.domain.errors import Invalid, InvalidRequest, UnsupportedMediaType
+from keystead.domain.errors import Invalid, InvalidRequest, TooLarge, UnsupportedMediaType
 from keystead.http.validation import body_pointer, invalid_of
 
 MAX_DEPTH = 32
 """How deep arrays and objects may nest."""
 
+MAX_VALUES = 10_000
+"""Values and member names of a body, unless the call sets another bound."""
+
+# A string, the begin of an array or object, or a number or literal: each is one value, or one member's name. Every
+# alternative takes what it has begun (possessive), an unfinished string included, so no byte is read twice.
+_VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[^\s"\[\]{}:,]++', re.DOTALL)
 _INTEGERS = range(-(2**63), 2**63)
 _TOO_DEEP = f"Arrays and objects nest at most {MAX_DEPTH} deep."
 _TOO_LARGE = "An integer has at most 64 bits."
@@ -32,13 +41,16 @@ def require_json(content_type: str | None) -> None:
             raise UnsupportedMediaType("Send the body in UTF-8.")
 
 
-def decode_json(data: bytes) -> Any:
+def decode_json(data: bytes, max_values: int = MAX_VALUES) -> Any:
     """The value that the JSON text `data` writes, in UTF-8 without a byte order mark.
 
-    InvalidRequest for what is not JSON at all (NaN and trailing bytes too). Invalid, with a pointer, for JSON that does
-    not mean the same everywhere or cannot be kept: a name twice in an object, a lone surrogate, NUL in a string, an
-    integer beyond 64 bits, a number beyond a double, nesting over MAX_DEPTH.
+    TooLarge for more than `max_values` values and member names, before one of them is built. InvalidRequest for what
+    is not JSON at all (NaN and trailing bytes too). Invalid, with a pointer, for JSON that does not mean the same
+    everywhere or cannot be kept: a name twice in an object, a lone surrogate, NUL in a string, an integer beyond 64
+    bits, a number beyond a double, nesting over MAX_DEPTH.
     """
+    if next(islice(_VALUE.finditer(data), max_values, None), None) is not None:
+        raise TooLarge(f"The body has over {max_values:,} values and member names.")
     try:
         value = json.loads(_text(data), object_pairs_hook=_object, parse_constant=_not_json)
     except json.JSONDecodeError as error:
@@ -52,11 +64,14 @@ def decode_json(data: bytes) -> Any:
     return value
 
 
-def decode_model(model: type[M], data: bytes) -> M:
-    """`data` as a `model`, types strict; Invalid with one entry per refused field, and all that decode_json refuses."""
-    decode_json(data)
+def decode_model(model: type[M], data: bytes, max_values: int = MAX_VALUES) -> M:
+    """`data` as a `model`, types strict; Invalid with one entry per refused field, and all that decode_json refuses.
+
+    The text is parsed once. So a model's fields are of JSON's own types, or read from them by the model itself.
+    """
+    value = decode_json(data, max_values)
     try:
-        return model.model_validate_json(data, strict=True)
+        return model.model_validate(value, strict=True)
     except ValidationError as error:
         raise invalid_of(error.errors(include_url=False)) from None
 
@@ -76,9 +91,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) == len(pairs):
         return members
-    names = [name for name, _ in pairs]
+    counts = Counter(name for name, _ in pairs)
     repeating = _Repeating(members)
-    repeating.name = next(name for name in names if names.count(name) > 1)
+    repeating.name = next(name for name, count in counts.items() if count > 1)
     return repeating
 
 

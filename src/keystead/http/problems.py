@@ -17,6 +17,7 @@ from keystead.domain.errors import (
 )
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import challenge
+from keystead.http.body import EncodedBody
 
 STATUS = MappingProxyType(
     {
@@ -152,6 +153,8 @@ def _headers(error: KeysteadError) -> tuple[Header, ...]:
         headers.append((b"allow", error.allow.encode("ascii")))
     elif isinstance(error, UnknownCoding):
         headers.append((b"connection", b"close"))
+    elif isinstance(error, EncodedBody):
+        headers.append((b"accept-encoding", b"identity"))  # RFC 9110 section 12.5.3
     return tuple(headers)
 
 

@@ -10,6 +10,9 @@ from keystead.domain.errors import FieldError, Invalid, InvalidRequest, Keystead
 MAX_ENTRIES = 100
 """Refused values that one answer names: a body of millions of wrong ones is not answered with as many sentences."""
 
+MAX_PARAMETERS = 20
+"""Refused query parameters that one answer names: more than any call takes."""
+
 _LONGEST_NAME = 64
 _SHOWN_OF_LONGER = 20
 _PARAMETER_PLACES = frozenset({"query", "path", "header", "cookie"})
@@ -29,7 +32,7 @@ def request_pointer(location: Location) -> str:
     """The pointer of FastAPI's `loc`: `("body", "title")` is `/title`, `("query", "limit")` is `query:limit`."""
     place, *path = location
     if place in _PARAMETER_PLACES:
-        return f"{place}:{'.'.join(map(str, path))}"
+        return f"{place}:{'.'.join(_cut(str(part)) for part in path)}"
     return body_pointer(path)
 
 
@@ -55,6 +58,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 
 def _segment(name: str) -> str:
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[:_SHOWN_OF_LONGER]}…"
-    return name.replace("~", "~0").replace("/", "~1")
+    return _cut(name).replace("~", "~0").replace("/", "~1")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_SHOWN_OF_LONGER]}…"

@@ -22,6 +22,8 @@ LEAST_FREE: Final = 100 * MIB
 LITTLE_FREE: Final = 1024 * MIB
 SOUND_SQLITE: Final = (3, 51, 3)
 OLDEST_POSTGRESQL: Final = (15,)
+SOUND_PYTHONS: Final = {(3, 11): (3, 11, 10), (3, 12): (3, 12, 6)}
+"""By series, the first Python without the known faults that matter here; later series never had them."""
 LARGEST_SKEW: Final = timedelta(seconds=5)
 DURABLE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "SQLite": {"journal_mode": ("wal",), "synchronous": ("2", "3"), "foreign_keys": ("1",)},
@@ -57,6 +59,21 @@ def attempt(check: str, look: Callable[[], Finding | str]) -> Finding:
     except (ConfigurationError, StorageError) as error:
         return Finding(check, Verdict.FAULT, str(error))
     return found if isinstance(found, Finding) else Finding(check, Verdict.OK, found)
+
+
+def check_interpreter(version: tuple[int, int, int]) -> Finding:
+    """Whether this Python reads what strangers send without known faults."""
+    says = f"Python {'.'.join(map(str, version))}"
+    sound = SOUND_PYTHONS.get(version[:2], version)
+    if version < sound:
+        return Finding(
+            "interpreter",
+            Verdict.WARNING,
+            f"{says} has known security faults: cookies can take quadratic time in frameworks (CVE-2024-7592),"
+            " and line breaks can add fields to emails (CVE-2024-6923). Upgrade to"
+            f" {'.'.join(map(str, sound))} or newer.",
+        )
+    return Finding("interpreter", Verdict.OK, f"{says}.")
 
 
 def check_disk(folder: Path) -> Finding:

@@ -113,6 +113,9 @@ class Setup:
     max_body: int = 10
 
 
+_BEYOND_PLACE: Final = re.compile("[/?#@]")
+
+
 def parse_address(text: str) -> Address:
     """Parse `http://host:port` or `https://host`. ValueError for anything more or other."""
     scheme, separator, rest = text.partition("://")
@@ -120,7 +123,7 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{text!r} must begin with http:// or https://")
     secure = scheme == "https"
     place = rest.removesuffix("/")
-    if re.search("[/?#@]", place):
+    if _BEYOND_PLACE.search(place):
         raise ValueError(f"{text!r} must have no path, query, fragment or user")
     return _address(text, place, secure=secure, default=443 if secure else 80)
 

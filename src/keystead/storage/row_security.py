@@ -30,6 +30,7 @@ from keystead.storage.rights import (
 SERVER_ROLE: Final = "keystead_server"
 """The server's login, unless it is named otherwise."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_BLANKS: Final = re.compile(r"\s+")
 _OWNERS: Final = "owner"
 """The policy that lets servers of a version before row security go on, as the owner of the tables."""
 _WITH_OPTIONS: Final = 16
@@ -243,7 +244,7 @@ def _is(row: Any, policy: Policy, server: str) -> bool:
 
 
 def _plain(expression: str | None) -> str | None:
-    return None if expression is None else re.sub(r"\s+", " ", expression)
+    return None if expression is None else _BLANKS.sub(" ", expression)
 
 
 def _drop(place: tuple[str, str]) -> str:

@@ -1,0 +1,199 @@
+"""What a stranger, or one tenant, sends costs a server time that is linear in its bytes, at every door."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from keystead.http.asgi import Header
+from keystead.http.body import JSON_LIMIT, KIB, MIB
+from tests.gate.doors import FORM, Doors, doors_of
+from tests.growth import WORST, growth, pumped
+from tests.http.raw import HOST, scope_of
+from tests.installations import ground_on, prepare, text_of
+from tests.serving import HOST as ADDRESS
+from tests.serving import Serving, serving
+from tests.standing.test_growth import BODIES, FIELD, QUERY
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+KEY, SERVICE = b"Bearer <key>", b"Bearer <service>"
+"""Stand for a live key of the workspace, and for a service's credential."""
+
+Sent = tuple[str, str, list[Header], bytes]
+"""Method, target, fields without Host, body."""
+Make = Callable[[int], Sent]
+
+PATHS: Final = (
+    "/v1/keys",
+    "/forward-auth/any",
+    "/introspect",
+    "/revoke",
+    "/sign-in",
+    "/problems/none",
+    "/none",
+)
+FIELDS: Final[dict[str, Callable[[int], str]]] = {
+    "authorization": pumped(", "),
+    "authorization of a bearer": pumped(", a", "Bearer a"),
+    "cookie": pumped("\\\\", 'a="', '"'),
+    "cookie of many": pumped("a=b;"),
+    "x-forwarded-for": pumped("1.1.1.1,"),
+    "x-forwarded-proto": pumped(",https"),
+    "user-agent": pumped("a1 "),
+    "content-type": pumped(";a=b", "application/json"),
+    "idempotency-key": pumped("a"),
+}
+QUERIES: Final[dict[str, Callable[[int], str]]] = {
+    "names": lambda size: "&".join(f"{number:x}" for number in range(size // 4)),
+    "pairs": pumped("limit=1&"),
+    "escapes": pumped("%F0%9F%92%A9"),
+    "cursor": pumped("A", "cursor="),
+    "search": pumped("%C3%A9+", "query="),
+}
+
+
+def _field(path: str, name: str) -> Make:
+    method = "POST" if path in {"/introspect", "/revoke"} else "GET"
+    field, make = name.partition(" ")[0].encode(), FIELDS[name]
+
+    def sent(size: int) -> Sent:
+        known = [] if field == b"authorization" else [(b"authorization", KEY)]
+        return method, path, [*known, (field, make(size).encode())], b""
+
+    return sent
+
+
+def _query(path: str, name: str) -> Make:
+    return lambda size: ("GET", f"{path}?{QUERIES[name](size)}", [(b"authorization", KEY)], b"")
+
+
+def _json(method: str, path: str, name: str) -> Make:
+    fields = [(b"authorization", KEY), JSON]
+    return lambda size: (method, path, fields, BODIES[name](size))
+
+
+def _form(path: str, pump: str) -> Make:
+    fields = [(b"authorization", SERVICE), FORM, (b"sec-fetch-site", b"same-origin")]
+    return lambda size: ("POST", path, fields, pumped(pump)(size).encode())
+
+
+BATCH: Final = "/v1/collections/none/documents/batch"
+REQUESTS: Final[dict[str, tuple[Make, int]]] = {
+    **{f"{path}: {name}": (_field(path, name), FIELD) for path in PATHS for name in FIELDS},
+    **{
+        f"{path}?{name}": (_query(path, name), QUERY)
+        for path in ("/v1/keys", "/v1/collections/none/documents", "/sign-in", "/forward-auth/any")
+        for name in QUERIES
+    },
+    **{f"POST /v1/keys: {name}": (_json("POST", "/v1/keys", name), JSON_LIMIT) for name in BODIES},
+    **{
+        f"batch: {name}": (_json("POST", BATCH, name), MIB)
+        for name in ("names, one twice", "upserts", "numbers")
+    },
+    **{
+        f"{path}: form of {pump}": (_form(path, pump), 64 * KIB - 1)
+        for path in ("/introspect", "/revoke", "/sign-in")
+        for pump in ("a&", "%41", "token=a&", "+", "=")
+    },
+}
+WORST_KNOWN: Final = (
+    *("/v1/keys: authorization", "/sign-in: cookie", "/v1/keys: cookie", "/v1/keys?names"),
+    *(
+        "POST /v1/keys: names, one twice",
+        "batch: names, one twice",
+        "batch: upserts",
+        "/introspect: form of a&",
+    ),
+)
+"""What was quadratic once, or cost most."""
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """The whole application in this process."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('growth') / 'keystead.db'}"
+    prepare(url)
+    with ground_on(url) as ground, asyncio.Runner() as runner:
+        yield doors_of(ground, runner)
+
+
+@pytest.fixture(scope="module")
+def known(doors: Doors) -> dict[bytes, bytes]:
+    """What stands for live credentials, and those."""
+    token = text_of(doors.ground.key(doors.ground.tenant()))
+    return {KEY: b"Bearer " + token.encode(), SERVICE: b"Bearer " + doors.credential()[1].encode()}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_is_linear(doors: Doors, known: dict[bytes, bytes], name: str) -> None:
+    """Through the whole application, every part of a request, pumped up to what the stack lets through."""
+    make, longest = REQUESTS[name]
+
+    def send(sent: Sent) -> None:
+        method, target, fields, body = sent
+        path, _, query = target.partition("?")
+        headers = [HOST, *((key, known.get(value, value)) for key, value in fields)]
+        doors.send(scope_of(method, path, headers, query_string=query.encode()), body)
+
+    send(make(longest // 4))
+    worst = growth(send, make, longest)
+    assert worst <= WORST, f"grew {worst:.1f}-fold in a doubling"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, bytes]]:
+    """A server, and the token of a key there."""
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('served') / 'keystead.db'}") as started:
+        yield started, started.token().encode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WORST_KNOWN)
+def test_a_request_to_a_server_is_linear(served: tuple[Serving, bytes], name: str) -> None:
+    """At a real server, by the CPU time of its processes."""
+    server, token = served
+    make, longest = REQUESTS[name]
+
+    def send(sent: Sent) -> None:
+        method, target, fields, body = sent
+        lines = [b"%s: %s" % (key, value.replace(b"<key>", token)) for key, value in fields]
+        head = [f"{method} {target} HTTP/1.1".encode(), b"Host: a", b"Connection: close", *lines]
+        head.append(b"Content-Length: %d" % len(body))
+        with socket.create_connection((ADDRESS, server.port), timeout=60) as connection:
+            connection.sendall(b"\r\n".join(head) + b"\r\n\r\n" + body)
+            answer = b""
+            while part := connection.recv(65_536):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 ")
+        assert not answer.startswith(b"HTTP/1.1 5")
+
+    send(make(longest // 4))
+    worst = growth(send, make, longest, lambda: spent(server))
+    assert worst <= WORST, f"grew {worst:.1f}-fold in a doubling"
+
+
+def spent(server: Serving) -> float:
+    """CPU seconds of all threads of the server's processes (proc(5), schedstat)."""
+    tasks = (
+        task for process in server.processes() for task in Path(f"/proc/{process}/task").iterdir()
+    )
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def test_a_refusal_repeats_little(doors: Doors, known: dict[bytes, bytes]) -> None:
+    """No answer to a stranger's or a tenant's nonsense is much larger than what was sent, however it was sent."""
+    for name, (make, longest) in REQUESTS.items():
+        for size in (600, min(longest, 6_000)):
+            method, target, fields, body = make(size)
+            path, _, query = target.partition("?")
+            headers = [HOST, *((key, known.get(value, value)) for key, value in fields)]
+            answer: Any = doors.send(
+                scope_of(method, path, headers, query_string=query.encode()), body
+            )
+            if answer.status >= 400 and path != "/sign-in":
+                assert len(answer.body) <= 2_048 + 2 * size, (name, answer.status, len(answer.body))
