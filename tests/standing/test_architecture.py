@@ -68,9 +68,11 @@ WRITES = {"services/authorization.py", "services/idempotency.py"}
 WRITES_ACROSS = {
     "services/accounts.py": "people, by the session whose secret acts",
     "services/authorization.py": "the installation, by its operator",
+    "services/confirmations.py": "people, by the link that was mailed; the worker's letters",
     "services/deliveries.py": "the worker's leases and attempts",
     "services/digests.py": "the worker's leases",
     "services/housekeeping.py": "the worker's sweep",
+    "services/installation_log.py": "how far the log of the installation's events has come",
     "services/invitations.py": "accepting: the link is the proof, the workspace's lock is held",
     "services/key_watch.py": "how far the worker has come",
     "services/proofs.py": "what a password proves, and failures",
