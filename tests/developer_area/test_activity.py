@@ -202,7 +202,7 @@ HOSTILE = {
     "-1": "'-1",
     "@SUM(1)": "'@SUM(1)",
     "  =1": "'  =1",
-    '=HYPERLINK("x")': "'=HYPERLINK(\"x\")",
+    '=HYPERLINK("x")': '\'=HYPERLINK("x")',
     '"=1': "'\"=1",
     "\t=1": "'\t'=1",
     "\r=1": "'\r'=1",
@@ -217,7 +217,7 @@ HOSTILE = {
     "\ufeff\u00a0=1": "'\ufeff\u00a0=1",
     "\u3164\u202e@x": "'\u3164\u202e@x",
     "a;=1": "a;'=1",
-    'a";"=1': "a\";'\"=1",
+    'a";"=1': 'a";\'"=1',
     "a; \u200b=1;b;-2": "a;' \u200b=1;b;'-2",
     "a\t\uff1d1": "a\t'\uff1d1",
 }
@@ -228,7 +228,7 @@ READINGS = (",", ";", "\t")
 
 def begins_a_formula(cell: str) -> bool:
     """Whether the cell's first visible character, in any of its widths, begins a formula."""
-    visible = re.sub("[\\s\"\0\u200b\u202e\u3164\ufeff]", "", cell)
+    visible = re.sub('[\\s"\0\u200b\u202e\u3164\ufeff]', "", cell)
     return visible[:1] in set("=+-@\uff1d\uff0b\uff0d\uff20\ufe66")
 
 
@@ -253,7 +253,9 @@ def test_no_cell_is_a_formula(text: str) -> None:
         assert not [cell for line in lines for cell in line if begins_a_formula(cell)], separator
 
 
-@pytest.mark.parametrize("text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23", "a, -b", "x; y", '"a"', "½"])
+@pytest.mark.parametrize(
+    "text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23", "a, -b", "x; y", '"a"', "½"]
+)
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """Nothing is changed that no spreadsheet would run."""
     assert neutral(text) == text

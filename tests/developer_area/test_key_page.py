@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import pytest
 
+from keystead.developer_area.key_rows import access_of
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.principals import of_key, operator
+from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Seen
@@ -253,3 +256,43 @@ def test_a_leavers_key_is_marked(each_area: Area) -> None:
     assert browser.open(page.link("Rotate")).status == 200
     each_area.services.keys.revoke(each_area.principal, token.key_id)
     assert "is no longer a member here" not in browser.open(url).tree.text
+
+
+SCOPES = ("*", "keys:write", "webhooks:write", "documents:read", "documents:write", "invoices:read")
+
+
+def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
+    """Whatever a key's scopes, its row in the list names each of them and no other, and so does its page."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    combinations = [c for size in range(1, 7) for c in itertools.combinations(SCOPES, size)]
+    for chosen in combinations:
+        area.services.keys.create(area.principal, KeyDraft(" ".join(chosen), scopes=chosen))
+    browser = area.signed_in()
+    seen = browser.open(area.keys_url)
+    while True:
+        for row in seen.tree.one("tbody").all("tr"):
+            description = row.one("span", class_="name")
+            scopes = row.one("span", class_="scopes").children
+            listed = [child.text for child in scopes if isinstance(child, Element)]
+            page = browser.open(description.one("a").attributes["href"])
+            shown = [li.one("strong").text for li in page.tree.one("ul", class_="access").all("li")]
+            named = ["Full access" if s == "*" else s for s in sorted(description.text.split())]
+            assert listed == shown == named
+            combinations.remove(tuple(s for s in SCOPES if s in description.text.split()))
+        older = seen.tree.all("a", rel="next")
+        if not older:
+            break
+        seen = browser.open(older[0].attributes["href"])
+    assert combinations == []
+
+
+def test_every_combination_of_scopes_is_named() -> None:
+    """What the list and the page show of a key's access: each of its scopes by name, whichever they are."""
+    catalog = ScopeCatalog({"invoices:read": "Read invoices"})
+    scopes = list(catalog.descriptions())
+    for size in range(1, len(scopes) + 1):
+        for chosen in itertools.combinations(scopes, size):
+            access = access_of(Scopes(chosen), catalog)
+            assert sorted(choice.value for choice in access) == sorted(chosen)
+            assert all(c.text == ("Full access" if c.value == "*" else c.value) for c in access)
+            assert all(c.hint == catalog.descriptions()[c.value] for c in access)

@@ -13,7 +13,7 @@ from keystead.developer_area.pages import Choice, Difference, Frame, Link, Momen
 class KeyRow:
     """A key as a list shows it. `status` is `active`, `expired` or `revoked`; a `..._url` to act only for who may.
 
-    `ending` and `successor` tell of a rotation: `ends in 23 hours, rotated to`, and the key it was rotated to.
+    `access`: every scope of it with its words. `ending` and `successor` tell of a rotation: `ends in 23 hours, rotated to`, and the key it was rotated to.
     """
 
     id: str
@@ -21,7 +21,7 @@ class KeyRow:
     description: str
     hint: str
     status: str
-    scopes: Sequence[str]
+    access: Sequence[Choice]
     created: Moment
     created_by: str
     creator_left: bool
@@ -234,7 +234,7 @@ class KeyEventRow:
 class KeyPage:
     """All about one key. `after_end`: `refused` tells who still calls with a key that has ended.
 
-    `predecessor` is the key that was rotated to this one; `access` its scopes with their words.
+    `predecessor` is the key that was rotated to this one.
     """
 
     template: ClassVar[str] = "key.html"
@@ -242,7 +242,6 @@ class KeyPage:
     message: str
     keys_url: str
     key: KeyRow
-    access: Sequence[Choice]
     predecessor: Link | None
     after_end: bool
     chart: Chart
