@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
 from keystead.developer_area.key_rows import access_of
+from keystead.domain.events import Act, EventType, Target
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
-from keystead.domain.principals import of_key, operator
+from keystead.domain.principals import of_key, operator, system
 from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
+from keystead.storage.events import append_event
+from tests.behind import write_behind
 from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area
 from tests.developer_area.markup import Element
@@ -296,3 +300,42 @@ def test_every_combination_of_scopes_is_named() -> None:
             assert sorted(choice.value for choice in access) == sorted(chosen)
             assert all(c.text == ("Full access" if c.value == "*" else c.value) for c in access)
             assert all(c.hint == catalog.descriptions()[c.value] for c in access)
+
+
+def happens(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
+    """Records something about the key that nobody did."""
+    act = Act(system(area.workspace_id).actor, area.clock.now())
+    with write_behind(area.installation.database) as tx:
+        append_event(tx, area.workspace_id, event_type, act, Target("key", token.key_id), data)
+
+
+def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
+    """Whatever type of event is recorded of a key, its page says it in words: with its data, and without them."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    browser = area.signed_in()
+    for event_type in EventType:
+        token = area.key("sync")
+        for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
+            happens(area, token, event_type, data)
+        what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
+        assert event_type.value not in what
+        assert "_" not in what
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "words"),
+    [
+        (EventType.KEY_UNUSED, {"days": 90}, "Not used for 90 days"),
+        (EventType.KEY_EXPIRING, {"days": 7}, "Expires in 7 days"),
+        (EventType.KEY_EXPIRING, {"days": 1}, "Expires in 1 day"),
+        (EventType.KEY_EXPIRED, {}, "Expired"),
+        (EventType.KEY_REFUSED, {}, "Called after it had ended"),
+    ],
+)
+def test_what_time_does_to_a_key_is_said(
+    area: Area, event_type: EventType, data: dict[str, object], words: str
+) -> None:
+    """What nobody did but time is told as briefly as what people do."""
+    token = area.key("sync")
+    happens(area, token, event_type, data)
+    assert f"{words} by " in section(opened(area, token), "What happened")
