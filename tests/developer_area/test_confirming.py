@@ -228,7 +228,7 @@ def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: st
         assert (lost.status, lost.html) == (401, "")
         lost = browser.open(lost.headers["hx-redirect"])
     assert (lost.heading, lost.path.partition("?")[0]) == ("Sign in", "/sign-in")
-    assert "You’ve been signed out. Nothing was changed." in lost.tree.text
+    assert "You've been signed out. Nothing was changed." in lost.tree.text
     resumed = browser.submit(lost, "/sign-in", email=EMAIL, password=RIGHT)
     assert resumed.path == keys.replace("/keys", "/resume")
     assert "typed 字 for a while" in resumed.tree.text

@@ -1,4 +1,4 @@
-"""Forms that wait while their sender proves who they are, or signs in again: in the sender's own browser, never in an address.
+"""Forms that wait while their sender proves who they are or signs in again: in their own browser, in no address.
 
 The cookie names its person, so that nobody else goes on with it; what was typed as a password is never kept.
 """
