@@ -129,7 +129,7 @@
   const isSent = (ctx) => ctx.request.method !== "GET";
 
   const saidByGateway = (ctx, what) => isSent(ctx)
-    ? `${what}. We don't know whether this was saved. What you entered is still here: try again.`
+    ? `${what}. We don't know whether this went through. What you entered is still here: try again.`
     : `${what}. Try again.`;
 
   // Our own refusals say in words what was done; a gateway's page, or one of another site, says nothing that we show.
