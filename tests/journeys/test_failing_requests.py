@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
 def at_the_keys(browser: Browser, installation: Installation, server: Serving) -> Iterator[Page]:
     """A signed-in person's page over a line that fails on purpose."""
     with person(browser, failing=True, base_url=server.base_url) as page:
-        enter(page, fresh_link(installation)[0])
+        enter(page, fresh_link(installation, server.base_url)[0])
         yield page
 
 
@@ -242,7 +242,7 @@ def test_no_token_is_printed(
 ) -> None:
     """Printed, the page of a new key shows neither the key nor the line that sends it, and says so."""
     with person(browser, base_url=server.base_url, java_script_enabled=scripts) as page:
-        enter(page, fresh_link(installation)[0])
+        enter(page, fresh_link(installation, server.base_url)[0])
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("printed")
         page.get_by_label("30 days").check()
