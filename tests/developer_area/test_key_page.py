@@ -316,7 +316,7 @@ def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
     for event_type in EventType:
         token = area.key("sync")
         for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
-            happens(area, token, event_type, data)
+            happens(area, token, event_type, {"from": "admin", "to": "owner", **data})
         what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
         assert event_type.value not in what
         assert "_" not in what
