@@ -13,7 +13,7 @@ from typing import Final
 from starlette.responses import Response
 
 from keystead.developer_area import cookies
-from keystead.developer_area.forms import FORM_TOKEN, ForeignForm, Form, person_of
+from keystead.developer_area.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
 from keystead.developer_area.kept_forms import KeptForm, keep, kept, way_on
 from keystead.developer_area.people_pages import ConfirmPage, Fields, ResumePage
 from keystead.developer_area.redirects import (
@@ -197,7 +197,7 @@ def _carried(form: Form) -> Fields:
 
 def _readable(fields: Fields) -> Fields:
     """What a person entered, with the fields' names as words."""
-    hidden = {"once", "shown_at", NEXT}
+    hidden = {"once", "shown_at", VERSION, NEXT}
     words = [(name.replace("_", " ").capitalize(), value) for name, value in fields]
     return [
         (word, value)
