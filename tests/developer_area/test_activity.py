@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -195,25 +196,66 @@ def test_files_are_downloads_that_no_cache_keeps(area: Area) -> None:
     assert seen.headers["x-content-type-options"] == "nosniff"
 
 
-HOSTILE = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\0=1", "  =1", '=HYPERLINK("x")']
+HOSTILE = {
+    "=1+1": "'=1+1",
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(1)": "'@SUM(1)",
+    "  =1": "'  =1",
+    '=HYPERLINK("x")': '\'=HYPERLINK("x")',
+    '"=1': "'\"=1",
+    "\t=1": "'\t'=1",
+    "\r=1": "'\r'=1",
+    "\n=1": "'\n'=1",
+    "\0=1": "'\0=1",
+    "\uff1d1+1": "'\uff1d1+1",
+    "\uff0b1": "'\uff0b1",
+    "\uff0d1": "'\uff0d1",
+    "\uff20SUM(1)": "'\uff20SUM(1)",
+    "\ufe661": "'\ufe661",
+    "\u200b=1": "'\u200b=1",
+    "\ufeff\u00a0=1": "'\ufeff\u00a0=1",
+    "\u3164\u202e@x": "'\u3164\u202e@x",
+    "a;=1": "a;'=1",
+    'a";"=1': 'a";\'"=1',
+    "a; \u200b=1;b;-2": "a;' \u200b=1;b;'-2",
+    "a\t\uff1d1": "a\t'\uff1d1",
+}
+"""What a spreadsheet would run, and how it stands in a cell."""
+READINGS = (",", ";", "\t")
+"""By what spreadsheets part a line, as their language has it."""
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+def begins_a_formula(cell: str) -> bool:
+    """Whether the cell's first visible character, in any of its widths, begins a formula."""
+    visible = re.sub('[\\s"\0\u200b\u202e\u3164\ufeff]', "", cell)
+    return visible[:1] in set("=+-@\uff1d\uff0b\uff0d\uff20\ufe66")
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_no_cell_is_a_formula(text: str) -> None:
     """Whatever people call things, no cell of the file begins as a formula does; the file reads back whole."""
     hostile = replace(
-        event(EventType.KEY_CREATED, target=text, description=text),
+        event(EventType.KEY_CREATED, target=text, description=text, other=f"a;{text}"),
         actor=Actor(PrincipalKind.KEY, text, text),
         origin=Origin(text, text),
     )
-    head, row = csv.reader(io.StringIO("".join(csv_lines([hostile])), newline=""))
+    file = "".join(csv_lines([hostile]))
+    assert file[0] == "\ufeff"
+    head, row = csv.reader(io.StringIO(file[1:], newline=""))
     assert tuple(head) == COLUMNS
     assert len(row) == len(head)
-    assert not [cell for cell in row if cell.lstrip(" ")[:1] in set("=+-@\t\r\n\0\ufffd")]
-    assert row[head.index("actor_name")].replace("\ufffd", "\0") == f"'{text}"
+    assert row[head.index("actor_name")] == HOSTILE[text].replace("\0", "\ufffd")
+    data = {"description": text, "other": f"a;{text}"}
+    assert json.loads(row[head.index("data")]) == data
+    for separator in READINGS:
+        lines = csv.reader(io.StringIO(file[1:], newline=""), delimiter=separator)
+        assert not [cell for line in lines for cell in line if begins_a_formula(cell)], separator
 
 
-@pytest.mark.parametrize("text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23"])
+@pytest.mark.parametrize(
+    "text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23", "a, -b", "x; y", '"a"', "½"]
+)
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """Nothing is changed that no spreadsheet would run."""
     assert neutral(text) == text

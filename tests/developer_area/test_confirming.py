@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 
 from keystead.developer_area.cookies import KEPT
 from keystead.developer_area.session import COOKIE
-from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser, Seen
+from keystead.domain.workspaces import Member, Role
+from keystead.storage import workspaces
+from tests.behind import write_behind
+from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
 from tests.developer_area.people import EMAIL, OTHER, enter, portal_link, with_password
 from tests.people import RIGHT, WRONG
@@ -172,3 +175,105 @@ def test_a_damaged_cookie_is_no_form(area: Area, value: str) -> None:
     browser = area.signed_in()
     browser.cookies.set(KEPT, value)
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
+
+
+# --- a session that ends while a form is filled in ---
+
+Ending = Callable[[Area, Browser], None]
+
+
+def by_time(area: Area, browser: Browser) -> None:
+    """The session expires."""
+    area.clock.advance(days=2)
+
+
+def in_another_tab(area: Area, browser: Browser) -> None:
+    """Its person signs out in another tab of the same browser."""
+    browser.submit(browser.open(area.keys_url), "/sign-out")
+
+
+def from_elsewhere(area: Area, browser: Browser) -> None:
+    """All sessions of its person are ended from elsewhere."""
+    other = enter(area)
+    url = f"/w/{area.workspace_id}/account"
+    prove_if_asked(other, other.submit(other.open(url), f"{url}/sessions/end-others"))
+
+
+def prove_if_asked(browser: Browser, page: Seen) -> Seen:
+    """What comes after the password, if it is asked for."""
+    return prove(browser, page) if page.heading == "Confirm it is you" else page
+
+
+def second_workspace(area: Area) -> str:
+    """Another workspace of the owner, older people of which land in the first one after signing in."""
+    other = area.services.workspaces.create("Second", owner="Nora")
+    with write_behind(area.installation.database) as tx:
+        member = Member(other.id, area.owner.user, Role.OWNER)
+        workspaces.insert_member(tx, member, area.clock.now())
+    return f"/w/{other.id}/keys"
+
+
+@pytest.mark.parametrize("script", ["", "true"], ids=["no scripts", "scripts"])
+@pytest.mark.parametrize("ending", [by_time, in_another_tab, from_elsewhere])
+def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: str) -> None:
+    """Whichever way the session ended, the form is there after signing in, in its own workspace, and makes one key."""
+    area = each_area
+    with_password(area)
+    keys, browser = second_workspace(area), enter(area)
+    form = browser.open(f"{keys}/new")
+    fields = filled(form.form(keys), {**FULL, "description": "typed 字 for a while"})
+    ending(area, browser)
+    lost = browser.post(keys, fields, **{"HX-Request": script})
+    if script:  # the script leaves for the whole page: nothing is put into the frame
+        assert (lost.status, lost.html) == (401, "")
+        lost = browser.open(lost.headers["hx-redirect"])
+    assert (lost.heading, lost.path.partition("?")[0]) == ("Sign in", "/sign-in")
+    assert "You've been signed out. Nothing was changed." in lost.tree.text
+    resumed = browser.submit(lost, "/sign-in", email=EMAIL, password=RIGHT)
+    assert resumed.path == keys.replace("/keys", "/resume")
+    assert "typed 字 for a while" in resumed.tree.text
+    assert "form_token" not in resumed.tree.text
+    made = browser.submit(resumed, keys)
+    assert (made.status, made.heading) == (201, "Copy your API key now")
+    again = browser.post(keys, filled(resumed.form(keys), {}))
+    assert again.heading.startswith("Already created")
+
+
+def test_a_form_of_the_session_before_goes_on(area: Area) -> None:
+    """Who has signed in again in another tab goes on with the form of the tab before."""
+    with_password(area)
+    browser = enter(area)
+    form = browser.open(f"{area.keys_url}/new")
+    in_another_tab(area, browser)
+    browser.submit(browser.open("/sign-in"), "/sign-in", email=EMAIL, password=RIGHT)
+    resumed = browser.submit(form, area.keys_url, **FULL)
+    assert (resumed.heading, area.active()) == ("Go on where you were", 0)
+    assert browser.submit(resumed, area.keys_url).status == 201
+
+
+def test_a_form_of_another_person_is_dropped(area: Area) -> None:
+    """What one person filled in is never shown to the next in the same browser, nor sent in their name."""
+    dana = area.member(Role.ADMIN, name="Dana")
+    browser = area.signed_in()
+    form = browser.open(f"{area.keys_url}/new")
+    in_another_tab(area, browser)
+    browser.submit(browser.open(area.link(dana)), "/sign-in")
+    refused = browser.submit(form, area.keys_url, **FULL)
+    assert (refused.status, area.active()) == (403, 0)
+    assert KEPT not in browser.cookies
+    in_another_tab(area, browser)
+    assert browser.submit(form, area.keys_url, **FULL).heading == "Sign in"
+    landed = browser.submit(browser.open(area.link(dana)), "/sign-in")
+    assert (landed.path, KEPT in browser.cookies) == (area.keys_url, False)
+
+
+def test_a_form_too_long_to_be_kept_leads_back_to_its_workspace(area: Area) -> None:
+    """What no cookie holds is lost, and the page does not claim otherwise; its person lands in the same workspace."""
+    with_password(area)
+    keys, browser = second_workspace(area), enter(area)
+    form = filled(browser.open(f"{keys}/new").form(keys), FULL)
+    in_another_tab(area, browser)
+    lost = browser.post(keys, [*form, ("scope", "x" * 4_000)])
+    assert "what you entered is kept" not in lost.tree.text
+    landed = browser.submit(lost, "/sign-in", email=EMAIL, password=RIGHT)
+    assert landed.path == keys

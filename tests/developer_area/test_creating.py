@@ -88,8 +88,8 @@ def test_nothing_is_preselected_for_the_expiry(area: Area) -> None:
             datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC),
         ),
         (
-            {"expiry": "date", "expires_on": "9999-12-31"},
-            datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+            {"expiry": "date", "expires_on": "9999-12-30"},
+            datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC),
         ),
         ({"expiry": "never", "expires_on": "2027-01-01"}, None),
     ],

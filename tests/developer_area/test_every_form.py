@@ -84,7 +84,8 @@ def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
             before = ground.state()
             for name, forgery in FORGERIES.items():
                 seen = forgery(Forged(ground, browser, form))
-                assert seen.status in {400, 403, 415}, (form.kind, name, seen.status)
+                signed_out = name == "without the cookie" and seen.path.startswith("/sign-in")
+                assert signed_out or seen.status in {400, 403, 415}, (form.kind, name, seen.status)
                 assert ground.state() == before, (form.kind, name)
                 count += 1
     assert count == len(survey.forms) * 8 >= FEWEST_FORMS * 8

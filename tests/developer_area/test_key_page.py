@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
+from keystead.developer_area.key_rows import access_of
+from keystead.domain.events import Act, EventType, Target
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
-from keystead.domain.principals import of_key, operator
+from keystead.domain.principals import of_key, operator, system
+from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
+from keystead.storage.events import append_event
+from tests.behind import write_behind
 from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area
 from tests.developer_area.markup import Element
@@ -253,3 +260,82 @@ def test_a_leavers_key_is_marked(each_area: Area) -> None:
     assert browser.open(page.link("Rotate")).status == 200
     each_area.services.keys.revoke(each_area.principal, token.key_id)
     assert "is no longer a member here" not in browser.open(url).tree.text
+
+
+SCOPES = ("*", "keys:write", "webhooks:write", "documents:read", "documents:write", "invoices:read")
+
+
+def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
+    """Whatever a key's scopes, its row in the list names each of them and no other, and so does its page."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    combinations = [c for size in range(1, 7) for c in itertools.combinations(SCOPES, size)]
+    for chosen in combinations:
+        area.services.keys.create(area.principal, KeyDraft(" ".join(chosen), scopes=chosen))
+    browser = area.signed_in()
+    seen = browser.open(area.keys_url)
+    while True:
+        for row in seen.tree.one("tbody").all("tr"):
+            description = row.one("span", class_="name")
+            scopes = row.one("span", class_="scopes").children
+            listed = [child.text for child in scopes if isinstance(child, Element)]
+            page = browser.open(description.one("a").attributes["href"])
+            shown = [li.one("strong").text for li in page.tree.one("ul", class_="access").all("li")]
+            named = ["Full access" if s == "*" else s for s in sorted(description.text.split())]
+            assert listed == shown == named
+            combinations.remove(tuple(s for s in SCOPES if s in description.text.split()))
+        older = seen.tree.all("a", rel="next")
+        if not older:
+            break
+        seen = browser.open(older[0].attributes["href"])
+    assert combinations == []
+
+
+def test_every_combination_of_scopes_is_named() -> None:
+    """What the list and the page show of a key's access: each of its scopes by name, whichever they are."""
+    catalog = ScopeCatalog({"invoices:read": "Read invoices"})
+    scopes = list(catalog.descriptions())
+    for size in range(1, len(scopes) + 1):
+        for chosen in itertools.combinations(scopes, size):
+            access = access_of(Scopes(chosen), catalog)
+            assert sorted(choice.value for choice in access) == sorted(chosen)
+            assert all(c.text == ("Full access" if c.value == "*" else c.value) for c in access)
+            assert all(c.hint == catalog.descriptions()[c.value] for c in access)
+
+
+def happens(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
+    """Records something about the key that nobody did."""
+    act = Act(system(area.workspace_id).actor, area.clock.now())
+    with write_behind(area.installation.database) as tx:
+        append_event(tx, area.workspace_id, event_type, act, Target("key", token.key_id), data)
+
+
+def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
+    """Whatever type of event is recorded of a key, its page says it in words: with its data, and without them."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    browser = area.signed_in()
+    for event_type in EventType:
+        token = area.key("sync")
+        for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
+            happens(area, token, event_type, {"from": "admin", "to": "owner", **data})
+        what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
+        assert event_type.value not in what
+        assert "_" not in what
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "words"),
+    [
+        (EventType.KEY_UNUSED, {"days": 90}, "Not used for 90 days"),
+        (EventType.KEY_EXPIRING, {"days": 7}, "Expires in 7 days"),
+        (EventType.KEY_EXPIRING, {"days": 1}, "Expires in 1 day"),
+        (EventType.KEY_EXPIRED, {}, "Expired"),
+        (EventType.KEY_REFUSED, {}, "Called after it had ended"),
+    ],
+)
+def test_what_time_does_to_a_key_is_said(
+    area: Area, event_type: EventType, data: dict[str, object], words: str
+) -> None:
+    """What nobody did but time is told as briefly as what people do."""
+    token = area.key("sync")
+    happens(area, token, event_type, data)
+    assert f"{words} by " in section(opened(area, token), "What happened")

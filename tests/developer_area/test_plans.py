@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from keystead.domain.documents import CollectionDraft
-from keystead.domain.plans import DEFAULT_PLANS, Limits
+from keystead.domain.plans import DEFAULT_PLANS, LIMIT_NAMES, Limits
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area
@@ -33,9 +33,10 @@ def test_use_stands_beside_each_limit(each_area: Area) -> None:
     assert shown["Active API keys"] == ["1 of 5", "4 left"]
     assert shown["Collections"] == ["1 of 3", "2 left"]
     assert shown["Documents"] == ["0 of 1,000", "1,000 left"]
+    assert shown["Webhooks"] == ["0 of 1", "1 left"]
     assert shown["Members"][0] == "1 of 3"
     bars = [(e.attributes["value"], e.attributes["max"]) for e in seen.tree.all("progress")]
-    assert bars == [("1", "5"), ("1", "3"), ("0", "1000"), ("1", "3")]
+    assert bars == [("1", "5"), ("1", "3"), ("0", "1000"), ("0", "1"), ("1", "3")]
 
 
 def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
@@ -63,8 +64,25 @@ def test_plans_stand_side_by_side(area: Area) -> None:
         "Active API keys",
         "Collections",
         "Documents",
+        "Webhooks",
         "Members",
     ]
+
+
+def test_no_limit_is_left_out(area: Area) -> None:
+    """Every limit that a plan may have is on the page: its use, a way to where it is used, each plan's amount."""
+    for name in LIMIT_NAMES:
+        area.services.workspaces.set_plan(area.workspace_id, "free", overrides={name: 0})
+        browser = area.signed_in()
+        seen = browser.open(plan_url(area))
+        full = [li for li in seen.tree.all("li") if "use-full" in li.attributes.get("class", "")]
+        ways = [
+            li.one("a").attributes["href"]
+            for li in full
+            if li.one("h3").attributes["id"] == f"{name}-name"
+        ]
+        assert [browser.open(way).status for way in ways] == [200]
+        assert len(seen.rows()) == len(LIMIT_NAMES)
 
 
 def test_unlimited_has_no_bar(area: Area) -> None:

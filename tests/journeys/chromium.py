@@ -29,7 +29,8 @@ FLAGS: Final = (
 )
 SECONDS: Final = 30
 # A refused form is a 4xx that the browser reports as a resource that failed; everything else is a fault of ours.
-_EXPECTED: Final = "Failed to load resource: the server responded with a status of 4"
+_EXPECTED: Final = ("Failed to load resource: the server responded with a status of 4",)
+_FAILING: Final = ("Failed to load resource: ", "htmx: htmx:error: ")
 
 
 @contextmanager
@@ -51,15 +52,19 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def person(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A page of a fresh profile. AssertionError at the end for any fault that the browser complained about."""
+def person(browser: Browser, *, failing: bool = False, **options: Any) -> Iterator[Page]:
+    """A page of a fresh profile. AssertionError at the end for any fault that the browser complained about.
+
+    `failing`: requests fail on purpose, of which the browser and htmx may complain.
+    """
+    expected = _FAILING if failing else _EXPECTED
     context: BrowserContext = browser.new_context(**options)
     context.set_default_timeout(SECONDS * 1000)
     expect.set_options(timeout=SECONDS * 1000)
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.text.startswith(_EXPECTED):
+        if message.type in {"error", "warning"} and not message.text.startswith(expected):
             complaints.append(message.text)
 
     context.on("console", heard)

@@ -91,7 +91,7 @@ class Tour:
         page.goto(f"{self.house.base}/keys")
         page.get_by_role("link", name="Create key").first.click()
         page.get_by_label("Description").fill("   ")
-        page.get_by_label("On a date").check()
+        page.get_by_label("Custom date").check()
         page.get_by_label("Last day").fill("2099-12-31")
         page.get_by_label("Chosen scopes").check()
         page.get_by_role("button", name="Create key").click()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -276,7 +277,11 @@ def test_every_heading_by_every_hand(
     workspace = services.workspaces.create(f"{hand.__name__} in {zone}", owner="Pat")
     clock.set(datetime.now(UTC))
     secret, _ = services.sign_in.make_link(services.workspaces.owner(workspace.id))
-    options = {"base_url": server.base_url, "timezone_id": zone, "reduced_motion": "reduce"}
+    options: dict[str, Any] = {
+        "base_url": server.base_url,
+        "timezone_id": zone,
+        "reduced_motion": "reduce",
+    }
     with person(browser, java_script_enabled=hand.scripts, **options) as page:
         page.goto(f"/sign-in?link={secret.reveal()}")
         journey = Journey(server, installation, clock, workspace.id, page, hand(page), zone)

@@ -444,7 +444,7 @@ def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, s
         require_accessible(page)
         page.get_by_role("link", name="Create key").click()
         expect(page.get_by_label("Description")).to_be_focused()
-        page.get_by_label("On a date").check()
+        page.get_by_label("Custom date").check()
         page.get_by_label("Chosen scopes").check()
         require_accessible(page)
         page.keyboard.press("Escape")

@@ -17,7 +17,7 @@ from keystead.developer_area.confirm_email import ConfirmEmail
 from keystead.developer_area.confirmation import Confirmation, Handler, renewed_cookies
 from keystead.developer_area.deliveries import DeliveryPages
 from keystead.developer_area.events import EventPages
-from keystead.developer_area.forms import read_form, require_form_token, require_same_origin
+from keystead.developer_area.forms import has_form_token, read_form, require_same_origin
 from keystead.developer_area.invitations import Door, InvitationPages
 from keystead.developer_area.keys import KeyPages
 from keystead.developer_area.members import MemberPages
@@ -180,13 +180,20 @@ class _Doors:
         self._strangers = Threads(STRANGERS, "stranger")
 
     def route(self, path: str, *, see: Handler | None = None, act: Handler | None = None) -> Route:
-        """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours."""
+        """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours.
+
+        ForeignForm before anything is done, unless both proofs hold: the origin, and the token of this browser.
+        """
 
         async def endpoint(request: Request) -> Response:
             posted = request.method == "POST"
-            visit = await self._own_form(request) if posted else Visit.of(request)
+            if posted:
+                require_same_origin(request, self._base_url)
+            visit = Visit.of(request, await read_form(request) if posted else None)
             answer = self._confirmation.act if posted else self._confirmation.look
             make = partial(answer, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
+            if posted and not has_form_token(visit.form, visit.secret):
+                make = partial(self._confirmation.interrupted, visit)
             workspace_id = request.path_params.get("workspace_id")
             if workspace_id is not None:
                 return await self._pages.run(workspace_id, make)
@@ -196,13 +203,6 @@ class _Doors:
 
         handlers = {name: handler for name, handler in (("GET", see), ("POST", act)) if handler}
         return Route(path, endpoint, methods=list(handlers))
-
-    async def _own_form(self, request: Request) -> Visit:
-        """The visit with its form; ForeignForm before anything is done, unless both proofs hold."""
-        require_same_origin(request, self._base_url)
-        visit = Visit.of(request, await read_form(request))
-        require_form_token(visit.form, visit.secret)
-        return visit
 
 
 class _Guarded:

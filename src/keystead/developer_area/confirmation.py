@@ -13,13 +13,20 @@ from typing import Final
 from starlette.responses import Response
 
 from keystead.developer_area import cookies
-from keystead.developer_area.forms import FORM_TOKEN, Form
-from keystead.developer_area.kept_forms import KeptForm, keep, kept
+from keystead.developer_area.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
+from keystead.developer_area.kept_forms import KeptForm, keep, kept, way_on
 from keystead.developer_area.people_pages import ConfirmPage, Fields, ResumePage
-from keystead.developer_area.redirects import asked_address, own_path, see_other
+from keystead.developer_area.redirects import (
+    asked_address,
+    leave,
+    own_path,
+    see_other,
+    sign_in_url,
+)
 from keystead.developer_area.render import Renderer
-from keystead.developer_area.session import Acting, Sessions, Visit
+from keystead.developer_area.session import Acting, Sessions, SignedOut, Visit, keys_url
 from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited, SessionEnded
+from keystead.domain.ids import UserId, WorkspaceId, is_id
 from keystead.domain.passwords import Password
 from keystead.http.asgi import Header, Scope
 from keystead.services import Services
@@ -61,7 +68,33 @@ class Confirmation:
         return response
 
     def act(self, handler: Handler, visit: Visit) -> Response:
-        """The act; or the question first, and then the act."""
+        """The act; or the question first, and then the act; or the way to sign in, and then the act."""
+        try:
+            return self._act(handler, visit)
+        except (SignedOut, SessionEnded):
+            if not person_of(visit.form):
+                raise
+            return self.interrupted(visit)
+
+    def interrupted(self, visit: Visit) -> Response:
+        """Lead a form whose session is over to the sign-in page and back, kept for the person who filled it in.
+
+        ForeignForm when it names no person, or somebody else has signed in since.
+        """
+        owner, workspace_id = person_of(visit.form), visit.request.path_params.get("workspace_id")
+        visitor = self._sessions.visitor(visit)
+        is_other = visitor is not None and visitor.user.id != owner
+        if not is_id("usr", owner) or not is_id("ws", str(workspace_id)) or is_other:
+            raise ForeignForm
+        wanted = _wanted(visit)
+        form = KeptForm(UserId(owner), wanted.path, wanted.fields)
+        keys = keys_url(WorkspaceId(str(workspace_id)))
+        way = sign_in_url(keys) if visitor is None else way_on(form)
+        response = leave(visit.request, way)
+        keep(response, form)
+        return response
+
+    def _act(self, handler: Handler, visit: Visit) -> Response:
         # Outside of a workspace nothing asks for a proof, and there is no page that could.
         if PROOF in visit.form.fields and "workspace_id" in visit.request.path_params:
             answer = self._proven(visit)
@@ -164,7 +197,7 @@ def _carried(form: Form) -> Fields:
 
 def _readable(fields: Fields) -> Fields:
     """What a person entered, with the fields' names as words."""
-    hidden = {"once", NEXT}
+    hidden = {"once", "shown_at", VERSION, NEXT}
     words = [(name.replace("_", " ").capitalize(), value) for name, value in fields]
     return [
         (word, value)

@@ -84,19 +84,27 @@ def made_from(form: Form) -> IfMatch:
     return IfMatch.of_version(form.one(VERSION))
 
 
-def form_token(secret: Secret) -> str:
+def form_token(secret: Secret, person: str = "") -> str:
     """What every form carries: bound to the secret in the browser's cookie, so that nothing needs to be stored.
 
     The secret cannot be told from it, and a new session has another one (OWASP, CSRF prevention: HMAC-based tokens).
+    `person`: the id of the user to whom the form was shown, in the clear. It allows nothing: it says whose form this
+    is when the session is over.
     """
     mac = hmac.digest(secret.reveal().encode(), _LABEL, "sha256")
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    return f"{token}.{person}" if person else token
 
 
-def require_form_token(form: Form, secret: Secret) -> None:
-    """ForeignForm unless the form carries this browser's token."""
-    if not hmac.compare_digest(form.one(FORM_TOKEN).encode(), form_token(secret).encode()):
-        raise ForeignForm
+def has_form_token(form: Form, secret: Secret) -> bool:
+    """Return whether the form carries this browser's token."""
+    token = form.one(FORM_TOKEN).partition(".")[0]
+    return hmac.compare_digest(token.encode(), form_token(secret).encode())
+
+
+def person_of(form: Form) -> str:
+    """Return the id of the user to whom the form was shown; empty when it names none."""
+    return form.one(FORM_TOKEN).partition(".")[2]
 
 
 def require_same_origin(request: Request, base_url: str) -> None:

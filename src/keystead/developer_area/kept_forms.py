@@ -1,4 +1,4 @@
-"""Forms that wait while their sender proves who they are: in the sender's own browser, never in an address.
+"""Forms that wait while their sender proves who they are or signs in again: in their own browser, in no address.
 
 The cookie names its person, so that nobody else goes on with it; what was typed as a password is never kept.
 """
@@ -33,7 +33,9 @@ _SECONDS: Final = int(FRESH_FOR.total_seconds())
 
 def keep(response: Response, form: KeptForm) -> None:
     """Has the browser keep it for 15 minutes; what is too long for a cookie is not kept."""
-    text = json.dumps([form.user_id, form.path, list(form.fields)], separators=(",", ":"))
+    text = json.dumps(
+        [form.user_id, form.path, list(form.fields)], separators=(",", ":"), ensure_ascii=False
+    )
     if not cookies.give_text(response, cookies.KEPT, text, _SECONDS):
         cookies.drop(response, cookies.KEPT)
 
@@ -54,7 +56,10 @@ def kept(request: Request, user_id: UserId) -> KeptForm | None:
 def waiting(request: Request, user_id: UserId) -> str | None:
     """Where that person goes on with what waits; None where nothing does."""
     form = kept(request, user_id)
-    if form is None:
-        return None
+    return None if form is None else way_on(form)
+
+
+def way_on(form: KeptForm) -> str:
+    """Return where its person goes on with it: in the workspace from which it was sent."""
     workspace = "/".join(form.path.split("/")[:3])
     return f"{workspace}/resume" if form.fields else form.path

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from keystead.developer_area.forms import made_from
 from keystead.developer_area.key_desk import KeyDesk
 from keystead.developer_area.key_edit import EditEntry
-from keystead.developer_area.key_form import once_of, problems_of
+from keystead.developer_area.key_form import earliest_day, once_of, problems_of, shown_at
 from keystead.developer_area.key_overlap import (
     chosen_overlap,
     fate_of_the_old,
@@ -92,7 +92,7 @@ class KeyChanges:
             changed = keys.update(
                 acting.principal,
                 key.id,
-                entry.patch(keys.now()),
+                entry.patch(keys.now(), acting.zone),
                 visit.origin,
                 made_from(visit.form),
             )
@@ -174,8 +174,9 @@ class KeyChanges:
             problems=problems or {},
             description=entry.description,
             expiries=entry.expiries(key, now, acting.zone) if alive else (),
+            shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=(now + timedelta(days=1)).date().isoformat(),
+            earliest=earliest_day(now, acting.zone),
             accesses=entry.accesses(key),
             scopes=entry.scope_choices(key, self._desk.services.keys.catalog),
         )

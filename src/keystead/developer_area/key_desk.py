@@ -68,7 +68,8 @@ class KeyDesk:
         listed = list(keys)
         successors = {key.rotated_to for key in listed if key.rotated_to is not None}
         hints = self.services.keys.hints(acting.principal, successors)
-        return [key_row(key, acting, now, hints) for key in listed]
+        catalog = self.services.keys.catalog
+        return [key_row(key, acting, now, hints, catalog) for key in listed]
 
     def row(self, acting: Acting, key: ApiKey, now: datetime) -> KeyRow:
         """One of them."""

@@ -12,7 +12,7 @@ from keystead.developer_area.key_chart import chart_of, first_day
 from keystead.developer_area.key_desk import KeyDesk
 from keystead.developer_area.key_pages import KeyPage
 from keystead.developer_area.key_story import caller_row, event_row
-from keystead.developer_area.pages import Choice, Link
+from keystead.developer_area.pages import Link
 from keystead.developer_area.session import Acting, Visit
 from keystead.domain.events import Event, EventType
 from keystead.domain.keys import ApiKey, KeyStatus
@@ -44,7 +44,6 @@ class KeyDetail:
             message=_message(visit, acting, happened.events, now),
             keys_url=acting.keys_url,
             key=self._desk.row(acting, key, now),
-            access=self._access(key),
             predecessor=self._predecessor(acting, key),
             after_end=key.status(now) is not KeyStatus.ACTIVE,
             chart=chart_of(uses, today),
@@ -54,11 +53,6 @@ class KeyDetail:
             more_events=happened.next is not None,
         )
         return self._desk.render(page)
-
-    def _access(self, key: ApiKey) -> list[Choice]:
-        """The key's scopes with their words; one that the settings know no more has none."""
-        words = self._desk.services.keys.catalog.descriptions()
-        return [Choice(scope, scope, words.get(scope, "")) for scope in key.scopes]
 
     def _predecessor(self, acting: Acting, key: ApiKey) -> Link | None:
         before = self._desk.services.keys.predecessor(acting.principal, key.id)

@@ -23,7 +23,11 @@ class EditEntry:
     @classmethod
     def of_key(cls, key: ApiKey) -> EditEntry:
         """As the key is."""
-        return cls(KeyEntry(key.description, KEEP, "", KEEP, tuple(key.scopes)))
+        return cls(
+            KeyEntry(
+                description=key.description, expiry=KEEP, access=KEEP, scopes=tuple(key.scopes)
+            )
+        )
 
     @classmethod
     def of_form(cls, form: Form) -> EditEntry:
@@ -40,9 +44,9 @@ class EditEntry:
         """The date, where one is chosen."""
         return self.entered.expires_on
 
-    def patch(self, now: datetime) -> KeyPatch:
+    def patch(self, now: datetime, zone: tzinfo) -> KeyPatch:
         """What is to change. Invalid with one entry for every field that cannot be understood."""
-        asked = self.entered.draft(now, may_keep=True)
+        asked = self.entered.draft(now, zone, may_keep=True)
         return KeyPatch(asked.description, asked.expires_at, asked.scopes)
 
     def differences(self, key: ApiKey, now: datetime, zone: tzinfo) -> Sequence[Difference]:
@@ -64,7 +68,7 @@ class EditEntry:
         ends = key.expires_at and moment(key.expires_at, now, zone)
         hint = f"{ends.relative}: {ends.exact}" if ends else "it never expires"
         kept = Choice(KEEP, "As it is", hint, self.entered.expiry == KEEP)
-        return [kept, *self.entered.expiries(now)]
+        return [kept, *self.entered.expiries(now, zone)]
 
     def accesses(self, key: ApiKey) -> Sequence[Choice]:
         """The choices for what the key may do, of which none is more than it may now."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final, TypeVar
 
 from keystead.developer_area.forms import FORM_TOKEN, Form
-from keystead.developer_area.moments import day
+from keystead.developer_area.moments import moment
 from keystead.developer_area.pages import Choice
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
+from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import UNSET, KeyDraft, check_description, grantable
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, FULL, READ_ONLY, ScopeCatalog, Scopes
@@ -22,7 +23,6 @@ KEEP: Final = "keep"
 """What is chosen for an attribute that is to stay as it is."""
 T = TypeVar("T")
 _ONCE = re.compile(r"[A-Za-z0-9_-]{22}")
-_END_OF_DAY = time(23, 59, 59, tzinfo=UTC)
 _LIFETIMES: Final = {
     "30": ("30 days", timedelta(days=30)),
     "90": ("90 days", timedelta(days=90)),
@@ -37,10 +37,14 @@ _ACCESSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """What the person entered, unchecked. An empty one has nothing chosen for the expiry."""
+    """What the person entered, unchecked. An empty one has nothing chosen for the expiry.
+
+    `shown_at`: the time from which the form counted the times that it showed (RFC 3339).
+    """
 
     description: str = ""
     expiry: str = ""
+    shown_at: str = ""
     expires_on: str = ""
     access: str = "full"
     scopes: tuple[str, ...] = ()
@@ -51,33 +55,33 @@ class KeyEntry:
         return cls(
             description=form.one("description"),
             expiry=form.one("expiry"),
+            shown_at=form.one("shown_at"),
             expires_on=form.one("expires_on"),
             access=form.one("access"),
             scopes=form.many("scope"),
         )
 
-    def draft(self, now: datetime, *, may_keep: bool = False) -> KeyDraft:
+    def draft(self, now: datetime, zone: tzinfo, *, may_keep: bool = False) -> KeyDraft:
         """What is asked for; what is kept is not. Invalid with one entry for every field that cannot be understood."""
         errors: list[FieldError] = []
         _gather(errors, lambda: check_description(self.description))
         kept = may_keep and self.expiry == KEEP
-        expires_at = UNSET if kept else _gather(errors, lambda: self._expires_at(now))
+        expires_at = UNSET if kept else _gather(errors, lambda: self._expires_at(now, zone))
         kept = may_keep and self.access == KEEP
         scopes = UNSET if kept else _gather(errors, self._scopes)
         if errors or scopes is None:
             raise Invalid(errors)
         return KeyDraft(self.description, expires_at, scopes)
 
-    def expiries(self, now: datetime) -> Sequence[Choice]:
-        """The choices for the expiry."""
+    def expiries(self, now: datetime, zone: tzinfo) -> Sequence[Choice]:
+        """Return the choices for the expiry, each with the time in `zone` that it gives to a form shown `now`."""
         spans = [
-            Choice(value, text, f"until {day(now + span)}", self.expiry == value)
+            Choice(value, text, _until(_from(now) + span, now, zone), self.expiry == value)
             for value, (text, span) in _LIFETIMES.items()
         ]
-        on_date = Choice(
-            "date", "On a date", "through the end of that day, UTC", self.expiry == "date"
-        )
-        never = "until someone revokes it, even when nobody remembers it"
+        end_of_day = f"until the end of that day, your time ({zone})"
+        on_date = Choice("date", "Custom date", end_of_day, self.expiry == "date")
+        never = "Works until someone revokes it (not recommended)."
         return [*spans, on_date, Choice("never", "Never", never, self.expiry == "never")]
 
     def accesses(self) -> Sequence[Choice]:
@@ -93,19 +97,33 @@ class KeyEntry:
             if scope != EVERYTHING and allowed.permit(scope)
         ]
 
-    def _expires_at(self, now: datetime) -> datetime | None:
+    def _expires_at(self, now: datetime, zone: tzinfo) -> datetime | None:
         if self.expiry == "never":
             return None
         if self.expiry == "date":
-            return datetime.combine(self._date(), _END_OF_DAY)
+            return self._end_of_day(zone)
         if self.expiry not in _LIFETIMES:
             raise Invalid.field("/expires_at", "must be chosen: a span, a date or never")
-        return now.replace(microsecond=0) + _LIFETIMES[self.expiry][1]
+        return _from(self._shown_at(now)) + _LIFETIMES[self.expiry][1]
 
-    def _date(self) -> date:
+    def _shown_at(self, now: datetime) -> datetime:
+        """Return the time from which the choices were counted, so that a key gets the end that its maker saw."""
         try:
-            return datetime.strptime(self.expires_on, "%Y-%m-%d").replace(tzinfo=UTC).date()
+            return parse_instant(self.shown_at) if self.shown_at else now
         except ValueError:
+            raise InvalidRequest("The form is incomplete.") from None
+
+    def _end_of_day(self, zone: tzinfo) -> datetime:
+        """Return the last second of the chosen day, in UTC.
+
+        It is counted back from the start of the next day: on a day with a change of clocks the zone's 23:59:59 may
+        come twice (Havana) or never (Nuuk), and the next day may start at 01:00 (Cairo).
+        """
+        try:
+            chosen = datetime.strptime(self.expires_on, "%Y-%m-%d").replace(tzinfo=UTC).date()
+            next_day = datetime.combine(chosen + timedelta(days=1), time(), zone)
+            return next_day.astimezone(UTC) - timedelta(seconds=1)
+        except (ValueError, OverflowError):
             raise Invalid.field("/expires_at", "must be a date of the calendar") from None
 
     def _scopes(self) -> Scopes:
@@ -120,6 +138,24 @@ class KeyEntry:
                 raise Invalid.field("/scopes", "must be chosen: tick at least one")
             case _:
                 raise Invalid.field("/scopes", "must be chosen: full, read-only, or by scope")
+
+
+def shown_at(now: datetime) -> str:
+    """Return what a form carries that is shown `now`."""
+    return format_instant(_from(now))
+
+
+def earliest_day(now: datetime, zone: tzinfo) -> str:
+    """Return the first day that may be chosen as the last one: today, where the person is."""
+    return now.astimezone(zone).date().isoformat()
+
+
+def _from(now: datetime) -> datetime:
+    return now.replace(microsecond=0)
+
+
+def _until(end: datetime, now: datetime, zone: tzinfo) -> str:
+    return f"until {moment(end, now, zone).exact}"
 
 
 def _gather(errors: list[FieldError], read: Callable[[], T]) -> T | None:

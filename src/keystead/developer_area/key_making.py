@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
 
 from starlette.responses import Response
 
 from keystead.developer_area.key_desk import KeyDesk
-from keystead.developer_area.key_form import KeyEntry, once_of, problems_of
+from keystead.developer_area.key_form import KeyEntry, earliest_day, once_of, problems_of, shown_at
 from keystead.developer_area.key_pages import NewKeyPage
 from keystead.developer_area.session import Acting, Visit
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
@@ -32,7 +31,9 @@ class KeyMaking:
         entry, once = KeyEntry.of(visit.form), once_of(visit.form)
         keys = self._desk.services.keys
         try:
-            created = keys.create(acting.principal, entry.draft(keys.now()), visit.origin, once)
+            created = keys.create(
+                acting.principal, entry.draft(keys.now(), acting.zone), visit.origin, once
+            )
         except IdempotencyMismatch:
             used = {
                 "form": "This form has made a key already. Look it over, and send it again for another one."
@@ -63,9 +64,10 @@ class KeyMaking:
             once=secrets.token_urlsafe(16),
             problems=problems or {},
             description=entry.description,
-            expiries=entry.expiries(now),
+            expiries=entry.expiries(now, acting.zone),
+            shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=(now + timedelta(days=1)).date().isoformat(),
+            earliest=earliest_day(now, acting.zone),
             accesses=entry.accesses(),
             scopes=entry.scope_choices(acting.principal, self._desk.services.keys.catalog),
         )

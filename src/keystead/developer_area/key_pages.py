@@ -13,7 +13,8 @@ from keystead.developer_area.pages import Choice, Difference, Frame, Link, Momen
 class KeyRow:
     """A key as a list shows it. `status` is `active`, `expired` or `revoked`; a `..._url` to act only for who may.
 
-    `ending` and `successor` tell of a rotation: `ends in 23 hours, rotated to`, and the key it was rotated to.
+    `access`: every scope of it with its words. `ending` and `successor` tell of a rotation: `ends in 23 hours, rotated
+    to`, and the key it was rotated to.
     """
 
     id: str
@@ -21,7 +22,7 @@ class KeyRow:
     description: str
     hint: str
     status: str
-    scopes: Sequence[str]
+    access: Sequence[Choice]
     created: Moment
     created_by: str
     creator_left: bool
@@ -78,7 +79,10 @@ class KeysPage:
 
 @dataclass(frozen=True, slots=True)
 class NewKeyPage:
-    """The form for a new key. `problems` holds a sentence for each field that was refused, by its name."""
+    """The form for a new key. `problems` holds a sentence for each field that was refused, by its name.
+
+    The times of `expiries` are counted from `shown_at`.
+    """
 
     template: ClassVar[str] = "new_key.html"
     frame: Frame
@@ -89,6 +93,7 @@ class NewKeyPage:
     problems: Mapping[str, str]
     description: str
     expiries: Sequence[Choice]
+    shown_at: str
     expires_on: str
     earliest: str
     accesses: Sequence[Choice]
@@ -166,6 +171,7 @@ class EditKeyPage:
     problems: Mapping[str, str]
     description: str
     expiries: Sequence[Choice]
+    shown_at: str
     expires_on: str
     earliest: str
     accesses: Sequence[Choice]
@@ -234,7 +240,7 @@ class KeyEventRow:
 class KeyPage:
     """All about one key. `after_end`: `refused` tells who still calls with a key that has ended.
 
-    `predecessor` is the key that was rotated to this one; `access` its scopes with their words.
+    `predecessor` is the key that was rotated to this one.
     """
 
     template: ClassVar[str] = "key.html"
@@ -242,7 +248,6 @@ class KeyPage:
     message: str
     keys_url: str
     key: KeyRow
-    access: Sequence[Choice]
     predecessor: Link | None
     after_end: bool
     chart: Chart

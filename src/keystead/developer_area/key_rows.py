@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from keystead.developer_area.key_pages import KeyRow, LimitNotice
 from keystead.developer_area.key_story import maker_words
 from keystead.developer_area.moments import moment, relative
-from keystead.developer_area.pages import Link, Moment, QuotaLine
+from keystead.developer_area.pages import Choice, Link, Moment, QuotaLine
 from keystead.developer_area.session import Acting
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.plans import Plan, Quota
 from keystead.domain.principals import Principal
-from keystead.domain.scopes import KEYS_WRITE
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
 
 
-def key_row(key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, str]) -> KeyRow:
+def key_row(
+    key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, str], catalog: ScopeCatalog
+) -> KeyRow:
     """`key` as the acting person sees it at `now`; `hints` holds that of its successor."""
     status, use, url = key.status(now), key.last_use, f"{acting.keys_url}/{key.id}"
     changeable = key.revoked_at is None and may_revoke(key, acting.principal)
@@ -27,7 +29,7 @@ def key_row(key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, st
         description=key.description,
         hint=key.hint,
         status=status,
-        scopes=list(key.scopes),
+        access=access_of(key.scopes, catalog),
         created=moment(key.created_at, now, acting.zone),
         created_by=maker_words(key.created_by, acting.principal),
         creator_left=key.creator_left,
@@ -41,6 +43,13 @@ def key_row(key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, st
         edit_url=f"{url}/edit" if changeable else None,
         revoke_url=f"{url}/revoke" if changeable else None,
     )
+
+
+def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Sequence[Choice]:
+    """Return every scope with what it allows; one that the settings no longer name has no words."""
+    words = catalog.descriptions()
+    named = {EVERYTHING: "Full access"}
+    return [Choice(scope, named.get(scope, scope), words.get(scope, "")) for scope in scopes]
 
 
 def may_revoke(key: ApiKey, principal: Principal) -> bool:

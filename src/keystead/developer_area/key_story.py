@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
+from keystead.developer_area.event_sentences import sentence
 from keystead.developer_area.key_pages import CallerRow, KeyEventRow
 from keystead.developer_area.moments import moment
 from keystead.developer_area.pages import Link
@@ -27,6 +28,12 @@ _ACTS: Final[Mapping[EventType, str]] = {
     EventType.KEY_UPDATED: "Edited",
     EventType.KEY_ROTATED: "Rotated",
     EventType.KEY_REVOKED: "Revoked",
+    EventType.KEY_EXPIRED: "Expired",
+    EventType.KEY_REFUSED: "Called after it had ended",
+}
+_BY_DAYS: Final[Mapping[EventType, str]] = {
+    EventType.KEY_EXPIRING: "Expires in",
+    EventType.KEY_UNUSED: "Not used for",
 }
 _FIELDS: Final = {"description": "description", "scopes": "access", "expires_at": "expiry"}
 _SPANS: Final = (
@@ -73,7 +80,10 @@ def maker_words(maker: Actor, principal: Principal) -> str:
 
 
 def _text(event: Event) -> str:
-    act = _ACTS.get(event.type, event.type.value)
+    act = _ACTS.get(event.type) or sentence(event).did.capitalize()
+    days = event.data.get("days")
+    if isinstance(days, int) and event.type in _BY_DAYS:
+        return f"{_BY_DAYS[event.type]} {days} {'day' if days == 1 else 'days'}"
     changed = event.data.get("changed")
     if isinstance(changed, list):
         return f"{act}: {', '.join(_FIELDS.get(str(name), str(name)) for name in changed)}"

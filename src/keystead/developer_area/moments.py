@@ -60,7 +60,10 @@ def zone_words(instant: datetime, zone: tzinfo) -> str:
 
 
 def _exact(instant: datetime, zone: tzinfo) -> str:
-    local = instant.astimezone(zone)
+    try:
+        local = instant.astimezone(zone)
+    except OverflowError:  # the last hours of year 9999, east of Greenwich
+        return _exact(instant, UTC)
     return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_words(instant, zone)}"
 
 

@@ -16,7 +16,8 @@ Fields = Sequence[tuple[str, str]]
 class SignInPage:
     """Where people come in. `link` is the secret of a one-time link, whose form uses it up; `spent`: it did not work.
 
-    `next` is where they wanted to go; `stranded` names who is signed in, and a member of no workspace.
+    `next` is where they wanted to go; `waits`: a form of theirs waits in this browser. `stranded` names who is signed
+    in, and a member of no workspace.
     """
 
     template: ClassVar[str] = "sign_in.html"
@@ -26,6 +27,7 @@ class SignInPage:
     email: str
     problem: str
     spent: bool
+    waits: bool
     stranded: str
 
 

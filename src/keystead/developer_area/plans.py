@@ -38,6 +38,9 @@ _LIMITS: Final[Mapping[str, _Words]] = {
     "documents": _Words(
         "Documents", "Delete documents that nothing reads", "See collections", "collections"
     ),
+    "webhooks": _Words(
+        "Webhooks", "Delete a webhook that nothing needs", "See webhooks", "webhooks"
+    ),
     "members": _Words("Members", "Remove a member who has left", "See members", "members"),
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from starlette.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from keystead.http.asgi import Scope
 
@@ -33,3 +34,18 @@ def own_path(text: str) -> str | None:
 def see_other(url: str) -> RedirectResponse:
     """On to another page of ours, by GET (RFC 9110 section 15.4.4). `url` is a path that we made."""
     return RedirectResponse(url, 303, {"cache-control": "no-store"})
+
+
+def leave(request: Request, url: str) -> Response:
+    """Return the way to another page of ours as a whole, also when a script asked for a part of this one.
+
+    A redirect would have the script put that page into the frame of a person who is no longer signed in.
+    """
+    if "hx-request" in request.headers:
+        return Response(status_code=401, headers={"hx-redirect": url, "cache-control": "no-store"})
+    return see_other(url)
+
+
+def sign_in_url(wanted: str | None) -> str:
+    """Return the sign-in page, which leads on to the page that was wanted."""
+    return f"/sign-in?{urlencode({'next': wanted})}" if wanted else "/sign-in"

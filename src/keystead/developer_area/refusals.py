@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,7 +13,7 @@ from starlette.responses import Response
 
 from keystead.developer_area.forms import ForeignForm
 from keystead.developer_area.pages import Link, RefusalPage
-from keystead.developer_area.redirects import asked_address, own_path, see_other
+from keystead.developer_area.redirects import asked_address, leave, own_path, sign_in_url
 from keystead.developer_area.render import Renderer
 from keystead.developer_area.session import SignedOut
 from keystead.domain.errors import (
@@ -115,11 +114,7 @@ class Refusals:
         return self._page(_FOREIGN, 403)
 
     async def _signed_out(self, request: Request, error: SignedOut | SessionEnded) -> Response:
-        if (
-            "hx-request" in request.headers
-        ):  # a redirect would put the sign-in page into a part of this one
-            return Response(status_code=401, headers={"hx-redirect": _way_in(request)})
-        return see_other(_way_in(request))
+        return leave(request, _way_in(request))
 
     async def _bug(self, request: Request, error: Exception) -> Response:
         return self._page(_BROKEN, 500)
@@ -133,7 +128,7 @@ class Refusals:
 def _way_in(request: Request) -> str:
     """The sign-in page, which leads on to the page that was asked for."""
     wanted = own_path(asked_address(request.scope)) if request.method == "GET" else None
-    return f"{_SIGN_IN.url}?{urlencode({'next': wanted})}" if wanted else _SIGN_IN.url
+    return sign_in_url(wanted)
 
 
 def _words(error: KeysteadError, method: str) -> _Words:

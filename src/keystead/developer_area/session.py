@@ -172,7 +172,7 @@ class Sessions:
             suspended=acting.workspace.suspended_at is not None,
             person=acting.member.user.name,
             role=acting.member.role,
-            form_token=visit.form_token,
+            form_token=form_token(visit.secret, acting.member.user.id),
             home_url=acting.keys_url,
             links=places(acting.workspace.id, path),
             switch=self._others(acting),
@@ -266,6 +266,7 @@ class Sessions:
             email=visit.form.one("email"),
             problem=problem,
             spent=spent,
+            waits=cookies.text_in(visit.request, cookies.KEPT) is not None,
             stranded=stranded,
         )
         return bind(visit, self._render(page, status))

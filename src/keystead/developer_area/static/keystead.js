@@ -120,7 +120,74 @@
   };
 
   window.addEventListener("pageshow", letSendAgain);
-  document.addEventListener("htmx:error", letSendAgain);
+
+  // --- when a request fails: an alert that says what is known, with everything that was entered still there ---
+
+  const NO_ANSWER = "The server couldn't be reached. Check your connection";
+  const NOT_OURS = (status) => `The server didn't answer as expected (${status})`;
+
+  const isSent = (ctx) => ctx.request.method !== "GET";
+
+  const saidByGateway = (ctx, what) => isSent(ctx)
+    ? `${what}. We don't know whether this went through. What you entered is still here: try again.`
+    : `${what}. Try again.`;
+
+  // Our own refusals say in words what was done; a gateway's page, or one of another site, says nothing that we show.
+  const failureIn = (ctx) => {
+    const answer = new DOMParser().parseFromString(ctx.text, "text/html");
+    const refusal = answer.querySelector("[data-refusal]");
+    if (refusal !== null) {
+      return `${answer.querySelector("[data-refusal-title]").textContent}. ${refusal.textContent}`;
+    }
+    const isWhole = ctx.response.status < 500 && answer.querySelector(ctx.select ?? "body") !== null;
+    return isWhole ? null : saidByGateway(ctx, NOT_OURS(ctx.response.status));
+  };
+
+  const alertOf = (source, text) => {
+    const failure = document.getElementById("failure").content.cloneNode(true);
+    failure.querySelector("[data-failure-text]").textContent = text;
+    failure.querySelector("[data-retry]").addEventListener("click", () => retry(source));
+    return failure;
+  };
+
+  const retry = (source) => source.matches("form") ? source.requestSubmit() : source.click();
+
+  const showFailure = (ctx, text) => {
+    letSendAgain();
+    const source = ctx.sourceElement;
+    const failure = alertOf(source, text);
+    const panel = source.isConnected ? source.closest("#panel") : null;
+    if (!source.isConnected) failure.querySelector("[data-retry]").remove();
+    if (panel !== null) {
+      panel.prepend(failure.querySelector("[data-failure]"));
+      panel.querySelector("[data-retry]").focus();
+    } else if (ctx.target === dialog()) {
+      failure.querySelector(".panel").id = "panel";
+      failure.querySelector("[data-failure-title]").id = "panel-title";
+      failure.querySelector("[data-retry]").setAttribute("autofocus", "");
+      dialog().replaceChildren(failure);
+      openDialog();
+    } else document.getElementById("status").replaceChildren(failure.querySelector("[data-failure]"));
+  };
+
+  const forgetFailures = () => {
+    for (const failure of document.querySelectorAll("[data-failure]")) failure.remove();
+  };
+
+  document.addEventListener("htmx:before:request", forgetFailures);
+
+  document.addEventListener("htmx:after:request", (event) => {
+    const ctx = event.detail.ctx;
+    const text = ctx.hx.redirect === undefined ? failureIn(ctx) : null;
+    if (text === null) return;
+    event.preventDefault();
+    showFailure(ctx, text);
+  });
+
+  document.addEventListener("htmx:error", (event) => {
+    const ctx = event.detail.ctx;
+    if (ctx !== undefined && ctx.text === undefined) showFailure(ctx, saidByGateway(ctx, NO_ANSWER));
+  });
 
   // --- where the focus goes when the page has changed under it: after a key's end, to the next row ---
 

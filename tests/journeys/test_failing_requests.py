@@ -1,0 +1,256 @@
+"""What a person sees when a request of a page fails: an alert where they are, with everything that they entered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from keystead import bootstrap
+from keystead.bootstrap import Installation
+from keystead.cli.sign_in import fresh_link
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import of_member
+from tests.journeys.chromium import chromium, person
+from tests.journeys.test_in_the_browser import enter, require_accessible, row
+from tests.serving import Serving, serving
+
+pytestmark = pytest.mark.slow
+DIALOGS = re.compile(r"/keys(/key_\w+)?/(new|revoke|edit|rotate)$")
+SENT = re.compile(r"/keys(/key_\w+/(revoke|edit|rotate))?$")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server as `keystead serve` starts it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('failing') / 'keystead.db'}"
+    with serving(url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def installation(server: Serving) -> Iterator[Installation]:
+    """What the server stands on, for preparing."""
+    installation = bootstrap.open_safely(server.settings)
+    workspace_id = installation.services.workspaces.first().workspace_id
+    installation.services.workspaces.set_plan(workspace_id, "scale")
+    yield installation
+    installation.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of all journeys here."""
+    with chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def at_the_keys(browser: Browser, installation: Installation, server: Serving) -> Iterator[Page]:
+    """A signed-in person's page over a line that fails on purpose."""
+    with person(browser, failing=True, base_url=server.base_url) as page:
+        enter(page, fresh_link(installation, server.base_url)[0])
+        yield page
+
+
+@pytest.fixture
+def page(browser: Browser, installation: Installation, server: Serving) -> Iterator[Page]:
+    """The same, for a whole test."""
+    with at_the_keys(browser, installation, server) as page:
+        yield page
+
+
+@pytest.fixture
+def key(installation: Installation, request: pytest.FixtureRequest) -> str:
+    """The description of a key of the test's own."""
+    owner = of_member(installation.services.workspaces.first())
+    description = f"key of {request.node.name}"[:150]
+    installation.services.keys.create(owner, KeyDraft(description, None, ["documents:read"]))
+    return description
+
+
+Failure = Callable[[Page, re.Pattern[str]], None]
+
+
+def offline(page: Page, url: re.Pattern[str]) -> None:
+    """The network is gone."""
+    page.context.set_offline(True)
+
+
+def reset(page: Page, url: re.Pattern[str]) -> None:
+    """The connection is reset."""
+    page.route(url, lambda route: route.abort("connectionreset"))
+
+
+def bad_gateway(page: Page, url: re.Pattern[str]) -> None:
+    """A gateway answers for a server that is away."""
+    body = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+    page.route(url, lambda route: route.fulfill(status=502, content_type="text/html", body=body))
+
+
+def foreign(page: Page, url: re.Pattern[str]) -> None:
+    """A page of another program answers, as in a hotel's network."""
+    body = "<html><body><h1>Welcome to our hotel</h1></body></html>"
+    page.route(url, lambda route: route.fulfill(status=200, content_type="text/html", body=body))
+
+
+def unavailable(page: Page, url: re.Pattern[str]) -> None:
+    """The server answers that it cannot reach its database, by its own page."""
+    body = page.request.get("/nothing").text()
+    page.route(url, lambda route: route.fulfill(status=503, content_type="text/html", body=body))
+
+
+def mended(page: Page) -> None:
+    """Everything works again."""
+    page.context.set_offline(False)
+    page.unroute_all()
+
+
+FAILURES: dict[str, tuple[Failure, str]] = {
+    "offline": (offline, "couldn't be reached"),
+    "reset": (reset, "couldn't be reached"),
+    "502": (bad_gateway, "didn't answer as expected (502)"),
+    "foreign": (foreign, "didn't answer as expected (200)"),
+    "503": (unavailable, "There is no such page"),
+}
+failures = pytest.mark.parametrize(("fails", "words"), FAILURES.values(), ids=FAILURES)
+
+
+def alert_in(page: Page, words: str) -> Locator:
+    """The alert in the open dialog, which says these words and offers to try again."""
+    alert = page.locator("dialog[open]").get_by_role("alert")
+    expect(alert).to_contain_text(words)
+    expect(alert.get_by_role("button", name="Try again")).to_be_focused()
+    return alert
+
+
+@failures
+def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: str) -> None:
+    """The dialog opens with an alert instead of nothing; trying again opens what was wanted, and Close gives it up."""
+    fails(page, DIALOGS)
+    page.get_by_role("link", name="Create key").click()
+    alert_in(page, words)
+    expect(page.locator("#content")).to_be_attached()
+    page.get_by_role("button", name="Try again").click()
+    alert_in(page, words)
+    mended(page)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Description")).to_be_focused()
+    page.keyboard.press("Escape")
+    fails(page, DIALOGS)
+    page.get_by_role("link", name="Create key").click()
+    alert_in(page, words)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("dialog")).to_be_hidden()
+
+
+@failures
+def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
+    """The alert stands in the dialog, every field is as it was, and trying again makes the key, once."""
+    name = f"typed over {words}"
+    page.get_by_role("link", name="Create key").click()
+    page.get_by_label("Description").fill(name)
+    page.get_by_label("90 days").check()
+    page.get_by_label("Chosen scopes").check()
+    page.get_by_label("documents:read").check()
+    fails(page, SENT)
+    page.get_by_role("button", name="Create key").click()
+    alert = alert_in(page, words)
+    if "such page" not in words:
+        expect(alert).to_contain_text("We don't know whether this went through.")
+    expect(page.get_by_label("Description")).to_have_value(name)
+    expect(page.get_by_label("90 days")).to_be_checked()
+    expect(page.get_by_label("documents:read")).to_be_checked()
+    mended(page)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
+    page.get_by_role("button", name="Copy key").click()
+    page.get_by_role("link", name="I have stored it").click()
+    expect(row(page, name)).to_have_count(1)
+
+
+@failures
+def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words: str) -> None:
+    """The question stays with an alert in it, the page behind it too; trying again revokes the key."""
+    page.reload()
+    page.get_by_role("link", name=f"Revoke {key}").click()
+    expect(page.get_by_role("alertdialog")).to_be_visible()
+    fails(page, SENT)
+    page.get_by_role("button", name="Revoke key").click()
+    alert_in(page, words)
+    expect(page.get_by_role("heading", name=f"Revoke “{key}”?")).to_be_visible()
+    expect(page.locator(".area #content")).to_be_attached()
+    mended(page)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("status").first).to_contain_text("is revoked.")
+    expect(page.locator("dialog")).to_be_hidden()
+
+
+@failures
+def test_a_search_that_fails_keeps_the_list(
+    page: Page, key: str, fails: Failure, words: str
+) -> None:
+    """The keys that were shown stay, with an alert above them; trying again searches."""
+    page.reload()
+    fails(page, re.compile("query="))
+    page.get_by_label("Search keys").fill("nothing like it")
+    alert = page.locator("#status").get_by_role("alert")
+    expect(alert).to_contain_text(words)
+    expect(row(page, key)).to_be_visible()
+    mended(page)
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("No key matches “nothing like it”.")).to_be_visible()
+    expect(page.locator("#status").get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize("act", ["Edit", "Revoke"])
+def test_a_session_that_ends_is_left_as_a_whole(page: Page, key: str, act: str) -> None:
+    """A form sent after signing out elsewhere leads to the sign-in page alone: nothing of it stands in the frame."""
+    page.reload()
+    page.get_by_role("link", name=key, exact=True).click()
+    page.get_by_role("link", name=f"{act} {key}").click()
+    expect(page.locator("dialog[open] #panel")).to_be_visible()
+    page.context.clear_cookies()
+    page.locator("dialog[open] form button[type=submit]").click()
+    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
+    expect(page.get_by_text("You've been signed out. Nothing was changed.")).to_be_visible()
+    expect(page.locator(".area, dialog[open]")).to_have_count(0)
+
+
+def test_the_alert_is_for_everybody(page: Page) -> None:
+    """axe-core finds nothing to complain about in either alert."""
+    bad_gateway(page, DIALOGS)
+    page.get_by_role("link", name="Create key").click()
+    alert_in(page, "502")
+    require_accessible(page)
+    mended(page)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_label("Description").fill("x")
+    page.get_by_label("Never").check()
+    bad_gateway(page, SENT)
+    page.get_by_role("button", name="Create key").click()
+    alert_in(page, "502")
+    require_accessible(page)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_no_token_is_printed(
+    browser: Browser, installation: Installation, server: Serving, scripts: bool
+) -> None:
+    """Printed, the page of a new key shows neither the key nor the line that sends it, and says so."""
+    with person(browser, base_url=server.base_url, java_script_enabled=scripts) as page:
+        enter(page, fresh_link(installation, server.base_url)[0])
+        page.get_by_role("link", name="Create key").click()
+        page.get_by_label("Description").fill("printed")
+        page.get_by_label("30 days").check()
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_label("API key", exact=True)).to_be_visible()
+        page.emulate_media(media="print")
+        assert page.locator("[data-secret]").count() == 2
+        for field in page.locator("[data-secret]").all():
+            expect(field).to_be_hidden()
+        page.emulate_media(media="screen")
+        expect(page.get_by_label("API key", exact=True)).to_be_visible()
