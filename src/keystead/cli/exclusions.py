@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
 from keystead.cli.outcome import Exit, Failure
 
 IGNORE_FILE: Final = ".keysteadignore"
-_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]{0,200}\]|.", re.DOTALL)
+_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]{0,200}\]|.", re.DOTALL)
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -22,7 +23,7 @@ class Exclusions:
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Failure for a pattern that would take something back (`!`)."""
+        """Raise Failure for a pattern that begins with `!`, which would include something again."""
         self._patterns = [_compiled(pattern) for pattern in patterns]
 
     def cover(self, name: str, *, is_folder: bool = False) -> bool:
@@ -66,7 +67,8 @@ def _parts(path: str) -> Iterator[str]:
         if part in _WILD:
             yield _WILD[part]
         elif len(part) > 1:
-            inside = part[1:-1].replace("\\", "\\\\")
-            yield f"[^/{inside[1:]}]" if inside.startswith("!") else f"(?!/)[{inside}]"
+            # `(?s:[...])\Z`, also for ranges that end before they begin.
+            translated = translate(part.replace("[^", "[!", 1))
+            yield f"(?!/){translated.removeprefix('(?s:').rpartition(')')[0]}"
         else:
             yield re.escape(part)
