@@ -109,7 +109,7 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
     assert partly.code == Exit.REFUSED
     assert "1 document could not be pushed. Nothing was deleted." in partly.err
     assert "--exclude" in partly.err
-    assert "then deletes what is missing" in partly.err
+    assert "then deletes what is missing or excluded" in partly.err
     assert keystead("documents", "search", "--collection", "sync", "welcome", "--json").json[
         "items"
     ]
@@ -132,6 +132,34 @@ def test_a_single_file_never_deletes_the_rest(
         assert ended.code == Exit.USAGE
         assert "README.md would be deleted" in ended.err
     assert not refusing.requests
+
+
+def test_a_part_of_the_root_never_deletes_the_rest(
+    run: Keystead, refusing: Stranger, folder: Path
+) -> None:
+    """Beside one of the root's folders all else would be missing: --delete-missing wants the root itself."""
+    push = ("documents", "push", "-c", "x", "--root", str(folder), "--delete-missing", "--yes")
+    ended = run(*push, str(folder / "guides"))
+    assert ended.code == Exit.USAGE
+    assert f"name {folder} itself" in ended.err
+    assert not refusing.requests
+    assert run(*push, str(folder), str(folder / "guides"), "--dry-run").code == Exit.DONE
+
+
+def test_a_push_of_nothing_deletes_nothing(keystead: Keystead, folder: Path) -> None:
+    """A file whose lines are gone, or patterns that exclude everything, are a slip and not a wish to delete all."""
+    push = ("documents", "push", str(folder), "-c", "slip", "--create-collection")
+    assert keystead(*push).code == Exit.DONE
+    excluded = keystead(*push, "--delete-missing", "--yes", "--exclude", "**")
+    assert (excluded.code, excluded.out) == (Exit.REFUSED, "")
+    assert "Everything there is excluded" in excluded.err
+    lines = folder / "guides" / "lines"
+    lines.mkdir()
+    (lines / "empty.jsonl").write_text("")
+    empty = keystead("documents", "push", str(lines), *push[3:], "--delete-missing", "--yes")
+    assert empty.code == Exit.REFUSED
+    assert "Nothing was deleted" in empty.err
+    assert keystead(*push).out == "slip: 0 created, 0 updated, 3 unchanged.\n"
 
 
 def test_an_encoding_that_is_none_is_wrong_usage(run: Keystead, folder: Path) -> None:

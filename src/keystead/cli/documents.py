@@ -59,8 +59,8 @@ def push(
     create_collection
         Make the collection where there is none.
     delete_missing
-        Delete the collection's documents that are not in this push. Only for folders, and only if everything
-        in them could be pushed.
+        Delete the collection's documents that are not in this push, excluded ones too. Only for whole folders,
+        and only if everything in them could be pushed.
     dry_run
         Only say what would be pushed; no server is asked.
     root
@@ -82,11 +82,16 @@ def push(
     from keystead.cli.pushing import Pusher, Tally
 
     if delete_missing:
-        _require_folders(paths)
+        _require_whole(paths, root)
     _require_encoding(encoding)
     found = find_files(paths, root, exclude)
     if not found.files and not found.refused:
-        raise Failure("There is nothing to push: no .md, .txt or .jsonl file there.")
+        why = (
+            "Everything there is excluded"
+            if found.excluded
+            else "No .md, .txt or .jsonl file there"
+        )
+        raise Failure(f"There is nothing to push. {why}.")
     work = _Work(found, Shaping(link, modified, encoding), Tally(), json)
     if dry_run:
         return _rehearse(work, collection)
@@ -197,9 +202,11 @@ def _rehearse(work: _Work, collection: str) -> int:
 
 
 def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
-    """Deletes what the collection holds beyond this push; nothing where a part of the push is missing itself."""
+    """Delete what the collection holds beyond this push; nothing if a part of the push failed, or it was empty."""
     if work.tally.refused:
         return
+    if not work.seen:
+        raise Failure("Nothing was deleted: this push has no documents, so all would be missing.")
     held = pusher.client.documents.list(pusher.collection)
     missing = [document.id for document in held if document.id not in work.seen]
     if missing and not yes:
@@ -214,21 +221,29 @@ def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
         return
     what, them = ("1 document", "it") if count == 1 else (f"{count:,} documents", "them")
     kept = " Nothing was deleted." if deletes else ""
-    then = "pushes what is new, then deletes what is missing" if deletes else "pushes what is new"
+    then = "pushes what is new"
+    if deletes:
+        then += ", then deletes what is missing or excluded"
     render.note(
         f"{what} could not be pushed.{kept} Fix {them}, or leave {them} out with --exclude, and run the same command"
         f" again: it {then}."
     )
 
 
-def _require_folders(paths: list[Path]) -> None:
-    """Failure unless every path is a folder: all but a single file would be missing, and be deleted."""
+def _require_whole(paths: list[Path], root: Path | None) -> None:
+    """Raise Failure for a push of files or of a part of the root: everything else would be deleted as missing."""
     for path in paths:
         if not path.is_dir():
             raise Failure(
                 f"--delete-missing takes folders only: everything but {path} would be deleted.",
                 Exit.USAGE,
             )
+    if root is not None and root.resolve() not in [path.resolve() for path in paths]:
+        raise Failure(
+            f"With --delete-missing and --root, name {root} itself:"
+            " everything beside the named folders would be deleted.",
+            Exit.USAGE,
+        )
 
 
 def _require_encoding(name: str) -> None:
