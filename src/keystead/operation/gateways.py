@@ -200,7 +200,7 @@ def render(template: str, setup: Setup) -> str:
         setup=setup,
         scopes={route.scope: route.name for route in setup.routes},
         outside=[_outside(route, setup.routes) for route in setup.routes],
-        fallthrough=[_closes(route, setup.routes) for route in setup.routes],
+        closes=[_closes(route, setup.routes) for route in setup.routes],
         problem=_problems(setup.public_url),
         ambiguous=AMBIGUOUS,
         ambiguous_uri=AMBIGUOUS_URI,
@@ -244,17 +244,24 @@ def _route(text: str) -> Route:
 
 
 def _outside(route: Route, routes: Sequence[Route]) -> list[str]:
-    """Return the patterns of deeper paths whose methods are named: what those leave out is not this route's."""
-    deeper = dict.fromkeys(
-        other.pattern for other in routes if other.methods and _is_below(other, route)
+    """Return the patterns of what no deeper route takes, though it is theirs and not this one's: see `_closes`."""
+    deeper = (other for other in routes if _is_below(other, route))
+    return list(
+        dict.fromkeys(
+            f"{other.pattern}{'(?:[/.]|$)' if other.methods else '[.]'}" for other in deeper
+        )
     )
-    return list(deeper)
 
 
 def _closes(route: Route, routes: Sequence[Route]) -> bool:
-    """Return whether this is the last route of its path, and the methods that it does not name are refused."""
+    """Return whether something is refused after this route, which is the last one of its path.
+
+    The methods that it does not name are, and `/documents.json`, which some applications answer as `/documents`: it
+    must not get to a route around that.
+    """
     same = [other for other in routes if other.prefix.lower() == route.prefix.lower()]
-    return route is same[-1] and bool(route.methods)
+    is_within = any(_is_below(route, other) for other in routes)
+    return route is same[-1] and (bool(route.methods) or is_within)
 
 
 def _is_below(other: Route, route: Route) -> bool:
