@@ -47,22 +47,22 @@ def push(
 ) -> int:
     """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
 
-    A document's id is made of the file's path below the folder, its title is
-    the front matter's, else the first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
-    The same push again changes nothing. What cannot be pushed is told one by one,
-    and the exit code is 1 then; the rest is pushed.
+    A document's id is made of the file's path below the folder. Its title is the
+    front matter's, else the first heading. Each line of JSON is a document of its own:
+    {"id": ..., "text": ...}. Repeating a push changes nothing. What can't be pushed
+    is reported line by line, and the exit code is 1; the rest is pushed.
 
     Parameters
     ----------
     paths
-        Files, and folders to be searched for files; hidden ones are passed over.
+        Files, and folders to search for files; hidden ones are skipped.
     create_collection
-        Make the collection where there is none.
+        Create the collection if it does not exist.
     delete_missing
         Delete the collection's documents that are not in this push, excluded ones too. Only for whole folders,
         and only if everything in them could be pushed.
     dry_run
-        Only say what would be pushed; no server is asked.
+        Only show what would be pushed, without contacting a server.
     root
         Make ids of the paths below this folder, so that a file gets the same id alone and with its folder.
     exclude
@@ -99,8 +99,6 @@ def push(
         pusher = Pusher(client, collection, create_collection, work.tally, work.refuse)
         try:
             _push_all(work, pusher)
-            if delete_missing:
-                _delete_missing(work, pusher, yes)
         except BaseException:
             if work.tally.pushed:
                 _print_tally(work, collection)
@@ -109,7 +107,11 @@ def push(
                     " documents that are there already stay unchanged."
                 )
             raise
-        _print_tally(work, collection)
+        try:
+            if delete_missing:
+                _delete_missing(work, pusher, yes)
+        finally:
+            _print_tally(work, collection)
         _note_what_is_next(work, deletes=delete_missing)
     return Exit.REFUSED if work.tally.refused else Exit.DONE
 
@@ -133,7 +135,7 @@ def search(
     words
         1-10 words.
     limit
-        At most so many.
+        How many documents to show at most.
     """
     with connected(server) as client:
         page = client.documents.search(collection, " ".join(words), limit=limit)
@@ -146,7 +148,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Work:
-    """What is pushed, how, what has become of it, and which ids were in it."""
+    """A push: its files, how they become documents, the results so far, and the ids it has."""
 
     found: Search
     shaping: Shaping
@@ -155,13 +157,13 @@ class _Work:
     seen: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, refused: Refused) -> None:
-        """Tells of what is not pushed: at once to a person, at the end in JSON."""
+        """Report what is not pushed: immediately to a person, at the end in JSON."""
         self.tally.refused.append(refused)
         if not self.json:
             render.note(f"{refused.source}: {refused.detail}.")
 
     def batches(self, advance: Callable[[int], None]) -> Iterator[list[Ready]]:
-        """The documents of all files, each id once, in batches; `advance` is told the bytes of each file read."""
+        """Yield the documents of all files in batches, each id once; `advance` gets the size of each file read."""
         from keystead.cli.pushing import batches, unrepeated
 
         return batches(unrepeated(self._documents(advance), self.seen, self.refuse))
@@ -183,7 +185,7 @@ def _push_all(work: _Work, pusher: Pusher) -> None:
 
 
 def _rehearse(work: _Work, collection: str) -> int:
-    """Reads everything and says what would be pushed."""
+    """Read everything and print what would be pushed."""
     count = size = requests = 0
     for batch in work.batches(lambda _: None):
         requests += 1
@@ -194,8 +196,8 @@ def _rehearse(work: _Work, collection: str) -> int:
         render.print_json({"collection": collection, **told, "refused": _refused(work)})
     else:
         render.print_line(
-            f"{collection}: {count:,} documents ({size / 1024:,.0f} KiB) would be pushed"
-            f" in {requests:,} batches; {len(work.tally.refused):,} refused."
+            f"{collection}: {render.counted(count, 'document')} ({size / 1024:,.0f} KiB) would be pushed"
+            f" in {render.counted(requests, 'batch', 'batches')}; {len(work.tally.refused):,} refused."
         )
         _note_others(work)
     return Exit.REFUSED if work.tally.refused else Exit.DONE
@@ -210,7 +212,7 @@ def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
     held = pusher.client.documents.list(pusher.collection)
     missing = [document.id for document in held if document.id not in work.seen]
     if missing and not yes:
-        _ask(f"{len(missing):,} documents of {pusher.collection} that are not in this push")
+        _ask(f"{render.counted(len(missing), 'document')} of {pusher.collection} not in this push")
     pusher.delete(missing)
 
 
@@ -219,7 +221,7 @@ def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
     count = len(work.tally.refused)
     if not count or work.json:
         return
-    what, them = ("1 document", "it") if count == 1 else (f"{count:,} documents", "them")
+    what, them = render.counted(count, "document"), "it" if count == 1 else "them"
     kept = " Nothing was deleted." if deletes else ""
     then = "pushes what is new"
     if deletes:
@@ -255,7 +257,7 @@ def _require_encoding(name: str) -> None:
 
 def _ask(what: str) -> None:
     if not render.has_person():
-        raise Failure(f"There are {what}; --yes deletes them.", Exit.USAGE)
+        raise Failure(f"This deletes {what}. Pass --yes to confirm.", Exit.USAGE)
     if not render.confirmed(f"Delete {what}?"):
         raise Failure("Nothing was deleted.")
 
@@ -276,10 +278,10 @@ def _print_tally(work: _Work, collection: str) -> None:
 def _note_others(work: _Work) -> None:
     for count, which in (
         (work.found.others, "of an unsupported type"),
-        (work.found.excluded, "by an exclusion"),
+        (work.found.excluded, "that you excluded"),
     ):
         if count:
-            render.note(f"Skipped {count:,} file{'' if count == 1 else 's'} {which}.")
+            render.note(f"Skipped {render.counted(count, 'file')} {which}.")
 
 
 def _refused(work: _Work) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Which files a push leaves out: the patterns of `--exclude` and of a `.keysteadignore`, written like .gitignore's."""
+"""The files that a push leaves out: patterns of `--exclude` and `.keysteadignore`, written like .gitignore's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 class Exclusions:
     """Patterns for paths below one folder.
 
-    A pattern without a slash matches a name at any depth, one with a slash a path below the folder, one that ends with
-    a slash folders alone. `*` and `?` stop at a slash, `**` does not.
+    A pattern without a slash matches a name at any depth; with a slash, a path below the folder; with one at its end,
+    folders only. `*` and `?` stop at a slash, `**` does not.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -27,7 +27,7 @@ class Exclusions:
         self._patterns = [_compiled(pattern) for pattern in patterns]
 
     def cover(self, name: str, *, is_folder: bool = False) -> bool:
-        """Return whether the path, or a folder that it is in, is left out."""
+        """Return whether the path, or a folder above it, is excluded."""
         parts = name.split("/")
         above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
         return self._match(name, is_folder) or any(self._match(folder, True) for folder in above)
