@@ -121,7 +121,7 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
         Exit.DONE,
         "sync: 0 created, 0 updated, 2 unchanged, 1 deleted.\n",
     )
-    assert "Skipped 1 file that you excluded." in done.err
+    assert "Excluded 1 file or folder." in done.err
     assert not keystead("documents", "search", "-c", "sync", "welcome", "--json").json["items"]
 
 

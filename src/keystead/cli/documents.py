@@ -276,12 +276,11 @@ def _print_tally(work: _Work, collection: str) -> None:
 
 
 def _note_others(work: _Work) -> None:
-    for count, which in (
-        (work.found.others, "of an unsupported type"),
-        (work.found.excluded, "that you excluded"),
-    ):
-        if count:
-            render.note(f"Skipped {render.counted(count, 'file')} {which}.")
+    if work.found.others:
+        render.note(f"Skipped {render.counted(work.found.others, 'file')} of an unsupported type.")
+    if work.found.excluded:
+        skipped = render.counted(work.found.excluded, "file or folder", "files or folders")
+        render.note(f"Excluded {skipped}.")
 
 
 def _refused(work: _Work) -> list[dict[str, str]]:
