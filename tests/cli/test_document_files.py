@@ -92,6 +92,14 @@ EXCLUDED = {
     "draft.m": [],
     "DRAFT.md": [],
     "[": [],
+    "[]": [],
+    "[z-a]*.md": [],
+    "[^o]*.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "[a-de--]raft.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "[]d]raft.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "[&&d~~||[]raft.md": ["draft.md", "sub/draft.md", "sub/deep/draft.md"],
+    "sub[/]draft.md": [],
+    "sub[!a]draft.md": [],
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,13 +104,15 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
     assert keystead(*push).out == "sync: 0 created, 0 updated, 2 unchanged.\n"
     unasked = keystead(*push, "--delete-missing")
     assert unasked.code == Exit.USAGE
-    assert "1 document" in unasked.err
+    assert unasked.err == (
+        "keystead: This deletes 1 document of sync not in this push. Pass --yes to confirm.\n"
+    )
     (folder / "bad.md").write_bytes(b"\0")
     partly = keystead(*push, "--delete-missing", "--yes")
     assert partly.code == Exit.REFUSED
     assert "1 document could not be pushed. Nothing was deleted." in partly.err
     assert "--exclude" in partly.err
-    assert "then deletes what is missing" in partly.err
+    assert "then deletes what is missing or excluded" in partly.err
     assert keystead("documents", "search", "--collection", "sync", "welcome", "--json").json[
         "items"
     ]
@@ -118,7 +121,7 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
         Exit.DONE,
         "sync: 0 created, 0 updated, 2 unchanged, 1 deleted.\n",
     )
-    assert "Skipped 1 file by an exclusion." in done.err
+    assert "Excluded 1 file or folder." in done.err
     assert not keystead("documents", "search", "-c", "sync", "welcome", "--json").json["items"]
 
 
@@ -134,6 +137,34 @@ def test_a_single_file_never_deletes_the_rest(
     assert not refusing.requests
 
 
+def test_a_part_of_the_root_never_deletes_the_rest(
+    run: Keystead, refusing: Stranger, folder: Path
+) -> None:
+    """Beside one of the root's folders all else would be missing: --delete-missing wants the root itself."""
+    push = ("documents", "push", "-c", "x", "--root", str(folder), "--delete-missing", "--yes")
+    ended = run(*push, str(folder / "guides"))
+    assert ended.code == Exit.USAGE
+    assert f"name {folder} itself" in ended.err
+    assert not refusing.requests
+    assert run(*push, str(folder), str(folder / "guides"), "--dry-run").code == Exit.DONE
+
+
+def test_a_push_of_nothing_deletes_nothing(keystead: Keystead, folder: Path) -> None:
+    """A file whose lines are gone, or patterns that exclude everything, are a slip and not a wish to delete all."""
+    push = ("documents", "push", str(folder), "-c", "slip", "--create-collection")
+    assert keystead(*push).code == Exit.DONE
+    excluded = keystead(*push, "--delete-missing", "--yes", "--exclude", "**")
+    assert (excluded.code, excluded.out) == (Exit.REFUSED, "")
+    assert "Everything there is excluded" in excluded.err
+    lines = folder / "guides" / "lines"
+    lines.mkdir()
+    (lines / "empty.jsonl").write_text("")
+    empty = keystead("documents", "push", str(lines), *push[3:], "--delete-missing", "--yes")
+    assert empty.code == Exit.REFUSED
+    assert "Nothing was deleted" in empty.err
+    assert keystead(*push).out == "slip: 0 created, 0 updated, 3 unchanged.\n"
+
+
 def test_an_encoding_that_is_none_is_wrong_usage(run: Keystead, folder: Path) -> None:
     """Before a file is read, in one line."""
     for name in ("klingon", "base64", "undefined"):
@@ -147,7 +178,9 @@ def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
     assert rehearsed.code == Exit.DONE
     assert (rehearsed.json["documents"], rehearsed.json["batches"]) == (3, 1)
     nothing = run("documents", "push", str(folder / "guides" / ".."), "-c", "x", "--dry-run")
-    assert "3 documents" in nothing.out
+    assert re.fullmatch(
+        r"x: 3 documents \(\d+ KiB\) would be pushed in 1 batch; 0 refused.\n", nothing.out
+    )
     (folder / "empty").mkdir()
     assert run("documents", "push", str(folder / "empty"), "-c", "x").code == Exit.REFUSED
     assert run("documents", "push", "--collection", "x").code == Exit.USAGE

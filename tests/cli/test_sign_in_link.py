@@ -43,6 +43,8 @@ def test_the_link_leads_where_the_data_folder_says(
             pass
         (folder / "address").write_text("http://127.0.0.1:8092")
     assert keystead("sign-in-link").out.startswith("http://127.0.0.1:8092/sign-in?link=")
+    with published(folder, "https://kéys.example.com"):
+        assert keystead("sign-in-link").out.startswith("https://kéys.example.com/sign-in?link=")
     (folder / "address").write_text("javascript:alert(1)")
     assert LINK.fullmatch(keystead("sign-in-link").out)
 

@@ -215,9 +215,15 @@ def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
 def test_who_calls_cannot_be_taken_away(site: Site) -> None:
     """A client that names the fields as its connection's own does not strip them on their way."""
     before = site.reached()
-    for name in ("X-Keystead-Workspace", "x-keystead-key", "X-Keystead-Scopes, Authorization"):
-        got = site.ask("/documents/a", bearer(site.token), ("Connection", f"keep-alive, {name}"))
-        if got.status == 200:
+    for connection in (
+        ["keep-alive, X-Keystead-Workspace"],
+        ["keep-alive, x-keystead-key"],
+        ["keep-alive, X-Keystead-Scopes, Authorization"],
+        ["Upgrade", "X-Keystead-Workspace"],
+    ):
+        fields = [("Connection", value) for value in connection]
+        got = site.ask("/documents/a", bearer(site.token), ("Upgrade", "websocket"), *fields)
+        if got.status in {101, 200}:
             identity(site.application.reached[-1])
         else:
             assert got.status in {400, 401}
@@ -258,6 +264,22 @@ def test_websockets(site: Site) -> None:
         kept.raw().sendall(b"ping")
         assert kept.raw().recv(4) == b"ping"
     identity(site.application.reached[-1])
+
+
+@pytest.mark.parametrize(
+    "protocols",
+    [("h2c",), ("H2C",), ("h2c, websocket",), ("websocket, h2c",), ("websocket", "h2c"), ("h2c", "websocket")],
+    ids=", then ".join,
+)  # fmt: skip
+def test_only_websockets_are_changed_over(site: Site, protocols: tuple[str, ...]) -> None:
+    """The application is asked for no other protocol: within HTTP/2 (h2c) later requests would not be asked about."""
+    fields = [("Upgrade", protocol) for protocol in protocols]
+    fields += [("HTTP2-Settings", "AAMAAABkAAQCAAAAAAIAAAAA")]
+    for connection in ("Upgrade", "Upgrade, HTTP2-Settings"):
+        before = site.reached()
+        site.ask("/documents/a", bearer(site.token), ("Connection", connection), *fields)
+        for request in site.application.reached[before:]:
+            assert {value for _, value in request.like("upgrade")} <= {"websocket"}
 
 
 @pytest.mark.slow

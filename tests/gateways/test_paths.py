@@ -18,7 +18,7 @@ from tests.gateways.wire import Recorder, ask, bearer
 from tests.serving import Serving
 
 NESTED: Final = (
-    "/=any", "/documents=documents:read", "/documents/tasks=documents:write",
+    "/=any", "/documents=documents:read", "/documents.csv=documents:read", "/documents/tasks=documents:write",
     "/imports=documents:write", "GET:/notes=documents:read", "POST:/notes=documents:write",
 )  # fmt: skip
 """Routes that lie within one another, and one whose methods differ."""
@@ -51,6 +51,7 @@ def resolved(path: str) -> str:
 
 APPLICATIONS: Final[dict[str, Callable[[str], str]]] = {
     "raw": lambda path: path,
+    "raw, a format at the end": lambda path: re.sub(r"\.\w+$", "", path),
     "decoded": unquote,
     "normal": resolved,
     "raw, any case": str.lower,
@@ -79,7 +80,8 @@ def spellings(prefix: str) -> Iterator[str]:
             yield f"/documents{slash}{dots}{prefix}/a"
             yield f"/account/a/{dots}/{dots}{prefix}/a"
     for end in ("", "/", "/a", "?a", "/?a", ";x/a", ";/a", "%3bx/a", "%00", "%00/a", "%20/a", "./a", "/.", "/..",
-        "%23/a",         "#/a", "%3f/a", "%09/a", "%0a", "%0d%0a/a", "\\a", "%5ca", "%", "%2", "%zz/a"):  # fmt: skip
+        "%23/a",         "#/a", "%3f/a", "%09/a", "%0a", "%0d%0a/a", "\\a", "%5ca", "%", "%2", "%zz/a", ".json",
+        ".json?a", ".json/a"):  # fmt: skip
         yield f"{prefix}{end}"
         yield f"{prefix.upper()}{end}"
         yield f"{prefix.title()}{end}"
@@ -194,6 +196,14 @@ def test_usual_paths_pass(site: Site, path: str) -> None:
     """Unchanged, apart from the case of escapes and from characters that the gateway may escape or not."""
     reached = site.allowed(path)
     assert unquote(reached.path) == unquote(path)
+
+
+def test_a_format_is_refused_unless_it_is_named(nested: Passing) -> None:
+    """Rails and others answer `/notes.json` as `/notes`: it falls to no shorter path, but may have its own route."""
+    for path in ("/imports.json", "/notes.json", "/NOTES.xml/a", "/documents/tasks.csv"):
+        assert nested.passed(path) is None
+    for path in ("/documents.csv", "/documents/a.json", "/else.json"):
+        assert nested.passed(path) == path
 
 
 def test_methods_need_the_scope_that_they_name(nested: Passing) -> None:

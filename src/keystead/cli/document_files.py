@@ -1,6 +1,6 @@
-"""Files as documents: Markdown and text are one each; of a file of JSON lines every line is one, in the wire shape.
+"""Documents made of files: one of each Markdown or text file, one of each line of JSON lines, in the wire shape.
 
-What cannot be pushed is told, file by file and line by line.
+What can't be pushed is refused, file by file and line by line.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Shaping:
-    """How files become documents: the URL that their paths are below, whether their change is an attribute.
+    """How files become documents: the URL before their paths, and whether their time of change is an attribute.
 
-    `encoding` is that of Markdown and text; JSON lines are UTF-8 (RFC 8259 section 8.1).
+    `encoding` is for Markdown and text; JSON lines are UTF-8 (RFC 8259 section 8.1).
     """
 
     link: str | None = None
@@ -64,7 +64,7 @@ class Shaping:
 
 
 def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | Refused]:
-    """The documents of one file, each checked as the server will check it."""
+    """Yield the documents of one file, each checked as the server will check it."""
     try:
         with file.path.open("rb") as opened:
             if file.path.suffix.lower() in LINES:

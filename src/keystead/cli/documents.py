@@ -47,22 +47,22 @@ def push(
 ) -> int:
     """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
 
-    A document's id is made of the file's path below the folder, its title is
-    the front matter's, else the first heading; a line of JSON is a document by itself: {"id": ..., "text": ...}.
-    The same push again changes nothing. What cannot be pushed is told one by one,
-    and the exit code is 1 then; the rest is pushed.
+    A document's id is made of the file's path below the folder. Its title is the
+    front matter's, else the first heading. Each line of JSON is a document of its own:
+    {"id": ..., "text": ...}. Repeating a push changes nothing. What can't be pushed
+    is reported line by line, and the exit code is 1; the rest is pushed.
 
     Parameters
     ----------
     paths
-        Files, and folders to be searched for files; hidden ones are passed over.
+        Files, and folders to search for files; hidden ones are skipped.
     create_collection
-        Make the collection where there is none.
+        Create the collection if it does not exist.
     delete_missing
-        Delete the collection's documents that are not in this push. Only for folders, and only if everything
-        in them could be pushed.
+        Delete the collection's documents that are not in this push, excluded ones too. Only for whole folders,
+        and only if everything in them could be pushed.
     dry_run
-        Only say what would be pushed; no server is asked.
+        Only show what would be pushed, without contacting a server.
     root
         Make ids of the paths below this folder, so that a file gets the same id alone and with its folder.
     exclude
@@ -82,11 +82,16 @@ def push(
     from keystead.cli.pushing import Pusher, Tally
 
     if delete_missing:
-        _require_folders(paths)
+        _require_whole(paths, root)
     _require_encoding(encoding)
     found = find_files(paths, root, exclude)
     if not found.files and not found.refused:
-        raise Failure("There is nothing to push: no .md, .txt or .jsonl file there.")
+        why = (
+            "Everything there is excluded"
+            if found.excluded
+            else "No .md, .txt or .jsonl file there"
+        )
+        raise Failure(f"There is nothing to push. {why}.")
     work = _Work(found, Shaping(link, modified, encoding), Tally(), json)
     if dry_run:
         return _rehearse(work, collection)
@@ -94,8 +99,6 @@ def push(
         pusher = Pusher(client, collection, create_collection, work.tally, work.refuse)
         try:
             _push_all(work, pusher)
-            if delete_missing:
-                _delete_missing(work, pusher, yes)
         except BaseException:
             if work.tally.pushed:
                 _print_tally(work, collection)
@@ -104,7 +107,11 @@ def push(
                     " documents that are there already stay unchanged."
                 )
             raise
-        _print_tally(work, collection)
+        try:
+            if delete_missing:
+                _delete_missing(work, pusher, yes)
+        finally:
+            _print_tally(work, collection)
         _note_what_is_next(work, deletes=delete_missing)
     return Exit.REFUSED if work.tally.refused else Exit.DONE
 
@@ -128,7 +135,7 @@ def search(
     words
         1-10 words.
     limit
-        At most so many.
+        How many documents to show at most.
     """
     with connected(server) as client:
         page = client.documents.search(collection, " ".join(words), limit=limit)
@@ -141,7 +148,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Work:
-    """What is pushed, how, what has become of it, and which ids were in it."""
+    """A push: its files, how they become documents, the results so far, and the ids it has."""
 
     found: Search
     shaping: Shaping
@@ -150,13 +157,13 @@ class _Work:
     seen: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, refused: Refused) -> None:
-        """Tells of what is not pushed: at once to a person, at the end in JSON."""
+        """Report what is not pushed: immediately to a person, at the end in JSON."""
         self.tally.refused.append(refused)
         if not self.json:
             render.note(f"{refused.source}: {refused.detail}.")
 
     def batches(self, advance: Callable[[int], None]) -> Iterator[list[Ready]]:
-        """The documents of all files, each id once, in batches; `advance` is told the bytes of each file read."""
+        """Yield the documents of all files in batches, each id once; `advance` gets the size of each file read."""
         from keystead.cli.pushing import batches, unrepeated
 
         return batches(unrepeated(self._documents(advance), self.seen, self.refuse))
@@ -178,7 +185,7 @@ def _push_all(work: _Work, pusher: Pusher) -> None:
 
 
 def _rehearse(work: _Work, collection: str) -> int:
-    """Reads everything and says what would be pushed."""
+    """Read everything and print what would be pushed."""
     count = size = requests = 0
     for batch in work.batches(lambda _: None):
         requests += 1
@@ -189,21 +196,23 @@ def _rehearse(work: _Work, collection: str) -> int:
         render.print_json({"collection": collection, **told, "refused": _refused(work)})
     else:
         render.print_line(
-            f"{collection}: {count:,} documents ({size / 1024:,.0f} KiB) would be pushed"
-            f" in {requests:,} batches; {len(work.tally.refused):,} refused."
+            f"{collection}: {render.counted(count, 'document')} ({size / 1024:,.0f} KiB) would be pushed"
+            f" in {render.counted(requests, 'batch', 'batches')}; {len(work.tally.refused):,} refused."
         )
         _note_others(work)
     return Exit.REFUSED if work.tally.refused else Exit.DONE
 
 
 def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
-    """Deletes what the collection holds beyond this push; nothing where a part of the push is missing itself."""
+    """Delete what the collection holds beyond this push; nothing if a part of the push failed, or it was empty."""
     if work.tally.refused:
         return
+    if not work.seen:
+        raise Failure("Nothing was deleted: this push has no documents, so all would be missing.")
     held = pusher.client.documents.list(pusher.collection)
     missing = [document.id for document in held if document.id not in work.seen]
     if missing and not yes:
-        _ask(f"{len(missing):,} documents of {pusher.collection} that are not in this push")
+        _ask(f"{render.counted(len(missing), 'document')} of {pusher.collection} not in this push")
     pusher.delete(missing)
 
 
@@ -212,23 +221,31 @@ def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
     count = len(work.tally.refused)
     if not count or work.json:
         return
-    what, them = ("1 document", "it") if count == 1 else (f"{count:,} documents", "them")
+    what, them = render.counted(count, "document"), "it" if count == 1 else "them"
     kept = " Nothing was deleted." if deletes else ""
-    then = "pushes what is new, then deletes what is missing" if deletes else "pushes what is new"
+    then = "pushes what is new"
+    if deletes:
+        then += ", then deletes what is missing or excluded"
     render.note(
         f"{what} could not be pushed.{kept} Fix {them}, or leave {them} out with --exclude, and run the same command"
         f" again: it {then}."
     )
 
 
-def _require_folders(paths: list[Path]) -> None:
-    """Failure unless every path is a folder: all but a single file would be missing, and be deleted."""
+def _require_whole(paths: list[Path], root: Path | None) -> None:
+    """Raise Failure for a push of files or of a part of the root: everything else would be deleted as missing."""
     for path in paths:
         if not path.is_dir():
             raise Failure(
                 f"--delete-missing takes folders only: everything but {path} would be deleted.",
                 Exit.USAGE,
             )
+    if root is not None and root.resolve() not in [path.resolve() for path in paths]:
+        raise Failure(
+            f"With --delete-missing and --root, name {root} itself:"
+            " everything beside the named folders would be deleted.",
+            Exit.USAGE,
+        )
 
 
 def _require_encoding(name: str) -> None:
@@ -240,7 +257,7 @@ def _require_encoding(name: str) -> None:
 
 def _ask(what: str) -> None:
     if not render.has_person():
-        raise Failure(f"There are {what}; --yes deletes them.", Exit.USAGE)
+        raise Failure(f"This deletes {what}. Pass --yes to confirm.", Exit.USAGE)
     if not render.confirmed(f"Delete {what}?"):
         raise Failure("Nothing was deleted.")
 
@@ -259,12 +276,11 @@ def _print_tally(work: _Work, collection: str) -> None:
 
 
 def _note_others(work: _Work) -> None:
-    for count, which in (
-        (work.found.others, "of an unsupported type"),
-        (work.found.excluded, "by an exclusion"),
-    ):
-        if count:
-            render.note(f"Skipped {count:,} file{'' if count == 1 else 's'} {which}.")
+    if work.found.others:
+        render.note(f"Skipped {render.counted(work.found.others, 'file')} of an unsupported type.")
+    if work.found.excluded:
+        skipped = render.counted(work.found.excluded, "file or folder", "files or folders")
+        render.note(f"Excluded {skipped}.")
 
 
 def _refused(work: _Work) -> list[dict[str, str]]:

@@ -1,32 +1,33 @@
-"""Which files a push leaves out: the patterns of `--exclude` and of a `.keysteadignore`, written like .gitignore's."""
+"""The files that a push leaves out: patterns of `--exclude` and `.keysteadignore`, written like .gitignore's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
 from keystead.cli.outcome import Exit, Failure
 
 IGNORE_FILE: Final = ".keysteadignore"
-_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]{0,200}\]|.", re.DOTALL)
+_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]{0,200}\]|.", re.DOTALL)
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 class Exclusions:
     """Patterns for paths below one folder.
 
-    A pattern without a slash matches a name at any depth, one with a slash a path below the folder, one that ends with
-    a slash folders alone. `*` and `?` stop at a slash, `**` does not.
+    A pattern without a slash matches a name at any depth; with a slash, a path below the folder; with one at its end,
+    folders only. `*` and `?` stop at a slash, `**` does not.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Failure for a pattern that would take something back (`!`)."""
+        """Raise Failure for a pattern that begins with `!`, which would include something again."""
         self._patterns = [_compiled(pattern) for pattern in patterns]
 
     def cover(self, name: str, *, is_folder: bool = False) -> bool:
-        """Return whether the path, or a folder that it is in, is left out."""
+        """Return whether the path, or a folder above it, is excluded."""
         parts = name.split("/")
         above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
         return self._match(name, is_folder) or any(self._match(folder, True) for folder in above)
@@ -66,7 +67,8 @@ def _parts(path: str) -> Iterator[str]:
         if part in _WILD:
             yield _WILD[part]
         elif len(part) > 1:
-            inside = part[1:-1].replace("\\", "\\\\")
-            yield f"[^/{inside[1:]}]" if inside.startswith("!") else f"(?!/)[{inside}]"
+            # `(?s:[...])\Z`, also for ranges that end before they begin.
+            translated = translate(part.replace("[^", "[!", 1))
+            yield f"(?!/){translated.removeprefix('(?s:').rpartition(')')[0]}"
         else:
             yield re.escape(part)

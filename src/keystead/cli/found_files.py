@@ -1,4 +1,4 @@
-"""Which files of the named folders are pushed; hidden files and other kinds aside, none is left out in silence."""
+"""The files that a push takes: named ones, and those in named folders. What it leaves out is counted or refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES: Final = frozenset({".jsonl", ".ndjson"})
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to push: where it is, its path below the folder that was named, its size in bytes."""
+    """A file to push: its path, its name below the base folder, its size in bytes."""
 
     path: Path
     name: str
@@ -28,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What is not pushed: a file, or a line of one, and why."""
+    """A file that is not pushed, or a line of one, and why."""
 
     source: str
     detail: str
@@ -36,7 +36,7 @@ class Refused:
 
 @dataclass
 class Search:
-    """What was found below the paths that were named: files, faults, how many files of other kinds or excluded."""
+    """The result of a search: files, refusals, and how many files were of other types or excluded."""
 
     files: list[Found]
     refused: list[Refused]
@@ -46,13 +46,13 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The folder that names are relative to, and what is left out below it."""
+    """The folder that names are relative to, and the exclusions below it."""
 
     folder: Path
     exclusions: Exclusions
 
     def name(self, path: Path) -> str:
-        """Return the path below the folder; Failure for one that is elsewhere."""
+        """Return the path below the folder. Failure for one outside it."""
         try:
             return _absolute(path).relative_to(self.folder).as_posix()
         except ValueError:
@@ -106,7 +106,7 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
 
 
 def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
-    """Takes the file, or tells why not. A link that was named itself may lead anywhere; one that was found, not."""
+    """Add the file, or the reason against it. A link that was found in a folder (`root`) may not lead out of it."""
     try:
         status = path.stat()
         inside = root is None or not path.is_symlink() or _is_below(path, root)

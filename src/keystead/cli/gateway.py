@@ -25,10 +25,10 @@ Several = Parameter(consume_multiple=True, negative=())
 @Parameter(name="*", group="Gateway")
 @dataclass(frozen=True)
 class Places:
-    """What stands where, and what each path needs."""
+    """The addresses around a gateway, and the scope that each path needs."""
 
     public_url: Annotated[
-        str, Parameter(help="Keystead's public address; the problems' pages are there.")
+        str, Parameter(help="Keystead's public URL, where the pages of problems are.")
     ]
     application: Annotated[
         str, Parameter(help="Your application, such as http://127.0.0.1:9000. https works too.")
@@ -38,7 +38,7 @@ class Places:
         Several,
         Parameter(
             help="Paths and the scope that each needs: PATH=SCOPE or METHOD,METHOD:PATH=SCOPE; repeatable. "
-            "`any` is any live key. GET stands for HEAD too. Everything else is refused."
+            "`any` is any live key. GET includes HEAD. Everything else is refused."
         ),
     ]
     keystead: Annotated[
@@ -46,20 +46,22 @@ class Places:
         Several,
         Parameter(
             show_default=False,
-            help="Keystead, as the gateway reaches it; repeatable, except for Traefik. "
+            help="Keystead's address, seen from the gateway; repeatable, except for Traefik. "
             "Default: http://127.0.0.1:8080.",
         ),
     ] = ("http://127.0.0.1:8080",)
-    listen: Annotated[str, Parameter(help="Address and port of the gateway.")] = "127.0.0.1:8000"
+    listen: Annotated[str, Parameter(help="IP address and port that the gateway listens on.")] = (
+        "127.0.0.1:8000"
+    )
     tls_cert: Annotated[
         str | None, Parameter(help="The gateway's certificate, an absolute path; with --tls-key.")
     ] = None
-    tls_key: Annotated[str | None, Parameter(help="The certificate's key.")] = None
+    tls_key: Annotated[
+        str | None, Parameter(help="The certificate's private key, an absolute path.")
+    ] = None
     ca: Annotated[
         str | None,
-        Parameter(
-            help="Certificates (PEM) that https servers are checked by; default: the system's."
-        ),
+        Parameter(help="Certificates (PEM) to check https servers with. Default: the system's."),
     ] = None
     origins: Annotated[
         tuple[str, ...],
@@ -79,7 +81,7 @@ def nginx(
 ) -> None:
     """Print nginx.conf, for nginx 1.22 or newer with auth_request."""
     if not 1 <= max_body <= 1_000_000:
-        raise Failure("--max-body: must be a number of MiB from 1.", Exit.USAGE)
+        raise Failure("--max-body: must be 1 to 1,000,000 MiB.", Exit.USAGE)
     setup = _setup(places, max_body)
     for address in (*setup.keysteads, setup.application):
         if address.secure and not address.is_name:
@@ -99,10 +101,10 @@ def traefik(
     *,
     places: Places,
     static: Annotated[
-        bool, Parameter(negative=(), help="Print what Traefik is started with, not the routes.")
+        bool, Parameter(negative=(), help="Print the static configuration instead.")
     ] = False,
 ) -> None:
-    """Print Traefik's routes (traefik-routes.yml), or with --static what it is started with."""
+    """Print Traefik's routes (traefik-routes.yml), or with --static its static configuration (traefik.yml)."""
     if len(places.keystead) > 1:
         raise Failure(
             "--keystead: Traefik asks one address; put a load balancer before several.", Exit.USAGE

@@ -36,8 +36,8 @@ def note_rate_limits_off(settings: Settings) -> None:
     """Warn that a rate limit has no effect, when this machine's settings turn rate limits off."""
     if settings.rate_limits is None:
         note(
-            "Rate limits are off, so this has no effect yet: make the setting rate_limits"
-            " (KEYSTEAD_RATE_LIMITS) where the servers run."
+            "Rate limits are off, so this has no effect yet. To turn them on, set rate_limits"
+            " (KEYSTEAD_RATE_LIMITS) for the servers."
         )
 
 

@@ -50,7 +50,7 @@ def apply(
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Make the plans of a file all the plans there are, at once or not at all.
+    """Replace all plans by those of a file, whole or not at all.
 
     The file is TOML. It lists the plans from small to large; a limit that is
     left out is unlimited:
@@ -65,8 +65,8 @@ def apply(
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
     limit stops creation only. Rate limits, in requests a minute, are
-    workspace_per_minute and key_per_minute; servers keep to them where the
-    setting rate_limits is made. A plan in use can't be removed.
+    workspace_per_minute and key_per_minute; they have an effect if servers
+    have the setting rate_limits. A plan in use can't be removed.
 
     Parameters
     ----------
@@ -98,7 +98,11 @@ def apply(
         return
     for line in changed or ["Nothing changes."]:
         render.print_line(line)
-    render.note("Nothing was written (--dry-run)." if dry_run else f"{len(wanted)} plans hold now.")
+    render.note(
+        "Nothing was written (--dry-run)."
+        if dry_run
+        else f"Applied {render.counted(len(wanted), 'plan')}."
+    )
 
 
 def _ask(changed: list[str]) -> None:

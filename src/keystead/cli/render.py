@@ -46,6 +46,11 @@ def note(text: str) -> None:
     _write(sys.stderr, inert(text))
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return `1 file` or `2,000 files`; `plural` is for nouns whose plural is not an s more."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal; aligned columns, two spaces apart, in a pipe or a file."""
     safe = [[inert(cell) for cell in row] for row in rows]

@@ -133,7 +133,9 @@ def installation_event(record: InstallationEvent) -> Shape:
 def answered(result: Any) -> Any:
     """What a server answered, from the SDK's value: its members are those of the API. Secrets have no shape."""
     if is_dataclass(result):
-        return {each.name: answered(getattr(result, each.name)) for each in fields(result)}
+        # An ETag is a header field of the answer, and no member.
+        names = [each.name for each in fields(result) if each.name != "etag"]
+        return {name: answered(getattr(result, name)) for name in names}
     if isinstance(result, Mapping):
         return {name: answered(value) for name, value in result.items()}
     if isinstance(result, list | tuple):

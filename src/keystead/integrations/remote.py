@@ -85,9 +85,9 @@ class Remote(Guard):
         return principal
 
     def _failure(self, error: ClientError) -> Unavailable | ConfigurationError:
-        """Return how a request without an answer fails: nobody is admitted, and no key is called invalid.
+        """Return the error of a verification without a result: no caller is admitted, and no key is called invalid.
 
-        A refusal is this application's own fault, and stays until somebody fixes it: it must not look like an outage.
+        If the server refuses the application's own credential, waiting does not help: it must not look like an outage.
         """
         if isinstance(error, Problem) and error.status in {401, 403}:
             return ConfigurationError(

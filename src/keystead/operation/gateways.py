@@ -1,7 +1,7 @@
 """Configurations of gateways (nginx, Caddy, Traefik, Envoy) that ask Keystead about each request.
 
-Everything that gets into a file has passed one of the `parse_` functions: their grammars hold no character that means
-anything in any of the four languages.
+Every value in a file has passed one of the `parse_` functions, whose grammars allow no character that has a meaning in
+any of the four languages.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from keystead.domain.scopes import BUILT_IN, EVERYTHING, is_scope
 from keystead.http.problems import STATUS, MethodNotAllowed, Problems
 
 ANY: Final = "any"
-"""The scope that stands for a live key of any scope."""
+"""Pseudo-scope that any live key has."""
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 METHOD_OVERRIDES: Final = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
-"""Fields by which some applications let a client replace the method, which the gateway judged."""
+"""Header fields with which some applications let a client replace the method that the gateway has judged."""
 IDENTITY: Final = ("X-Keystead-Workspace", "X-Keystead-Key", "X-Keystead-Scopes")
 
 # Escapes of characters that need none (letters, digits, `-._~`) or that change how a path is split (`/;?#%\`), of
@@ -34,15 +34,15 @@ _ESCAPES: Final = (
     "|c[01]|e0%[89]|f0%8|f[5-9a-f]|c5%bf|e2%84%aa|[^0-9a-f]|[0-9a-f][^0-9a-f]|[0-9a-f]?$"
 )
 AMBIGUOUS: Final = f"^[^/]|^$|//|[;#\\x5c]|[^!-~]|(?:[.]|%20)(?:/|$)|%(?:{_ESCAPES})"
-"""What a raw path that two programs could read as two paths holds, without regard to case."""
+"""Matches raw paths that two programs could read as two different paths; to be used ignoring case."""
 AMBIGUOUS_URI: Final = "(?i)^[^?]*(?:{})".format(
     AMBIGUOUS.removeprefix("^[^/]|^$|").replace("(?:/|$)", "(?:[/?]|$)")
 )
-"""The same for a path with its query behind it."""
+"""The same for a path followed by its query."""
 AMBIGUOUS_DECODED: Final = (
     r"[;#\x5c\x{17f}\x{212a}\x{fffd}]|[\x00-\x1f\x7f]|[. ](?:/|$)|%(?:2[35f]|3[bf]|5c)"
 )
-"""The same for a path that is decoded but for reserved characters, as Traefik's routes see it."""
+"""The same for a path that is decoded except for reserved characters, as Traefik's routes see it."""
 
 _PREFIX: Final = re.compile(r"(?:/\.?[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*)+")
 _METHODS: Final = re.compile(r"[A-Z]{3,20}(?:,[A-Z]{3,20})*")
@@ -56,7 +56,7 @@ _LONGEST: Final = 200
 
 @dataclass(frozen=True)
 class Address:
-    """A server's place; `host` is a name or an IP address, an IPv6 one without brackets."""
+    """A server's address; `host` is a name or an IP address, IPv6 without brackets."""
 
     host: str
     port: int
@@ -64,23 +64,23 @@ class Address:
 
     @property
     def is_name(self) -> bool:
-        """Whether it must be looked up."""
+        """Return whether the host is a name, which must be resolved."""
         return not _ip_version(self.host)
 
     @property
     def place(self) -> str:
-        """Host and port, as a URL writes them."""
+        """Return host and port as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Its origin."""
+        """Return the origin."""
         return f"{'https' if self.secure else 'http'}://{self.place}"
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path and all that lies under it, and the scope that it needs, for some methods or for all (none named)."""
+    """A path with everything under it, and the scope it needs; for all methods if `methods` is empty."""
 
     prefix: str
     scope: str
@@ -88,18 +88,18 @@ class Route:
 
     @property
     def pattern(self) -> str:
-        """A pattern without anchors of the prefix, a dot in it taken literally; empty for `/`."""
+        """Return the prefix as a pattern without anchors; empty for `/`."""
         return self.prefix.rstrip("/").replace(".", "[.]")
 
     @property
     def name(self) -> str:
-        """The scope as a name that all four languages take."""
+        """Return the scope as a name that is valid in all four languages."""
         return self.scope.replace(":", ".")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a configuration is made of. `routes` are sorted: the first that fits decides."""
+    """The values of a configuration. `routes` are sorted: the first match decides."""
 
     public_url: str
     listen: Address
@@ -117,7 +117,7 @@ _BEYOND_PLACE: Final = re.compile("[/?#@]")
 
 
 def parse_address(text: str) -> Address:
-    """Parse `http://host:port` or `https://host`. ValueError for anything more or other."""
+    """Parse `http://host:port` or `https://host`. ValueError for anything else."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in {"http", "https"}:
         raise ValueError(f"{text!r} must begin with http:// or https://")
@@ -137,14 +137,14 @@ def parse_listen(text: str) -> Address:
 
 
 def parse_origin(text: str) -> str:
-    """Parse an origin; returns it as browsers send it, without the usual port. ValueError for anything else."""
+    """Parse an origin; returns it as browsers send it, without the default port. ValueError for anything else."""
     address = parse_address(text)
     usual = address.port == (443 if address.secure else 80)
     return address.url.removesuffix(f":{address.port}").lower() if usual else address.url.lower()
 
 
 def parse_file(text: str) -> str:
-    """Parse the absolute path of a file, of characters that need no quotes. ValueError for anything else."""
+    """Parse the absolute path of a file. ValueError for characters that would need quotes, and for anything else."""
     if not _FILE.fullmatch(text) or len(text) > _LONGEST:
         raise ValueError(f"{text!r} must be an absolute path of letters, digits and ._/+-")
     return text
@@ -153,7 +153,7 @@ def parse_file(text: str) -> str:
 def parse_routes(texts: Iterable[str]) -> list[Route]:
     """Parse `/documents=documents:read` or `GET,POST:/documents=…`; returns the most specific route first.
 
-    ValueError for what is malformed, and for a path and method that two of them name.
+    ValueError for malformed texts, none at all, and a path and method that are named twice.
     """
     routes = [_route(text) for text in texts]
     if not routes:
@@ -171,7 +171,7 @@ def parse_routes(texts: Iterable[str]) -> list[Route]:
 
 
 def parse_keysteads(texts: Iterable[str]) -> list[Address]:
-    """Parse the addresses of servers that take each other's place. ValueError for none, or for unlike ones."""
+    """Parse the addresses of interchangeable servers. ValueError for none, or if they can't share a configuration."""
     addresses = [parse_address(text) for text in texts]
     if not addresses:
         raise ValueError("name the address of Keystead, such as http://127.0.0.1:8080")
@@ -182,7 +182,7 @@ def parse_keysteads(texts: Iterable[str]) -> list[Address]:
 
 
 def custom_scopes(routes: Iterable[Route]) -> list[str]:
-    """Return the scopes that Keystead knows only if its settings name them."""
+    """Return the scopes that Keystead's settings must name."""
     return sorted({route.scope for route in routes} - {ANY, *BUILT_IN})
 
 
@@ -200,7 +200,7 @@ def render(template: str, setup: Setup) -> str:
         setup=setup,
         scopes={route.scope: route.name for route in setup.routes},
         outside=[_outside(route, setup.routes) for route in setup.routes],
-        fallthrough=[_closes(route, setup.routes) for route in setup.routes],
+        closes=[_closes(route, setup.routes) for route in setup.routes],
         problem=_problems(setup.public_url),
         ambiguous=AMBIGUOUS,
         ambiguous_uri=AMBIGUOUS_URI,
@@ -244,17 +244,24 @@ def _route(text: str) -> Route:
 
 
 def _outside(route: Route, routes: Sequence[Route]) -> list[str]:
-    """Return the patterns of deeper paths whose methods are named: what those leave out is not this route's."""
-    deeper = dict.fromkeys(
-        other.pattern for other in routes if other.methods and _is_below(other, route)
+    """Return the patterns of what no deeper route takes, though it is theirs and not this one's: see `_closes`."""
+    deeper = (other for other in routes if _is_below(other, route))
+    return list(
+        dict.fromkeys(
+            f"{other.pattern}{'(?:[/.]|$)' if other.methods else '[.]'}" for other in deeper
+        )
     )
-    return list(deeper)
 
 
 def _closes(route: Route, routes: Sequence[Route]) -> bool:
-    """Return whether this is the last route of its path, and the methods that it does not name are refused."""
+    """Return whether something is refused after this route, which is the last one of its path.
+
+    The methods that it does not name are, and `/documents.json`, which some applications answer as `/documents`: it
+    must not get to a route around that.
+    """
     same = [other for other in routes if other.prefix.lower() == route.prefix.lower()]
-    return route is same[-1] and bool(route.methods)
+    is_within = any(_is_below(route, other) for other in routes)
+    return route is same[-1] and (bool(route.methods) or is_within)
 
 
 def _is_below(other: Route, route: Route) -> bool:
@@ -293,7 +300,7 @@ def _address(text: str, place: str, *, secure: bool, default: int) -> Address:
     if parts is None:
         raise ValueError(f"{text!r} must name a host, such as 127.0.0.1 or app.internal")
     host, port = parts[1] or parts[2], int(parts[3] or default)
-    # A name of digits and dots must be an address: 127.0.0.1.1 is a slip of the pen.
+    # A name of digits and dots must be an address: 127.0.0.1.1 is a typo.
     needed = 6 if parts[1] else 4 if host.replace(".", "").isdigit() else 0
     if _ip_version(host) != needed:
         raise ValueError(f"{text!r} must name a host, such as 127.0.0.1 or app.internal")

@@ -5,11 +5,12 @@ A server takes its port and public URL from options too, which another command d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from keystead.operation.files import overwrite
 
 FILE_NAME: Final = "address"
 _LONGEST: Final = 2_048
@@ -23,7 +24,7 @@ def published(folder: Path, url: str) -> Iterator[None]:
     """
     file = folder / FILE_NAME
     with suppress(OSError):
-        _replace(file, url)
+        overwrite(file, f"{url}\n".encode())
     try:
         yield
     finally:
@@ -37,20 +38,7 @@ def published_url(folder: Path) -> str | None:
     """Return the URL of the server that runs over this folder, or of one that was killed; None without a file."""
     try:
         with (folder / FILE_NAME).open("rb") as file:
-            url = file.read(_LONGEST).decode("ascii").strip()
+            url = file.read(_LONGEST).decode().strip()
     except (OSError, UnicodeDecodeError):
         return None
     return url if url.startswith(("http://", "https://")) and url.isprintable() else None
-
-
-def _replace(file: Path, url: str) -> None:
-    """Put `url` into the file, whole or not at all: a draft of a random name takes its place."""
-    draft = file.with_name(f".{file.name}.{os.urandom(8).hex()}")
-    number = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(number, "w", encoding="ascii") as opened:
-            opened.write(f"{url}\n")
-        draft.replace(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
