@@ -8,7 +8,6 @@ from typing import Final
 
 from keystead.domain import digests as rules
 from keystead.domain.digests import Line
-from keystead.domain.errors import StorageError
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey
@@ -65,15 +64,15 @@ class Digests:
         self._on_failure = on_failure or (lambda _: None)
 
     def claim(self) -> list[Digest]:
-        """The digests that are due and that nobody else is sending, at most twenty."""
+        """Claim the digests that are due and that no other worker is sending, at most twenty."""
         now = self._clock.now()
         digests: list[Digest] = []
         for claimed in self._claim(now):
             try:
                 digests.append(self._compose(claimed, now))
-            except StorageError:
-                raise
             except Exception as error:  # noqa: BLE001 - the other workspaces are not at fault
+                # A StorageError too: the database may cancel what takes too long in one workspace. If it
+                # is away altogether, this write fails as well, and the run ends.
                 self._fail(claimed, error)
         return digests
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     case,
     delete,
+    exists,
     literal,
     or_,
     select,
@@ -110,11 +111,13 @@ def note_letter(
 
 def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -> None:
     """The workspace was told everything up to `through`; what came later is told a day later."""
-    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay.
+    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay, and
+    # the rest is sent to them with the next digest, whether anything else happens until then or not.
     behind = digest_letters.c.through.between(claimed.told_through + 1, through - 1)
     of_workspace = digest_letters.c.workspace_id == claimed.workspace_id
     tx.execute(delete(digest_letters).where(of_workspace, ~behind))
-    later = case((digests.c.newest > through, literal(now + INTERVAL, Instant)), else_=None)
+    is_more = or_(digests.c.newest > through, exists(select(literal(1)).where(of_workspace)))
+    later = case((is_more, literal(now + INTERVAL, Instant)), else_=None)
     done = {"told_through": through, "sent_at": now, "due_at": later, "failures": 0}
     _give_back(tx, claimed, done)
 
