@@ -70,11 +70,6 @@ def withdraw_change(tx: Tx, user_id: UserId) -> None:
     tx.execute(delete(rows).where(rows.c.user_id == user_id, ~own))
 
 
-def withdraw(tx: Tx, user_id: UserId) -> None:
-    """Take back whatever the user has yet to confirm."""
-    tx.execute(delete(rows).where(rows.c.user_id == user_id))
-
-
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Return whether a letter waits for a worker."""
     return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
