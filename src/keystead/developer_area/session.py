@@ -85,7 +85,7 @@ class Visit:
         return client_of(self.request.scope).agent or None
 
     def note_refusal(self, way: str, reason: str) -> None:
-        """Have the log say that somebody was not let in, and from where."""
+        """Log a refused sign-in with its source."""
         log_refused_sign_in(self.request.scope, way, reason)
 
     def path(self, name: str) -> str:

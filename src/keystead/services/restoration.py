@@ -176,9 +176,9 @@ class Restoration:
     def _withdraw_sign_in(
         self, user_id: UserId, actor: Actor, redone: Redone, *, email: bool
     ) -> None:
-        """Unset the password of somebody who changed it, and the address of somebody who changed that.
+        """Unset the password of a user who changed it, and with `email` the email of a user who changed that.
 
-        The old ones are back, and known to whoever was the reason of the change.
+        The backup brought the old ones back, and an attacker may have been the reason for the change.
         """
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user = users.find_user(tx, user_id)
@@ -205,7 +205,7 @@ class Restoration:
             )
 
     def _disable_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        """Send nothing with the URL, events, headers and secret of the backup until somebody has looked at them."""
+        """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
         endpoint = self._webhooks.get(acting, WebhookId(one.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
             self._webhooks.update(acting, endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))

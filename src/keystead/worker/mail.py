@@ -38,7 +38,7 @@ class Mailer(Protocol):
     """Hands messages on."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Return once somebody else answers for the message. MailRefused, MailDeferred or MailAway otherwise."""
+        """Return when the message was taken over. Raises MailRefused, MailDeferred or MailAway."""
         ...
 
 
