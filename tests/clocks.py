@@ -8,6 +8,13 @@ from keystead.domain.instants import to_microseconds
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
+OUT_OF_RANGE = (
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    "Mon, 01 Jan 2027 99999999999999999999:00:00 GMT",
+    "Mon, 01 Jan 2027 00:00:00 +99999999999999999999999",
+)
+"""HTTP dates with numbers that no time has: Python raises OverflowError for them, which is no ValueError."""
+
 
 class ManualClock:
     """Stands still until it is told otherwise; a `Clock` like the system's and the database's."""

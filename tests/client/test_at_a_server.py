@@ -64,7 +64,7 @@ def test_the_guide_works(server: Serving) -> None:
     told = asyncio.run(names["descriptions"](server.base_url, names["token"]))
     assert "data-warehouse sync" in told
     assert "one more" in told
-    assert ("somebody else was first", "renamed by another") in pairwise(shown)
+    assert ("changed meanwhile:", "renamed by another") in pairwise(shown)
     assert "Lost passwords" in shown
     assert [isinstance(token, str) for token in kept] == [True, True]
     assert not [token for token in kept if token in str(shown)]

@@ -34,7 +34,7 @@ from keystead.domain.webhooks import (
     payload_of,
     read_retry_after,
 )
-from tests.clocks import NOON
+from tests.clocks import NOON, OUT_OF_RANGE
 
 DRAFT = WebhookDraft("CRM", "https://example.com/hooks", ["key.created"])
 DELIVERY = Delivery(
@@ -124,6 +124,7 @@ def test_an_endpoint_that_takes_others_is_not_disabled_for_one() -> None:
         ("soon", None),
         ("", None),
         ("١٢", None),
+        *((date, None) for date in OUT_OF_RANGE),
     ],
 )
 def test_retry_after_is_read_as_http_writes_it(text: str, wait: timedelta | None) -> None:

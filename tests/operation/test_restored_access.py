@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import pytest
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation, Restored
-from keystead.domain.endings import TAKES_AWAY, read_endings
+from keystead.domain.endings import TAKES_AWAY, Ending, read_endings, write_endings
 from keystead.domain.errors import Invalid
 from keystead.domain.events import EventType
 from keystead.domain.ids import InvitationId, KeyId, WebhookId, WorkspaceId
@@ -308,3 +308,29 @@ def _require_named(world: World, restored: Restored) -> None:
     guests = ["open.guest@example.com", "revoked.guest@example.com"]
     for text in [*guests, *(world.hooks[name] for name in ("updated", "rotated", "disabled"))]:
         assert text in named
+
+
+def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> None:
+    """A role of a newer version stands in the journal: the report names it, and what follows is done again."""
+    with opened(place.settings) as installation:
+        world = World(installation).furnish()
+    place.back_up()
+    newer = Ending(
+        datetime.now(UTC),
+        EventType.MEMBER_ROLE_CHANGED,
+        world.workspace_id,
+        1_000_000,
+        world.people["demoted"].user.id,
+        "auditor",
+    )
+    with opened(place.settings) as installation:
+        installation.services.keys.revoke(world.acting, world.keys["rotated"][0])
+        with (place.settings.data / "endings").open("ab") as journal:
+            journal.write(write_endings([newer]))
+        installation.services.keys.revoke(world.acting, world.keys["revoked"][0])
+    restored = place.restore()
+    with opened(place.settings) as installation:
+        world.installation = installation
+        assert not world.verifies("revoked")
+    [named] = restored.redone.to_look_at
+    assert newer.target_id in named

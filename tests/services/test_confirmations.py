@@ -253,6 +253,23 @@ def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
         mail.confirmations.confirm(mail.link())
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_ending_sessions_takes_a_change_back(mail: Mail, others: bool) -> None:
+    """A change that was asked for in a session that its person ends afterwards is never made."""
+    ada = mail.crowd.owner()
+    stolen = mail.crowd.signed_in(ada)
+    mail.accounts.change_email(stolen, NEW, mail.crowd.origin())
+    mail.send()
+    own = mail.crowd.signed_in(ada)
+    if others:
+        mail.accounts.end_other_sessions(own)
+    else:
+        [line] = [line for line in mail.accounts.sessions(own) if not line.current]
+        mail.accounts.end_session(own, line.session.id)
+    with pytest.raises(Invalid):
+        mail.confirmations.confirm(mail.link())
+
+
 def test_asking_needs_a_fresh_proof_and_a_sound_email(mail: Mail) -> None:
     """A refused request sends nothing and counts nothing."""
     ada = mail.crowd.owner()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from keystead.domain.digests import GATHERED, INTERVAL, NEWS, Topic
 from keystead.domain.errors import Forbidden, Invalid, LimitReached
@@ -14,6 +16,7 @@ from keystead.services.digests import LEASE, Digest
 from keystead.services.key_watch import KeyWatch
 from keystead.services.keys import CreatedKey
 from tests.installations import Ground
+from tests.people import acting
 
 DAY = timedelta(days=1)
 
@@ -138,6 +141,47 @@ def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
         assert place.due(timedelta(minutes=minutes, seconds=-1)) == []
         [digest] = place.due(timedelta(seconds=1))
     assert len(place.letters([digest])) == 1
+
+
+def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None:
+    """The database cancels what takes too long in one workspace: the others' digests are sent, its own comes later."""
+    other, _ = place.workspace("Other", "owner@other.example")
+    place.fill()
+    place.fill(other)
+
+    def cancel(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        if "FROM events" in statement and place.tenant.workspace_id in str(parameters):
+            raise OperationalError(statement, None, OSError("canceling statement"))
+
+    event.listen(place.ground.database.engine, "before_cursor_execute", cancel)
+    assert [to for to, _, _ in place.letters(place.due())] == ["owner@other.example"]
+    event.remove(place.ground.database.engine, "before_cursor_execute", cancel)
+    assert place.due(timedelta(minutes=4)) == []
+    assert [to for to, _, _ in place.letters(place.due(timedelta(minutes=1)))] == [
+        "owner@acme.example"
+    ]
+
+
+def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
+    """A letter was sent, another member's failed, and meanwhile more happened: the first member is told a day later."""
+    link, _ = place.ground.services.invitations.invite(
+        acting(place.owner, place.ground.clock.now()), "beside@acme.example", Role.ADMIN
+    )
+    place.ground.services.invitations.accept(link, "Beside")
+    place.ending(timedelta())
+    [digest] = place.due()
+    first, second = digest.letters
+    assert place.digests.note(digest, first)
+    place.digests.fail(digest, ValueError())
+    place.fill()
+    [again] = place.due(timedelta(minutes=5))
+    assert [letter.to for letter in again.letters] == [second.to]
+    place.digests.settle(again)
+    [rest] = place.due(INTERVAL)
+    assert [letter.to for letter in rest.letters] == [first.to]
+    assert "nightly" not in rest.letters[0].text  # that was in its first letter
+    place.digests.settle(rest)
+    assert place.due(INTERVAL) == []
 
 
 def test_old_news_is_no_news(place: Place) -> None:

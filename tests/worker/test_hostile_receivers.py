@@ -87,6 +87,14 @@ def _later(connection: socket.socket) -> None:
     )
 
 
+def _never(connection: socket.socket) -> None:
+    _read_request(connection)
+    connection.sendall(
+        b"HTTP/1.1 503 Never\r\nRetry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+
+
 def _reset(connection: socket.socket) -> None:
     _read_request(connection)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -114,6 +122,7 @@ HOSTILE: dict[str, tuple[Script, AttemptError]] = {
     "moved": (_moved, AttemptError.REDIRECT),
     "gone": (_gone, AttemptError.STATUS),
     "later": (_later, AttemptError.STATUS),
+    "never again": (_never, AttemptError.STATUS),
     "reset": (_reset, AttemptError.BAD_ANSWER),
     "nonsense": (_nonsense, AttemptError.BAD_ANSWER),
     "endless 100s": (_endless_continue, AttemptError.TIMEOUT),
@@ -218,7 +227,7 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
 def test_hostile_receivers_spoil_nothing_of_the_honest(
     office: Installation, tenant: Principal, tmp_path: Path
 ) -> None:
-    """Ten honest receivers get each event once while thirteen others never let go: nobody waits for those.
+    """Ten honest receivers get each event once while fourteen others never let go: nobody waits for those.
 
     That the honest ones have all their events before the hostile ones' attempts can have ended says so; and this
     process's memory does not grow with what is thrown at it.

@@ -39,10 +39,23 @@ LETTER = Letter(
 
 
 class Receiver:
-    """A mail server that keeps what it is given; addresses that begin with `gone` or `full` are refused."""
+    """A mail server that keeps what it is given; addresses that begin with `gone` or `full` are refused.
+
+    It offers SMTPUTF8 (RFC 6531), and refuses every sender that asks for it.
+    """
 
     def __init__(self) -> None:
         self.got: list[Any] = []
+        self.refuses_all = False
+
+    async def handle_MAIL(  # noqa: N802 - the library's own name
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take or refuse a sender."""
+        if self.refuses_all or "SMTPUTF8" in options:
+            return "550 5.6.7 not this way"
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 - the library's own name
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
@@ -65,7 +78,7 @@ class Receiver:
 def receiver() -> Iterator[tuple[Receiver, MailServer]]:
     """A mail server on this machine."""
     handler = Receiver()
-    controller = Controller(handler, hostname=HOST, port=free_port())
+    controller = Controller(handler, hostname=HOST, port=free_port(), enable_SMTPUTF8=True)
     controller.start()
     try:
         yield handler, MailServer(HOST, controller.port, implicit_tls=False)
@@ -95,6 +108,18 @@ def test_refused_for_good_and_for_now(receiver: tuple[Receiver, MailServer]) -> 
         asyncio.run(Smtp(server).send(_message(to="full@acme.example")))
     with pytest.raises(MailAway):
         asyncio.run(Smtp(MailServer(HOST, free_port(), implicit_tls=False)).send(_message()))
+
+
+def test_an_address_that_the_server_does_not_send_to_is_not_the_server_away(
+    receiver: tuple[Receiver, MailServer],
+) -> None:
+    """Such a server refuses the sender for one letter alone; if it does so for any letter, none can be sent."""
+    handler, server = receiver
+    with pytest.raises(MailRefused):
+        asyncio.run(Smtp(server).send(_message(to="jürgen@acme.example")))
+    handler.refuses_all = True
+    with pytest.raises(MailAway):
+        asyncio.run(Smtp(server).send(_message()))
 
 
 def test_nothing_is_said_in_clear_to_another_machine(

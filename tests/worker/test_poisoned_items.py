@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,11 +18,11 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft
 from keystead.domain.errors import LimitReached
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
-from keystead.domain.webhooks import Attempt, Outcome
+from keystead.domain.webhooks import Attempt, AttemptError, Outcome
 from keystead.domain.workspaces import Role
 from keystead.logger import Line
 from keystead.services import installation_log
-from keystead.services.deliveries import Batch, Sent
+from keystead.services.deliveries import LEASE, Batch, Sent
 from keystead.storage import schema
 from keystead.worker.loop import Task
 from tests.behind import read_behind, write_behind
@@ -352,6 +352,30 @@ def test_a_poisoned_outcome_costs_only_itself(
     assert len(logged(caplog, "item failed")) == 1
     assert scene.rows(schema.delivery_attempts, scene.honest) == 1
     assert scene.rows(schema.delivery_attempts, scene.poisoned) == 0
+
+
+@pytest.mark.parametrize("scene", ["postgresql"], indirect=True)
+def test_a_busy_workspace_costs_only_itself(scene: Scene) -> None:
+    """An outcome that has to wait for a workspace's lock in vain: those settled with it are written, and it later."""
+    for tenant in scene.both:
+        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
+    deliveries = scene.ground.services.deliveries
+    batches = deliveries.claim(endpoints=32, messages=40)
+    gone = Outcome(Attempt(scene.ground.clock.now(), 410, AttemptError.STATUS, 1))
+    sent = [
+        replace(each, outcome=gone) if each.queue[0] == scene.poisoned.workspace_id else each
+        for each in _taken(scene, batches)
+    ]
+    with scene.ground.database.write(scene.poisoned.workspace_id):
+        deliveries.settle(sent, batches)
+    assert scene.rows(schema.delivery_attempts, scene.honest) == 1
+    assert scene.rows(schema.delivery_attempts, scene.poisoned) == 0
+    scene.ground.clock.advance(LEASE)
+    assert [batch.queue[0] for batch in deliveries.claim(endpoints=32, messages=40)] == [
+        scene.poisoned.workspace_id
+    ]
+    deliveries.settle(sent)
+    assert scene.ground.events(scene.poisoned)[-1].type == "webhook.disabled"
 
 
 def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:

@@ -233,8 +233,8 @@ def _retry_after(value: str | None) -> float | None:
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # "-0000" is UTC without a word about the place (RFC 5322 section 3.3); Python reads it as a naive time.
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())

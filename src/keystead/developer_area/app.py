@@ -83,7 +83,7 @@ def create_developer_area(
     members = MemberPages(services, render, sessions)
     invitations = InvitationPages(services, render, sessions, base_url=base_url)
     door = Door(services, render, sessions)
-    doors = _Doors(base_url, confirmation)
+    doors = _Doors(base_url, sessions, confirmation)
     of_account, of_members = "/w/{workspace_id}/account", "/w/{workspace_id}/members"
     of_keys = "/w/{workspace_id}/keys"
     one_key = f"{of_keys}/{{key_id}}"
@@ -167,14 +167,15 @@ def create_developer_area(
 PAGES: Final = 12
 """Pages that one process makes at the same time, of which each workspace has its share."""
 STRANGERS: Final = 64
-"""Those of signing in and accepting an invitation, of which each address has its share. Most wait for a slow hash."""
+"""Those of everybody else, of which each address has its share. Most wait for the slow hash of a password."""
 
 
 class _Doors:
     """Routes to pages and acts. Handlers run on threads, where services may wait for the database."""
 
-    def __init__(self, base_url: str, confirmation: Confirmation) -> None:
+    def __init__(self, base_url: str, sessions: Sessions, confirmation: Confirmation) -> None:
         self._base_url = base_url
+        self._sessions = sessions
         self._confirmation = confirmation
         self._pages = Threads(PAGES, "page")
         self._strangers = Threads(STRANGERS, "stranger")
@@ -190,16 +191,22 @@ class _Doors:
             if posted:
                 require_same_origin(request, self._base_url)
             visit = Visit.of(request, await read_form(request) if posted else None)
-            answer = self._confirmation.act if posted else self._confirmation.look
-            make = partial(answer, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
+            handle = self._confirmation.act if posted else self._confirmation.look
+            make = partial(handle, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
             if posted and not has_form_token(visit.form, visit.secret):
                 make = partial(self._confirmation.interrupted, visit)
             workspace_id = request.path_params.get("workspace_id")
-            if workspace_id is not None:
-                return await self._pages.run(workspace_id, make)
-            return await self._strangers.run(
-                address_subject(client_of(request.scope).address), make
-            )
+
+            def enter() -> Response | None:
+                """Return the answer, or None for a member, whose page has a place of the workspace's."""
+                # A stranger may name any workspace: only its members use up its share.
+                if workspace_id is not None and self._sessions.is_of_member(visit):
+                    return None
+                return make()
+
+            address = address_subject(client_of(request.scope).address)
+            answer = await self._strangers.run(address, enter)
+            return await self._pages.run(workspace_id, make) if answer is None else answer
 
         handlers = {name: handler for name, handler in (("GET", see), ("POST", act)) if handler}
         return Route(path, endpoint, methods=list(handlers))

@@ -85,7 +85,7 @@ class Visit:
         return client_of(self.request.scope).agent or None
 
     def note_refusal(self, way: str, reason: str) -> None:
-        """Have the log say that somebody was not let in, and from where."""
+        """Log a refused sign-in with its source."""
         log_refused_sign_in(self.request.scope, way, reason)
 
     def path(self, name: str) -> str:
@@ -126,6 +126,15 @@ class Acting:
         return zone_named(self.member.user.time_zone)
 
 
+def _member(visit: Visit, visitor: Visitor) -> Member | None:
+    """Return the visitor as a member of the workspace that the path names."""
+    workspace_id = WorkspaceId(visit.path("workspace_id"))
+    if not is_id("ws", workspace_id):
+        return None
+    found = (member for member in visitor.members if member.workspace_id == workspace_id)
+    return next(found, None)
+
+
 def keys_url(workspace_id: WorkspaceId) -> str:
     """Where the keys of a workspace are."""
     return f"{workspace_url(workspace_id)}/keys"
@@ -154,15 +163,20 @@ class Sessions:
 
     def acting(self, visit: Visit) -> Acting:
         """The person in the workspace that the path names. SignedOut without a session; NotFound for others."""
-        workspace_id = WorkspaceId(visit.path("workspace_id"))
         visitor = self.visitor(visit)
         if visitor is None or not visitor.members:
             raise SignedOut
-        for member in visitor.members:
-            if member.workspace_id == workspace_id and is_id("ws", workspace_id):
-                note_caller(visit.request.scope, key_id=None, workspace_id=workspace_id)
-                return Acting(member, self._services.workspaces.get(workspace_id), visitor)
-        raise NotFound("There is no such workspace.")
+        member = _member(visit, visitor)
+        if member is None:
+            raise NotFound("There is no such workspace.")
+        workspace_id = member.workspace_id
+        note_caller(visit.request.scope, key_id=None, workspace_id=workspace_id)
+        return Acting(member, self._services.workspaces.get(workspace_id), visitor)
+
+    def is_of_member(self, visit: Visit) -> bool:
+        """Return whether a member of the workspace that the path names is signed in in this browser."""
+        visitor = self.visitor(visit)
+        return visitor is not None and _member(visit, visitor) is not None
 
     def frame(self, visit: Visit, acting: Acting) -> Frame:
         """What surrounds the page."""

@@ -1,4 +1,4 @@
-"""Confirming an email: the one letter that goes to an email before somebody vouches for it."""
+"""Confirming an email: the only letter that is sent to an email before it is confirmed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATH: Final = "/sign-in/confirm-email"
 CHANGES: Final = Pace(5, timedelta(hours=1))
 """Changes of their email that one person may ask for."""
 LETTERS: Final = Pace(3, timedelta(days=1))
-"""Confirmation letters to one email, whoever asks for them."""
+"""Confirmation letters to one email, no matter how many users ask for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def _day(instant: datetime) -> str:
 def compose(
     workspace_name: str, member: Member, lines: Sequence[Line], base_url: str
 ) -> Letter | None:
-    """Return the letter to a member who is told of all these; None without news or a confirmed email.
+    """Return the letter to a member with all these lines; None without a line or a confirmed email.
 
     `base_url` is where the Developer area is, without a slash at the end.
     """

@@ -55,7 +55,7 @@ def pause_after(failures: int) -> timedelta:
 
 
 def is_given_up(failures: int) -> bool:
-    """Return whether a sending that failed so often is not tried again."""
+    """Return whether a sending with that many failures is given up."""
     return failures >= GIVEN_UP_AFTER
 
 

@@ -1,4 +1,4 @@
-"""Shares: places that several owners want, handed out so that one that wants them all leaves some to the others."""
+"""Shares: places for several owners, given out so that an owner that wants them all leaves some to the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ W = TypeVar("W")
 
 
 class Shares(Generic[W]):
-    """A number of places, who holds them, and who waits for one. It never waits itself, and knows no thread.
+    """A number of places, their holders and the waiters. It never blocks, and locks nothing itself.
 
     An owner may take a place while it holds fewer than are free. So a single owner gets half of them, three get a
     quarter each, and a place is left for a newcomer for as long as there are fewer owners than places: no figure has
@@ -35,7 +35,7 @@ class Shares(Generic[W]):
         return sum(map(len, self._waiting.values()))
 
     def take(self, owner: Hashable) -> bool:
-        """Take a place for the owner. False when its share is used up, or others of its own wait already."""
+        """Take a place for the owner. Return False if its share is used up or it has waiters already."""
         if owner in self._waiting or not self._may_take(owner):
             return False
         self._give(owner)
@@ -46,7 +46,7 @@ class Shares(Generic[W]):
         self._waiting.setdefault(owner, deque()).append(waiter)
 
     def leave(self, owner: Hashable, waiter: W) -> bool:
-        """Remove a waiter. False when it doesn't wait any more: it was given a place."""
+        """Remove a waiter. Return False if it was given a place before."""
         queue = self._waiting.get(owner, deque())
         if waiter not in queue:
             return False
@@ -56,7 +56,7 @@ class Shares(Generic[W]):
         return True
 
     def give_back(self, owner: Hashable) -> list[W]:
-        """Give a place of the owner back. Returns the waiters that have a place from now on."""
+        """Free a place of the owner. Returns the waiters that have a place from now on."""
         self._free += 1
         self._held[owner] -= 1
         if not self._held[owner]:

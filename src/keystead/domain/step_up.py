@@ -73,7 +73,7 @@ def is_wide(scopes: Scopes) -> bool:
 
 
 def needed_for_roles(before: Role | None, after: Role | None) -> list[SensitiveAct]:
-    """Return what a change of somebody's role is; None stands for no membership.
+    """Return the sensitive acts that a change of a member's role consists of; None stands for no membership.
 
     A role that may make keys counts as an appointment: its holder's fresh session makes a wide key.
     """

@@ -247,7 +247,7 @@ def read_retry_after(text: str, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(int(text[:12]), LONGEST_WAIT // timedelta(seconds=1)))
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(until - now, timedelta())

@@ -60,7 +60,7 @@ class Revocation:
         form = await read_form(scope, receive)
         client = client_of(scope)
         origin = Origin(client.address or None, client.request_id)
-        # Whose workspace it is, nobody knows yet: so each address has its share.
+        # The token's workspace isn't known yet, so each address has its share.
         revoke = partial(self._services.revocation.revoke, form["token"], origin)
         await self._threads.run(address_subject(client.address), revoke)
         await send_answer(send, _DONE)

@@ -158,6 +158,7 @@ class Accounts:
             named = is_id("ses", session_id)
             if not named or not rows.end_session_of(tx, current.user_id, session_id, now):
                 raise NotFound("There is no such session.")
+            confirmations.withdraw_change(tx, current.user_id)
             self._record_ends(tx, current, origin, 1)
 
     @anew
@@ -168,6 +169,8 @@ class Accounts:
             current = require_standing(tx, secret, now)
             standing = len(rows.standing_sessions(tx, current.user_id, now)) - 1
             rows.end_other_sessions(tx, current.user_id, current.id, now)
+            # One of them may have asked for another email, by which it would come back.
+            confirmations.withdraw_change(tx, current.user_id)
             if standing:
                 self._record_ends(tx, current, origin, standing)
             return standing

@@ -1,4 +1,4 @@
-"""Authorization of changes: the one function that opens them, and who acts under the lock that it takes."""
+"""Authorization of changes: opening one takes the lock, then reads again which rights the caller still has."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Authorization:
         """Open a change of the principal's workspace, under the workspace's lock.
 
         Args:
-            principal: Who asks, as they were when they were let in.
-            origin: Where the request came from.
+            principal: The caller, with the rights it had when it was let in.
+            origin: The source of the request, for the record.
             scopes: What the change needs: scopes, or a member's permissions.
             revokes: Whether it takes access away; such a change may use the reserved disk space.
             itself: Whether a key ends itself. Its token is the proof (RFC 7009), so nothing else is checked.

@@ -44,12 +44,12 @@ class Confirmation:
 
     @property
     def once(self) -> str:
-        """What tells this sending apart from every other."""
+        """A text that no other sending has."""
         return f"{self.claimed.user_id} {self.claimed.lease}"
 
 
 class Confirmations:
-    """A link works once, for a day, without a session: it may be opened on another device than it was asked for."""
+    """Confirmation letters. A link works once, for a day, on any device: opening it needs no session."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Confirmations:
 
         Raises:
             Invalid: the link was used, has expired or never was.
-            EmailTaken: the email signs another user in; only somebody who reads its mail learns that.
+            EmailTaken: the email signs another user in; only a reader of its mail learns that.
         """
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +34,7 @@ from keystead.storage import deliveries as rows
 from keystead.storage import queues, webhooks
 from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
-from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.database import Busy, Database, StatementFault, Tx
 from keystead.storage.purposes import Purpose
 from keystead.storage.queues import Queue, QueueId
 
@@ -184,23 +185,45 @@ class Deliveries:
         return {id for held in self._with_queues(leases, extend) for id in held}
 
     def settle(self, sent: Sequence[Sent], released: Sequence[Batch] = ()) -> None:
-        """Writes what came of attempts, and gives leases back; what can be in one transaction."""
-        for each in sent:
-            if each.may_disable:
-                self._isolated(each.queue, partial(self._settle_alone, each))
-        plain = [each for each in sent if not each.may_disable]
+        """Write what came of attempts, and give leases back; as much as possible in one transaction.
 
+        What needs a workspace's lock comes last: it may wait, and holds up no other workspace's outcomes.
+        """
+        alone = [each for each in sent if each.may_disable]
+        slow = {each.queue for each in alone}
+        plain = [each for each in sent if not each.may_disable]
+        self._settle_together(plain, [batch for batch in released if batch.queue not in slow])
+        slow -= self._settle_each(alone)
+        self._settle_together([], [batch for batch in released if batch.queue in slow])
+
+    def _settle_together(self, sent: Sequence[Sent], released: Sequence[Batch]) -> None:
         def settle(tx: Tx, locked: Mapping[QueueId, Queue]) -> None:
-            for each in plain:
+            for each in sent:
                 if each.queue in locked:
                     self._settle(tx, each, locked[each.queue].succeeded_at)
             for batch in released:
                 if batch.queue in locked:
                     queues.release_queue(tx, batch.queue, batch.lease)
 
-        wanted = {each.queue for each in plain} | {batch.queue for batch in released}
+        wanted = {each.queue for each in sent} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
         self._queues.forgive(wanted - set(self._queues.held()))
+
+    def _settle_each(self, sent: Sequence[Sent]) -> set[QueueId]:
+        """Settle each outcome under its workspace's lock, until one of the locks can't be had in time.
+
+        Returns the queues that are left. They are sent to again when their leases have run out.
+        """
+        workspaces = list({each.delivery.workspace_id for each in sent})
+        # Shuffled, so that a workspace that is always busy isn't always the first.
+        random.shuffle(workspaces)
+        ordered = sorted(sent, key=lambda each: workspaces.index(each.delivery.workspace_id))
+        for place, each in enumerate(ordered):
+            try:
+                self._isolated(each.queue, partial(self._settle_alone, each))
+            except Busy:
+                return {later.queue for later in ordered[place:]}
+        return set()
 
     def _with_queues(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]

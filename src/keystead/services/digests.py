@@ -1,4 +1,4 @@
-"""Digests: which workspaces are due, what each of their members is to be told, and that it was sent."""
+"""Digests: which workspaces are due, what each of their members gets to read, and that it was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 
 from keystead.domain import digests as rules
 from keystead.domain.digests import Line
-from keystead.domain.errors import StorageError
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey
@@ -30,7 +29,7 @@ MOST_EVENTS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The letters to one workspace's members, and the event up to which they tell."""
+    """The letters to one workspace's members, and the number of the last event that they report."""
 
     claimed: ClaimedDigest
     through: int
@@ -44,7 +43,7 @@ class Digest:
 
     @property
     def once(self) -> str:
-        """What tells this sending apart from every other."""
+        """A text that no other sending has."""
         return f"{self.claimed.workspace_id} {self.through}"
 
 
@@ -65,28 +64,28 @@ class Digests:
         self._on_failure = on_failure or (lambda _: None)
 
     def claim(self) -> list[Digest]:
-        """The digests that are due and that nobody else is sending, at most twenty."""
+        """Claim the digests that are due and that no other worker is sending, at most twenty."""
         now = self._clock.now()
         digests: list[Digest] = []
         for claimed in self._claim(now):
             try:
                 digests.append(self._compose(claimed, now))
-            except StorageError:
-                raise
             except Exception as error:  # noqa: BLE001 - the other workspaces are not at fault
+                # A StorageError too: the database may cancel what takes too long in one workspace. If it
+                # is away altogether, this write fails as well, and the run ends.
                 self._fail(claimed, error)
         return digests
 
     @anew
     def note(self, digest: Digest, letter: Letter) -> bool:
-        """Record that a letter was sent, and keep the lease. Return False if it is lost: somebody else is sending."""
+        """Record that a letter was sent, and extend the lease. Return False if another worker has it."""
         with self._database.write_across(Purpose.WORKER) as tx:
             until = self._clock.now() + LEASE
             return rows.note_letter(tx, digest.claimed, letter.user_id, digest.through, until)
 
     @anew
     def settle(self, digest: Digest) -> None:
-        """The letters were sent, or there was none to send."""
+        """Record that the letters were sent, or that there was none to send."""
         with self._database.write_across(Purpose.WORKER) as tx:
             rows.settle_digest(tx, digest.claimed, digest.through, self._clock.now())
 
@@ -128,7 +127,7 @@ class Digests:
             assert workspace is not None  # noqa: S101 - its digest's row refers to it
             chosen = rows.topics_chosen(tx, workspace_id)
             members = workspaces.members_of(tx, workspace_id)
-            # Whoever is ahead got this digest's letter at an earlier attempt.
+            # Members who are ahead got this digest's letter at an earlier attempt.
             starts = {m.user.id: sent.get(m.user.id, begin) for m in members}
             waiting = [m for m in members if starts[m.user.id] <= begin]
             lines = {start: _lines(tx, found, start, now) for start in {*starts.values()}}
@@ -141,7 +140,7 @@ class Digests:
 
 
 def _untold(tx: Tx, claimed: ClaimedDigest, after: int) -> list[Event]:
-    """The newest events that some member is told of and was not, in their order."""
+    """Return the newest events that weren't reported to every member yet, in their order."""
     newest = events.page_of_events(
         tx, claimed.workspace_id, limit=MOST_EVENTS, types=list(rules.TOPIC_OF)
     )

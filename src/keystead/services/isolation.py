@@ -21,7 +21,7 @@ FIRST_PAUSE: Final = timedelta(seconds=30)
 """Doubled with each further failure: four retries fall within eight minutes."""
 LONG_PAUSE: Final = timedelta(days=1)
 AWAY_AFTER: Final = 3
-"""So many items in a row that the store has refused: then the store is at fault, and the run ends."""
+"""Items in a row that the store refuses, after which the store is at fault and the run ends."""
 TOO_MANY: Final = 20
 MOST_REMEMBERED: Final = 10_000
 
@@ -61,7 +61,7 @@ class Isolation(Generic[T]):
         *,
         name: Callable[[T], str] = str,
     ) -> None:
-        """`name` tells an item's name for the log; `on_failure` is where operators learn of it."""
+        """Take `name`, which returns an item's name for the log, and `on_failure`, which reports each failure."""
         self._task = task
         self._clock = clock
         self._on_failure = on_failure or (lambda _: None)

@@ -21,7 +21,7 @@ from keystead.storage.database import Tx
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise NotFresh if this change of somebody's role needs a more recent proof; None is no membership."""
+    """Raise NotFresh if this change of a member's role needs a more recent proof; None is no membership."""
     for act in needed_for_roles(before, after):
         principal.require_recent_proof(act, now)
 

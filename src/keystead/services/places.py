@@ -1,4 +1,4 @@
-"""Places for coroutines, and threads that they may use: how much goes on at a time, with a share for each owner."""
+"""Places for coroutines and threads: how many run at the same time, with a share for each owner."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ R = TypeVar("R")
 
 
 class Places:
-    """Places on one event loop, each within the share of its owner: mostly a workspace.
+    """Places on one event loop. Each owner, mostly a workspace, has a share of them.
 
-    Those who wait cost a coroutine each, and no thread: threads and connections stay for the others.
+    Waiting costs a coroutine and no thread, so threads and connections stay free for other owners.
     """
 
     def __init__(self, places: int) -> None:
@@ -25,7 +25,7 @@ class Places:
 
     @asynccontextmanager
     async def of(self, owner: Hashable) -> AsyncIterator[None]:
-        """Hold a place for the work inside, and wait for it before."""
+        """Wait for a place, and hold it for the work inside."""
         await self.take(owner)
         try:
             yield
@@ -33,7 +33,7 @@ class Places:
             self.give_back(owner)
 
     async def take(self, owner: Hashable) -> None:
-        """Wait for a place of the owner's share, which `give_back` ends. A waiter that is cancelled leaves none."""
+        """Wait for a place of the owner's share. `give_back` frees it; a cancelled waiter holds none."""
         if self._shares.take(owner):
             return
         mine = asyncio.get_running_loop().create_future()
@@ -46,14 +46,14 @@ class Places:
             raise
 
     def give_back(self, owner: Hashable) -> None:
-        """Give a place of the owner back; the next in turn has it."""
+        """Free a place of the owner for the next waiter in turn."""
         for waiter in self._shares.give_back(owner):
             if not waiter.done():
                 waiter.set_result(None)
 
 
 class Threads:
-    """Threads of their own for one kind of work, each owner with its share: what hangs here holds up nothing else."""
+    """A pool of threads for one kind of work, with a share for each owner. Work that hangs holds up no other kind."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -66,10 +66,10 @@ class Threads:
         work = self._threads.submit(copy_context().run, call)
 
         def end(_: Future[R]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody wants the place any more
+            with suppress(RuntimeError):  # the loop is closed, and its places with it
                 loop.call_soon_threadsafe(self._places.give_back, owner)
 
-        # A thread goes on when its caller is cancelled. So its place is taken until it has ended.
+        # A thread goes on when its caller is cancelled, so its place stays taken until it has ended.
         work.add_done_callback(end)
         return await asyncio.wrap_future(work)
 

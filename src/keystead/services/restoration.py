@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -98,14 +99,8 @@ class Restoration:
             if again is None:  # written by a newer version
                 redone.to_look_at.append(f"{one.type} {one.target_id}: unknown to this version")
                 continue
-            try:
+            with _reporting(redone, f"{one.type} {one.target_id}"):
                 again(self, acting, one, redone)
-            except StorageError:
-                raise
-            except NotFound:
-                redone.unknown += 1
-            except KeysteadError as refused:
-                redone.to_look_at.append(f"{one.type} {one.target_id}: {refused.detail}")
         return redone
 
     def hold(self, actor: Actor) -> int:
@@ -132,11 +127,13 @@ class Restoration:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             open_now = invitations.all_open_invitations(tx, self._clock.now())
         for one in open_now:
-            self._invitations.revoke(operator(actor.name, one.workspace_id), one.id)
-            redone.done["invitations revoked"] += 1
-            redone.named.append(
-                f"Invitation of {one.email} as {one.role} to {one.workspace_id}: revoked. Invite again if needed."
-            )
+            with _reporting(redone, f"Invitation {one.id} of {one.email}"):
+                self._invitations.revoke(operator(actor.name, one.workspace_id), one.id)
+                redone.done["invitations revoked"] += 1
+                redone.named.append(
+                    f"Invitation of {one.email} as {one.role} to {one.workspace_id}: revoked."
+                    " Invite again if needed."
+                )
 
     def _suspend(self, acting: Principal, one: Ending, redone: Redone) -> None:
         self._workspaces.suspend(WorkspaceId(one.target_id), acting.actor)
@@ -179,9 +176,9 @@ class Restoration:
     def _withdraw_sign_in(
         self, user_id: UserId, actor: Actor, redone: Redone, *, email: bool
     ) -> None:
-        """Unset the password of somebody who changed it, and the address of somebody who changed that.
+        """Unset the password of a user who changed it, and with `email` the email of a user who changed that.
 
-        The old ones are back, and known to whoever was the reason of the change.
+        The backup brought the old ones back, and an attacker may have been the reason for the change.
         """
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user = users.find_user(tx, user_id)
@@ -208,7 +205,7 @@ class Restoration:
             )
 
     def _disable_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        """Send nothing with the URL, events, headers and secret of the backup until somebody has looked at them."""
+        """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
         endpoint = self._webhooks.get(acting, WebhookId(one.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
             self._webhooks.update(acting, endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
@@ -223,6 +220,26 @@ class Restoration:
         if key.revoked_at is None:
             self._keys.revoke(acting, key.id)
             redone.done["keys revoked"] += 1
+
+
+@contextmanager
+def _reporting(redone: Redone, what: str) -> Iterator[None]:
+    """Report what fails inside, so that it holds up nothing else: a restore that ends early protects nobody.
+
+    Raises:
+        StorageError: The database is away; the restore has to be begun again.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except NotFound:
+        redone.unknown += 1
+    except KeysteadError as refused:
+        redone.to_look_at.append(f"{what}: {refused.detail}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next act may be fine
+        # Only the type: the text of an error may quote what is stored.
+        redone.to_look_at.append(f"{what}: failed ({type(error).__name__}); do it by hand")
 
 
 def _nothing(_: Restoration, __: Principal, ___: Ending, ____: Redone) -> None:

@@ -70,11 +70,6 @@ def withdraw_change(tx: Tx, user_id: UserId) -> None:
     tx.execute(delete(rows).where(rows.c.user_id == user_id, ~own))
 
 
-def withdraw(tx: Tx, user_id: UserId) -> None:
-    """Take back whatever the user has yet to confirm."""
-    tx.execute(delete(rows).where(rows.c.user_id == user_id))
-
-
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Return whether a letter waits for a worker."""
     return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
@@ -106,14 +101,14 @@ def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: da
 
 
 def settle_confirmation(tx: Tx, claimed: ClaimedConfirmation) -> None:
-    """The letter was sent or given up: none is due any more."""
+    """Record that the letter was sent or given up, so none is due."""
     _give_back(tx, claimed, due_at=None)
 
 
 def postpone_confirmation(
     tx: Tx, claimed: ClaimedConfirmation, until: datetime, failures: int
 ) -> None:
-    """It could not be sent; again from that instant on."""
+    """Give the lease back and make the letter due at `until`."""
     _give_back(tx, claimed, due_at=until, failures=failures)
 
 

@@ -205,7 +205,7 @@ class Database:
         try:
             self._turns.take(owner, LOCK_SECONDS)
         except TimeoutError:
-            raise Unavailable("The database is busy.") from None
+            raise Busy("The database is busy.") from None
         try:
             yield
         finally:

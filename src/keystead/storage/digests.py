@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     case,
     delete,
+    exists,
     literal,
     or_,
     select,
@@ -31,7 +32,7 @@ _DAY: Final = round(INTERVAL.total_seconds()) * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDigest:
-    """A workspace that is to be told what happened after `told_through`, under a lease. `failures` on end so far."""
+    """A workspace whose events after `told_through` are to be reported, under a lease. `failures` in a row so far."""
 
     workspace_id: WorkspaceId
     told_through: int
@@ -82,7 +83,7 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
 
 
 def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
-    """Return the last event that each member was told of, if it differs from the workspace's."""
+    """Return the last event reported to each member, if it differs from the workspace's."""
     query = select(digest_letters.c.user_id, digest_letters.c.through)
     rows = tx.execute(query.where(digest_letters.c.workspace_id == workspace_id))
     return {row.user_id: row.through for row in rows}
@@ -91,7 +92,7 @@ def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
 def note_letter(
     tx: Tx, claimed: ClaimedDigest, user_id: UserId, through: int, until: datetime
 ) -> bool:
-    """Record that a member was told everything up to `through`, and extend the lease until then.
+    """Record that a member's letter reported all events up to `through`, and extend the lease until `until`.
 
     Return False, and record nothing, if the lease is lost.
     """
@@ -109,23 +110,25 @@ def note_letter(
 
 
 def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -> None:
-    """The workspace was told everything up to `through`; what came later is told a day later."""
-    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay.
+    """Record that all events up to `through` were reported; later ones are due in a day."""
+    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay, and
+    # the rest is sent to them with the next digest, whether anything else happens until then or not.
     behind = digest_letters.c.through.between(claimed.told_through + 1, through - 1)
     of_workspace = digest_letters.c.workspace_id == claimed.workspace_id
     tx.execute(delete(digest_letters).where(of_workspace, ~behind))
-    later = case((digests.c.newest > through, literal(now + INTERVAL, Instant)), else_=None)
+    is_more = or_(digests.c.newest > through, exists(select(literal(1)).where(of_workspace)))
+    later = case((is_more, literal(now + INTERVAL, Instant)), else_=None)
     done = {"told_through": through, "sent_at": now, "due_at": later, "failures": 0}
     _give_back(tx, claimed, done)
 
 
 def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime, failures: int) -> None:
-    """It could not be sent; again from that instant on."""
+    """Give the lease back and make the digest due at `until`."""
     _give_back(tx, claimed, {"due_at": until, "failures": failures})
 
 
 def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
-    """What there is to tell is never told; the next news begins a new digest."""
+    """Drop what the digest would have reported; the next event begins a new digest."""
     done = {"told_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
     _give_back(tx, claimed, done)
 

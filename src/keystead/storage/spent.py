@@ -1,4 +1,4 @@
-"""Rows that nobody will ask for again, found by their age and deleted by their key: one way for five tables."""
+"""Rows that are no longer needed, found by their age and deleted by their key: one way for five tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _AGES: Final[Mapping[Spent, Column[Any]]] = {
     Spent.DEVICES: schema.known_devices.c.used_at,
     Spent.FAILURES: schema.throttles.c.last_at,
 }
-"""The column that a row's age is told by. A confirmation whose letter was not sent yet has none, and stays."""
+"""The column with a row's age. A confirmation whose letter was not sent yet has none, and stays."""
 
 
 def keys_before(

@@ -1,4 +1,4 @@
-"""Turns: places for threads, handed on from owner to owner; with a single place, a lock that is fair."""
+"""Turns: places for threads, which owners take in turn; with a single place, a fair lock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from keystead.domain.shares import Shares
 
 
 class Turns:
-    """Places for threads, each within the share of its owner: a workspace, or whoever else it is wanted for.
+    """Places for threads. Each owner, mostly a workspace, has a share of them.
 
-    A plain lock is free for whoever is running when it is released, and that is the thread that has just released it: a
-    loop of writes would keep all others out. One queue for all would let whoever asks the most be served the most.
+    A plain lock goes to the thread that is running when it is released, which is the one that released it: a loop of
+    writes would keep all others out. And a single queue would serve an owner the more, the more it asks for.
     """
 
     def __init__(self, places: int = 1) -> None:

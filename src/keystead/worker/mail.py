@@ -38,7 +38,7 @@ class Mailer(Protocol):
     """Hands messages on."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Return once somebody else answers for the message. MailRefused, MailDeferred or MailAway otherwise."""
+        """Return when the message was taken over. Raises MailRefused, MailDeferred or MailAway."""
         ...
 
 
@@ -71,8 +71,11 @@ class Smtp:
                 await client.quit()
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _verdict(*(refused.code for refused in error.recipients)) from None
-        except aiosmtplib.SMTPSenderRefused:
-            raise MailAway from None  # all mail has the same sender
+        except aiosmtplib.SMTPSenderRefused as error:
+            if str(message["To"]).isascii():
+                raise MailAway from None  # all mail has the same sender
+            # With a non-ASCII recipient the sender asks for SMTPUTF8, and may be refused for that alone.
+            raise _verdict(error.code) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _verdict(error.code) from None
         except aiosmtplib.SMTPNotSupported:

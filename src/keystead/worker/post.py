@@ -26,7 +26,7 @@ class Sending(Protocol):
 
     @property
     def once(self) -> str:
-        """What tells this sending apart from every other."""
+        """A text that no other sending has."""
         ...
 
     @property
@@ -44,7 +44,7 @@ S = TypeVar("S", bound=Sending)
 
 
 class Outbox(Protocol[S]):
-    """Where sendings come from, and where it is recorded what became of them."""
+    """The source of sendings, which also records their outcomes."""
 
     def claim(self) -> list[S]:
         """Lease some of what is due."""

@@ -46,7 +46,7 @@ class Unresolved(Exception):
 class SystemResolver:
     """Asks the system, on threads of its own, so that slow name servers hold up nothing else.
 
-    Each workspace has its share of the threads: names that nobody answers for hold up their own workspace alone.
+    Each workspace has its share of the threads, so names without an answer hold up only their own workspace.
     """
 
     def __init__(self) -> None:

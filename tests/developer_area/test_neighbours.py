@@ -1,0 +1,51 @@
+"""Pages have a share for each workspace, which its members alone use up."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import httpx2
+import pytest
+
+from keystead.domain.sessions import TOUCH_INTERVAL
+from keystead.domain.workspaces import Role
+from tests.developer_area.browser import ORIGIN, Browser
+from tests.developer_area.conftest import Area
+
+MANY: Final = 160
+"""Requests of one browser at the same time: more than there are places of any kind."""
+
+
+@pytest.mark.parametrize("names", ["one workspace", "many workspaces"])
+def test_strangers_use_up_no_share_of_a_workspace(area: Area, names: str) -> None:
+    """Pages that somebody else asks for, of a workspace or of made-up ones, hold up none of its members'."""
+    other = area.services.workspaces.create("Other", plan_id="scale").id
+    stranger = area.signed_in(area.member(Role.OWNER, other))
+    member = area.signed_in()
+    area.clock.advance(TOUCH_INTERVAL + timedelta(seconds=1))
+    assert member.open(area.keys_url).status == 200  # from here on its requests only read
+    wanted = [
+        area.keys_url if names == "one workspace" else f"/w/ws_{number}/keys"
+        for number in range(MANY)
+    ]
+
+    async def run() -> None:
+        # The stranger's session is to be marked as seen, which waits for the one writer.
+        with area.installation.database.write(other):
+            asked = [asyncio.ensure_future(_open(stranger, "192.0.2.9", url)) for url in wanted]
+            await asyncio.sleep(0)
+            assert await _open(member, "192.0.2.1", area.keys_url) == 200
+            # Those that have a place give up after seconds, then others have it.
+            assert sum(each.done() for each in asked) < MANY / 2
+        assert set(await asyncio.gather(*asked)) == {404}
+
+    asyncio.run(run())
+
+
+async def _open(browser: Browser, address: str, url: str) -> int:
+    """The status of a page, asked for from that address."""
+    transport = httpx2.ASGITransport(browser.app, client=(address, 50_000))
+    async with httpx2.AsyncClient(transport=transport, cookies=browser.cookies) as client:
+        return (await client.get(f"{ORIGIN}{url}", timeout=300)).status_code
