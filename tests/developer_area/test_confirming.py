@@ -14,7 +14,7 @@ from keystead.storage import workspaces
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.people import EMAIL, OTHER, enter, portal_link, with_password
+from tests.developer_area.visitors import EMAIL, OTHER, enter, portal_link, with_password
 from tests.people import RIGHT, WRONG
 
 FULL = {"description": "warehouse sync", "expiry": "90", "access": "full"}

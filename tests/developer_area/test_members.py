@@ -13,7 +13,7 @@ from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.people import OTHER, enter, portal_link, sign_in, with_password
+from tests.developer_area.visitors import OTHER, enter, portal_link, sign_in, with_password
 from tests.people import RIGHT, acting
 
 GUEST = "gus@keys.example"

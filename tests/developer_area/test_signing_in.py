@@ -15,7 +15,7 @@ from keystead.http import access_log
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.people import EMAIL, enter, portal_link, sign_in, with_password
+from tests.developer_area.visitors import EMAIL, enter, portal_link, sign_in, with_password
 from tests.people import RIGHT, WRONG
 
 STRANGER = "bob@keys.example"
