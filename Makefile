@@ -51,7 +51,7 @@ lock: dev ## Resolve the locks anew (ARGS=--upgrade for newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)
 
 openapi: dev ## Write openapi.json anew from the code
-	@$(BIN)/python -m keystead.api.openapi > openapi.json.new && mv openapi.json.new openapi.json
+	@$(BIN)/python -m keystead.api.openapi.document > openapi.json.new && mv openapi.json.new openapi.json
 
 screenshots: ## Take pictures of every page, wide, dark and narrow, into ./screenshots (ARGS=narrow for one look)
 	@$(PYTHON) scripts/bootstrap.py dev --browser

@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
 
 LATEST: Final = Path(__file__).parent / "latest.json"
 ROUNDS: Final = 5

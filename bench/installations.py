@@ -20,7 +20,7 @@ from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.principals import Principal, system
 from keystead.domain.token import Token, mint
 from keystead.settings import Settings
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.postgres import Postgres, own_postgres
 from tests.walls import installed
 

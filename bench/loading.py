@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from bench.crowds import Crowd, Row
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
 
 BATCH: Final = 20_000
 NOW: Final = time.time_ns() // 1000

@@ -11,7 +11,7 @@ from bench.installations import Ground, filled
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft
-from keystead.storage.engines import SQLITE_PRAGMAS, sqlite_driver
+from keystead.storage.engine.connections import SQLITE_PRAGMAS, sqlite_driver
 
 KEYS = 10_000
 WRITES = 100

@@ -10,7 +10,7 @@ from typing import Any
 from bench.figures import Figure, durations, side_by_side
 from bench.installations import Ground, filled
 from keystead.developer_area import create_developer_area
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
 from keystead.http.asgi import App, Scope

@@ -21,8 +21,8 @@ from keystead.domain.errors import LimitReached
 from keystead.domain.keys import KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
 from keystead.storage.clock import clock_of
-from keystead.storage.keys import pepper_ids_of_live_keys
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.tables.keys import pepper_ids_of_live_keys
 from tests.postgres import Postgres
 
 LARGE: Final = (10_000_000, 100_000, 1_000_000)

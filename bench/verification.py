@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.figures import Figure, at_most, durations, side_by_side
 from bench.installations import Ground, filled
-from keystead.storage.authority import READ
-from keystead.storage.engines import SQLITE_PRAGMAS, sqlite_driver
-from keystead.storage.lookup import READING
+from keystead.storage.engine.connections import SQLITE_PRAGMAS, sqlite_driver
+from keystead.storage.freshness.write_watch import READ
+from keystead.storage.point_reads.key_lookup import READING
 
 CALLS = 4_000
 

@@ -18,7 +18,7 @@ from keystead.bootstrap import Installation
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
-from keystead.storage import events as event_rows
+from keystead.storage.tables import events as event_rows
 from keystead.worker.deliver import LANES, POLL_SECONDS, DeliveryWorker
 from tests.receivers import Received, Receiver, hook, open_office, sender
 

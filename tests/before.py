@@ -19,7 +19,7 @@ import pytest
 
 from keystead import bootstrap
 from keystead.settings import Settings
-from keystead.storage.row_security import SERVER_ROLE
+from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.nursery import die_with_parent
 from tests.postgres import Postgres
 from tests.serving import HOST, free_port

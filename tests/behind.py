@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
 
 ADMINISTRATOR = "postgres"
 

@@ -29,8 +29,8 @@ from keystead.domain.webhooks import (
 )
 from keystead.domain.workspaces import Member, Role, User
 from keystead.services.deliveries import Sent
-from keystead.storage import users, workspaces
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.tables import users, workspaces
 from tests.clocks import ManualClock
 
 EMAIL: Final = "owner@keys.example"

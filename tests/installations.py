@@ -26,7 +26,7 @@ from keystead.services.keys import CreatedKey
 from keystead.settings import Settings
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
 from tests.behind import read_behind
 from tests.clocks import NOON, ManualClock
 from tests.postgres import Postgres

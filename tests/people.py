@@ -26,7 +26,7 @@ from keystead.services.members import Members
 from keystead.services.passwords import Passwords
 from keystead.services.portal import PortalSessions
 from keystead.services.sign_in import SignIn
-from keystead.storage import users, workspaces
+from keystead.storage.tables import users, workspaces
 from tests.behind import write_behind
 from tests.clocks import NOON, ManualClock
 from tests.installations import UNLIMITED, Ground

@@ -20,8 +20,8 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import operator
 from keystead.domain.verification import KeyRecord, Verification, Verified
 from keystead.settings import Settings
-from keystead.storage.lookup import Lookup
-from keystead.storage.stamp import Stamp
+from keystead.storage.freshness.generation_file import Stamp
+from keystead.storage.point_reads.key_lookup import Lookup
 from tests.installations import PEPPERS
 
 Verify = Callable[[str], Verification]

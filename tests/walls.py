@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from keystead.storage import migrate, schema
 from keystead.storage.database import Database
-from keystead.storage.row_security import SERVER_ROLE
-from keystead.storage.walls import wall
+from keystead.storage.maintenance import migrate
+from keystead.storage.row_security.apply import wall
+from keystead.storage.row_security.diff import SERVER_ROLE
+from keystead.storage.schema import tables as schema
 from tests.postgres import Postgres
 
 TEMPLATE = "keystead_template"

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.api.openapi import describe, operations
+from keystead.api.openapi.document import describe, operations
 from keystead.domain.ids import number_of
 from keystead.domain.instants import format_instant
 from keystead.domain.scopes import BUILT_IN

@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from keystead.api.openapi import describe, operations
-from keystead.api.samples import sample_of
+from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.samples import sample_of
 from tests.client.stranger import TOKEN, json_answer, stranger
 
 COMMITTED: Final = Path(__file__).parents[2] / "openapi.json"

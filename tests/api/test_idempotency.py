@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.api.world import Client, Headers, Tenant, problem
 from tests.behind import read_behind
 

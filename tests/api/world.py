@@ -27,8 +27,8 @@ from keystead.http.redaction import redacted
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
-from keystead.storage import plans
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.tables import plans
 from tests.clocks import ManualClock
 from tests.walls import declared
 

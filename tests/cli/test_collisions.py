@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.principals import operator
-from keystead.storage import anew
+from keystead.storage import retry as anew
 from tests.cli.conftest import Keystead
 from tests.services.test_nth_failure import collision
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.api import resources
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.events import EventType
 from keystead.domain.instants import parse_instant
 from keystead.domain.verification import Denied, Verification, Verified
+from keystead.wire import resources
 from tests.cli.conftest import Ended, Keystead, one_engine
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keystead.api import resources
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.verification import Denied, Verified
+from keystead.wire import resources
 from tests.cli.conftest import Keystead, one_engine
 
 

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from keystead import client as sdk
-from keystead.api.openapi import describe, operations
-from keystead.api.samples import sample_of
+from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.samples import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
 from keystead.client.client import AsyncDoor, Door
 from keystead.domain.token import Secret, Token

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from keystead.api.refusals import examples
+from keystead.api.openapi.refusals import examples
 from keystead.client import (
     Conflict,
     FieldError,

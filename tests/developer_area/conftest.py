@@ -13,7 +13,7 @@ import pytest
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.developer_area import create_developer_area
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.keys import KeyDraft
@@ -25,7 +25,7 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
-from keystead.storage import users, workspaces
+from keystead.storage.tables import users, workspaces
 from tests.behind import write_behind
 from tests.clocks import ManualClock
 from tests.developer_area.browser import ORIGIN, Browser

@@ -17,11 +17,11 @@ from sqlalchemy import select
 from starlette.routing import Match, Route
 
 from keystead.bootstrap import Installation
-from keystead.developer_area.cookies import KEPT
+from keystead.developer_area.sign_in.cookies import KEPT
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Role
 from keystead.http.asgi import App
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.developer_area.browser import Browser, Seen

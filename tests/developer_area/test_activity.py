@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from keystead.developer_area.event_exports import COLUMNS, csv_lines, neutral
-from keystead.developer_area.event_sentences import sentence
+from keystead.developer_area.workspace.activity_exports import COLUMNS, csv_lines, neutral
+from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.events import Event, EventType, Origin, Target
 from keystead.domain.ids import EventId, WorkspaceId
@@ -170,7 +170,7 @@ def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
 
 def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is read in portions, and holds each event once, newest first."""
-    monkeypatch.setattr("keystead.developer_area.events._EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORTED_AT_ONCE", 2)
     filled(area)
     lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
     types = [json.loads(line)["type"] for line in lines]

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from keystead.developer_area.assets import FOLDER
-from keystead.developer_area.moments import moment, relative
+from keystead.developer_area.web.assets import FOLDER
+from keystead.developer_area.web.times import moment, relative
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened

@@ -10,8 +10,8 @@ from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, PATH
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, opened
+from tests.developer_area.people.test_account import change, status_of, url
 from tests.developer_area.visitors import EMAIL, enter, with_password
-from tests.developer_area.test_account import change, status_of, url
 from tests.people import RIGHT
 
 NEW = "ada@other.example"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from keystead.developer_area.cookies import KEPT
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.cookies import KEPT
+from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.workspaces import Member, Role
-from keystead.storage import workspaces
+from keystead.storage.tables import workspaces
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of

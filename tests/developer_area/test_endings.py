@@ -15,7 +15,7 @@ from keystead.domain.passwords import Password
 from keystead.domain.token import Secret
 from keystead.domain.verification import Denied
 from keystead.domain.workspaces import Member, Role
-from keystead.storage import users
+from keystead.storage.tables import users
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.session import COOKIE
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.surface import FoundForm, Ground, Survey
 

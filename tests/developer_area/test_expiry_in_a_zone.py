@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.developer_area.key_form import KeyEntry
-from keystead.developer_area.moments import moment
+from keystead.developer_area.keys.forms import KeyEntry
+from keystead.developer_area.web.times import moment
 from keystead.domain.keys import LATEST, KeyDraft
 from keystead.domain.token import Secret
 from tests.developer_area.browser import Browser, Seen

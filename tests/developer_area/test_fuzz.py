@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes, urlsplit
 
 import pytest
 
-from keystead.developer_area.cookies import DEVICE, KEPT, SESSION
-from keystead.developer_area.forms import FORM_TOKEN, form_token
+from keystead.developer_area.sign_in.cookies import DEVICE, KEPT, SESSION
+from keystead.developer_area.web.forms import FORM_TOKEN, form_token
 from keystead.domain.token import Secret
 from keystead.http.asgi import Message, Scope
 from tests.developer_area.surface import Ground, Survey

@@ -111,7 +111,7 @@ def test_a_person_in_two_workspaces_sees_each(area: Area) -> None:
     theirs, _, _ = neighbour(area)
     with write_behind(area.installation.database) as tx:
         from keystead.domain.workspaces import Member
-        from keystead.storage.workspaces import insert_member
+        from keystead.storage.tables.workspaces import insert_member
 
         insert_member(tx, Member(theirs, area.owner.user, Role.VIEWER), area.clock.now())
     browser = area.signed_in()

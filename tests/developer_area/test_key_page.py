@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from keystead.developer_area.key_rows import access_of
+from keystead.developer_area.keys.rows import access_of
 from keystead.domain.events import Act, EventType, Target
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
@@ -16,7 +16,7 @@ from keystead.domain.principals import of_key, operator, system
 from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
-from keystead.storage.events import append_event
+from keystead.storage.tables.events import append_event
 from tests.behind import write_behind
 from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area

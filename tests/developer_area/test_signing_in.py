@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.developer_area.cookies import DEVICE
 from keystead.developer_area.redirects import own_path
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.cookies import DEVICE
+from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.workspaces import Role
 from keystead.http import access_log
 from tests.behind import write_behind
@@ -236,7 +236,7 @@ def test_the_switcher_leads_to_the_other_workspaces(area: Area) -> None:
     """A person in several workspaces finds the others on every page, and nobody else's."""
     from dataclasses import replace
 
-    from keystead.storage import workspaces
+    from keystead.storage.tables import workspaces
 
     area.clock.advance(seconds=1)
     mine = area.services.workspaces.create("Second")

@@ -14,10 +14,10 @@ from jinja2 import Environment, nodes
 from jinja2.meta import find_undeclared_variables
 
 from keystead import developer_area
-from keystead.developer_area import pages
-from keystead.developer_area.assets import FOLDER
-from keystead.developer_area.brand import Brand
-from keystead.developer_area.render import TEMPLATES, Renderer
+from keystead.developer_area.web import contexts as pages
+from keystead.developer_area.web.assets import FOLDER
+from keystead.developer_area.web.brand import Brand
+from keystead.developer_area.web.render import TEMPLATES, Renderer
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from keystead.domain.token import checksum, parse
-from keystead.storage.schema import throttles
+from keystead.storage.schema.tables import throttles
 from tests.behind import write_behind
 from tests.developer_area.surface import Survey
 from tests.developer_area.test_guessing import ADDRESSES, Guesser

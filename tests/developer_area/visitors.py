@@ -10,7 +10,7 @@ from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Member, Role
-from keystead.storage import users
+from keystead.storage.tables import users
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area

@@ -14,7 +14,7 @@ from keystead.gate.introspection import Introspection
 from keystead.http.asgi import Header
 from keystead.http.client import parse_networks
 from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.gate.test_plain import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
+from tests.gate.test_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.http.raw import HOST, Response, scope_of
 from tests.installations import Ground, text_of
 

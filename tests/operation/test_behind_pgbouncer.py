@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keystead.storage.row_security import SERVER_ROLE
+from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.pgbouncer import pgbouncer
 from tests.postgres import Postgres
 from tests.serving import Serving, serving

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
 from tests.ledger import DEAD, LIVE, verify
 from tests.postgres import wait_until
 from tests.serving import Serving, serving

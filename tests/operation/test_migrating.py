@@ -21,10 +21,10 @@ from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
-from keystead.storage import migrate as migrations
 from keystead.storage.database import Database
-from keystead.storage.lookup import lookup_of
-from keystead.storage.walls import let_owner_see, wall
+from keystead.storage.maintenance import migrate as migrations
+from keystead.storage.point_reads.key_lookup import lookup_of
+from keystead.storage.row_security.apply import let_owner_see, wall
 from tests.nursery import Ended, run_apart
 from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
 

@@ -14,7 +14,7 @@ from typing import Final
 import httpx2
 import pytest
 
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
 from tests.nursery import KEYSTEAD
 from tests.operation.test_durability import UNSYNCED, end
 from tests.postgres import wait_until

@@ -14,10 +14,10 @@ import pytest
 
 from keystead import bootstrap
 from keystead.cli.operator import actor
-from keystead.domain.endings import read_endings
+from keystead.domain.revocation_log import read_endings
 from keystead.operation.faults import ConfigurationError
 from keystead.settings import Settings
-from keystead.storage import backup
+from keystead.storage.maintenance import backup
 from tests.ledger import DEAD, LIVE, at_work, verify
 from tests.nursery import Ended, run_apart
 from tests.postgres import Postgres

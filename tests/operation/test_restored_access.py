@@ -14,13 +14,13 @@ import pytest
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation, Restored
-from keystead.domain.endings import TAKES_AWAY, Ending, read_endings, write_endings
 from keystead.domain.errors import Invalid
 from keystead.domain.events import EventType
 from keystead.domain.ids import InvitationId, KeyId, WebhookId, WorkspaceId
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Actor, Principal, PrincipalKind, operator
+from keystead.domain.revocation_log import TAKES_AWAY, Ending, read_endings, write_endings
 from keystead.domain.token import Secret
 from keystead.domain.verification import Verified
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus

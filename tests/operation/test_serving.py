@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from keystead.operation.peppers import make_peppers
 from keystead.storage.database import Database
-from keystead.storage.schema import api_keys
+from keystead.storage.schema.tables import api_keys
 from tests.behind import read_behind
 from tests.nursery import KEYSTEAD
 from tests.postgres import OwnPostgres, wait_until

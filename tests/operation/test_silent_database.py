@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from keystead import bootstrap
-from keystead.developer_area.session import COOKIE
+from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from tests.arrivals import Call, Told, arrive

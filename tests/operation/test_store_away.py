@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from keystead.storage.engines import sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
 from tests.ledger import DEAD, LIVE, verify
 from tests.outages import (
     RECOVERY_SECONDS,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from keystead.storage.row_security import SERVER_ROLE
+from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.before import Before, before, migrate, sources
 from tests.serving import Serving, serving
 

@@ -19,10 +19,10 @@ from keystead import bootstrap
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
-from keystead.storage import migrate
-from keystead.storage.addresses import parse_url
 from keystead.storage.database import Database
-from keystead.storage.walls import wall
+from keystead.storage.engine.urls import parse_url
+from keystead.storage.maintenance import migrate
+from keystead.storage.row_security.apply import wall
 from tests.behind import read_behind, write_behind
 from tests.nursery import Ended, run_apart
 from tests.postgres import Postgres, find_binaries, own_postgres

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keystead.domain.keys import KeyDraft, fold
 from keystead.domain.principals import Principal
-from keystead.storage.schema import api_keys
+from keystead.storage.schema.tables import api_keys
 from tests.behind import write_behind
 from tests.installations import ENGINES, Ground, fresh_ground
 

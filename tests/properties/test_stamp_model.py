@@ -1,8 +1,8 @@
 """A model of the stamp: every interleaving of small configurations, with a crash of each writer at each of its steps.
 
-The model is of storage/stamp.py and services/memory.py as they are built, one atomic step a line. Then each of the
-rules that they keep is taken away, and the shortest history in which somebody is wrongly accepted is found: a rule
-whose loss nobody notices would be no rule.
+The model is of storage/freshness/generation_file.py and services/verification_cache.py as they are built, one atomic
+step a line. Then each of the rules that they keep is taken away, and the shortest history in which somebody is
+wrongly accepted is found: a rule whose loss nobody notices would be no rule.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from keystead.domain.sessions import ABSOLUTE_LIMIT, FRESH_FOR, IDLE_LIMIT, Link
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.settings import Settings
-from keystead.storage import users
+from keystead.storage.tables import users
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
 from tests.people import RIGHT, WRONG, Crowd, Server, email_of

@@ -16,11 +16,11 @@ import pytest
 
 import keystead
 from keystead.domain.credentials import ActingCredential, Credential, CredentialKind
-from keystead.domain.digests import Topic
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
 from keystead.domain.errors import Forbidden, InsufficientScope, InvalidToken, KeysteadError
 from keystead.domain.ids import CredentialId, KeyId, UserId
 from keystead.domain.keys import KeyDraft, KeyPatch
+from keystead.domain.notification_digests import Topic
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Principal, PrincipalKind, operator
@@ -28,9 +28,12 @@ from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch
 from keystead.domain.workspaces import Role
 from keystead.services.workspaces import OPERATOR
-from keystead.storage import credentials, database, engines, keys, schema, workspaces
+from keystead.storage import database
 from keystead.storage.database import Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine import connections as engines
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables import credentials, keys, workspaces
 from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare
 from tests.people import acting, member_of
 from tests.postgres import wait_until

@@ -14,21 +14,21 @@ import pytest
 from sqlalchemy import BigInteger, Select, cast, func, literal, select, union_all
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
-from keystead.domain.endings import Ending
 from keystead.domain.errors import Invalid
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.portal import PortalRequest, PortalUser
+from keystead.domain.revocation_log import Ending
 from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
 from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
 from keystead.services.idempotency import Once
-from keystead.services.key_watch import KeyWatch
+from keystead.services.key_lifecycle import KeyWatch
 from keystead.services.webhooks import CreatedWebhook
-from keystead.storage import schema
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.schema import tables as schema
 from tests.clocks import NOON
 from tests.installations import Ground
 from tests.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of

@@ -18,7 +18,7 @@ from keystead.domain.verification import DenialReason
 from keystead.services.keys import CreatedKey
 from keystead.services.usage import FLUSHES_A_ROUND
 from keystead.settings import Settings
-from keystead.storage.schema import key_callers
+from keystead.storage.schema.tables import key_callers
 from tests.behind import read_behind
 from tests.clocks import ManualClock
 from tests.walls import installed

@@ -35,7 +35,10 @@ from keystead.domain.users import fold_email
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import anew, engines, schema, throttles
+from keystead.storage import retry as anew
+from keystead.storage.engine import connections as engines
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables import throttles
 from tests.behind import read_behind
 from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
 from tests.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of

@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import select
 
 from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, LETTERS
-from keystead.domain.digests import GATHERED
 from keystead.domain.errors import EmailTaken, Invalid, KeysteadError, LimitReached, RateLimited
+from keystead.domain.notification_digests import GATHERED
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import FRESH_FOR
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
-from keystead.services.digests import Digests
-from keystead.storage import schema
+from keystead.services.notifications import Digests
+from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground
 from tests.people import RIGHT, Crowd, acting, acting_operator, email_of

@@ -17,10 +17,10 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.services.credential_memory import CredentialMemory
 from keystead.services.credential_verifier import CredentialVerifier
-from keystead.services.memory import KEPT
+from keystead.services.verification_cache import KEPT
 from keystead.storage.credential_lookup import CredentialLookup
-from keystead.storage.engines import sqlite_driver
-from keystead.storage.stamp import Stamp
+from keystead.storage.engine.connections import sqlite_driver
+from keystead.storage.freshness.generation_file import Stamp
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
 

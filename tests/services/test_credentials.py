@@ -16,8 +16,8 @@ from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
 from keystead.domain.verification import DenialReason, Denied
 from keystead.services.credentials import Credentials
 from keystead.services.installation_log import InstallationLog
-from keystead.storage import schema
-from keystead.storage.credentials import pepper_ids_of_live_credentials
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground, calling, text_of
 

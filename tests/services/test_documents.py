@@ -32,7 +32,8 @@ from keystead.domain.events import EventType, Origin
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.services.documents import DELETED_AT_ONCE, Documents
-from keystead.storage import collections, schema
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables import collections
 from tests.stores import Store, opened
 
 ORIGIN = Origin("192.0.2.1", "req_1")

@@ -9,7 +9,7 @@ import pytest
 from keystead.domain.errors import Invalid
 from keystead.domain.passwords import Password
 from keystead.services.housekeeping import BATCH, Housekeeping
-from keystead.storage.schema import known_devices, sessions, sign_in_links, throttles
+from keystead.storage.schema.tables import known_devices, sessions, sign_in_links, throttles
 from tests.installations import Ground
 from tests.people import WRONG, Crowd, email_of
 

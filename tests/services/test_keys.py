@@ -27,7 +27,7 @@ from keystead.domain.scopes import EVERYTHING, KEYS_READ, KEYS_WRITE, Scopes
 from keystead.domain.token import parse
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import Ground, text_of

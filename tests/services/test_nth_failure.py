@@ -15,8 +15,10 @@ from sqlalchemy import event, func, select
 from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
-from keystead.storage import engines, lookup, schema
-from keystead.storage.engines import ImpatientConnection, sqlite_driver
+from keystead.storage.engine import connections as engines
+from keystead.storage.engine.connections import ImpatientConnection, sqlite_driver
+from keystead.storage.point_reads import key_lookup as lookup
+from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground, fresh_ground
 

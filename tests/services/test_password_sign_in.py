@@ -19,8 +19,8 @@ from keystead.domain.workspaces import Member, Role
 from keystead.services.passwords import Passwords
 from keystead.services.sessions import Admitted
 from keystead.services.sign_in import SignIn
-from keystead.storage import users
-from keystead.storage.schema import throttles
+from keystead.storage.schema.tables import throttles
+from keystead.storage.tables import users
 from tests.behind import read_behind
 from tests.installations import Ground
 from tests.people import RIGHT, WRONG, Crowd, Server, acting, email_of

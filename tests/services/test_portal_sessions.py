@@ -17,7 +17,7 @@ from keystead.domain.principals import of_member
 from keystead.domain.sessions import FRESH_FOR, PORTAL_LINK_LIFETIME, LinkPurpose, ProofKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
-from keystead.storage.schema import users
+from keystead.storage.schema.tables import users
 from tests.installations import UNLIMITED, Ground
 from tests.people import PRODUCT, RIGHT, Crowd, Server, acting, email_of
 

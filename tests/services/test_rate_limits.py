@@ -28,7 +28,7 @@ from keystead.services.rate_limits import SKIPPED_SECONDS, RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
-from keystead.storage.schema import key_rates
+from keystead.storage.schema.tables import key_rates
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
 from tests.serving import free_port

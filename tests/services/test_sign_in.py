@@ -15,7 +15,8 @@ from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.services.sign_in import SignIn
-from keystead.storage import schema, sessions
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables import sessions
 from tests.behind import read_behind
 from tests.clocks import NOON
 from tests.installations import Ground, read_only

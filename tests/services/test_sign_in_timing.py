@@ -17,7 +17,7 @@ from keystead.domain.passwords import Password
 from keystead.services.accounts import Accounts
 from keystead.services.passwords import Passwords
 from keystead.services.sign_in import SignIn
-from keystead.storage.schema import throttles
+from keystead.storage.schema.tables import throttles
 from tests.behind import write_behind
 from tests.installations import Ground
 from tests.people import RIGHT, WRONG, Crowd, email_of

@@ -16,7 +16,7 @@ from keystead.domain.token import Secret, checksum
 from keystead.domain.verification import Verified
 from keystead.services.idempotency import Once
 from keystead.services.keys import CreatedKey
-from keystead.storage.schema import metadata
+from keystead.storage.schema.tables import metadata
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground, sqlite_file, text_of
 

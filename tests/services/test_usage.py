@@ -19,7 +19,7 @@ from keystead.domain.keys import KeyUse
 from keystead.domain.principals import of_key
 from keystead.services.keys import CreatedKey
 from keystead.services.usage import MAX_STREAKS
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.clocks import NOON
 from tests.installations import Ground, read_only, text_of
 

@@ -28,9 +28,9 @@ from keystead.domain.verification import (
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
-from keystead.storage.lookup import Lookup
-from keystead.storage.purposes import Purpose
-from keystead.storage.schema import api_keys
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.schema.tables import api_keys
 from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, text_of

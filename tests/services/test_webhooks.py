@@ -44,7 +44,7 @@ from keystead.domain.workspaces import Role
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
 from tests.people import acting, member_of

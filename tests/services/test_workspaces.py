@@ -13,7 +13,7 @@ from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import of_member, operator
 from keystead.domain.workspaces import Role
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.behind import write_behind
 from tests.clocks import NOON
 from tests.installations import Ground

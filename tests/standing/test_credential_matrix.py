@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from keystead.api.openapi import describe, operations
+from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.samples import sample_of
 from keystead.api.operator_route import OPERATOR
 from keystead.api.route import SECURITY
-from keystead.api.samples import sample_of
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.api.world import Client, Tenant, World, open_world, problem
 from tests.behind import read_behind
 

@@ -20,15 +20,16 @@ from keystead.api import bodies, operator_bodies, webhook_bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH, MAX_BATCH_VALUES, MAX_DOCUMENT
 from keystead.cli.document_names import title_of
-from keystead.developer_area import cookies, forms, kept_forms
 from keystead.developer_area.redirects import own_path
+from keystead.developer_area.sign_in import cookies, kept_forms
+from keystead.developer_area.web import forms
 from keystead.domain import attributes, documents, instants, portal, scopes, search, token, users
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
 from keystead.domain.ids import UserId
 from keystead.domain.scopes import ScopeCatalog
-from keystead.gate.plain import Plain, RequiredScopes
+from keystead.gate.fast_path import Plain, RequiredScopes
 from keystead.gate.plain_form import PlainForm
 from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message

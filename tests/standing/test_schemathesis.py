@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
-from keystead.api.openapi import describe
+from keystead.api.openapi.document import describe
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Receive, Scope, Send
 from tests.api.world import BASE, Client, World, open_world

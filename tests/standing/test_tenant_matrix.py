@@ -18,12 +18,12 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from keystead.api.openapi import describe, operations
+from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.samples import sample_of
 from keystead.api.route import SECURITY
-from keystead.api.samples import sample_of
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.api.world import Client, Tenant, World, open_world, problem
 from tests.behind import read_behind
 

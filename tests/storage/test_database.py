@@ -19,10 +19,10 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.storage import database as databases
 from keystead.storage.database import Database, StatementFault, Tx
-from keystead.storage.engines import POOL_SIZE, SQLITE_PRAGMAS
-from keystead.storage.lookup import SqliteLookup
-from keystead.storage.purposes import Purpose
-from keystead.storage.schema import api_keys, workspaces
+from keystead.storage.engine.connections import POOL_SIZE, SQLITE_PRAGMAS
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.point_reads.key_lookup import SqliteLookup
+from keystead.storage.schema.tables import api_keys, workspaces
 from tests.behind import read_behind, write_behind
 from tests.installations import (
     Ground,

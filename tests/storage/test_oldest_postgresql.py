@@ -10,14 +10,14 @@ import pytest
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
-from keystead.storage.row_security import server_version
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.row_security.diff import server_version
 from tests.clocks import NOON
 from tests.furnishing import furnish
 from tests.installations import Ground, ground_on
 from tests.postgres import OLDEST, Postgres, own_postgres
 from tests.serving import serving
-from tests.storage.test_row_security import (  # noqa: F401 - they run here, too
+from tests.storage.row_security.test_diff import (  # noqa: F401 - they run here, too
     fill,
     test_a_purpose_reads_its_own_alone,
     test_deleting_without_where,

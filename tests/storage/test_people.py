@@ -20,10 +20,10 @@ from keystead.domain.sessions import ProofKind, Session
 from keystead.domain.throttle import NONE, Failures, Subject
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import User
-from keystead.storage import credentials, sessions, throttles, users
 from keystead.storage.database import Tx
-from keystead.storage.keys import _keys_of
-from keystead.storage.schema import users as user_rows
+from keystead.storage.schema.tables import users as user_rows
+from keystead.storage.tables import credentials, sessions, throttles, users
+from keystead.storage.tables.keys import _keys_of
 from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import Ground, plan_of

@@ -11,12 +11,12 @@ import pytest
 from keystead.domain.errors import Unavailable
 from keystead.domain.verification import Verified
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
-from keystead.storage.row_security import SERVER_ROLE
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.installations import Ground, ground_on
 from tests.pgbouncer import PgBouncer, pgbouncer
 from tests.postgres import Postgres
-from tests.storage.test_row_security import fill, interleave
+from tests.storage.row_security.test_diff import fill, interleave
 from tests.walls import installed_database, server_url
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import event, insert
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import EventType
-from keystead.domain.habits import Habit
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.key_hygiene import Habit
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
@@ -24,10 +24,10 @@ from keystead.domain.token import assemble
 from keystead.services.events import Events
 from keystead.services.idempotency import Once
 from keystead.services.keys import Keys
-from keystead.storage.keys import pepper_ids_of_live_keys
-from keystead.storage.purposes import Purpose
-from keystead.storage.schema import api_keys, events, key_use, workspaces
-from keystead.storage.usage import delete_old_callers
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.schema.tables import api_keys, events, key_use, workspaces
+from keystead.storage.tables.keys import pepper_ids_of_live_keys
+from keystead.storage.tables.usage import delete_old_callers
 from tests.behind import tidy, write_behind
 from tests.clocks import NOON
 from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground

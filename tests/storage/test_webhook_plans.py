@@ -16,10 +16,10 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, DeliveryStatus, Outcome
 from keystead.services.deliveries import Deliveries, Sent
-from keystead.services.key_watch import KeyWatch
+from keystead.services.key_lifecycle import KeyWatch
 from keystead.services.sealing import Sealing
 from keystead.services.webhook_secrets import WebhookSecrets, place_of, seal_secrets
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from tests.behind import tidy, write_behind
 from tests.clocks import NOON
 from tests.installations import ENGINES, PEPPERS, UNLIMITED, Ground, fresh_ground

@@ -20,7 +20,7 @@ from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import Scopes
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import WebhookDraft
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from keystead.worker.deliver import DeliveryWorker
 from keystead.worker.safe_network import RESOLVERS, SystemResolver
 from tests.behind import read_behind

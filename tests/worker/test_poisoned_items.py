@@ -23,7 +23,7 @@ from keystead.domain.workspaces import Role
 from keystead.logger import Line
 from keystead.services import installation_log
 from keystead.services.deliveries import LEASE, Batch, Sent
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from keystead.worker.loop import Task
 from tests.behind import read_behind, write_behind
 from tests.clocks import ManualClock

@@ -6,10 +6,10 @@ from email.message import EmailMessage
 
 import pytest
 
-from keystead.domain.digests import GATHERED
 from keystead.domain.errors import LimitReached
+from keystead.domain.notification_digests import GATHERED
 from keystead.domain.principals import operator
-from keystead.services.digests import Digest
+from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
 from keystead.worker.post import Post
 from tests.installations import Ground

@@ -22,7 +22,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, AttemptError, WebhookDraft, WebhookPatch
 from keystead.services.deliveries import Batch
-from keystead.storage import schema
+from keystead.storage.schema import tables as schema
 from keystead.worker.safe_network import SystemResolver
 from keystead.worker.sending import Sender, tls_context
 from tests.behind import write_behind

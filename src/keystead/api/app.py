@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from keystead.api.openapi import ROUTERS, describe
-from keystead.api.reference import ReferencePages
+from keystead.api.openapi.document import ROUTERS, describe
+from keystead.api.openapi.reference import ReferencePages
 from keystead.api.route import Gate
 from keystead.http.exception_handlers import install_handlers
 from keystead.http.problem_pages import ProblemPages

@@ -6,7 +6,7 @@ What a schema says here beyond a member's type (lengths, patterns) tells readers
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -24,17 +24,7 @@ from keystead.domain.keys import (
 )
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
 from keystead.domain.workspaces import MAX_NAME, Role
-
-INSTANT_SCHEMA: Final = {
-    "type": "string",
-    "format": "date-time",
-    "examples": ["2027-01-31T12:00:00Z"],
-}
-
-
-def member(description: str, *examples: Any, **schema: Any) -> Any:
-    """A member as the schema describes it: `schema` is JSON Schema (2020-12) beside what the type says."""
-    return Field(description=description, examples=list(examples) or None, json_schema_extra=schema)
+from keystead.wire.schema import INSTANT_SCHEMA, member
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:

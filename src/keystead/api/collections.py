@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.bodies import CollectionChange, NewCollection
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.resources import Collection, CollectionList
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.documents import CollectionId
 from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
 from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
+from keystead.wire.resources import Collection, CollectionList
 
 
 class CollectionRoute(WorkspaceRoute):

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from keystead.api.resources import Event
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs
-from keystead.api.webhook_resources import Delivery, SentDelivery
 from keystead.api.webhooks import writes
 from keystead.domain.errors import WebhookDisabled
 from keystead.domain.ids import DeliveryId
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ
+from keystead.wire.resources import Event
+from keystead.wire.webhooks import Delivery, SentDelivery
 
 
 class DeliveryRoute(WorkspaceRoute):

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Path, Query, Response
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.collections import CollectionName
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.resources import Document, DocumentList, DocumentSummary, PushReport
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
 from keystead.http.body import KIB, MIB
+from keystead.wire.resources import Document, DocumentList, DocumentSummary, PushReport
 
 MAX_DOCUMENT = 512 * KIB
 MAX_BATCH = 10 * MIB

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.resources import Event, EventList
 from keystead.api.route import CurrentCall, WorkspaceRoute, needs
 from keystead.domain.errors import InvalidCursor
 from keystead.domain.events import EventType
 from keystead.domain.scopes import EVENTS_READ
+from keystead.wire.resources import Event, EventList
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=WorkspaceRoute)
 

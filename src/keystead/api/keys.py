@@ -11,7 +11,6 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from keystead.api import bodies
 from keystead.api.bodies import KeyChange, NewKey, NewRotation
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.resources import CreatedKey, Key, KeyList, Quota
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.errors import (
     IdempotencyInProgress,
@@ -29,6 +28,7 @@ from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.services import keys as service
 from keystead.services.idempotency import Once
+from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
 
 
 class KeyRoute(WorkspaceRoute):

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from keystead.api.bodies import Body, member
+from keystead.api.bodies import Body
 from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES
 from keystead.domain.workspaces import MAX_NAME
+from keystead.wire.schema import member
 
 
 class NewOwner(Body):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from keystead.api.operator_resources import PlanList, PlanWithLimits
 from keystead.api.operator_route import CurrentOperator, OperatorRoute, needs_operator
+from keystead.wire.operator import PlanList, PlanWithLimits
 
 router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from keystead.api.resources import PlanUse
 from keystead.api.route import CurrentCall, WorkspaceRoute, needs
 from keystead.domain.scopes import PLAN_READ
+from keystead.wire.resources import PlanUse
 
 router = APIRouter(prefix="/v1", tags=["plan"], route_class=WorkspaceRoute)
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from keystead.api.bodies import NewPortalSession
 from keystead.api.operator_route import CurrentOperator, OperatorRoute, needs_operator
-from keystead.api.resources import PortalSession
 from keystead.domain.errors import LimitReached, NotFound
+from keystead.wire.resources import PortalSession
 
 router = APIRouter(
     prefix="/operator/v1/portal-sessions", tags=["portal sessions"], route_class=OperatorRoute

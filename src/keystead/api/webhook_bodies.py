@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from keystead.api.bodies import Body, member
+from keystead.api.bodies import Body
 from keystead.domain.destinations import MAX_URL
 from keystead.domain.events import EventType
 from keystead.domain.keys import UNSET
@@ -15,6 +15,7 @@ from keystead.domain.webhooks import (
     WebhookPatch,
     WebhookStatus,
 )
+from keystead.wire.schema import member
 
 _TYPES = ", ".join(f"`{type}`" for type in EventType)
 _EVENTS = f"Types of events, or `*` alone for all, later types included: {_TYPES}."

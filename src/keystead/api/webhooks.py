@@ -10,17 +10,11 @@ from fastapi import APIRouter, Path, Query, Response
 from keystead.api.listing import Cursor, Limit, next_cursor, page_of
 from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.api.webhook_bodies import NewWebhook, WebhookChange
-from keystead.api.webhook_resources import (
-    CreatedWebhook,
-    Delivery,
-    DeliveryList,
-    Webhook,
-    WebhookList,
-)
 from keystead.domain.errors import InvalidCursor, KeysteadError, LimitReached, WebhookDisabled
 from keystead.domain.ids import WebhookId
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
 from keystead.domain.webhooks import DeliveryStatus
+from keystead.wire.webhooks import CreatedWebhook, Delivery, DeliveryList, Webhook, WebhookList
 
 
 class WebhookRoute(WorkspaceRoute):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from keystead.api.resources import Key, Whoami, Workspace
 from keystead.api.route import CurrentCall, WorkspaceRoute, needs
+from keystead.wire.resources import Key, Whoami, Workspace
 
 router = APIRouter(prefix="/v1", tags=["workspaces"], route_class=WorkspaceRoute)
 

@@ -11,7 +11,7 @@ from keystead.operation.faults import ConfigurationError
 from keystead.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from keystead.developer_area.brand import Brand
+    from keystead.developer_area.web.brand import Brand
     from keystead.http.asgi import App
     from keystead.operation.metrics import Metrics
 
@@ -85,7 +85,7 @@ def _apps(installation: Installation) -> dict[str, App]:
 
 def read_brand(settings: Settings) -> Brand:
     """How the product shows itself. ConfigurationError where its logo cannot be one."""
-    from keystead.developer_area.brand import Brand, read_logo
+    from keystead.developer_area.web.brand import Brand, read_logo
 
     try:
         logo = None if settings.logo is None else read_logo(settings.logo)

@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING, Final
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
 from keystead.operation.faults import ConfigurationError
-from keystead.services import (
-    confirmations,
-    deliveries,
-    digests,
-    documents,
-    installation_log,
-    key_watch,
-    usage,
-)
+from keystead.services import cleanup as forgetting
+from keystead.services import confirmations, deliveries, documents, installation_log, usage
 from keystead.services import housekeeping as sweeping
-from keystead.services import retention as forgetting
+from keystead.services import key_lifecycle as key_watch
+from keystead.services import notifications as digests
+from keystead.services.cleanup import Retention
 from keystead.services.housekeeping import Housekeeping
 from keystead.services.installation_log import InstallationLog
-from keystead.services.key_watch import KeyWatch
-from keystead.services.retention import Retention
+from keystead.services.key_lifecycle import KeyWatch
 from keystead.settings import Settings
 
 if TYPE_CHECKING:

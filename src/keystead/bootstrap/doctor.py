@@ -12,9 +12,9 @@ from keystead.bootstrap.preparation import (
     require_walls,
 )
 from keystead.settings import Settings
-from keystead.storage import migrate as migrations
-from keystead.storage.inspection import look_at
-from keystead.storage.migrate import SchemaState, SchemaStatus
+from keystead.storage.maintenance import migrate as migrations
+from keystead.storage.maintenance.inspection import look_at
+from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
 
 if TYPE_CHECKING:
     from keystead.operation.examination import Finding

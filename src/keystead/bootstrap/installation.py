@@ -24,7 +24,6 @@ from keystead.services.credential_memory import CredentialMemory
 from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
-from keystead.services.digests import Digests
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.introspection import Introspection
@@ -32,8 +31,8 @@ from keystead.services.invitations import Invitations
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.keys import Keys
 from keystead.services.members import Members
-from keystead.services.memory import Memory
 from keystead.services.notices import Notices
+from keystead.services.notifications import Digests
 from keystead.services.paced_verifier import PacedVerifier
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
@@ -45,6 +44,7 @@ from keystead.services.sealing import Sealing
 from keystead.services.sign_in import SignIn
 from keystead.services.throttle import Throttle
 from keystead.services.usage import Usage
+from keystead.services.verification_cache import Memory
 from keystead.services.verifier import Verifier
 from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
@@ -52,10 +52,10 @@ from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
 from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
+from keystead.storage.engine.disk_reserve import Reserve
 from keystead.storage.issues import IssueLookup
-from keystead.storage.lookup import Lookup, lookup_of, readings_of
-from keystead.storage.readings import Readings
-from keystead.storage.reserve import Reserve
+from keystead.storage.point_reads.by_id import Readings
+from keystead.storage.point_reads.key_lookup import Lookup, lookup_of, readings_of
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics

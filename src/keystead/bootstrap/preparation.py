@@ -17,23 +17,23 @@ from keystead.operation.journal import Journal
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
 from keystead.services.restoration import forgotten
 from keystead.settings import Settings
-from keystead.storage import migrate as migrations
-from keystead.storage.addresses import parse_url
-from keystead.storage.backup import is_backup
 from keystead.storage.clock import clock_of
-from keystead.storage.credentials import pepper_ids_of_live_credentials
 from keystead.storage.database import Database, StatementFault
-from keystead.storage.keys import pepper_ids_of_live_keys
-from keystead.storage.migrate import SchemaState, SchemaStatus
-from keystead.storage.purposes import Purpose
-from keystead.storage.row_security import (
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.engine.urls import parse_url
+from keystead.storage.maintenance import migrate as migrations
+from keystead.storage.maintenance.backup import is_backup
+from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
+from keystead.storage.row_security.apply import Walled, let_owner_see, wall
+from keystead.storage.row_security.diff import (
     SERVER_ROLE,
     fault_of_login,
     fault_of_walls,
     owners_way_is_open,
 )
-from keystead.storage.walls import Walled, let_owner_see, wall
-from keystead.storage.webhooks import pepper_ids_of_webhooks
+from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
+from keystead.storage.tables.keys import pepper_ids_of_live_keys
+from keystead.storage.tables.webhooks import pepper_ids_of_webhooks
 
 
 def prepare(settings: Settings) -> None:

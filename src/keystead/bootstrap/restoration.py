@@ -18,15 +18,15 @@ from keystead.bootstrap.preparation import (
     make_place,
     opened,
 )
-from keystead.domain.endings import Ending, read_endings
 from keystead.domain.errors import StorageError
 from keystead.domain.principals import Actor
+from keystead.domain.revocation_log import Ending, read_endings
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
-from keystead.storage import backup as copies
 from keystead.storage.clock import clock_of
+from keystead.storage.maintenance import backup as copies
 
 _PIECE: Final = 1024 * 1024
 

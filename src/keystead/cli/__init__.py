@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from typing import Final
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -16,7 +17,6 @@ GROUPS: Final = {
         ("worker", "keystead.cli.worker:worker", "Deliver webhooks without a server."),
         ("migrate", "keystead.cli.migrate:migrate", "Bring the database to this version's schema."),
         ("doctor", "keystead.cli.doctor:doctor", "Check the configuration; say how to mend it."),
-        ("prove", "keystead.cli.prove:prove", "Put the promises to the proof."),
         ("backup", "keystead.cli.backup:backup", "Copy the embedded database to a file."),
         (
             "restore",
@@ -47,7 +47,7 @@ GROUPS: Final = {
         ("whoami", "keystead.cli.whoami:whoami", "Say whose key this is, and what it may do."),
         ("plan", "keystead.cli.plan:plan", "Say what the plan allows, and what is used of it."),
         ("collections", "keystead.cli.collections:app", "See, make and delete collections."),
-        ("documents", "keystead.cli.documents:app", "Push and search documents."),
+        ("documents", "keystead.cli.documents.commands:app", "Push and search documents."),
         ("webhooks", "keystead.cli.webhooks:app", "See, make, test and delete webhooks."),
     ),
     "Use this command line": (
@@ -55,6 +55,8 @@ GROUPS: Final = {
     ),
 }
 """Every command under its heading of `keystead --help`: name, import path, one line of help."""
+EXTENSIONS: Final = "keystead.commands"
+"""The group of entry points `(app, group)` by which other packages add commands, such as keystead_prove its `prove`."""
 EPILOGUE: Final = (
     "Settings come from the options, then KEYSTEAD_... in the environment, then keystead.toml. "
     "Exit codes: 0 done, 1 refused, 2 wrong usage, 69 unavailable, 77 denied, 78 wrong configuration."
@@ -97,7 +99,10 @@ def application() -> App:
         group = Group(heading, sort_key=place)
         for order, (name, target, says) in enumerate(commands):
             app.command(target, name=name, help=says, group=group, sort_key=order)
-    usual = Group("Help", sort_key=len(GROUPS))
+    added = Group("Added by other packages", sort_key=len(GROUPS))
+    for extension in entry_points(group=EXTENSIONS):
+        extension.load()(app, added)
+    usual = Group("Help", sort_key=len(GROUPS) + 1)
     for flag in (*app.help_flags, *app.version_flags):
         app[flag].group = usual
     return app

@@ -10,25 +10,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keystead.developer_area.account import AccountPages
-from keystead.developer_area.brand import Brand
-from keystead.developer_area.collections import CollectionPages
 from keystead.developer_area.confirm_email import ConfirmEmail
-from keystead.developer_area.confirmation import Confirmation, Handler, renewed_cookies
-from keystead.developer_area.deliveries import DeliveryPages
-from keystead.developer_area.events import EventPages
-from keystead.developer_area.forms import has_form_token, read_form, require_same_origin
-from keystead.developer_area.invitations import Door, InvitationPages
 from keystead.developer_area.keys import KeyPages
-from keystead.developer_area.members import MemberPages
-from keystead.developer_area.notices import NoticePages
-from keystead.developer_area.plans import PlanPages
-from keystead.developer_area.quick_start import QuickStart
-from keystead.developer_area.refusals import Refusals
-from keystead.developer_area.render import Renderer
-from keystead.developer_area.session import Sessions, Visit
+from keystead.developer_area.people.account import AccountPages
+from keystead.developer_area.people.invitations import Door, InvitationPages
+from keystead.developer_area.people.members import MemberPages
+from keystead.developer_area.sign_in.confirmation import Confirmation, Handler, renewed_cookies
+from keystead.developer_area.sign_in.session import Sessions, Visit
+from keystead.developer_area.web.brand import Brand
+from keystead.developer_area.web.error_pages import Refusals
+from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
+from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.webhook_changes import WebhookChanges
-from keystead.developer_area.webhooks import WebhookDesk, WebhookPages
+from keystead.developer_area.webhooks.deliveries import DeliveryPages
+from keystead.developer_area.webhooks.views import WebhookDesk, WebhookPages
+from keystead.developer_area.workspace.activity import EventPages
+from keystead.developer_area.workspace.collections import CollectionPages
+from keystead.developer_area.workspace.notifications import NoticePages
+from keystead.developer_area.workspace.plans import PlanPages
+from keystead.developer_area.workspace.quick_start import QuickStart
 from keystead.domain.confirmations import PATH as CONFIRM_EMAIL
 from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send

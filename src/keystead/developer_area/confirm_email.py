@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from keystead.developer_area.pages import Link, RefusalPage
-from keystead.developer_area.people_pages import ConfirmEmailPage
-from keystead.developer_area.render import Renderer
-from keystead.developer_area.session import Visit, bind
+from keystead.developer_area.people.contexts import ConfirmEmailPage
+from keystead.developer_area.sign_in.session import Visit, bind
+from keystead.developer_area.web.contexts import Link, RefusalPage
+from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import EmailTaken, Invalid
 from keystead.domain.token import Secret
 from keystead.services import Services

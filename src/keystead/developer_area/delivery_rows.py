@@ -6,9 +6,9 @@ from datetime import datetime, tzinfo
 from http import HTTPStatus
 from typing import Final
 
-from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Moment
-from keystead.developer_area.webhook_pages import AttemptRow, DeliveryRow
+from keystead.developer_area.web.contexts import Moment
+from keystead.developer_area.web.times import moment
+from keystead.developer_area.webhooks.contexts import AttemptRow, DeliveryRow
 from keystead.domain.webhooks import Attempt, AttemptError, Delivery
 
 _ERRORS: Final = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from keystead.developer_area.key_pages import Bar, Chart, Day
-from keystead.developer_area.moments import day
+from keystead.developer_area.keys.contexts import Bar, Chart, Day
+from keystead.developer_area.web.times import day
 
 DAYS: Final = 30
 _STEP: Final = 10

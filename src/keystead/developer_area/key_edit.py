@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from keystead.developer_area.forms import Form
-from keystead.developer_area.key_form import KEEP, KeyEntry
-from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Choice, Difference, differences
+from keystead.developer_area.keys.forms import KEEP, KeyEntry
+from keystead.developer_area.web.contexts import Choice, Difference, differences
+from keystead.developer_area.web.forms import Form
+from keystead.developer_area.web.times import moment
 from keystead.domain.keys import ApiKey, KeyPatch
 from keystead.domain.scopes import EVERYTHING, READ_ONLY, ScopeCatalog, Scopes
 

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_desk import KeyDesk
-from keystead.developer_area.key_pages import RevokeKeyPage
-from keystead.developer_area.key_rows import consequence
+from keystead.developer_area.keys.contexts import RevokeKeyPage
+from keystead.developer_area.keys.rows import consequence
+from keystead.developer_area.keys.shared import KeyDesk
 from keystead.developer_area.redirects import see_other
-from keystead.developer_area.session import Acting, Visit
-from keystead.domain.habits import is_in_use
+from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, require_manager
 
 CONFIRMATION: Final = "confirmation"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keystead.developer_area.key_pages import HabitLine
-from keystead.developer_area.pages import Link
-from keystead.domain.habits import Habit
+from keystead.developer_area.keys.contexts import HabitLine
+from keystead.developer_area.web.contexts import Link
+from keystead.domain.key_hygiene import Habit
 
 
 @dataclass(frozen=True, slots=True)

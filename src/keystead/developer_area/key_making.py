@@ -7,10 +7,16 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_desk import KeyDesk
-from keystead.developer_area.key_form import KeyEntry, earliest_day, once_of, problems_of, shown_at
-from keystead.developer_area.key_pages import NewKeyPage
-from keystead.developer_area.session import Acting, Visit
+from keystead.developer_area.keys.contexts import NewKeyPage
+from keystead.developer_area.keys.forms import (
+    KeyEntry,
+    earliest_day,
+    once_of,
+    problems_of,
+    shown_at,
+)
+from keystead.developer_area.keys.shared import KeyDesk
+from keystead.developer_area.sign_in.session import Acting, Visit
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 
 

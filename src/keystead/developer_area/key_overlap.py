@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
-from keystead.developer_area.forms import Form
-from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Choice
+from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.web.forms import Form
+from keystead.developer_area.web.times import moment
 from keystead.domain.errors import Invalid, KeysteadError, LimitReached
 from keystead.domain.keys import ApiKey, earlier, has_passed
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
-from keystead.developer_area.event_sentences import sentence
-from keystead.developer_area.key_pages import CallerRow, KeyEventRow
-from keystead.developer_area.moments import moment
-from keystead.developer_area.pages import Link
-from keystead.developer_area.session import Acting
+from keystead.developer_area.keys.contexts import CallerRow, KeyEventRow
+from keystead.developer_area.sign_in.session import Acting
+from keystead.developer_area.web.contexts import Link
+from keystead.developer_area.web.times import moment
+from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.events import Event, EventType
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.usage import KeyCaller

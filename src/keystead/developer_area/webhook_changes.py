@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from keystead.developer_area import cookies
-from keystead.developer_area.forms import made_from
 from keystead.developer_area.redirects import see_other
-from keystead.developer_area.session import Acting, Visit
-from keystead.developer_area.webhook_form import WebhookEntry, problems_of
-from keystead.developer_area.webhook_pages import WebhookQuestionPage
-from keystead.developer_area.webhooks import WebhookDesk
+from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.developer_area.web.forms import made_from
+from keystead.developer_area.webhooks.contexts import WebhookQuestionPage
+from keystead.developer_area.webhooks.forms import WebhookEntry, problems_of
+from keystead.developer_area.webhooks.views import WebhookDesk
 from keystead.domain.errors import ChangedMeanwhile, Invalid, RateLimited, WebhookDisabled
 from keystead.domain.webhooks import WebhookEndpoint, WebhookPatch, WebhookStatus
 

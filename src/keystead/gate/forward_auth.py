@@ -15,8 +15,8 @@ import structlog
 
 from keystead.domain.errors import InsufficientScope, KeysteadError
 from keystead.domain.verification import MALFORMED, Denied, Verification
-from keystead.gate.identity import Identities
-from keystead.gate.plain import Plain, RequiredScopes
+from keystead.gate.answers import Identities
+from keystead.gate.fast_path import Plain, RequiredScopes
 from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
 from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
 from keystead.http.client import Network

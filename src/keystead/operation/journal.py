@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keystead.domain.endings import Ending, read_endings, write_endings
+from keystead.domain.revocation_log import Ending, read_endings, write_endings
 from keystead.logger import Logger
 from keystead.operation.files import overwrite
 

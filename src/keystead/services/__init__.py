@@ -9,7 +9,6 @@ from keystead.services.confirmations import Confirmations
 from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
-from keystead.services.digests import Digests
 from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.introspection import Introspection
@@ -17,6 +16,7 @@ from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.notices import Notices
+from keystead.services.notifications import Digests
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
 from keystead.services.rate_limits import KeyRates

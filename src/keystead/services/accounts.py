@@ -22,7 +22,7 @@ from keystead.domain.token import Secret
 from keystead.domain.users import check_email, check_time_zone, fold_email
 from keystead.domain.workspaces import Member, User, check_name
 from keystead.services.passwords import Passwords
-from keystead.services.proofs import Proofs
+from keystead.services.reauthentication import Proofs
 from keystead.services.sessions import (
     Admitted,
     proven,
@@ -32,12 +32,13 @@ from keystead.services.sessions import (
     require_standing,
 )
 from keystead.services.throttle import Throttle
-from keystead.storage import confirmations, known_devices, throttles, users, workspaces
-from keystead.storage import sessions as rows
-from keystead.storage.anew import anew
+from keystead.storage import confirmations
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import known_devices, throttles, users, workspaces
+from keystead.storage.tables import sessions as rows
 
 OWN_ACCOUNT = "account"
 
@@ -95,14 +96,18 @@ class Accounts:
             EmailTaken: it signs another user in; only if mail doesn't confirm.
         """
         check_email(email)
-        with self._database.read_across(Purpose.PEOPLE) as tx:
-            user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
+        user = self._who_changes_email(secret)
         if email == user.confirmed_email:
             return user
         self._throttle.keep_pace(changes_subject(user.id), CHANGES, "changes of your email")
         if self.confirms:
             self._throttle.keep_pace(letters_subject(email), LETTERS, "letters to one email")
         return self._change_email(secret, email, origin)
+
+    @anew
+    def _who_changes_email(self, secret: Secret) -> User:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            return self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)[0]
 
     @anew
     def pending_email(self, secret: Secret) -> Pending | None:

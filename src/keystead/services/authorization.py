@@ -15,10 +15,10 @@ from keystead.domain.ids import CredentialId, KeyId, UserId, WorkspaceId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.roles import ROLE_SCOPES, Permission
-from keystead.storage import credentials, keys, workspaces
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.tables import credentials, keys, workspaces
 
 
 class Change(NamedTuple):

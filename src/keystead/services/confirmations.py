@@ -17,12 +17,12 @@ from keystead.domain.workspaces import User
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.sessions import record
 from keystead.storage import confirmations as rows
-from keystead.storage import users, workspaces
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.confirmations import ClaimedConfirmation
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import users, workspaces
 
 TASK: Final = "send confirmations"
 LEASE: Final = timedelta(minutes=10)
@@ -96,10 +96,7 @@ class Confirmations:
 
     def claim(self) -> list[Confirmation]:
         """Claim the letters that are due, at most twenty. Looks first, so that idle workers write nothing."""
-        with self._database.read_across(Purpose.WORKER) as tx:
-            if not rows.is_any_due(tx, self._clock.now()):
-                return []
-        return self._claim()
+        return self._claim() if self._is_any_due() else []
 
     def note(self, _: Confirmation, __: Letter) -> bool:
         """Return True: a confirmation has one letter, and settling records it."""
@@ -131,6 +128,11 @@ class Confirmations:
         with self._database.write_across(Purpose.WORKER) as tx:
             until = self._clock.now() + AWAY_PAUSE
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
+
+    @anew
+    def _is_any_due(self) -> bool:
+        with self._database.read_across(Purpose.WORKER) as tx:
+            return rows.is_any_due(tx, self._clock.now())
 
     @anew
     def _claim(self) -> list[Confirmation]:

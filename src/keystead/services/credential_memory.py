@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from keystead.domain.credentials import ActingCredential
-from keystead.services.memory import KEPT
-from keystead.storage.stamp import WORD, Stamp, is_stamp
+from keystead.services.verification_cache import KEPT
+from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
 
 CAPACITY: Final = 1_000
 """How many are remembered at most; one more, and all are forgotten. A product has a few services, not thousands."""

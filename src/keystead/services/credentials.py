@@ -18,12 +18,12 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor
 from keystead.domain.token import Token, mint
 from keystead.services.authorization import Authorization
-from keystead.storage import credentials as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.engine.roles import Purpose
 from keystead.storage.installation_events import append_installation_event
-from keystead.storage.purposes import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import credentials as rows
 
 OPERATOR = CredentialKind.OPERATOR
 SERVICE = CredentialKind.SERVICE

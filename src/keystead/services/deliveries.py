@@ -30,13 +30,14 @@ from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhook_secrets import open_secrets, place_of
 from keystead.services.webhooks import disable
-from keystead.storage import deliveries as rows
-from keystead.storage import queues, webhooks
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Busy, Database, StatementFault, Tx
-from keystead.storage.purposes import Purpose
-from keystead.storage.queues import Queue, QueueId
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import deliveries as rows
+from keystead.storage.tables import delivery_queues as queues
+from keystead.storage.tables import webhooks
+from keystead.storage.tables.delivery_queues import Queue, QueueId
 
 R = TypeVar("R")
 

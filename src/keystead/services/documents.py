@@ -38,12 +38,12 @@ from keystead.domain.versions import IfMatch, first_version, require_match
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.limits import tells_of_limits
-from keystead.storage import collections, events, plans
-from keystead.storage import documents as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import collections, events, plans
+from keystead.storage.tables import documents as rows
 
 DELETIONS: Final = "finish deletions"
 DELETED_AT_ONCE: Final = 1_000

@@ -9,11 +9,11 @@ from keystead.domain.events import Event, EventType, InstallationEvent
 from keystead.domain.ids import EventId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ
-from keystead.storage import events as rows
-from keystead.storage.anew import anew
 from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
 from keystead.storage.installation_events import page_of_installation_events
-from keystead.storage.purposes import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import events as rows
 
 
 @dataclass(frozen=True, slots=True)

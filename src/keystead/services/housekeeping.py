@@ -10,10 +10,10 @@ from typing import Final
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage import spent
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
 from keystead.storage.spent import Spent
 
 TASK: Final = "sweep"

@@ -11,10 +11,10 @@ from typing import Final
 from keystead.domain.errors import IdempotencyInProgress, IdempotencyMismatch, OutcomeUnknown
 from keystead.domain.ids import new_id
 from keystead.domain.principals import Principal
-from keystead.storage import idempotency as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import idempotency as rows
 
 KEPT: Final = timedelta(hours=24)
 ABANDONED_AFTER: Final = timedelta(seconds=60)

@@ -7,12 +7,12 @@ from typing import Final
 import structlog
 
 from keystead.domain.events import InstallationEvent
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
 from keystead.storage.installation_events import installation_events_after
-from keystead.storage.key_watch import find_watermark, move_watermark
-from keystead.storage.purposes import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables.key_lifecycle import find_watermark, move_watermark
 
 TASK: Final = "log installation"
 MARK: Final = "installation events"

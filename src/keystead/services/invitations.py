@@ -41,12 +41,12 @@ from keystead.services.sessions import (
     require_standing,
 )
 from keystead.services.throttle import Throttle
-from keystead.storage import invitations as rows
-from keystead.storage import users, workspaces
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import invitations as rows
+from keystead.storage.tables import users, workspaces
 
 
 @dataclass(frozen=True, slots=True)

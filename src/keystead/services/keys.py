@@ -12,9 +12,9 @@ from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
-from keystead.domain.habits import Habit
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
+from keystead.domain.key_hygiene import Habit
 from keystead.domain.keys import (
     UNSET,
     ApiKey,
@@ -33,11 +33,11 @@ from keystead.domain.versions import IfMatch, require_match
 from keystead.services.authorization import Authorization
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.limits import tells_of_limits
-from keystead.storage import events, key_counts, plans, rate_limits
-from keystead.storage import keys as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import events, key_counts, plans, rate_limits
+from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
 

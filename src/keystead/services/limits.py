@@ -12,10 +12,10 @@ from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor, system
 from keystead.services.authorization import Authorization
-from keystead.storage import events
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import events
 
 TOLD_AGAIN_AFTER: Final = timedelta(hours=1)
 

@@ -16,11 +16,11 @@ from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role
 from keystead.services.authorization import Authorization, Change
 from keystead.services.membership import require_proof_for_roles, revoke_invitations_of
-from keystead.storage import events
-from keystead.storage import workspaces as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import events
+from keystead.storage.tables import workspaces as rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import may_appoint
 from keystead.domain.step_up import needed_for_roles
 from keystead.domain.workspaces import Member, Role
-from keystead.storage import events, invitations, plans, workspaces
 from keystead.storage.database import Tx
+from keystead.storage.tables import events, invitations, plans, workspaces
 
 
 def require_proof_for_roles(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keystead.domain.digests import Topic, check_topics, default_topics
 from keystead.domain.errors import Forbidden
 from keystead.domain.ids import UserId
+from keystead.domain.notification_digests import Topic, check_topics, default_topics
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission
 from keystead.services.authorization import Authorization
-from keystead.storage import digests as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.retry import anew
+from keystead.storage.tables import notification_digests as rows
 
 
 class Notices:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from keystead.domain.digest import Peppers
 from keystead.domain.verification import Denied, Verification, Verified
-from keystead.services.memory import Memory
 from keystead.services.rate_limits import RateLimiter
 from keystead.services.usage import Usage
+from keystead.services.verification_cache import Memory
 from keystead.services.verifier import Verifier
 from keystead.storage.clock import Clock
-from keystead.storage.lookup import Lookup
+from keystead.storage.point_reads.key_lookup import Lookup
 
 
 class PacedVerifier(Verifier):

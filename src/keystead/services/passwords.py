@@ -13,7 +13,7 @@ from argon2.exceptions import VerificationError
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.passwords import Password, check_guesses, check_length, context_words
-from keystead.storage.turns import Turns
+from keystead.storage.engine.fifo_lock import Turns
 
 PARAMETERS: Final = PasswordHasher(
     time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID

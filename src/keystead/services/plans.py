@@ -13,12 +13,12 @@ from keystead.domain.scopes import PLAN_READ
 from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization
 from keystead.services.workspaces import OPERATOR
-from keystead.storage import collections, key_counts, webhooks, workspaces
-from keystead.storage import plans as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import collections, key_counts, webhooks, workspaces
+from keystead.storage.tables import plans as rows
 
 
 @dataclass(frozen=True, slots=True)

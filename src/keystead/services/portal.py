@@ -17,10 +17,10 @@ from keystead.domain.workspaces import Member, User
 from keystead.services.authorization import Authorization
 from keystead.services.limits import tells_of_limits
 from keystead.services.membership import add_member, revoke_invitations_of
-from keystead.storage import events, sessions, users, workspaces
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import events, sessions, users, workspaces
 
 
 class PortalSessions:

@@ -27,11 +27,11 @@ from keystead.domain.verification import DenialReason, Denied
 from keystead.logger import Logger
 from keystead.services.authorization import Authorization
 from keystead.services.rate_counters import Asked, Counters
-from keystead.storage import events, keys
-from keystead.storage import rate_limits as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
+from keystead.storage.retry import anew
+from keystead.storage.tables import events, keys
+from keystead.storage.tables import rate_limits as rows
 
 REMEMBERED_SECONDS: Final = 5.0
 """So long a key's rate limits are taken as they were read: a change shows that much later."""

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from keystead.domain.endings import CREDENTIAL_REVOKED, Ending
 from keystead.domain.errors import KeysteadError, NotFound, StorageError
 from keystead.domain.events import Act, EventType, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
+from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Actor, Principal, operator
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.services.credentials import Credentials
@@ -21,12 +22,12 @@ from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
-from keystead.storage import endings as rows
-from keystead.storage import events, invitations, known_devices, users, workspaces
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.freshness import revocation_log as rows
+from keystead.storage.retry import anew
+from keystead.storage.tables import events, invitations, known_devices, users, workspaces
 
 LOOKED_AT: Final = 10_000
 """Of so many of the newest revocations it is asked whether they are still known; of older ones the numbers tell."""
@@ -117,6 +118,11 @@ class Restoration:
             before = page.next
 
     @anew
+    def _open_invitations(self) -> Sequence[Invitation]:
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            return invitations.all_open_invitations(tx, self._clock.now())
+
+    @anew
     def end_sessions(self) -> int:
         """End every session and sign-in link: which had ended is unknown. Returns how many people were signed in."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -124,9 +130,7 @@ class Restoration:
 
     def revoke_invitations(self, actor: Actor, redone: Redone) -> None:
         """Revoke every open invitation: which were used or revoked since the backup is unknown."""
-        with self._database.read_across(Purpose.PEOPLE) as tx:
-            open_now = invitations.all_open_invitations(tx, self._clock.now())
-        for one in open_now:
+        for one in self._open_invitations():
             with _reporting(redone, f"Invitation {one.id} of {one.email}"):
                 self._invitations.revoke(operator(actor.name, one.workspace_id), one.id)
                 redone.done["invitations revoked"] += 1

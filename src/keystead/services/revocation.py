@@ -15,7 +15,7 @@ from keystead.domain.throttle import REVOCATION, revocation_subject
 from keystead.domain.token import parse
 from keystead.services.keys import Keys
 from keystead.services.throttle import Throttle
-from keystead.storage.lookup import Lookup
+from keystead.storage.point_reads.key_lookup import Lookup
 
 
 class Revocation:

@@ -15,9 +15,9 @@ from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
 from keystead.domain.usage import fit
 from keystead.domain.workspaces import Member, User
-from keystead.storage import events, known_devices, throttles
-from keystead.storage import sessions as rows
 from keystead.storage.database import Tx
+from keystead.storage.tables import events, known_devices, throttles
+from keystead.storage.tables import sessions as rows
 
 
 @dataclass(frozen=True, slots=True)

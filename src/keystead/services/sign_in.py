@@ -16,7 +16,7 @@ from keystead.domain.token import Secret
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import Member, User
 from keystead.services.passwords import Passwords
-from keystead.services.proofs import Proofs, Proven
+from keystead.services.reauthentication import Proofs, Proven
 from keystead.services.sessions import (
     Admitted,
     Browser,
@@ -29,12 +29,12 @@ from keystead.services.sessions import (
     renew,
     require_standing,
 )
-from keystead.storage import sessions as rows
-from keystead.storage import throttles, users, workspaces
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import sessions as rows
+from keystead.storage.tables import throttles, users, workspaces
 
 
 class SignIn:

@@ -19,11 +19,11 @@ from keystead.domain.throttle import (
     judge,
     paced,
 )
-from keystead.storage import throttles as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import throttles as rows
 
 CLOSED_SECONDS: Final = 3600
 

@@ -15,11 +15,11 @@ from keystead.domain.scopes import KEYS_READ
 from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
 from keystead.domain.verification import Denied
 from keystead.services.isolation import Isolation, OnFailure
-from keystead.storage import usage as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import usage as rows
 
 TASK: Final = "flush use"
 MAX_STREAKS: Final = 20_000

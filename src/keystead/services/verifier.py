@@ -16,11 +16,11 @@ from keystead.domain.verification import (
     Verified,
     judge,
 )
-from keystead.services.memory import Memory
 from keystead.services.usage import Usage
+from keystead.services.verification_cache import Memory
 from keystead.storage.clock import Clock
-from keystead.storage.lookup import Lookup
-from keystead.storage.stamp import MARK
+from keystead.storage.freshness.generation_file import MARK
+from keystead.storage.point_reads.key_lookup import Lookup
 
 
 class Verifier:

@@ -39,12 +39,13 @@ from keystead.services.webhook_secrets import (
     place_of,
     seal_secrets,
 )
-from keystead.storage import deliveries as delivery_rows
-from keystead.storage import events, plans, queues
-from keystead.storage import webhooks as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.retry import anew
+from keystead.storage.tables import deliveries as delivery_rows
+from keystead.storage.tables import delivery_queues as queues
+from keystead.storage.tables import events, plans
+from keystead.storage.tables import webhooks as rows
 
 WRITING: Final = (WEBHOOKS_WRITE, EVENTS_READ)
 """What it takes to have events sent somewhere: the right to change webhooks, and to read what they are sent."""

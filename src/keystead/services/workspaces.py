@@ -16,12 +16,12 @@ from keystead.domain.users import check_email
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
 from keystead.services.authorization import Authorization
-from keystead.storage import events, plans, users
-from keystead.storage import workspaces as rows
-from keystead.storage.anew import anew
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.retry import anew
+from keystead.storage.tables import events, plans, users
+from keystead.storage.tables import workspaces as rows
 
 FIRST_WORKSPACE: Final = "My workspace"
 FIRST_OWNER: Final = "Owner"

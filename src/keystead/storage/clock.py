@@ -13,7 +13,7 @@ from sqlalchemy import text
 from keystead.domain.errors import StorageError
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
+from keystead.storage.engine.roles import Purpose
 
 RESAMPLE_SECONDS: Final = 1.0
 DATABASE_TIME: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from keystead.domain.confirmations import Pending
 from keystead.domain.ids import UserId, new_id
 from keystead.storage.database import Tx
-from keystead.storage.schema import email_confirmations as rows
-from keystead.storage.schema import users
+from keystead.storage.schema.tables import email_confirmations as rows
+from keystead.storage.schema.tables import users
 
 
 @dataclass(frozen=True, slots=True)

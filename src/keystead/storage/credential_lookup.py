@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from keystead.domain.credentials import CredentialRecord
 from keystead.domain.ids import CredentialId
-from keystead.storage.readings import ById, Readings
-from keystead.storage.schema import credentials
+from keystead.storage.point_reads.by_id import ById, Readings
+from keystead.storage.schema.tables import credentials
 
 CREDENTIAL: Final = ById(
     select(

@@ -15,14 +15,10 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from keystead.domain.endings import Ending
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
-from keystead.storage import schema
-from keystead.storage.addresses import parse_url
-from keystead.storage.authority import watch
-from keystead.storage.endings import take_endings
-from keystead.storage.engines import (
+from keystead.domain.revocation_log import Ending
+from keystead.storage.engine.connections import (
     LOCK_SECONDS,
     POOL_SIZE,
     WARNINGS,
@@ -31,11 +27,15 @@ from keystead.storage.engines import (
     soon_answered,
     sqlite_engine,
 )
-from keystead.storage.pulse import Pulse
-from keystead.storage.purposes import APPLICATION, ROLES, SETTING, Purpose
-from keystead.storage.reserve import Reserve
-from keystead.storage.stamp import Stamp
-from keystead.storage.turns import Turns
+from keystead.storage.engine.disk_reserve import Reserve
+from keystead.storage.engine.fifo_lock import Turns
+from keystead.storage.engine.liveness import Pulse
+from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Purpose
+from keystead.storage.engine.urls import parse_url
+from keystead.storage.freshness.generation_file import Stamp
+from keystead.storage.freshness.revocation_log import take_endings
+from keystead.storage.freshness.write_watch import watch
+from keystead.storage.schema import tables as schema
 
 Tx = Connection
 """An open transaction. Only storage looks inside; services hand it on."""

@@ -11,7 +11,7 @@ from keystead.domain.events import Act, InstallationEvent, InstallationEventType
 from keystead.domain.ids import EventId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
-from keystead.storage.schema import installation_events
+from keystead.storage.schema.tables import installation_events
 
 
 def append_installation_event(

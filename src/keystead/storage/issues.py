@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import select
 
-from keystead.storage.readings import ById, Readings
-from keystead.storage.schema import api_keys, workspaces
+from keystead.storage.point_reads.by_id import ById, Readings
+from keystead.storage.schema.tables import api_keys, workspaces
 
 ISSUE: Final = ById(
     select(

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Table, delete, select
 
-from keystead.storage import schema
 from keystead.storage.database import Tx
+from keystead.storage.schema import tables as schema
 
 
 class Spent(StrEnum):

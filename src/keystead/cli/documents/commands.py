@@ -1,0 +1,287 @@
+"""`keystead documents`: push files into a collection of a server, and search it, with a key's token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from keystead.cli import render, shapes
+from keystead.cli.options import Json
+from keystead.cli.outcome import Exit, Failure
+from keystead.cli.server import Server, connected
+
+if TYPE_CHECKING:
+    from keystead.cli.documents.files import Ready, Shaping
+    from keystead.cli.documents.found import Refused, Search
+    from keystead.cli.documents.pushing import Pusher, Tally
+
+app = App(name="documents", help="Push files into a collection, and search it.")
+
+USUAL: Final = Server()
+Collection = Annotated[str, Parameter(name=["--collection", "-c"], help="The collection's name.")]
+Flag = Parameter(negative=())
+
+
+@app.command
+def push(
+    paths: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    collection: Collection,
+    create_collection: Annotated[bool, Flag] = False,
+    delete_missing: Annotated[bool, Flag] = False,
+    dry_run: Annotated[bool, Flag] = False,
+    root: Path | None = None,
+    exclude: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)] = (),
+    encoding: str = "utf-8",
+    link: str | None = None,
+    modified: Annotated[bool, Flag] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    server: Server = USUAL,
+    json: Json = False,
+) -> int:
+    """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
+
+    A document's id is made of the file's path below the folder. Its title is the
+    front matter's, else the first heading. Each line of JSON is a document of its own:
+    {"id": ..., "text": ...}. Repeating a push changes nothing. What can't be pushed
+    is reported line by line, and the exit code is 1; the rest is pushed.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders to search for files; hidden ones are skipped.
+    create_collection
+        Create the collection if it does not exist.
+    delete_missing
+        Delete the collection's documents that are not in this push, excluded ones too. Only for whole folders,
+        and only if everything in them could be pushed.
+    dry_run
+        Only show what would be pushed, without contacting a server.
+    root
+        Make ids of the paths below this folder, so that a file gets the same id alone and with its folder.
+    exclude
+        Leave out files and folders that match this pattern, written like .gitignore's; repeatable. So does a
+        .keysteadignore in the folder, a pattern a line.
+    encoding
+        Encoding of Markdown and text files, such as cp1252. JSON lines are always UTF-8.
+    link
+        Give each document a URL: this one, followed by the file's path.
+    modified
+        Keep the time of each file's last change in the document's attributes.
+    yes
+        Delete without asking, as scripts must.
+    """
+    from keystead.cli.documents.files import Shaping
+    from keystead.cli.documents.found import find_files
+    from keystead.cli.documents.pushing import Pusher, Tally
+
+    if delete_missing:
+        _require_whole(paths, root)
+    _require_encoding(encoding)
+    found = find_files(paths, root, exclude)
+    if not found.files and not found.refused:
+        why = (
+            "Everything there is excluded"
+            if found.excluded
+            else "No .md, .txt or .jsonl file there"
+        )
+        raise Failure(f"There is nothing to push. {why}.")
+    work = _Work(found, Shaping(link, modified, encoding), Tally(), json)
+    if dry_run:
+        return _rehearse(work, collection)
+    with connected(server) as client:
+        pusher = Pusher(client, collection, create_collection, work.tally, work.refuse)
+        try:
+            _push_all(work, pusher)
+        except BaseException:
+            if work.tally.pushed:
+                _print_tally(work, collection)
+                render.note(
+                    "The push stopped there. Run the same command again to push the rest;"
+                    " documents that are there already stay unchanged."
+                )
+            raise
+        try:
+            if delete_missing:
+                _delete_missing(work, pusher, yes)
+        finally:
+            _print_tally(work, collection)
+        _note_what_is_next(work, deletes=delete_missing)
+    return Exit.REFUSED if work.tally.refused else Exit.DONE
+
+
+@app.command
+def search(
+    words: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    collection: Collection,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=200))] = 20,
+    server: Server = USUAL,
+    json: Json = False,
+) -> None:
+    """Search a collection, the best first.
+
+    All words must occur, the last one as the beginning of a word.
+
+    Parameters
+    ----------
+    words
+        1-10 words.
+    limit
+        How many documents to show at most.
+    """
+    with connected(server) as client:
+        page = client.documents.search(collection, " ".join(words), limit=limit)
+    if json:
+        render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor))
+        return
+    rows = ((d.id, d.title, d.url or render.NOTHING, render.at(d.updated_at)) for d in page.items)
+    render.print_table(("ID", "TITLE", "URL", "UPDATED"), rows)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A push: its files, how they become documents, the results so far, and the ids it has."""
+
+    found: Search
+    shaping: Shaping
+    tally: Tally
+    json: bool
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, refused: Refused) -> None:
+        """Report what is not pushed: immediately to a person, at the end in JSON."""
+        self.tally.refused.append(refused)
+        if not self.json:
+            render.note(f"{refused.source}: {refused.detail}.")
+
+    def batches(self, advance: Callable[[int], None]) -> Iterator[list[Ready]]:
+        """Yield the documents of all files in batches, each id once; `advance` gets the size of each file read."""
+        from keystead.cli.documents.pushing import batches, unrepeated
+
+        return batches(unrepeated(self._documents(advance), self.seen, self.refuse))
+
+    def _documents(self, advance: Callable[[int], None]) -> Iterator[Ready | Refused]:
+        from keystead.cli.documents.files import read_documents
+
+        yield from self.found.refused
+        for file in self.found.files:
+            yield from read_documents(file, self.shaping)
+            advance(file.size)
+
+
+def _push_all(work: _Work, pusher: Pusher) -> None:
+    total = sum(file.size for file in work.found.files)
+    with render.progress("Pushing", total, silent=work.json) as advance:
+        for batch in work.batches(advance):
+            pusher.push(batch)
+
+
+def _rehearse(work: _Work, collection: str) -> int:
+    """Read everything and print what would be pushed."""
+    count = size = requests = 0
+    for batch in work.batches(lambda _: None):
+        requests += 1
+        count += len(batch)
+        size += sum(one.size for one in batch)
+    if work.json:
+        told = {"documents": count, "bytes": size, "batches": requests}
+        render.print_json({"collection": collection, **told, "refused": _refused(work)})
+    else:
+        render.print_line(
+            f"{collection}: {render.counted(count, 'document')} ({size / 1024:,.0f} KiB) would be pushed"
+            f" in {render.counted(requests, 'batch', 'batches')}; {len(work.tally.refused):,} refused."
+        )
+        _note_others(work)
+    return Exit.REFUSED if work.tally.refused else Exit.DONE
+
+
+def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
+    """Delete what the collection holds beyond this push; nothing if a part of the push failed, or it was empty."""
+    if work.tally.refused:
+        return
+    if not work.seen:
+        raise Failure("Nothing was deleted: this push has no documents, so all would be missing.")
+    held = pusher.client.documents.list(pusher.collection)
+    missing = [document.id for document in held if document.id not in work.seen]
+    if missing and not yes:
+        _ask(f"{render.counted(len(missing), 'document')} of {pusher.collection} not in this push")
+    pusher.delete(missing)
+
+
+def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
+    """Say after a partial push what the same command will do, and how to get there."""
+    count = len(work.tally.refused)
+    if not count or work.json:
+        return
+    what, them = render.counted(count, "document"), "it" if count == 1 else "them"
+    kept = " Nothing was deleted." if deletes else ""
+    then = "pushes what is new"
+    if deletes:
+        then += ", then deletes what is missing or excluded"
+    render.note(
+        f"{what} could not be pushed.{kept} Fix {them}, or leave {them} out with --exclude, and run the same command"
+        f" again: it {then}."
+    )
+
+
+def _require_whole(paths: list[Path], root: Path | None) -> None:
+    """Raise Failure for a push of files or of a part of the root: everything else would be deleted as missing."""
+    for path in paths:
+        if not path.is_dir():
+            raise Failure(
+                f"--delete-missing takes folders only: everything but {path} would be deleted.",
+                Exit.USAGE,
+            )
+    if root is not None and root.resolve() not in [path.resolve() for path in paths]:
+        raise Failure(
+            f"With --delete-missing and --root, name {root} itself:"
+            " everything beside the named folders would be deleted.",
+            Exit.USAGE,
+        )
+
+
+def _require_encoding(name: str) -> None:
+    try:
+        "x".encode(name)
+    except (LookupError, UnicodeError, ValueError):
+        raise Failure(f"--encoding: Python knows no encoding {name} of text.", Exit.USAGE) from None
+
+
+def _ask(what: str) -> None:
+    if not render.has_person():
+        raise Failure(f"This deletes {what}. Pass --yes to confirm.", Exit.USAGE)
+    if not render.confirmed(f"Delete {what}?"):
+        raise Failure("Nothing was deleted.")
+
+
+def _print_tally(work: _Work, collection: str) -> None:
+    tally = work.tally
+    counts = {name: getattr(tally, name) for name in ("created", "updated", "unchanged", "deleted")}
+    if work.json:
+        render.print_json({"collection": collection, **counts, "refused": _refused(work)})
+        return
+    told = [f"{count:,} {name}" for name, count in counts.items() if count or name != "deleted"]
+    if tally.refused:
+        told.append(f"{len(tally.refused):,} refused")
+    render.print_line(f"{collection}: {', '.join(told)}.")
+    _note_others(work)
+
+
+def _note_others(work: _Work) -> None:
+    if work.found.others:
+        render.note(f"Skipped {render.counted(work.found.others, 'file')} of an unsupported type.")
+    if work.found.excluded:
+        skipped = render.counted(work.found.excluded, "file or folder", "files or folders")
+        render.note(f"Excluded {skipped}.")
+
+
+def _refused(work: _Work) -> list[dict[str, str]]:
+    return [{"source": one.source, "detail": one.detail} for one in work.tally.refused]

@@ -1,0 +1,85 @@
+"""Static files and what is made of the brand: read once, named by their content, kept by browsers for a year."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keystead.developer_area.web.brand import Brand
+
+FOLDER: Final = Path(__file__).parents[1] / "static"
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+_FOR_EVER: Final = {
+    "cache-control": "public, max-age=31536000, immutable",
+    "vary": "accept-encoding",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One static file, as it is and compressed."""
+
+    url: str
+    media_type: str
+    body: bytes
+    compressed: bytes
+
+
+class Assets:
+    """The static files of the Developer area, and those of the product that it shows itself as."""
+
+    def __init__(self, brand: Brand) -> None:
+        self._by_name = {**dict(_read_assets()), **_of_brand(brand)}
+        self._by_url = {asset.url: asset for asset in self._by_name.values()}
+
+    def url(self, name: str) -> str:
+        """The address of a file of `static/`, which changes with its content. KeyError for one that is not there."""
+        return self._by_name[name].url
+
+    async def serve(self, request: Request) -> Response:
+        """The file of that address; 404 for every other."""
+        asset = self._by_url.get(request.scope["path"])
+        if asset is None:
+            raise HTTPException(404)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers = {**_FOR_EVER, "content-encoding": "gzip"}
+            return Response(asset.compressed, media_type=asset.media_type, headers=headers)
+        return Response(asset.body, media_type=asset.media_type, headers=_FOR_EVER)
+
+
+def _read_assets() -> Iterator[tuple[str, Asset]]:
+    for path in sorted(FOLDER.rglob("*")):
+        if path.suffix in _TYPES:
+            yield path.relative_to(FOLDER).as_posix(), _read_asset(path)
+
+
+def _read_asset(path: Path) -> Asset:
+    return _asset(path.name, path.suffix, path.read_bytes())
+
+
+def _of_brand(brand: Brand) -> dict[str, Asset]:
+    """`brand.css`, and `logo` where there is one."""
+    made = {"brand.css": _asset("brand.css", ".css", brand.stylesheet.encode())}
+    if brand.logo is not None:
+        suffix = brand.logo.suffix
+        made["logo"] = _asset(f"logo{suffix}", suffix, brand.logo.body)
+    return made
+
+
+def _asset(file_name: str, suffix: str, body: bytes) -> Asset:
+    digest = hashlib.sha256(body).hexdigest()[:16]
+    url = f"/static/{digest}/{file_name}"
+    return Asset(url, _TYPES[suffix], body, gzip.compress(body, mtime=0))

@@ -1,0 +1,1 @@
+"""The pages of a workspace: collections, activity, plan, notifications, quick start."""

@@ -1,0 +1,1 @@
+"""Freshness: how processes learn that a cached verification no longer holds."""

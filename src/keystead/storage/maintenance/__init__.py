@@ -1,0 +1,1 @@
+"""Maintenance: migrating, backing up, inspecting a database."""

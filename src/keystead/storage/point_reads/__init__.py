@@ -1,0 +1,1 @@
+"""Single rows by primary key, on the raw driver: what the hot path reads."""

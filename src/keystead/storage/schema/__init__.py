@@ -1,0 +1,1 @@
+"""The schema: tables, column types, search, triggers, and the statements of verification."""

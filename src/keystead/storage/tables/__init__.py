@@ -1,0 +1,1 @@
+"""SQL, one file a noun."""

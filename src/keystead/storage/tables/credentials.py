@@ -1,0 +1,97 @@
+"""Credentials of the product's own services in rows, apart from the keys of workspaces."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from keystead.domain.credentials import Credential, CredentialKind
+from keystead.domain.digest import Digest
+from keystead.domain.ids import CredentialId, WorkspaceId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.storage.database import Tx
+from keystead.storage.freshness.revocation_log import note_ending
+from keystead.storage.schema.tables import credentials
+
+_COLUMNS = [column for column in credentials.c if column.name not in {"digest", "pepper_id"}]
+
+
+def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
+    """Adds a credential with the digest of its token."""
+    tx.execute(
+        insert(credentials),
+        {
+            "id": credential.id,
+            "kind": credential.kind,
+            "name": credential.name,
+            "hint": credential.hint,
+            "pepper_id": digest.pepper_id,
+            "digest": digest.value,
+            "created_at": credential.created_at,
+            "created_by_kind": credential.created_by.kind,
+            "created_by_id": credential.created_by.id,
+            "created_by_name": credential.created_by.name,
+        },
+    )
+
+
+def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
+    """The credential of that id."""
+    row = tx.execute(select(*_COLUMNS).where(credentials.c.id == credential_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def all_credentials(tx: Tx) -> list[Credential]:
+    """Every credential, revoked ones too, newest first."""
+    rows = tx.execute(select(*_COLUMNS).order_by(credentials.c.id.desc()))
+    return [_from_row(row) for row in rows]
+
+
+def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
+    """Return whether the credential is live. Until this transaction ends, revoking it waits."""
+    # No row lock: the application may only read this table.
+    _lock(tx, func.pg_advisory_xact_lock_shared, credential_id)
+    live = select(credentials.c.id).where(
+        credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
+    )
+    return tx.execute(live).first() is not None
+
+
+def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoked_by: str) -> None:
+    """End the credential, once no change that it makes is open; the first end stays."""
+    _lock(tx, func.pg_advisory_xact_lock, credential_id)
+    ended = update(credentials).where(
+        credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
+    )
+    tx.execute(ended.values(revoked_at=now, revoked_by=revoked_by))
+    note_ending(tx, Ending(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
+
+
+def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:
+    """The peppers that credentials still need; ids alone."""
+    live = select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None))
+    return set(tx.execute(live.distinct()).scalars())
+
+
+def _lock(tx: Tx, lock: Any, credential_id: CredentialId) -> None:
+    """Take an advisory lock of the credential on PostgreSQL; SQLite has one writer anyway."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(lock(func.hashtextextended(credential_id, 0))))
+
+
+def _from_row(row: Row[Any]) -> Credential:
+    return Credential(
+        id=row.id,
+        kind=CredentialKind(row.kind),
+        name=row.name,
+        hint=row.hint,
+        created_at=row.created_at,
+        created_by=Actor(
+            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
+        ),
+        revoked_at=row.revoked_at,
+        revoked_by=row.revoked_by,
+    )

@@ -1,0 +1,155 @@
+"""Events in rows: appended in the transaction of the change they tell of, read newest first, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
+
+from keystead.domain.events import Act, Event, EventType, Origin, Target
+from keystead.domain.ids import EventId, WebhookId, WorkspaceId, new_id
+from keystead.domain.notification_digests import TOPIC_OF
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.revocation_log import ending_of
+from keystead.storage.database import Tx
+from keystead.storage.freshness.revocation_log import note_ending
+from keystead.storage.schema.tables import events, workspaces
+from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
+from keystead.storage.tables.notification_digests import make_digest_due
+
+
+def append_event(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    type: EventType,
+    act: Act,
+    target: Target,
+    data: Mapping[str, object] | None = None,
+) -> Event:
+    """Records what happened under the workspace's next sequence number, and a delivery for each webhook that chose it.
+
+    The caller holds the workspace's lock.
+    """
+    sequence, is_heard = _next_sequence(tx, workspace_id)
+    event = _new_event(workspace_id, sequence, type, act, target, data or {})
+    tx.execute(insert(events), _to_row(event))
+    if type in TOPIC_OF:
+        make_digest_due(tx, event)
+    if (ending := ending_of(event)) is not None:
+        note_ending(tx, ending)
+    if is_heard:
+        enqueue(tx, event)
+    return event
+
+
+def append_event_for(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    webhook_id: WebhookId,
+    type: EventType,
+    act: Act,
+    target: Target,
+) -> Event:
+    """Records what happened, and a delivery for that webhook alone, whatever types it chose."""
+    sequence, _ = _next_sequence(tx, workspace_id)
+    event = _new_event(workspace_id, sequence, type, act, target, {})
+    tx.execute(insert(events), _to_row(event))
+    enqueue_for(tx, event, [webhook_id])
+    return event
+
+
+def page_of_events(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    *,
+    limit: int,
+    before: int | None = None,
+    types: Sequence[EventType] = (),
+    target_id: str | None = None,
+) -> list[Event]:
+    """At most `limit` events, newest first, with a sequence below `before`; of these types, or of all.
+
+    `target_id`: only what happened to that one thing.
+    """
+    query = select(events).where(events.c.workspace_id == workspace_id)
+    if before is not None:
+        query = query.where(events.c.sequence < before)
+    if types:
+        query = query.where(events.c.type.in_(types))
+    if target_id is not None:
+        query = query.where(_about(tx, target_id))
+    rows = tx.execute(query.order_by(events.c.sequence.desc()).limit(limit))
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Row[Any]) -> Event:
+    """The event of a row of `events`."""
+    return Event(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        sequence=row.sequence,
+        type=EventType(row.type),
+        occurred_at=row.occurred_at,
+        actor=Actor(PrincipalKind(row.actor_kind), row.actor_id, row.actor_name),
+        target=Target(row.target_type, row.target_id),
+        origin=Origin(row.address, row.request_id),
+        data=row.data,
+    )
+
+
+def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
+    """SQLite, which keeps no statistics here, must be told that few events are about one thing, to use their index."""
+    about = events.c.target_id == target_id
+    return func.unlikely(about) if tx.dialect.name == "sqlite" else about
+
+
+def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
+    """The workspace's next number, and, in the same statement, whether anybody is told of its events."""
+    counted = (
+        update(workspaces)
+        .where(workspaces.c.id == workspace_id)
+        .values(last_event=workspaces.c.last_event + 1)
+        .returning(workspaces.c.last_event, listening(workspace_id).label("is_heard"))
+    )
+    row = tx.execute(counted).one()
+    return row.last_event, bool(row.is_heard)
+
+
+def _new_event(
+    workspace_id: WorkspaceId,
+    sequence: int,
+    type: EventType,
+    act: Act,
+    target: Target,
+    data: Mapping[str, object],
+) -> Event:
+    return Event(
+        id=EventId(new_id("evt", act.at)),
+        workspace_id=workspace_id,
+        sequence=sequence,
+        type=type,
+        occurred_at=act.at,
+        actor=act.actor,
+        target=target,
+        origin=act.origin,
+        data=data,
+    )
+
+
+def _to_row(event: Event) -> dict[str, Any]:
+    return {
+        "workspace_id": event.workspace_id,
+        "sequence": event.sequence,
+        "id": event.id,
+        "type": event.type,
+        "occurred_at": event.occurred_at,
+        "actor_kind": event.actor.kind,
+        "actor_id": event.actor.id,
+        "actor_name": event.actor.name,
+        "target_type": event.target.type,
+        "target_id": event.target.id,
+        "address": event.origin.address,
+        "request_id": event.origin.request_id,
+        "data": dict(event.data),
+    }

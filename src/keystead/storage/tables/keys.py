@@ -1,0 +1,285 @@
+"""API keys in rows: every statement names its workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from keystead.domain.digest import Digest
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, Habit
+from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.storage.database import Tx
+from keystead.storage.schema.columns import by_age
+from keystead.storage.schema.tables import api_keys, key_use, members
+
+LOOKED_AT: Final = 5_000
+"""Of so many keys of a workspace, and no more, it is asked which deserve a look or cost least to revoke."""
+
+_UNREAD = {"digest", "pepper_id", "folded_description"}
+_KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
+_CREATOR_LEFT = and_(
+    api_keys.c.created_by_kind == PrincipalKind.MEMBER, members.c.user_id.is_(None)
+).label("creator_left")
+_USE_COLUMNS = [key_use.c.last_used_at, key_use.c.last_used_ip, key_use.c.last_used_agent]
+
+
+def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
+    """Adds a key with the digest of its token."""
+    tx.execute(
+        insert(api_keys),
+        {
+            "id": key.id,
+            "workspace_id": key.workspace_id,
+            "description": key.description,
+            "folded_description": fold(key.description),
+            "hint": key.hint,
+            "pepper_id": digest.pepper_id,
+            "digest": digest.value,
+            "scopes": key.scopes,
+            "created_at": key.created_at,
+            "created_by_kind": key.created_by.kind,
+            "created_by_id": key.created_by.id,
+            "created_by_name": key.created_by.name,
+            "expires_at": key.expires_at,
+        },
+    )
+
+
+def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
+    """The workspace's key of that id, with its last use."""
+    row = tx.execute(_keys_of(workspace_id).where(api_keys.c.id == key_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
+    """The key that was rotated to this one."""
+    row = tx.execute(_keys_of(workspace_id).where(api_keys.c.rotated_to == key_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
+    """The hints of these keys of the workspace."""
+    named = select(api_keys.c.id, api_keys.c.hint).where(
+        api_keys.c.workspace_id == workspace_id, api_keys.c.id.in_(key_ids)
+    )
+    return {row.id: row.hint for row in tx.execute(named)}
+
+
+def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
+    """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
+    newest = select(api_keys.c.id).where(api_keys.c.workspace_id == workspace_id)
+    return tx.execute(newest.order_by(by_age(tx, api_keys.c.id).desc()).limit(1)).scalar()
+
+
+def page_of_keys(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    *,
+    now: datetime,
+    limit: int,
+    before: str | None = None,
+    status: KeyStatus | None = None,
+    query: str = "",
+    habit: Habit | None = None,
+) -> list[ApiKey]:
+    """At most `limit` keys, newest first, with an id below `before`; of one status, and matching `query`, where given.
+
+    `query` is part of the description in any case, the exact id, or the last four characters of the token; `habit`
+    leaves the keys that it speaks of.
+    """
+    keys = _keys_of(workspace_id).order_by(by_age(tx, api_keys.c.id).desc()).limit(limit)
+    if status or query or habit:
+        _keep_to_the_order(tx)
+    if before is not None:
+        keys = keys.where(by_age(tx, api_keys.c.id) < literal(before, Text))
+    if status is not None:
+        keys = keys.where(_has_status(status, now))
+    if query:
+        keys = keys.where(_matches(query))
+    if habit is not None:
+        keys = keys.where(_counts(now), _has_habit(habit, now))
+    return [_from_row(row) for row in tx.execute(keys)]
+
+
+def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit, int]:
+    """How many of the keys that count each habit speaks of; those of none are absent."""
+    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
+    counted = [func.count(case((_has_habit(habit, now), 1))).label(habit.name) for habit in Habit]
+    query = select(*counted).select_from(joined)
+    row = tx.execute(query.where(api_keys.c.workspace_id == workspace_id, _counts(now))).one()
+    return {habit: times for habit, times in zip(Habit, row, strict=True) if times}
+
+
+def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
+    """The counted keys that cost least to revoke: never used (oldest first), then longest unused.
+
+    Of more than LOOKED_AT keys without an end, and as many with one, no more than these are looked at.
+    """
+    keys = (
+        _keys_of(workspace_id)
+        .where(api_keys.c.id.in_(_some_that_count(workspace_id, now)))
+        .order_by(key_use.c.last_used_at.asc().nulls_first(), api_keys.c.id)
+        .limit(limit)
+    )
+    return [_from_row(row) for row in tx.execute(keys)]
+
+
+def update_key(tx: Tx, key: ApiKey) -> None:
+    """Writes what may change while a key lives: description, scopes, expiry, successor, version."""
+    tx.execute(
+        _one(key.workspace_id, key.id).values(
+            description=key.description,
+            folded_description=fold(key.description),
+            scopes=key.scopes,
+            expires_at=key.expires_at,
+            rotated_to=key.rotated_to,
+            version=key.version,
+        )
+    )
+
+
+def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) -> bool:
+    """Ends the key; False where it was revoked before. The first instant stays."""
+    ended = _one(workspace_id, key_id).where(api_keys.c.revoked_at.is_(None))
+    return tx.execute(ended.values(revoked_at=now).returning(api_keys.c.id)).first() is not None
+
+
+def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
+    """The peppers that keys of any workspace still need; ids alone. A look or two at the index for each pepper."""
+    return {pepper for pepper in _peppers_of_unrevoked_keys(tx) if _is_needed(tx, pepper, now)}
+
+
+def _peppers_of_unrevoked_keys(tx: Tx) -> Iterator[str]:
+    """Each once, in order: from one to the next, without the keys in between."""
+    unrevoked = select(func.min(api_keys.c.pepper_id)).where(api_keys.c.revoked_at.is_(None))
+    pepper = tx.execute(unrevoked).scalar()
+    while pepper is not None:
+        yield pepper
+        pepper = tx.execute(unrevoked.where(api_keys.c.pepper_id > pepper)).scalar()
+
+
+def _is_needed(tx: Tx, pepper_id: str, now: datetime) -> bool:
+    """Whether a living key has that pepper."""
+    unrevoked = select(api_keys.c.pepper_id).where(
+        api_keys.c.pepper_id == pepper_id, api_keys.c.revoked_at.is_(None)
+    )
+    ends = (api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    return any(tx.execute(unrevoked.where(end).limit(1)).first() for end in ends)
+
+
+def _some_that_count(workspace_id: WorkspaceId, now: datetime) -> Select[Any]:
+    """The ids of LOOKED_AT counted keys without an end, and of as many that end soonest."""
+    counted = select(api_keys.c.id).where(
+        api_keys.c.workspace_id == workspace_id,
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.rotated_to.is_(None),
+    )
+    endless = counted.where(api_keys.c.expires_at.is_(None)).limit(LOOKED_AT).subquery()
+    ending = counted.where(api_keys.c.expires_at > now).order_by(api_keys.c.expires_at)
+    some = union_all(select(endless.c.id), select(ending.limit(LOOKED_AT).subquery().c.id))
+    return select(some.subquery().c.id)
+
+
+def _keep_to_the_order(tx: Tx) -> None:
+    """Walks through the keys until the page is full. PostgreSQL, which cannot know how many match, might sort all."""
+    if tx.dialect.name == "postgresql":
+        names = ("enable_sort", "enable_seqscan", "enable_bitmapscan")
+        tx.execute(select(*(func.set_config(name, "off", True) for name in names)))
+
+
+def _keys_of(workspace_id: WorkspaceId) -> Select[Any]:
+    joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id).outerjoin(
+        members,
+        and_(
+            members.c.workspace_id == api_keys.c.workspace_id,
+            members.c.user_id == api_keys.c.created_by_id,
+        ),
+    )
+    columns = select(*_KEY_COLUMNS, *_USE_COLUMNS, _CREATOR_LEFT).select_from(joined)
+    return columns.where(api_keys.c.workspace_id == workspace_id)
+
+
+def _one(workspace_id: WorkspaceId, key_id: KeyId) -> Any:
+    return update(api_keys).where(api_keys.c.workspace_id == workspace_id, api_keys.c.id == key_id)
+
+
+def _is_active(now: datetime) -> ColumnElement[bool]:
+    unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    return and_(api_keys.c.revoked_at.is_(None), unexpired)
+
+
+def _counts(now: datetime) -> ColumnElement[bool]:
+    """As ApiKey.counts."""
+    return and_(_is_active(now), api_keys.c.rotated_to.is_(None))
+
+
+def _has_habit(habit: Habit, now: datetime) -> ColumnElement[bool]:
+    """As domain.habits.has_habit, of a key that counts."""
+    keys, last_used_at = api_keys.c, key_use.c.last_used_at
+    match habit:
+        case Habit.NEVER_USED:
+            return and_(last_used_at.is_(None), keys.created_at <= now - UNUSED_AFTER)
+        case Habit.UNUSED:
+            return last_used_at <= now - UNUSED_AFTER
+        case Habit.EXPIRING:
+            return keys.expires_at <= now + EXPIRES_SOON
+        case Habit.OLD:
+            return keys.created_at <= now - OLD_AFTER
+        case Habit.ENDLESS:
+            return keys.expires_at.is_(None)
+
+
+def _has_status(status: KeyStatus, now: datetime) -> ColumnElement[bool]:
+    match status:
+        case KeyStatus.ACTIVE:
+            return _is_active(now)
+        case KeyStatus.EXPIRED:
+            return and_(api_keys.c.revoked_at.is_(None), api_keys.c.expires_at <= now)
+        case KeyStatus.REVOKED:
+            return api_keys.c.revoked_at.is_not(None)
+
+
+def _matches(query: str) -> ColumnElement[bool]:
+    in_description = api_keys.c.folded_description.contains(fold(query), autoescape=True)
+    last_four = func.substr(api_keys.c.hint, func.length(api_keys.c.hint) - 3)
+    return or_(in_description, api_keys.c.id == query, last_four == query)
+
+
+def _from_row(row: Row[Any]) -> ApiKey:
+    used = row.last_used_at
+    return ApiKey(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        description=row.description,
+        hint=row.hint,
+        scopes=row.scopes,
+        created_at=row.created_at,
+        created_by=Actor(
+            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
+        ),
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        rotated_to=row.rotated_to,
+        last_use=used and KeyUse(used, row.last_used_ip, row.last_used_agent),
+        creator_left=bool(row.creator_left),
+        version=row.version,
+    )

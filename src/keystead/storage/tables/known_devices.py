@@ -1,0 +1,48 @@
+"""Known devices in rows, found by the SHA-256 of the secret that the browser holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+
+from keystead.domain.ids import UserId
+from keystead.domain.sessions import DEVICES_KEPT, KnownDevice
+from keystead.storage.database import Tx
+from keystead.storage.schema.tables import known_devices
+
+
+def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
+    """Adds a device; of more than ten the ones that were not used for longest are forgotten."""
+    row = {
+        "digest": digest,
+        "user_id": device.user_id,
+        "created_at": device.created_at,
+        "used_at": device.used_at,
+    }
+    tx.execute(insert(known_devices), row)
+    of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
+    newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
+    kept = set(tx.execute(newest.limit(DEVICES_KEPT)).scalars()) | {digest}
+    tx.execute(
+        delete(known_devices).where(
+            known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(kept)
+        )
+    )
+
+
+def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
+    """The device, whether it still stands or not."""
+    row = tx.execute(select(known_devices).where(known_devices.c.digest == digest)).first()
+    return None if row is None else KnownDevice(row.user_id, row.created_at, row.used_at)
+
+
+def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
+    """Notes that the person signed in on the device again."""
+    used = update(known_devices).where(known_devices.c.digest == digest)
+    tx.execute(used.values(used_at=now))
+
+
+def delete_devices(tx: Tx, user_id: UserId) -> None:
+    """Forgets all devices of a user."""
+    tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))

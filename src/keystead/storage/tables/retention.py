@@ -1,0 +1,112 @@
+"""Forgetting what is past its keeping time, in small batches that keys and indexes find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, tuple_
+
+from keystead.domain.ids import WorkspaceId, least_id
+from keystead.domain.instants import EPOCH
+from keystead.domain.webhooks import DeliveryStatus
+from keystead.storage.database import Tx
+from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
+
+CallerId = tuple[str, str, str, str]
+"""Key, reason, address, agent: which caller of which key."""
+UseDayId = tuple[str, int]
+"""Key, day since 1970-01-01: which count of uses."""
+
+
+def workspaces_with_old_rows(
+    tx: Tx,
+    after: WorkspaceId | None,
+    events_before: datetime | None,
+    deliveries_before: datetime | None,
+    limit: int,
+) -> list[WorkspaceId]:
+    """At most `limit` workspaces, in the order of their ids, that have something to forget; None forgets nothing."""
+    old: list[ColumnElement[bool]] = []
+    if events_before is not None:
+        old.append(_old_event(events_before, workspaces.c.id).correlate(workspaces).exists())
+    if deliveries_before is not None:
+        old.append(_old_delivery(deliveries_before, workspaces.c.id).correlate(workspaces).exists())
+    if not old:
+        return []
+    query = select(workspaces.c.id).where(or_(*old))
+    if after is not None:
+        query = query.where(workspaces.c.id > after)
+    return list(tx.execute(query.order_by(workspaces.c.id).limit(limit)).scalars())
+
+
+def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
+    """Drops at most `limit` deliveries made before `instant` that nobody will try again, with their attempts."""
+    old = _old_delivery(instant, workspace_id).order_by(deliveries.c.id).limit(limit)
+    gone = delete(deliveries).where(
+        deliveries.c.workspace_id == workspace_id, deliveries.c.id.in_(old)
+    )
+    return tx.execute(gone).rowcount
+
+
+def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
+    """Drops at most `limit` events from before `instant`, the oldest first; those of kept deliveries stay."""
+    old = _old_event(instant, workspace_id).order_by(events.c.sequence).limit(limit)
+    gone = delete(events).where(events.c.workspace_id == workspace_id, events.c.sequence.in_(old))
+    return tx.execute(gone).rowcount
+
+
+def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
+    """Return at most `limit` counts of days before `day`, without those in `but`."""
+    number = day.toordinal() - EPOCH.date().toordinal()
+    rows = key_use_days.c
+    old = select(rows.key_id, rows.day).where(rows.day < number)
+    if but:
+        old = old.where(tuple_(rows.key_id, rows.day).not_in(but))
+    return [(row.key_id, row.day) for row in tx.execute(old.limit(limit))]
+
+
+def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
+    """Delete these counts. Return how many were deleted."""
+    rows = key_use_days.c
+    return tx.execute(delete(key_use_days).where(tuple_(rows.key_id, rows.day).in_(among))).rowcount
+
+
+def walk_over_callers(
+    tx: Tx, after: CallerId | None, limit: int
+) -> list[tuple[CallerId, datetime]]:
+    """The next `limit` callers in the order of their ids, and when each last came."""
+    identity = _caller_columns()
+    query = select(*identity, key_callers.c.last_at).order_by(*identity).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*identity) > after)
+    return [((row[0], row[1], row[2], row[3]), row.last_at) for row in tx.execute(query)]
+
+
+def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
+    """Drops those of these callers who did not come again since `instant`."""
+    named = tuple_(*_caller_columns()).in_(among)
+    return tx.execute(delete(key_callers).where(named, key_callers.c.last_at < instant)).rowcount
+
+
+def _old_delivery(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
+    return select(deliveries.c.id).where(
+        deliveries.c.workspace_id == workspace_id,
+        deliveries.c.id < least_id("dlv", instant),
+        deliveries.c.status != DeliveryStatus.PENDING,
+    )
+
+
+def _old_event(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
+    told = exists().where(
+        deliveries.c.workspace_id == events.c.workspace_id,
+        deliveries.c.event_sequence == events.c.sequence,
+    )
+    return select(events.c.sequence).where(
+        events.c.workspace_id == workspace_id, events.c.id < least_id("evt", instant), ~told
+    )
+
+
+def _caller_columns() -> list[Any]:
+    return [key_callers.c[name] for name in ("key_id", "reason", "address", "agent")]

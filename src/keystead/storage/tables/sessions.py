@@ -1,0 +1,135 @@
+"""Sign-in links and sessions in rows, found by the SHA-256 of what the person holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from keystead.domain.ids import SessionId, UserId
+from keystead.domain.sessions import ABSOLUTE_LIMIT, LinkPurpose, ProofKind, Session, SignInLink
+from keystead.storage.database import Tx
+from keystead.storage.schema.tables import sessions, sign_in_links
+
+_LINK_COLUMNS = [sign_in_links.c[name] for name in SignInLink.__slots__]
+
+
+def insert_link(tx: Tx, digest: bytes, link: SignInLink, now: datetime) -> None:
+    """Adds a sign-in link."""
+    row = {"digest": digest, "created_at": now, **_values(link)}
+    tx.execute(insert(sign_in_links), row)
+
+
+def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
+    """Uses the link up, if it is unused and has not expired; of two at once, one gets it."""
+    used = (
+        update(sign_in_links)
+        .where(
+            sign_in_links.c.digest == digest,
+            sign_in_links.c.used_at.is_(None),
+            sign_in_links.c.expires_at > now,
+        )
+        .values(used_at=now)
+        .returning(*_LINK_COLUMNS)
+    )
+    row = tx.execute(used).first()
+    return None if row is None else _link(row)
+
+
+def insert_session(tx: Tx, digest: bytes, session: Session) -> None:
+    """Adds a session."""
+    tx.execute(insert(sessions), {"digest": digest, **_values(session)})
+
+
+def find_session(tx: Tx, digest: bytes) -> Session | None:
+    """The session, whether it still stands or not."""
+    row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
+    return None if row is None else _session(row)
+
+
+def touch_session(tx: Tx, digest: bytes, now: datetime) -> None:
+    """Notes that the session was used; forward only."""
+    seen = update(sessions).where(sessions.c.digest == digest, sessions.c.seen_at < now)
+    tx.execute(seen.values(seen_at=now))
+
+
+def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
+    """Ends the session; the first end stays."""
+    ended = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
+    tx.execute(ended.values(ended_at=now))
+
+
+def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
+    """The user's sessions that stand, the newest first."""
+    query = select(sessions).where(
+        sessions.c.user_id == user_id,
+        sessions.c.ended_at.is_(None),
+        sessions.c.created_at > now - ABSOLUTE_LIMIT,
+    )
+    found = map(
+        _session, tx.execute(query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()))
+    )
+    return [session for session in found if session.stands(now)]
+
+
+def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
+    """Puts a session under another secret, with a new proof; False where it has ended meanwhile."""
+    changed = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
+    values = {"digest": renewed, **_values(session)}
+    return tx.execute(changed.values(values).returning(sessions.c.id)).first() is not None
+
+
+def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
+    """Ends one of the user's sessions by its id; False where there is none of that id that had not ended."""
+    ended = update(sessions).where(
+        sessions.c.id == session_id,
+        sessions.c.user_id == user_id,
+        sessions.c.ended_at.is_(None),
+    )
+    return tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).first() is not None
+
+
+def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) -> int:
+    """Ends all of the user's sessions but one; how many that were."""
+    ended = update(sessions).where(
+        sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
+    )
+    return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
+
+
+def delete_unused_links(tx: Tx, user_id: UserId) -> None:
+    """Takes back the user's links that were not used yet."""
+    unused = delete(sign_in_links).where(
+        sign_in_links.c.user_id == user_id, sign_in_links.c.used_at.is_(None)
+    )
+    tx.execute(unused)
+
+
+def _values(value: SignInLink | Session) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _link(row: Row[Any]) -> SignInLink:
+    return SignInLink(
+        workspace_id=row.workspace_id,
+        user_id=row.user_id,
+        expires_at=row.expires_at,
+        purpose=LinkPurpose(row.purpose),
+        return_url=row.return_url,
+    )
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        id=row.id,
+        user_id=row.user_id,
+        created_at=row.created_at,
+        signed_in_at=row.signed_in_at,
+        seen_at=row.seen_at,
+        ended_at=row.ended_at,
+        address=row.address,
+        agent=row.agent,
+        proven_by=ProofKind(row.proven_by),
+        return_url=row.return_url,
+    )

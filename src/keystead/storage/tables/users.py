@@ -1,0 +1,178 @@
+"""Users in rows: found by the address that signs them in, or by a product's own id of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Column, Row, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from keystead.domain.errors import EmailTaken
+from keystead.domain.ids import UserId, WorkspaceId
+from keystead.domain.users import fold_email
+from keystead.domain.workspaces import User
+from keystead.storage.database import Tx
+from keystead.storage.schema.tables import users
+
+USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
+    users.c.id,
+    users.c.name,
+    users.c.email,
+    users.c.created_at,
+    users.c.time_zone,
+    users.c.password_set_at,
+    users.c.portal_workspace_id,
+    users.c.email_confirmed_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with what signs them in."""
+
+    user: User
+    password_hash: str | None
+
+    def __repr__(self) -> str:
+        return f"<Account of {self.user.id}>"
+
+
+def insert_user(
+    tx: Tx, user: User, *, password_hash: str | None = None, portal_user_id: str | None = None
+) -> None:
+    """Adds a user, whom the address signs in unless a product vouches for them. EmailTaken."""
+    row = {
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "created_at": user.created_at,
+        "sign_in_email": _signing_in(user),
+        "password_hash": password_hash,
+        "password_set_at": user.password_set_at,
+        "portal_workspace_id": user.portal_workspace_id,
+        "portal_user_id": portal_user_id,
+        "email_confirmed_at": user.email_confirmed_at,
+    }
+    with _one_person_an_address():
+        tx.execute(insert(users), row)
+
+
+def get_user(tx: Tx, user_id: UserId) -> User:
+    """The user of that id, who exists."""
+    return user_of(tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).one())
+
+
+def find_user(tx: Tx, user_id: UserId) -> User | None:
+    """Return the user of that id, or None."""
+    row = tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).first()
+    return None if row is None else user_of(row)
+
+
+def find_account(tx: Tx, email: str) -> Account | None:
+    """Whom that address signs in, however it is written."""
+    query: Select[Any] = select(*USER_COLUMNS, users.c.password_hash)
+    row = tx.execute(query.where(users.c.sign_in_email == fold_email(email))).first()
+    return None if row is None else Account(user_of(row), row.password_hash)
+
+
+def password_hash_of(tx: Tx, user_id: UserId) -> str | None:
+    """The hash of the user's password; None where there is none."""
+    return tx.execute(select(users.c.password_hash).where(users.c.id == user_id)).scalar()
+
+
+def lock_password_hash(tx: Tx, user_id: UserId) -> str | None:
+    """The same, and nobody changes it until the transaction ends."""
+    query = select(users.c.password_hash).where(users.c.id == user_id)
+    return tx.execute(query.with_for_update(key_share=True)).scalar()
+
+
+def set_password(tx: Tx, user_id: UserId, password_hash: str, now: datetime) -> None:
+    """Gives the user a new password."""
+    _change(tx, user_id, password_hash=password_hash, password_set_at=now)
+
+
+def renew_hash(tx: Tx, user_id: UserId, old: str, new: str) -> None:
+    """Another hash of the same password, unless there is a new password by now."""
+    renewed = update(users).where(users.c.id == user_id, users.c.password_hash == old)
+    tx.execute(renewed.values(password_hash=new))
+
+
+def set_email(tx: Tx, user_id: UserId, email: str, *, confirmed_at: datetime | None = None) -> None:
+    """Set the email, which signs the user in from now on. EmailTaken."""
+    values = {"email": email, "email_confirmed_at": confirmed_at}
+    with _one_person_an_address():
+        _change(tx, user_id, sign_in_email=fold_email(email), **values)
+
+
+def confirm_email(tx: Tx, user_id: UserId, now: datetime) -> None:
+    """Record that the user's email is theirs."""
+    _change(tx, user_id, email_confirmed_at=now)
+
+
+def withdraw_sign_in(tx: Tx, user_id: UserId, *, email: bool) -> None:
+    """Take away the user's password, and with `email` the address that signs them in."""
+    _change(tx, user_id, password_hash=None, password_set_at=None)
+    if email:
+        _change(tx, user_id, email=None, sign_in_email=None)
+
+
+def set_name(tx: Tx, user_id: UserId, name: str) -> None:
+    """Another name."""
+    _change(tx, user_id, name=name)
+
+
+def set_time_zone(tx: Tx, user_id: UserId, time_zone: str | None) -> None:
+    """Another time zone; None is UTC."""
+    _change(tx, user_id, time_zone=time_zone)
+
+
+def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> User | None:
+    """The user whom the product knows by that id, in that workspace."""
+    query = select(*USER_COLUMNS).where(
+        users.c.portal_workspace_id == workspace_id, users.c.portal_user_id == portal_user_id
+    )
+    row = tx.execute(query).first()
+    return None if row is None else user_of(row)
+
+
+def refresh_portal_user(tx: Tx, user: User) -> None:
+    """Set name and email as the product knows them now; the email signs nobody in."""
+    confirmed_at = user.email_confirmed_at
+    _change(tx, user.id, name=user.name, email=user.email, email_confirmed_at=confirmed_at)
+
+
+def user_of(row: Row[Any]) -> User:
+    """The user that a row of USER_COLUMNS tells of."""
+    return User(
+        id=row.id,
+        name=row.name,
+        email=row.email,
+        created_at=row.created_at,
+        time_zone=row.time_zone,
+        password_set_at=row.password_set_at,
+        portal_workspace_id=row.portal_workspace_id,
+        email_confirmed_at=row.email_confirmed_at,
+    )
+
+
+def _signing_in(user: User) -> str | None:
+    return None if user.email is None or user.is_of_portal else fold_email(user.email)
+
+
+def _change(tx: Tx, user_id: UserId, **values: Any) -> None:
+    tx.execute(update(users).where(users.c.id == user_id).values(**values))
+
+
+@contextmanager
+def _one_person_an_address() -> Iterator[None]:
+    """The database keeps the promise, whoever asks at the same time; the transaction ends with the refusal."""
+    try:
+        yield
+    except IntegrityError as error:
+        if users.c.sign_in_email.name not in str(error.orig):
+            raise
+        raise EmailTaken("A person of this installation has that e-mail address already.") from None

@@ -1,0 +1,222 @@
+"""Signing in and out: links that work once, cookies that are safe, sessions that end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from structlog.testing import capture_logs
+
+from keystead.developer_area.sign_in.session import COOKIE
+from keystead.domain.workspaces import Role
+from tests.behind import write_behind
+from tests.developer_area.browser import Browser
+from tests.developer_area.conftest import Area, session_of
+
+
+def redeem(area: Area, link: str, browser: Browser | None = None) -> int:
+    """The status after the link's form was sent."""
+    browser = browser or area.browser()
+    return browser.submit(browser.open(link), "/sign-in").status
+
+
+def test_a_link_leads_to_the_keys(each_area: Area) -> None:
+    """The form behind a sign-in link opens the person's workspace, and names both."""
+    browser = each_area.browser()
+    page = browser.open(each_area.link())
+    assert (page.status, page.heading) == (200, "Sign in")
+    keys = browser.submit(page, "/sign-in")
+    assert (keys.status, keys.path, keys.heading) == (200, each_area.keys_url, "API keys")
+    assert "My workspace" in keys.tree.text
+    assert "Owner" in keys.tree.text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('other="', '"; x="\\'),
+        ("a=b;;; =; =x;", ";"),
+        (f"{COOKIE}=another", "  "),
+        (f"x{COOKIE}=another", f"{COOKIE}x=another"),
+    ],
+)
+def test_only_our_own_cookies_are_read(area: Area, before: str, after: str) -> None:
+    """Whatever else stands in the field, in quotes or not, the session is found; of two of its name the last counts."""
+    session = session_of(area.signed_in())
+    sent = {"Cookie": f"{before}; {COOKIE}={session} ;{after}"}
+    assert area.browser().request("GET", area.keys_url, sent).path == area.keys_url
+    sent = {"Cookie": f'{before}; {COOKIE}="{session}"'}
+    assert area.browser().request("GET", area.keys_url, sent).path != area.keys_url
+
+
+def test_looking_at_a_link_uses_nothing_up(area: Area) -> None:
+    """A mail scanner may fetch the link as often as it likes: the person's form still works."""
+    link = area.link()
+    for _ in range(3):
+        assert area.browser().open(link).status == 200
+    assert redeem(area, link) == 200
+
+
+def test_a_link_signs_in_once(each_area: Area) -> None:
+    """The second use of a link is refused with a page that says how to get another, and begins no session."""
+    link = each_area.link()
+    assert redeem(each_area, link) == 200
+    late = each_area.browser()
+    page = late.submit(late.open(link), "/sign-in")
+    assert (page.status, page.heading) == (422, "This link does not work any more")
+    assert "keystead sign-in-link" in page.tree.text
+    assert late.open("/").path == "/sign-in"
+
+
+def test_of_two_at_once_one_gets_in(each_area: Area) -> None:
+    """However many send a link at the same moment, exactly one session begins."""
+    link = each_area.link()
+    browsers = [each_area.browser() for _ in range(6)]
+    pages = [browser.open(link) for browser in browsers]
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(
+            lambda pair: pair[0].submit(pair[1], "/sign-in"), zip(browsers, pages, strict=True)
+        )
+        statuses = sorted(answer.status for answer in answers)
+    assert statuses == [200, 422, 422, 422, 422, 422]
+    assert [b.open("/").path for b in browsers].count(each_area.keys_url) == 1
+
+
+def test_a_link_expires_after_15_minutes(area: Area) -> None:
+    """One second before its end a link works; at its end it does not."""
+    early, late = area.link(), area.link()
+    area.clock.advance(minutes=14, seconds=59)
+    assert redeem(area, early) == 200
+    area.clock.advance(seconds=1)
+    assert redeem(area, late) == 422
+
+
+@pytest.mark.parametrize("link", ["x", "A" * 43, "A" * 5000, "ü", "' OR 1=1"])
+def test_a_made_up_link_is_refused(area: Area, link: str) -> None:
+    """What never was a link is answered like one that was used."""
+    browser = area.browser()
+    page = browser.open("/sign-in?link=x")
+    token = page.tree.one("input", name="form_token").attributes["value"]
+    assert browser.post("/sign-in", [("form_token", token), ("link", link)]).status == 422
+
+
+def test_the_cookie_is_bound_and_hidden(area: Area) -> None:
+    """The session's cookie has the `__Host-` prefix and every protection there is, and holds 256 random bits."""
+    browser = area.browser()
+    page = browser.open(area.link())
+    before = page.headers["set-cookie"]
+    fields = [(i.attributes["name"], i.attributes["value"]) for i in page.tree.all("input")]
+    body = "&".join(f"{name}={value}" for name, value in fields).encode()
+    headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+    after = _raw_post(browser, "/sign-in", headers, body)
+    for line in (before, after):
+        name_value, *attributes = [part.strip().lower() for part in line.split(";")]
+        assert name_value.startswith("__host-keystead=")
+        assert len(name_value) == len("__host-keystead=") + 43
+        assert sorted(attributes) == ["httponly", "path=/", "samesite=lax", "secure"]
+        assert len(line) < 4096
+
+
+def _raw_post(browser: Browser, url: str, headers: dict[str, str], body: bytes) -> str:
+    import asyncio
+
+    response = asyncio.run(browser._send("POST", url, headers, body))
+    assert response.status_code == 303
+    assert "link" not in response.headers["location"]
+    (line,) = [c for c in response.headers.get_list("set-cookie") if c.startswith(f"{COOKIE}=")]
+    return line
+
+
+def test_signing_in_gives_a_new_secret(area: Area) -> None:
+    """A cookie that was planted before signing in stands for nobody afterwards."""
+    victim = area.browser()
+    page = victim.open(area.link())
+    planted = session_of(victim)
+    victim.submit(page, "/sign-in")
+    assert session_of(victim) != planted
+    attacker = area.browser()
+    attacker.cookies.set(COOKIE, planted)
+    assert attacker.open("/").path == "/sign-in"
+
+
+def test_signing_in_again_ends_the_session_before(area: Area) -> None:
+    """The session that a browser had does not outlive its next one."""
+    browser = area.signed_in()
+    before = session_of(browser)
+    assert redeem(area, area.link(), browser) == 200
+    old = area.browser()
+    old.cookies.set(COOKIE, before)
+    assert old.open("/").path == "/sign-in"
+    assert browser.open("/").path == area.keys_url
+
+
+def test_signing_out_ends_the_session(each_area: Area) -> None:
+    """After signing out the cookie is gone, and a copy of it worthless from the next request on."""
+    browser = each_area.signed_in()
+    copied = session_of(browser)
+    page = browser.submit(browser.open(each_area.keys_url), "/sign-out")
+    assert page.path == "/sign-in"
+    thief = each_area.browser()
+    thief.cookies.set(COOKIE, copied)
+    assert thief.open(each_area.keys_url).path.startswith("/sign-in")
+
+
+def test_sessions_end_by_themselves(area: Area) -> None:
+    """A session ends after an hour without use, and 24 hours after it began, used or not."""
+    idle, busy = area.signed_in(), area.signed_in()
+    area.clock.advance(minutes=59)
+    assert busy.open("/").path == area.keys_url
+    area.clock.advance(minutes=1)
+    assert idle.open("/").path == "/sign-in"
+    for _ in range(45):
+        assert busy.open("/").path == area.keys_url
+        area.clock.advance(minutes=30)
+    area.clock.advance(minutes=29, seconds=59)
+    assert busy.open("/").path == area.keys_url
+    area.clock.advance(seconds=1)
+    assert busy.open("/").path == "/sign-in"
+
+
+def test_who_is_not_signed_in_is_sent_to_sign_in(area: Area) -> None:
+    """Every page of a workspace asks for a session first; a part of a page is told to load the whole."""
+    stranger = area.browser()
+    for url in ("/", area.keys_url, f"{area.keys_url}/new", "/w/ws_x/keys"):
+        assert stranger.open(url).path.partition("?")[0] == "/sign-in"
+    part = stranger.request("GET", area.keys_url, {"HX-Request": "true"})
+    assert (part.status, part.html) == (401, "")
+    assert part.headers["hx-redirect"].startswith("/sign-in?next=%2Fw%2F")
+
+
+def test_a_member_who_is_gone_is_out_at_once(area: Area) -> None:
+    """The session shows what its person is a member of now, not what they were when it began."""
+    member = area.member(Role.DEVELOPER)
+    browser = area.signed_in(member)
+    with write_behind(area.installation.database) as tx:
+        tx.exec_driver_sql("DELETE FROM members WHERE user_id = ?", (member.user.id,))
+    assert browser.open(area.keys_url).path.startswith("/sign-in")
+
+
+def test_a_token_is_no_cookie(area: Area) -> None:
+    """An API key's token signs nobody in, in the cookie or in the Authorization field (R56)."""
+    token = area.key().reveal()
+    browser = area.browser()
+    browser.cookies.set(COOKIE, token)
+    assert browser.open(area.keys_url).path.startswith("/sign-in")
+    assert (
+        area.browser()
+        .open(area.keys_url, Authorization=f"Bearer {token}")
+        .path.startswith("/sign-in")
+    )
+
+
+def test_no_secret_is_logged(area: Area) -> None:
+    """Neither the link nor the session is in any line of the log."""
+    link = area.link()
+    with capture_logs() as lines:
+        browser = area.browser()
+        browser.submit(browser.open(link), "/sign-in")
+        browser.submit(browser.open(area.keys_url), "/sign-out")
+    said = str(lines)
+    assert "/sign-in" in said
+    assert link.partition("=")[2] not in said
+    assert session_of(area.signed_in()) not in said

@@ -1,0 +1,205 @@
+"""White label: the pages show the product's name, logo, colours and links, and nothing that could act or hide."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import zlib
+from pathlib import Path
+
+import pytest
+
+from keystead.api.bodies import NewPortalSession
+from keystead.bootstrap import read_brand
+from keystead.developer_area import create_developer_area
+from keystead.developer_area.web.assets import FOLDER
+from keystead.developer_area.web.brand import MAX_LOGO_BYTES, Brand, Logo, read_logo
+from keystead.domain.brand import DARK, LIGHT
+from keystead.http.problems import Problems
+from keystead.http.stack import Stack
+from keystead.settings import Settings
+from tests.developer_area.browser import ORIGIN, Browser, Seen
+from tests.developer_area.conftest import Area
+from tests.developer_area.test_answers import assets_of
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>'
+ACME = Brand(
+    name="Acme <Cloud>",
+    logo=Logo(SVG, ".svg"),
+    accent="#0b6e4f",
+    docs_url="https://acme.example/docs",
+    product_url="https://acme.example/app",
+)
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of that size, as far as its head goes."""
+    sides = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    head = b"IHDR" + sides + b"\x08\x06\x00\x00\x00"
+    body = len(head[4:]).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def branded(area: Area, brand: Brand) -> Seen:
+    """The page of keys of a product, as its owner sees it."""
+    app = Stack(
+        create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)
+    )
+    browser = Browser(app)
+    browser.submit(browser.open(area.link()), "/sign-in")
+    return browser.open(area.keys_url)
+
+
+def file_of(area: Area, brand: Brand, seen: Seen, name: str) -> Seen:
+    """A file that the page loads, by the end of its address."""
+    app = Stack(
+        create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)
+    )
+    (url,) = {url for url in assets_of(seen) if url.endswith(name)}
+    return Browser(app).open(url, **{"Accept-Encoding": "identity"})
+
+
+def test_pages_show_the_product(area: Area) -> None:
+    """Title, wordmark and links are the product's; its name is text; Keystead's mark is gone."""
+    seen = branded(area, ACME)
+    assert seen.tree.one("title").text == "API keys · Acme <Cloud>"
+    assert seen.tree.one("a", class_="brand").text == "Acme <Cloud>"
+    assert seen.link("Documentation") == "https://acme.example/docs"
+    assert seen.link("Back to Acme <Cloud>") == "https://acme.example/app"
+    assert "Keystead" not in seen.tree.one("header").text
+    assert not seen.tree.all("svg", class_="wordmark-logo")
+
+
+def test_without_settings_the_pages_are_keysteads(area: Area) -> None:
+    """What is not set is not shown."""
+    seen = area.signed_in().open(area.keys_url)
+    assert seen.tree.one("title").text == "API keys · Keystead"
+    assert not [a for a in seen.tree.all("a") if a.text.startswith(("Documentation", "Back to"))]
+
+
+def test_the_logo_is_a_file_of_ours(area: Area) -> None:
+    """The logo stands at an address that names its content, is what was read, and is kept by browsers."""
+    seen = branded(area, ACME)
+    image = seen.tree.one("img")
+    assert image.attributes["alt"] == ""
+    assert re.fullmatch(r"/static/[0-9a-f]{16}/logo\.svg", image.attributes["src"])
+    file = file_of(area, ACME, seen, "logo.svg")
+    assert file.response.content == SVG
+    assert file.headers["content-type"] == "image/svg+xml"
+    assert "immutable" in file.headers["cache-control"]
+    assert "script-src 'self'" in file.headers["content-security-policy"]
+
+
+def test_colours_come_as_a_stylesheet(area: Area) -> None:
+    """Colours are a file of their own, whose address changes with them, and nothing else is in it."""
+    seen = branded(area, ACME)
+    file = file_of(area, ACME, seen, "brand.css")
+    assert file.headers["content-type"] == "text/css; charset=utf-8"
+    assert "--accent:#0b6e4f;" in file.html
+    assert "prefers-color-scheme:dark" in file.html
+    assert re.fullmatch(r"[-@a-z0-9{}:;#()\s]*", file.html)
+    other = Brand(accent="#4f46e5")
+    urls = [
+        {url for url in assets_of(branded(area, brand)) if url.endswith("brand.css")}
+        for brand in (ACME, other)
+    ]
+    assert urls[0] != urls[1]
+
+
+def test_a_dark_accent_alone_changes_only_the_dark() -> None:
+    """Each of the two accents may stand alone."""
+    assert Brand().stylesheet == ""
+    assert Brand(accent_dark="#8b86f7").stylesheet.startswith("@media (prefers-color-scheme:dark)")
+    both = Brand(accent="#4f46e5", accent_dark="#8b86f7").stylesheet
+    assert "--accent:#4f46e5;" in both
+    assert "--accent:#8b86f7;" in both
+
+
+def test_the_grounds_are_those_of_the_stylesheet() -> None:
+    """Accents are measured against the very colours that pages stand on."""
+    light, dark = (FOLDER / "tokens.css").read_text().split("@media (prefers-color-scheme: dark)")
+    names = ("ground", "surface", "surface-raised", "surface-sunken")
+    for ground, css in ((LIGHT, light), (DARK, dark)):
+        values = {
+            match
+            for name in (*names, "accent-ink")
+            for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
+        }
+        assert values == {*ground.surfaces, ground.ink}
+
+
+LOGOS = {
+    "svg": SVG,
+    "svg with a prolog": b'<?xml version="1.0"?>\n' + SVG,
+    "png": png(512, 128),
+}
+NO_LOGOS = {
+    "nothing": (b"", "neither"),
+    "html": (b"<html><body>x</body></html>", "neither"),
+    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(40), "neither"),
+    "script": (SVG.replace(b"<path", b"<script>x</script><path"), "<script>"),
+    "handler": (SVG.replace(b"<path", b'<path onload="x"'), "onload"),
+    "foreign object": (SVG.replace(b"<path", b"<foreignObject/><path"), "<foreignObject>"),
+    "from elsewhere": (SVG.replace(b"<path", b'<use href="https://x.example/"/><path'), "href"),
+    "entities": (b'<!DOCTYPE svg [<!ENTITY a "b">]>' + SVG, "document type"),
+    "too large": (SVG + b" " * MAX_LOGO_BYTES, "64 KiB"),
+    "damaged png": (png(512, 128)[:20], "damaged"),
+    "huge png": (png(5_000, 10), "1024 pixels"),
+    "flat png": (png(0, 10), "1024 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", LOGOS)
+def test_a_logo_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    """SVG and PNG are told by what they hold, not by what they are called."""
+    (tmp_path / "logo").write_bytes(LOGOS[name])
+    logo = read_logo(tmp_path / "logo")
+    assert logo.body == LOGOS[name]
+    assert logo.suffix == (".png" if name == "png" else ".svg")
+
+
+@pytest.mark.parametrize("name", NO_LOGOS)
+def test_what_is_no_logo_is_refused(tmp_path: Path, name: str) -> None:
+    """What could act, reach out, or weigh too much is refused in one line."""
+    body, says = NO_LOGOS[name]
+    (tmp_path / "logo.svg").write_bytes(body)
+    with pytest.raises(ValueError, match=re.escape(says)) as refused:
+        read_logo(tmp_path / "logo.svg")
+    assert "\n" not in str(refused.value)
+
+
+def test_settings_make_the_brand(tmp_path: Path) -> None:
+    """Each setting of the product reaches the pages."""
+    (tmp_path / "logo.png").write_bytes(png(10, 10))
+    settings = Settings(
+        product_name=" Acme ",
+        logo=tmp_path / "logo.png",
+        accent="#0B6E4F",
+        docs_url="https://acme.example/docs",
+        product_url="https://acme.example",
+    )
+    brand = read_brand(settings)
+    assert brand == Brand(
+        "Acme",
+        Logo(png(10, 10), ".png"),
+        "#0b6e4f",
+        None,
+        "https://acme.example/docs",
+        "https://acme.example",
+    )
+
+
+GUIDE = (Path(__file__).parents[3] / "docs/guides/white-label.md").read_text()
+
+
+def test_the_guide_is_taken_as_it_stands() -> None:
+    """The settings of the guide load, and the body that it sends is one that the call takes."""
+    (told,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    settings = Settings(**tomllib.loads(told))
+    assert settings.product_name == "Acme Cloud"
+    (body,) = re.findall(r"-d '(.*?)'\n", GUIDE, re.DOTALL)
+    request = NewPortalSession.model_validate_json(body).request()
+    assert request.user.id == "user-4711"
+    for name in ("logo", "accent", "accent_dark", "docs_url", "product_url", "plans_url"):
+        assert name in Settings.model_fields
+        assert f"`{name}`" in GUIDE

@@ -1,0 +1,96 @@
+"""Habits: which keys deserve a look, to the microsecond, and which never do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.key_hygiene import Habit, has_habit, is_in_use
+from keystead.domain.keys import ApiKey, KeyUse
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.scopes import FULL
+from tests.clocks import NOON
+
+DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
+MAKER = Actor(PrincipalKind.MEMBER, "usr_1", "Ada")
+KEY = ApiKey(
+    KeyId("key_1"),
+    WorkspaceId("ws_1"),
+    "sync",
+    "ks_…abcd",
+    FULL,
+    NOON,
+    MAKER,
+    expires_at=NOON + 9999 * DAY,
+    last_use=KeyUse(NOON),
+)
+
+
+def key(**changed: Any) -> ApiKey:
+    """A key about which there is nothing to say, but for what is changed."""
+    return replace(KEY, **changed)
+
+
+def habits(key: ApiKey, now: datetime = NOON) -> set[Habit]:
+    """All that is said of the key."""
+    return {habit for habit in Habit if has_habit(key, habit, now)}
+
+
+def test_nothing_is_said_of_a_good_key() -> None:
+    """A young key that is used and that ends some day is passed over."""
+    assert habits(KEY) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "habit"),
+    [
+        ({"created_at": NOON - 30 * DAY, "last_use": None}, Habit.NEVER_USED),
+        ({"last_use": KeyUse(NOON - 30 * DAY)}, Habit.UNUSED),
+        ({"expires_at": NOON + 14 * DAY}, Habit.EXPIRING),
+        ({"created_at": NOON - 365 * DAY}, Habit.OLD),
+    ],
+)
+def test_each_begins_at_its_instant(changed: dict[str, Any], habit: Habit) -> None:
+    """Each is said from its instant on, and not a microsecond before."""
+    assert habits(key(**changed)) == {habit}
+    assert habits(key(**changed), NOON - TICK) == set()
+
+
+def test_a_key_without_end() -> None:
+    """A key that never expires is named from the start."""
+    assert habits(key(expires_at=None)) == {Habit.ENDLESS}
+
+
+def test_several_may_hold() -> None:
+    """Of an old, forgotten key without an end everything is said that holds."""
+    old = key(created_at=NOON - 400 * DAY, last_use=None, expires_at=None)
+    assert habits(old) == {Habit.NEVER_USED, Habit.OLD, Habit.ENDLESS}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"revoked_at": NOON},
+        {"expires_at": NOON},
+        {"rotated_to": KeyId("key_2")},
+    ],
+)
+def test_keys_that_end_by_themselves(changed: dict[str, Any]) -> None:
+    """Nothing is said of a key that has ended, or that is in its overlap."""
+    forgotten = key(created_at=NOON - 400 * DAY, last_use=None, expires_at=NOON + DAY)
+    assert habits(forgotten)
+    assert habits(replace(forgotten, **changed)) == set()
+
+
+def test_in_use() -> None:
+    """A key is in use for a day after its last use, unless it has ended."""
+    assert is_in_use(KEY, NOON + DAY - TICK)
+    assert not is_in_use(KEY, NOON + DAY)
+    assert not is_in_use(key(last_use=None), NOON)
+    assert not is_in_use(key(revoked_at=NOON), NOON)
+    assert not is_in_use(key(expires_at=NOON), NOON)

@@ -1,0 +1,64 @@
+"""The journal of endings: what is written is what is read, and which events are endings at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.domain.events import Event, EventType, Target
+from keystead.domain.ids import EventId, WorkspaceId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.revocation_log import (
+    CREDENTIAL_REVOKED,
+    Ending,
+    ending_of,
+    read_endings,
+    write_endings,
+)
+from tests.clocks import NOON
+
+WORKSPACE = WorkspaceId("ws_1")
+
+
+def event(type: EventType, **data: object) -> Event:
+    """An event of that type about a key."""
+    actor = Actor(PrincipalKind.OPERATOR, "ada", "Ada")
+    return Event(
+        EventId("evt_1"), WORKSPACE, 7, type, NOON, actor, Target("key", "key_1"), data=data
+    )
+
+
+def test_what_is_written_is_read() -> None:
+    """Every field of every line comes back, also of what belongs to no workspace."""
+    endings = [
+        Ending(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1"),
+        Ending(NOON, CREDENTIAL_REVOKED, WorkspaceId(""), 0, "op_1"),
+    ]
+    assert read_endings(write_endings(endings)) == endings
+    assert read_endings(b"") == []
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
+    """However much of a line a crash has left, those before and after it are read."""
+    whole = write_endings([Ending(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1")])
+    assert len(read_endings(whole + whole[:-cut].rstrip(b";\n") + whole)) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "is_ending"),
+    [
+        (event(EventType.KEY_REVOKED), True),
+        (event(EventType.KEY_ROTATED), True),
+        (event(EventType.KEY_UPDATED, changed=["scopes"]), True),
+        (event(EventType.KEY_UPDATED, changed=("description", "expires_at")), True),
+        (event(EventType.KEY_UPDATED, changed=["description"]), False),
+        (event(EventType.KEY_CREATED), False),
+        (event(EventType.WORKSPACE_SUSPENDED), True),
+        (event(EventType.MEMBER_REMOVED), True),
+        (event(EventType.MEMBER_ADDED), False),
+    ],
+)
+def test_what_takes_authority_away_is_an_ending(told: Event, is_ending: bool) -> None:
+    """It keeps the event's instant, number and target; other events leave no line."""
+    expected = Ending(NOON, told.type, WORKSPACE, 7, "key_1") if is_ending else None
+    assert ending_of(told) == expected

@@ -1,0 +1,92 @@
+"""How a door is asked: which answers let in, which refuse, and which tell nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keystead_prove.connection import Line, Reply
+from keystead_prove.endpoints import INTROSPECTION, Door, Question, through
+from keystead_prove.faulty_server import MANAGER, Fault, flawed
+from keystead_prove.finding import At, Finding, Planted, Verdict
+from keystead_prove.report import Report, as_json, as_markdown
+from keystead_prove.target import Refused, create
+
+INTROSPECTING = Question(INTROSPECTION, "/introspect", "/introspect", "a credential")
+
+
+class Answering(Line):
+    """A line on which everything is answered so."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._told = Reply(status, 1, 2, body)
+
+    def _ask(self, *_: Any, **__: Any) -> Reply:
+        return self._told
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "narrowed", "told"),
+    [
+        (200, b'{"active":true,"scope":"*"}', False, 200),
+        (200, b'{"active":true,"scope":"documents:read"}', False, 200),
+        (200, b'{"active":true,"scope":"documents:read"}', True, 403),
+        (200, b'{"active":true,"scope":"*"}', True, 200),
+        (200, b'{"active":false}', True, 401),
+        (200, b'{"active":false}', False, 401),
+        (401, b"", False, 500),
+        (503, b"", False, 503),
+        (0, b"", False, 0),
+    ],
+)
+def test_an_introspection_says_what_others_say(
+    status: int, body: bytes, narrowed: bool, told: int
+) -> None:
+    """An inactive token is refused, and a lost scope forbidden; that the service itself is refused is neither."""
+    reply = INTROSPECTING.ask(Answering(status, body), "a token", narrowed=narrowed)
+    assert reply.status == told
+
+
+def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
+    """What asks for any live key is left out where keys lose scopes; a door with nothing else is no door then."""
+    scoped = Question("scoped", "/a", "/b")
+    door = Door("http://127.0.0.1:1", [Question("any", "/any"), scoped])
+    assert door.telling(narrowed=False) == door
+    assert door.telling(narrowed=True) == replace(door, questions=[scoped])
+    assert Door(door.url, [Question("any", "/any")]).telling(narrowed=True) is None
+
+
+def test_an_address_is_tried_before_it_is_a_door() -> None:
+    """It lets a key in and nobody without one; whether it tells of lost scopes is asked of it."""
+    with flawed(Fault.UNSYNCED) as server:
+        (url,) = server.site.urls
+        with Line(url, MANAGER) as line:
+            live = create(line)
+        open_to_live = through(f"{url}/v1/whoami?page=1", MANAGER, live)
+        scoped = through(f"{url}/v1/whoami?page=1", MANAGER, replace(live, token="nobody's"))
+        with pytest.raises(Refused, match="does not let in"):
+            through(f"{url}/v1/whoami", "nobody's", live)
+        with pytest.raises(Refused, match="does not refuse"):
+            through(f"{url}/readyz", MANAGER, live)
+    (question,) = open_to_live.questions
+    assert (question.name, question.path) == (f"{url}/v1/whoami", "/v1/whoami?page=1")
+    assert question.narrow is None
+    assert scoped.questions[0].narrow == "/v1/whoami?page=1"
+
+
+def test_a_way_of_asking_that_showed_nothing_leaves_the_verdict_open() -> None:
+    """One that saw no planted cache, among others that did: not conclusive, and the report names it."""
+    seen = At("REST", 10, 4, 2, wrong=0, worst=-1.0, sees=1.0)
+    blind = At("https://app.example.com/x", 10, 4, 2, wrong=0, worst=None, sees=None)
+    finding = Finding("e", "f", "p", 5, {"wrong": 0}, Planted("a", 10, 9), at=[seen])
+    assert finding.verdict is Verdict.HELD
+    doubtful = replace(finding, at=[seen, blind])
+    assert doubtful.verdict is Verdict.INCONCLUSIVE
+    report = Report(datetime(2026, 11, 23, tzinfo=UTC), 1.0, {}, [doubtful])
+    assert f"{blind.name}: 10 verifications" in as_markdown(report)
+    assert "no planted memory seen" in as_markdown(report)
+    assert '"sees": null' in json.dumps(as_json(report))

@@ -1,0 +1,168 @@
+"""`keystead prove`: on an installation of its own, and on one that runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from keystead.cli.options import Place
+from keystead.cli.outcome import Exit
+from keystead.domain.keys import KeyStatus
+from keystead.domain.principals import system
+from keystead.domain.workspaces import Workspace
+from keystead_prove.environment import on_running
+from tests.cli.conftest import Ended, Keystead, one_engine, run
+from tests.serving import Serving
+
+__all__ = ["run"]
+
+
+def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
+    """It starts servers, and tells people and programs how it went."""
+    file = tmp_path / "proof.md"
+    asked = ("limit", "--servers", "2", "--rounds", "1", "--report", str(file), "--json")
+    ended = run("prove", *asked)
+    assert ended.code == Exit.DONE, ended.err
+    told = ended.json
+    assert told["verdict"] == "held"
+    (finding,) = told["findings"]
+    assert finding["experiment"] == "limit"
+    assert finding["planted"]["seen"] > 0
+    assert sum(finding["violations"].values()) == 0
+    assert told["about"]["servers"] == "2, started for this on one machine"
+    assert file.read_text().startswith("# Keystead, put to the proof: held\n")
+    assert "100 creations at once for 10 places: held (1 tries" in ended.err
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_all_of_it_on_an_installation_of_its_own(run: Keystead, database_url: str) -> None:
+    """Every experiment in its quick form; on PostgreSQL the absent database too."""
+    own = () if database_url.startswith("sqlite") else ("--database", database_url)
+    ended = run("prove", *own, "--json")
+    assert ended.code == Exit.DONE, ended.err
+    names = {finding["experiment"] for finding in ended.json["findings"]}
+    assert names == {"revocation", "limit", "clock", "kill", "restart"} | (
+        {"away"} if own else set()
+    )
+
+
+@one_engine
+def test_on_a_running_installation(
+    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works in a workspace of its own, which it leaves without a live key and suspended; others are as they were."""
+    token = server.token()
+    monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
+    ended = run("prove", "limit", "--url", server.base_url, "--rounds", "1")
+    assert ended.code == Exit.DONE, ended.err
+    assert "All together: held." in ended.out
+    assert "are revoked, and it is suspended" in ended.err
+    assert server.call("GET", "/v1/whoami", token=token).status_code == 200
+    proof, mine = _workspaces(server)
+    assert proof.name.startswith("Proof 20")
+    assert proof.suspended_at is not None
+    assert mine.suspended_at is None
+    assert _live_keys(server, proof) == 0
+    assert _live_keys(server, mine) == 1
+
+
+@one_engine
+def test_a_proof_that_fails_leaves_nothing_alive(server: Serving) -> None:
+    """However it ends, its keys are revoked and its workspace is suspended."""
+    place = Place(server.data, server.database_url)
+    with suppress(KeyboardInterrupt), on_running(place, [server.base_url]) as ground:
+        assert ground.scene.site.token not in repr(ground)
+        raise KeyboardInterrupt
+    proof = _workspaces(server)[0]
+    assert proof.suspended_at is not None
+    assert _live_keys(server, proof) == 0
+
+
+@one_engine
+def test_what_cannot_be_run_is_said(
+    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown experiment, one that would stop somebody's server, sizes of nothing: one line, and no try."""
+    monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
+    for arguments, says in (
+        (["nonsense"], "There is no experiment nonsense here"),
+        (["kill"], "There is no experiment kill here"),
+        (["limit", "--rounds", "0"], "greater than zero"),
+    ):
+        ended = run("prove", *arguments, "--url", server.base_url)
+        assert (ended.code, ended.out) == (Exit.USAGE, "")
+        assert says in ended.err
+
+
+@one_engine
+@pytest.mark.timeout(400)
+def test_through_another_address(
+    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that lets keys in, and nobody else, is a door like a server's own; any other is refused at once."""
+    monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
+    url = server.base_url
+    for page, code, says in (
+        ("/v1/plan", Exit.USAGE, "There is no experiment nonsense here"),
+        ("/healthz", Exit.UNAVAILABLE, "does not refuse (401 or 403) who comes without a key"),
+        ("/operator/v1/workspaces", Exit.UNAVAILABLE, "does not let in (2xx) a key"),
+        ("/v1/plan#here", Exit.USAGE, "no user and no fragment"),
+    ):
+        ended = run("prove", "nonsense", "--url", url, "--through", url + page)
+        assert (ended.code, ended.out) == (code, "")
+        assert says in ended.err
+    abroad = run("prove", "limit", "--url", url, "--through", "http://192.0.2.1/page")
+    assert abroad.code == Exit.USAGE
+    alone = run("prove", "limit", "--through", url)
+    assert alone.code == Exit.USAGE
+    assert "give the --url of its servers" in alone.err
+    assert {_live_keys(server, workspace) for workspace in _workspaces(server)} == {0}
+
+
+@one_engine
+def test_a_server_of_another_installation_is_refused(
+    run: Keystead, server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server does not know the key that was made, nothing is tried."""
+    other = tmp_path / "other"
+    monkeypatch.setenv("KEYSTEAD_DATA", str(other))
+    assert run("migrate").code == Exit.DONE
+    ended = run("prove", "limit", "--url", server.base_url)
+    assert ended.code == Exit.UNAVAILABLE
+    assert "is it one of its servers?" in ended.err
+
+
+@one_engine
+def test_a_database_in_use_is_not_touched(run: Keystead, server: Serving) -> None:
+    """Without --url an installation of its own is made, never one where somebody's keys are."""
+    server.token()
+    refused: Ended = run("prove", "--database", server.database_url)
+    assert refused.code == Exit.USAGE
+    assert "This database is in use." in refused.err
+
+
+def _workspaces(server: Serving) -> list[Workspace]:
+    from keystead import bootstrap
+
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        return installation.services.workspaces.list().workspaces
+    finally:
+        installation.close()
+
+
+def _live_keys(server: Serving, workspace: Workspace) -> int:
+    from keystead import bootstrap
+
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        acting = system(workspace.id)
+        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).keys)
+    finally:
+        installation.close()

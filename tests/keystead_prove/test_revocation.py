@@ -1,0 +1,121 @@
+"""The race of revocation over real servers: nothing is accepted from the answer on, and a cache of 1 ms is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from keystead.storage.row_security.diff import SERVER_ROLE
+from keystead_prove import revocation
+from keystead_prove.acts import ACTS, EXPIRED, REVOKED, Act
+from keystead_prove.environment import Ground
+from keystead_prove.finding import Finding, Verdict
+from tests.keystead_prove.grounds import ground_of
+from tests.pgbouncer import pgbouncer
+from tests.postgres import Postgres
+
+SERVERS = {"sqlite": 4, "postgresql": 3}
+MODES: Mapping[str, Mapping[str, str]] = {
+    "read": {"KEYSTEAD_VERIFICATION": "read"},
+    "stamp": {"KEYSTEAD_VERIFICATION": "stamp"},
+}
+
+
+def count_of(database_url: str) -> int:
+    """How many servers the race is run over on that engine."""
+    return SERVERS[database_url.partition(":")[0]]
+
+
+def race(ground: Ground, act: Act, keys: int, *, each: int = 1, processes: int = 2) -> Finding:
+    """The race on that ground."""
+    scene = ground.scene
+    return revocation.run(scene.site, act, keys, scene.operator, each=each, processes=processes)
+
+
+def check(finding: Finding, keys: int) -> None:
+    """Nothing violated in so many tries, the planted cache seen, and few verifications that told nothing."""
+    assert finding.violations == dict.fromkeys(finding.violations, 0)
+    assert finding.verdict is Verdict.HELD
+    assert finding.trials >= keys
+    assert finding.counts["verifications"] > 6 * keys
+    assert finding.counts["without an answer"] <= finding.counts["verifications"] // 100
+    assert finding.worst is not None
+
+
+@pytest.mark.timeout(400)
+def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
+    """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""
+    with ground_of(database_url, count_of(database_url)) as ground:
+        assert len({q.name for door in ground.scene.site.doors for q in door.questions}) == 3
+        finding = race(ground, REVOKED, 500)
+    check(finding, 500)
+    assert finding.worst is not None
+    assert finding.worst < 0
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_every_act_ends_at_once(database_url: str) -> None:
+    """Every act that ends a key by its answer; those by the clock have a test of their own."""
+    with ground_of(database_url, 2) as ground:
+        acts = [a for a in revocation.acts_of(ground.scene.site) if a.ends_at is None]
+        assert len(acts) == 6
+        for act in acts:
+            check(race(ground, act, 10, processes=1), 10)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("database_url", "mode"),
+    [("sqlite", "read"), ("sqlite", "stamp"), ("postgresql", "read")],
+    indirect=["database_url"],
+)
+def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str) -> None:
+    """Ten thousand revocations on each engine and in each mode."""
+    with ground_of(database_url, count_of(database_url), MODES[mode]) as ground:
+        check(race(ground, REVOKED, 10_000), 10_000)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("database_url", "mode"),
+    [("sqlite", "read"), ("sqlite", "stamp"), ("postgresql", "read")],
+    indirect=["database_url"],
+)
+def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> None:
+    """Each act that ends a key, 500 times."""
+    with ground_of(database_url, 3, MODES[mode]) as ground:
+        assert list(revocation.acts_of(ground.scene.site)) == list(ACTS)
+        for act in ACTS:
+            check(race(ground, act, 500), 500)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+def test_two_hundred_verifications_in_flight(database_url: str) -> None:
+    """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
+    with ground_of(database_url, 4) as ground:
+        check(race(ground, REVOKED, 200, each=50, processes=1), 200)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_revocation_through_pgbouncer(database_url: str, postgres: Postgres) -> None:
+    """Servers that share few connections through PgBouncer in transaction mode refuse as soon as any other."""
+    with (
+        pgbouncer(postgres, SERVER_ROLE, "postgres", connections=4) as pooler,
+        ground_of(pooler.url(database_url), 3) as ground,
+    ):
+        check(race(ground, REVOKED, 1_000), 1_000)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_a_quarter_of_a_second_by_the_clock(database_url: str) -> None:
+    """Ends by the clock are exact to a quarter of a second on every server."""
+    with ground_of(database_url, 3) as ground:
+        check(race(ground, EXPIRED, 100), 100)

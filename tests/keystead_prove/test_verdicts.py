@@ -1,0 +1,129 @@
+"""An experiment can fail: each finds its fault in a server, and shows nothing where the planted one goes unseen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keystead_prove import away, clock, kill, limit, revocation
+from keystead_prove.acts import REVOKED
+from keystead_prove.faulty_server import MANAGER, Fault, Register, flawed, served
+from keystead_prove.finding import Finding, Planted, Verdict
+from keystead_prove.report import Report, as_json, as_markdown
+from keystead_prove.servers import fleet
+from keystead_prove.target import Site
+
+FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, Planted("a fault", 10, 9), worst=-1.25)
+
+
+@dataclass
+class Remembering(Register):
+    """A register with a cache in the server: what was accepted is accepted for 20 ms more."""
+
+    seen: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def accepts(self, token: str) -> bool:
+        """From memory, where there is one."""
+        now = time.monotonic()
+        if now < self.seen.get(token, 0.0):
+            return True
+        if super().accepts(token):
+            self.seen[token] = now + 0.02
+            return True
+        return False
+
+
+def test_a_server_that_remembers_is_found() -> None:
+    """Revoked keys that live on in a server's cache for 20 ms break the promise, in the honest part of the run."""
+    with served(Remembering(Fault.UNSYNCED)) as server:
+        finding = revocation.run(server.site, REVOKED, 20, server, processes=1)
+    assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["accepted after the answer"] > 0
+    assert finding.worst is not None
+    assert finding.worst > 0
+
+
+def test_a_server_that_counts_without_a_lock_is_found() -> None:
+    """Too many keys are seen."""
+    with flawed(Fault.RACY) as server:
+        finding = limit.run(server.site, server, 1)
+    assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["rounds with too many keys"] == 1
+
+
+def test_a_server_whose_clock_is_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that live 0.6 s too long are seen."""
+    monkeypatch.setattr(clock, "ACT", replace(clock.ACT, lives=timedelta(seconds=0.5)))
+    with flawed(Fault.LATE) as server:
+        finding = clock.run(server.site, server, 4)
+    assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["accepted after the end"] > 0
+
+
+def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None:
+    """What it had acknowledged and lost with the kill is seen."""
+    command = (sys.executable, "-m", "keystead_prove.faulty_server", "--fault", "UNSYNCED")
+    with fleet(1, (*command, "--journal", str(tmp_path / "journal")), tmp_path) as servers:
+        site = Site([servers[0].url], MANAGER)
+        finding = kill.run(site, servers, 2)
+    assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["answered creations lost"] > 0
+
+
+def test_a_server_that_opens_its_door_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is let in while nobody can know is seen, and so are the dead."""
+    monkeypatch.setattr(away, "BACK_SECONDS", 0.1)
+    monkeypatch.setattr(away, "ANSWER_SECONDS", 0.0)
+    with flawed(Fault.OPEN) as server:
+        finding = away.run(server.site, server, 1.0)
+    assert finding.verdict is Verdict.BROKEN
+    assert finding.violations["answered later than within two seconds"] > 0
+    assert finding.violations["let in meanwhile"] > 0
+    assert finding.violations["dead or unknown keys let in"] > 0
+
+
+def test_nothing_is_shown_by_a_run_that_could_not_fail() -> None:
+    """Without tries, or with the planted fault unseen, the verdict is that the run was not conclusive."""
+    unseen = replace(FINDING, planted=Planted("a fault", 10, 0))
+    assert FINDING.verdict is Verdict.HELD
+    assert unseen.verdict is Verdict.INCONCLUSIVE
+    assert replace(FINDING, trials=0).verdict is Verdict.INCONCLUSIVE
+    assert replace(unseen, violations={"wrong": 1}).verdict is Verdict.BROKEN
+
+
+def test_the_bound_is_three_in_so_many() -> None:
+    """No violation in 300 tries: fewer than one in a hundred, with 95 % confidence; otherwise there is no bound."""
+    assert FINDING.bound == 0.01
+    assert replace(FINDING, violations={"wrong": 1}).bound is None
+    assert replace(FINDING, trials=3).bound is None
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict"),
+    [
+        ([], Verdict.HELD),
+        ([replace(FINDING, trials=0)], Verdict.INCONCLUSIVE),
+        ([replace(FINDING, trials=0), replace(FINDING, violations={"w": 1})], Verdict.BROKEN),
+    ],
+)
+def test_a_report_is_as_good_as_its_worst_finding(others: list[Finding], verdict: Verdict) -> None:
+    """Its verdict is in its heading, and each finding has its row and its section."""
+    begun_at = datetime(2026, 11, 23, tzinfo=UTC)
+    report = Report(begun_at, 61.5, {"database": "SQLite"}, [FINDING, *others])
+    page = as_markdown(report)
+    assert report.verdict is verdict
+    assert as_json(report)["verdict"] == verdict
+    assert page.splitlines()[0].endswith(f": {verdict if verdict != 'broken' else 'BROKEN'}")
+    assert page.count("| e: f | ") == page.count("### e: f") == 1 + len(others)
+    assert "| e: f | 300 | 0 | -1.2 ms | 9 in 10 | held |" in page
+    assert "rarer than 0.01" in page
+
+
+def test_a_report_of_nothing_shows_nothing() -> None:
+    """No finding is no proof."""
+    assert Report(datetime.now(UTC), 0.0, {}, []).verdict is Verdict.INCONCLUSIVE

@@ -1,0 +1,160 @@
+"""Retention: what is past its keeping time goes, in batches; what is younger, or still needed, stays."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+
+from keystead.domain.events import EventType
+from keystead.domain.ids import least_id, new_id
+from keystead.domain.instants import to_microseconds
+from keystead.domain.principals import Principal
+from keystead.domain.retention import Keeping
+from keystead.domain.verification import DenialReason, Denied
+from keystead.domain.webhooks import DeliveryStatus, WebhookDraft
+from keystead.services import cleanup as retention
+from keystead.services.cleanup import Retention
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.schema import tables as schema
+from tests.installations import Ground
+
+DAY = timedelta(days=1)
+KEEPING = Keeping(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=90 * DAY)
+
+
+def _sweep(ground: Ground, keeping: Keeping = KEEPING) -> int:
+    return Retention(ground.database, ground.clock, keeping).sweep()
+
+
+def _sequences(ground: Ground, tenant: Principal) -> list[int]:
+    return [event.sequence for event in ground.events(tenant)]
+
+
+def test_old_events_go_and_the_numbers_go_on(own_ground: Ground) -> None:
+    """An event that is past its time is gone; the younger ones are there, numbered as before."""
+    tenant = own_ground.tenant()
+    own_ground.key(tenant, "old")
+    old = _sequences(own_ground, tenant)
+    own_ground.clock.advance(399 * DAY)
+    own_ground.key(tenant, "young")
+    assert _sweep(own_ground) == 0
+    own_ground.clock.advance(2 * DAY)
+    young = [n for n in _sequences(own_ground, tenant) if n not in old]
+    assert _sweep(own_ground) == len(old)
+    assert _sequences(own_ground, tenant) == young
+    own_ground.key(tenant, "next")
+    assert _sequences(own_ground, tenant) == [*young, young[-1] + 1]
+    assert _sweep(own_ground) == 0
+
+
+def test_what_is_kept_for_ever_stays(own_ground: Ground) -> None:
+    """Without a time nothing is forgotten."""
+    tenant = own_ground.tenant()
+    own_ground.key(tenant)
+    own_ground.clock.advance(10_000 * DAY)
+    assert _sweep(own_ground, Keeping(None, None, None, None)) == 0
+    assert _sequences(own_ground, tenant)
+
+
+def test_an_event_stays_while_a_delivery_needs_it(own_ground: Ground) -> None:
+    """A delivery that is still to be tried keeps its event, however old; once it is done, both go in their time."""
+    tenant = own_ground.tenant()
+    draft = WebhookDraft("receiver", "https://receiver.example/hook", ("*",))
+    own_ground.services.webhooks.create(tenant, draft)
+    own_ground.key(tenant, "told")
+    told = own_ground.events(tenant)[-1]
+    assert told.type is EventType.KEY_CREATED
+    own_ground.clock.advance(500 * DAY)
+    _sweep(own_ground)
+    kept = [event.id for event in own_ground.events(tenant)]
+    assert told.id in kept
+    pending = own_ground.count(schema.deliveries)
+    assert pending >= 1
+    _settle_deliveries(own_ground)
+    assert _sweep(own_ground) == pending + len(kept)
+    assert own_ground.events(tenant) == []
+    assert own_ground.count(schema.deliveries) == 0
+
+
+def test_days_of_use_go(own_ground: Ground) -> None:
+    """The use of a day long ago is forgotten, that of later days and the last use are not."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    days = []
+    for passed in (0, 300, 101):
+        own_ground.clock.advance(passed * DAY)
+        own_ground.verify(created)
+        own_ground.flush()
+        days.append(own_ground.clock.now().date())
+    assert _sweep(own_ground, Keeping(None, None, 400 * DAY, None)) == 1
+    usage = own_ground.services.usage
+    assert list(usage.per_day(tenant, created.key.id, days[0])) == days[1:]
+    assert own_ground.services.keys.get(tenant, created.key.id).last_use is not None
+
+
+def test_callers_of_long_ago_go(own_ground: Ground) -> None:
+    """An address that called long ago is forgotten, whether it was served or refused; those of late are kept."""
+    tenant = own_ground.tenant()
+    created = own_ground.key(tenant)
+    principal, usage = own_ground.principal(created), own_ground.services.usage
+    refused = Denied(DenialReason.EXPIRED, created.key.id, tenant.workspace_id)
+    for number, passed in enumerate((0, 60), start=1):
+        at = own_ground.clock.advance(passed * DAY)
+        usage.note(principal, to_microseconds(at), f"192.0.2.{number}", "agent")
+        usage.note_refusal(refused, to_microseconds(at), f"198.51.100.{number}", "agent")
+        own_ground.flush()
+    own_ground.clock.advance(31 * DAY)
+    _sweep(own_ground)
+    callers = {told.caller.address for told in usage.callers(tenant, created.key.id)}
+    assert callers == {"192.0.2.2", "198.51.100.2"}
+
+
+def test_more_than_a_batch(own_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is, it goes in one sweep, a few rows in each transaction; nobody else's rows do."""
+    monkeypatch.setattr(retention, "BATCH", 2)
+    old = [own_ground.tenant() for _ in range(5)]
+    for tenant in old:
+        for _ in range(3):
+            own_ground.key(tenant)
+    own_ground.clock.advance(401 * DAY)
+    young = own_ground.tenant()
+    own_ground.key(young)
+    before = own_ground.events(young)
+    _sweep(own_ground)
+    assert [own_ground.events(tenant) for tenant in old] == [[]] * 5
+    assert own_ground.events(young) == before
+
+
+def test_two_servers_sweep_at_once(own_ground: Ground) -> None:
+    """What one server has forgotten the other does not find; neither fails, and nothing is left."""
+    tenants = [own_ground.tenant() for _ in range(6)]
+    for tenant in tenants:
+        own_ground.key(tenant)
+    own_ground.clock.advance(401 * DAY)
+    own_ground.another()
+    events = own_ground.count(schema.events)
+    with ThreadPoolExecutor(4) as pool:
+        gone = sum(pool.map(lambda _: _sweep(own_ground), range(4)))
+    assert gone == events
+    assert own_ground.count(schema.events) == 0
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2500, 1, 1)), st.integers(1, 10**9))  # noqa: DTZ001
+def test_ids_are_parted_by_time(naive: datetime, milliseconds: int) -> None:
+    """Every id of an earlier millisecond is below the bound, every id from then on above."""
+    instant = naive.replace(tzinfo=UTC)
+    bound = least_id("evt", instant)
+    assert new_id("evt", instant) > bound
+    assert new_id("evt", instant - timedelta(milliseconds=milliseconds)) < bound
+
+
+def _settle_deliveries(ground: Ground) -> None:
+    done = update(schema.deliveries).values(status=DeliveryStatus.DELIVERED, next_attempt_at=None)
+    with ground.database.write_across(Purpose.WORKER) as tx:
+        tx.execute(done)
+        assert tx.execute(select(func.count()).select_from(schema.deliveries)).scalar_one()

@@ -1,0 +1,238 @@
+"""Digests: one letter a day to those who want it, of what is still true; twice rather than never."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from keystead.domain.errors import Forbidden, Invalid, LimitReached
+from keystead.domain.notification_digests import GATHERED, INTERVAL, NEWS, Topic
+from keystead.domain.principals import Principal, of_member, operator
+from keystead.domain.workspaces import Member, Role
+from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.keys import CreatedKey
+from keystead.services.notifications import LEASE, Digest
+from tests.installations import Ground
+from tests.people import acting
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def place(own_ground: Ground) -> Place:
+    """A workspace with an owner, on a ground of its own: digests are claimed over all workspaces."""
+    return Place(own_ground)
+
+
+class Place:
+    """A workspace, its owner, and what happens there."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.digests = ground.services.digests
+        self.watch = KeyWatch(ground.database, ground.clock)
+        self.tenant, self.owner = self.workspace("Acme", "owner@acme.example")
+
+    def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
+        """A workspace with room for three keys, and its owner."""
+        services = self.ground.services
+        made = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
+        self.ground.clock.advance(seconds=1)
+        acting = operator("tests", made.id)
+        self.ground.limit(acting, 3)
+        member = services.members.list(acting).members[0]
+        return acting, member
+
+    def ending(self, ahead: timedelta) -> CreatedKey:
+        """A key of which there will be news in that time: it ends two weeks after."""
+        ends = (self.ground.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
+        created = self.ground.key(self.tenant, "nightly", expires_at=ends)
+        self.watch.look()
+        return created
+
+    def fill(self, tenant: Principal | None = None) -> None:
+        """Meets the limit of keys."""
+        acting = tenant or self.tenant
+        for number in range(3 - self.ground.used(acting)):
+            self.ground.key(acting, f"key {number}")
+        with pytest.raises(LimitReached):
+            self.ground.key(acting, "one too many")
+
+    def due(self, passed: timedelta = GATHERED) -> list[Digest]:
+        """What a worker claims after that time."""
+        self.ground.clock.advance(passed)
+        return self.digests.claim()
+
+    def letters(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
+        """To whom, with which subject, and the text."""
+        return [(letter.to, letter.subject, letter.text) for d in digests for letter in d.letters]
+
+
+def test_a_digest_tells_of_a_limit(place: Place) -> None:
+    """A limit that was reached is told to the owner, once, a quarter of an hour later."""
+    place.fill()
+    assert place.due(GATHERED - timedelta(seconds=2)) == []
+    digests = place.due(timedelta(seconds=2))
+    [(to, subject, text)] = place.letters(digests)
+    assert (to, subject) == ("owner@acme.example", "Acme: The limit of 3 API keys was reached")
+    assert f"/w/{place.tenant.workspace_id}/plan" in text
+    assert f"/w/{place.tenant.workspace_id}/notices" in text
+    place.digests.settle(digests[0])
+    assert place.due(10 * DAY) == []
+
+
+def test_a_day_has_one_digest(place: Place) -> None:
+    """What comes after a digest is told with the next one, a day later, however much it is."""
+    place.ending(timedelta(hours=1))
+    place.fill()
+    [first] = place.due()
+    place.digests.settle(first)
+    place.ground.clock.advance(hours=2)
+    assert place.watch.look() == 1
+    assert place.due(timedelta(hours=21)) == []
+    [second] = place.due(timedelta(hours=1))
+    [(_, subject, text)] = place.letters([second])
+    assert "“nightly”" in subject
+    assert "limit" not in text.lower()
+
+
+def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
+    """News between the claim and the settling are not lost: they are due a day later."""
+    place.ending(timedelta(minutes=16))
+    place.fill()
+    [first] = place.due()
+    place.ground.clock.advance(minutes=2)
+    assert place.watch.look() == 1
+    place.digests.settle(first)
+    [second] = place.due(INTERVAL)
+    assert len(place.letters([second])) == 1
+
+
+def test_what_is_true_no_more_is_not_told(place: Place) -> None:
+    """A key that was revoked meanwhile needs no warning that it ends."""
+    created = place.ending(timedelta(hours=1))
+    place.ground.clock.advance(hours=2)
+    assert place.watch.look() == 1
+    place.ground.services.keys.revoke(place.tenant, created.key.id)
+    [digest] = place.due()
+    assert digest.letters == []
+
+
+def test_two_workers_never_claim_the_same(place: Place) -> None:
+    """A claimed digest is another worker's once its lease has run out, and not before."""
+    place.fill()
+    [first] = place.due()
+    assert place.digests.claim() == []
+    [again] = place.due(LEASE)
+    assert again.claimed.lease != first.claimed.lease
+    place.digests.settle(first)
+    assert place.due(LEASE) != []
+
+
+def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
+    """Where mail is away, the digest waits longer each time, and loses nothing."""
+    place.fill()
+    [digest] = place.due()
+    for minutes in (5, 10, 20):
+        place.digests.fail(digest, ValueError())
+        assert place.due(timedelta(minutes=minutes, seconds=-1)) == []
+        [digest] = place.due(timedelta(seconds=1))
+    assert len(place.letters([digest])) == 1
+
+
+def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None:
+    """The database cancels what takes too long in one workspace: the others' digests are sent, its own comes later."""
+    other, _ = place.workspace("Other", "owner@other.example")
+    place.fill()
+    place.fill(other)
+
+    def cancel(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        if "FROM events" in statement and place.tenant.workspace_id in str(parameters):
+            raise OperationalError(statement, None, OSError("canceling statement"))
+
+    event.listen(place.ground.database.engine, "before_cursor_execute", cancel)
+    assert [to for to, _, _ in place.letters(place.due())] == ["owner@other.example"]
+    event.remove(place.ground.database.engine, "before_cursor_execute", cancel)
+    assert place.due(timedelta(minutes=4)) == []
+    assert [to for to, _, _ in place.letters(place.due(timedelta(minutes=1)))] == [
+        "owner@acme.example"
+    ]
+
+
+def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
+    """A letter was sent, another member's failed, and meanwhile more happened: the first member is told a day later."""
+    link, _ = place.ground.services.invitations.invite(
+        acting(place.owner, place.ground.clock.now()), "beside@acme.example", Role.ADMIN
+    )
+    place.ground.services.invitations.accept(link, "Beside")
+    place.ending(timedelta())
+    [digest] = place.due()
+    first, second = digest.letters
+    assert place.digests.note(digest, first)
+    place.digests.fail(digest, ValueError())
+    place.fill()
+    [again] = place.due(timedelta(minutes=5))
+    assert [letter.to for letter in again.letters] == [second.to]
+    place.digests.settle(again)
+    [rest] = place.due(INTERVAL)
+    assert [letter.to for letter in rest.letters] == [first.to]
+    assert "nightly" not in rest.letters[0].text  # that was in its first letter
+    place.digests.settle(rest)
+    assert place.due(INTERVAL) == []
+
+
+def test_old_news_is_no_news(place: Place) -> None:
+    """Where mail was off for long, the first digest tells what is recent."""
+    place.fill()
+    [digest] = place.due(NEWS + DAY)
+    assert digest.letters == []
+
+
+def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
+    """Each workspace's digest goes to its own members, with its own keys."""
+    other, _ = place.workspace("Other", "owner@other.example")
+    place.fill()
+    place.fill(other)
+    told = place.letters(place.due())
+    assert {(to, subject.partition(":")[0]) for to, subject, _ in told} == {
+        ("owner@acme.example", "Acme"),
+        ("owner@other.example", "Other"),
+    }
+    for to, _, text in told:
+        assert (other.workspace_id in text) == (to == "owner@other.example")
+
+
+def test_members_choose(place: Place) -> None:
+    """Owners are told everything until they choose; who wants nothing of a topic is not told of it."""
+    notices, owner = place.ground.services.notices, of_member(place.owner)
+    assert notices.chosen(owner) == frozenset(Topic)
+    assert notices.choose(owner, ["expiring"]) == {Topic.EXPIRING}
+    assert notices.chosen(owner) == {Topic.EXPIRING}
+    place.fill()
+    [digest] = place.due()
+    assert digest.letters == []
+    assert notices.choose(owner, []) == frozenset()
+    assert notices.chosen(owner) == frozenset()
+
+
+def test_by_default_developers_are_told_nothing(place: Place) -> None:
+    """Who does not manage the workspace is told by mail what they ask for, and else nothing."""
+    viewer = of_member(
+        Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)
+    )
+    assert place.ground.services.notices.chosen(viewer) == frozenset()
+
+
+def test_only_members_choose(place: Place) -> None:
+    """A key and an operator are told nothing by mail; a topic that there is not is refused."""
+    notices = place.ground.services.notices
+    for nobody in (place.tenant, place.ground.caller(place.tenant, "*")):
+        with pytest.raises(Forbidden):
+            notices.choose(nobody, ["limit"])
+        with pytest.raises(Forbidden):
+            notices.chosen(nobody)
+    with pytest.raises(Invalid):
+        notices.choose(of_member(place.owner), ["everything"])

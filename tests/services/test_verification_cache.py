@@ -1,0 +1,448 @@
+"""Verifying from memory: the answers of a read, none of its costs, and nothing that outlives what it was read from."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keystead.domain.errors import KeysteadError
+from keystead.domain.ids import KeyId
+from keystead.domain.keys import KeyPatch
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import Scopes
+from keystead.domain.verification import KeyRecord, Verified
+from keystead.services.keys import CreatedKey
+from keystead.services.usage import Usage
+from keystead.services.verification_cache import CAPACITY, KEPT, Memory
+from keystead.services.verifier import Verifier
+from keystead.storage.engine.connections import sqlite_driver
+from keystead.storage.freshness.generation_file import Stamp
+from keystead.storage.point_reads.key_lookup import Lookup
+from tests.clocks import NOON
+from tests.installations import PEPPERS, Ground, fresh_ground, sqlite_file, text_of
+from tests.racing import Race, race
+
+READ, WRITE = "documents:read", "documents:write"
+
+
+class WatchedLookup:
+    """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.asked = 0
+        self.then: Callable[[], object] = lambda: None
+        self._lookup = lookup
+
+    def find(self, key_id: KeyId) -> KeyRecord | None:
+        """As the real one."""
+        self.asked += 1
+        record = self._lookup.find(key_id)
+        then, self.then = self.then, lambda: None
+        then()
+        return record
+
+    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+        """As the real one."""
+        return self.find(key_id)
+
+    def close(self) -> None:
+        """As the real one."""
+        self._lookup.close()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An embedded installation for the file."""
+    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
+        stamp_of(ground).attach()
+        yield ground
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Ground:
+    """The same, at noon."""
+    shared.clock.set(NOON)
+    return shared
+
+
+def stamp_of(ground: Ground) -> Stamp:
+    """The installation's own view."""
+    assert ground.database.stamp is not None
+    return ground.database.stamp
+
+
+@pytest.fixture
+def lookup(ground: Ground) -> WatchedLookup:
+    """Counts what the verifier asks the database."""
+    return WatchedLookup(ground.installation.lookup)
+
+
+@pytest.fixture
+def usage(ground: Ground) -> Usage:
+    """Notes of these tests alone."""
+    return Usage(ground.database)
+
+
+@pytest.fixture
+def verifier(ground: Ground, lookup: WatchedLookup, usage: Usage) -> Verifier:
+    """A server that remembers."""
+    return Verifier(lookup, PEPPERS, ground.clock, usage, Memory(stamp_of(ground)))
+
+
+def reader_of(ground: Ground) -> Verifier:
+    """A server that remembers nothing."""
+    return Verifier(ground.installation.lookup, PEPPERS, ground.clock, Usage(ground.database))
+
+
+def test_the_second_answer_costs_no_read(
+    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+) -> None:
+    """Whoever was verified is answered from memory, whatever the scope; who was refused is read again each time."""
+    tenant = ground.tenant()
+    text = text_of(ground.key(tenant, scopes=[READ]))
+    for scope in (READ, None, WRITE, "keys:write", READ):
+        assert verifier.verify(text, scope) == reader_of(ground).verify(text, scope)
+    assert lookup.asked == 1
+    dead = ground.key(tenant)
+    ground.services.keys.revoke(tenant, dead.key.id)
+    for _ in range(3):
+        assert not isinstance(verifier.verify(text_of(dead)), Verified)
+    assert lookup.asked == 4
+
+
+def test_every_use_is_noted(ground: Ground, verifier: Verifier, usage: Usage) -> None:
+    """Uses and refusals that were answered from memory count as all others do."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, scopes=[READ])
+    for scope in (READ, READ, READ, WRITE, WRITE):
+        verifier.verify(text_of(created), scope, address="192.0.2.1", agent="curl")
+    usage.flush()
+    assert sum(usage.per_day(tenant, created.key.id, NOON.date()).values()) == 3
+    callers = usage.callers(tenant, created.key.id)
+    assert sorted((str(c.caller.reason), c.times) for c in callers) == [
+        ("None", 3),
+        ("insufficient_scope", 2),
+    ]
+
+
+def _narrow(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
+    return ground.services.keys.update(
+        tenant, created.key.id, KeyPatch(scopes=Scopes(["keys:read"]))
+    )
+
+
+def _revoke(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
+    return ground.services.keys.revoke(tenant, created.key.id)
+
+
+def _rotate(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
+    return ground.services.keys.rotate(tenant, created.key.id)
+
+
+def _suspend(ground: Ground, tenant: Principal, _: CreatedKey) -> object:
+    return ground.services.workspaces.suspend(tenant.workspace_id)
+
+
+@pytest.mark.parametrize("act", [_revoke, _rotate, _narrow, _suspend])
+def test_every_end_is_seen_at_once_by_every_server(
+    ground: Ground, act: Callable[[Ground, Principal, CreatedKey], object]
+) -> None:
+    """What one server ends is ended for every server that remembers the key (R29-R31)."""
+    tenant = ground.tenant()
+    created = ground.key(tenant, scopes=[READ, "keys:read"])
+    servers = [ground.another(), ground.another()]
+    for server in servers * 2:
+        assert isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
+    act(ground, tenant, created)
+    for server in servers * 2:
+        assert not isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
+
+
+def test_a_read_that_the_end_overtook_is_not_remembered(
+    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+) -> None:
+    """A row read before the end, and answered after it, is nothing that a later verification is told (R32)."""
+    tenant = ground.tenant()
+    created = ground.key(tenant)
+    lookup.then = lambda: ground.services.keys.revoke(tenant, created.key.id)
+    assert isinstance(verifier.verify(text_of(created)), Verified)
+    assert not isinstance(verifier.verify(text_of(created)), Verified)
+
+
+def test_in_doubt_nothing_is_remembered(
+    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+) -> None:
+    """While the mark stands every verification reads its row, and none is kept for the time when it is gone."""
+    text = text_of(ground.key(ground.tenant()))
+    stamp_of(ground).doubt()
+    for _ in range(3):
+        verifier.verify(text)
+    assert lookup.asked == 3
+    stamp_of(ground).settle()
+    for _ in range(3):
+        verifier.verify(text)
+    assert lookup.asked == 4
+
+
+def test_a_hand_on_the_file(ground: Ground, verifier: Verifier) -> None:
+    """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
+    created = ground.key(ground.tenant())
+    verifier.verify(text_of(created))
+    with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
+        hand.execute("UPDATE api_keys SET revoked_at = 1 WHERE id = ?", (created.key.id,))
+    ground.clock.advance(timedelta(microseconds=KEPT - 1))
+    assert isinstance(verifier.verify(text_of(created)), Verified)
+    ground.clock.advance(microseconds=1)
+    assert not isinstance(verifier.verify(text_of(created)), Verified)
+
+
+def test_expiry_to_the_microsecond(ground: Ground, verifier: Verifier) -> None:
+    """A remembered key expires at its instant and not later; a clock set back is not trusted with it."""
+    created = ground.key(ground.tenant(), expires_at=NOON + timedelta(seconds=10))
+    for after, verdict in ((0, "V"), (9_999_999, "V"), (10_000_000, "D"), (-1, "V"), (5, "V")):
+        ground.clock.set(NOON + timedelta(microseconds=after))
+        assert type(verifier.verify(text_of(created))).__name__[0] == verdict
+
+
+def test_before_it_was_read_nothing_is_remembered(
+    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+) -> None:
+    """With a clock that was set back the row is read: how old the entry is cannot be told."""
+    text = text_of(ground.key(ground.tenant()))
+    verifier.verify(text)
+    ground.clock.set(NOON - timedelta(hours=1))
+    verifier.verify(text)
+    assert lookup.asked == 2
+
+
+@pytest.mark.parametrize("text", ["", "x", "ks_\ud800", "ks_é", "k" * 100_000, "ks_\x00"])
+def test_garbage(lookup: WatchedLookup, verifier: Verifier, text: str) -> None:
+    """Whatever is no token is malformed, and costs no read."""
+    assert repr(verifier.verify(text)).startswith("Denied(reason=<DenialReason.MALFORMED")
+    assert lookup.asked == 0
+
+
+def test_a_changed_character_is_another_token(ground: Ground, verifier: Verifier) -> None:
+    """Nothing but the whole text is remembered: no other text is answered by it."""
+    text = text_of(ground.key(ground.tenant()))
+    verifier.verify(text)
+    for place in range(len(text)):
+        other = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
+        assert not isinstance(verifier.verify(other), Verified)
+
+
+def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage) -> None:
+    """Full, it forgets those that nobody asked for; a key in use stays."""
+    memory = Memory(stamp_of(ground), capacity=10)
+    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, memory)
+    tenant = ground.tenant()
+    often = text_of(ground.key(tenant))
+    for _ in range(30):
+        verifier.verify(text_of(ground.key(tenant)))
+        verifier.verify(often)
+        assert len(memory) <= 10
+    assert lookup.asked == 31
+
+
+def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
+    """Of all that the verifier refers to nothing is the token, its secret, or the digest that the database has."""
+    created = ground.key(ground.tenant())
+    text = text_of(created)
+    verifier.verify(text)
+    record = ground.installation.lookup.find(created.key.id)
+    assert record is not None
+    ahead: list[object] = [verifier._memory]
+    seen = set()
+    while ahead:
+        found = ahead.pop()
+        if id(found) in seen or isinstance(found, type | type(sys)):
+            continue
+        seen.add(id(found))
+        assert found != record.digest
+        if isinstance(found, str):
+            assert text[-40:-10] not in found
+        if isinstance(found, bytes):
+            assert text[-40:-10].encode() not in found
+        ahead += gc.get_referents(found)
+
+
+def test_what_an_entry_takes(ground: Ground) -> None:
+    """A remembered key takes less than 1,600 bytes, so that a full memory takes less than 160 MB."""
+    tenant = ground.tenant()
+    texts = [text_of(ground.key(tenant, "a description of usual length")) for _ in range(150)]
+    memory = Memory(stamp_of(ground))
+    verifier = Verifier(ground.installation.lookup, PEPPERS, ground.clock, _NoNotes(), memory)
+    for text in texts[:50]:
+        verifier.verify(text)
+    tracemalloc.start()
+    for text in texts[50:]:
+        verifier.verify(text)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(memory) == 150
+    assert taken / 100 < 1_600
+    assert CAPACITY == 100_000
+
+
+def test_threads(ground: Ground, verifier: Verifier) -> None:
+    """Four threads of one server, one memory: none accepts what began after the end was answered."""
+    tenant = ground.tenant()
+    for _ in range(4):
+        created = ground.key(tenant)
+        text = text_of(created)
+        ended, go_on = threading.Event(), threading.Event()
+
+        def hammer(text: str, ended: threading.Event, go_on: threading.Event) -> int:
+            late = 0
+            while not go_on.is_set():
+                was_ended = ended.is_set()
+                late += was_ended and isinstance(verifier.verify(text), Verified)
+            return late
+
+        with ThreadPoolExecutor(4) as pool:
+            hammering = [pool.submit(hammer, text, ended, go_on) for _ in range(4)]
+            ground.services.keys.revoke(tenant, created.key.id)
+            ended.set()
+            for _ in range(3):
+                assert not isinstance(verifier.verify(text), Verified)
+            go_on.set()
+            assert sum(one.result() for one in hammering) == 0
+
+
+# --- between processes ---
+
+
+def _race(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, keys: int, fault: str = ""
+) -> int:
+    """How many of so many keys were accepted after an answer by which they had ended."""
+    with fresh_ground(request, folders, "sqlite") as ground:
+        tenant = ground.tenant()
+        created = [ground.key(tenant) for _ in range(keys)]
+        tokens, ids = [text_of(one) for one in created], [one.key.id for one in created]
+        wrong, seen = race(Race(ground.url, tenant.workspace_id, tokens, ids, fault), 4)
+    assert sum(one.reads for one in seen) < sum(one.verifications for one in seen)
+    return wrong
+
+
+@pytest.mark.slow
+def test_a_race_of_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Four processes verify keys that two of them end: none is accepted after an answer by which it had ended (E1)."""
+    assert _race(request, tmp_path_factory, 40) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["no mark", "a cache of 25 ms"])
+def test_the_race_finds_what_is_planted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fault: str
+) -> None:
+    """Without the mark, or with a cache that holds for a moment, the race sees keys accepted after their end."""
+    assert _race(request, tmp_path_factory, 25, fault) > 0
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(
+    ("fault", "keys", "wrong"),
+    [("", 2_000, False), ("slow writers", 500, False), ("a cache of 1 ms", 500, True)],
+)
+def test_a_long_race_of_servers(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fault: str,
+    keys: int,
+    wrong: bool,
+) -> None:
+    """The same with thousands of keys, with writers held up between commit and stamp, and with a shorter cache."""
+    assert (_race(request, tmp_path_factory, keys, fault) > 0) is wrong
+
+
+# --- beside a server that remembers nothing ---
+
+STEPS = st.one_of(
+    st.tuples(st.just("verify"), st.integers(0, 3), st.sampled_from([None, READ, WRITE])),
+    st.tuples(st.just("verify"), st.integers(0, 3), st.sampled_from([None, READ, WRITE])),
+    st.tuples(st.sampled_from(["revoke", "rotate", "narrow"]), st.integers(0, 3), st.none()),
+    st.tuples(st.sampled_from(["suspend", "resume", "flush"]), st.none(), st.none()),
+    st.tuples(st.just("wait"), st.sampled_from([-30, 1, 10, 59, 61]), st.none()),
+    st.tuples(st.just("describe"), st.integers(0, 3), st.none()),
+)
+
+
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(STEPS, min_size=5, max_size=30))
+def test_it_answers_as_one_that_reads(shared: Ground, steps: list[tuple[str, int, str]]) -> None:
+    """Through any history of keys, scopes, ends and times, both give the same verdict, to the last field."""
+    shared.clock.set(NOON)
+    tenant = shared.tenant()
+    ends = (None, NOON + timedelta(seconds=10), NOON + timedelta(seconds=60), None)
+    created = [shared.key(tenant, scopes=[READ, WRITE], expires_at=end) for end in ends]
+    remembering = Verifier(
+        shared.installation.lookup,
+        PEPPERS,
+        shared.clock,
+        Usage(shared.database),
+        Memory(stamp_of(shared)),
+    )
+    reading = reader_of(shared)
+    for step, which, scope in steps:
+        if step == "verify":
+            text = text_of(created[which])
+            assert remembering.verify(text, scope) == reading.verify(text, scope)
+        else:
+            _do(shared, tenant, step, which, created)
+
+
+def _do(
+    ground: Ground, tenant: Principal, step: str, which: int, created: list[CreatedKey]
+) -> None:
+    if step == "wait":
+        ground.clock.advance(seconds=which)
+    elif step == "flush":
+        ground.flush()
+    elif step in ("suspend", "resume"):
+        getattr(ground.services.workspaces, step)(tenant.workspace_id)
+    else:
+        with suppress(KeysteadError):
+            _change(ground, tenant, step, which, created)
+
+
+def _change(
+    ground: Ground, tenant: Principal, step: str, which: int, created: list[CreatedKey]
+) -> None:
+    keys, key_id = ground.services.keys, created[which].key.id
+    match step:
+        case "revoke":
+            keys.revoke(tenant, key_id)
+        case "rotate":
+            created[which] = keys.rotate(tenant, key_id)
+        case "narrow":
+            keys.update(tenant, key_id, KeyPatch(scopes=Scopes([READ])))
+        case "describe":
+            keys.update(tenant, key_id, KeyPatch(description="other"))
+
+
+class _NoNotes(Usage):
+    """Notes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def note(self, *_: object) -> None:
+        """Nothing."""

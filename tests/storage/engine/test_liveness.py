@@ -1,0 +1,101 @@
+"""Who waits for PostgreSQL: as long as it takes while the server answers others, and not at all once it is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from keystead.domain.errors import Unavailable
+from keystead.storage.database import Database
+from keystead.storage.engine.liveness import DOUBT_SECONDS, SILENT_SECONDS, Pulse
+from keystead.storage.engine.roles import Purpose
+from tests.postgres import Postgres, wait_until
+from tests.relay import Relay, relay_to
+
+LONG = text(f"SELECT pg_sleep({2 * (DOUBT_SECONDS + SILENT_SECONDS)})")
+SHORT = text("SELECT 1")
+
+
+@pytest.fixture
+def relay(postgres: Postgres) -> Iterator[Relay]:
+    """What carries every connection to PostgreSQL."""
+    with relay_to(postgres.port) as made:
+        yield made
+
+
+@pytest.fixture
+def database(postgres: Postgres, relay: Relay) -> Iterator[Database]:
+    """PostgreSQL, with nothing in it, behind the relay."""
+    opened = Database(postgres.dsn().replace(str(postgres.port), str(relay.port)))
+    yield opened
+    opened.close()
+
+
+def answers(database: Database) -> bool:
+    """Whether the database answers."""
+    with suppress(Unavailable), database.read_across(Purpose.OWNER) as tx:
+        return bool(tx.execute(SHORT).scalar_one())
+    return False
+
+
+def fall_silent(database: Database, relay: Relay) -> None:
+    """A statement to which there is no answer."""
+    with database.read_across(Purpose.OWNER) as tx:
+        relay.silence()
+        tx.execute(SHORT)
+
+
+def test_a_slow_statement_is_waited_for(database: Database) -> None:
+    """However long it takes: the server was asked meanwhile, on another connection, and answered."""
+    with database.read_across(Purpose.OWNER) as tx:
+        tx.execute(LONG)
+    assert answers(database)
+
+
+def test_a_silent_server_is_given_up_and_refused(database: Database, relay: Relay) -> None:
+    """Who waits is told that it is away, who comes is told at once, and all is well when it is back."""
+    assert database.pulse is not None
+    with pytest.raises(Unavailable):
+        fall_silent(database, relay)
+    assert database.pulse.is_silent
+    connections = database.engine.pool.status()
+    assert not any(answers(database) for _ in range(100))
+    assert database.engine.pool.status() == connections
+    relay.mend()
+    wait_until(lambda: answers(database), "the database is back")
+    assert not database.pulse.is_silent
+
+
+def test_a_server_that_refuses_is_not_silent(database: Database, relay: Relay) -> None:
+    """An error at once is an answer: nobody has to wait for the one who asks."""
+    assert database.pulse is not None
+    relay.cut()
+    database.pulse.doubt()
+    assert not answers(database)
+    relay.mend()
+    assert answers(database)
+
+
+def test_any_answer_counts(postgres: Postgres, relay: Relay) -> None:
+    """While anybody hears the server it is not silent, though the one that asks hears nothing."""
+
+    def connect() -> psycopg.Connection[tuple[object, ...]]:
+        asked.append(1)
+        return psycopg.connect(f"host=127.0.0.1 port={relay.port} user=postgres", connect_timeout=2)
+
+    asked: list[int] = []
+    relay.silence()
+    pulse = Pulse(connect)
+    pulse.doubt()
+    wait_until(lambda: pulse.is_silent, "the server is silent")
+    pulse.hear()
+    assert not pulse.is_silent
+    wait_until(lambda: pulse.is_silent, "the server is silent again")
+    relay.mend()
+    wait_until(lambda: not pulse.is_silent, "the server is back")
+    pulse.close()
+    assert asked

@@ -1,0 +1,48 @@
+"""Addresses of databases: one server or several, for SQLAlchemy and for psycopg, and never a standby."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from keystead.storage.engine.urls import conninfo_of, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:p%40ss@db/keys", "db", None),
+        ("postgresql://u:p%40ss@db:6000/keys?sslmode=require", "db", "6000"),
+        ("postgresql://u:p%40ss@db1:6000,db2/keys", "db1,db2", "6000,5432"),
+        (
+            "postgresql://u:p%40ss@[::1]:6000,10.0.0.2:6001/keys?sslmode=require",
+            "::1,10.0.0.2",
+            "6000,6001",
+        ),
+    ],
+)
+def test_one_server_or_several(url: str, hosts: str, ports: str | None) -> None:
+    """Hosts, ports, user, password, database and other parameters arrive; a server in recovery is never taken."""
+    said = conninfo_to_dict(conninfo_of(parse_url(url)))
+    assert (said["host"], said.get("port")) == (hosts, ports)
+    assert (said["user"], said["password"], said["dbname"]) == ("u", "p@ss", "keys")
+    assert said.get("sslmode") == ("require" if "sslmode" in url else None)
+    assert said["target_session_attrs"] == "primary"
+
+
+def test_nobody_can_ask_for_a_standby() -> None:
+    """A parameter of the URL does not open the way to a server that lags."""
+    url = parse_url("postgresql://u@one,two/keys?target_session_attrs=any")
+    assert conninfo_to_dict(conninfo_of(url))["target_session_attrs"] == "primary"
+
+
+@pytest.mark.parametrize("hosts", ["one,", ",two", "one:x,two", "one,two:1:2", "[::1,two"])
+def test_hosts_that_are_none(hosts: str) -> None:
+    """What is no list of hosts is said to be none, and nothing of it is repeated."""
+    with pytest.raises(ValueError, match="one of the database's hosts is none"):
+        parse_url(f"postgresql://u:secret@{hosts}/keys")
+
+
+def test_several_hosts_show_no_password() -> None:
+    """The URL as it prints itself holds none."""
+    assert "secret" not in repr(parse_url("postgresql://u:secret@one,two/keys"))

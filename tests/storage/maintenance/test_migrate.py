@@ -1,0 +1,202 @@
+"""The revisions make exactly the schema that the code speaks of, once, however many processes ask for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from keystead.domain.plans import DEFAULT_PLANS
+from keystead.storage.database import Database
+from keystead.storage.maintenance import migrate
+from keystead.storage.maintenance.migrate import SchemaStatus
+from keystead.storage.schema import tables as schema
+from keystead.storage.tables import plans
+from tests.behind import read_behind, write_behind
+from tests.nursery import together
+from tests.postgres import Postgres
+
+SQLITE_OBJECTS = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+POSTGRESQL_OBJECTS = (
+    """
+    SELECT table_name || '.' || column_name, concat_ws(' ', data_type, collation_name, is_nullable,
+        column_default, is_identity, identity_generation, col_description(table_name::regclass, ordinal_position))
+    FROM information_schema.columns WHERE table_schema = 'public'
+    """,
+    """
+    SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    """,
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
+    "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+)
+
+
+@pytest.fixture
+def database(empty_url: str) -> Iterator[Database]:
+    """An empty database of each engine."""
+    opened = Database(empty_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def from_metadata(
+    database: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """Another empty database of the same engine, with the tables as the code declares them."""
+    if database.is_sqlite:
+        yield from _declared(f"sqlite:///{tmp_path / 'declared.db'}")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create_database()
+    yield from _declared(server.dsn(name))
+    server.drop_database(name)
+
+
+def _declared(url: str) -> Iterator[Database]:
+    declared = Database(url)
+    schema.metadata.create_all(declared.engine)
+    yield declared
+    declared.close()
+
+
+def objects_of(database: Database) -> dict[str, object]:
+    """Everything in the schema by its name, as the engine itself tells it; Alembic's own table left out."""
+    with read_behind(database) as tx:
+        if database.is_sqlite:
+            found = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
+        else:
+            found = {
+                name: told for query in POSTGRESQL_OBJECTS for name, told in tx.execute(text(query))
+            }
+    return {name: told for name, told in found.items() if "alembic_version" not in name}
+
+
+def _clauses(sql: str) -> list[str]:
+    """The clauses of a statement in a fixed order: constraints may be declared in any.
+
+    A column that was added later stands on the line of the one before it.
+    """
+    lines = re.sub(r", (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", ",\n", sql).splitlines()
+    return sorted(line.strip().rstrip(",") for line in lines if line.strip())
+
+
+def test_revisions_equal_the_declared_schema(database: Database, from_metadata: Database) -> None:
+    """A migrated database has every table, column, constraint, index, view and trigger of the declared one."""
+    migrate.upgrade(database)
+    migrated, declared = objects_of(database), objects_of(from_metadata)
+    assert migrated == declared
+    assert len(declared) > 20
+
+
+def test_an_upgrade_is_done_once(database: Database) -> None:
+    """An empty database is empty, afterwards current; the second upgrade changes nothing; the plans are there."""
+    assert migrate.state(database).status is SchemaStatus.EMPTY
+    migrate.upgrade(database)
+    before = objects_of(database)
+    migrate.upgrade(database)
+    assert objects_of(database) == before
+    assert migrate.state(database).status is SchemaStatus.CURRENT
+    with read_behind(database) as tx:
+        assert tuple(plans.all_plans(tx)) == DEFAULT_PLANS
+
+
+@pytest.mark.parametrize(("revision", "status"), [("0000", "behind"), ("9999", "ahead")])
+def test_other_revisions_are_told_apart(database: Database, revision: str, status: str) -> None:
+    """A database of an older version is behind, one of a newer version ahead."""
+    migrate.upgrade(database)
+    with write_behind(database) as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": revision})
+    assert migrate.state(database).status == status
+
+
+def test_the_newest_revision_is_alembics_head() -> None:
+    """The files are named after their revisions: the number read from the names is the head that Alembic finds."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate.REVISIONS))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert migrate.newest_revision() == scripts.get_current_head()
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name.startswith(f"r{script.revision}_")
+
+
+def test_processes_that_upgrade_at_once_do_it_once(database: Database) -> None:
+    """Of four processes that upgrade one empty database at the same moment, all end well."""
+    url = database.url.render_as_string(hide_password=False)
+    assert together(_race, *[(url,)] * 4) == [0] * 4
+    assert migrate.state(database).status is SchemaStatus.CURRENT
+
+
+def _race(gate: Barrier, url: str) -> None:
+    racing = Database(url)
+    gate.wait(30)
+    migrate.upgrade(racing)
+    racing.close()
+
+
+def test_processes_that_open_one_new_file_at_once_all_can(tmp_path: Path) -> None:
+    """Of four processes that open a file which none has opened yet, none is told that the database is away."""
+    assert together(_open_each, *[(tmp_path,)] * 4) == [0] * 4
+
+
+def _open_each(gate: Barrier, folder: Path) -> None:
+    for number in range(30):
+        opened = Database(f"sqlite:///{folder / str(number)}.db")
+        gate.wait(30)
+        migrate.state(opened)
+        opened.close()
+
+
+def test_emails_that_somebody_vouched_for_are_confirmed(database: Database) -> None:
+    """Of the emails of before, those of a product, an invitation or an operator are confirmed; others get a letter."""
+    migrate.upgrade(database, "0010")
+    with write_behind(database) as tx:
+        for statement in _PEOPLE_BEFORE:
+            column = "BLOB" if database.is_sqlite else "BYTEA"
+            tx.exec_driver_sql(statement.format(bytes=column))
+    migrate.upgrade(database)
+    with read_behind(database) as tx:
+        confirmed = tx.execute(text("SELECT id FROM users WHERE email_confirmed_at IS NOT NULL"))
+        assert set(confirmed.scalars()) == {"product", "invited", "owner"}
+        waiting = tx.execute(
+            text("SELECT user_id FROM email_confirmations WHERE due_at IS NOT NULL")
+        )
+        assert set(waiting.scalars()) == {"invited_then_changed", "owner_then_changed", "first"}
+
+
+_PEOPLE_BEFORE = (
+    "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('w', 'W', 'free', 1)",
+    """
+    INSERT INTO users (id, name, email, created_at, sign_in_email, portal_workspace_id, portal_user_id)
+    VALUES ('product', 'N', 'a@x', 1, NULL, 'w', 'p'), ('invited', 'N', 'b@x', 1, 'b@x', NULL, NULL),
+    ('owner', 'N', 'c@x', 1, 'c@x', NULL, NULL), ('first', 'N', 'd@x', 1, 'd@x', NULL, NULL),
+    ('invited_then_changed', 'N', 'e@x', 1, 'e@x', NULL, NULL),
+    ('owner_then_changed', 'N', 'f@x', 1, 'f@x', NULL, NULL), ('none', 'N', NULL, 1, NULL, NULL, NULL)
+    """,
+    "INSERT INTO members (workspace_id, user_id, role, joined_at) SELECT 'w', id, 'owner', 1 FROM users",
+    """
+    INSERT INTO invitations (id, workspace_id, digest, email, role, invited_by_kind, invited_by_id,
+        invited_by_name, created_at, expires_at, accepted_at, accepted_by)
+    SELECT 'i' || id, 'w', CAST(id AS {bytes}), 'b@x', 'viewer', 'member', 'm', 'M', 1, 2, 1, id
+    FROM users WHERE substr(id, 1, 7) = 'invited'
+    """,
+    """
+    INSERT INTO events (workspace_id, sequence, id, type, occurred_at, actor_kind, actor_id, actor_name,
+        target_type, target_id, data)
+    VALUES ('w', 1, 'e1', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'owner', '{{}}'),
+    ('w', 2, 'e2', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'owner_then_changed', '{{}}'),
+    ('w', 3, 'e3', 'member.email_changed', 2, 'member', 'm', 'M', 'member', 'owner_then_changed', '{{}}'),
+    ('w', 4, 'e4', 'member.added', 1, 'system', 'keystead', 'K', 'member', 'first', '{{}}'),
+    ('w', 5, 'e5', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'none', '{{}}')
+    """,
+)
+"""As version 0010 keeps them; `invited` and `owner` twice, once with an email that was changed since."""

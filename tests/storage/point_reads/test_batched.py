@@ -1,0 +1,396 @@
+"""Reads that the tasks of an event loop share: each as fresh as one of its own, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from keystead.domain.errors import Unavailable
+from keystead.domain.ids import KeyId
+from keystead.domain.verification import KeyRecord, Verified
+from keystead.services.keys import CreatedKey
+from keystead.storage.clock import DatabaseClock
+from keystead.storage.freshness.write_watch import shared_lookup_statement
+from keystead.storage.point_reads import batched as shared_reads
+from keystead.storage.point_reads.batched import LINES, Question, Row
+from keystead.storage.point_reads.key_lookup import PostgresqlLookup, lookup_of
+from tests.installations import Ground, fresh_ground, plan_of, text_of
+from tests.relay import Relay, relay_to
+
+ABSENT = KeyId("key_0000000000000000000000")
+
+
+@pytest.fixture(scope="module")
+def ground(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An installation on PostgreSQL."""
+    with fresh_ground(request, tmp_path_factory, "postgresql") as ground:
+        yield ground
+
+
+@pytest.fixture
+def lookup(ground: Ground) -> Iterator[PostgresqlLookup]:
+    """A lookup of the test's own."""
+    made = PostgresqlLookup(ground.database.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relay(ground: Ground) -> Iterator[Relay]:
+    """The way to the server."""
+    port = ground.database.url.port
+    assert port is not None
+    with relay_to(port) as made:
+        yield made
+
+
+@pytest.fixture
+def far(ground: Ground, relay: Relay) -> Iterator[PostgresqlLookup]:
+    """A lookup that goes through the relay."""
+    made = PostgresqlLookup(ground.database.url.set(port=relay.port))
+    yield made
+    made.close()
+
+
+@dataclass
+class Held:
+    """The real reads, whose answers are held back until they are let go; `sent`: the keys of each, in order."""
+
+    sent: list[list[str]] = field(default_factory=list)
+    answers: deque[asyncio.Event] = field(default_factory=deque)
+
+    async def reads(self, count: int) -> None:
+        """Waits until so many reads have had their answer."""
+        async with asyncio.timeout(20):
+            while len(self.sent) < count:  # noqa: ASYNC110 - one turn of the loop at a time
+                await asyncio.sleep(0)
+
+    def let_go(self) -> None:
+        """Lets the answers that are held back go."""
+        while self.answers:
+            self.answers.popleft().set()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """Holds back what lines have read."""
+    kept = Held()
+    read = shared_reads._Line.read
+
+    async def reading(line: Any, question: Question, keys: list[str]) -> list[Row]:
+        rows = await read(line, question, keys)
+        answer = asyncio.Event()
+        kept.answers.append(answer)
+        kept.sent.append(keys)
+        await answer.wait()
+        return rows
+
+    monkeypatch.setattr(shared_reads._Line, "read", reading)
+    monkeypatch.setattr(shared_reads, "ANSWER_SECONDS", 30.0)
+    return kept
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def _ids(ground: Ground, count: int) -> list[KeyId]:
+    tenant = ground.tenant()
+    return [ground.key(tenant, str(number)).key.id for number in range(count)]
+
+
+def _found(records: list[KeyRecord | None]) -> list[int]:
+    """Of which of `_ids` the records are, by their place."""
+    return [int(record.description) for record in records if record is not None]
+
+
+# --- fresh ---
+
+
+def test_only_a_read_that_is_not_sent_is_joined(
+    ground: Ground, lookup: PostgresqlLookup, held: Held
+) -> None:
+    """Who asks after a revocation is not answered by a read that was sent before it and is still on its way."""
+    tenant = ground.tenant()
+    key_id = ground.key(tenant).key.id
+
+    async def main() -> None:
+        before = asyncio.create_task(lookup.find_on_loop(key_id))
+        await held.reads(1)
+        await asyncio.to_thread(ground.services.keys.revoke, tenant, key_id)
+        after = asyncio.create_task(lookup.find_on_loop(key_id))
+        await held.reads(2)
+        held.let_go()
+        first, second = await before, await after
+        assert first is not None
+        assert second is not None
+        assert (first.revoked_at is None, second.revoked_at is None) == (True, False)
+
+    _run(main)
+
+
+def test_those_who_wait_share_one_read(
+    ground: Ground, lookup: PostgresqlLookup, held: Held
+) -> None:
+    """While every line is at work the others gather, each key once, and are read together; an absent key is None."""
+    ids = _ids(ground, 20)
+
+    async def main() -> None:
+        busy = []
+        for number in range(LINES):
+            busy.append(asyncio.create_task(lookup.find_on_loop(ids[0])))
+            await held.reads(number + 1)
+        rest = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in (*ids, ABSENT) * 3]
+        await asyncio.sleep(0.1)
+        assert len(held.sent) == LINES
+        held.let_go()
+        await held.reads(LINES + 1)
+        held.let_go()
+        assert _found(await asyncio.gather(*busy)) == [0] * LINES
+        assert _found(await asyncio.gather(*rest)) == [*range(20)] * 3
+        assert held.sent[LINES:] == [[*ids, ABSENT]]
+
+    _run(main)
+
+
+def test_no_read_is_for_too_many(
+    ground: Ground,
+    lookup: PostgresqlLookup,
+    held: Held,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than fit go with the next reads, first come, first served."""
+    monkeypatch.setattr(shared_reads, "TOGETHER", 8)
+    ids = _ids(ground, 20)
+
+    async def main() -> None:
+        asked = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in ids]
+        for count in (2, 3):
+            await held.reads(count)
+            held.let_go()
+        assert _found(await asyncio.gather(*asked)) == [*range(20)]
+        assert sorted(held.sent) == [ids[:8], ids[8:16], ids[16:]]
+        assert held.sent[2] == ids[16:]
+
+    _run(main)
+
+
+def test_two_hundred_in_flight(ground: Ground) -> None:
+    """With two hundred verifications always in flight, none that begins after the revocation's answer accepts (R32)."""
+    tenant = ground.tenant()
+    verify = ground.services.verifier.verify_on_loop
+
+    async def hammer(text: str, ended: asyncio.Event) -> tuple[int, int]:
+        wrong, late = 0, 0
+        while late < 2:
+            was_ended = ended.is_set()
+            accepted = isinstance(await verify(text), Verified)
+            late += was_ended
+            wrong += was_ended and accepted
+        return wrong, late
+
+    async def main() -> None:
+        for _ in range(3):
+            created, ended = ground.key(tenant), asyncio.Event()
+            hammering = [asyncio.create_task(hammer(text_of(created), ended)) for _ in range(200)]
+            await asyncio.sleep(0.05)
+            await asyncio.to_thread(ground.services.keys.revoke, tenant, created.key.id)
+            ended.set()
+            assert [wrong for wrong, _ in await asyncio.gather(*hammering)] == [0] * 200
+
+    _run(main)
+
+
+def test_the_shared_statement_searches_by_primary_key(ground: Ground) -> None:
+    """However many keys are asked for at once, each is found by the index, and so is its workspace."""
+    statement = shared_lookup_statement().params(keys=[ABSENT, ABSENT])
+    plan = plan_of(ground.database, statement)
+    assert "api_keys_pk" in plan
+    assert "Seq Scan on api_keys" not in plan
+
+
+# --- given up ---
+
+
+def test_who_gives_up_harms_nobody(ground: Ground, lookup: PostgresqlLookup, held: Held) -> None:
+    """A task that is cancelled leaves the others of its read their answer; what nobody waits for is not asked."""
+    ids = _ids(ground, 2)
+
+    async def main() -> None:
+        gone, stays = (asyncio.create_task(lookup.find_on_loop(ids[0])) for _ in range(2))
+        other = asyncio.create_task(lookup.find_on_loop(ids[1]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        other.cancel()
+        await held.reads(1)
+        late = asyncio.create_task(lookup.find_on_loop(ids[1]))
+        await held.reads(2)
+        late.cancel()
+        held.let_go()
+        assert _found([await stays]) == [0]
+        assert held.sent[0] == [ids[0]]
+        assert (gone.cancelled(), other.cancelled()) == (True, True)
+
+    _run(main)
+
+
+async def _all_unavailable(lookup: PostgresqlLookup, ids: list[KeyId]) -> None:
+    outcomes = await asyncio.gather(
+        *(lookup.find_on_loop(key_id) for key_id in ids * 5), return_exceptions=True
+    )
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    assert len({id(outcome) for outcome in outcomes}) == len(outcomes)
+
+
+async def _all_hung_up(lookup: PostgresqlLookup) -> None:
+    (shared,) = lookup._shared.values()
+    async with asyncio.timeout(20):
+        while len(shared._idle) < LINES or any(line._connection for line in shared._idle):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "silence"])
+def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trouble: str) -> None:
+    """Cut off from the server, or with a silent one, everybody learns it; from its return on all are answered (R36)."""
+    ids = _ids(ground, 10)
+
+    async def main() -> None:
+        assert _found(await asyncio.gather(*map(far.find_on_loop, ids))) == [*range(10)]
+        getattr(relay, trouble)()
+        for _ in range(2):
+            await _all_unavailable(far, ids)
+        await _all_hung_up(far)
+        relay.mend()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert _found(await asyncio.gather(*map(far.find_on_loop, ids))) == [*range(10)]
+                    return
+                except Unavailable:
+                    await asyncio.sleep(0.05)
+
+    _run(main)
+
+
+def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: PostgresqlLookup) -> None:
+    """A server that takes a connection and says nothing keeps nobody waiting either."""
+    ids = _ids(ground, 2)
+    relay.silence()
+    _run(lambda: _all_unavailable(far, ids))
+
+
+def test_ended_connections_are_not_noticed(
+    ground: Ground, relay: Relay, far: PostgresqlLookup
+) -> None:
+    """When the server ends its connections, as at a restart, the next reads go through all the same."""
+    ids = _ids(ground, 5)
+
+    async def main() -> None:
+        for _ in range(3):
+            assert _found(await asyncio.gather(*map(far.find_on_loop, ids))) == [*range(5)]
+            relay.point_to(relay.target)
+
+    _run(main)
+
+
+def test_a_fault_of_the_statement_is_no_denial(ground: Ground, lookup: PostgresqlLookup) -> None:
+    """Where the tables are gone, everybody gets the error, and nobody is called unknown."""
+    lookup._question = Question("SELECT nothing FROM nowhere", lambda *_: None)
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(
+            *(lookup.find_on_loop(ABSENT) for _ in range(3)), return_exceptions=True
+        )
+        assert all(re.search("nowhere", str(outcome)) for outcome in outcomes)
+
+    _run(main)
+
+
+# --- loops ---
+
+
+def _connections(ground: Ground, name: str) -> int:
+    with ground.database.engine.connect() as connection:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
+        return int(connection.exec_driver_sql(asked, {"name": name}).scalar_one())
+
+
+def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
+    """A lookup serves one loop after another, has no more than one loop's connections, and none once it is closed."""
+    url = ground.database.url.update_query_dict({"application_name": "loops"})
+    lookup = PostgresqlLookup(url)
+    (key_id,) = _ids(ground, 1)
+
+    async def main() -> None:
+        assert _found(await asyncio.gather(*[lookup.find_on_loop(key_id)] * 1)) == [0]
+
+    for _ in range(4):
+        _run(main)
+        assert _connections(ground, "loops") <= LINES
+    lookup.close()
+    deadline = 100
+    while _connections(ground, "loops") and deadline:
+        deadline -= 1
+    assert _connections(ground, "loops") == 0
+    with pytest.raises(Unavailable):
+        _run(main)
+
+
+def test_closing_answers_those_who_wait(
+    ground: Ground, lookup: PostgresqlLookup, held: Held
+) -> None:
+    """A lookup that is closed on a running loop leaves nobody waiting."""
+    (key_id,) = _ids(ground, 1)
+
+    async def main() -> None:
+        waiting = []
+        for number in range(LINES):
+            waiting.append(asyncio.create_task(lookup.find_on_loop(key_id)))
+            await held.reads(number + 1)
+        waiting.append(asyncio.create_task(lookup.find_on_loop(key_id)))
+        await asyncio.sleep(0)
+        lookup.close()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {Unavailable}
+
+    _run(main)
+
+
+# --- the clock ---
+
+
+def test_the_row_tells_the_time(ground: Ground) -> None:
+    """A verification takes the server's time from its row: it asks for it in no other way, and never waits for it."""
+    clock = DatabaseClock(ground.database)
+    lookup = lookup_of(ground.database, clock)
+    created: CreatedKey = ground.key(ground.tenant())
+    asked: list[str] = []
+    event.listen(
+        ground.database._engine_aside,
+        "before_cursor_execute",
+        lambda _, __, statement, *___: asked.append(statement),
+    )
+
+    async def main() -> None:
+        right = clock._offset
+        clock._offset += 3_600_000_000
+        clock._sampled -= 10
+        assert await lookup.find_on_loop(created.key.id) is not None
+        assert abs(clock._offset - right) < 5_000_000
+        clock._sampled -= 10
+        clock._offset += 3_600_000_000
+        assert lookup.find(created.key.id) is not None
+        assert abs(clock._offset - right) < 5_000_000
+
+    _run(main)
+    lookup.close()
+    assert asked == []

@@ -1,0 +1,449 @@
+"""Row security on PostgreSQL: the wall that stands where a WHERE is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from random import Random
+from typing import Any, Final
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from keystead.domain.errors import Unavailable
+from keystead.domain.ids import WorkspaceId
+from keystead.storage import database as databases
+from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.engine.roles import APPLICATION, PURPOSES, ROLES, SETTING, Purpose
+from keystead.storage.row_security import diff as row_security
+from keystead.storage.row_security.diff import SERVER_ROLE
+from keystead.storage.row_security.grants import LOGIN, OPEN_TABLES, RIGHTS, TENANT_ROWS, role_name
+from keystead.storage.schema import tables as schema
+from tests.behind import read_behind, write_behind
+from tests.installations import UNLIMITED
+from tests.postgres import Postgres
+from tests.walls import installed_database, server_url
+
+OURS, THEIRS = WorkspaceId("ws_ours"), WorkspaceId("ws_theirs")
+TENANT_TABLES: Final = sorted(TENANT_ROWS)
+CHOSEN: Final[dict[tuple[str, str], Any]] = {
+    ("workspaces", "plan_id"): UNLIMITED,
+    ("webhook_endpoints", "status"): "active",
+    ("webhook_endpoints", "sealed"): b"sealed",
+    ("deliveries", "status"): "delivered",
+    ("users", "portal_user_id"): "1",
+}
+"""What a column of a made-up row holds where it may not hold anything, or must hold something."""
+ALSO: Final = {"webhook_endpoints": ["sealed"], "users": ["portal_workspace_id", "portal_user_id"]}
+"""Columns that may be null, and have a value in a made-up row."""
+FORBIDDEN: Final = "42501"
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[Database]:
+    """PostgreSQL with a row of each of two workspaces in every table that belongs to one."""
+    name = installed_database(postgres)
+    with closing(Database(server_url(postgres, name))) as opened:
+        fill(opened)
+        yield opened
+    postgres.drop_database(name)
+
+
+def fill(database: Database) -> None:
+    """A row of each of two workspaces in every table that belongs to one."""
+    with write_behind(database) as tx:
+        for workspace_id in (OURS, THEIRS):
+            for table in schema.metadata.sorted_tables:
+                if table.name in TENANT_ROWS:
+                    _insert(tx, table.name, workspace_id)
+
+
+def _insert(tx: Tx, table: str, workspace_id: str) -> None:
+    """A row whose every name is the workspace's, so that it refers to rows of its own workspace alone."""
+    row = _row(table, _needed(tx, table), workspace_id)
+    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+    tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"), row)
+
+
+def _row(table: str, needed: list[tuple[str, str]], workspace_id: str) -> dict[str, Any]:
+    return {name: _value(table, name, type, workspace_id) for name, type in needed}
+
+
+def _needed(tx: Tx, table: str) -> list[tuple[str, str]]:
+    """The columns that a row must have a value for, with their types."""
+    query = (
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :table"
+        " AND table_schema = 'public' AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'"
+    )
+    needed = [(row.column_name, row.data_type) for row in tx.execute(text(query), {"table": table})]
+    return needed + [(name, "text") for name in ALSO.get(table, [])]
+
+
+def _value(table: str, column: str, type: str, workspace_id: str) -> Any:
+    whole = {"bigint": 1, "integer": 1, "bytea": workspace_id.encode().ljust(32), "tsvector": ""}
+    return CHOSEN.get((table, column), whole.get(type, workspace_id))
+
+
+def _owner_column(table: str) -> str:
+    return {"workspaces": "id", "users": "id"}.get(table, "workspace_id")
+
+
+def _owners(tx: Tx, table: str) -> list[str]:
+    """Whose rows are seen, without any WHERE."""
+    return sorted(tx.execute(text(f"SELECT {_owner_column(table)} FROM {table}")).scalars())
+
+
+# --- a forgotten WHERE ---
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+def test_reading_without_where(database: Database, table: str) -> None:
+    """Within a workspace its own rows are there, and no others, though no condition says so (R47, R49)."""
+    with read_behind(database) as tx:
+        assert _owners(tx, table) == [OURS, THEIRS]
+    if table in _may("SELECT"):
+        with database.read(OURS) as tx:
+            assert _owners(tx, table) == [OURS]
+        return
+    with pytest.raises(StatementFault) as refused, database.read(OURS) as tx:
+        _owners(tx, table)
+    assert refused.value.code == FORBIDDEN
+
+
+class _Undone(Exception):
+    """Ends a transaction without a trace."""
+
+
+@contextmanager
+def _trying(database: Database, workspace_id: WorkspaceId = OURS) -> Iterator[Tx]:
+    """A transaction within a workspace, none of which stays."""
+    with suppress(_Undone), database.write(workspace_id) as tx:
+        yield tx
+        raise _Undone
+
+
+def _may(verb: str) -> list[str]:
+    """The tables of workspaces on which work within one has that right; those that refer to others first."""
+    tables = {right.table for right in RIGHTS[APPLICATION] if right.verb == verb}
+    return [
+        table.name
+        for table in reversed(schema.metadata.sorted_tables)
+        if table.name in tables & TENANT_ROWS.keys()
+    ]
+
+
+def test_changing_without_where(database: Database) -> None:
+    """A change of everything reaches the rows of the own workspace, and no others."""
+    changed = {}
+    with _trying(database) as tx:
+        for table in _may("UPDATE"):
+            columns = [
+                r.columns for r in RIGHTS[APPLICATION] if (r.table, r.verb) == (table, "UPDATE")
+            ]
+            own = _owner_column(table)
+            column = min(columns[0] or {own})
+            act = f"UPDATE {table} SET {column} = {column} RETURNING {own}"
+            changed[table] = list(tx.execute(text(act)).scalars())
+    assert set(map(tuple, changed.values())) == {(OURS,)}
+    assert len(changed) > 8
+
+
+def test_deleting_without_where(database: Database) -> None:
+    """A deletion of everything takes the rows of the own workspace, and no others."""
+    with _trying(database) as tx:
+        gone = {
+            table: list(
+                tx.execute(text(f"DELETE FROM {table} RETURNING {_owner_column(table)}")).scalars()
+            )
+            for table in _may("DELETE")
+        }
+        left = {table: _owners(tx, table) for table in gone}
+    assert {tuple(owners) for owners in gone.values()} <= {(OURS,), ()}
+    assert sum(map(len, gone.values())) > 5
+    assert not any(left.values())
+    with read_behind(database) as tx:
+        assert {tuple(_owners(tx, table)) for table in gone} == {(OURS, THEIRS)}
+
+
+@pytest.mark.parametrize("table", _may("INSERT"))
+def test_writing_for_somebody_else(database: Database, table: str) -> None:
+    """A row that names another workspace is refused, whoever made it up."""
+    with read_behind(database) as tx:
+        needed = _needed(tx, table)
+    row = _row(table, needed, THEIRS)
+    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+    with pytest.raises(StatementFault) as refused, _trying(database) as tx:
+        tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+    assert refused.value.code == FORBIDDEN
+
+
+def test_moving_a_row_to_somebody_else(database: Database) -> None:
+    """A row does not change its workspace."""
+    for table in ("idempotency_keys", "collections", "members"):
+        with pytest.raises(StatementFault) as refused, _trying(database) as tx:
+            tx.execute(text(f"UPDATE {table} SET workspace_id = :theirs"), {"theirs": THEIRS})
+        assert refused.value.code == FORBIDDEN
+
+
+@pytest.mark.parametrize("named", [None, "", "ws_nobody"], ids=["unset", "empty", "nobody's"])
+def test_without_a_workspace(database: Database, named: str | None) -> None:
+    """Where no workspace is named, or none that there is, work within one sees nothing at all (R52)."""
+    with closing(psycopg.connect(_dsn(database))) as connection:
+        connection.execute("SELECT set_config('role', session_user || '_application', true)")
+        if named is not None:
+            connection.execute("SELECT set_config(%s, %s, true)", [SETTING, named])
+        for table in _may("SELECT"):
+            own = _owner_column(table)
+            assert connection.execute(f"SELECT {own} FROM {table}".encode()).fetchall() == []
+
+
+def _dsn(database: Database) -> str:
+    return database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+# --- the map, and what the catalogue says ---
+
+
+def test_the_catalogue_is_the_map(database: Database) -> None:
+    """Roles, policies and rights are exactly those of the map: nothing is missing, nothing is over (R51)."""
+    with database.read_across(Purpose.SERVER) as tx:
+        assert row_security.fault_of_login(tx) is None
+        assert row_security.differences_of_roles(tx, SERVER_ROLE) == []
+        assert row_security.differences_of_tables(tx, SERVER_ROLE, owners_way=False) == []
+
+
+def test_every_table_has_its_place(database: Database) -> None:
+    """A table of workspaces is under row security; any other has its reason why not, and none is forgotten."""
+    with read_behind(database) as tx:
+        tables = set(
+            tx.execute(
+                text(
+                    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'm')"
+                    " AND relnamespace = 'public'::regnamespace"
+                )
+            ).scalars()
+        )
+        tenants = set(
+            tx.execute(
+                text(
+                    "SELECT table_name FROM information_schema.columns"
+                    " WHERE table_schema = 'public' AND column_name = 'workspace_id'"
+                )
+            ).scalars()
+        )
+    assert tables == TENANT_ROWS.keys() | OPEN_TABLES.keys()
+    assert tenants <= TENANT_ROWS.keys()
+    assert not TENANT_ROWS.keys() & OPEN_TABLES.keys()
+
+
+def _rights_of(tx: Tx, role: str) -> set[tuple[str, str, str]]:
+    """What a role may do, column by column, as PostgreSQL itself answers for it."""
+    query = (
+        "SELECT c.relname, v.verb, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS v(verb)"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND a.attnum > 0"
+        " AND NOT a.attisdropped AND has_column_privilege(:role, c.oid, a.attname, v.verb)"
+        " UNION SELECT c.relname, 'DELETE', '' FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
+        " AND c.relkind IN ('r', 'p', 'v') AND has_table_privilege(:role, c.oid, 'DELETE')"
+    )
+    return {tuple(row) for row in tx.execute(text(query), {"role": role})}
+
+
+@pytest.mark.parametrize("role", [LOGIN, *ROLES], ids=lambda role: role or "login")
+def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
+    """PostgreSQL's own answer, for each role, table, verb and column, is the map's: no role has more by another way."""
+    with read_behind(database) as tx:
+        columns: dict[str, set[str]] = {}
+        for row in tx.execute(
+            text(
+                "SELECT table_name, column_name FROM information_schema.columns"
+                " WHERE table_schema = 'public'"
+            )
+        ):
+            columns.setdefault(row.table_name, set()).add(row.column_name)
+        found = _rights_of(tx, role_name(SERVER_ROLE, role))
+    wanted = {
+        (right.table, right.verb, column)
+        for right in RIGHTS[role]
+        for column in ({""} if right.verb == "DELETE" else right.columns or columns[right.table])
+    }
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("purpose", "reads"),
+    [
+        (Purpose.PEOPLE, "SELECT digest FROM api_keys"),
+        (Purpose.PEOPLE, "SELECT text FROM documents"),
+        (Purpose.USE, "SELECT description FROM api_keys"),
+        (Purpose.USE, "SELECT email FROM users"),
+        (Purpose.WORKER, "SELECT text FROM documents"),
+        (Purpose.WORKER, "SELECT user_id FROM sessions"),
+        (Purpose.OPERATOR, "SELECT password_hash FROM users"),
+        (Purpose.OPERATOR, "SELECT digest FROM api_keys"),
+        (Purpose.OPERATOR, "SELECT text FROM documents"),
+        (Purpose.SERVER, "SELECT text FROM documents"),
+        (Purpose.SERVER, "SELECT last_event FROM workspaces"),
+        (Purpose.SERVER, "SELECT created_by_id FROM credentials"),
+    ],
+)
+def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, reads: str) -> None:
+    """What a purpose has no need of it cannot read, across workspaces or at all."""
+    with pytest.raises(StatementFault) as refused, database.read_across(purpose) as tx:
+        tx.execute(text(reads))
+    assert refused.value.code == FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "act", ["UPDATE events SET actor_name = 'x'", "DELETE FROM events", "TRUNCATE events"]
+)
+def test_the_past_stays(database: Database, act: str) -> None:
+    """Nobody can change what happened, and the worker's role alone takes it away, at the end of its keeping time."""
+    forgets = act.startswith("DELETE")
+    across = [purpose for purpose in PURPOSES if not (forgets and purpose is Purpose.WORKER)]
+    for work in (database.write(OURS), *map(database.write_across, across)):
+        with pytest.raises(StatementFault) as refused, work as tx:
+            tx.execute(text(act))
+        assert refused.value.code == FORBIDDEN
+
+
+def test_digests_are_not_for_the_application(database: Database) -> None:
+    """Work within a workspace writes digests and passwords, and reads none."""
+    for reads in ("digest FROM api_keys", "digest FROM invitations", "password_hash FROM users"):
+        with pytest.raises(StatementFault) as refused, database.read(OURS) as tx:
+            tx.execute(text(f"SELECT {reads}"))
+        assert refused.value.code == FORBIDDEN
+
+
+def test_views_and_functions_work_for_their_callers(database: Database) -> None:
+    """No view shows rows in its owner's name, and no function runs in it (R53)."""
+    views = "SELECT relname FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
+    views += " AND NOT coalesce(reloptions, '{}') @> '{security_invoker=true}'"
+    functions = "SELECT proname, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    with read_behind(database) as tx:
+        assert tx.execute(text(views)).all() == []
+        found = tx.execute(text(functions)).all()
+    assert found
+    assert [row.proname for row in found if row.prosecdef] == []
+
+
+def test_references_stay_within_a_workspace(database: Database) -> None:
+    """A foreign key between tables of workspaces carries the workspace: a row cannot refer to somebody else's (R50)."""
+    query = (
+        "SELECT conname, conrelid::regclass::text AS own, confrelid::regclass::text AS theirs,"
+        " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)) AS columns,"
+        " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = confrelid AND attnum = ANY(confkey)) AS found"
+        " FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+    )
+    with read_behind(database) as tx:
+        keys = tx.execute(text(query)).all()
+    within = [
+        key for key in keys if {key.own, key.theirs} <= TENANT_ROWS.keys() - {"workspaces", "users"}
+    ]
+    assert len(within) > 8
+    for key in within:
+        assert "workspace_id" in key.columns, key.conname
+        assert "workspace_id" in key.found, key.conname
+
+
+GLOBALLY_UNIQUE: Final = {
+    "workspaces_pk": "the workspace's own id",
+    "api_keys_pk": "the id is in the token, 128 bits of it random: nobody meets another's by chance",
+    "key_use_pk": "the id of a key",
+    "key_use_days_pk": "the id of a key",
+    "key_callers_pk": "the id of a key",
+    "collections_pk": "an id that the server makes up",
+    "documents_pk": "a number that the database makes up, and that leaves it nowhere",
+    "sign_in_links_pk": "the digest of 256 random bits",
+    "invitations_pk": "an id that the server makes up",
+    "invitations_digest_key": "the digest of 256 random bits",
+    "users_pk": "an id that the server makes up",
+    "users_sign_in_email_key": "one address is one person of the installation, on purpose",
+}
+"""What is unique over workspaces, with the reason why that tells nobody of another's names."""
+
+
+def test_names_are_unique_within_a_workspace(database: Database) -> None:
+    """What people choose is unique in their workspace and not beyond: a refusal tells nothing of others (R50)."""
+    query = (
+        "SELECT c.relname AS name, i.indrelid::regclass::text AS owner,"
+        " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = ANY(i.indkey))"
+        " AS columns"
+        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisunique"
+        " AND c.relnamespace = 'public'::regnamespace"
+    )
+    with read_behind(database) as tx:
+        unique = [row for row in tx.execute(text(query)) if row.owner in TENANT_ROWS]
+    beyond = {
+        row.name for row in unique if not {"workspace_id", "portal_workspace_id"} & set(row.columns)
+    }
+    assert beyond == GLOBALLY_UNIQUE.keys()
+
+
+# --- for the length of a transaction ---
+
+
+def test_the_workspace_never_outlives_its_transaction(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """Over a pool of two, transactions of two workspaces and of none see each their own, however they follow (R52)."""
+    interleave(_dsn(database), 2_000, monkeypatch)
+
+
+@pytest.mark.prove
+def test_ten_thousand_interleaved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with ten thousand."""
+    interleave(_dsn(database), 10_000, monkeypatch)
+
+
+def interleave(url: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many transactions of three threads over two connections: some break off, some are the login's own."""
+    monkeypatch.setattr(databases, "POOL_SIZE", 1)
+    seen = "SELECT DISTINCT workspace_id FROM api_keys"
+    with closing(Database(url)) as pooled, ThreadPoolExecutor(3) as threads:
+
+        def one(number: int) -> str | None:
+            """What was seen that should not have been. Who got no connection in time, which may happen, asks again."""
+            with suppress(Unavailable):
+                return attempt(number)
+            return one(number)
+
+        def attempt(number: int) -> str | None:
+            random = Random(number)
+            workspace_id = random.choice((OURS, THEIRS))
+            if random.random() < 0.2:
+                with pooled.read_across(Purpose.SERVER) as tx:
+                    who = tx.exec_driver_sql(WHO, {"setting": SETTING}).one()
+                return None if tuple(who) == (SERVER_ROLE, SERVER_ROLE, "") else f"login: {who}"
+            work = pooled.read if random.random() < 0.7 else pooled.write
+            with suppress(_Undone), work(workspace_id) as tx:
+                found = list(tx.execute(text(seen)).scalars())
+                if found != [workspace_id]:
+                    return f"{workspace_id}: {found}"
+                if random.random() < 0.2:
+                    raise _Undone
+            return None
+
+        wrong = [found for found in threads.map(one, range(times)) if found]
+    assert wrong == []
+
+
+WHO = "SELECT current_user::text, session_user::text, coalesce(current_setting(%(setting)s, true), '')"
+
+
+def test_a_login_without_roles_does_nothing(roomless: str) -> None:
+    """Where the login is not a server's, nothing is read or written: the database is unavailable, and says why."""
+    with closing(Database(roomless)) as database:
+        for work in (database.read(OURS), database.write_across(Purpose.PEOPLE)):
+            with pytest.raises(Unavailable, match="keystead migrate"), work:
+                pass
+
+
+@pytest.fixture
+def roomless(postgres: Postgres) -> Iterator[str]:
+    """A sound database, and a URL of it that names its administrator."""
+    name = installed_database(postgres)
+    yield postgres.dsn(name)
+    postgres.drop_database(name)

@@ -1,0 +1,236 @@
+"""The count of the keys that take a place of the limit: kept by the database, equal to counting them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert, select, text, update
+
+from keystead.domain.errors import KeysteadError, LimitReached
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.keys import KeyPatch
+from keystead.domain.principals import Principal
+from keystead.domain.scopes import FULL
+from keystead.domain.token import assemble
+from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.maintenance import migrate
+from keystead.storage.schema.tables import api_keys, key_counts, plans, workspaces
+from keystead.storage.tables.key_counts import SETTLED_AT, count_keys, settled_count
+from tests.behind import read_behind, write_behind
+from tests.clocks import NOON
+from tests.installations import Ground
+
+HOUR = timedelta(hours=1)
+MANY = SETTLED_AT + 5
+
+
+def _counted(ground: Ground, tenant: Principal, now: datetime) -> int:
+    with ground.database.read(tenant.workspace_id) as tx:
+        return count_keys(tx, tenant.workspace_id, now)
+
+
+def _check(ground: Ground, tenant: Principal) -> None:
+    """The count is right now, and at instants before and after."""
+    keys, now = ground.keys(tenant, limit=200), ground.clock.now()
+    moves = (-3 * HOUR, timedelta(), timedelta(microseconds=1), 3 * HOUR)
+    with ground.database.read(tenant.workspace_id) as tx:
+        counted = [count_keys(tx, tenant.workspace_id, now + move) for move in moves]
+    assert counted == [sum(key.counts(now + move) for key in keys) for move in moves]
+
+
+def _row(workspace_id: str, number: int, **chosen: Any) -> dict[str, Any]:
+    """A key as a server of any version writes it."""
+    return {
+        "id": assemble("ks", number, bytes(32)).key_id,
+        "workspace_id": workspace_id,
+        "description": "x",
+        "folded_description": "x",
+        "hint": "ks_…abcd",
+        "pepper_id": "p1",
+        "digest": bytes(32),
+        "scopes": FULL,
+        "created_at": NOON,
+        "created_by_kind": "operator",
+        "created_by_id": "tests",
+        "created_by_name": "tests",
+        "expires_at": None,
+        "revoked_at": None,
+    } | chosen
+
+
+@pytest.fixture
+def tenant(ground: Ground) -> Iterator[Principal]:
+    """A workspace of the test's own."""
+    yield ground.tenant()
+    ground.clock.set(NOON)
+
+
+ACTS = st.tuples(
+    st.sampled_from(("create", "revoke", "rotate", "replace", "extend", "settle", "remove")),
+    st.integers(0, 9),
+    st.integers(-4, 4),
+)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(ACTS, max_size=15))
+def test_the_count_is_that_of_the_keys(ground: Ground, acts: list[tuple[str, int, int]]) -> None:
+    """Whatever is done with keys, and wherever the clock is set meanwhile, the count tells how many count (R40)."""
+    tenant = ground.tenant()
+    ground.clock.set(NOON)
+    made: list[KeyId] = []
+    for name, place, hours in acts:
+        _do(ground, tenant, made, name, place)
+        ground.clock.advance(hours * HOUR)
+        _check(ground, tenant)
+
+
+def _do(ground: Ground, tenant: Principal, made: list[KeyId], name: str, place: int) -> None:
+    keys, now = ground.services.keys, ground.clock.now()
+    ends = None if place % 3 == 0 else now + place * HOUR
+    if name == "create":
+        made.append(ground.key(tenant, expires_at=ends).key.id)
+    elif name == "settle":
+        _settle(ground, tenant)
+    elif made:
+        key_id = made[place % len(made)]
+        try:
+            if name == "revoke":
+                keys.revoke(tenant, key_id)
+            elif name == "extend":
+                keys.update(tenant, key_id, KeyPatch(expires_at=ends))
+            elif name == "remove":
+                _remove(ground, tenant, made, key_id)
+            else:
+                overlap = HOUR if name == "rotate" else timedelta()
+                made.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
+        except KeysteadError:
+            pass
+
+
+def _settle(ground: Ground, tenant: Principal) -> None:
+    """As if much had expired: the count is written down as it is now."""
+    now = ground.clock.now()
+    with ground.database.write(tenant.workspace_id) as tx:
+        counted = count_keys(tx, tenant.workspace_id, now)
+        mine = update(key_counts).where(key_counts.c.workspace_id == tenant.workspace_id)
+        tx.execute(mine.values(counted=counted, at=now))
+
+
+def _remove(ground: Ground, tenant: Principal, made: list[KeyId], key_id: KeyId) -> None:
+    """No use case removes a key's row; the count would know."""
+    with write_behind(ground.database) as tx:
+        tx.execute(update(api_keys).where(api_keys.c.rotated_to == key_id).values(rotated_to=None))
+        tx.execute(delete(api_keys).where(api_keys.c.id == key_id))
+    made.remove(key_id)
+
+
+def test_servers_of_an_older_version_are_counted(ground: Ground, tenant: Principal) -> None:
+    """A server that knows nothing of counts makes and ends keys, and the limit of this one holds beside it (R94)."""
+    ground.limit(tenant, 2)
+    with ground.database.write(tenant.workspace_id) as tx:
+        tx.execute(insert(api_keys), [_row(tenant.workspace_id, 1), _row(tenant.workspace_id, 2)])
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+    with ground.database.write(tenant.workspace_id) as tx:
+        one = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
+        tx.execute(one.values(revoked_at=NOON))
+    ground.key(tenant)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+
+
+@pytest.mark.parametrize("hours", [1, 2, 3])
+def test_a_clock_that_is_set_back(ground: Ground, tenant: Principal, hours: int) -> None:
+    """Keys that are made, given another end and revoked before the instant of the written count, count as ever."""
+    ground.key(tenant)
+    ground.clock.advance(2 * HOUR)
+    _settle(ground, tenant)
+    ground.clock.set(NOON)
+    made = ground.key(tenant, expires_at=NOON + HOUR * hours).key
+    _check(ground, tenant)
+    for other in (1, 2, 3):
+        ends = NOON + HOUR * other
+        ground.services.keys.update(tenant, made.id, KeyPatch(expires_at=ends))
+        _check(ground, tenant)
+    ground.services.keys.update(tenant, made.id, KeyPatch(expires_at=NOON + HOUR * hours))
+    ground.services.keys.revoke(tenant, made.id)
+    _check(ground, tenant)
+
+
+def test_what_expired_is_read_once(ground: Ground, tenant: Principal) -> None:
+    """Where many keys have expired, the next creation writes the count down, and it is right before and after."""
+    rows = [
+        _row(tenant.workspace_id, number, expires_at=NOON + HOUR)
+        for number in range(100, 100 + MANY)
+    ]
+    with ground.database.write(tenant.workspace_id) as tx:
+        tx.execute(insert(api_keys), rows)
+    assert _counted(ground, tenant, NOON) == MANY
+    now = ground.clock.advance(2 * HOUR)
+    assert _counted(ground, tenant, now) == 0
+    ground.key(tenant)
+    with read_behind(ground.database) as tx:
+        written = select(key_counts.c.counted, key_counts.c.at)
+        mine = written.where(key_counts.c.workspace_id == tenant.workspace_id)
+        assert tuple(tx.execute(mine).one()) == (1, now)
+    assert _counted(ground, tenant, now) == 1
+    assert _counted(ground, tenant, NOON) == MANY + 1
+
+
+def test_a_workspace_without_keys(ground: Ground, tenant: Principal) -> None:
+    """Where no key was ever made there is nothing to count, nor to settle."""
+    with ground.database.write(tenant.workspace_id) as tx:
+        assert count_keys(tx, tenant.workspace_id, NOON) == 0
+        assert settled_count(tx, tenant.workspace_id, NOON) == 0
+
+
+def test_keys_that_were_there_first(empty_url: str) -> None:
+    """The revision that brings the counts counts the keys that it finds, of every kind."""
+    database = Database(empty_url)
+    try:
+        _upgrade_to(database, "0003")
+        tenants = [WorkspaceId("ws_a"), WorkspaceId("ws_b")]
+        with database.write_across(Purpose.OWNER) as tx:
+            plan = tx.execute(select(plans.c.id)).scalars().first()
+            tx.execute(
+                insert(workspaces),
+                [{"id": t, "name": t, "plan_id": plan, "created_at": NOON} for t in tenants],
+            )
+            tx.execute(insert(api_keys), list(_all_kinds(tenants)))
+        migrate.upgrade(database)
+        with database.write_across(Purpose.OWNER) as tx:
+            found = [count_keys(tx, t, NOON) for t in tenants]
+        assert found == [2, 2]
+    finally:
+        database.close()
+
+
+def _all_kinds(tenants: list[WorkspaceId]) -> Iterator[dict[str, Any]]:
+    """Of each workspace two keys that count, one that has expired, one that was revoked."""
+    ends = ((None, None), (NOON + HOUR, None), (NOON, None), (None, NOON))
+    for place, name in enumerate(tenants):
+        for number, (expires_at, revoked_at) in enumerate(ends):
+            yield _row(name, 10 * place + number, expires_at=expires_at, revoked_at=revoked_at)
+
+
+def _upgrade_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.REVISIONS))
+    config.set_main_option("path_separator", "os")
+    with database.write_across(Purpose.OWNER) as tx:
+        config.attributes["connection"] = tx
+        command.upgrade(config, revision)
+        assert tx.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision

@@ -1,0 +1,125 @@
+"""Beginning anew: only what is known to have had no effect, some times, within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import event
+
+from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
+from keystead.storage import retry as anew
+from keystead.storage.database import RolledBack, StatementFault
+from keystead.storage.engine.connections import sqlite_driver
+from tests.installations import Ground
+
+CODES = {
+    "sqlite": ["SQLITE_BUSY_SNAPSHOT"],
+    "postgresql": ["40001", "40P01"],
+}
+OTHERS = {
+    "sqlite": ["SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_FULL"],
+    "postgresql": ["40003", "55P03", "57014", "53100", "08006"],
+}
+
+
+def refusal(ground: Ground, code: str) -> Exception:
+    """The driver's error of that code."""
+    if not ground.database.is_sqlite:
+        return psycopg.errors.lookup(code)("planted")
+    error: Exception = sqlite_driver.OperationalError("planted")
+    error.sqlite_errorname = code  # type: ignore[attr-defined]
+    return error
+
+
+@contextmanager
+def at_commit(ground: Ground, code: str) -> Iterator[list[str]]:
+    """Every commit is refused with that code; a list that grows with each."""
+    dialect, tried = ground.database.engine.dialect, list[str]()
+    commit = dialect.do_commit
+
+    def refuse(connection: Any) -> None:
+        tried.append(code)
+        raise refusal(ground, code)
+
+    dialect.do_commit = refuse  # type: ignore[method-assign,assignment]
+    try:
+        yield tried
+    finally:
+        dialect.do_commit = commit  # type: ignore[method-assign]
+
+
+@contextmanager
+def at_statement(
+    ground: Ground, code: str, words: str = "INSERT INTO events"
+) -> Iterator[list[str]]:
+    """Every statement with those words is refused with that code; a list that grows with each."""
+    tried = list[str]()
+
+    def refuse(_: Any, statement: str, *__: Any) -> None:
+        if words in statement:
+            tried.append(code)
+            raise refusal(ground, code)
+
+    event.listen(ground.database.engine, "do_execute", refuse)
+    try:
+        yield tried
+    finally:
+        event.remove(ground.database.engine, "do_execute", refuse)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses, and all the time in the world."""
+    monkeypatch.setattr(anew, "PAUSES", (0.0,) * len(anew.PAUSES))
+    monkeypatch.setattr(anew, "SECONDS", 60.0)
+
+
+def codes(ground: Ground, among: dict[str, list[str]]) -> list[str]:
+    """Those of the engine."""
+    return among["sqlite" if ground.database.is_sqlite else "postgresql"]
+
+
+@pytest.mark.parametrize("refused", [at_statement, at_commit])
+def test_it_gives_up(ground: Ground, refused: Callable[..., Any]) -> None:
+    """What collides each time is refused after ten attempts, as unavailable, and nothing is left of any of them."""
+    tenant = ground.tenant()
+    for code in codes(ground, CODES):
+        with refused(ground, code) as tried, pytest.raises(Unavailable) as told:
+            ground.key(tenant)
+        assert type(told.value) is Unavailable
+        assert len(tried) == len(anew.PAUSES) + 1 == 10
+    assert (ground.ids(tenant), ground.happened(tenant), ground.used(tenant)) == ([], [], 0)
+    ground.key(tenant)
+
+
+def test_it_ends_in_time(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the seconds are over there is no further attempt."""
+    monkeypatch.setattr(anew, "SECONDS", -1.0)
+    tenant = ground.tenant()
+    with at_commit(ground, codes(ground, CODES)[0]) as tried, pytest.raises(Unavailable):
+        ground.key(tenant)
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("refused", [at_statement, at_commit])
+def test_nothing_else_is_tried_again(ground: Ground, refused: Callable[..., Any]) -> None:
+    """Neither what may have been done, nor what waited long enough, nor what would fail again."""
+    tenant = ground.tenant()
+    for code in codes(ground, OTHERS):
+        with refused(ground, code) as tried, pytest.raises((StorageError, StatementFault)) as told:
+            ground.key(tenant)
+        assert len(tried) == 1, code
+        assert not isinstance(told.value, RolledBack)
+
+
+def test_an_ambiguous_commit_is_in_doubt(ground: Ground) -> None:
+    """Where the database says that it does not know, neither do we, and ask no second time: 40003 is no 40001."""
+    tenant = ground.tenant()
+    code = "SQLITE_IOERR" if ground.database.is_sqlite else "40003"
+    with at_commit(ground, code) as tried, pytest.raises(OutcomeUnknown):
+        ground.key(tenant)
+    assert tried == [code]
