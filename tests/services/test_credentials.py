@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.bootstrap import Installation
 from keystead.domain.credentials import CredentialKind
@@ -14,6 +13,7 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
 from keystead.domain.verification import DenialReason, Denied
+from keystead.logger import Line
 from keystead.services.credentials import Credentials
 from keystead.services.installation_log import InstallationLog
 from keystead.storage.schema import tables as schema
@@ -164,17 +164,21 @@ def test_an_event_of_the_installation(own_ground: Ground) -> None:
     assert services.events.of_installation(before=first.next).events == [created]
 
 
-def test_the_servers_log_each_event_once(own_ground: Ground) -> None:
+def test_the_servers_log_each_event_once(
+    own_ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
     """What happened to the installation is in the log of one of its servers, by id and name, and in no other."""
     credential, token = own_ground.services.credentials.create("Backend", OPERATOR)
     databases = own_ground.database, own_ground.another().database
     logs = [InstallationLog(database, own_ground.clock) for database in databases] * 2
-    with capture_logs() as lines:
-        assert sum(log.write() for log in logs) == 1
-        own_ground.clock.advance(seconds=1)
-        own_ground.services.credentials.revoke(credential.id, OPERATOR)
-        assert sum(log.write() for log in logs) == 1
-    assert {line["event"] for line in lines} == {"installation event"}
+    caplog.clear()
+    assert sum(log.write() for log in logs) == 1
+    own_ground.clock.advance(seconds=1)
+    own_ground.services.credentials.revoke(credential.id, OPERATOR)
+    assert sum(log.write() for log in logs) == 1
+    messages = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
+    assert {message.event for message in messages} == {"installation event"}
+    lines = [message.fields for message in messages]
     assert [line["type"] for line in lines] == ["credential.created", "credential.revoked"]
     assert {(line["id"], line["name"], line["by"]) for line in lines} == {
         (credential.id, "Backend", OPERATOR.name)

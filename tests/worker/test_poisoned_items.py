@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import select, text, update
-from structlog.testing import capture_logs
 
 from keystead.bootstrap.background import background_of
 from keystead.domain.documents import CollectionDraft, DocumentDraft
@@ -290,7 +289,9 @@ def test_every_task_has_its_scene(scene: Scene) -> None:
     assert {task.name for task in tasks(scene)} == SCENES.keys() | {installation_log.TASK}
 
 
-def test_an_event_of_the_future_holds_up_no_other(scene: Scene) -> None:
+def test_an_event_of_the_future_holds_up_no_other(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     """An event of the installation of a type that this version does not know is logged like the one after it."""
     credentials = scene.ground.services.credentials
     credentials.create("before", operator("tests", scene.honest.workspace_id).actor)
@@ -298,9 +299,8 @@ def test_an_event_of_the_future_holds_up_no_other(scene: Scene) -> None:
         tx.execute(update(schema.installation_events).values(type="of.the.future"))
     scene.ground.clock.advance(seconds=1)
     credentials.create("after", operator("tests", scene.honest.workspace_id).actor)
-    with capture_logs() as lines:
-        task_of(scene, installation_log.TASK).run()
-    types = [line["type"] for line in lines if line["event"] == "installation event"]
+    task_of(scene, installation_log.TASK).run()
+    types = [fields["type"] for fields in logged(caplog, "installation event")]
     assert types == ["of.the.future", "credential.created"]
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import structlog
-
 from keystead.domain.events import InstallationEvent
+from keystead.logger import Logger
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
@@ -18,7 +17,7 @@ TASK: Final = "log installation"
 MARK: Final = "installation events"
 BATCH: Final = 100
 
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.installation")
+_log: Final = Logger("keystead.installation")
 
 
 class InstallationLog:
