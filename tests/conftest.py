@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tests.serving import Serving
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
+TESTS = Path(__file__).parent
+FRONT_DOORS = frozenset(
+    {"api", "cli", "client", "developer_area", "gate", "integrations", "journeys"}
+)
 
 DRAWS = "KEYSTEAD_TEST_DRAWS"
 """`fixed` (the default): property tests draw the same values each time, so that no run fails by chance. `fresh`: new
@@ -47,12 +51,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what a test says is slow on the engine of this item."""
+    """Mark as slow what is slow on the engine of this item.
+
+    A test says so itself; and the front doors, which reach rows only through services, meet PostgreSQL in
+    `make test-all`. Services and storage meet both engines always.
+    """
     for item in items:
         parameters = getattr(item, "callspec", None)
-        for mark in item.iter_markers("slow_on"):
-            if parameters is not None and mark.args[0] in parameters.params.values():
-                item.add_marker(pytest.mark.slow)
+        engines = {mark.args[0] for mark in item.iter_markers("slow_on")}
+        if item.path.relative_to(TESTS).parts[0] in FRONT_DOORS:
+            engines.add("postgresql")
+        if parameters is not None and not engines.isdisjoint(map(str, parameters.params.values())):
+            item.add_marker(pytest.mark.slow)
 
 
 def refuse_skip(report: AnyReport) -> AnyReport:

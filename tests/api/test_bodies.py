@@ -52,6 +52,7 @@ def calls_with_bodies(client: Client) -> dict[str, tuple[str, str, dict[str, Any
 NAMES = ("create", "change", "rotate", "collection", "title", "put", "batch")
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("name", NAMES)
 def test_no_body_sets_what_is_the_server_s(quick: Tenant, name: str) -> None:
     """A member that the call does not take is refused by name, and nothing of the body is done."""
@@ -205,6 +206,7 @@ def test_a_rotation_needs_no_body(quick: Tenant, body: Any) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.slow_on("postgresql")
 def test_names_and_texts_come_back_unchanged(tenant: Tenant) -> None:
     """What is accepted is what is answered, on both engines: no normalising, no trimming, no lost character."""
     client = tenant.client()

@@ -89,6 +89,7 @@ def test_no_file_keeps_a_token(
         assert made["id"].encode() in held
 
 
+@pytest.mark.slow
 @one_engine
 @linux
 def test_a_token_that_cannot_be_written_is_called_lost(
@@ -111,6 +112,7 @@ def test_a_token_that_cannot_be_written_is_called_lost(
     assert not TOKEN_LIKE.search(ended.stderr)
 
 
+@pytest.mark.slow
 @one_engine
 def test_a_person_is_asked_before_a_key_ends(
     keystead: Keystead, installation: Installation
@@ -129,6 +131,7 @@ def test_a_person_is_asked_before_a_key_ends(
     assert keystead("keys", "show", made["id"], "--json").json["status"] == "revoked"
 
 
+@pytest.mark.slow
 @one_engine
 def test_a_table_at_a_terminal_has_the_same_cells(
     keystead: Keystead, installation: Installation

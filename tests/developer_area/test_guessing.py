@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
 import httpx2
+import pytest
 
 from keystead.http.client import parse_networks
 from keystead.http.problems import Problems
@@ -60,6 +61,7 @@ def entered(browser: Browser) -> Seen:
     return browser.submit(page, "/sign-in", email=EMAIL, password=PASSWORD)
 
 
+@pytest.mark.slow
 def test_a_thousand_guesses_at_one_account(survey: Survey, tmp_path: Path) -> None:
     """From 50 addresses, an hour apart: at most 100 are looked at; a known device and a link still open the door."""
     with survey.copied(tmp_path) as ground:
@@ -90,6 +92,7 @@ def test_a_burst_is_slowed_down(survey: Survey, tmp_path: Path) -> None:
         assert set(statuses) == {LOOKED_AT, SENT_AWAY}
 
 
+@pytest.mark.slow
 def test_one_password_over_many_accounts(survey: Survey, tmp_path: Path) -> None:
     """From one address a thousand accounts cannot be tried in one go."""
     with survey.copied(tmp_path) as ground:

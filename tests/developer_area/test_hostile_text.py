@@ -110,6 +110,7 @@ def furnish_with(ground: Ground, number: int) -> None:
     services.keys.revoke(house.principal, house.key(payload, None).id)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
     """Twenty payloads, in every place: no page holds an element, an attribute or an address that they made."""
     assert len(set(PAYLOADS)) == 20
@@ -125,6 +126,7 @@ def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
     assert [p for p in PAYLOADS if shown.count(" ".join(p.split())) < 2] == []
 
 
+@pytest.mark.slow_on("postgresql")
 def test_text_beside_a_password_stays_text(survey: Survey, tmp_path: Path) -> None:
     """Forms that ask for a password, each from the same state, since they begin and end sessions."""
     asking = [(who, form) for who, form in survey.forms if form.passwords]
@@ -165,6 +167,7 @@ def offered(ground: Ground, who: str, wanted: FoundForm) -> tuple[Browser, Found
         return None
 
 
+@pytest.mark.slow_on("postgresql")
 def test_addresses_stay_addresses(survey: Survey, tmp_path: Path) -> None:
     """A payload in any parameter of any address makes nothing on the page that answers."""
     count = 0
@@ -189,6 +192,7 @@ def spoilt(url: str) -> Iterator[str]:
     yield f"{parts.path.rpartition('/')[0]}/{quote(PAYLOADS[2], safe='')}"
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: str) -> None:
     """No cell of any file that can be downloaded begins as a formula (CWE-1236), whatever people called things."""
@@ -207,6 +211,7 @@ def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: s
     assert not files or any(formula in cell for cell in cells)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_payload_is_found_where_it_acts() -> None:
     """The check itself can fail: markup in which a payload came alive is refused."""
     harmless = "<p>{}</p>"

@@ -110,6 +110,7 @@ def changed(token: str, place: int) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_difference_is_found() -> None:
     """The judgement can fail: half a millisecond more is seen, and equal acts are not told apart."""
     same = [random.gauss(0, 0.001) for _ in range(4_000)]

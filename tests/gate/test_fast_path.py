@@ -104,6 +104,7 @@ QUERY = mostly(b"", b"a=b", b"access_token=x", b"q" * 8192, b"%00")
 METHOD = mostly("GET", "POST", "LOCK", "TRACE", "CONNECT")
 
 
+@pytest.mark.slow_on("postgresql")
 @settings(max_examples=400)
 @given(data=st.data())
 def test_both_paths_agree(both: Both, tokens: list[bytes], data: st.DataObject) -> None:

@@ -23,6 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield started
 
 
+@pytest.mark.slow
 def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
     """With the answer of /revoke it is refused on every open connection of every process, and never accepted again."""
     token = server.token("documents:read")
@@ -36,6 +37,7 @@ def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
             assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
 
 
+@pytest.mark.slow
 def test_a_body_is_nobodys_next_request(server: Serving) -> None:
     """A body that comes with a question is let be: what stands in it is not read as a request of its own."""
     token = server.token("documents:read")

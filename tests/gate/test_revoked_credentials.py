@@ -72,6 +72,7 @@ def place(
         yield Place(server, third.services, f"token={token}".encode())
 
 
+@pytest.mark.slow
 def test_refused_on_every_line(place: Place) -> None:
     """A service and an operator who were let in on every open connection are refused on all of them from then on."""
     with ExitStack() as stack:

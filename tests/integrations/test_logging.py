@@ -29,6 +29,7 @@ from keystead.operation.journal import Journal
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configured", [True, False])
 def test_what_goes_wrong_in_process_is_logged_like_a_library(
     world: World, configured: bool

@@ -19,6 +19,7 @@ from tests.serving import Serving
 __all__ = ["run"]
 
 
+@pytest.mark.slow
 def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
     """It starts servers, and tells people and programs how it went."""
     file = tmp_path / "proof.md"

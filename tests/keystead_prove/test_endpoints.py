@@ -118,6 +118,7 @@ def revoking_commands(made: Servers, folder: Path) -> list[Act]:
     return commands_of(made, folder / "home").acts()[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("database_url", "mode", "more"),
@@ -141,6 +142,7 @@ def test_every_door_is_shut_with_the_answer(
             check(race(made, act, FEW), FEW, site.doors)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_remembers_is_found(tmp_path: Path) -> None:
     """An nginx that caches for a second, and an application that remembers for a quarter, are told by name."""

@@ -43,6 +43,7 @@ def check(finding: Finding, keys: int) -> None:
     assert finding.worst is not None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
     """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""

@@ -39,6 +39,7 @@ def check(finding: Finding, tries: int) -> None:
     assert finding.trials >= tries
 
 
+@pytest.mark.slow
 def test_killed_and_restarted_servers(database_url: str) -> None:
     """A kill and a rolling restart of two servers lose nothing that was answered, and let no revoked key in."""
     with servers_of(database_url, 2) as made:

@@ -84,6 +84,7 @@ fail()
     assert all({"event", "level", "timestamp"} <= line.keys() for line in (ours, library, last))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -115,6 +116,7 @@ library.error("failed for %s at %s", TOKEN, {key_id!r})
     assert second["event"] == f"failed for [redacted] at {key_id}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["\n", "\u2028", "\\", '"', "\\u2028", "\x7f", "\\n"])
 def test_masking_leaves_the_line_whole(before: str) -> None:
     """A token right behind a character that is escaped is masked, and that character stays."""

@@ -254,6 +254,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(settings, postgres)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_every_type_of_event_is_judged() -> None:
     """Each type takes access away, always or by some attributes, or is named as none; each that does is tried here."""
     assert set(TAKES_AWAY) == set(EventType)
@@ -261,6 +262,7 @@ def test_every_type_of_event_is_judged() -> None:
     assert takers == set(ACTS)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_nothing_comes_back(place: Place) -> None:
     """After backup, acts of every type and a restore all is as the acts left it or stricter; the report names each."""
     with opened(place.settings) as installation:
@@ -310,6 +312,7 @@ def _require_named(world: World, restored: Restored) -> None:
         assert text in named
 
 
+@pytest.mark.slow_on("postgresql")
 def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> None:
     """A role of a newer version stands in the journal: the report names it, and what follows is done again."""
     with opened(place.settings) as installation:

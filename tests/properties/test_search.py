@@ -138,6 +138,7 @@ def shelved(stores: list[tuple[Store, Principal]], library: Library) -> str:
     return name
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(document, max_size=6), st.lists(query, min_size=1, max_size=5))
 @example([("", "key " * n) for n in (1, 2, 4, 8, 3, 1)] + [("key", "")], ["key", "k", "ke key"])

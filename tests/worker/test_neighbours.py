@@ -76,6 +76,7 @@ def is_settled(office: Installation) -> bool:
     return before == leased(office) > 0
 
 
+@pytest.mark.slow_on("postgresql")
 def test_tarpits_leave_places_to_others(
     office: Installation, hostile: list[Principal], tenant: Principal, receiver: Receiver
 ) -> None:
@@ -96,6 +97,7 @@ def test_tarpits_leave_places_to_others(
             worker.stop()
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_batch_is_claimed_workspace_after_workspace(
     office: Installation, hostile: list[Principal], tenant: Principal
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_batch_is_claimed_workspace_after_workspace(
     assert claim(endpoints=9, messages=1, places=FreePlaces(0, {})) == []
 
 
+@pytest.mark.slow_on("postgresql")
 def test_slow_names_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """While names of three workspaces are looked up without end, a name of a fourth is found."""
     answered, look_up = threading.Event(), socket.getaddrinfo

@@ -37,6 +37,7 @@ def test_the_committed_document_is_what_the_code_says() -> None:
     assert COMMITTED.read_text(encoding="utf-8") == written(DOCUMENT), "run `make openapi`"
 
 
+@pytest.mark.slow
 def test_the_module_prints_the_document() -> None:
     """`python -m keystead.api.openapi.document` prints openapi.json, and nothing on standard error."""
     command = [sys.executable, "-m", "keystead.api.openapi.document"]

@@ -63,6 +63,7 @@ def settle(area: Area, status: int | None, error: AttemptError | None = None) ->
         deliveries.settle([Sent(message.delivery, outcome) for message in batch.messages], [batch])
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_made_and_its_secret_shown_once(each_area: Area) -> None:
     """The answer of the form shows the secret; the webhook's page and the list never do."""
     seen = create(each_area)
@@ -79,6 +80,7 @@ def test_a_webhook_is_made_and_its_secret_shown_once(each_area: Area) -> None:
     assert (row["Told of"], row["Status"]) == ("Everything", "Active")
 
 
+@pytest.mark.slow_on("postgresql")
 def test_some_types_of_event_are_chosen(area: Area) -> None:
     """A webhook is told of the types that were ticked, and its page names them."""
     create(area, range="chosen", type=["key.revoked", "key.created"])
@@ -87,6 +89,7 @@ def test_some_types_of_event_are_chosen(area: Area) -> None:
     assert "key.created , key.revoked" in page_of(area, webhook).tree.one("dl").text
 
 
+@pytest.mark.slow_on("postgresql")
 def test_headers_of_its_own_are_sealed(area: Area) -> None:
     """Headers are typed as lines; afterwards their names alone are shown."""
     create(area, headers="Authorization: Bearer s3cret\nX-Team: keys")
@@ -97,6 +100,7 @@ def test_headers_of_its_own_are_sealed(area: Area) -> None:
     assert "s3cret" not in seen.html
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     ("field", "typed", "problem"),
     [
@@ -119,6 +123,7 @@ def test_what_cannot_be_is_refused_in_words(
     assert listed(area) == []
 
 
+@pytest.mark.slow_on("postgresql")
 def test_at_the_limit_the_page_says_so(area: Area) -> None:
     """Where the plan has no room, the button is off and says why; a form sent all the same makes nothing."""
     limits = {"webhooks": 1}
@@ -132,6 +137,7 @@ def test_at_the_limit_the_page_says_so(area: Area) -> None:
     assert len(listed(area)) == 1
 
 
+@pytest.mark.slow_on("postgresql")
 def test_deliveries_tell_what_came_of_them(each_area: Area) -> None:
     """A delivery that was taken, one that failed and one that waits are told apart in words, and may be picked out."""
     webhook = made(each_area, "chat", "key.created")
@@ -149,6 +155,7 @@ def test_deliveries_tell_what_came_of_them(each_area: Area) -> None:
     assert [row["Status"] for row in only.rows()] == ["Delivered"]
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     """The page of a delivery has the payload that is sent, and each try with what came of it."""
     webhook = made(area)
@@ -165,6 +172,7 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     assert (payload["type"], payload["data"]["data"]["description"]) == ("key.created", "nightly")
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_test_is_sent(area: Area) -> None:
     """The button makes a delivery of its own and leads to it."""
     webhook = made(area, "chat", "key.revoked")
@@ -176,6 +184,7 @@ def test_a_test_is_sent(area: Area) -> None:
     assert "A test is on its way." in seen.html
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_delivery_is_sent_again(area: Area) -> None:
     """Sending again makes it due under the same id; while the webhook is off the page says why it cannot be."""
     webhook = made(area, "chat", "key.created")
@@ -198,6 +207,7 @@ def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
     return browser.submit(browser.open(here), f"{here}/status", status=to)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_switched_off_and_on(each_area: Area) -> None:
     """Off, nothing is sent, the page says so in words and what happens waits; on, it is due."""
     webhook = made(each_area)
@@ -209,6 +219,7 @@ def test_a_webhook_is_switched_off_and_on(each_area: Area) -> None:
     assert each_area.services.deliveries.claim(endpoints=1, messages=10)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_another_secret_is_shown_once(area: Area) -> None:
     """A new secret stands in one answer alone, which says how long the one before signs too."""
     webhook = made(area)
@@ -221,6 +232,7 @@ def test_another_secret_is_shown_once(area: Area) -> None:
     assert secret not in page_of(area, webhook).html
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_edited(area: Area) -> None:
     """Name, URL and events change; the secret and the headers stay."""
     webhook = made(area)
@@ -251,6 +263,7 @@ def sent_headers(area: Area) -> dict[str, str]:
     return dict(batch.headers)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None:
     """One is dropped, one gets another value in whatever case it is written, one comes, and one stays unseen."""
     names = ("X-Team", "X-Old", "Authorization")
@@ -266,6 +279,7 @@ def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None
     assert sent_headers(each_area) == expected
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
     """The form is there again with what was typed, what was to be dropped too; each header is as it was."""
     webhook = made(area)
@@ -278,6 +292,7 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
     assert sent_headers(area) == {"X-Team": "keys"}
 
 
+@pytest.mark.slow_on("postgresql")
 def test_too_many_tests_are_refused_in_words(area: Area) -> None:
     """Beyond the pace of a workspace the page says how long to wait, for a test and for sending again."""
     webhook = made(area)
@@ -294,6 +309,7 @@ def test_too_many_tests_are_refused_in_words(area: Area) -> None:
     assert "wait" in browser.submit(browser.open(path), f"{path}/redeliver").html
 
 
+@pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_deleted(area: Area) -> None:
     """After the question it is gone, and the list says so."""
     webhook = made(area)
@@ -305,6 +321,7 @@ def test_a_webhook_is_deleted(area: Area) -> None:
     assert listed(area) == []
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
 def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> None:
     """Viewers and developers see webhooks and deliveries; no page offers them an act, and none of them is done."""
@@ -323,6 +340,7 @@ def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> 
         assert browser.open(url(area, path)).status == 403
 
 
+@pytest.mark.slow_on("postgresql")
 def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
     """Its id leads nowhere, and a delivery is found below its own webhook alone."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
@@ -346,6 +364,7 @@ def test_names_are_inert(area: Area, payload: str) -> None:
     assert skeleton(page_of(area, hostile).tree) == before
 
 
+@pytest.mark.slow_on("postgresql")
 def test_an_older_form_of_a_webhook_changes_nothing(area: Area) -> None:
     """Who opened the form before another change is shown both values, and loses nobody's (R105)."""
     webhook = made(area)
