@@ -151,7 +151,7 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
     def through(servers: Sequence[Serving]) -> Iterator[Sequence[str]]:
         server, folder = servers[0], tmp_path / "application"
         folder.mkdir()
-        known = {"KEYSTEAD_TOKEN": service(server)}
+        known = {"KEYSTEAD_SERVICE_TOKEN": service(server)}
         asking = Application(server.base_url, environment=known, remembers=0.25)
         with behind_nginx(servers, tmp_path, cached="1s") as page, hosted(asking, folder) as url:
             yield page, f"{url}/reports?page=1"
