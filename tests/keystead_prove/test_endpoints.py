@@ -119,7 +119,6 @@ def revoking_commands(made: Servers, folder: Path) -> list[Act]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("database_url", "mode", "more"),
     [("sqlite", "stamp", other_acts), ("postgresql", "read", revoking_commands)],
@@ -143,7 +142,6 @@ def test_every_door_is_shut_with_the_answer(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_what_remembers_is_found(tmp_path: Path) -> None:
     """An nginx that caches for a second, and an application that remembers for a quarter, are told by name."""
 
