@@ -65,7 +65,6 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_everybody_can_use_every_state(browser: Browser, server: Serving, house: House) -> None:
     """axe-core finds nothing: on each page, in each dialog, light and dark."""
     found: dict[str, list[Any]] = {}

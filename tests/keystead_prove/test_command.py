@@ -101,7 +101,6 @@ def test_what_cannot_be_run_is_said(
 
 
 @one_engine
-@pytest.mark.timeout(400)
 def test_through_another_address(
     run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,6 @@ def check(finding: Finding, keys: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
     """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""
     with ground_of(database_url, count_of(database_url)) as ground:
@@ -55,7 +54,6 @@ def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
     assert finding.worst < 0
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_act_ends_at_once(database_url: str) -> None:
     """Every act that ends a key by its answer; those by the clock have a test of their own."""

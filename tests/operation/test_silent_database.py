@@ -164,7 +164,6 @@ def test_whoever_asks_a_silent_database_is_refused_in_time(private_postgres: Own
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("taking", [silent, frozen])
 def test_two_hundred_requests_a_second_for_half_a_minute(
     private_postgres: OwnPostgres, taking: Taking
@@ -175,7 +174,6 @@ def test_two_hundred_requests_a_second_for_half_a_minute(
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(300)
 def test_a_database_that_takes_no_new_connection(private_postgres: OwnPostgres) -> None:
     """Its old ones are answered: what is told is true, or 503, and within two seconds."""
     with without(private_postgres, half_frozen) as away:

@@ -169,7 +169,6 @@ def test_without_postgresql_everything_is_503(
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(300)
 @OUTAGES
 def test_without_postgresql_for_half_a_minute(
     private_postgres: OwnPostgres,

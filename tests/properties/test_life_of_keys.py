@@ -454,7 +454,6 @@ def _live(grounds: list[Ground], lives: int, steps: int, *phases: Phase) -> None
     )
 
 
-@pytest.mark.timeout(400)
 def test_lives(grounds: list[Ground]) -> None:
     """In a few dozen lives SQLite, PostgreSQL and the model give equal answers, step by step."""
     _live(grounds, 20, 30, Phase.reuse, Phase.generate)

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from keystead.api.openapi.document import describe
+from keystead.api.route import MATCH_HEADER, MATCH_PARAMETER
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Receive, Scope, Send
 from tests.api.world import BASE, Client, World, open_world
@@ -99,8 +100,16 @@ def operator(world: World) -> Client:
 
 
 def at_home(case: Any, client: Client) -> None:
-    """Sends what is well formed to things that are there: else nearly every answer would be 404."""
-    if case.meta is None or case.meta.generation.mode.is_negative:
+    """Sends what is well formed to things that are there: else nearly every answer would be 404.
+
+    What is malformed goes without a condition, unless that is what is malformed: 412 comes before 422, so the
+    condition of the description's example, which holds for nothing, would hide what is wrong.
+    """
+    if case.meta is None:
+        return
+    if case.meta.generation.mode.is_negative:
+        if case.headers.get(MATCH_HEADER) in MATCH_PARAMETER["schema"]["examples"]:
+            del case.headers[MATCH_HEADER]
         return
     if is_for_operators(case):
         if "id" in case.path_parameters:
