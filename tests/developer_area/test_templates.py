@@ -28,9 +28,9 @@ from tests.developer_area.test_seeing import used
 ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))
 MODULES = [
-    import_module(f"{developer_area.__name__}.{name}")
-    for _, name, _ in pkgutil.iter_modules(developer_area.__path__)
-    if name.endswith("pages")
+    import_module(name)
+    for _, name, _ in pkgutil.walk_packages(developer_area.__path__, f"{developer_area.__name__}.")
+    if name.endswith(".contexts")
 ]
 CONTEXTS = [
     page

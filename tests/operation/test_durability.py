@@ -24,9 +24,11 @@ CHANGES: Final = 20
 CALLS: Final = "trace=fsync,fdatasync,recvfrom,read,readv,write,writev,sendto,sendmsg"
 UNSYNCED: Final = """
 from keystead.operation import examination
-from keystead.storage import engines
+from keystead.storage.engine import connections
 examination.DURABLE["SQLite"]["synchronous"] = ("1",)
-engines.SQLITE_PRAGMAS = tuple(p.replace("= FULL", "= NORMAL") for p in engines.SQLITE_PRAGMAS)
+connections.SQLITE_PRAGMAS = tuple(
+    p.replace("= FULL", "= NORMAL") for p in connections.SQLITE_PRAGMAS
+)
 from keystead.cli import main
 main()
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -215,10 +214,9 @@ class Deliveries:
 
         Returns the queues that are left. They are sent to again when their leases have run out.
         """
-        workspaces = list({each.delivery.workspace_id for each in sent})
-        # Shuffled, so that a workspace that is always busy isn't always the first.
-        random.shuffle(workspaces)
-        ordered = sorted(sent, key=lambda each: workspaces.index(each.delivery.workspace_id))
+        # In an order by lot, so that a workspace that is always busy isn't always the first.
+        lots = {each.delivery.workspace_id: secrets.token_bytes(8) for each in sent}
+        ordered = sorted(sent, key=lambda each: lots[each.delivery.workspace_id])
         for place, each in enumerate(ordered):
             try:
                 self._isolated(each.queue, partial(self._settle_alone, each))

@@ -268,8 +268,8 @@ import os, sys
 from datetime import UTC, datetime
 from sqlalchemy import update
 from keystead.storage.database import Database
-from keystead.storage.purposes import Purpose
-from keystead.storage.schema import api_keys
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.schema.tables import api_keys
 database = Database(sys.argv[1])
 database.stamp.settle = lambda: os._exit(9)
 with database.write_across(Purpose.OWNER) as tx:
