@@ -6,7 +6,8 @@ BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
 PATHS := $(wildcard src tests bench scripts examples)
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
+# Compile each module once, and not in each of the hundreds of processes that tests start, whatever the machine is set to.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-all prove nightly bench check format lock openapi screenshots clean dev \

@@ -131,6 +131,7 @@ def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
         yield ground
 
 
+@pytest.mark.slow
 def test_a_sign_in_begins_under_a_new_secret(ground: Ground) -> None:
     """A cookie that an attacker planted before opens nothing afterwards (session fixation)."""
     browser = ground.area.browser()

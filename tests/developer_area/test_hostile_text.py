@@ -110,7 +110,7 @@ def furnish_with(ground: Ground, number: int) -> None:
     services.keys.revoke(house.principal, house.key(payload, None).id)
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
     """Twenty payloads, in every place: no page holds an element, an attribute or an address that they made."""
     assert len(set(PAYLOADS)) == 20

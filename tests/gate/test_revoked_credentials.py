@@ -130,6 +130,7 @@ def _wrongly_let_in(place: Place) -> int:
     return sum(began > end for one in seen for began in one.accepted)
 
 
+@pytest.mark.slow
 def test_a_race_with_those_who_ask(place: Place) -> None:
     """Nobody is let in who began after the answer of the revocation, or after anybody's refusal (R29, R30)."""
     assert sum(_wrongly_let_in(place) for _ in range(12)) == 0

@@ -437,6 +437,7 @@ def test_going_back_shows_no_token(page: Page) -> None:
         assert token[-49:] not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, scheme: Any) -> None:
     """axe-core finds nothing to complain about: on each page and in each state of the dialog, light and dark."""

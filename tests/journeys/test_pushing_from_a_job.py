@@ -14,7 +14,7 @@ from tests.postgres import wait_until
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 def test_my_docs_are_pushed_found_and_refused_after_the_revocation(customer: Customer) -> None:
     """Each file of real docs is found by its words; once its key is revoked the job's next command is refused."""
     cli = customer.product.server.cli

@@ -150,7 +150,7 @@ def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Pat
     assert verify(embedded, key["token"]) == DEAD
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 def test_everything_that_took_authority_away_is_done_again(
     embedded: Serving, tmp_path: Path
 ) -> None:

@@ -372,6 +372,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: Postgres) ->
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "name"), [(name, name) for name in WRONG_ROLES], indirect=["settings"]
 )

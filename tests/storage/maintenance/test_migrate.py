@@ -129,6 +129,7 @@ def test_the_newest_revision_is_alembics_head() -> None:
         assert Path(script.path).name.startswith(f"r{script.revision}_")
 
 
+@pytest.mark.slow
 def test_processes_that_upgrade_at_once_do_it_once(database: Database) -> None:
     """Of four processes that upgrade one empty database at the same moment, all end well."""
     url = database.url.render_as_string(hide_password=False)
