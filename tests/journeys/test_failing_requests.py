@@ -150,7 +150,7 @@ def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: 
 @failures
 def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
     """The alert stands in the dialog, every field is as it was, and trying again makes the key, once."""
-    name = f"typed over {words}"
+    name = f"typed over {fails.__name__}: {words}"
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(name)
     page.get_by_label("90 days").check()
