@@ -27,7 +27,7 @@ WORST: Final = 2.5
 """By how much the time may grow when the size doubles; linear is 2."""
 TINY: Final = 0.002
 """CPU seconds below which the largest size is quick, however it grew."""
-ROUNDS: Final = 7
+ROUNDS: Final = 30
 ENDLESS: Final = 2.0
 """CPU seconds after which a measurement takes no further round, if it has had three."""
 
