@@ -27,7 +27,10 @@ WORST: Final = 2.5
 """By how much the time may grow when the size doubles; linear is 2."""
 TINY: Final = 0.002
 """CPU seconds below which the largest size is quick, however it grew."""
-ROUNDS: Final = 30
+CLEAR: Final = 3.3
+"""Growth that is measured once: quadratic is 4, and no disturbance makes so much of 2."""
+ATTEMPTS: Final = 5
+ROUNDS: Final = 15
 ENDLESS: Final = 2.0
 """CPU seconds after which a measurement takes no further round, if it has had three."""
 
@@ -41,7 +44,16 @@ def growth(
 
     `clock`: CPU seconds of the process that reads; it is this one, unless a server's is given.
     """
-    inputs = [make(longest // 4), make(longest // 2), make(longest)]
+    worst = 0.0
+    for _ in range(ATTEMPTS):
+        # Between the bound and what no linear reader shows, new texts, elsewhere in memory, are measured.
+        worst = _growth([make(longest // 4), make(longest // 2), make(longest)], act, clock)
+        if not WORST < worst < CLEAR:
+            break
+    return worst
+
+
+def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
     best = [float("inf")] * len(inputs)
     worst = spent = 0.0
     with _without_collection():
@@ -175,7 +187,7 @@ def _resolved(node: ast.expr, module: ModuleType) -> object:
 
 FLAGGED: Final = 0.0015
 """CPU seconds of a short text from which it is measured whether they grow."""
-SHORT: Final = (24, 80, 400, 2_000)
+SHORT: Final = (24, 80, 400, 2_000, 8_000)
 _MOST_LETTERS: Final = 8
 _OTHER: Final = "\n\0"
 """What ends a text that nearly matched; hardly a pattern takes both."""
