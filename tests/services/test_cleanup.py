@@ -28,7 +28,7 @@ KEEPING = Keeping(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=
 
 
 def _sweep(ground: Ground, keeping: Keeping = KEEPING) -> int:
-    return Retention(ground.database, ground.clock, keeping).sweep()
+    return Retention(ground.database, ground.clock, keeping).run()
 
 
 def _sequences(ground: Ground, tenant: Principal) -> list[int]:

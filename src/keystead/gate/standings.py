@@ -7,7 +7,7 @@ from typing import Final
 
 from keystead.http.asgi import Header, Send
 from keystead.http.stack import NO_STORE, SERVER
-from keystead.services.introspection import Standing
+from keystead.services.verifier import ActiveToken
 
 MAX_KNOWN: Final = 10_000
 """Keys whose answers are kept made, some 10 MB; one more, and they are made anew."""
@@ -20,16 +20,16 @@ class Standings:
     """Makes the answers, each once for as long as what it says is the same."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Standing, _Made]] = {}
+        self._known: dict[str, tuple[ActiveToken, _Made]] = {}
         self._inactive = _made(b'{"active":false}')
 
-    async def tell(self, found: Standing | None, send: Send) -> None:
+    async def tell(self, found: ActiveToken | None, send: Send) -> None:
         """Sends the answer; the same one for whatever does not stand."""
         headers, body = self._inactive if found is None else self._of(found)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _of(self, found: Standing) -> _Made:
+    def _of(self, found: ActiveToken) -> _Made:
         known = self._known.get(found.principal.id)
         if known is not None and known[0] == found:
             return known[1]
@@ -45,7 +45,7 @@ def _made(body: bytes) -> _Made:
     return [(b"content-type", b"application/json"), NO_STORE, SERVER, length], body
 
 
-def _body(found: Standing) -> bytes:
+def _body(found: ActiveToken) -> bytes:
     """Instants in whole seconds, `exp` only where there is an end."""
     key, issue = found
     told: dict[str, object] = {

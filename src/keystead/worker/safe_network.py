@@ -23,7 +23,7 @@ from httpcore2 import (
 
 from keystead.domain.destinations import Address, Destinations
 from keystead.domain.ids import WorkspaceId
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 RESOLVERS: Final = 64
 """How many names are looked up at the same time: a name server that never answers keeps a thread for long."""
@@ -50,7 +50,7 @@ class SystemResolver:
     """
 
     def __init__(self) -> None:
-        self._threads = Threads(RESOLVERS, "resolve")
+        self._threads = FairThreadPool(RESOLVERS, "resolve")
 
     async def __call__(self, workspace_id: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         """Return the addresses of `host`, in the system's order of preference."""
