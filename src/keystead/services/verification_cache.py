@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from hashlib import sha256
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 from keystead.domain.instants import to_microseconds
 from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
@@ -23,13 +23,11 @@ CAPACITY: Final = 100_000
 V = TypeVar("V")
 
 
-class _Entry(NamedTuple, Generic[V]):
-    """A value read under `generation`; it counts from `since` on and before `until` (microseconds)."""
+_Entry = tuple[int, int, int, V]
+"""The generation it was read under, the time from which it counts and the time until (microseconds), the value.
 
-    generation: int
-    since: int
-    until: int
-    value: V
+A plain tuple, because it is unpacked at every verification.
+"""
 
 
 class VerificationCache(Generic[V]):
@@ -81,7 +79,7 @@ class VerificationCache(Generic[V]):
         if expires_at is not None:
             until = min(until, to_microseconds(expires_at))
         name = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        self._insert(name, _Entry(generation, now, until, value))
+        self._insert(name, (generation, now, until, value))
 
     def _rejuvenate(self, name: bytes) -> _Entry[V] | None:
         entry = self._old.get(name)

@@ -39,13 +39,8 @@ from keystead.storage.issues import Issue, IssueLookup
 from keystead.storage.point_reads.key_lookup import Lookup
 
 
-class CachedKey(NamedTuple):
-    """The two verdicts on an active key: with the required scope, and without it."""
-
-    verified: Verified
-    too_narrow: Denied
-
-
+CachedKey = tuple[Verified, Denied]
+"""The two verdicts on an active key: with the required scope, and without it."""
 KeyCache = VerificationCache[CachedKey]
 CredentialCache = VerificationCache[ActingCredential]
 OnVerdict = Callable[[str], None]
@@ -89,7 +84,10 @@ class Verifier:
             Unavailable: The database doesn't answer, or this server lacks the pepper of an active key.
         """
         try:
-            verdict, now = self._decide(text, required)
+            now = 0 if self._cache is None else self._clock.microseconds()
+            verdict = self._recall(text, required, now)
+            if verdict is None:
+                verdict, now = self._decide(text, required)
             # Rate limits come last: a revoked key, or a missing scope, is reported as such however often it comes.
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = self._rates.take(verdict.principal) or verdict
@@ -109,7 +107,10 @@ class Verifier:
     ) -> Verification:
         """Like `verify`, for a task of an event loop. With a cache the read runs inline: SQLite's is that fast."""
         try:
-            verdict, now = await self._decide_on_loop(text, required)
+            now = 0 if self._cache is None else self._clock.microseconds()
+            verdict = self._recall(text, required, now)
+            if verdict is None:
+                verdict, now = await self._decide_on_loop(text, required)
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = await self._rates.take_on_loop(verdict.principal) or verdict
                 now = self._clock.microseconds()
@@ -118,21 +119,21 @@ class Verifier:
             raise
         return self._note(verdict, now, address, agent)
 
+    def _recall(self, text: str, required: str | None, now: int) -> Verification | None:
+        cached = None if self._cache is None else self._cache.get(text, now)
+        if cached is None:
+            return None
+        verified, too_narrow = cached
+        if required is None or verified.principal.scopes.permit(required):
+            return verified
+        return too_narrow
+
     def _decide(self, text: str, required: str | None) -> tuple[Verification, int]:
-        cache, generation = self._cache, 0
-        if cache is not None:
-            now = self._clock.microseconds()
-            cached = cache.get(text, now)
-            if cached is not None:
-                verified, too_narrow = cached
-                if required is None or verified.principal.scopes.permit(required):
-                    return verified, now
-                return too_narrow, now
         token = parse(text)
         if token is None:
             return MALFORMED, 0
-        if cache is not None:
-            generation = cache.generation()  # before the row: see there
+        # The generation before the row, never after it: see there.
+        generation = 0 if self._cache is None else self._cache.generation()
         return self._judge(token, self._lookup.find(token.key_id), generation, required)
 
     async def _decide_on_loop(self, text: str, required: str | None) -> tuple[Verification, int]:
@@ -156,8 +157,7 @@ class Verifier:
         if self._cache is not None and isinstance(verdict, Verified):
             key = verdict.principal
             too_narrow = Denied(DenialReason.INSUFFICIENT_SCOPE, KeyId(key.id), key.workspace_id)
-            cached = CachedKey(verdict, too_narrow)
-            self._cache.put(token.reveal(), generation, cached, now, key.expires_at)
+            self._cache.put(token.reveal(), generation, (verdict, too_narrow), now, key.expires_at)
         return verdict, now
 
     def _note(
