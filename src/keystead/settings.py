@@ -36,8 +36,7 @@ from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_networks
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import require_private
+from keystead.operation.files import ConfigurationError, require_private
 
 FILE_NAME: Final = "keystead.toml"
 PREFIX: Final = "KEYSTEAD_"

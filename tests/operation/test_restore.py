@@ -15,7 +15,7 @@ import pytest
 from keystead import bootstrap
 from keystead.cli.operator import actor
 from keystead.domain.revocation_log import read_endings
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
 from tests.ledger import DEAD, LIVE, at_work, verify

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from keystead import bootstrap
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
 from keystead.storage.database import Database
@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "a proxy that is no network": (arguments("--trusted-proxy", "10.0.0.1/8"), "host bits"),
     "host of another machine": (
         arguments("--host", "192.0.2.1", "--trusted-proxy", "192.0.2.0/24"),
-        "cannot be taken",
+        "cannot be used",
     ),
     "port out of range": (arguments("--port", "70000"), "port: "),
     "port in use": (port_in_use, "is in use"),
@@ -208,11 +208,11 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "key without certificate": (arguments("--tls-key", "key.pem"), "go together"),
     "certificate that is absent": (
         arguments("--tls-cert", "a.pem", "--tls-key", "b.pem"),
-        "is not there",
+        "does not exist",
     ),
     "key that others may read": (lambda start: certificate(start, key_mode=0o644), "TLS key"),
     "key that is not PKCS#8": (lambda start: certificate(start, form="sec1"), "PKCS#8"),
-    "key of another certificate": (strangers_key, "do not fit"),
+    "key of another certificate": (strangers_key, "do not match"),
     "misspelt setting in the environment": (
         environment(KEYSTEAD_TRUSTED_PROXY="::1"),
         "no setting KEYSTEAD_TRUSTED_PROXY",

@@ -1,4 +1,4 @@
-"""The applications of one of the server's processes: front doors, tasks, metrics, put together."""
+"""The applications of one of the server's processes: dispatcher doors, tasks, metrics, put together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from keystead.bootstrap.background import background_of
 from keystead.bootstrap.installation import Installation, open_safely
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def import_applications() -> None:
 
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
-    """All front doors over one installation, and what runs beside them while it is served."""
+    """All dispatcher doors over one installation, and what runs beside them while it is served."""
     from keystead.gate import introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
-    from keystead.operation.front import Front, beside
+    from keystead.operation.server.dispatcher import Dispatcher, mount
 
     settings = installation.settings
     background = background_of(installation, metrics, deliver=settings.webhook_delivery)
@@ -50,8 +50,8 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
 
     problems, proxies = Problems(settings.base_url), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
-    front = Front(_apps(installation), background.start, stop)
-    stack = Stack(front, problems, proxies=proxies, on_response=on_response)
+    dispatcher = Dispatcher(_apps(installation), background.start, stop)
+    stack = Stack(dispatcher, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response
     )
@@ -61,8 +61,8 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     revoking = revocation.Revocation(
         installation.services, settings.base_url, proxies=proxies, on_response=on_response
     )
-    rest = beside(introspection.PATH, introspecting, beside(revocation.PATH, revoking, stack))
-    return beside(PREFIX, forward_auth, rest)
+    rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, stack))
+    return mount(PREFIX, forward_auth, rest)
 
 
 def _apps(installation: Installation) -> dict[str, App]:

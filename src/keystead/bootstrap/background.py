@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.services import cleanup as forgetting
 from keystead.services import confirmations, deliveries, documents, installation_log, usage
 from keystead.services import housekeeping as sweeping

@@ -17,7 +17,7 @@ from keystead.storage.maintenance.inspection import look_at
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
 
 
 def has_begun(settings: Settings) -> bool:
@@ -27,18 +27,18 @@ def has_begun(settings: Settings) -> bool:
 
 def examine_database(settings: Settings) -> list[Finding]:
     """What is to be said of the database's engine and its configuration. A storage error where it is away."""
-    from keystead.operation import examination
+    from keystead.operation import checks
 
     with opened(settings) as database:
         facts = look_at(database)
     findings = [
-        examination.check_engine(facts.engine, facts.version),
-        examination.check_durability(facts.engine, facts.keeps),
-        examination.check_clock(facts.now),
+        checks.check_engine(facts.engine, facts.version),
+        checks.check_durability(facts.engine, facts.keeps),
+        checks.check_clock(facts.now),
     ]
     if settings.is_embedded:
         return findings
-    findings.append(examination.check_role(facts.role_fault))
+    findings.append(checks.check_role(facts.role_fault))
     return findings
 
 

@@ -16,7 +16,7 @@ from keystead.bootstrap.preparation import (
 )
 from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from keystead.domain.digest import Peppers
 from keystead.domain.instants import format_instant
-from keystead.operation.examination import ROLE_WANTED
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
-from keystead.operation.journal import FILE_NAME as JOURNAL
-from keystead.operation.journal import Journal
+from keystead.operation.checks import ROLE_WANTED
+from keystead.operation.files import (
+    OTHERS_OR_GROUP_WRITE,
+    ConfigurationError,
+    make_empty_file,
+    make_folder,
+    require_private,
+)
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
+from keystead.operation.revocation_log_file import FILE_NAME as JOURNAL
+from keystead.operation.revocation_log_file import RevocationLogFile
 from keystead.services.restoration import forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
@@ -60,9 +65,9 @@ def bring_up(settings: Settings, database: Database) -> None:
     require_peppers(settings, database, may_make=settings.is_embedded)
 
 
-def journal_of(settings: Settings) -> Journal:
+def journal_of(settings: Settings) -> RevocationLogFile:
     """What this server acknowledged of acts that took authority away."""
-    return Journal(settings.data / JOURNAL)
+    return RevocationLogFile(settings.data / JOURNAL)
 
 
 def require_remembered(settings: Settings, database: Database) -> None:
@@ -169,13 +174,13 @@ def make_place(settings: Settings) -> None:
 
 def require_private_place(settings: Settings) -> str:
     """ConfigurationError where others may read what is there of folder, database and peppers."""
-    require_private(settings.data, "The data folder", STRANGERS)
+    require_private(settings.data, "The data folder", OTHERS_OR_GROUP_WRITE)
     require_private(settings.data / FILE_NAME, "The pepper file")
     require_private(settings.data / JOURNAL, "The journal")
     if settings.is_embedded:
         file = database_file(settings)
-        require_private(file.parent, "The database's folder", STRANGERS)
-        require_private(file, "The database", STRANGERS)
+        require_private(file.parent, "The database's folder", OTHERS_OR_GROUP_WRITE)
+        require_private(file, "The database", OTHERS_OR_GROUP_WRITE)
     return "Data folder, database and peppers are private."
 
 

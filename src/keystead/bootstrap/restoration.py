@@ -21,8 +21,7 @@ from keystead.bootstrap.preparation import (
 from keystead.domain.errors import StorageError
 from keystead.domain.principals import Actor
 from keystead.domain.revocation_log import Ending, read_endings
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import draft_of, sync_folder
+from keystead.operation.files import ConfigurationError, draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
