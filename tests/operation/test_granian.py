@@ -42,7 +42,10 @@ ATTRIBUTES: Final = {
 def parameters(method: object) -> list[str]:
     """Return the parameters' names, with their stars."""
     assert callable(method)
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[object, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
     return [
         stars.get(parameter.kind, "") + parameter.name
         for parameter in inspect.signature(method).parameters.values()

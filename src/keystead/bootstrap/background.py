@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
-    from keystead.worker.mail import Mailer
+    from keystead.worker.mail import MailTransport
 
 FLUSH_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 60.0
@@ -91,22 +91,24 @@ def _mail_tasks(installation: Installation) -> list[Task]:
     """What sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
     from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
-    from keystead.worker.post import Post
+    from keystead.worker.mailer import Mailer
 
     settings, services = installation.settings, installation.services
     if not settings.sends_mail:
         return []
-    mailer: Mailer
+    transport: MailTransport
     if settings.smtp is not None:
-        mailer = Smtp(mail_server_of(settings.smtp.get_secret_value()))
+        transport = Smtp(mail_server_of(settings.smtp.get_secret_value()))
     else:
-        mailer = Folder(settings.data / MAIL_FOLDER)
+        transport = Folder(settings.data / MAIL_FOLDER)
     sender, base_url = settings.mail_from or SENDER, settings.base_url
-    digest_post = Post(services.digests, mailer, sender=sender, base_url=base_url)
-    confirmation_post = Post(services.confirmations, mailer, sender=sender, base_url=base_url)
+    digest_mailer = Mailer(services.digests, transport, sender=sender, base_url=base_url)
+    confirmation_mailer = Mailer(
+        services.confirmations, transport, sender=sender, base_url=base_url
+    )
     return [
-        Task(digests.TASK, DIGEST_SECONDS, digest_post.send_due),
-        Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_post.send_due),
+        Task(digests.TASK, DIGEST_SECONDS, digest_mailer.send_due),
+        Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_mailer.send_due),
     ]
 
 

@@ -11,7 +11,7 @@ from keystead.domain.notification_digests import GATHERED
 from keystead.domain.principals import operator
 from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
-from keystead.worker.post import Post
+from keystead.worker.mailer import Mailer
 from tests.installations import Ground
 
 
@@ -46,8 +46,8 @@ def _full_workspace(ground: Ground, email: str) -> None:
         ground.key(tenant)
 
 
-def _post(ground: Ground, postman: Postman) -> Post[Digest]:
-    return Post(
+def _post(ground: Ground, postman: Postman) -> Mailer[Digest]:
+    return Mailer(
         ground.services.digests, postman, sender="keys@example.com", base_url="https://k.example"
     )
 
