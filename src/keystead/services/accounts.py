@@ -32,12 +32,11 @@ from keystead.services.sessions import (
     require_standing,
 )
 from keystead.services.throttle import Throttle
-from keystead.storage import confirmations
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import anew
-from keystead.storage.tables import known_devices, throttles, users, workspaces
+from keystead.storage.tables import confirmations, known_devices, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
 OWN_ACCOUNT = "account"

@@ -16,13 +16,13 @@ from keystead.domain.token import Secret
 from keystead.domain.workspaces import User
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.sessions import record
-from keystead.storage import confirmations as rows
 from keystead.storage.clock import Clock
-from keystead.storage.confirmations import ClaimedConfirmation
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import anew
+from keystead.storage.tables import confirmations as rows
 from keystead.storage.tables import users, workspaces
+from keystead.storage.tables.confirmations import ClaimedConfirmation
 
 TASK: Final = "send confirmations"
 LEASE: Final = timedelta(minutes=10)

@@ -21,9 +21,9 @@ from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import append_installation_event
 from keystead.storage.retry import anew
 from keystead.storage.tables import credentials as rows
+from keystead.storage.tables.installation_events import append_installation_event
 
 OPERATOR = CredentialKind.OPERATOR
 SERVICE = CredentialKind.SERVICE

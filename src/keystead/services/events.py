@@ -11,9 +11,9 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import page_of_installation_events
 from keystead.storage.retry import anew
 from keystead.storage.tables import events as rows
+from keystead.storage.tables.installation_events import page_of_installation_events
 
 
 @dataclass(frozen=True, slots=True)

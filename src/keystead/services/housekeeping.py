@@ -9,12 +9,12 @@ from typing import Final
 
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.services.isolation import Isolation, OnFailure, run_all
-from keystead.storage import spent
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import anew
-from keystead.storage.spent import Spent
+from keystead.storage.tables import spent
+from keystead.storage.tables.spent import Spent
 
 TASK: Final = "sweep"
 LINKS_KEPT: Final = timedelta(days=1)

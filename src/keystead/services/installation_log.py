@@ -9,8 +9,8 @@ from keystead.logger import Logger
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import installation_events_after
 from keystead.storage.retry import anew
+from keystead.storage.tables.installation_events import installation_events_after
 from keystead.storage.tables.key_lifecycle import find_watermark, move_watermark
 
 TASK: Final = "log installation"
