@@ -30,8 +30,8 @@ from pydantic_settings import (
 )
 
 from keystead.domain.brand import DARK, LIGHT, accent_for
+from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
-from keystead.domain.retention import MIN_RETENTION, RetentionPolicy
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix

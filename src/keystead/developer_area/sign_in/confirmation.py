@@ -1,7 +1,7 @@
 """Proving anew who one is before something that needs it: the question, the answer, and the act that goes on.
 
-Where a service says ReauthenticationRequired, the page that asks carries all fields of the form, and sends them with the password to
-the same address: one act, done once. Whoever has no password goes away for a link, and comes back to the form.
+If a service raises ReauthenticationRequired, the page that asks carries all fields of the form, and sends them with
+the password to the same address: one act, done once. Whoever has no password goes away for a link, and comes back to the form.
 """
 
 from __future__ import annotations
