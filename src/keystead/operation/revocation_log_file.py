@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keystead.domain.revocation_log import Ending, read_endings, write_endings
+from keystead.domain.revocation_log import RevocationEntry, format_entries, parse_entries
 from keystead.logger import Logger
 from keystead.operation.files import overwrite
 
@@ -24,26 +24,26 @@ class RevocationLogFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, endings: Sequence[Ending]) -> None:
+    def append(self, endings: Sequence[RevocationEntry]) -> None:
         """Append the acts and sync them. A failed write is logged, not raised: the acts are committed."""
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
             try:
-                _write(descriptor, write_endings(endings))
+                _write(descriptor, format_entries(endings))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             _log.error("revocation log not written", error=error.strerror, acts=len(endings))
 
-    def read(self) -> list[Ending]:
+    def read(self) -> list[RevocationEntry]:
         """Return all acts; an empty list if there is no file."""
         try:
-            return read_endings(self.path.read_bytes())
+            return parse_entries(self.path.read_bytes())
         except FileNotFoundError:
             return []
 
-    def settle(self, redone: Iterable[Ending]) -> None:
+    def settle(self, redone: Iterable[RevocationEntry]) -> None:
         """Rewrite the log after a restore: the acts that it has `redone` lose their sequence numbers.
 
         Those numbers mean nothing in the restored database. What the restore itself appended keeps
@@ -52,7 +52,7 @@ class RevocationLogFile:
         before = dict.fromkeys(redone)
         appended = [ending for ending in self.read() if ending not in before]
         acts = [replace(ending, sequence=0) for ending in before]
-        overwrite(self.path, write_endings([*acts, *appended]))
+        overwrite(self.path, format_entries([*acts, *appended]))
 
 
 def _write(descriptor: int, lines: bytes) -> None:

@@ -9,8 +9,8 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 
 from keystead.domain.errors import StorageError
-from keystead.domain.mail import Letter
-from keystead.http.failures import places, type_names
+from keystead.domain.mail import Email
+from keystead.http.redaction import places, type_names
 from keystead.worker.mail import MailAway, MailRefused, MailTransport, message_of
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.mailer")
@@ -30,7 +30,7 @@ class Sending(Protocol):
         ...
 
     @property
-    def letters(self) -> list[Letter]:
+    def letters(self) -> list[Email]:
         """The emails that are not sent yet."""
         ...
 
@@ -50,7 +50,7 @@ class Outbox(Protocol[S]):
         """Lease some of what is due."""
         ...
 
-    def note(self, sending: S, letter: Letter, /) -> bool:
+    def note(self, sending: S, letter: Email, /) -> bool:
         """Record that one email was sent. Returns False if the lease is lost."""
         ...
 
@@ -122,7 +122,7 @@ class Mailer(Generic[S]):
             return False
         return failure is None
 
-    def _send(self, sending: S, letter: Letter) -> None:
+    def _send(self, sending: S, letter: Email) -> None:
         message = message_of(
             letter,
             sender=self._sender,
