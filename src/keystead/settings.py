@@ -175,7 +175,7 @@ _BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
 
 
 def _is_here(host: str) -> bool:
-    """Whether `host`, with or without a port, never leaves this machine."""
+    """Return whether `host`, with or without a port, never leaves this machine."""
     address = _BRACKETED.fullmatch(host)
     if address is not None:
         return is_loopback(address[1])
@@ -183,7 +183,7 @@ def _is_here(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` never leaves this machine."""
+    """Return whether `host` never leaves this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -369,17 +369,17 @@ class Settings(BaseSettings):
 
     @property
     def catalog(self) -> ScopeCatalog:
-        """The scopes that keys may be given."""
+        """Return the scopes that keys may be given."""
         return ScopeCatalog(self.scopes)
 
     @property
     def database_url(self) -> str:
-        """The database: the one that is set, else the embedded one."""
+        """Return the database: the one that is set, else the embedded one."""
         return self.database or f"sqlite:///{self.data / 'keystead.db'}"
 
     @property
     def keeping(self) -> RetentionPolicy:
-        """How long is kept what piles up by itself."""
+        """Return how long is kept what piles up by itself."""
         days = self._keeping_days().values()
         return RetentionPolicy(*(timedelta(days=kept) if kept else None for kept in days))
 
@@ -393,22 +393,22 @@ class Settings(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the database is SQLite, in a file of this machine."""
+        """Return whether the database is SQLite, in a file of this machine."""
         return self.database_url.startswith("sqlite:")
 
     @property
     def sends_mail(self) -> bool:
-        """Whether mail leaves: to the server that is set, else into a folder if the database is embedded."""
+        """Return whether mail leaves: to the server that is set, else into a folder if the database is embedded."""
         return self.smtp is not None or self.is_embedded
 
     @property
     def remembers(self) -> bool:
-        """Whether verified tokens are answered from memory while the stamp beside the database holds."""
+        """Return whether verified tokens are answered from memory while the stamp beside the database holds."""
         return self.is_embedded and self.verification != "read"
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a start on one's own machine: nobody else can reach the server, nothing stands before it."""
+        """Return whether this is a start on one's own machine: nobody else can reach the server, nothing stands before it."""
         return is_loopback(self.host) and self.public_url is None and not self.trusted_proxies
 
     @property
@@ -425,7 +425,7 @@ class Settings(BaseSettings):
 
 
 def read_settings(**arguments: object) -> Settings:
-    """The settings; `arguments` (None: not given) win over environment and file. ConfigurationError in one line."""
+    """Return the settings; `arguments` (None: not given) win over environment and file. ConfigurationError in one line."""
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
     given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
@@ -441,7 +441,7 @@ def read_settings(**arguments: object) -> Settings:
 
 
 def export(arguments: dict[str, object]) -> None:
-    """Puts `arguments` (None: not given) into the environment, for the server's processes to read."""
+    """Put `arguments` (None: not given) into the environment, for the server's processes to read."""
     for name, value in arguments.items():
         if value is not None:
             listed = value if isinstance(value, list | tuple) else [value]
@@ -457,7 +457,7 @@ def _fault(place: tuple[int | str, ...], message: str, kind: str) -> str:
 
 
 def _refuse_unknown_names() -> None:
-    """A misspelt name would be a setting that silently is not made."""
+    """Return a misspelt name would be a setting that silently is not made."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_NAMES
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN_NAMES):
@@ -471,7 +471,7 @@ def _nearest(name: str) -> str:
 
 
 def _refuse_open_file(path: Path) -> None:
-    """A settings file that holds secrets is private."""
+    """Return a settings file that holds secrets is private."""
     try:
         holds = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):

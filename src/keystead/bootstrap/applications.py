@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def create_app() -> App:
-    """The ASGI application of one of the server's processes. Settings come from the environment and the file."""
+    """Return the ASGI application of one of the server's processes. Settings come from the environment and the file."""
     from keystead.operation import logs
 
     settings = read_settings()
@@ -28,13 +28,13 @@ def create_app() -> App:
 
 
 def import_applications() -> None:
-    """Imports what `create_app` needs, so that processes forked afterwards have it."""
+    """Import what `create_app` needs, so that processes forked afterwards have it."""
     for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.deliver"):
         import_module(f"keystead.{name}")
 
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
-    """All dispatcher doors over one installation, and what runs beside them while it is served."""
+    """Return all dispatcher doors over one installation, and what runs beside them while it is served."""
     from keystead.gate import introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
@@ -84,7 +84,7 @@ def _apps(installation: Installation) -> dict[str, App]:
 
 
 def read_brand(settings: Settings) -> Brand:
-    """How the product shows itself. ConfigurationError where its logo cannot be one."""
+    """Return how the product shows itself. ConfigurationError where its logo cannot be one."""
     from keystead.developer_area.web.brand import Brand, read_logo
 
     try:

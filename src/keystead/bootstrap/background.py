@@ -45,13 +45,13 @@ class Background:
     worker: DeliveryWorker | None
 
     def start(self) -> None:
-        """Starts everything."""
+        """Start everything."""
         self.loop.start()
         if self.worker is not None:
             self.worker.start()
 
     def stop(self) -> None:
-        """Ends everything: what is under way is waited for, for seconds."""
+        """End everything: what is under way is waited for, for seconds."""
         if self.worker is not None:
             self.worker.stop()
         self.loop.stop()
@@ -60,7 +60,7 @@ class Background:
 def background_of(
     installation: Installation, metrics: Metrics | None, *, deliver: bool
 ) -> Background:
-    """What runs in the background of this process; not started yet."""
+    """Return what runs in the background of this process; not started yet."""
     from keystead.worker.loop import Loop
 
     loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
@@ -88,7 +88,7 @@ def _tasks(installation: Installation) -> list[Task]:
 
 
 def _mail_tasks(installation: Installation) -> list[Task]:
-    """What sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
+    """Return what sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
     from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
     from keystead.worker.mailer import Mailer
@@ -124,7 +124,7 @@ def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWork
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """What receivers are verified against. ConfigurationError where the operator's own certificates are none."""
+    """Return what receivers are verified against. ConfigurationError where the operator's own certificates are none."""
     from keystead.worker.sending import tls_context
 
     try:

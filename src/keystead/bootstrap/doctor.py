@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def has_begun(settings: Settings) -> bool:
-    """Whether there is a database to look at: a PostgreSQL always, the embedded one once its file is there."""
+    """Return whether there is a database to look at: a PostgreSQL always, the embedded one once its file is there."""
     return not settings.is_embedded or database_file(settings).exists()
 
 
 def examine_database(settings: Settings) -> list[Finding]:
-    """What is to be said of the database's engine and its configuration. A storage error where it is away."""
+    """Return what is to be said of the database's engine and its configuration. A storage error where it is away."""
     from keystead.operation import checks
 
     with opened(settings) as database:
@@ -43,7 +43,7 @@ def examine_database(settings: Settings) -> list[Finding]:
 
 
 def schema_state(settings: Settings) -> SchemaState:
-    """How the database's schema stands. Looking makes no file."""
+    """Return how the database's schema stands. Looking makes no file."""
     if not has_begun(settings):
         return SchemaState(None, migrations.newest_revision(), SchemaStatus.EMPTY)
     with opened(settings) as database:

@@ -75,7 +75,7 @@ class Installation:
     rates: RateLimiter | None = None
 
     def close(self) -> None:
-        """Writes what was noted and gives the connections back."""
+        """Write what was noted and gives the connections back."""
         try:
             self.services.usage.flush()
         finally:
@@ -93,7 +93,7 @@ def open_installation(
     metrics: Metrics | None = None,
     passwords: Passwords | None = None,
 ) -> Installation:
-    """The services over the database that the settings name, which is migrated already."""
+    """Return the services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
     lookup = lookup_of(database, clock)
@@ -108,7 +108,7 @@ def open_installation(
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
-    """The installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
+    """Return the installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
     peppers = find_peppers(settings)
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
@@ -204,7 +204,7 @@ def _services(
 
 
 def _on_failure(metrics: Metrics | None) -> OnFailure:
-    """What operators see of an item that failed in the background: a line of the log, and a number."""
+    """Return what operators see of an item that failed in the background: a line of the log, and a number."""
     from keystead.worker.loop import log_failure
 
     def on_failure(failure: Failure) -> None:

@@ -42,7 +42,7 @@ from keystead.storage.tables.webhooks import pepper_ids_of_webhooks
 
 
 def prepare(settings: Settings) -> None:
-    """Makes what a first start needs. ConfigurationError where it would be unsafe to go on.
+    """Make what a first start needs. ConfigurationError where it would be unsafe to go on.
 
     A storage error where the database is away. The embedded database is brought to this version's schema; a
     PostgreSQL is changed by `keystead migrate` alone.
@@ -54,7 +54,7 @@ def prepare(settings: Settings) -> None:
 
 
 def bring_up(settings: Settings, database: Database) -> None:
-    """The schema and the peppers as this version needs them; on PostgreSQL the walls too."""
+    """Return the schema and the peppers as this version needs them; on PostgreSQL the walls too."""
     if settings.is_embedded:
         _upgrade(database)
         require_schema(database)
@@ -66,7 +66,7 @@ def bring_up(settings: Settings, database: Database) -> None:
 
 
 def journal_of(settings: Settings) -> RevocationLogFile:
-    """What this server acknowledged of acts that took authority away."""
+    """Return what this server acknowledged of acts that took authority away."""
     return RevocationLogFile(settings.data / JOURNAL)
 
 
@@ -97,7 +97,7 @@ class Migrated:
 def migrate(
     settings: Settings, server_role: str | None = None, *, enforce: bool = False
 ) -> Migrated:
-    """Brings the database to this version's schema, a PostgreSQL under row security as well.
+    """Bring the database to this version's schema, a PostgreSQL under row security as well.
 
     The pepper of a new installation is made here, on the server where it begins: a second server that made its own
     could not verify the keys of the first. `server_role`: the login of the servers. `enforce`: no server of a version
@@ -137,7 +137,7 @@ def _as_owner() -> Iterator[None]:
 
 
 def _server_role(settings: Settings) -> str:
-    """The login that the servers' own URL names, where there is one beside the owner's."""
+    """Return the login that the servers' own URL names, where there is one beside the owner's."""
     if settings.migration_database is None:
         return SERVER_ROLE
     return parse_url(settings.database_url).username or SERVER_ROLE
@@ -164,7 +164,7 @@ def require_walls(database: Database) -> bool:
 
 
 def make_place(settings: Settings) -> None:
-    """The data folder and, for the embedded database, its file: for their owner's eyes only."""
+    """Return the data folder and, for the embedded database, its file: for their owner's eyes only."""
     make_folder(settings.data)
     if settings.is_embedded:
         make_folder(database_file(settings).parent)
@@ -185,12 +185,12 @@ def require_private_place(settings: Settings) -> str:
 
 
 def database_file(settings: Settings) -> Path:
-    """The file of the embedded database."""
+    """Return the file of the embedded database."""
     return Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
 
 
 def find_peppers(settings: Settings) -> Peppers | None:
-    """The peppers of the environment, else of the file; None where neither is there."""
+    """Return the peppers of the environment, else of the file; None where neither is there."""
     if settings.peppers is not None:
         return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
     return read_peppers(settings.data / FILE_NAME)
@@ -245,7 +245,7 @@ def require_peppers(settings: Settings, database: Database, *, may_make: bool) -
 
 
 def no_peppers(settings: Settings) -> str:
-    """What to do about it."""
+    """Return what to do about it."""
     return (
         f"There is no pepper: set KEYSTEAD_PEPPERS, or copy the file {FILE_NAME} of the server where this "
         f"installation was begun to {settings.data / FILE_NAME} (mode 0600)."
@@ -254,7 +254,7 @@ def no_peppers(settings: Settings) -> str:
 
 @contextmanager
 def opened(settings: Settings, url: str | None = None) -> Iterator[Database]:
-    """The database that the settings name, for a while; by another URL, where one is given."""
+    """Return the database that the settings name, for a while; by another URL, where one is given."""
     database = Database(url or settings.database_url)
     try:
         yield database

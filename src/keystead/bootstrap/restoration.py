@@ -40,7 +40,7 @@ class Restored:
 
 
 def back_up(settings: Settings, target: Path) -> None:
-    """A backup of the embedded database, in a new file of mode 0600. ConfigurationError where that cannot be."""
+    """Return a backup of the embedded database, in a new file of mode 0600. ConfigurationError where that cannot be."""
     if not settings.is_embedded:
         raise ConfigurationError(
             "A PostgreSQL is backed up by its own tools, pg_basebackup or pg_dump: see Backups in docs/operations.md."
@@ -74,7 +74,7 @@ def restore(
     hold: bool = False,
     accept: bool = False,
 ) -> Restored:
-    """Takes a backup into service: what ended since is ended again, every session ends, and with `hold` nothing works.
+    """Take a backup into service: what ended since is ended again, every session ends, and with `hold` nothing works.
 
     `file` replaces the embedded database, whose server must be stopped; without it the database is restored already.
     ConfigurationError where nothing is known of what ended since, unless the caller has said what is to be done then.
@@ -124,7 +124,7 @@ def _make_safe(
 
 
 def _put_in_place(settings: Settings, file: Path) -> Path | None:
-    """The backup as the embedded database, still marked as one. The old one is kept beside it, and told where."""
+    """Return the backup as the embedded database, still marked as one. The old one is kept beside it, and told where."""
     if not settings.is_embedded:
         raise ConfigurationError(
             "A PostgreSQL is restored by its own tools; then run this command without a file."
@@ -144,7 +144,7 @@ def _put_in_place(settings: Settings, file: Path) -> Path | None:
 
 
 def _set_aside(place: Path) -> Path | None:
-    """The old database under another name, in one piece where it is sound; None where there was none."""
+    """Return the old database under another name, in one piece where it is sound; None where there was none."""
     if place.stat().st_size == 0:
         return None
     try:

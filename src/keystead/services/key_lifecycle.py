@@ -81,7 +81,7 @@ class KeyWatch:
         while told < MOST_AT_ONCE:
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_ending(tx, (at, last), now + ahead, LOOKED_AT_ONCE, kind=kind)
-            fresh = [key for key in found if key.told != expiry_dedup_key(key.at, days)]
+            fresh = [key for key in found if key.noted != expiry_dedup_key(key.at, days)]
             told += self._tell_each((key.workspace_id, key.key_id, _judge_end) for key in fresh)
             if len(found) < LOOKED_AT_ONCE:
                 at, last = now + ahead - OVERLAP, ""
@@ -101,7 +101,7 @@ class KeyWatch:
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_refused(tx, at, LOOKED_AT_ONCE)
             today = refusal_dedup_key(now)
-            fresh = {(each.workspace_id, each.key_id) for each in found if each.told != today}
+            fresh = {(each.workspace_id, each.key_id) for each in found if each.noted != today}
             told += self._tell_each((*key, _judge_refusal) for key in sorted(fresh))
             if len(found) < LOOKED_AT_ONCE:
                 at = now - OVERLAP
@@ -125,7 +125,7 @@ class KeyWatch:
             told += self._tell_each(
                 (each.workspace_id, each.key_id, _judge_disuse)
                 for each in found
-                if unused_dedup_key(each.at, each.used_at, now) not in (None, each.told)
+                if unused_dedup_key(each.at, each.used_at, now) not in (None, each.noted)
             )
             after = found[-1].key_id if len(found) == LOOKED_AT_ONCE else ""
             if not after:

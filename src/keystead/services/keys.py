@@ -124,7 +124,7 @@ class Keys:
                 before=before,
                 status=status,
                 query=query,
-                habit=habit,
+                finding=habit,
             )
             quota = self._quota(tx, workspace_id, now)
         page = found[:limit]
@@ -159,7 +159,11 @@ class Keys:
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
             used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
-            return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
+            return (
+                rows.count_hygiene_findings(tx, workspace_id, now)
+                if used <= rows.EXAMINED_KEYS
+                else {}
+            )
 
     @anew
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:

@@ -20,7 +20,7 @@ class NotADatabase(Unavailable):
 
 
 def back_up(source: Path, target: Path) -> None:
-    """Copies a database in service to `target`, as of one moment, and marks the copy. Readers and writers go on.
+    """Copy a database in service to `target`, as of one moment, and marks the copy. Readers and writers go on.
 
     NotADatabase where the copy is damaged; Unavailable or DiskFull where it could not be made.
     """
@@ -46,20 +46,20 @@ def require_sound(path: Path) -> None:
 
 
 def be_alone(path: Path) -> None:
-    """Brings all of the database into its one file. Unavailable while a server has it open."""
+    """Bring all of the database into its one file. Unavailable while a server has it open."""
     with _translated(), _opened(path) as database:
         database.execute("PRAGMA busy_timeout = 0")
         database.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def is_backup(database: Database) -> bool:
-    """Whether this is a backup that nobody has taken into service."""
+    """Return whether this is a backup that nobody has taken into service."""
     with database.engine.connect() as connection:
         return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one() == BACKUP)
 
 
 def take_into_service(database: Database) -> None:
-    """The mark of a backup, gone."""
+    """Return the mark of a backup, gone."""
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA user_version = 0")
 

@@ -38,7 +38,7 @@ class DatabaseFacts:
 
 
 def look_at(database: Database) -> DatabaseFacts:
-    """The facts, in one transaction. Unavailable where the database does not answer."""
+    """Return the facts, in one transaction. Unavailable where the database does not answer."""
     with database.read_across(Purpose.SERVER) as tx:
         return _sqlite(tx) if database.is_sqlite else _postgresql(tx)
 

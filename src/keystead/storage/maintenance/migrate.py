@@ -39,7 +39,7 @@ class SchemaState:
 
 
 def state(database: Database) -> SchemaState:
-    """How the database's schema stands."""
+    """Return how the database's schema stands."""
     with database.read_across(Purpose.SERVER) as tx:
         found = _found(tx)
     needed = newest_revision()
@@ -47,12 +47,12 @@ def state(database: Database) -> SchemaState:
 
 
 def newest_revision() -> str:
-    """The revision that this version needs."""
+    """Return the revision that this version needs."""
     return _revisions()[-1]
 
 
 def upgrade(database: Database, revision: str | None = None) -> None:
-    """Brings the schema to the newest revision, or to that one. A second process waits, and finds it done.
+    """Bring the schema to the newest revision, or to that one. A second process waits, and finds it done.
 
     A new database in one transaction, all or nothing. One in use revision by revision: what a revision has locked is
     free again at its end, and it gives way to whoever holds a table that it needs, and begins anew.
@@ -81,7 +81,7 @@ def _upgrade_to(database: Database, revision: str) -> None:
 
 
 def _revisions() -> list[str]:
-    """Every revision, in order. They are numbered, and a file is named after its number."""
+    """Return every revision, in order. They are numbered, and a file is named after its number."""
     return sorted(file.name[1:5] for file in REVISIONS.glob("versions/r[0-9]*.py"))
 
 

@@ -39,7 +39,7 @@ class Walled:
 
 
 def wall(database: Database, server: str, *, fresh: bool, enforce: bool = False) -> Walled:
-    """Makes roles, row security, policies and grants as the map has them; connected as the owner of the tables.
+    """Make roles, row security, policies and grants as the map has them; connected as the owner of the tables.
 
     An installation that was begun without them (not `fresh`) keeps the owner's way open, for servers of the version
     before, until `enforce`. Where the owner may not make roles, nothing is done and the statements are told.
@@ -59,13 +59,13 @@ def wall(database: Database, server: str, *, fresh: bool, enforce: bool = False)
 
 
 def let_owner_see(database: Database) -> bool:
-    """Shows the owner all rows again, as a migration may need it; whether it did not see them before."""
+    """Show the owner all rows again, as a migration may need it; whether it did not see them before."""
     shown = [in_a_quiet_moment(partial(_show, database, name)) for name in sorted(TENANT_ROWS)]
     return any(shown)
 
 
 def in_a_quiet_moment(step: Callable[[], Done]) -> Done:
-    """What the step gives, which is tried again while it would have to wait for others. Busy after 60 times."""
+    """Return what the step gives, which is tried again while it would have to wait for others. Busy after 60 times."""
     for attempt in range(ATTEMPTS):
         try:
             return step()
@@ -77,7 +77,7 @@ def in_a_quiet_moment(step: Callable[[], Done]) -> Done:
 
 
 def be_alone(tx: Tx) -> None:
-    """Waits for whoever changes this database's schema; then for no table longer than a moment."""
+    """Wait for whoever changes this database's schema; then for no table longer than a moment."""
     tx.execute(text("SET LOCAL lock_timeout = 0"))
     tx.execute(text("SET LOCAL statement_timeout = 0"))
     tx.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
@@ -85,7 +85,7 @@ def be_alone(tx: Tx) -> None:
 
 
 def _make_roles(database: Database, walled: Walled) -> bool:
-    """Whether login and roles are there now."""
+    """Return whether login and roles are there now."""
     for attempt in range(ATTEMPTS):
         try:
             with database.write_across(Purpose.OWNER) as tx:
@@ -107,7 +107,7 @@ def _make_roles(database: Database, walled: Walled) -> bool:
 
 
 def _mend_one_table(database: Database, walled: Walled) -> str | None:
-    """The table whose row security, policies and grants came at once; None where none was left to mend."""
+    """Return the table whose row security, policies and grants came at once; None where none was left to mend."""
     with database.write_across(Purpose.OWNER) as tx:
         be_alone(tx)
         found = row_security.differences_of_tables(tx, walled.server, walled.owners_way)

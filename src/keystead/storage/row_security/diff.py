@@ -47,7 +47,7 @@ class Difference:
 
 
 def check_name(server: str) -> str:
-    """The name of a login. ValueError where the names of its roles would not be plain ones."""
+    """Return the name of a login. ValueError where the names of its roles would not be plain ones."""
     if not _NAME.fullmatch(server):
         raise ValueError(
             "a role's name is at most 40 small letters, digits and underscores, a letter first"
@@ -76,7 +76,7 @@ _FOUND_MEMBERSHIPS: Final = {
 
 
 def differences_of_roles(tx: Tx, server: str) -> list[Difference]:
-    """What is missing of the login and of the roles that it puts on."""
+    """Return what is missing of the login and of the roles that it puts on."""
     names = [role_name(server, role) for role in (LOGIN, *ROLES)]
     found = {row.rolname: row for row in tx.execute(_FOUND_ROLES, {"names": names})}
     with_options = server_version(tx) >= _WITH_OPTIONS
@@ -149,7 +149,7 @@ _Grant = tuple[str, str, str, str | None]
 
 
 def differences_of_tables(tx: Tx, server: str, owners_way: bool | None = None) -> list[Difference]:
-    """What is not as it must be of row security, policies and grants, table by table.
+    """Return what is not as it must be of row security, policies and grants, table by table.
 
     `owners_way`: whether the owner is to see all rows, as servers of the version before need it; None: either will do.
     """
@@ -165,14 +165,14 @@ def differences_of_tables(tx: Tx, server: str, owners_way: bool | None = None) -
 
 
 def hidden_from_owner(tx: Tx) -> list[Difference]:
-    """The tables under row security of which the owner sees nothing."""
+    """Return the tables under row security of which the owner sees nothing."""
     walled = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
     rows = tx.execute(_FOUND_POLICIES).all()
     return [each for each in _owners(rows, True) if each.table in walled]
 
 
 def has_walls(tx: Tx) -> bool:
-    """Whether this database was brought under row security before."""
+    """Return whether this database was brought under row security before."""
     return any(
         row.relname == schema.api_keys.name and row.relforcerowsecurity
         for row in tx.execute(_FOUND_TABLES)
@@ -180,7 +180,7 @@ def has_walls(tx: Tx) -> bool:
 
 
 def owners_way_is_open(tx: Tx) -> bool:
-    """Whether the owner of the tables still sees all rows, for servers of the version before."""
+    """Return whether the owner of the tables still sees all rows, for servers of the version before."""
     return any(row.polname == _OWNERS for row in tx.execute(_FOUND_POLICIES))
 
 
@@ -334,7 +334,7 @@ def fault_of_login(tx: Tx) -> str | None:
 
 
 def fault_of_walls(tx: Tx) -> str | None:
-    """The first thing that is not as the map has it for the login of this connection; None where all is."""
+    """Return the first thing that is not as the map has it for the login of this connection; None where all is."""
     server = str(tx.exec_driver_sql("SELECT session_user").scalar_one())
     found = differences_of_roles(tx, server) + differences_of_tables(tx, server)
     if not found:

@@ -232,7 +232,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
 
 
 def _own(condition: str) -> str:
-    """The condition with what the transaction named in the place of OWN; nothing is, unless it did."""
+    """Return the condition with what the transaction named in the place of OWN; nothing is, unless it did."""
     return condition.replace("OWN", f"current_setting('{SETTING}'::text, true)")
 
 
@@ -282,7 +282,7 @@ class Policy:
 
 
 def policies() -> list[Policy]:
-    """Every policy that has to be there."""
+    """Return every policy that has to be there."""
     return [
         _policy(role, table)
         for role, rights in RIGHTS.items()
@@ -299,5 +299,5 @@ def _policy(role: str, table: str) -> Policy:
 
 
 def role_name(server: str, role: str) -> str:
-    """The role that the login `server` puts on for that work."""
+    """Return the role that the login `server` puts on for that work."""
     return f"{server}_{role}" if role else server
