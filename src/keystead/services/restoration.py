@@ -29,7 +29,7 @@ from keystead.storage.freshness import revocation_log as rows
 from keystead.storage.retry import anew
 from keystead.storage.tables import events, invitations, known_devices, users, workspaces
 
-EXAMINED_KEYS: Final = 10_000
+LOOKED_AT: Final = 10_000
 """Of so many of the newest revocations it is asked whether they are still known; of older ones the numbers tell."""
 _PAGE: Final = 200
 
@@ -51,7 +51,7 @@ def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[Re
     Events of a workspace are numbered without gaps, so a lower last number is an older state. Revocations are looked
     at themselves too, for a database that was restored and has gone on since.
     """
-    newest = endings[-EXAMINED_KEYS:]
+    newest = endings[-LOOKED_AT:]
     with database.read_across(Purpose.OPERATOR) as tx:
         numbers = rows.last_events(tx, (one.workspace_id for one in endings if one.sequence))
         credentials = rows.credentials_alive(tx, newest)
