@@ -8,8 +8,8 @@ from keystead.bootstrap.preparation import (
     database_file,
     opened,
     require_peppers,
+    require_row_security,
     require_schema,
-    require_walls,
 )
 from keystead.settings import Settings
 from keystead.storage.maintenance import migrate as migrations
@@ -56,10 +56,10 @@ def check_schema(settings: Settings) -> str:
         return f"The schema is current, at revision {require_schema(database).found}."
 
 
-def check_walls(settings: Settings) -> str:
+def check_row_security(settings: Settings) -> str:
     """ConfigurationError unless row security is as this version has it."""
     with opened(settings) as database:
-        open_still = require_walls(database)
+        open_still = require_row_security(database)
     if open_still:
         return (
             "Row security is in force, but not on the tables' owner, as older servers need it: when none of them "

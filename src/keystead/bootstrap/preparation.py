@@ -29,12 +29,12 @@ from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.backup import is_backup
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
-from keystead.storage.row_security.apply import Walled, let_owner_see, wall
+from keystead.storage.row_security.apply import Applied, apply_row_security, grant_owner_access
 from keystead.storage.row_security.diff import (
     SERVER_ROLE,
-    fault_of_login,
-    fault_of_walls,
-    owners_way_is_open,
+    login_fault,
+    owner_has_access,
+    row_security_fault,
 )
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from keystead.storage.tables.keys import pepper_ids_of_live_keys
@@ -61,7 +61,7 @@ def bring_up(settings: Settings, database: Database) -> None:
     else:
         _require_role(database)
         require_schema(database)
-        require_walls(database)
+        require_row_security(database)
     require_peppers(settings, database, may_make=settings.is_embedded)
 
 
@@ -91,7 +91,7 @@ class Migrated:
     """How the schema stood before, and what was done of row security; None on the embedded database."""
 
     before: SchemaState
-    walled: Walled | None = None
+    row_security: Applied | None = None
 
 
 def migrate(
@@ -113,12 +113,14 @@ def migrate(
             require_peppers(settings, database, may_make=True)
             return Migrated(before)
         with _as_owner():
-            shown = before.status is SchemaStatus.BEHIND and let_owner_see(database)
+            shown = before.status is SchemaStatus.BEHIND and grant_owner_access(database)
             _upgrade(database)
             require_peppers(settings, database, may_make=False)
             fresh = before.status is SchemaStatus.EMPTY
             server = server_role or _server_role(settings)
-            return Migrated(before, wall(database, server, fresh=fresh, enforce=enforce or shown))
+            return Migrated(
+                before, apply_row_security(database, server, fresh=fresh, enforce=enforce or shown)
+            )
 
 
 @contextmanager
@@ -146,16 +148,16 @@ def _server_role(settings: Settings) -> str:
 def _require_role(database: Database) -> None:
     """ConfigurationError where row security would not hold the login."""
     with database.read_across(Purpose.SERVER) as tx:
-        fault = fault_of_login(tx)
+        fault = login_fault(tx)
     if fault is not None:
         raise ConfigurationError(f"{fault}. {ROLE_WANTED}")
 
 
-def require_walls(database: Database) -> bool:
+def require_row_security(database: Database) -> bool:
     """ConfigurationError unless row security is as this version has it. True: not on the tables' owner yet."""
     with database.read_across(Purpose.SERVER) as tx:
-        fault = fault_of_walls(tx)
-        owners_way = owners_way_is_open(tx)
+        fault = row_security_fault(tx)
+        owners_way = owner_has_access(tx)
     if fault is not None:
         raise ConfigurationError(
             f"Row security is not as it must be: {fault}; run: keystead migrate"

@@ -82,5 +82,5 @@ def _examine_installation(settings: Settings) -> Iterator[Finding]:
     yield (schema := look.attempt("schema", lambda: bootstrap.check_schema(settings)))
     if schema.verdict is look.Verdict.OK:
         if not settings.is_embedded:
-            yield look.attempt("row security", lambda: bootstrap.check_walls(settings))
+            yield look.attempt("row security", lambda: bootstrap.check_row_security(settings))
         yield look.attempt("peppers", lambda: bootstrap.check_peppers(settings))

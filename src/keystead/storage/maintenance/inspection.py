@@ -12,7 +12,7 @@ from sqlalchemy import text
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.row_security.diff import fault_of_login
+from keystead.storage.row_security.diff import login_fault
 
 SQLITE_PRAGMAS: Final = ("journal_mode", "synchronous", "foreign_keys")
 POSTGRESQL_SETTINGS: Final = (
@@ -62,6 +62,6 @@ def _postgresql(tx: Tx) -> DatabaseFacts:
         "PostgreSQL",
         (number // 10_000, number % 10_000),
         keeps,
-        fault_of_login(tx),
+        login_fault(tx),
         from_microseconds(int(tx.execute(clock).scalar_one())),
     )

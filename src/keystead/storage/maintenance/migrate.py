@@ -13,7 +13,7 @@ from sqlalchemy import column, inspect, select, table
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.connections import be_patient
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.row_security.apply import be_alone, in_a_quiet_moment
+from keystead.storage.row_security.apply import lock_schema, retry_while_busy
 
 REVISIONS: Final = Path(__file__).parents[1] / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
@@ -60,7 +60,7 @@ def upgrade(database: Database, revision: str | None = None) -> None:
     goal = revision or newest_revision()
     for step in [goal] if state(database).found is None else _revisions():
         if step <= goal:
-            in_a_quiet_moment(partial(_upgrade_to, database, step))
+            retry_while_busy(partial(_upgrade_to, database, step))
 
 
 def _upgrade_to(database: Database, revision: str) -> None:
@@ -74,7 +74,7 @@ def _upgrade_to(database: Database, revision: str) -> None:
     with database.write_across(Purpose.OWNER) as tx:
         if not database.is_sqlite:
             be_patient(tx)
-            be_alone(tx)
+            lock_schema(tx)
         if (_found(tx) or "") < revision:
             config.attributes["connection"] = tx
             command.upgrade(config, revision)
