@@ -277,7 +277,7 @@ def _about(installation: Installation, site: Site) -> dict[str, str]:
     return {
         "Keystead": __version__,
         "database": engine,
-        "verification": "stamp" if settings.remembers else "read",
+        "verification": "stamp" if settings.caches_verifications else "read",
         "verified by": ", ".join(_names(site)),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",

@@ -1,4 +1,4 @@
-"""The composition root: settings -> database -> services -> applications. The only package that knows everything."""
+"""The composition root: settings -> database -> services -> applications. The only package that imports all others."""
 
 from keystead.bootstrap.applications import create_app, import_applications, read_brand
 from keystead.bootstrap.background import background_of

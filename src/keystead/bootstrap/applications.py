@@ -1,4 +1,4 @@
-"""The applications of one of the server's processes: dispatcher doors, tasks, metrics, put together."""
+"""Composing the application of one server process: APIs, pages, background work, metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def create_app() -> App:
-    """Return the ASGI application of one of the server's processes. Settings come from the environment and the file."""
+    """Return the ASGI application of one server process, with settings from the environment and the file."""
     from keystead.operation import logs
 
     settings = read_settings()
@@ -28,13 +28,13 @@ def create_app() -> App:
 
 
 def import_applications() -> None:
-    """Import what `create_app` needs, so that processes forked afterwards have it."""
+    """Import what `create_app` needs, so that forked processes share the memory of these modules."""
     for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.deliver"):
         import_module(f"keystead.{name}")
 
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
-    """Return all dispatcher doors over one installation, and what runs beside them while it is served."""
+    """Return the application with all APIs and pages; its lifespan runs the background work."""
     from keystead.gate import introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
@@ -84,7 +84,7 @@ def _apps(installation: Installation) -> dict[str, App]:
 
 
 def read_brand(settings: Settings) -> Brand:
-    """Return how the product shows itself. ConfigurationError where its logo cannot be one."""
+    """Return the product's brand. Raises ConfigurationError if the logo can't be used."""
     from keystead.developer_area.web.brand import Brand, read_logo
 
     try:
@@ -102,7 +102,7 @@ def read_brand(settings: Settings) -> Brand:
 
 
 def _metrics(settings: Settings) -> Metrics | None:
-    """Counted only where somebody asks: without a listener there is nothing that could fail."""
+    # Without a listener nothing is counted, so nothing can fail.
     if settings.metrics_port is None:
         return None
     from keystead.operation.metrics import Metrics

@@ -1,4 +1,4 @@
-"""What runs beside the requests of a server's process, and alone in `keystead worker`."""
+"""Composing the background work of a server process or of `keystead worker`."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ CONFIRMATION_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
 SENDER: Final = "Keystead <keystead@localhost>"
-"""Whom mail comes from that goes to a folder, where nobody has said."""
+"""The default sender of mail that is written to a folder."""
 
 
 @dataclass(frozen=True)
 class Background:
-    """Periodic tasks, and the delivery of webhooks where this process sees to it."""
+    """Periodic tasks, and the delivery worker if this process has one."""
 
     loop: Loop
     worker: DeliveryWorker | None
 
     def start(self) -> None:
-        """Start everything."""
+        """Start all background work."""
         self.loop.start()
         if self.worker is not None:
             self.worker.start()
 
     def stop(self) -> None:
-        """End everything: what is under way is waited for, for seconds."""
+        """Stop all background work, waiting a few seconds for what is running."""
         if self.worker is not None:
             self.worker.stop()
         self.loop.stop()
@@ -60,7 +60,7 @@ class Background:
 def background_of(
     installation: Installation, metrics: Metrics | None, *, deliver: bool
 ) -> Background:
-    """Return what runs in the background of this process; not started yet."""
+    """Return the background work of this process, not started yet."""
     from keystead.worker.loop import Loop
 
     loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
@@ -72,7 +72,7 @@ def _tasks(installation: Installation) -> list[Task]:
 
     database, services = installation.database, installation.services
     clock, on_failure = installation.clock, installation.on_failure
-    retention = Retention(database, clock, installation.settings.keeping, on_failure)
+    retention = Retention(database, clock, installation.settings.retention, on_failure)
     housekeeping = Housekeeping(database, clock, on_failure)
     watch = KeyWatch(database, clock, on_failure)
     return [
@@ -88,7 +88,7 @@ def _tasks(installation: Installation) -> list[Task]:
 
 
 def _mail_tasks(installation: Installation) -> list[Task]:
-    """Return what sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
+    """Return the tasks that send mail, if a mail server is set or the database is embedded (then to a folder)."""
     from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
     from keystead.worker.mailer import Mailer
@@ -124,11 +124,11 @@ def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWork
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """Return what receivers are verified against. ConfigurationError where the operator's own certificates are none."""
+    """Return the context that verifies receivers. Raises ConfigurationError for an unusable `webhook_ca`."""
     from keystead.worker.sending import tls_context
 
     try:
         return tls_context(settings.webhook_ca)
     except OSError as error:  # ssl.SSLError is one too
-        why = error.strerror or "holds no certificate"
+        why = error.strerror or "contains no certificate"
         raise ConfigurationError(f"webhook_ca: {settings.webhook_ca}: {why}") from None

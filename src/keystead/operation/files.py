@@ -48,7 +48,7 @@ def require_private(path: Path, what: str, forbidden: int = OTHERS) -> None:
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Create a synced file with mode 0600, whole or not at all. Returns False if it already exists.
+    """Create a synced file with mode 0600, which appears only when it is complete. Returns False if it already exists.
 
     If several processes do this at the same time, one wins; nothing is ever overwritten.
     """
@@ -72,7 +72,7 @@ def overwrite(path: Path, content: bytes) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Create an empty file of mode 0600 beside `path`, and remove it at the end if it is still there.
+    """Create an empty file of mode 0600 next to `path`, and remove it at the end if it is still there.
 
     Its name is random and the file always new (O_EXCL), so in a folder that others may write to, we
     never write through a file or link that they have put there.

@@ -43,7 +43,7 @@ UNREAD_SECONDS: Final = 30
 STOP_SECONDS: Final = 9
 """How long a stopping process may finish running requests before it is killed."""
 RELOAD_SECONDS: Final = 1.5
-"""How long a new process runs beside the one that it replaces."""
+"""How long a new process runs together with the one that it replaces."""
 PARENT_SECONDS: Final = 0.25
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")

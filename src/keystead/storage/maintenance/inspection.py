@@ -1,4 +1,4 @@
-"""What a database says of itself: its version, how it keeps what was committed, its clock, whose role this is."""
+"""Facts about a database: version, durability settings, clock, and the login role."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ POSTGRESQL_SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """`keeps`: the settings on which durability rests, by name. `now`: the database's clock.
+    """Facts about a database.
 
-    `role_fault`: why a server must not log in as this role.
+    `keeps`: the settings that durability depends on. `now`: the database's clock. `role_fault`: why a server must
+    not use this login.
     """
 
     engine: str
@@ -37,8 +38,8 @@ class DatabaseFacts:
     now: datetime
 
 
-def look_at(database: Database) -> DatabaseFacts:
-    """Return the facts, in one transaction. Unavailable where the database does not answer."""
+def inspect_database(database: Database) -> DatabaseFacts:
+    """Return the facts, read in one transaction. Raises Unavailable."""
     with database.read_across(Purpose.SERVER) as tx:
         return _sqlite(tx) if database.is_sqlite else _postgresql(tx)
 
