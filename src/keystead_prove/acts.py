@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from keystead_prove.calls import SCOPE_TO_KEEP, Key, Refused, create
 from keystead_prove.connection import Line, Reply
 from keystead_prove.history import MILLISECOND
-from keystead_prove.target import SCOPE_TO_KEEP, Key, Refused, create
 
 TOLERANCE: Final = 250 * MILLISECOND
 """How exact an end by the clock is, on every server."""

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from keystead_prove.calls import WHOAMI, create
 from keystead_prove.connection import Line, Reply
 from keystead_prove.faulty_server import Fault, flawed
 from keystead_prove.finding import Finding, Planted
 from keystead_prove.history import MILLISECOND
-from keystead_prove.target import WHOAMI, Site, create
+from keystead_prove.target import Site
 
 NAME: Final = "away"
 PROMISE: Final = (

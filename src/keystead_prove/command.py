@@ -73,8 +73,8 @@ def prove(
         File to write the report to, as Markdown.
     """
     from keystead.cli.core_dumps import forbid_core_dumps
+    from keystead_prove.calls import Refused
     from keystead_prove.report import Report
-    from keystead_prove.target import Refused
 
     forbid_core_dumps()
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)

@@ -239,9 +239,10 @@ def _credential(installation: Installation) -> Iterator[str]:
 
 
 def _site(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Site:
+    from keystead_prove.calls import SCOPE_TO_KEEP, create, unready
     from keystead_prove.connection import Line
     from keystead_prove.endpoints import of_servers, through
-    from keystead_prove.target import SCOPE_TO_KEEP, Site, create, unready
+    from keystead_prove.target import Site
 
     away = unready(urls, token)
     if away:
@@ -276,7 +277,7 @@ def _about(installation: Installation, site: Site) -> dict[str, str]:
     return {
         "Keystead": __version__,
         "database": engine,
-        "verification": "stamp" if settings.remembers else "read",
+        "verification": "stamp" if settings.caches_verifications else "read",
         "verified by": ", ".join(_names(site)),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",

@@ -20,8 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from keystead_prove.calls import WHOAMI
 from keystead_prove.endpoints import plain
-from keystead_prove.target import WHOAMI, Site
+from keystead_prove.target import Site
 
 HOST: Final = "127.0.0.1"
 MANAGER: Final = "flawed_manager"

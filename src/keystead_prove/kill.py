@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from keystead_prove.calls import WHOAMI, draft
 from keystead_prove.connection import NO_ANSWER, Line
 from keystead_prove.faulty_server import MANAGER, Fault
 from keystead_prove.finding import Finding, Planted
 from keystead_prove.history import MILLISECOND
 from keystead_prove.servers import Own, fleet
-from keystead_prove.target import WHOAMI, Site, draft
+from keystead_prove.target import Site
 
 NAME: Final = "kill"
 PROMISE: Final = (

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from keystead_prove.calls import active_keys, clear, draft
 from keystead_prove.connection import Line
 from keystead_prove.faulty_server import Fault, flawed
 from keystead_prove.finding import Finding, Planted
-from keystead_prove.target import Operator, Site, active_keys, clear, draft
+from keystead_prove.target import Operator, Site
 
 NAME: Final = "limit"
 PROMISE: Final = (

@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from keystead_prove.acts import DONE, ENDED_BEFORE, TOLERANCE, Act
+from keystead_prove.calls import Key, Refused, anywhere
 from keystead_prove.connection import Line, Reply
 from keystead_prove.endpoints import Door
 from keystead_prove.history import Answer, Kind, Operation
 from keystead_prove.tally import Tallies, Tally
-from keystead_prove.target import Key, Operator, Refused, Site, anywhere
+from keystead_prove.target import Operator, Site
 from keystead_prove.verifier import Trial, Verifier
 
 PAUSE_SECONDS: Final = 0.005

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from keystead_prove.calls import Refused
 from keystead_prove.connection import Line
-from keystead_prove.target import Refused
 
 HOST: Final = "127.0.0.1"
 PORTS: Final = range(20_000, 32_000)

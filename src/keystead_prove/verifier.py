@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from keystead_prove.calls import Key, Refused
 from keystead_prove.connection import NO_ANSWER, Line, Reply
 from keystead_prove.endpoints import REFUSED, Door, Question, lets_in
 from keystead_prove.history import NEVER, Answer, Kind, Operation
-from keystead_prove.target import Key, Refused
 
 ROUNDS_AFTER: Final = 2
 """How often each verifier asks for each key after the ending was answered, and by each of its questions once."""

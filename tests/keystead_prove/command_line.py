@@ -12,9 +12,9 @@ from pathlib import Path
 
 from keystead.cli import run
 from keystead_prove.acts import Act
+from keystead_prove.calls import Key
 from keystead_prove.connection import Line, Reply
 from keystead_prove.history import MILLISECOND
-from keystead_prove.target import Key
 from tests.keystead_prove.grounds import Servers
 from tests.nursery import die_with_parent, nursery
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from keystead_prove.calls import Refused, create
 from keystead_prove.connection import Line, Reply
 from keystead_prove.endpoints import INTROSPECTION, Door, Question, through
 from keystead_prove.faulty_server import MANAGER, Fault, flawed
 from keystead_prove.finding import At, Finding, Planted, Verdict
 from keystead_prove.report import Report, as_json, as_markdown
-from keystead_prove.target import Refused, create
 
 INTROSPECTING = Question(INTROSPECTION, "/introspect", "/introspect", "a credential")
 

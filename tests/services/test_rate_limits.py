@@ -19,7 +19,7 @@ from keystead.bootstrap import Installation, read_settings
 from keystead.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
 from keystead.domain.verification import Denied, Verified
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.metrics import Metrics
 from keystead.services.keys import CreatedKey
 from keystead.services.rate_counters import MemoryCounters, ValkeyCounters

@@ -1,4 +1,4 @@
-"""One process's share of an installation: the services over the database that the settings name."""
+"""Composing the services of one process over its database."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from keystead.bootstrap.preparation import (
     database_file,
     find_peppers,
-    journal_of,
     no_peppers,
+    revocation_log_of,
 )
 from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Installation:
-    """One process's share of an installation: the services and what they stand on."""
+    """The services of one process, and what they depend on."""
 
     settings: Settings
     database: Database
@@ -69,7 +69,7 @@ class Installation:
     rates: RateLimiter | None = None
 
     def close(self) -> None:
-        """Writes what was noted and gives the connections back."""
+        """Flush noted uses and close all connections."""
         try:
             self.services.usage.flush()
         finally:
@@ -87,7 +87,7 @@ def open_installation(
     metrics: Metrics | None = None,
     passwords: Passwords | None = None,
 ) -> Installation:
-    """The services over the database that the settings name, which is migrated already."""
+    """Open the services over the database of the settings, which must be migrated."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
     lookup = lookup_of(database, clock)
@@ -102,19 +102,19 @@ def open_installation(
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
-    """The installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
+    """Open the installation after `prepare`. Raises ConfigurationError if its peppers are missing."""
     peppers = find_peppers(settings)
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
     installation = open_installation(settings, peppers, metrics=metrics)
-    installation.database.on_endings = journal_of(settings).append
+    installation.database.on_endings = revocation_log_of(settings).append
     if settings.is_embedded:
         installation.database.reserve = Reserve(database_file(settings))
     return installation
 
 
 def destinations_of(settings: Settings) -> Destinations:
-    """Where webhooks may be sent."""
+    """Return the permitted destinations of webhooks."""
     return Destinations(
         private_networks=settings.webhook_private_networks,
         allow_http=settings.webhook_allow_http,
@@ -144,7 +144,7 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
-    cached = database.stamp if settings.remembers else None
+    cached = database.stamp if settings.caches_verifications else None
     verifier_of = partial(
         Verifier,
         lookup,
@@ -210,7 +210,7 @@ def _services(
 
 
 def _on_failure(metrics: Metrics | None) -> OnFailure:
-    """What operators see of an item that failed in the background: a line of the log, and a number."""
+    """Return the callback that logs and counts a failed item of a background task."""
     from keystead.worker.loop import log_failure
 
     def on_failure(failure: Failure) -> None:

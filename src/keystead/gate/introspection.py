@@ -11,16 +11,14 @@ import structlog
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauthenticated
-from keystead.gate.oauth import MAX_BODY, OAuthProblems, read_form
-from keystead.gate.plain_form import PlainForm
-from keystead.gate.standings import Standings
+from keystead.gate.answers import MAX_BODY, OAuthProblems, Standings, read_form
+from keystead.gate.fast_path import PlainForm
 from keystead.http import basic
 from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
 from keystead.http.body import BoundedBody
-from keystead.http.client import Network
-from keystead.http.failures import places, type_names
+from keystead.http.client import Network, note_caller, note_route
 from keystead.http.problems import MethodNotAllowed
-from keystead.http.record import note_caller, note_route
+from keystead.http.redaction import places, type_names
 from keystead.http.stack import BODY_SECONDS, OnResponse, Stack
 from keystead.services import Services
 from keystead.services.verifier import ActiveToken

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keystead.domain.credentials import kind_named
+from keystead.domain.credentials import kind_of_id
 from keystead.domain.errors import Forbidden, InvalidToken, LimitReached, StorageError
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WorkspaceId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Actor, Principal, PrincipalKind, system
@@ -43,7 +43,7 @@ class Authorization:
     def changing(
         self,
         principal: Principal,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         *scopes: str,
         revokes: bool = False,
         own_key: bool = False,
@@ -79,7 +79,7 @@ class Authorization:
     def operating(
         self,
         actor: Actor,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         locks: WorkspaceId | None = None,
         *,
         revokes: bool = False,
@@ -169,7 +169,7 @@ def _reread_member(tx: Tx, principal: Principal) -> Principal:
 
 def _require_credential(tx: Tx, id: str) -> None:
     """Raise InvalidToken if the credential was revoked. The command line has none: it acts under an account's name."""
-    if kind_named(id) is None:
+    if kind_of_id(id) is None:
         return
     if not credentials.hold_credential(tx, CredentialId(id)):
         raise InvalidToken

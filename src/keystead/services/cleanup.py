@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
+from keystead.domain.events import RetentionPolicy, retention_cutoff
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.retention import Keeping, before
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.services.isolation import Isolation, OnFailure, run_all
-from keystead.storage import spent
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import anew
-from keystead.storage.spent import Spent
 from keystead.storage.tables import retention as rows
+from keystead.storage.tables import spent
 from keystead.storage.tables.retention import CallerId, UseDayId
+from keystead.storage.tables.spent import Spent
 
 RETENTION_TASK: Final = "retention"
 EXPIRED_TASK: Final = "expired_rows"
@@ -45,7 +45,7 @@ class Retention:
         self,
         database: Database,
         clock: Clock,
-        keeping: Keeping,
+        keeping: RetentionPolicy,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
@@ -70,8 +70,8 @@ class Retention:
 
     @anew
     def _delete_of_workspaces(self, now: datetime) -> int:
-        events_before = before(self._keeping.events, now)
-        deliveries_before = before(self._keeping.deliveries, now)
+        events_before = retention_cutoff(self._keeping.events, now)
+        deliveries_before = retention_cutoff(self._keeping.deliveries, now)
         work = partial(
             self._delete_of_workspace,
             events_before=events_before,
@@ -110,7 +110,7 @@ class Retention:
         return total
 
     def _delete_uses(self, now: datetime) -> int:
-        until = before(self._keeping.use, now)
+        until = retention_cutoff(self._keeping.use, now)
         if until is None:
             return 0
         return _drain(
@@ -125,7 +125,7 @@ class Retention:
             return rows.find_old_use(tx, until.date(), self._uses.held(), BATCH)
 
     def _delete_callers(self, now: datetime) -> int:
-        until = before(self._keeping.callers, now)
+        until = retention_cutoff(self._keeping.callers, now)
         if until is None:
             return 0
         total = 0

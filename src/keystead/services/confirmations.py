@@ -9,20 +9,20 @@ from typing import Final
 from keystead.domain import confirmations as rules
 from keystead.domain.confirmations import CONFIRMATION_LIFETIME
 from keystead.domain.errors import Invalid
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import UserId
-from keystead.domain.mail import AWAY_PAUSE, Letter, is_given_up, pause_after
+from keystead.domain.mail import SERVER_RETRY_DELAY, Email, is_given_up, retry_delay
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import User
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.sessions import record
-from keystead.storage import confirmations as rows
 from keystead.storage.clock import Clock
-from keystead.storage.confirmations import ClaimedConfirmation
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import anew
+from keystead.storage.tables import confirmations as rows
 from keystead.storage.tables import users, workspaces
+from keystead.storage.tables.confirmations import ClaimedConfirmation
 
 TASK: Final = "email_confirmations"
 LEASE: Final = timedelta(minutes=10)
@@ -34,7 +34,7 @@ class Confirmation:
     """One message that is to be sent."""
 
     claimed: ClaimedConfirmation
-    letters: list[Letter]
+    letters: list[Email]
     at: datetime
 
     @property
@@ -77,7 +77,7 @@ class Confirmations:
             return users.get_user(tx, user_id), email
 
     @anew
-    def confirm(self, link: Secret, origin: Origin = NOWHERE) -> User:
+    def confirm(self, link: Secret, origin: Origin = NO_ORIGIN) -> User:
         """Use the link up: its email signs the user in from now on, and mail goes there.
 
         Raises:
@@ -98,7 +98,7 @@ class Confirmations:
         # Look before writing, so that idle workers never write.
         return self._claim() if self._is_any_due() else []
 
-    def note(self, _: Confirmation, __: Letter) -> bool:
+    def note(self, _: Confirmation, __: Email) -> bool:
         """Return True: a confirmation has one message, and settling records it."""
         return True
 
@@ -117,7 +117,7 @@ class Confirmations:
             if given_up:
                 rows.settle_confirmation(tx, claimed)
             else:
-                until = self._clock.now() + pause_after(failures)
+                until = self._clock.now() + retry_delay(failures)
                 rows.postpone_confirmation(tx, claimed, until, failures)
         self._on_failure(Failure(TASK, unsent.name, failures, given_up, error))
 
@@ -126,7 +126,7 @@ class Confirmations:
         """Try again in a while: the mail server is away, and the message is not at fault."""
         claimed = unsent.claimed
         with self._database.write_across(Purpose.WORKER) as tx:
-            until = self._clock.now() + AWAY_PAUSE
+            until = self._clock.now() + SERVER_RETRY_DELAY
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
 
     @anew

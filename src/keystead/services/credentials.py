@@ -9,7 +9,7 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
-    kind_named,
+    kind_of_id,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound
@@ -21,9 +21,9 @@ from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import append_installation_event
 from keystead.storage.retry import anew
 from keystead.storage.tables import credentials as rows
+from keystead.storage.tables.installation_events import append_installation_event
 
 
 class Credentials:
@@ -61,7 +61,7 @@ class Credentials:
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Revoke the credential, irreversibly and immediately. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):
-            is_credential_id = kind_named(credential_id) is not None
+            is_credential_id = kind_of_id(credential_id) is not None
             credential = rows.find_credential(tx, credential_id) if is_credential_id else None
             if credential is None:
                 raise NotFound("There is no such credential.")

@@ -22,7 +22,7 @@ from keystead.domain.documents import (
     PushReport,
 )
 from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId, new_id
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import (
@@ -80,7 +80,7 @@ class Documents:
 
     @anew
     def create_collection(
-        self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
+        self, principal: Principal, draft: CollectionDraft, origin: Origin = NO_ORIGIN
     ) -> Collection:
         """Create an empty collection. Raises Invalid, NameTaken, LimitReached."""
         principal.require(COLLECTIONS_WRITE)
@@ -132,7 +132,7 @@ class Documents:
         principal: Principal,
         name: str,
         patch: CollectionPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Collection:
         """Change the collection by `patch`. If nothing changes, nothing is written, and there is no event."""
@@ -154,7 +154,7 @@ class Documents:
         name: str,
         *,
         with_documents: bool = False,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete a collection immediately. Raises CollectionNotEmpty unless it is empty or `with_documents`."""
@@ -179,7 +179,7 @@ class Documents:
         principal: Principal,
         name: str,
         draft: DocumentDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> PutDocument:
         """Create or replace one document. The same content again changes nothing."""
@@ -199,7 +199,7 @@ class Documents:
 
     @anew
     def push(
-        self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
+        self, principal: Principal, name: str, push: Push, origin: Origin = NO_ORIGIN
     ) -> PushReport:
         """Put and delete documents together, all or nothing. The same push again finds everything unchanged."""
         principal.require(DOCUMENTS_WRITE)
@@ -219,7 +219,7 @@ class Documents:
         principal: Principal,
         name: str,
         id: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete one document. Raises NotFound."""

@@ -14,12 +14,12 @@ from keystead.services.paging import Page, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import (
+from keystead.storage.retry import anew
+from keystead.storage.tables import events as rows
+from keystead.storage.tables.installation_events import (
     installation_events_after,
     page_of_installation_events,
 )
-from keystead.storage.retry import anew
-from keystead.storage.tables import events as rows
 from keystead.storage.tables.key_lifecycle import find_watermark, move_watermark
 
 TASK: Final = "log_installation"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keystead.domain.errors import EmailTaken, Forbidden, Invalid, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId, is_id, new_id
 from keystead.domain.invitations import (
     INVITATION_LIFETIME,
@@ -17,8 +17,8 @@ from keystead.domain.invitations import (
 )
 from keystead.domain.passwords import Password, check_length
 from keystead.domain.principals import Actor, Principal, PrincipalKind, system
-from keystead.domain.roles import Permission, needed_to_appoint
-from keystead.domain.sessions import ProofKind
+from keystead.domain.roles import Permission, permission_to_assign
+from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, fold_email
@@ -80,7 +80,7 @@ class Invitations:
 
     @anew
     def invite(
-        self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
+        self, principal: Principal, email: str, role: Role, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, Invitation]:
         """Create a one-time link for seven days, which replaces an open one of the same address.
 
@@ -88,7 +88,10 @@ class Invitations:
         """
         check_email(email)
         secret = Secret.fresh()
-        with self._authorization.changing(principal, origin, needed_to_appoint(role)) as (tx, act):
+        with self._authorization.changing(principal, origin, permission_to_assign(role)) as (
+            tx,
+            act,
+        ):
             if workspaces.find_member_by_email(tx, principal.workspace_id, email):
                 raise Invalid.field("/email", "is a member already")
             require_proof_for_roles(principal, None, role, act.at)
@@ -119,7 +122,7 @@ class Invitations:
 
     @anew
     def revoke(
-        self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
+        self, principal: Principal, invitation_id: InvitationId, origin: Origin = NO_ORIGIN
     ) -> Invitation:
         """Revoke an open invitation immediately; nothing happens to one that isn't open."""
         with self._authorization.changing(principal, origin, Permission.MANAGE_MEMBERS) as (
@@ -127,7 +130,7 @@ class Invitations:
             act,
         ):
             invitation = _find(tx, principal, invitation_id)
-            act.principal.require_permission(needed_to_appoint(invitation.role))
+            act.principal.require_permission(permission_to_assign(invitation.role))
             return revoke_invitation(tx, invitation, act)
 
     @anew
@@ -145,7 +148,7 @@ class Invitations:
         link: Secret,
         name: str,
         password: Password | None = None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> SignedIn:
@@ -201,14 +204,16 @@ class Invitations:
             )
             users.insert_user(tx, user, password_hash=hashed)
             member = self._admit(tx, link, user, _own_act(user, now, browser.origin))
-            secret, session = start_session(tx, user.id, browser, now, ProofKind.INVITATION)
+            secret, session = start_session(
+                tx, user.id, browser, now, AuthenticationMethod.INVITATION
+            )
             device = remember_device(tx, user.id, browser.device, now)
-            data = {"by": ProofKind.INVITATION}
+            data = {"by": AuthenticationMethod.INVITATION}
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, browser.origin, data)
-        return SignedIn(secret, replace(member, proof=session.proof), device)
+        return SignedIn(secret, replace(member, authentication=session.authentication), device)
 
     @anew
-    def join(self, link: Secret, session_secret: Secret, origin: Origin = NOWHERE) -> Member:
+    def join(self, link: Secret, session_secret: Secret, origin: Origin = NO_ORIGIN) -> Member:
         """Make the signed-in user a member, whatever their address: the link is the proof."""
         workspace_id = self.find(link).workspace.id
         with (
@@ -223,7 +228,7 @@ class Invitations:
             if workspaces.find_member(tx, workspace_id, user.id):
                 raise Invalid.field("/link", "leads to a workspace that you are a member of")
             member = self._admit(tx, link, user, _own_act(user, now, origin))
-        return replace(member, proof=session.proof)
+        return replace(member, authentication=session.authentication)
 
     def _reporting_limits(
         self, workspace_id: WorkspaceId, origin: Origin
@@ -237,7 +242,7 @@ class Invitations:
         same = [one for one in invitations if fold_email(one.email) == fold_email(email)]
         for invitation in same:
             # Replacing an invitation revokes it, which takes the right to appoint its role.
-            principal.require_permission(needed_to_appoint(invitation.role))
+            principal.require_permission(permission_to_assign(invitation.role))
             revoke_invitation(tx, invitation, act)
         require_few_open(len(invitations) - len(same))
 

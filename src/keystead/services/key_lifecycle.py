@@ -17,14 +17,14 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.key_lifecycle import (
     EXPIRING_DAYS,
-    Notice,
-    NoticeKind,
-    mark_of_disuse,
-    mark_of_end,
-    mark_of_refusal,
-    notice_of_disuse,
-    notice_of_end,
-    notice_of_refusal,
+    LifecycleEvent,
+    LifecycleKind,
+    expiry_dedup_key,
+    expiry_event,
+    refusal_dedup_key,
+    refusal_event,
+    unused_dedup_key,
+    unused_event,
 )
 from keystead.domain.keys import ApiKey
 from keystead.domain.principals import system
@@ -46,7 +46,7 @@ OVERLAP: Final = timedelta(minutes=10)
 """How far each search looks back, to find what was committed late."""
 WALK_EVERY: Final = timedelta(days=1)
 
-Judge = Callable[[Tx, ApiKey, datetime], Notice | None]
+Judge = Callable[[Tx, ApiKey, datetime], LifecycleEvent | None]
 _Suspect = tuple[WorkspaceId, KeyId, Judge]
 
 
@@ -76,13 +76,13 @@ class KeyLifecycle:
         """Find keys that have expired, or will within so many days."""
         name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
         watermark = self._watermark(name)
-        kind = NoticeKind.EXPIRING if days else NoticeKind.EXPIRED
+        kind = LifecycleKind.EXPIRING if days else LifecycleKind.EXPIRED
         at, last = _parse_watermark(watermark, now - OVERLAP + ahead)
         total = 0
         while total < EVENTS_A_RUN:
             with self._database.read_across(Purpose.WORKER) as tx:
                 batch = rows.keys_ending(tx, (at, last), now + ahead, BATCH, kind=kind)
-            due = [key for key in batch if key.told != mark_of_end(key.at, days)]
+            due = [key for key in batch if key.noted != expiry_dedup_key(key.at, days)]
             total += self._record_each((key.workspace_id, key.key_id, _judge_end) for key in due)
             if len(batch) < BATCH:
                 at, last = now + ahead - OVERLAP, ""
@@ -101,8 +101,8 @@ class KeyLifecycle:
         while total < EVENTS_A_RUN:
             with self._database.read_across(Purpose.WORKER) as tx:
                 batch = rows.keys_refused(tx, at, BATCH)
-            today = mark_of_refusal(now)
-            due = {(key.workspace_id, key.key_id) for key in batch if key.told != today}
+            today = refusal_dedup_key(now)
+            due = {(key.workspace_id, key.key_id) for key in batch if key.noted != today}
             total += self._record_each((*key, _judge_refusal) for key in sorted(due))
             if len(batch) < BATCH:
                 at = now - OVERLAP
@@ -126,7 +126,7 @@ class KeyLifecycle:
             total += self._record_each(
                 (key.workspace_id, key.key_id, _judge_disuse)
                 for key in batch
-                if mark_of_disuse(key.at, key.used_at, now) not in (None, key.told)
+                if unused_dedup_key(key.at, key.used_at, now) not in (None, key.noted)
             )
             after = batch[-1].key_id if len(batch) == BATCH else ""
             if not after:
@@ -172,14 +172,14 @@ def _parse_watermark(watermark: str | None, latest: datetime) -> tuple[datetime,
     return (start, last) if start <= latest else (latest, "")
 
 
-def _judge_end(_: Tx, key: ApiKey, now: datetime) -> Notice | None:
-    return notice_of_end(key, now)
+def _judge_end(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    return expiry_event(key, now)
 
 
-def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> Notice | None:
-    return notice_of_disuse(key, now)
+def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    return unused_event(key, now)
 
 
-def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> Notice | None:
+def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
     callers = usage.callers_of(tx, key.workspace_id, key.id, MAX_CALLERS)
-    return notice_of_refusal(key, callers, now)
+    return refusal_event(key, callers, now)

@@ -11,10 +11,10 @@ from keystead.domain import keys as rules
 from keystead.domain import plans as plan_rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import (
     UNSET,
     ApiKey,
@@ -86,7 +86,7 @@ class Keys:
         self,
         principal: Principal,
         draft: KeyDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
         """Create a key, if the plan has room. Raises LimitReached, Invalid, WouldWiden."""
@@ -109,7 +109,7 @@ class Keys:
         *,
         status: KeyStatus | None = None,
         query: str = "",
-        habit: Habit | None = None,
+        habit: HygieneFinding | None = None,
         limit: int = 50,
         before: KeyId | None = None,
     ) -> QuotaPage[ApiKey, KeyId]:
@@ -126,7 +126,7 @@ class Keys:
                 before=before,
                 status=status,
                 query=query,
-                habit=habit,
+                finding=habit,
             )
             quota = self._quota(tx, workspace_id, now)
         return page_of(keys, limit, lambda key: key.id).with_quota(quota)
@@ -162,7 +162,7 @@ class Keys:
         return self._candidates(principal.workspace_id)
 
     @anew
-    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
+    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[HygieneFinding, int]:
         """Count the keys that need each kind of review; kinds without any are absent.
 
         Nothing is counted beyond a number of keys that people look through: it would read every one of them. `quota`
@@ -172,7 +172,11 @@ class Keys:
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
             used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
-            return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
+            return (
+                rows.count_hygiene_findings(tx, workspace_id, now)
+                if used <= rows.EXAMINED_KEYS
+                else {}
+            )
 
     @anew
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
@@ -196,7 +200,7 @@ class Keys:
         principal: Principal,
         key_id: KeyId,
         patch: KeyPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
         """Change the key by `patch`. If nothing changes, nothing is written, and there is no event."""
@@ -217,7 +221,7 @@ class Keys:
         self,
         principal: Principal,
         key_id: KeyId,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
         """Revoke the key, irreversibly and immediately. Again: the same answer, no second event.
@@ -243,7 +247,7 @@ class Keys:
         *,
         overlap: timedelta = timedelta(),
         expires_at: datetime | None | Unset = UNSET,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
         """Create a successor with the same description and scopes. The old key ends now, or after the overlap."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from keystead.domain.errors import Forbidden, Invalid, LastOwner, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, is_id
 from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.domain.roles import Permission, may_appoint, needed_to_appoint
-from keystead.domain.step_up import needed_for_roles
+from keystead.domain.roles import Permission, may_assign, permission_to_assign
+from keystead.domain.step_up import actions_for_role_change
 from keystead.domain.text import is_one_line
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role
@@ -68,12 +68,12 @@ class Members:
         principal: Principal,
         user_id: UserId,
         role: Role,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Member:
         """Give the member another role. Only owners make and unmake owners; raises LastOwner for the last one."""
         with self._authorization.changing(
-            principal, origin, Permission.MANAGE_MEMBERS, needed_to_appoint(role)
+            principal, origin, Permission.MANAGE_MEMBERS, permission_to_assign(role)
         ) as (tx, act):
             member = _find_manageable(tx, act.principal, user_id)
             require_match(if_match, member.version)
@@ -87,7 +87,7 @@ class Members:
             return replace(member, role=role, version=member.version + 1)
 
     @anew
-    def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
+    def remove(self, principal: Principal, user_id: UserId, origin: Origin = NO_ORIGIN) -> None:
         """End a membership immediately. The keys that the member created keep working."""
         with self._authorization.changing(principal, origin, Permission.MANAGE_MEMBERS) as (
             tx,
@@ -96,7 +96,7 @@ class Members:
             _end(tx, act.principal, _find_manageable(tx, act.principal, user_id), act)
 
     @anew
-    def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
+    def leave(self, principal: Principal, origin: Origin = NO_ORIGIN) -> None:
         """End the caller's own membership. Raises LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:
             raise Forbidden(Permission.READ, "Only a member can leave.")
@@ -107,9 +107,9 @@ class Members:
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise NotFresh if this change of a member's role needs a more recent proof; None is no membership."""
-    for act in needed_for_roles(before, after):
-        principal.require_recent_proof(act, now)
+    """Raise ReauthenticationRequired if this change of role needs a recent authentication; None is no membership."""
+    for act in actions_for_role_change(before, after):
+        principal.require_recent_authentication(act, now)
 
 
 def add_member(
@@ -152,14 +152,14 @@ def _revoke_invitations_of(tx: Tx, inviter: Member, role: Role | None, act: Act)
     for invitation in invitations.open_invitations(tx, inviter.workspace_id, act.at):
         by = invitation.invited_by
         theirs = by.kind is PrincipalKind.MEMBER and by.id == inviter.user.id
-        if theirs and (role is None or not may_appoint(role, invitation.role)):
+        if theirs and (role is None or not may_assign(role, invitation.role)):
             revoke_invitation(tx, invitation, act)
 
 
 def _find_manageable(tx: Tx, principal: Principal, user_id: UserId) -> Member:
     """Return the member, if the principal may change their role. Raises Forbidden, NotFound."""
     member = _find(tx, principal, user_id)
-    principal.require_permission(needed_to_appoint(member.role))
+    principal.require_permission(permission_to_assign(member.role))
     return member
 
 

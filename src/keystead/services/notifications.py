@@ -12,8 +12,8 @@ from keystead.domain.errors import Forbidden
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId, UserId
 from keystead.domain.keys import ApiKey
-from keystead.domain.mail import AWAY_PAUSE, Letter, is_given_up, pause_after
-from keystead.domain.notification_digests import Line, Topic, check_topics, default_topics
+from keystead.domain.mail import SERVER_RETRY_DELAY, Email, is_given_up, retry_delay
+from keystead.domain.notification_digests import DigestItem, Topic, check_topics, default_topics
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.roles import Permission
 from keystead.services.authorization import Authorization
@@ -63,7 +63,7 @@ class Digest:
 
     claimed: ClaimedDigest
     through: int
-    letters: list[Letter]
+    letters: list[Email]
     at: datetime
 
     @property
@@ -107,7 +107,7 @@ class NotificationDigests:
         return digests
 
     @anew
-    def note(self, digest: Digest, letter: Letter) -> bool:
+    def note(self, digest: Digest, letter: Email) -> bool:
         """Record that an email was sent, and extend the lease. Returns False if another worker has it."""
         with self._database.write_across(Purpose.WORKER) as tx:
             until = self._clock.now() + LEASE
@@ -128,7 +128,9 @@ class NotificationDigests:
         """Try again in a while: the mail server is away, and the digest is not at fault."""
         claimed = digest.claimed
         with self._database.write_across(Purpose.WORKER) as tx:
-            rows.postpone_digest(tx, claimed, self._clock.now() + AWAY_PAUSE, claimed.failures)
+            rows.postpone_digest(
+                tx, claimed, self._clock.now() + SERVER_RETRY_DELAY, claimed.failures
+            )
 
     @anew
     def _fail(self, claimed: ClaimedDigest, error: Exception) -> None:
@@ -138,7 +140,7 @@ class NotificationDigests:
             if given_up:
                 rows.give_up_digest(tx, claimed, now)
             else:
-                rows.postpone_digest(tx, claimed, now + pause_after(failures), failures)
+                rows.postpone_digest(tx, claimed, now + retry_delay(failures), failures)
         self._on_failure(Failure(TASK, claimed.workspace_id, failures, given_up, error))
 
     @anew
@@ -161,7 +163,7 @@ class NotificationDigests:
             starts = {m.user.id: sent.get(m.user.id, begin) for m in members}
             waiting = [m for m in members if starts[m.user.id] <= begin]
             lines = {start: _lines(tx, unreported, start, now) for start in {*starts.values()}}
-        letters: list[Letter | None] = []
+        letters: list[Email | None] = []
         for member in waiting:
             topics = chosen.get(member.user.id, default_topics(member.role))
             wanted = [line for line in lines[starts[member.user.id]] if line.topic in topics]
@@ -183,14 +185,14 @@ def _unreported(tx: Tx, claimed: ClaimedDigest, after: int) -> list[Event]:
     return [event for event in reversed(newest) if event.sequence > after]
 
 
-def _lines(tx: Tx, unreported: list[Event], after: int, now: datetime) -> list[Line]:
+def _lines(tx: Tx, unreported: list[Event], after: int, now: datetime) -> list[DigestItem]:
     """Return one line for each type of event of each target: the last event counts."""
     news = {
         (event.type, event.target.id): event
         for event in unreported
-        if event.sequence > after and rules.is_news(event, now)
+        if event.sequence > after and rules.is_reportable(event, now)
     }
-    lines = [rules.line_of(event, _key_of(tx, event), now) for event in news.values()]
+    lines = [rules.digest_item(event, _key_of(tx, event), now) for event in news.values()]
     return [line for line in lines if line is not None]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import NotFound
-from keystead.domain.events import NOWHERE, Act, Origin
+from keystead.domain.events import NO_ORIGIN, Act, Origin
 from keystead.domain.ids import UserId, is_id, new_id
 from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
@@ -40,7 +40,7 @@ class PortalSessions:
 
     @anew
     def create(
-        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
+        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, datetime]:
         """Create a link that signs the product's user in once, within five minutes.
 

@@ -13,7 +13,7 @@ from keystead.domain.events import Act, EventType, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Actor, Principal, operator
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.services.credentials import Credentials
@@ -45,7 +45,7 @@ class Redone:
 
 
 @anew
-def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
+def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[RevocationEntry]:
     """Return the revocations that this database doesn't know of; none if it is the one they were written to.
 
     Events of a workspace are numbered without gaps, so a lower last number is an older state. The revocations are
@@ -89,7 +89,7 @@ class Restoration:
         self._webhooks = webhooks
         self._clock = clock
 
-    def redo(self, endings: Sequence[Ending], actor: Actor) -> Redone:
+    def redo(self, endings: Sequence[RevocationEntry], actor: Actor) -> Redone:
         """Repeat every act, in order. What no longer exists is counted as unknown.
 
         A key that was updated or rotated since the backup is revoked: its present scopes and expiry are unknown.
@@ -142,27 +142,31 @@ class Restoration:
                     " Invite again if needed."
                 )
 
-    def _suspend(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _suspend(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         self._workspaces.suspend(WorkspaceId(ending.target_id), principal.actor)
         redone.done["workspaces suspended"] += 1
 
-    def _resume(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _resume(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         self._workspaces.resume(WorkspaceId(ending.target_id), principal.actor)
         redone.done["workspaces suspended"] -= 1
 
-    def _remove_member(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _remove_member(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         self._members.remove(principal, UserId(ending.target_id))
         redone.done["members removed"] += 1
 
-    def _revoke_credential(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _revoke_credential(
+        self, principal: Principal, ending: RevocationEntry, redone: Redone
+    ) -> None:
         self._credentials.revoke(CredentialId(ending.target_id), principal.actor)
         redone.done["credentials revoked"] += 1
 
-    def _delete_webhook(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _delete_webhook(
+        self, principal: Principal, ending: RevocationEntry, redone: Redone
+    ) -> None:
         self._webhooks.delete(principal, WebhookId(ending.target_id))
         redone.done["webhooks deleted"] += 1
 
-    def _lower_role(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _lower_role(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         """Give the member the recorded role if it is a lesser one. A greater one is an owner's to give."""
         member, role = self._members.get(principal, UserId(ending.target_id)), ending.detail
         who = f"{member.user.name} ({member.user.id}) of {member.workspace_id}"
@@ -173,10 +177,12 @@ class Restoration:
             redone.done["roles lowered"] += 1
             redone.named.append(f"{who}: {role} again.")
 
-    def _unset_password(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _unset_password(
+        self, principal: Principal, ending: RevocationEntry, redone: Redone
+    ) -> None:
         self._withdraw_sign_in(UserId(ending.target_id), principal.actor, redone, email=False)
 
-    def _unset_email(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _unset_email(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         self._withdraw_sign_in(UserId(ending.target_id), principal.actor, redone, email=True)
 
     @anew
@@ -211,7 +217,9 @@ class Restoration:
                 f"Email of {who}: {user.email} removed. They can enter theirs again."
             )
 
-    def _disable_webhook(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _disable_webhook(
+        self, principal: Principal, ending: RevocationEntry, redone: Redone
+    ) -> None:
         """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
         endpoint = self._webhooks.get(principal, WebhookId(ending.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
@@ -223,7 +231,7 @@ class Restoration:
                 " headers and secret, then enable it."
             )
 
-    def _revoke_key(self, principal: Principal, ending: Ending, redone: Redone) -> None:
+    def _revoke_key(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         key = self._keys.get(principal, KeyId(ending.target_id))
         if key.revoked_at is None:
             self._keys.revoke(principal, key.id)
@@ -250,11 +258,11 @@ def _reporting(redone: Redone, what: str) -> Iterator[None]:
         redone.to_look_at.append(f"{what}: failed ({type(error).__name__}); do it by hand")
 
 
-def _nothing(_: Restoration, __: Principal, ___: Ending, ____: Redone) -> None:
+def _nothing(_: Restoration, __: Principal, ___: RevocationEntry, ____: Redone) -> None:
     """Every open invitation is revoked in any case."""
 
 
-_REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, Ending, Redone], None]]] = {
+_REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, Redone], None]]] = {
     EventType.KEY_REVOKED: Restoration._revoke_key,
     EventType.KEY_ROTATED: Restoration._revoke_key,
     EventType.KEY_UPDATED: Restoration._revoke_key,

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from keystead.domain.errors import Invalid, NotFound, StorageError
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import LINK_LIFETIME, LinkPurpose, ProofKind, SignInLink
+from keystead.domain.sessions import LINK_LIFETIME, AuthenticationMethod, LinkPurpose, SignInLink
 from keystead.domain.throttle import account_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import fold_email
@@ -66,7 +66,7 @@ class SignIn:
     def redeem(
         self,
         secret: Secret,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> SignedIn:
@@ -81,18 +81,18 @@ class SignIn:
             if member is None:
                 raise Invalid.field("/link", "belongs to a former member")
             session_secret, session = start_session(
-                tx, link.user_id, browser, now, link.proof, link.return_url
+                tx, link.user_id, browser, now, link.method, link.return_url
             )
             new_device = _trust_device(tx, member.user, device, now)
-            record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, {"by": link.proof})
-        member = replace(member, proof=session.proof)
+            record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, {"by": link.method})
+        member = replace(member, authentication=session.authentication)
         return SignedIn(session_secret, member, new_device, link.purpose)
 
     def with_password(
         self,
         email: str,
         password: Password,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> Admitted:
@@ -102,7 +102,7 @@ class SignIn:
 
     @anew
     def reauthenticate(
-        self, secret: Secret, password: Password, origin: Origin = NOWHERE
+        self, secret: Secret, password: Password, origin: Origin = NO_ORIGIN
     ) -> Admitted:
         """Renew the session's proof of identity, under a new secret. Raises SessionEnded, Invalid, RateLimited."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -143,7 +143,7 @@ class SignIn:
         raise NotFound("There is no such workspace.")
 
     @anew
-    def sign_out(self, secret: Secret, origin: Origin = NOWHERE) -> None:
+    def sign_out(self, secret: Secret, origin: Origin = NO_ORIGIN) -> None:
         """End the session immediately. Again: nothing happens."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
@@ -161,9 +161,11 @@ class SignIn:
             now = self._clock.now()
             self._reauthentication.settle(tx, checked)
             members = workspaces.memberships_of(tx, user.id)
-            secret, session = start_session(tx, user.id, browser, now, ProofKind.PASSWORD)
+            secret, session = start_session(
+                tx, user.id, browser, now, AuthenticationMethod.PASSWORD
+            )
             device = remember_device(tx, user.id, browser.device, now)
-            data: dict[str, object] = {"by": ProofKind.PASSWORD}
+            data: dict[str, object] = {"by": AuthenticationMethod.PASSWORD}
             if checked.wrong_before:
                 data["wrong_passwords_before"] = checked.wrong_before
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, browser.origin, data)
@@ -174,11 +176,13 @@ class SignIn:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = require_session(tx, secret, now)
-            session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
+            session = replace(
+                session, signed_in_at=now, seen_at=now, proven_by=AuthenticationMethod.PASSWORD
+            )
             renewed = renew_session(tx, secret, session)
             members = workspaces.memberships_of(tx, session.user_id)
             user = users.get_user(tx, session.user_id)
-            data = {"by": ProofKind.PASSWORD, "again": True}
+            data = {"by": AuthenticationMethod.PASSWORD, "again": True}
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, data)
         return Admitted(renewed, user, with_proof(members, session))
 

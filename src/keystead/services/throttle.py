@@ -10,14 +10,14 @@ from typing import Final
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.throttle import (
-    Allowance,
-    Failures,
-    Pace,
+    BackoffPolicy,
     Subject,
-    Verdict,
-    failed,
-    judge,
-    paced,
+    ThrottleDecision,
+    ThrottleState,
+    WindowLimit,
+    count_failure,
+    count_in_window,
+    decide,
 )
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
@@ -37,8 +37,8 @@ class Throttle:
 
     @contextmanager
     def attempt(
-        self, allowances: Mapping[Subject, Allowance]
-    ) -> Iterator[Mapping[Subject, Failures]]:
+        self, allowances: Mapping[Subject, BackoffPolicy]
+    ) -> Iterator[Mapping[Subject, ThrottleState]]:
         """Count a failure of each subject for the attempt inside, and yield the earlier ones.
 
         A right password is forgiven afterwards, by the caller. Raises RateLimited, without a write, if the caller has
@@ -55,7 +55,7 @@ class Throttle:
             raise
 
     @anew
-    def require_rate(self, subject: Subject, rate: Pace, what: str) -> None:
+    def require_rate(self, subject: Subject, rate: WindowLimit, what: str) -> None:
         """Count an act, called `what` in messages. Raises RateLimited, without a write, if there were too many."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             seen = rows.find_failures(tx, [subject])[subject]
@@ -65,39 +65,41 @@ class Throttle:
             rows.set_failures(tx, subject, _count_act(seen, rate, self._clock, what))
 
     @anew
-    def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
+    def _judge_unlocked(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
     @anew
-    def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
+    def _count(self, allowances: Mapping[Subject, BackoffPolicy]) -> dict[Subject, ThrottleState]:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             before = rows.lock_failures(tx, allowances, now)
             _require(before, allowances, self._clock)
             for subject, allowance in allowances.items():
-                rows.set_failures(tx, subject, failed(before[subject], allowance, now))
+                rows.set_failures(tx, subject, count_failure(before[subject], allowance, now))
         return before
 
     @anew
-    def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
+    def _take_back(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             for subject in sorted(allowances):
                 rows.take_back_failure(tx, subject)
 
 
 def _require(
-    failures: Mapping[Subject, Failures], allowances: Mapping[Subject, Allowance], clock: Clock
+    failures: Mapping[Subject, ThrottleState],
+    allowances: Mapping[Subject, BackoffPolicy],
+    clock: Clock,
 ) -> None:
     now = clock.now()
-    verdicts = [judge(failures[subject], allowances[subject], now) for subject in allowances]
+    verdicts = [decide(failures[subject], allowances[subject], now) for subject in allowances]
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     if refused:
         raise _refusal(refused)
 
 
-def _count_act(seen: Failures, rate: Pace, clock: Clock, what: str) -> Failures:
-    counted = paced(seen, rate, clock.now())
+def _count_act(seen: ThrottleState, rate: WindowLimit, clock: Clock, what: str) -> ThrottleState:
+    counted = count_in_window(seen, rate, clock.now())
     if not isinstance(counted, timedelta):
         return counted
     seconds = max(1, math.ceil(counted.total_seconds()))
@@ -106,7 +108,7 @@ def _count_act(seen: Failures, rate: Pace, clock: Clock, what: str) -> Failures:
     raise RateLimited(seconds, f"{allowed}: wait {seconds} seconds.")
 
 
-def _refusal(verdicts: list[Verdict]) -> RateLimited:
+def _refusal(verdicts: list[ThrottleDecision]) -> RateLimited:
     waits = [verdict.wait for verdict in verdicts if verdict.wait is not None]
     if len(waits) < len(verdicts):
         return RateLimited(

@@ -38,7 +38,6 @@ from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.issues import Issue, IssueLookup
 from keystead.storage.point_reads.key_lookup import Lookup
 
-
 CachedKey = tuple[Verified, Denied]
 """The two verdicts on an active key: with the required scope, and without it."""
 KeyCache = VerificationCache[CachedKey]

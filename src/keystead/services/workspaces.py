@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from keystead.domain.errors import Invalid, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, Principal, PrincipalKind
@@ -45,7 +45,7 @@ class Workspaces:
         owner: str | None = None,
         email: str | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Workspace:
         """Create a workspace on a plan (default: the smallest), with an owner if given. Raises EmailTaken."""
         with self._authorization.operating(actor, origin) as (tx, act):
@@ -106,7 +106,7 @@ class Workspaces:
         self,
         principal: Principal,
         name: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
         """Give the workspace another name. If it is the same, there is no event."""
@@ -124,13 +124,13 @@ class Workspaces:
             return _find(tx, before.id)
 
     def suspend(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
         """Refuse every key of the workspace until it is resumed. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=True)
 
     def resume(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
         """Let the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
@@ -142,7 +142,7 @@ class Workspaces:
         plan_id: str,
         overrides: Mapping[str, int | None] | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
         """Put the workspace on a plan, with limits of its own if given. A lowered limit only stops creation.

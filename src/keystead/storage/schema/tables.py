@@ -32,7 +32,7 @@ from keystead.storage.schema.columns import (
     Json,
     ScopeSet,
 )
-from keystead.storage.schema.key_count_triggers import create_counting
+from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 
 metadata = MetaData(
@@ -64,7 +64,7 @@ def _partial(name: str, condition: str, *columns: str) -> Index:
 
 
 def _by_age(name: str, condition: str) -> tuple[Index, Index]:
-    """A workspace's keys of one kind in the order of their ids, on each engine."""
+    """Return a workspace's keys of one kind in the order of their ids, on each engine."""
     on_sqlite = _partial(name, condition, "workspace_id", "id")
     age = text(f'id COLLATE "{BY_AGE}"')
     on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
@@ -208,7 +208,7 @@ key_counts = Table(
     Column("at", Instant, nullable=False),
     **_CLUSTERED,
 )
-event.listen(key_counts, "after_create", create_counting)
+event.listen(key_counts, "after_create", create_key_count_triggers)
 
 key_use = Table(
     "key_use",
