@@ -29,6 +29,7 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
 from tests.serving import free_port
@@ -53,7 +54,9 @@ def verifier(ground: Ground, ticker: Ticker) -> Verifier:
 
 def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
     usage = Usage(ground.database)
-    return PacedVerifier(ground.installation.lookup, PEPPERS, ground.clock, usage, None, limiter)
+    return PacedVerifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, usage, None, limiter
+    )
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:

@@ -50,12 +50,10 @@ from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
-from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
-from keystead.storage.engine.disk_reserve import Reserve
-from keystead.storage.issues import IssueLookup
-from keystead.storage.point_reads.by_id import Readings
-from keystead.storage.point_reads.key_lookup import Lookup, lookup_of, readings_of
+from keystead.storage.engine.disk_reserve import DiskReserve
+from keystead.storage.point_reads.by_id import PointReads, point_reads_of
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
@@ -67,8 +65,7 @@ class Installation:
 
     settings: Settings
     database: Database
-    lookup: Lookup
-    readings: Readings
+    reads: PointReads
     services: Services
     clock: Clock
     on_failure: OnFailure
@@ -81,8 +78,7 @@ class Installation:
         finally:
             if self.rates is not None:
                 self.rates.close()
-            self.readings.close()
-            self.lookup.close()
+            self.reads.close()
             self.database.close()
 
 
@@ -96,15 +92,14 @@ def open_installation(
     """The services over the database that the settings name, which is migrated already."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
-    lookup = lookup_of(database, clock)
-    readings = readings_of(lookup, database)
+    reads = point_reads_of(database, clock)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
     on_failure = _on_failure(metrics)
     services = _services(
-        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates, on_failure
+        settings, peppers, database, reads, clock, metrics, passwords, rates, on_failure
     )
-    return Installation(settings, database, lookup, readings, services, clock, on_failure, rates)
+    return Installation(settings, database, reads, services, clock, on_failure, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
@@ -113,9 +108,9 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
     installation = open_installation(settings, peppers, metrics=metrics)
-    installation.database.on_endings = journal_of(settings).append
+    installation.database.on_revocations = journal_of(settings).append
     if settings.is_embedded:
-        installation.database.reserve = Reserve(database_file(settings))
+        installation.database.reserve = DiskReserve(database_file(settings))
     return installation
 
 
@@ -132,8 +127,7 @@ def _services(
     settings: Settings,
     peppers: Peppers,
     database: Database,
-    lookup: Lookup,
-    readings: Readings,
+    reads: PointReads,
     clock: Clock,
     metrics: Metrics | None,
     passwords: Passwords,
@@ -150,7 +144,7 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
-    parts = (lookup, peppers, clock, usage, _memory(settings, database))
+    parts = (reads.lookup(KEY), peppers, clock, usage, _memory(settings, database))
     unpaced = _verifier(metrics)(*parts)
     verifier = unpaced if rates is None else _paced_verifier(metrics)(*parts, rates)
     return Services(
@@ -171,7 +165,7 @@ def _services(
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
         credential_verifier=CredentialVerifier(
-            CredentialLookup(readings), peppers, clock, _credential_memory(settings, database)
+            reads.lookup(CREDENTIAL), peppers, clock, _credential_memory(settings, database)
         ),
         webhooks=Webhooks(
             database,
@@ -198,8 +192,8 @@ def _services(
             on_failure=on_failure,
         ),
         notices=Notices(database, clock),
-        introspection=Introspection(unpaced, IssueLookup(readings)),
-        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
+        introspection=Introspection(unpaced, reads.lookup(KEY_METADATA)),
+        revocation=Revocation(reads.lookup(KEY), peppers, keys, Throttle(database, clock)),
     )
 
 
@@ -216,15 +210,15 @@ def _on_failure(metrics: Metrics | None) -> OnFailure:
 
 
 def _memory(settings: Settings, database: Database) -> Memory | None:
-    if database.stamp is None or not settings.remembers:
+    if database.generation_file is None or not settings.remembers:
         return None
-    return Memory(database.stamp)
+    return Memory(database.generation_file)
 
 
 def _credential_memory(settings: Settings, database: Database) -> CredentialMemory | None:
-    if database.stamp is None or not settings.remembers:
+    if database.generation_file is None or not settings.remembers:
         return None
-    return CredentialMemory(database.stamp)
+    return CredentialMemory(database.generation_file)
 
 
 def _rates(settings: Settings, database: Database) -> RateLimiter | None:

@@ -35,7 +35,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import confirmations, known_devices, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
@@ -64,7 +64,7 @@ class Accounts:
         self._throttle = Throttle(database, clock)
         self.confirms = confirms
 
-    @anew
+    @retry_on_conflict
     def rename(self, secret: Secret, name: str) -> User:
         """Another name, from now on: what was recorded before keeps the old one."""
         check_name(name)
@@ -73,7 +73,7 @@ class Accounts:
             users.set_name(tx, user.id, name)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def set_time_zone(self, secret: Secret, time_zone: str | None) -> User:
         """The zone in which instants are shown; None is UTC."""
         if time_zone is not None:
@@ -103,19 +103,19 @@ class Accounts:
             self._throttle.keep_pace(letters_subject(email), LETTERS, "letters to one email")
         return self._change_email(secret, email, origin)
 
-    @anew
+    @retry_on_conflict
     def _who_changes_email(self, secret: Secret) -> User:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)[0]
 
-    @anew
+    @retry_on_conflict
     def pending_email(self, secret: Secret) -> Pending | None:
         """Return the email that the user has yet to confirm."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             session = require_standing(tx, secret, self._clock.now())
             return confirmations.find_pending(tx, session.user_id)
 
-    @anew
+    @retry_on_conflict
     def change_password(
         self,
         secret: Secret,
@@ -144,7 +144,7 @@ class Accounts:
         hashed = self._passwords.hash(new, context, "/new", owner=user.id)
         return self._set_password(secret, hashed, origin)
 
-    @anew
+    @retry_on_conflict
     def sessions(self, secret: Secret) -> list[SessionLine]:
         """Where one is signed in, the newest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -153,7 +153,7 @@ class Accounts:
             found = rows.standing_sessions(tx, current.user_id, now)
         return [SessionLine(session, session.id == current.id) for session in found]
 
-    @anew
+    @retry_on_conflict
     def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
         """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -165,7 +165,7 @@ class Accounts:
             confirmations.withdraw_change(tx, current.user_id)
             self._record_ends(tx, current, origin, 1)
 
-    @anew
+    @retry_on_conflict
     def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
         """Ends all of one's sessions but this one, at once; how many that were."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -179,7 +179,7 @@ class Accounts:
                 self._record_ends(tx, current, origin, standing)
             return standing
 
-    @anew
+    @retry_on_conflict
     def _change_email(self, secret: Secret, email: str, origin: Origin) -> User:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
@@ -192,7 +192,7 @@ class Accounts:
                 record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, data)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)

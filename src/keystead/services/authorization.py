@@ -43,6 +43,7 @@ class Authorization:
         origin: Origin = NOWHERE,
         *scopes: str,
         revokes: bool = False,
+        keeps_access: bool = False,
         itself: bool = False,
     ) -> Iterator[Change]:
         """Open a change of the principal's workspace, under the workspace's lock.
@@ -52,6 +53,7 @@ class Authorization:
             origin: The source of the request, for the record.
             scopes: What the change needs: scopes, or a member's permissions.
             revokes: Whether it takes access away; such a change may use the reserved disk space.
+            keeps_access: Whether it changes nothing that a verification reads: see `Database.write`.
             itself: Whether a key ends itself. Its token is the proof (RFC 7009), so nothing else is checked.
 
         Raises:
@@ -61,7 +63,9 @@ class Authorization:
         needed = () if itself else scopes
         # A caller that lacks the right holds up no other change.
         _require(principal, *needed)
-        with self._database.write(principal.workspace_id, ends=revokes) as tx:
+        with self._database.write(
+            principal.workspace_id, revokes=revokes, keeps_access=keeps_access
+        ) as tx:
             now = self._clock.now()
             # The principal may have lost its rights while it waited for the lock: a key that was revoked
             # a moment ago would live on in the keys that it makes now.
@@ -77,13 +81,16 @@ class Authorization:
         locks: WorkspaceId | None = None,
         *,
         revokes: bool = False,
+        keeps_access: bool = False,
     ) -> Iterator[tuple[Tx, Act]]:
         """Open a change of the installation, or of the workspace `locks` by its operator.
 
         Raises:
             InvalidToken: The credential that acts was revoked.
         """
-        with self._database.write_across(Purpose.OPERATOR, locks, ends=revokes) as tx:
+        with self._database.write_across(
+            Purpose.OPERATOR, locks, revokes=revokes, keeps_access=keeps_access
+        ) as tx:
             _require_credential(tx, actor.id)
             yield tx, Act(actor, self._clock.now(), origin)
 

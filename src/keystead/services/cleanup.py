@@ -13,7 +13,7 @@ from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
 from keystead.storage.tables.retention import CallerId, UseDayId
 
@@ -51,7 +51,7 @@ class Retention:
             partial(self._sweep_callers, now),
         )
 
-    @anew
+    @retry_on_conflict
     def _sweep_workspaces(self, now: datetime) -> int:
         events_before = before(self._keeping.events, now)
         deliveries_before = before(self._keeping.deliveries, now)
@@ -103,7 +103,7 @@ class Retention:
             if len(found) < BATCH or total == before_this:
                 return total
 
-    @anew
+    @retry_on_conflict
     def _old_use(self, day: date) -> list[UseDayId]:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.find_old_use(tx, day, self._counts.held(), BATCH)
@@ -126,7 +126,7 @@ class Retention:
                 break
         return total
 
-    @anew
+    @retry_on_conflict
     def _next_callers(self) -> Sequence[tuple[CallerId, datetime]]:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.walk_over_callers(tx, self._looked_at, BATCH)
@@ -139,7 +139,7 @@ class Retention:
             if gone < BATCH:
                 return total
 
-    @anew
+    @retry_on_conflict
     def _batch(self, delete: Callable[[Tx], int]) -> int:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return delete(tx)

@@ -19,7 +19,7 @@ from keystead.services.sessions import record
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import confirmations as rows
 from keystead.storage.tables import users, workspaces
 from keystead.storage.tables.confirmations import ClaimedConfirmation
@@ -69,7 +69,7 @@ class Confirmations:
         self._product = product
         self._on_failure = on_failure or (lambda _: None)
 
-    @anew
+    @retry_on_conflict
     def find(self, link: Secret) -> tuple[User, str]:
         """Return whose link it is and the email that it confirms, without using it up. Invalid if it can't be used."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -77,7 +77,7 @@ class Confirmations:
             user_id, email = _usable(found)
             return users.get_user(tx, user_id), email
 
-    @anew
+    @retry_on_conflict
     def confirm(self, link: Secret, origin: Origin = NOWHERE) -> User:
         """Use the link up: from now on its email signs the user in, and mail goes there.
 
@@ -85,7 +85,7 @@ class Confirmations:
             Invalid: the link was used, has expired or never was.
             EmailTaken: the email signs another user in; only a reader of its mail learns that.
         """
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             user_id, email = _usable(rows.consume_link(tx, link.fingerprint(), now))
             user = users.get_user(tx, user_id)
@@ -102,18 +102,18 @@ class Confirmations:
         """Return True: a confirmation has one letter, and settling records it."""
         return True
 
-    @anew
+    @retry_on_conflict
     def settle(self, sent: Confirmation) -> None:
         """Record that the letter was sent."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.settle_confirmation(tx, sent.claimed)
 
-    @anew
+    @retry_on_conflict
     def fail(self, unsent: Confirmation, error: Exception) -> None:
         """Postpone a letter that can't be sent, or give it up after many failures; then the user asks again."""
         claimed, failures = unsent.claimed, unsent.claimed.failures + 1
         given_up = is_given_up(failures)
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             if given_up:
                 rows.settle_confirmation(tx, claimed)
             else:
@@ -121,23 +121,23 @@ class Confirmations:
                 rows.postpone_confirmation(tx, claimed, until, failures)
         self._on_failure(Failure(TASK, unsent.name, failures, given_up, error))
 
-    @anew
+    @retry_on_conflict
     def wait(self, unsent: Confirmation) -> None:
         """Try again in a while: the mail server is away, and the letter is not at fault."""
         claimed = unsent.claimed
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             until = self._clock.now() + AWAY_PAUSE
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
 
-    @anew
+    @retry_on_conflict
     def _is_any_due(self) -> bool:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.is_any_due(tx, self._clock.now())
 
-    @anew
+    @retry_on_conflict
     def _claim(self) -> list[Confirmation]:
         now = self._clock.now()
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             found = rows.claim_confirmations(tx, now, now + LEASE, BATCH)
             return [self._with_link(tx, claimed, now) for claimed in found]
 

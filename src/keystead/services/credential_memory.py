@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from keystead.domain.credentials import ActingCredential
 from keystead.services.verification_cache import KEPT
-from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
+from keystead.storage.freshness.generation_file import GENERATION, GenerationFile, is_generation
 
 CAPACITY: Final = 1_000
 """How many are remembered at most; one more, and all are forgotten. A product has a few services, not thousands."""
@@ -28,8 +28,8 @@ class _Known(NamedTuple):
 class CredentialMemory:
     """Remembers who the tokens of checked credentials are of, never who was refused."""
 
-    def __init__(self, stamp: Stamp, capacity: int = CAPACITY) -> None:
-        self._stamp = stamp
+    def __init__(self, generation_file: GenerationFile, capacity: int = CAPACITY) -> None:
+        self._generation_file = generation_file
         self._capacity = capacity
         self._known: dict[bytes, _Known] = {}
 
@@ -39,20 +39,20 @@ class CredentialMemory:
     def recall(self, text: str, now: int) -> ActingCredential | None:
         """Whose token that is, as a read that begins now would find; None where this process cannot tell."""
         known = self._known.get(_name(text))
-        if known is None or known.stamp != self._stamp.words[WORD]:
+        if known is None or known.stamp != self._generation_file.words[GENERATION]:
             return None
         return known.credential if known.since <= now < known.until else None
 
     def word(self) -> int:
         """The word, to be read before the row is; kept with what the row led to."""
-        word = self._stamp.words[WORD]
-        if not is_stamp(word):
-            self._stamp.attach()
+        word = self._generation_file.words[GENERATION]
+        if not is_generation(word):
+            self._generation_file.open()
         return word
 
     def keep(self, text: str, word: int, credential: ActingCredential, now: int) -> None:
         """Remembers who that is by a row that was read after `word` was, and `now` (microseconds)."""
-        if not is_stamp(word):
+        if not is_generation(word):
             return
         if len(self._known) >= self._capacity:
             self._known.clear()

@@ -15,7 +15,7 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.token import Token, parse
 from keystead.services.credential_memory import CredentialMemory
 from keystead.storage.clock import Clock
-from keystead.storage.credential_lookup import CredentialLookup
+from keystead.storage.point_reads.by_id import Lookup
 
 
 class CredentialVerifier:
@@ -23,7 +23,7 @@ class CredentialVerifier:
 
     def __init__(
         self,
-        lookup: CredentialLookup,
+        lookup: Lookup[CredentialRecord],
         peppers: Peppers,
         clock: Clock,
         memory: CredentialMemory | None = None,

@@ -32,7 +32,7 @@ from keystead.services.webhooks import disable
 from keystead.storage.clock import Clock
 from keystead.storage.database import Busy, Database, StatementFault, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import webhooks
@@ -141,7 +141,7 @@ class Deliveries:
                 self._set_aside(poisoned.queue, poisoned.error)
         return []
 
-    @anew
+    @retry_on_conflict
     def _claim(self, endpoints: int, messages: int, places: FreePlaces | None) -> list[Batch]:
         now = self._clock.now()
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -151,7 +151,7 @@ class Deliveries:
         batches = list[Batch | None]()
         loading: QueueId | None = None
         try:
-            with self._database.write_across(Purpose.WORKER) as tx:
+            with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
                 found = queues.claim_queues(
                     tx,
                     now,
@@ -265,25 +265,25 @@ class Deliveries:
         with suppress(StatementFault):
             self._postpone(id, until)
 
-    @anew
+    @retry_on_conflict
     def _postpone(self, id: QueueId, until: datetime | None) -> None:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             queues.postpone_queue(tx, id, until)
 
-    @anew
+    @retry_on_conflict
     def _with_those_free(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
     ) -> tuple[R, set[QueueId]]:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             locked = queues.lock_queues(tx, wanted)
             return work(tx, locked), set(locked)
 
-    @anew
+    @retry_on_conflict
     def _with_one(self, id: QueueId, work: Callable[[Tx, Mapping[QueueId, Queue]], R]) -> R:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return work(tx, queues.lock_queues(tx, [id], wait=True))
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> int:
         """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -297,10 +297,10 @@ class Deliveries:
             total += removed
         return total
 
-    @anew
+    @retry_on_conflict
     def _remove_some(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> int:
         """Removes deliveries of a deleted endpoint, and it itself with the last of them; how many deliveries."""
-        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _, _):
             removed = webhooks.remove_deliveries(tx, workspace_id, webhook_id, REMOVED_AT_ONCE)
             if removed < REMOVED_AT_ONCE:
                 webhooks.remove_endpoint(tx, workspace_id, webhook_id)
@@ -342,11 +342,11 @@ class Deliveries:
             queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
         return step
 
-    @anew
+    @retry_on_conflict
     def _settle_alone(self, sent: Sent) -> None:
         """As `_settle`, under the workspace's lock, with the endpoint disabled where that follows."""
         workspace_id = sent.delivery.workspace_id
-        with self._authorization.changing(system(workspace_id)) as (tx, _, act):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _, act):
             endpoint = webhooks.find_endpoint(tx, *sent.queue)
             if endpoint is None:
                 return

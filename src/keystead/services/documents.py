@@ -41,7 +41,7 @@ from keystead.services.limits import tells_of_limits
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import collections, events, plans
 from keystead.storage.tables import documents as rows
 
@@ -95,7 +95,7 @@ class Documents:
             DELETIONS, clock, on_failure, name=lambda collection: collection[1]
         )
 
-    @anew
+    @retry_on_conflict
     def create_collection(
         self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
     ) -> Collection:
@@ -104,7 +104,9 @@ class Documents:
         draft = rules.check_collection(draft)
         with (
             self._telling(principal, origin),
-            self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act),
+            self._authorization.changing(
+                principal, origin, COLLECTIONS_WRITE, keeps_access=True
+            ) as (tx, _, act),
         ):
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
@@ -114,7 +116,7 @@ class Documents:
             _record(tx, EventType.COLLECTION_CREATED, collection, act)
         return collection
 
-    @anew
+    @retry_on_conflict
     def list_collections(
         self, principal: Principal, *, limit: int = 50, before: CollectionId | None = None
     ) -> CollectionPage:
@@ -127,26 +129,26 @@ class Documents:
         page = found[:limit]
         return CollectionPage(page, page[-1].id if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def get_collection(self, principal: Principal, name: str) -> Collection:
         """One collection; NotFound for a name of another workspace too."""
         principal.require(COLLECTIONS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
-    @anew
+    @retry_on_conflict
     def require(self, principal: Principal, name: str) -> Collection:
         """NotFound unless the workspace has the collection: asked before a front door refuses a call's values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
-    @anew
+    @retry_on_conflict
     def version(self, principal: Principal, name: str, id: str) -> int | None:
         """Return the document's version, None without one; NotFound without the collection."""
         with self._database.read(principal.workspace_id) as tx:
             return _version(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def update_collection(
         self,
         principal: Principal,
@@ -156,7 +158,9 @@ class Documents:
         if_match: IfMatch | None = None,
     ) -> Collection:
         """Return the collection after `patch`. If nothing changes, nothing is written, and no event."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, _, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             rules.check_collection_patch(patch)
@@ -187,14 +191,14 @@ class Documents:
         if not done:
             self._remove_rest(collection.workspace_id, collection.id)
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> None:
         """Removes what deletions of collections left behind when their process died; a task of every server."""
         with self._database.read_across(Purpose.WORKER) as tx:
             left = collections.unnamed_collections(tx)
         self._deletions.each(left, lambda one: self._remove_rest(*one))
 
-    @anew
+    @retry_on_conflict
     def put(
         self,
         principal: Principal,
@@ -213,14 +217,18 @@ class Documents:
                 return PutDocument(_find_document(tx, collection, draft.id), created=False)
         with (
             self._telling(principal, origin),
-            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
+            self._authorization.changing(principal, origin, DOCUMENTS_WRITE, keeps_access=True) as (
+                tx,
+                _,
+                act,
+            ),
         ):
             collection = _find(tx, principal, name)
             _require_match(tx, collection, draft.id, if_match)
             plan = self._apply(tx, collection, change, act)
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
 
-    @anew
+    @retry_on_conflict
     def push(
         self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
     ) -> PushReport:
@@ -234,12 +242,16 @@ class Documents:
             return plan.report
         with (
             self._telling(principal, origin),
-            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
+            self._authorization.changing(principal, origin, DOCUMENTS_WRITE, keeps_access=True) as (
+                tx,
+                _,
+                act,
+            ),
         ):
             collection = _find(tx, principal, name)
             return self._apply(tx, collection, change, act).report
 
-    @anew
+    @retry_on_conflict
     def delete(
         self,
         principal: Principal,
@@ -249,20 +261,22 @@ class Documents:
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete one document; NotFound without one of that id."""
-        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, _, act):
             collection = _find(tx, principal, name)
             _find_document(tx, collection, id)
             _require_match(tx, collection, id, if_match)
             self._apply(tx, collection, _Change(deletes=[id], single=id), act)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, name: str, id: str) -> Document:
         """One whole document."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find_document(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, name: str, *, limit: int = 50, before: int | None = None
     ) -> DocumentPage:
@@ -274,7 +288,7 @@ class Documents:
         page = found[:limit]
         return DocumentPage(page, page[-1].number if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def search(
         self, principal: Principal, name: str, query: str, *, limit: int = 50
     ) -> Sequence[DocumentSummary]:
@@ -284,7 +298,7 @@ class Documents:
             collection = _find(tx, principal, name)
             return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
 
-    @anew
+    @retry_on_conflict
     def _delete_collection(
         self,
         principal: Principal,
@@ -294,7 +308,9 @@ class Documents:
         if_match: IfMatch | None,
     ) -> tuple[Collection, bool]:
         """The collection that is no more, and whether all its documents went with it."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, _, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             if collection.documents and not with_documents:
@@ -346,9 +362,9 @@ class Documents:
             sleep(PAUSE_SECONDS)
             done = self._remove_more(workspace_id, collection_id)
 
-    @anew
+    @retry_on_conflict
     def _remove_more(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
-        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _, _):
             return _remove_some(tx, workspace_id, collection_id)
 
 

@@ -11,7 +11,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events as rows
 from keystead.storage.tables.installation_events import page_of_installation_events
 
@@ -38,7 +38,7 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @anew
+    @retry_on_conflict
     def list(
         self,
         principal: Principal,
@@ -63,7 +63,7 @@ class Events:
         page = found[:limit]
         return EventPage(page, page[-1].sequence if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def of_installation(
         self, *, limit: int = 50, before: EventId | None = None
     ) -> InstallationEventPage:

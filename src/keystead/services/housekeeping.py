@@ -12,7 +12,7 @@ from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import spent
 from keystead.storage.tables.spent import Spent
 
@@ -67,14 +67,14 @@ class Housekeeping:
             if len(found) < BATCH or total == before:
                 return total
 
-    @anew
+    @retry_on_conflict
     def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
         """Return the next rows to delete; those that are held back would come again and again."""
         held = [key for held_kind, key in self._isolation.held() if held_kind is kind]
         with self._database.read_across(Purpose.WORKER) as tx:
             return spent.keys_before(tx, kind, instant, held, BATCH)
 
-    @anew
+    @retry_on_conflict
     def _delete(self, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return spent.delete_rows(tx, kind, keys, instant)

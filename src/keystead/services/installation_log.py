@@ -9,7 +9,7 @@ from keystead.logger import Logger
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables.installation_events import installation_events_after
 from keystead.storage.tables.key_lifecycle import find_watermark, move_watermark
 
@@ -42,7 +42,7 @@ class InstallationLog:
             )
         return len(fresh)
 
-    @anew
+    @retry_on_conflict
     def _claim(self) -> list[InstallationEvent]:
         """Return them to the one server that has moved the mark past them; to the others, nothing."""
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -51,6 +51,6 @@ class InstallationLog:
             fresh = installation_events_after(tx, mark or "", BATCH)
         if not fresh:
             return []
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             mine = move_watermark(tx, MARK, mark, fresh[-1].id, self._clock.now())
         return fresh if mine else []

@@ -44,7 +44,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import invitations as rows
 from keystead.storage.tables import users, workspaces
 
@@ -86,7 +86,7 @@ class Invitations:
         self._throttle = Throttle(database, clock)
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def invite(
         self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
     ) -> tuple[Secret, Invitation]:
@@ -107,7 +107,7 @@ class Invitations:
             record_invitation(tx, EventType.MEMBER_INVITED, invitation, act)
         return secret, invitation
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, before: InvitationId | None = None
     ) -> InvitationPage:
@@ -119,7 +119,7 @@ class Invitations:
         page = found[:limit]
         return InvitationPage(page, page[-1].id if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, invitation_id: InvitationId) -> Invitation:
         """One invitation, open or not; NotFound for what is none here."""
         principal.require_permission(Permission.MANAGE_MEMBERS)
@@ -129,7 +129,7 @@ class Invitations:
             raise NotFound("There is no such invitation.")
         return found
 
-    @anew
+    @retry_on_conflict
     def revoke(
         self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
     ) -> Invitation:
@@ -145,7 +145,7 @@ class Invitations:
             acting.require_permission(needed_to_appoint(found.role))
             return revoke_invitation(tx, found, act)
 
-    @anew
+    @retry_on_conflict
     def find(self, link: Secret) -> OpenInvitation:
         """What the link invites to; it is not used up. Invalid for one that does not stand."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -179,13 +179,13 @@ class Invitations:
         context = [name, invitation.email, workspace.name]
         return self._passwords.hash(password, context, owner=workspace.id)
 
-    @anew
+    @retry_on_conflict
     def _require_free(self, email: str) -> None:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             if users.find_account(tx, email) is not None:
                 raise EmailTaken
 
-    @anew
+    @retry_on_conflict
     def _accept(
         self,
         link: Secret,
@@ -218,7 +218,7 @@ class Invitations:
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, told)
         return SignedIn(secret, replace(member, proof=session.proof), known)
 
-    @anew
+    @retry_on_conflict
     def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
         """Makes the signed-in person a member, whatever their address: the link is what counts."""
         workspace_id = self.find(link).workspace.id

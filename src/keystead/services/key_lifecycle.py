@@ -33,7 +33,7 @@ from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys, usage
 from keystead.storage.tables import key_lifecycle as rows
 
@@ -71,7 +71,7 @@ class KeyWatch:
             self._walk_for_disuse,
         )
 
-    @anew
+    @retry_on_conflict
     def _look_for_ends(self, days: int) -> int:
         """Keys that have ended, or will in so many days."""
         name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
@@ -90,7 +90,7 @@ class KeyWatch:
         self._move(name, mark, f"{to_microseconds(at):020}/{last}")
         return told
 
-    @anew
+    @retry_on_conflict
     def _look_for_refusals(self) -> int:
         """Ended keys that were called lately."""
         name, now = "refusals", self._clock.now()
@@ -110,7 +110,7 @@ class KeyWatch:
         self._move(name, mark, f"{to_microseconds(at):020}")
         return told
 
-    @anew
+    @retry_on_conflict
     def _walk_for_disuse(self) -> int:
         """The next stretch of a walk over all keys, which begins anew once a day."""
         name, now, told = "disuse", self._clock.now(), 0
@@ -136,11 +136,11 @@ class KeyWatch:
     def _tell_each(self, suspects: Iterable[_Suspect]) -> int:
         return sum(self._isolation.each(suspects, self._tell))
 
-    @anew
+    @retry_on_conflict
     def _tell(self, suspect: _Suspect) -> bool:
         """Looks at the key under its workspace's lock, and tells what there is to tell; whether there was anything."""
         workspace_id, key_id, judge = suspect
-        with self._authorization.changing(system(workspace_id)) as (tx, _, act):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _, act):
             now = act.at
             key = keys.find_key(tx, workspace_id, key_id)
             notice = None if key is None else judge(tx, key, now)
@@ -152,15 +152,15 @@ class KeyWatch:
             events.append_event(tx, workspace_id, notice.type, act, target, notice.data)
             return True
 
-    @anew
+    @retry_on_conflict
     def _mark(self, name: str) -> str | None:
         with self._database.read_across(Purpose.WORKER) as tx:
             found = rows.find_watermark(tx, name)
         return None if found is None else found[0]
 
-    @anew
+    @retry_on_conflict
     def _move(self, name: str, before: str | None, mark: str) -> None:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.move_watermark(tx, name, before, mark, self._clock.now())
 
 

@@ -35,7 +35,7 @@ from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.limits import tells_of_limits
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, key_counts, plans, rate_limits
 from keystead.storage.tables import keys as rows
 
@@ -100,7 +100,7 @@ class Keys:
                 full.candidates = tuple(map(_candidate, self._candidates(principal.workspace_id)))
                 raise
 
-    @anew
+    @retry_on_conflict
     def list(
         self,
         principal: Principal,
@@ -148,7 +148,7 @@ class Keys:
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
 
-    @anew
+    @retry_on_conflict
     def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
         """How many keys each habit speaks of; habits that speak of none are absent.
 
@@ -161,7 +161,7 @@ class Keys:
             used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
             return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
 
-    @anew
+    @retry_on_conflict
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
         principal.require(KEYS_READ)
@@ -170,14 +170,14 @@ class Keys:
         with self._database.read(principal.workspace_id) as tx:
             return rows.hints_of(tx, principal.workspace_id, key_ids)
 
-    @anew
+    @retry_on_conflict
     def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
         """The key that was rotated to this one, if any."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
-    @anew
+    @retry_on_conflict
     def update(
         self,
         principal: Principal,
@@ -199,7 +199,7 @@ class Keys:
                 _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
         return changed
 
-    @anew
+    @retry_on_conflict
     def revoke(
         self,
         principal: Principal,
@@ -245,11 +245,15 @@ class Keys:
         """The instant by which statuses are told."""
         return self._clock.now()
 
-    @anew
+    @retry_on_conflict
     def _create(
         self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
     ) -> CreatedKey:
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
+        with self._authorization.changing(principal, origin, KEYS_WRITE, keeps_access=True) as (
+            tx,
+            acting,
+            act,
+        ):
             granted = rules.grant(draft, acting, self.catalog, act.at)
             self._require_room(tx, principal.workspace_id, act.at)
             key, token = self._issue(tx, principal.workspace_id, granted, act)
@@ -257,7 +261,7 @@ class Keys:
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
-    @anew
+    @retry_on_conflict
     def _rotate(
         self,
         principal: Principal,
@@ -285,14 +289,14 @@ class Keys:
             self._database, self._clock, principal.workspace_id, principal.actor, origin
         )
 
-    @anew
+    @retry_on_conflict
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         """Looked for without the lock: it takes longer than what the lock is for, and binds nobody."""
         now = self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    @anew
+    @retry_on_conflict
     def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
         with self._database.read(principal.workspace_id) as tx:
             return self._find(tx, principal, key_id)

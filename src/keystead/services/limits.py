@@ -14,7 +14,7 @@ from keystead.domain.principals import Actor, system
 from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events
 
 TOLD_AGAIN_AFTER: Final = timedelta(hours=1)
@@ -36,7 +36,7 @@ def tells_of_limits(
         raise
 
 
-@anew
+@retry_on_conflict
 def _tell(
     database: Database, clock: Clock, workspace_id: WorkspaceId, full: LimitReached, act: Act
 ) -> None:
@@ -45,7 +45,11 @@ def _tell(
         if _was_told(tx, workspace_id, full, act.at):
             return
     # The system writes the event: the refused caller was checked under the lock that refused it.
-    with Authorization(database, clock).changing(system(workspace_id)) as (tx, _, _):
+    with Authorization(database, clock).changing(system(workspace_id), keeps_access=True) as (
+        tx,
+        _,
+        _,
+    ):
         if not _was_told(tx, workspace_id, full, act.at):
             target = Target("limit", full.name)
             told = {"limit": full.limit, "used": full.used, "plan": full.plan}

@@ -18,7 +18,7 @@ from keystead.services.authorization import Authorization, Change
 from keystead.services.membership import require_proof_for_roles, revoke_invitations_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events
 from keystead.storage.tables import workspaces as rows
 
@@ -38,7 +38,7 @@ class Members:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, after: UserId | None = None
     ) -> MemberPage:
@@ -49,14 +49,14 @@ class Members:
         page = found[:limit]
         return MemberPage(page, page[-1].user.id if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, user_id: UserId) -> Member:
         """One member; NotFound for who is none here."""
         principal.require_permission(Permission.READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, user_id)
 
-    @anew
+    @retry_on_conflict
     def find(self, principal: Principal, who: str) -> Member:
         """The member of that id, or the one whom that address signs in."""
         principal.require_permission(Permission.READ)
@@ -68,7 +68,7 @@ class Members:
             raise NotFound("There is no such member.")
         return member
 
-    @anew
+    @retry_on_conflict
     def change_role(
         self,
         principal: Principal,
@@ -94,13 +94,13 @@ class Members:
             _record(tx, EventType.MEMBER_ROLE_CHANGED, member, act, told)
             return replace(member, role=role, version=member.version + 1)
 
-    @anew
+    @retry_on_conflict
     def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
         """Ends a membership, at once. The keys that the member made live on."""
         with self._managing(principal, origin) as (tx, acting, act):
             _end(tx, acting, _appointed(tx, acting, user_id), act)
 
-    @anew
+    @retry_on_conflict
     def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
         """Ends one's own membership. The last owner stays: LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:

@@ -12,7 +12,7 @@ from keystead.domain.roles import Permission
 from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import notification_digests as rows
 
 
@@ -23,7 +23,7 @@ class Notices:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def chosen(self, principal: Principal) -> frozenset[Topic]:
         """What the acting member is told of. Forbidden for who is no member."""
         user_id = _member(principal)
@@ -38,7 +38,7 @@ class Notices:
         self._choose(principal, user_id, checked)
         return checked
 
-    @anew
+    @retry_on_conflict
     def _choose(self, principal: Principal, user_id: UserId, topics: frozenset[Topic]) -> None:
         with self._authorization.changing(principal) as (tx, _, _):
             rows.choose_topics(tx, principal.workspace_id, user_id, topics)

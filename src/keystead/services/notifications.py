@@ -16,7 +16,7 @@ from keystead.services.isolation import Failure, OnFailure
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys, workspaces
 from keystead.storage.tables import notification_digests as rows
 from keystead.storage.tables.notification_digests import ClaimedDigest
@@ -76,47 +76,47 @@ class Digests:
                 self._fail(claimed, error)
         return digests
 
-    @anew
+    @retry_on_conflict
     def note(self, digest: Digest, letter: Letter) -> bool:
         """Record that a letter was sent, and extend the lease. Return False if another worker has it."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             until = self._clock.now() + LEASE
             return rows.note_letter(tx, digest.claimed, letter.user_id, digest.through, until)
 
-    @anew
+    @retry_on_conflict
     def settle(self, digest: Digest) -> None:
         """Record that the letters were sent, or that there was none to send."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.settle_digest(tx, digest.claimed, digest.through, self._clock.now())
 
     def fail(self, digest: Digest, error: Exception) -> None:
         """Postpone what is left of a digest, or give it up after many failures."""
         self._fail(digest.claimed, error)
 
-    @anew
+    @retry_on_conflict
     def wait(self, digest: Digest) -> None:
         """Try again in a while: the mail server is away, and the digest is not at fault."""
         claimed = digest.claimed
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.postpone_digest(tx, claimed, self._clock.now() + AWAY_PAUSE, claimed.failures)
 
-    @anew
+    @retry_on_conflict
     def _fail(self, claimed: ClaimedDigest, error: Exception) -> None:
         now, failures = self._clock.now(), claimed.failures + 1
         given_up = is_given_up(failures)
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             if given_up:
                 rows.give_up_digest(tx, claimed, now)
             else:
                 rows.postpone_digest(tx, claimed, now + pause_after(failures), failures)
         self._on_failure(Failure(TASK, claimed.workspace_id, failures, given_up, error))
 
-    @anew
+    @retry_on_conflict
     def _claim(self, now: datetime) -> list[ClaimedDigest]:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return rows.claim_digests(tx, now, now + LEASE, BATCH)
 
-    @anew
+    @retry_on_conflict
     def _compose(self, claimed: ClaimedDigest, now: datetime) -> Digest:
         workspace_id, begin = claimed.workspace_id, claimed.told_through
         with self._database.read(workspace_id) as tx:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from keystead.domain.digest import Peppers
-from keystead.domain.verification import Denied, Verification, Verified
+from keystead.domain.verification import Denied, KeyRecord, Verification, Verified
 from keystead.services.rate_limits import RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verification_cache import Memory
 from keystead.services.verifier import Verifier
 from keystead.storage.clock import Clock
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
 
 
 class PacedVerifier(Verifier):
@@ -17,7 +17,7 @@ class PacedVerifier(Verifier):
 
     def __init__(
         self,
-        lookup: Lookup,
+        lookup: Lookup[KeyRecord],
         peppers: Peppers,
         clock: Clock,
         usage: Usage,

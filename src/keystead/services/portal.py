@@ -19,7 +19,7 @@ from keystead.services.limits import tells_of_limits
 from keystead.services.membership import add_member, revoke_invitations_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, sessions, users, workspaces
 
 
@@ -41,7 +41,7 @@ class PortalSessions:
         self._origins = tuple(origins)
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def create(
         self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
     ) -> tuple[Secret, datetime]:
@@ -58,7 +58,9 @@ class PortalSessions:
             tells_of_limits(
                 self._database, self._clock, request.workspace_id, operator.actor, origin
             ),
-            self._authorization.changing(operator.within(request.workspace_id), origin) as (
+            self._authorization.changing(
+                operator.within(request.workspace_id), origin, keeps_access=True
+            ) as (
                 tx,
                 _,
                 act,

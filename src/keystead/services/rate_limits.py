@@ -29,7 +29,7 @@ from keystead.services.authorization import Authorization
 from keystead.services.rate_counters import Asked, Counters
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys
 from keystead.storage.tables import rate_limits as rows
 
@@ -137,7 +137,7 @@ class RateLimiter:
         self._held[principal.id] = _Held(now + REMEMBERED_SECONDS, asked)
         return asked
 
-    @anew
+    @retry_on_conflict
     def _read(self, principal: Principal) -> RateLimits:
         with self._database.read(principal.workspace_id) as tx:
             return rows.rate_limits_of(tx, principal.workspace_id, KeyId(principal.id))
@@ -161,7 +161,7 @@ class KeyRates:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, key_id: KeyId) -> tuple[int | None, RateLimits]:
         """The key's own requests a minute, None where it has none; and what holds for it, with its plan's."""
         principal.require(KEYS_READ)
@@ -171,7 +171,7 @@ class KeyRates:
             own = rows.find_key_rate(tx, principal.workspace_id, key_id)
             return own, rows.rate_limits_of(tx, principal.workspace_id, key_id)
 
-    @anew
+    @retry_on_conflict
     def set(
         self,
         principal: Principal,

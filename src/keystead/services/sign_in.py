@@ -32,7 +32,7 @@ from keystead.services.sessions import (
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import sessions as rows
 from keystead.storage.tables import throttles, users, workspaces
 
@@ -47,18 +47,18 @@ class SignIn:
         self._clock = clock
         self._proofs = Proofs(database, clock, passwords or Passwords())
 
-    @anew
+    @retry_on_conflict
     def make_link(
         self, member: Member, purpose: LinkPurpose = LinkPurpose.SIGN_IN
     ) -> tuple[Secret, datetime]:
         """A secret that signs the member in once, and until when. For PASSWORD they land where a new one is set."""
         secret, now = Secret.fresh(), self._clock.now()
         link = SignInLink(member.workspace_id, member.user.id, now + LINK_LIFETIME, purpose)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             rows.insert_link(tx, secret.fingerprint(), link, now)
         return secret, link.expires_at
 
-    @anew
+    @retry_on_conflict
     def redeem(
         self,
         secret: Secret,
@@ -68,7 +68,7 @@ class SignIn:
     ) -> SignedIn:
         """Uses a link up and begins a session. Invalid for a link that was used, has expired or never was."""
         browser = Browser(origin, agent, device)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             link = rows.consume_link(tx, secret.fingerprint(), now)
             if link is None:
@@ -93,7 +93,7 @@ class SignIn:
         found = self._proofs.by_password(email, password, origin.address, device)
         return self._admit(found, Browser(origin, agent, device))
 
-    @anew
+    @retry_on_conflict
     def reauthenticate(
         self, secret: Secret, password: Password, origin: Origin = NOWHERE
     ) -> Admitted:
@@ -106,7 +106,7 @@ class SignIn:
         self._proofs.again(secret, session, stored, password, "/password")
         return self._freshen(secret, origin)
 
-    @anew
+    @retry_on_conflict
     def visitor(self, secret: Secret) -> Visitor | None:
         """Who is signed in; None where the session has ended or never was."""
         digest = secret.fingerprint()
@@ -136,10 +136,10 @@ class SignIn:
                 return member
         raise NotFound("There is no such workspace.")
 
-    @anew
+    @retry_on_conflict
     def sign_out(self, secret: Secret, origin: Origin = NOWHERE) -> None:
         """Ends the session at once; again, nothing happens."""
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, secret.fingerprint())
             if session is None or not session.stands(now):
@@ -148,10 +148,10 @@ class SignIn:
             members = workspaces.memberships_of(tx, session.user_id)
             record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin)
 
-    @anew
+    @retry_on_conflict
     def _admit(self, found: Proven, browser: Browser) -> Admitted:
         user = found.account.user
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             self._proofs.settle(tx, found)
             members = workspaces.memberships_of(tx, user.id)
@@ -163,9 +163,9 @@ class SignIn:
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, browser.origin, told)
         return Admitted(opened, user, proven(members, session), known)
 
-    @anew
+    @retry_on_conflict
     def _freshen(self, secret: Secret, origin: Origin) -> Admitted:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             session = require_standing(tx, secret, now)
             session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
@@ -176,9 +176,9 @@ class SignIn:
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, told)
         return Admitted(renewed, user, proven(members, session))
 
-    @anew
+    @retry_on_conflict
     def _touch(self, digest: bytes, now: datetime) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             rows.touch_session(tx, digest, now)
 
 

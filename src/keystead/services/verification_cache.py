@@ -13,7 +13,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.token import Token
 from keystead.domain.verification import DenialReason, Denied, Verification, Verified
-from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
+from keystead.storage.freshness.generation_file import GENERATION, GenerationFile, is_generation
 
 KEPT: Final = 60_000_000
 """Microseconds after which a row is read again all the same: so long lives what was changed without Keystead."""
@@ -35,8 +35,8 @@ class _Known(NamedTuple):
 class Memory:
     """Remembers who verified tokens speak for, never who was refused. Any number of threads may use it."""
 
-    def __init__(self, stamp: Stamp, capacity: int = CAPACITY) -> None:
-        self._stamp = stamp
+    def __init__(self, generation_file: GenerationFile, capacity: int = CAPACITY) -> None:
+        self._generation_file = generation_file
         self._half = capacity // 2
         self._young: dict[bytes, _Known] = {}
         self._old: dict[bytes, _Known] = {}
@@ -51,7 +51,7 @@ class Memory:
         if known is None:
             return None
         stamp, since, until, verified, too_narrow = known
-        if stamp != self._stamp.words[WORD] or not since <= now < until:
+        if stamp != self._generation_file.words[GENERATION] or not since <= now < until:
             return None
         if required is None or verified.principal.scopes.permit(required):
             return verified
@@ -59,14 +59,14 @@ class Memory:
 
     def word(self) -> int:
         """The word, to be read before the row is; kept with what the row led to."""
-        word = self._stamp.words[WORD]
-        if not is_stamp(word):
-            self._stamp.attach()
+        word = self._generation_file.words[GENERATION]
+        if not is_generation(word):
+            self._generation_file.open()
         return word
 
     def keep(self, token: Token, word: int, verdict: Verification, now: int) -> None:
         """Remembers the verdict at `now` (microseconds) on a row that was read after `word` was."""
-        if not isinstance(verdict, Verified) or not is_stamp(word):
+        if not isinstance(verdict, Verified) or not is_generation(word):
             return
         principal = verdict.principal
         until = now + KEPT

@@ -19,8 +19,8 @@ from keystead.domain.verification import (
 from keystead.services.usage import Usage
 from keystead.services.verification_cache import Memory
 from keystead.storage.clock import Clock
-from keystead.storage.freshness.generation_file import MARK
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.freshness.generation_file import INVALID
+from keystead.storage.point_reads.by_id import Lookup
 
 
 class Verifier:
@@ -28,7 +28,7 @@ class Verifier:
 
     def __init__(
         self,
-        lookup: Lookup,
+        lookup: Lookup[KeyRecord],
         peppers: Peppers,
         clock: Clock,
         usage: Usage,
@@ -64,7 +64,7 @@ class Verifier:
         token = parse(text)
         if token is None:
             return MALFORMED
-        word = MARK if memory is None else memory.word()
+        word = INVALID if memory is None else memory.word()
         record = self._lookup.find(token.key_id)
         return self._conclude(token, record, word, required, address, agent)
 
@@ -83,7 +83,7 @@ class Verifier:
         if token is None:
             return MALFORMED
         record = await self._lookup.find_on_loop(token.key_id)
-        return self._conclude(token, record, MARK, required, address, agent)
+        return self._conclude(token, record, INVALID, required, address, agent)
 
     def _conclude(
         self,

@@ -41,7 +41,7 @@ from keystead.services.webhook_secrets import (
 )
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as delivery_rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import events, plans
@@ -106,7 +106,7 @@ class Webhooks:
         self._throttle = throttle
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def create(
         self, principal: Principal, draft: WebhookDraft, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
@@ -124,7 +124,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_CREATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, before: WebhookId | None = None
     ) -> WebhookPage:
@@ -142,13 +142,13 @@ class Webhooks:
         principal.require(WEBHOOKS_READ)
         return self.require(principal, webhook_id)
 
-    @anew
+    @retry_on_conflict
     def require(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
         """NotFound unless the workspace has it: what a front door asks before it refuses a call's values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, webhook_id)
 
-    @anew
+    @retry_on_conflict
     def update(
         self,
         principal: Principal,
@@ -177,7 +177,7 @@ class Webhooks:
                 _record_status(tx, changed, act)
         return changed
 
-    @anew
+    @retry_on_conflict
     def delete(
         self,
         principal: Principal,
@@ -193,7 +193,7 @@ class Webhooks:
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
-    @anew
+    @retry_on_conflict
     def rotate_secret(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> CreatedWebhook:
@@ -208,7 +208,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_SECRET_ROTATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
-    @anew
+    @retry_on_conflict
     def test(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
     ) -> Delivery:
@@ -219,7 +219,7 @@ class Webhooks:
         self._keep_pace(principal)
         return self._test(principal, webhook_id, origin)
 
-    @anew
+    @retry_on_conflict
     def _test(self, principal: Principal, webhook_id: WebhookId, origin: Origin) -> Delivery:
         with self._changing(principal, origin) as (tx, _, act):
             endpoint = self._find_active(tx, principal, webhook_id)
@@ -229,7 +229,7 @@ class Webhooks:
             )
             return delivery_rows.page_of_deliveries(tx, workspace_id, endpoint.id, limit=1)[0]
 
-    @anew
+    @retry_on_conflict
     def deliveries(
         self,
         principal: Principal,
@@ -254,7 +254,7 @@ class Webhooks:
         page = found[:limit]
         return DeliveryPage(page, page[-1].event_sequence if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def delivery(self, principal: Principal, delivery_id: DeliveryId) -> SentDelivery:
         """One delivery, the event it tells of, and its body: that takes the right to read events too."""
         principal.require(WEBHOOKS_READ)
@@ -264,13 +264,13 @@ class Webhooks:
             event = delivery_rows.find_event_of(tx, delivery)
         return SentDelivery(delivery, event, rules.payload_of(event))
 
-    @anew
+    @retry_on_conflict
     def require_delivery(self, principal: Principal, delivery_id: DeliveryId) -> None:
         """NotFound unless the workspace has it."""
         with self._database.read(principal.workspace_id) as tx:
             _find_delivery(tx, principal, delivery_id)
 
-    @anew
+    @retry_on_conflict
     def redeliver(
         self, principal: Principal, delivery_id: DeliveryId, origin: Origin = NOWHERE
     ) -> Delivery:
@@ -285,7 +285,7 @@ class Webhooks:
         self._keep_pace(principal)
         return self._redeliver(principal, delivery_id, origin)
 
-    @anew
+    @retry_on_conflict
     def _redeliver(self, principal: Principal, delivery_id: DeliveryId, origin: Origin) -> Delivery:
         with self._changing(principal, origin) as (tx, _, act):
             delivery = _find_delivery(tx, principal, delivery_id)

@@ -19,7 +19,7 @@ from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, plans, users
 from keystead.storage.tables import workspaces as rows
 
@@ -44,7 +44,7 @@ class Workspaces:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def create(
         self,
         name: str,
@@ -64,7 +64,7 @@ class Workspaces:
                 _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
 
-    @anew
+    @retry_on_conflict
     def first(self) -> Member:
         """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
         with self._authorization.operating(SYSTEM) as (tx, act):
@@ -75,19 +75,19 @@ class Workspaces:
             workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
 
-    @anew
+    @retry_on_conflict
     def get(self, workspace_id: WorkspaceId) -> Workspace:
         """The workspace of that id."""
         with self._database.read(workspace_id) as tx:
             return self._find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def of_user(self, user_id: UserId) -> list[Workspace]:
         """Every workspace that the user is a member of, the oldest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return rows.workspaces_of(tx, user_id)
 
-    @anew
+    @retry_on_conflict
     def named(self, text: str) -> Workspace:
         """The workspace of that id or, where only one bears it, of that name."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
@@ -99,7 +99,7 @@ class Workspaces:
             raise Invalid.field("workspace", "is the name of several workspaces; give the id")
         return candidates[0]
 
-    @anew
+    @retry_on_conflict
     def list(
         self, *, query: str = "", limit: int = 50, before: WorkspaceId | None = None
     ) -> WorkspacePage:
@@ -109,7 +109,7 @@ class Workspaces:
         page = found[:limit]
         return WorkspacePage(page, page[-1].id if len(found) > limit else None)
 
-    @anew
+    @retry_on_conflict
     def rename(
         self,
         principal: Principal,
@@ -141,7 +141,7 @@ class Workspaces:
         """Lets the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
 
-    @anew
+    @retry_on_conflict
     def set_plan(
         self,
         workspace_id: WorkspaceId,
@@ -168,7 +168,7 @@ class Workspaces:
                 _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
             return self._find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def owner(self, workspace_id: WorkspaceId) -> Member:
         """The workspace's longest-standing owner."""
         with self._database.read(workspace_id) as tx:
@@ -184,7 +184,7 @@ class Workspaces:
             raise NotFound("There is no such workspace.")
         return workspace
 
-    @anew
+    @retry_on_conflict
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
