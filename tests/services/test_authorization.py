@@ -274,7 +274,7 @@ def patient(
 def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
     """How many changes wait for a lock."""
     if ground.database.is_sqlite:
-        yield lambda: ground.database._turns.waiting
+        yield lambda: ground.database._writers.waiting
         return
     with psycopg.connect(as_owner(ground.url), autocommit=True) as watching:
 

@@ -113,11 +113,11 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
 
     def end() -> None:
         told: list[RevocationEntry] = []
-        database.on_endings = told.extend
+        database.on_revocations = told.extend
         try:
             crowd.ground.services.keys.revoke(tenant, key.id)
         finally:
-            database.on_endings = None
+            database.on_revocations = None
         assert [one.target_id for one in told] == [key.id]
 
     return end

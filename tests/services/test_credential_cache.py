@@ -17,9 +17,10 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.services.verification_cache import MAX_AGE, VerificationCache
 from keystead.services.verifier import CredentialCache, CredentialVerifier
-from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.engine.connections import sqlite_driver
-from keystead.storage.freshness.generation_file import Stamp
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import CREDENTIAL
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
 
@@ -27,16 +28,22 @@ OPERATOR, SERVICE = CredentialKind.OPERATOR, CredentialKind.SERVICE
 BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 
 
-class WatchedLookup(CredentialLookup):
+class WatchedLookup:
     """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
 
-    asked = 0
-    then: Callable[[], object] = staticmethod(lambda: None)
+    def __init__(self, lookup: Lookup[CredentialRecord]) -> None:
+        self.asked = 0
+        self.then: Callable[[], object] = lambda: None
+        self._lookup = lookup
 
-    async def find_on_loop(self, credential_id: CredentialId) -> CredentialRecord | None:
+    def find(self, credential_id: str) -> CredentialRecord | None:
+        """As the real one."""
+        return self._lookup.find(credential_id)
+
+    async def find_on_loop(self, credential_id: str) -> CredentialRecord | None:
         """As the real one."""
         self.asked += 1
-        record = await super().find_on_loop(credential_id)
+        record = await self._lookup.find_on_loop(credential_id)
         then, self.then = self.then, lambda: None
         then()
         return record
@@ -48,7 +55,7 @@ def shared(
 ) -> Iterator[Ground]:
     """An embedded installation, whose stamp is there."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        stamp_of(ground).attach()
+        generation_file_of(ground).open()
         yield ground
 
 
@@ -59,22 +66,22 @@ def ground(shared: Ground) -> Ground:
     return shared
 
 
-def stamp_of(ground: Ground) -> Stamp:
+def generation_file_of(ground: Ground) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.stamp is not None
-    return ground.database.stamp
+    assert ground.database.generation_file is not None
+    return ground.database.generation_file
 
 
 @pytest.fixture
 def lookup(ground: Ground) -> WatchedLookup:
     """Counts what the verifier asks the database."""
-    return WatchedLookup(ground.installation.readings)
+    return WatchedLookup(ground.installation.reads.lookup(CREDENTIAL))
 
 
 @pytest.fixture
 def cache(ground: Ground) -> CredentialCache:
     """Empty."""
-    return VerificationCache(stamp_of(ground), capacity=10)
+    return VerificationCache(generation_file_of(ground), capacity=10)
 
 
 @pytest.fixture
@@ -154,16 +161,16 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert refused(verifier, text)
 
 
-def test_in_doubt_nothing_is_remembered(
+def test_while_invalid_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """While the mark stands every check reads its row, and none is kept for the time when it is gone."""
     _, text = made(ground)
-    stamp_of(ground).doubt()
+    generation_file_of(ground).invalidate()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 3
-    stamp_of(ground).settle()
+    generation_file_of(ground).publish()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 4

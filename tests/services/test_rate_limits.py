@@ -28,6 +28,7 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
 from tests.serving import free_port
@@ -52,7 +53,9 @@ def verifier(ground: Ground, ticker: Ticker) -> Verifier:
 
 def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
     usage = Usage(ground.database)
-    return Verifier(ground.installation.lookup, PEPPERS, ground.clock, usage, rates=limiter)
+    return Verifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, usage, rates=limiter
+    )
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:

@@ -44,12 +44,10 @@ from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
-from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
-from keystead.storage.engine.disk_reserve import Reserve
-from keystead.storage.issues import IssueLookup
-from keystead.storage.point_reads.by_id import Readings
-from keystead.storage.point_reads.key_lookup import Lookup, lookup_of, readings_of
+from keystead.storage.engine.disk_reserve import DiskReserve
+from keystead.storage.point_reads.by_id import PointReads, point_reads_of
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
@@ -61,8 +59,7 @@ class Installation:
 
     settings: Settings
     database: Database
-    lookup: Lookup
-    readings: Readings
+    reads: PointReads
     services: Services
     clock: Clock
     on_failure: OnFailure
@@ -75,8 +72,7 @@ class Installation:
         finally:
             if self.rates is not None:
                 self.rates.close()
-            self.readings.close()
-            self.lookup.close()
+            self.reads.close()
             self.database.close()
 
 
@@ -90,15 +86,14 @@ def open_installation(
     """Open the services over the database of the settings, which must be migrated."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
-    lookup = lookup_of(database, clock)
-    readings = readings_of(lookup, database)
+    reads = point_reads_of(database, clock)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
     on_failure = _on_failure(metrics)
     services = _services(
-        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates, on_failure
+        settings, peppers, database, reads, clock, metrics, passwords, rates, on_failure
     )
-    return Installation(settings, database, lookup, readings, services, clock, on_failure, rates)
+    return Installation(settings, database, reads, services, clock, on_failure, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
@@ -107,9 +102,9 @@ def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installat
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
     installation = open_installation(settings, peppers, metrics=metrics)
-    installation.database.on_endings = revocation_log_of(settings).append
+    installation.database.on_revocations = revocation_log_of(settings).append
     if settings.is_embedded:
-        installation.database.reserve = Reserve(database_file(settings))
+        installation.database.reserve = DiskReserve(database_file(settings))
     return installation
 
 
@@ -126,8 +121,7 @@ def _services(
     settings: Settings,
     peppers: Peppers,
     database: Database,
-    lookup: Lookup,
-    readings: Readings,
+    reads: PointReads,
     clock: Clock,
     metrics: Metrics | None,
     passwords: Passwords,
@@ -144,10 +138,10 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
-    cached = database.stamp if settings.caches_verifications else None
+    cached = database.generation_file if settings.caches_verifications else None
     verifier_of = partial(
         Verifier,
-        lookup,
+        reads.lookup(KEY),
         peppers,
         clock,
         usage,
@@ -172,7 +166,7 @@ def _services(
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
         credential_verifier=CredentialVerifier(
-            CredentialLookup(readings),
+            reads.lookup(CREDENTIAL),
             peppers,
             clock,
             None if cached is None else VerificationCache(cached),
@@ -204,8 +198,8 @@ def _services(
             on_failure=on_failure,
         ),
         notification_preferences=NotificationPreferences(database, clock),
-        introspection=Introspection(verifier_of(), IssueLookup(readings)),
-        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
+        introspection=Introspection(verifier_of(), reads.lookup(KEY_METADATA)),
+        revocation=Revocation(reads.lookup(KEY), peppers, keys, Throttle(database, clock)),
     )
 
 

@@ -113,15 +113,19 @@ def _made(body: bytes) -> _Made:
 
 def _body(found: ActiveToken) -> bytes:
     """Instants in whole seconds, `exp` only where there is an end."""
-    key, issue = found
+    key, metadata = found
     told: dict[str, object] = {
         "active": True,
         "scope": str(key.scopes),
         "client_id": key.id,
         "sub": key.workspace_id,
-        "iat": issue.at // 1_000_000,
+        "iat": metadata.created_at // 1_000_000,
         "token_type": "Bearer",
-        "workspace": {"id": key.workspace_id, "name": issue.workspace_name, "plan": issue.plan_id},
+        "workspace": {
+            "id": key.workspace_id,
+            "name": metadata.workspace_name,
+            "plan": metadata.plan_id,
+        },
     }
     if key.expires_at is not None:
         told["exp"] = int(key.expires_at.timestamp())

@@ -35,7 +35,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import confirmations, known_devices, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
@@ -64,7 +64,7 @@ class Accounts:
         self._throttle = Throttle(database, clock)
         self.confirms = confirms
 
-    @anew
+    @retry_on_conflict
     def rename(self, secret: Secret, name: str) -> User:
         """Change the user's name. Earlier events keep the old one."""
         check_name(name)
@@ -73,7 +73,7 @@ class Accounts:
             users.set_name(tx, user.id, name)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def set_time_zone(self, secret: Secret, time_zone: str | None) -> User:
         """Change the zone that times are shown in; None is UTC."""
         if time_zone is not None:
@@ -103,19 +103,19 @@ class Accounts:
             self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "letters to one email")
         return self._change_email(secret, email, origin)
 
-    @anew
+    @retry_on_conflict
     def _own_before_email_change(self, secret: Secret) -> User:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)[0]
 
-    @anew
+    @retry_on_conflict
     def pending_email(self, secret: Secret) -> PendingConfirmation | None:
         """Return the email that the user has yet to confirm."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             session = require_session(tx, secret, self._clock.now())
             return confirmations.find_pending(tx, session.user_id)
 
-    @anew
+    @retry_on_conflict
     def change_password(
         self,
         secret: Secret,
@@ -146,7 +146,7 @@ class Accounts:
         hashed = self._passwords.hash(new, context, "/new", owner=user.id)
         return self._set_password(secret, hashed, origin)
 
-    @anew
+    @retry_on_conflict
     def sessions(self, secret: Secret) -> list[SessionLine]:
         """Return the user's active sessions, the newest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -155,7 +155,7 @@ class Accounts:
             sessions = rows.standing_sessions(tx, current.user_id, now)
         return [SessionLine(session, session.id == current.id) for session in sessions]
 
-    @anew
+    @retry_on_conflict
     def end_session(
         self, secret: Secret, session_id: SessionId, origin: Origin = NO_ORIGIN
     ) -> None:
@@ -169,7 +169,7 @@ class Accounts:
             confirmations.withdraw_change(tx, current.user_id)
             self._record_ends(tx, current, origin, 1)
 
-    @anew
+    @retry_on_conflict
     def end_other_sessions(self, secret: Secret, origin: Origin = NO_ORIGIN) -> int:
         """End all of the user's sessions but this one immediately. Returns how many that were."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
@@ -183,7 +183,7 @@ class Accounts:
                 self._record_ends(tx, current, origin, others)
             return others
 
-    @anew
+    @retry_on_conflict
     def _change_email(self, secret: Secret, email: str, origin: Origin) -> User:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user, _ = self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)
@@ -196,7 +196,7 @@ class Accounts:
                 record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, data)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             # Read again: the session may have ended, or its proof grown old, while the password was hashed.

@@ -18,7 +18,7 @@ from keystead.domain.roles import ROLE_SCOPES, Permission
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials, events, keys, workspaces
 
 LIMIT_EVENT_INTERVAL: Final = timedelta(hours=1)
@@ -46,6 +46,7 @@ class Authorization:
         origin: Origin = NO_ORIGIN,
         *scopes: str,
         revokes: bool = False,
+        keeps_access: bool = False,
         own_key: bool = False,
     ) -> Iterator[tuple[Tx, AuthorizedAct]]:
         """Open a change of the principal's workspace, under the workspace's lock.
@@ -55,6 +56,7 @@ class Authorization:
             origin: The source of the request, for the record.
             scopes: What the change needs: scopes, or a member's permissions.
             revokes: Whether it revokes access; such a change may use the reserved disk space.
+            keeps_access: Whether it changes nothing that a verification reads: see `Database.write`.
             own_key: Whether a key revokes itself. Its token is the proof (RFC 7009), so nothing else is checked.
 
         Raises:
@@ -66,7 +68,9 @@ class Authorization:
         _require(principal, *needed)
         with (
             self.reporting_limits(principal.workspace_id, principal.actor, origin),
-            self._database.write(principal.workspace_id, ends=revokes) as tx,
+            self._database.write(
+                principal.workspace_id, revokes=revokes, keeps_access=keeps_access
+            ) as tx,
         ):
             now = self._clock.now()
             # The caller may have lost its rights while it waited for the lock. Without this second check a key
@@ -83,13 +87,16 @@ class Authorization:
         locks: WorkspaceId | None = None,
         *,
         revokes: bool = False,
+        keeps_access: bool = False,
     ) -> Iterator[tuple[Tx, Act]]:
         """Open a change of the installation, or a change of the workspace `locks` by an operator.
 
         Raises:
             InvalidToken: The calling credential was revoked.
         """
-        with self._database.write_across(Purpose.OPERATOR, locks, ends=revokes) as tx:
+        with self._database.write_across(
+            Purpose.OPERATOR, locks, revokes=revokes, keeps_access=keeps_access
+        ) as tx:
             _require_credential(tx, actor.id)
             yield tx, Act(actor, self._clock.now(), origin)
 
@@ -106,14 +113,14 @@ class Authorization:
                 self._record_limit(workspace_id, refusal, Act(actor, self._clock.now(), origin))
             raise
 
-    @anew
+    @retry_on_conflict
     def _record_limit(self, workspace_id: WorkspaceId, refusal: LimitReached, act: Act) -> None:
         # Look before locking: a caller that hits the limit all day long must not delay other changes.
         with self._database.read(workspace_id) as tx:
             if _is_limit_recorded(tx, workspace_id, refusal, act.at):
                 return
         # As the system: the refused caller was authorized already, under the lock that refused it.
-        with self.changing(system(workspace_id)) as (tx, _):
+        with self.changing(system(workspace_id), keeps_access=True) as (tx, _):
             if not _is_limit_recorded(tx, workspace_id, refusal, act.at):
                 target = Target("limit", refusal.name)
                 data = {"limit": refusal.limit, "used": refusal.used, "plan": refusal.plan}

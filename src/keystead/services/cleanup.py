@@ -14,7 +14,7 @@ from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
 from keystead.storage.tables import spent
 from keystead.storage.tables.retention import CallerId, UseDayId
@@ -68,7 +68,7 @@ class Retention:
             partial(self._delete_callers, now),
         )
 
-    @anew
+    @retry_on_conflict
     def _delete_of_workspaces(self, now: datetime) -> int:
         events_before = retention_cutoff(self._keeping.events, now)
         deliveries_before = retention_cutoff(self._keeping.deliveries, now)
@@ -119,7 +119,7 @@ class Retention:
             lambda uses: self._delete(partial(rows.delete_use, among=uses)),
         )
 
-    @anew
+    @retry_on_conflict
     def _old_uses(self, until: datetime) -> list[UseDayId]:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.find_old_use(tx, until.date(), self._uses.held(), BATCH)
@@ -142,14 +142,14 @@ class Retention:
                 break
         return total
 
-    @anew
+    @retry_on_conflict
     def _next_callers(self) -> Sequence[tuple[CallerId, datetime]]:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.walk_over_callers(tx, self._last_caller, BATCH)
 
-    @anew
+    @retry_on_conflict
     def _delete(self, delete: Callable[[Tx], int]) -> int:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return delete(tx)
 
 
@@ -187,15 +187,15 @@ class ExpiredRows:
             lambda batch: self._delete(kind, [key for _, key in batch], instant),
         )
 
-    @anew
+    @retry_on_conflict
     def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
         held = [key for held_kind, key in self._isolation.held() if held_kind is kind]
         with self._database.read_across(Purpose.WORKER) as tx:
             return spent.keys_before(tx, kind, instant, held, BATCH)
 
-    @anew
+    @retry_on_conflict
     def _delete(self, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return spent.delete_rows(tx, kind, keys, instant)
 
 

@@ -19,7 +19,7 @@ from keystead.services.sessions import record
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import confirmations as rows
 from keystead.storage.tables import users, workspaces
 from keystead.storage.tables.confirmations import ClaimedConfirmation
@@ -69,14 +69,14 @@ class Confirmations:
         self._product = product
         self._on_failure = on_failure or (lambda _: None)
 
-    @anew
+    @retry_on_conflict
     def find(self, link: Secret) -> tuple[User, str]:
         """Return the link's user and the email that it confirms, without using it up. Raises Invalid."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             user_id, email = _usable(rows.find_by_link(tx, link.fingerprint(), self._clock.now()))
             return users.get_user(tx, user_id), email
 
-    @anew
+    @retry_on_conflict
     def confirm(self, link: Secret, origin: Origin = NO_ORIGIN) -> User:
         """Use the link up: its email signs the user in from now on, and mail goes there.
 
@@ -84,7 +84,7 @@ class Confirmations:
             Invalid: The link was used, has expired or never was.
             EmailTaken: The email signs another user in; only a reader of its mail learns that.
         """
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             user_id, email = _usable(rows.consume_link(tx, link.fingerprint(), now))
             user = users.get_user(tx, user_id)
@@ -102,18 +102,18 @@ class Confirmations:
         """Return True: a confirmation has one message, and settling records it."""
         return True
 
-    @anew
+    @retry_on_conflict
     def settle(self, sent: Confirmation) -> None:
         """Record that the message was sent."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.settle_confirmation(tx, sent.claimed)
 
-    @anew
+    @retry_on_conflict
     def fail(self, unsent: Confirmation, error: Exception) -> None:
         """Postpone a message that can't be sent, or give it up after many failures: the user may ask again."""
         claimed, failures = unsent.claimed, unsent.claimed.failures + 1
         given_up = is_given_up(failures)
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             if given_up:
                 rows.settle_confirmation(tx, claimed)
             else:
@@ -121,23 +121,23 @@ class Confirmations:
                 rows.postpone_confirmation(tx, claimed, until, failures)
         self._on_failure(Failure(TASK, unsent.name, failures, given_up, error))
 
-    @anew
+    @retry_on_conflict
     def wait(self, unsent: Confirmation) -> None:
         """Try again in a while: the mail server is away, and the message is not at fault."""
         claimed = unsent.claimed
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             until = self._clock.now() + SERVER_RETRY_DELAY
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
 
-    @anew
+    @retry_on_conflict
     def _is_any_due(self) -> bool:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.is_any_due(tx, self._clock.now())
 
-    @anew
+    @retry_on_conflict
     def _claim(self) -> list[Confirmation]:
         now = self._clock.now()
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             claims = rows.claim_confirmations(tx, now, now + LEASE, BATCH)
             return [self._with_link(tx, claimed, now) for claimed in claims]
 

@@ -21,7 +21,7 @@ from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials as rows
 from keystead.storage.tables.installation_events import append_installation_event
 
@@ -36,7 +36,7 @@ class Credentials:
         self._peppers = peppers
         self._prefix = prefix
 
-    @anew
+    @retry_on_conflict
     def create(
         self, name: str, actor: Actor, kind: CredentialKind = CredentialKind.OPERATOR
     ) -> tuple[Credential, Token]:
@@ -46,18 +46,18 @@ class Credentials:
         token = mint(f"{self._prefix}_{kind}", now)
         id = credential_id(token, kind)
         credential = Credential(id, kind, name, token.hint, now, actor)
-        with self._authorization.operating(actor) as (tx, act):
+        with self._authorization.operating(actor, keeps_access=True) as (tx, act):
             rows.insert_credential(tx, credential, self._peppers.seal(token))
             _record(tx, InstallationEventType.CREDENTIAL_CREATED, credential, act)
         return credential, token
 
-    @anew
+    @retry_on_conflict
     def list(self) -> list[Credential]:
         """Return every credential, revoked ones too, newest first."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_credentials(tx)
 
-    @anew
+    @retry_on_conflict
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Revoke the credential, irreversibly and immediately. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):

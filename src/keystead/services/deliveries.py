@@ -31,7 +31,7 @@ from keystead.services.webhooks import disable
 from keystead.storage.clock import Clock
 from keystead.storage.database import Busy, Database, StatementFault, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import webhooks
@@ -139,7 +139,7 @@ class Deliveries:
                 self._set_aside(poisoned.queue, poisoned.error)
         return []
 
-    @anew
+    @retry_on_conflict
     def _claim(self, endpoints: int, messages: int, places: FreePlaces | None) -> list[Batch]:
         now = self._clock.now()
         # Look before writing, so that idle workers never write.
@@ -150,7 +150,7 @@ class Deliveries:
         batches = list[Batch | None]()
         loading: QueueId | None = None
         try:
-            with self._database.write_across(Purpose.WORKER) as tx:
+            with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
                 # SKIP LOCKED: a queue that another worker is claiming is passed over. The lease, which is committed
                 # here, keeps it away from others after the transaction too, while requests are sent without one.
                 claimed = queues.claim_queues(
@@ -264,25 +264,25 @@ class Deliveries:
         with suppress(StatementFault):
             self._postpone(id, until)
 
-    @anew
+    @retry_on_conflict
     def _postpone(self, id: QueueId, until: datetime | None) -> None:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             queues.postpone_queue(tx, id, until)
 
-    @anew
+    @retry_on_conflict
     def _with_those_free(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
     ) -> tuple[R, set[QueueId]]:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             locked = queues.lock_queues(tx, wanted)
             return work(tx, locked), set(locked)
 
-    @anew
+    @retry_on_conflict
     def _with_one(self, id: QueueId, work: Callable[[Tx, Mapping[QueueId, Queue]], R]) -> R:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return work(tx, queues.lock_queues(tx, [id], wait=True))
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> int:
         """Remove what deleted endpoints have left, in small batches. Returns how many deliveries that were."""
         with self._database.read_across(Purpose.WORKER) as tx:
@@ -296,10 +296,10 @@ class Deliveries:
             total += removed
         return total
 
-    @anew
+    @retry_on_conflict
     def _remove_some(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> int:
         """Remove deliveries of a deleted endpoint, and the endpoint with the last. Returns how many deliveries."""
-        with self._authorization.changing(system(workspace_id)) as (tx, _):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _):
             removed = webhooks.remove_deliveries(tx, workspace_id, webhook_id, REMOVED_AT_ONCE)
             if removed < REMOVED_AT_ONCE:
                 webhooks.remove_endpoint(tx, workspace_id, webhook_id)
@@ -342,11 +342,11 @@ class Deliveries:
             queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
         return step
 
-    @anew
+    @retry_on_conflict
     def _settle_alone(self, sent: Sent) -> None:
         """Like `_settle`, under the workspace's lock; disable the endpoint if that follows."""
         workspace_id = sent.delivery.workspace_id
-        with self._authorization.changing(system(workspace_id)) as (tx, act):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, act):
             endpoint = webhooks.find_endpoint(tx, *sent.queue)
             if endpoint is None:
                 return

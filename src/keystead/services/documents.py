@@ -40,7 +40,7 @@ from keystead.services.plans import require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import collections, events
 from keystead.storage.tables import documents as rows
 
@@ -78,14 +78,16 @@ class Documents:
             DELETIONS, clock, on_failure, name=lambda collection: collection[1]
         )
 
-    @anew
+    @retry_on_conflict
     def create_collection(
         self, principal: Principal, draft: CollectionDraft, origin: Origin = NO_ORIGIN
     ) -> Collection:
         """Create an empty collection. Raises Invalid, NameTaken, LimitReached."""
         principal.require(COLLECTIONS_WRITE)
         draft = rules.check_collection(draft)
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
             used = collections.count_collections(tx, principal.workspace_id)
@@ -95,7 +97,7 @@ class Documents:
             _record(tx, EventType.COLLECTION_CREATED, collection, act)
         return collection
 
-    @anew
+    @retry_on_conflict
     def list_collections(
         self, principal: Principal, *, limit: int = 50, before: CollectionId | None = None
     ) -> Page[Collection, CollectionId]:
@@ -107,26 +109,26 @@ class Documents:
             )
         return page_of(page, limit, lambda collection: collection.id)
 
-    @anew
+    @retry_on_conflict
     def get_collection(self, principal: Principal, name: str) -> Collection:
         """Return one collection. Raises NotFound, also for a name of another workspace."""
         principal.require(COLLECTIONS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
-    @anew
+    @retry_on_conflict
     def require(self, principal: Principal, name: str) -> Collection:
         """Return the collection, without a check of scopes. Raises NotFound, which comes before Invalid values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
-    @anew
+    @retry_on_conflict
     def version(self, principal: Principal, name: str, id: str) -> int | None:
         """Return the document's version, or None without the document. Raises NotFound without the collection."""
         with self._database.read(principal.workspace_id) as tx:
             return _version(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def update_collection(
         self,
         principal: Principal,
@@ -136,7 +138,9 @@ class Documents:
         if_match: IfMatch | None = None,
     ) -> Collection:
         """Change the collection by `patch`. If nothing changes, nothing is written, and there is no event."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             rules.check_collection_patch(patch)
@@ -166,14 +170,14 @@ class Documents:
         if not done:
             self._remove_rest(collection.workspace_id, collection.id)
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> None:
         """Delete what deletions of collections left when their process died. A task of every server."""
         with self._database.read_across(Purpose.WORKER) as tx:
             unnamed = collections.unnamed_collections(tx)
         self._deletions.each(unnamed, lambda collection: self._remove_rest(*collection))
 
-    @anew
+    @retry_on_conflict
     def put(
         self,
         principal: Principal,
@@ -191,13 +195,15 @@ class Documents:
             change = _Change([rules.check_document(draft)], single=draft.id)
             if change.prepare(tx, collection).changes_nothing:
                 return PutDocument(_find_document(tx, collection, draft.id), created=False)
-        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             _require_match(tx, collection, draft.id, if_match)
             plan = self._apply(tx, collection, change, act)
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
 
-    @anew
+    @retry_on_conflict
     def push(
         self, principal: Principal, name: str, push: Push, origin: Origin = NO_ORIGIN
     ) -> PushReport:
@@ -209,11 +215,13 @@ class Documents:
             plan = change.prepare(tx, collection)
         if plan.changes_nothing:
             return plan.report
-        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             return self._apply(tx, collection, change, act).report
 
-    @anew
+    @retry_on_conflict
     def delete(
         self,
         principal: Principal,
@@ -223,20 +231,22 @@ class Documents:
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete one document. Raises NotFound."""
-        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             _find_document(tx, collection, id)
             _require_match(tx, collection, id, if_match)
             self._apply(tx, collection, _Change(deletes=[id], single=id), act)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, name: str, id: str) -> Document:
         """Return one whole document."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find_document(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, name: str, *, limit: int = 50, before: int | None = None
     ) -> Page[DocumentSummary, int]:
@@ -247,7 +257,7 @@ class Documents:
             documents = rows.page_of_documents(tx, collection, limit=limit + 1, before=before)
         return page_of(documents, limit, lambda document: document.number)
 
-    @anew
+    @retry_on_conflict
     def search(
         self, principal: Principal, name: str, query: str, *, limit: int = 50
     ) -> Sequence[DocumentSummary]:
@@ -257,7 +267,7 @@ class Documents:
             collection = _find(tx, principal, name)
             return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
 
-    @anew
+    @retry_on_conflict
     def _delete_collection(
         self,
         principal: Principal,
@@ -267,7 +277,9 @@ class Documents:
         if_match: IfMatch | None,
     ) -> tuple[Collection, bool]:
         """Return the deleted collection, and whether all its documents are deleted with it."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, act):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             if collection.documents and not with_documents:
@@ -310,9 +322,9 @@ class Documents:
             sleep(PAUSE_SECONDS)
             done = self._remove_more(workspace_id, collection_id)
 
-    @anew
+    @retry_on_conflict
     def _remove_more(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
-        with self._authorization.changing(system(workspace_id)) as (tx, _):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _):
             return _remove_some(tx, workspace_id, collection_id)
 
 

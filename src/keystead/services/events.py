@@ -14,7 +14,7 @@ from keystead.services.paging import Page, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events as rows
 from keystead.storage.tables.installation_events import (
     installation_events_after,
@@ -35,7 +35,7 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @anew
+    @retry_on_conflict
     def list(
         self,
         principal: Principal,
@@ -63,7 +63,7 @@ class Events:
             )
         return page_of(events, limit, lambda event: event.sequence)
 
-    @anew
+    @retry_on_conflict
     def of_installation(
         self, *, limit: int = 50, before: EventId | None = None
     ) -> Page[InstallationEvent, EventId]:
@@ -98,7 +98,7 @@ class InstallationLog:
             )
         return len(events)
 
-    @anew
+    @retry_on_conflict
     def _claim(self) -> list[InstallationEvent]:
         with self._database.read_across(Purpose.WORKER) as tx:
             watermark = find_watermark(tx, WATERMARK)
@@ -107,6 +107,6 @@ class InstallationLog:
         if not events:
             return []
         # Moving the watermark is a compare-and-swap: of several servers one moves it, and only that one logs.
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             claimed = move_watermark(tx, WATERMARK, before, events[-1].id, self._clock.now())
         return events if claimed else []

@@ -13,7 +13,7 @@ from keystead.domain.ids import new_id
 from keystead.domain.principals import Principal
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import idempotency as rows
 
 KEPT: Final = timedelta(hours=24)
@@ -69,10 +69,10 @@ class Idempotency:
             self._release(claim)
             raise
 
-    @anew
+    @retry_on_conflict
     def _claim(self, principal: Principal, once: Once) -> rows.Claim:
         now = self._clock.now()
-        with self._database.write(principal.workspace_id) as tx:
+        with self._database.write(principal.workspace_id, keeps_access=True) as tx:
             rows.delete_claims_before(tx, principal.workspace_id, now - KEPT)
             earlier = rows.find_claim(tx, principal.workspace_id, principal.id, once.key)
             if earlier is not None and earlier.fingerprint != once.fingerprint:
@@ -93,7 +93,7 @@ class Idempotency:
             rows.insert_claim(tx, claim)
             return claim
 
-    @anew
+    @retry_on_conflict
     def _release(self, claim: rows.Claim) -> None:
-        with self._database.write(claim.workspace_id) as tx:
+        with self._database.write(claim.workspace_id, keeps_access=True) as tx:
             rows.delete_claim(tx, claim)

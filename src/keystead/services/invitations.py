@@ -44,7 +44,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import invitations as rows
 from keystead.storage.tables import users, workspaces
 
@@ -78,7 +78,7 @@ class Invitations:
         self._throttle = Throttle(database, clock)
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def invite(
         self, principal: Principal, email: str, role: Role, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, Invitation]:
@@ -101,7 +101,7 @@ class Invitations:
             record_invitation(tx, EventType.MEMBER_INVITED, invitation, act)
         return secret, invitation
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, before: InvitationId | None = None
     ) -> Page[Invitation, InvitationId]:
@@ -113,14 +113,14 @@ class Invitations:
             )
         return page_of(invitations, limit, lambda invitation: invitation.id)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, invitation_id: InvitationId) -> Invitation:
         """Return one invitation, open or not. Raises NotFound."""
         principal.require_permission(Permission.MANAGE_MEMBERS)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, invitation_id)
 
-    @anew
+    @retry_on_conflict
     def revoke(
         self, principal: Principal, invitation_id: InvitationId, origin: Origin = NO_ORIGIN
     ) -> Invitation:
@@ -133,7 +133,7 @@ class Invitations:
             act.principal.require_permission(permission_to_assign(invitation.role))
             return revoke_invitation(tx, invitation, act)
 
-    @anew
+    @retry_on_conflict
     def find(self, link: Secret) -> OpenInvitation:
         """Return the link's invitation without using it up. Raises Invalid if it isn't open."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -174,13 +174,13 @@ class Invitations:
         context = [name, invitation.email, workspace.name]
         return self._passwords.hash(password, context, owner=workspace.id)
 
-    @anew
+    @retry_on_conflict
     def _require_free(self, email: str) -> None:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             if users.find_account(tx, email) is not None:
                 raise EmailTaken
 
-    @anew
+    @retry_on_conflict
     def _accept(
         self,
         link: Secret,
@@ -212,7 +212,7 @@ class Invitations:
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, browser.origin, data)
         return SignedIn(secret, replace(member, authentication=session.authentication), device)
 
-    @anew
+    @retry_on_conflict
     def join(self, link: Secret, session_secret: Secret, origin: Origin = NO_ORIGIN) -> Member:
         """Make the signed-in user a member, whatever their address: the link is the proof."""
         workspace_id = self.find(link).workspace.id

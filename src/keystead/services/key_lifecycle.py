@@ -34,7 +34,7 @@ from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys, usage
 from keystead.storage.tables import key_lifecycle as rows
 
@@ -71,7 +71,7 @@ class KeyLifecycle:
             self._walk_for_disuse,
         )
 
-    @anew
+    @retry_on_conflict
     def _search_expiring(self, days: int) -> int:
         """Find keys that have expired, or will within so many days."""
         name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
@@ -91,7 +91,7 @@ class KeyLifecycle:
         self._move(name, watermark, f"{to_microseconds(at):020}/{last}")
         return total
 
-    @anew
+    @retry_on_conflict
     def _search_refused(self) -> int:
         """Find ended keys that were used lately."""
         name, now = "refusals", self._clock.now()
@@ -111,7 +111,7 @@ class KeyLifecycle:
         self._move(name, watermark, f"{to_microseconds(at):020}")
         return total
 
-    @anew
+    @retry_on_conflict
     def _walk_for_disuse(self) -> int:
         """Continue the walk over all keys, which starts again once a day."""
         name, now, total = "disuse", self._clock.now(), 0
@@ -137,11 +137,11 @@ class KeyLifecycle:
     def _record_each(self, suspects: Iterable[_Suspect]) -> int:
         return sum(self._isolation.each(suspects, self._record))
 
-    @anew
+    @retry_on_conflict
     def _record(self, suspect: _Suspect) -> bool:
         """Judge the key again under its workspace's lock, and write the event that is due, if any."""
         workspace_id, key_id, judge = suspect
-        with self._authorization.changing(system(workspace_id)) as (tx, act):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, act):
             key = keys.find_key(tx, workspace_id, key_id)
             notice = None if key is None else judge(tx, key, act.at)
             # Another server may have written it since the search: `note_notice` returns False then.
@@ -153,15 +153,15 @@ class KeyLifecycle:
             events.append_event(tx, workspace_id, notice.type, act, target, notice.data)
             return True
 
-    @anew
+    @retry_on_conflict
     def _watermark(self, name: str) -> str | None:
         with self._database.read_across(Purpose.WORKER) as tx:
             row = rows.find_watermark(tx, name)
         return None if row is None else row[0]
 
-    @anew
+    @retry_on_conflict
     def _move(self, name: str, before: str | None, after: str) -> None:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.move_watermark(tx, name, before, after, self._clock.now())
 
 

@@ -37,7 +37,7 @@ from keystead.services.paging import QuotaPage, page_of
 from keystead.services.plans import quota_of, require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, key_counts, plans, rate_limits, workspaces
 from keystead.storage.tables import keys as rows
 
@@ -102,7 +102,7 @@ class Keys:
                 refusal.candidates = tuple(map(_describe_candidate, candidates))
                 raise
 
-    @anew
+    @retry_on_conflict
     def list(
         self,
         principal: Principal,
@@ -131,7 +131,7 @@ class Keys:
             quota = self._quota(tx, workspace_id, now)
         return page_of(keys, limit, lambda key: key.id).with_quota(quota)
 
-    @anew
+    @retry_on_conflict
     def quota(self, principal: Principal) -> Quota:
         """Return the limit of active keys with its use."""
         principal.require(KEYS_READ)
@@ -143,7 +143,7 @@ class Keys:
         principal.require(KEYS_READ)
         return self._get(principal, key_id)
 
-    @anew
+    @retry_on_conflict
     def whoami(self, principal: Principal) -> CurrentKey:
         """Return the calling key with its workspace. A key may see itself without any scope."""
         with self._database.read(principal.workspace_id) as tx:
@@ -161,7 +161,7 @@ class Keys:
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
 
-    @anew
+    @retry_on_conflict
     def habits(self, principal: Principal, quota: Quota | None = None) -> dict[HygieneFinding, int]:
         """Count the keys that need each kind of review; kinds without any are absent.
 
@@ -178,7 +178,7 @@ class Keys:
                 else {}
             )
 
-    @anew
+    @retry_on_conflict
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """Return the hints of these keys; ids of other workspaces are absent."""
         principal.require(KEYS_READ)
@@ -187,14 +187,14 @@ class Keys:
         with self._database.read(principal.workspace_id) as tx:
             return rows.hints_of(tx, principal.workspace_id, key_ids)
 
-    @anew
+    @retry_on_conflict
     def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
         """Return the key that was rotated to this one, if any."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
-    @anew
+    @retry_on_conflict
     def update(
         self,
         principal: Principal,
@@ -216,7 +216,7 @@ class Keys:
                 _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
         return changed
 
-    @anew
+    @retry_on_conflict
     def revoke(
         self,
         principal: Principal,
@@ -261,11 +261,14 @@ class Keys:
         """Return the time that statuses are derived from."""
         return self._clock.now()
 
-    @anew
+    @retry_on_conflict
     def _create(
         self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
     ) -> CreatedKey:
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+        with self._authorization.changing(principal, origin, KEYS_WRITE, keeps_access=True) as (
+            tx,
+            act,
+        ):
             granted = rules.grant(draft, act.principal, self.catalog, act.at)
             used = key_counts.settled_count(tx, principal.workspace_id, act.at)
             require_room(tx, principal.workspace_id, "api_keys", used, plans_url=self._plans_url)
@@ -274,7 +277,7 @@ class Keys:
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
-    @anew
+    @retry_on_conflict
     def _rotate(
         self,
         principal: Principal,
@@ -296,13 +299,13 @@ class Keys:
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
-    @anew
+    @retry_on_conflict
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         now = self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    @anew
+    @retry_on_conflict
     def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
         with self._database.read(principal.workspace_id) as tx:
             return self._find(tx, principal, key_id)

@@ -21,7 +21,7 @@ from keystead.services.paging import Page, page_of
 from keystead.services.plans import require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, invitations
 from keystead.storage.tables import workspaces as rows
 
@@ -33,7 +33,7 @@ class Members:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, after: UserId | None = None
     ) -> Page[Member, UserId]:
@@ -43,14 +43,14 @@ class Members:
             members = rows.page_of_members(tx, principal.workspace_id, limit=limit + 1, after=after)
         return page_of(members, limit, lambda member: member.user.id)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, user_id: UserId) -> Member:
         """Return one member. Raises NotFound."""
         principal.require_permission(Permission.READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, user_id)
 
-    @anew
+    @retry_on_conflict
     def find(self, principal: Principal, text: str) -> Member:
         """Return the member of that id or email. Raises NotFound."""
         principal.require_permission(Permission.READ)
@@ -62,7 +62,7 @@ class Members:
             raise NotFound("There is no such member.")
         return member
 
-    @anew
+    @retry_on_conflict
     def change_role(
         self,
         principal: Principal,
@@ -86,7 +86,7 @@ class Members:
             set_role(tx, member, role, act)
             return replace(member, role=role, version=member.version + 1)
 
-    @anew
+    @retry_on_conflict
     def remove(self, principal: Principal, user_id: UserId, origin: Origin = NO_ORIGIN) -> None:
         """End a membership immediately. The keys that the member created keep working."""
         with self._authorization.changing(principal, origin, Permission.MANAGE_MEMBERS) as (
@@ -95,7 +95,7 @@ class Members:
         ):
             _end(tx, act.principal, _find_manageable(tx, act.principal, user_id), act)
 
-    @anew
+    @retry_on_conflict
     def leave(self, principal: Principal, origin: Origin = NO_ORIGIN) -> None:
         """End the caller's own membership. Raises LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:

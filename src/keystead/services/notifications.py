@@ -21,7 +21,7 @@ from keystead.services.isolation import Failure, OnFailure
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys, workspaces
 from keystead.storage.tables import notification_digests as rows
 from keystead.storage.tables.notification_digests import ClaimedDigest
@@ -39,7 +39,7 @@ class NotificationPreferences:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal) -> frozenset[Topic]:
         """Return the calling member's topics. Raises Forbidden for any other principal."""
         user_id = _require_member(principal)
@@ -48,7 +48,7 @@ class NotificationPreferences:
         assert principal.role is not None  # noqa: S101 - a member has one
         return topics.get(user_id, default_topics(principal.role))
 
-    @anew
+    @retry_on_conflict
     def choose(self, principal: Principal, topics: Iterable[str]) -> frozenset[Topic]:
         """Set the calling member's topics. Raises Invalid for an unknown topic."""
         user_id, checked = _require_member(principal), check_topics(topics)
@@ -106,49 +106,49 @@ class NotificationDigests:
                 self._fail(claimed, error)
         return digests
 
-    @anew
+    @retry_on_conflict
     def note(self, digest: Digest, letter: Email) -> bool:
         """Record that an email was sent, and extend the lease. Returns False if another worker has it."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             until = self._clock.now() + LEASE
             return rows.note_letter(tx, digest.claimed, letter.user_id, digest.through, until)
 
-    @anew
+    @retry_on_conflict
     def settle(self, digest: Digest) -> None:
         """Record that the emails were sent, or that there was none to send."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.settle_digest(tx, digest.claimed, digest.through, self._clock.now())
 
     def fail(self, digest: Digest, error: Exception) -> None:
         """Postpone what is left of a digest, or give it up after many failures."""
         self._fail(digest.claimed, error)
 
-    @anew
+    @retry_on_conflict
     def wait(self, digest: Digest) -> None:
         """Try again in a while: the mail server is away, and the digest is not at fault."""
         claimed = digest.claimed
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.postpone_digest(
                 tx, claimed, self._clock.now() + SERVER_RETRY_DELAY, claimed.failures
             )
 
-    @anew
+    @retry_on_conflict
     def _fail(self, claimed: ClaimedDigest, error: Exception) -> None:
         now, failures = self._clock.now(), claimed.failures + 1
         given_up = is_given_up(failures)
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             if given_up:
                 rows.give_up_digest(tx, claimed, now)
             else:
                 rows.postpone_digest(tx, claimed, now + retry_delay(failures), failures)
         self._on_failure(Failure(TASK, claimed.workspace_id, failures, given_up, error))
 
-    @anew
+    @retry_on_conflict
     def _claim(self, now: datetime) -> list[ClaimedDigest]:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return rows.claim_digests(tx, now, now + LEASE, BATCH)
 
-    @anew
+    @retry_on_conflict
     def _compose(self, claimed: ClaimedDigest, now: datetime) -> Digest:
         workspace_id, begin = claimed.workspace_id, claimed.told_through
         with self._database.read(workspace_id) as tx:

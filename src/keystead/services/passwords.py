@@ -13,7 +13,7 @@ from argon2.exceptions import VerificationError
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.passwords import Password, check_guesses, check_length, context_words
-from keystead.storage.engine.fifo_lock import Turns
+from keystead.storage.engine.fifo_lock import FifoLock
 
 PARAMETERS: Final = PasswordHasher(
     time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID
@@ -33,8 +33,8 @@ class Slots:
     """Bounded concurrency with a bounded queue. Each owner has a share of both."""
 
     def __init__(self, at_once: int, waiting: int, wait_seconds: float) -> None:
-        self._running = Turns(at_once)
-        self._admitted = Turns(at_once + waiting)
+        self._running = FifoLock(at_once)
+        self._admitted = FifoLock(at_once + waiting)
         self._wait_seconds = wait_seconds
 
     @contextmanager
@@ -116,16 +116,16 @@ class Passwords:
 
 
 @contextmanager
-def _turn(turns: Turns, owner: Hashable, seconds: float) -> Iterator[None]:
+def _turn(turns: FifoLock, owner: Hashable, seconds: float) -> Iterator[None]:
     try:
-        turns.take(owner, seconds)
+        turns.acquire(owner, seconds)
     except TimeoutError:
         busy = "Too many people are signing in right now; try again in a moment."
         raise RateLimited(2, busy) from None
     try:
         yield
     finally:
-        turns.hand_on(owner)
+        turns.release(owner)
 
 
 def _guesses(password: Password, words: list[str]) -> float:

@@ -17,7 +17,7 @@ from keystead.services.workspaces import OPERATOR
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import collections, key_counts, webhooks, workspaces
 from keystead.storage.tables import plans as rows
 
@@ -39,13 +39,13 @@ class Plans:
         self._clock = clock
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def all(self) -> list[Plan]:
         """Return every plan, from small to large."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_plans(tx)
 
-    @anew
+    @retry_on_conflict
     def apply(self, plans: Sequence[Plan], actor: Actor = OPERATOR) -> None:
         """Replace all plans by these. Raises Invalid if that removes a plan in use."""
         if not plans or len({plan.id for plan in plans}) != len(plans):
@@ -58,14 +58,14 @@ class Plans:
                 raise Invalid.field("/plans", f"lacks {names}, which workspaces are on")
             rows.replace_plans(tx, plans)
 
-    @anew
+    @retry_on_conflict
     def use(self, principal: Principal) -> PlanUse:
         """Return the workspace's plan, and a quota for each limit."""
         principal.require(PLAN_READ)
         with self._database.read(principal.workspace_id) as tx:
             return self._use(tx, principal.workspace_id)
 
-    @anew
+    @retry_on_conflict
     def of_workspace(self, workspace_id: WorkspaceId) -> WorkspaceUse:
         """Return a workspace with its plan and use, for the operator."""
         with self._database.read(workspace_id) as tx:
@@ -75,7 +75,7 @@ class Plans:
             overrides = workspaces.overrides_of(tx, workspace_id)
             return WorkspaceUse(workspace, overrides, self._use(tx, workspace_id))
 
-    @anew
+    @retry_on_conflict
     def get(self, plan_id: str) -> Plan:
         """Return the plan of that id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:

@@ -18,7 +18,7 @@ from keystead.services.authorization import Authorization
 from keystead.services.members import add_member, set_role
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import sessions, users, workspaces
 
 
@@ -38,7 +38,7 @@ class PortalSessions:
         self._origins = tuple(origins)
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def create(
         self, operator: ActingCredential, request: PortalRequest, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, datetime]:
@@ -59,7 +59,7 @@ class PortalSessions:
             raise NotFound("There is no such workspace.")
         secret = Secret.fresh()
         principal = operator.within(request.workspace_id)
-        with self._authorization.changing(principal, origin) as (tx, act):
+        with self._authorization.changing(principal, origin, keeps_access=True) as (tx, act):
             user = _update_user(tx, request, act)
             self._ensure_member(tx, Member(request.workspace_id, user, request.role, act.at), act)
             link = SignInLink(

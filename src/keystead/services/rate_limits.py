@@ -29,7 +29,7 @@ from keystead.services.authorization import Authorization
 from keystead.services.rate_counters import Buckets, Counters
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys
 from keystead.storage.tables import rate_limits as rows
 
@@ -134,7 +134,7 @@ class RateLimiter:
         self._cache[principal.id] = _CachedBuckets(now + CACHE_SECONDS, buckets)
         return buckets
 
-    @anew
+    @retry_on_conflict
     def _read(self, principal: Principal) -> RateLimits:
         with self._database.read(principal.workspace_id) as tx:
             return rows.rate_limits_of(tx, principal.workspace_id, KeyId(principal.id))
@@ -158,7 +158,7 @@ class KeyRates:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, key_id: KeyId) -> tuple[int | None, RateLimits]:
         """Return the key's own requests a minute, if it has a limit, and the limits that apply with its plan's."""
         principal.require(KEYS_READ)
@@ -168,7 +168,7 @@ class KeyRates:
             own_rate = rows.find_key_rate(tx, principal.workspace_id, key_id)
             return own_rate, rows.rate_limits_of(tx, principal.workspace_id, key_id)
 
-    @anew
+    @retry_on_conflict
     def set(
         self,
         principal: Principal,

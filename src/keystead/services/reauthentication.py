@@ -29,7 +29,7 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import known_devices, sessions, throttles, users
 from keystead.storage.tables.users import Account
 
@@ -53,7 +53,7 @@ class Reauthentication:
         self._passwords = passwords
         self._throttle = Throttle(database, clock)
 
-    @anew
+    @retry_on_conflict
     def check_sign_in(
         self, email: str, password: Password, address: str | None, device: Secret | None
     ) -> CheckedPassword:
@@ -108,14 +108,14 @@ class Reauthentication:
             raise SessionEnded
         raise Invalid.field(pointer, "is not your password")
 
-    @anew
+    @retry_on_conflict
     def _forgive(self, subject: Subject) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             throttles.delete_failures(tx, subject)
 
-    @anew
+    @retry_on_conflict
     def _end(self, secret: Secret) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             sessions.end_session(tx, secret.fingerprint(), self._clock.now())
 
     def _renew_hash(self, stored: str, password: Password, place: Subject) -> str | None:

@@ -26,7 +26,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, invitations, known_devices, users, workspaces
 
 LOOKED_AT: Final = 10_000
@@ -44,7 +44,7 @@ class Redone:
     to_look_at: list[str] = field(default_factory=list)
 
 
-@anew
+@retry_on_conflict
 def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[RevocationEntry]:
     """Return the revocations that this database doesn't know of; none if it is the one they were written to.
 
@@ -54,9 +54,9 @@ def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[Re
     newest = endings[-LOOKED_AT:]
     with database.read_across(Purpose.OPERATOR) as tx:
         numbers = rows.last_events(tx, (one.workspace_id for one in endings if one.sequence))
-        credentials = rows.credentials_alive(tx, newest)
+        credentials = rows.unrevoked_credentials(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
-        keys = rows.keys_alive(tx, newest)
+        keys = rows.unrevoked_keys(tx, newest)
     alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
     return [
         ending
@@ -119,16 +119,16 @@ class Restoration:
                 return held
             before = page.next
 
-    @anew
+    @retry_on_conflict
     def _open_invitations(self) -> Sequence[Invitation]:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return invitations.all_open_invitations(tx, self._clock.now())
 
-    @anew
+    @retry_on_conflict
     def end_sessions(self) -> int:
         """End every session and sign-in link: which had ended is unknown. Returns how many people were signed in."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            return rows.forget_sessions(tx)
+            return rows.end_all_sessions(tx)
 
     def revoke_invitations(self, actor: Actor, redone: Redone) -> None:
         """Revoke every open invitation: which were used or revoked since the backup is unknown."""
@@ -185,7 +185,7 @@ class Restoration:
     def _unset_email(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
         self._withdraw_sign_in(UserId(ending.target_id), principal.actor, redone, email=True)
 
-    @anew
+    @retry_on_conflict
     def _withdraw_sign_in(
         self, user_id: UserId, actor: Actor, redone: Redone, *, email: bool
     ) -> None:

@@ -13,16 +13,19 @@ from keystead.domain.principals import Principal, of_key
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import REVOCATION, revocation_subject
 from keystead.domain.token import parse
+from keystead.domain.verification import KeyRecord
 from keystead.services.keys import Keys
 from keystead.services.throttle import Throttle
 from keystead.services.verifier import require_pepper
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
 
 
 class Revocation:
     """Revokes keys for strangers, who don't learn whether the token was a key's."""
 
-    def __init__(self, lookup: Lookup, peppers: Peppers, keys: Keys, throttle: Throttle) -> None:
+    def __init__(
+        self, lookup: Lookup[KeyRecord], peppers: Peppers, keys: Keys, throttle: Throttle
+    ) -> None:
         self._lookup = lookup
         self._peppers = peppers
         self._keys = keys

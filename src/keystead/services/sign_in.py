@@ -32,7 +32,7 @@ from keystead.services.sessions import (
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import sessions as rows
 from keystead.storage.tables import throttles, users, workspaces
 
@@ -47,7 +47,7 @@ class SignIn:
         self._clock = clock
         self._reauthentication = Reauthentication(database, clock, passwords or Passwords())
 
-    @anew
+    @retry_on_conflict
     def make_link(
         self, member: Member, purpose: LinkPurpose = LinkPurpose.SIGN_IN
     ) -> tuple[Secret, datetime]:
@@ -58,11 +58,11 @@ class SignIn:
         """
         secret, now = Secret.fresh(), self._clock.now()
         link = SignInLink(member.workspace_id, member.user.id, now + LINK_LIFETIME, purpose)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             rows.insert_link(tx, secret.fingerprint(), link, now)
         return secret, link.expires_at
 
-    @anew
+    @retry_on_conflict
     def redeem(
         self,
         secret: Secret,
@@ -72,7 +72,7 @@ class SignIn:
     ) -> SignedIn:
         """Use a link up and start a session. Raises Invalid if the link was used, has expired or never was."""
         browser = Browser(origin, agent, device)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             link = rows.consume_link(tx, secret.fingerprint(), now)
             if link is None:
@@ -100,7 +100,7 @@ class SignIn:
         checked = self._reauthentication.check_sign_in(email, password, origin.address, device)
         return self._admit(checked, Browser(origin, agent, device))
 
-    @anew
+    @retry_on_conflict
     def reauthenticate(
         self, secret: Secret, password: Password, origin: Origin = NO_ORIGIN
     ) -> Admitted:
@@ -113,7 +113,7 @@ class SignIn:
         self._reauthentication.check_again(secret, session, stored, password, "/password")
         return self._renew(secret, origin)
 
-    @anew
+    @retry_on_conflict
     def visitor(self, secret: Secret) -> Visitor | None:
         """Return the signed-in user, or None if the session has ended or never was."""
         digest = secret.fingerprint()
@@ -142,10 +142,10 @@ class SignIn:
                 return member
         raise NotFound("There is no such workspace.")
 
-    @anew
+    @retry_on_conflict
     def sign_out(self, secret: Secret, origin: Origin = NO_ORIGIN) -> None:
         """End the session immediately. Again: nothing happens."""
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, secret.fingerprint())
             if session is None or not session.stands(now):
@@ -154,10 +154,10 @@ class SignIn:
             members = workspaces.memberships_of(tx, session.user_id)
             record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin)
 
-    @anew
+    @retry_on_conflict
     def _admit(self, checked: CheckedPassword, browser: Browser) -> Admitted:
         user = checked.account.user
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             self._reauthentication.settle(tx, checked)
             members = workspaces.memberships_of(tx, user.id)
@@ -171,9 +171,9 @@ class SignIn:
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, browser.origin, data)
         return Admitted(secret, user, with_proof(members, session), device)
 
-    @anew
+    @retry_on_conflict
     def _renew(self, secret: Secret, origin: Origin) -> Admitted:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             session = require_session(tx, secret, now)
             session = replace(
@@ -186,9 +186,9 @@ class SignIn:
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, data)
         return Admitted(renewed, user, with_proof(members, session))
 
-    @anew
+    @retry_on_conflict
     def _touch(self, digest: bytes, now: datetime) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             rows.touch_session(tx, digest, now)
 
 

@@ -22,7 +22,7 @@ from keystead.domain.throttle import (
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import throttles as rows
 
 CLOSED_SECONDS: Final = 3600
@@ -54,24 +54,24 @@ class Throttle:
             self._take_back(allowances)
             raise
 
-    @anew
+    @retry_on_conflict
     def require_rate(self, subject: Subject, rate: WindowLimit, what: str) -> None:
         """Count an act, called `what` in messages. Raises RateLimited, without a write, if there were too many."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             seen = rows.find_failures(tx, [subject])[subject]
             _count_act(seen, rate, self._clock, what)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             seen = rows.lock_failures(tx, [subject], self._clock.now())[subject]
             rows.set_failures(tx, subject, _count_act(seen, rate, self._clock, what))
 
-    @anew
+    @retry_on_conflict
     def _judge_unlocked(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
-    @anew
+    @retry_on_conflict
     def _count(self, allowances: Mapping[Subject, BackoffPolicy]) -> dict[Subject, ThrottleState]:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             before = rows.lock_failures(tx, allowances, now)
             _require(before, allowances, self._clock)
@@ -79,9 +79,9 @@ class Throttle:
                 rows.set_failures(tx, subject, count_failure(before[subject], allowance, now))
         return before
 
-    @anew
+    @retry_on_conflict
     def _take_back(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             for subject in sorted(allowances):
                 rows.take_back_failure(tx, subject)
 

@@ -18,7 +18,7 @@ from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import usage as rows
 
 TASK: Final = "flush_use"
@@ -98,14 +98,14 @@ class Usage:
             self._forget_old_callers(written)
             return len(written)
 
-    @anew
+    @retry_on_conflict
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
         """Return the uses of one key on each day (UTC) from `since` on."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
 
-    @anew
+    @retry_on_conflict
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
         """Return the key's recent callers, the latest first: at most ten that were served and ten that were refused."""
         principal.require(KEYS_READ)
@@ -118,14 +118,14 @@ class Usage:
         due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
         self._trimming.together(due, self._drop_callers)
 
-    @anew
+    @retry_on_conflict
     def _write(self, taken: Mapping[KeyId, KeyUsage]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.record_use(tx, taken)
 
-    @anew
+    @retry_on_conflict
     def _drop_callers(self, due: Collection[KeyId]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.delete_old_callers(tx, due, MAX_CALLERS)
 
     def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Final, Generic, TypeVar
 
 from keystead.domain.instants import to_microseconds
-from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
+from keystead.storage.freshness.generation_file import GENERATION, GenerationFile, is_generation
 
 MAX_AGE: Final = 60_000_000
 """Microseconds an entry lives at most: a row that was changed without Keystead is read again after that."""
@@ -37,7 +37,7 @@ class VerificationCache(Generic[V]):
     what was not used since in the old one is dropped.
     """
 
-    def __init__(self, file: Stamp, capacity: int = CAPACITY) -> None:
+    def __init__(self, file: GenerationFile, capacity: int = CAPACITY) -> None:
         self._file = file
         self._half = capacity // 2
         self._young: dict[bytes, _Entry[V]] = {}
@@ -55,7 +55,7 @@ class VerificationCache(Generic[V]):
         generation, since, until, value = entry
         # A revoking write changes the generation before it commits, so an entry that passes here was still true
         # when this call began. A clock that was set back (`since`) says nothing about an entry's age.
-        if generation != self._file.words[WORD] or not since <= now < until:
+        if generation != self._file.words[GENERATION] or not since <= now < until:
             return None
         return value
 
@@ -64,16 +64,16 @@ class VerificationCache(Generic[V]):
 
         In the other order a write between the two would be missed: an old row under a new generation.
         """
-        generation = self._file.words[WORD]
-        if not is_stamp(generation):
-            self._file.attach()
+        generation = self._file.words[GENERATION]
+        if not is_generation(generation):
+            self._file.open()
         return generation
 
     def put(
         self, token: str, generation: int, value: V, now: int, expires_at: datetime | None = None
     ) -> None:
         """Store a value that follows from a row read after `generation` was, at `now` (microseconds)."""
-        if not is_stamp(generation):
+        if not is_generation(generation):
             return
         until = now + MAX_AGE
         if expires_at is not None:

@@ -34,9 +34,8 @@ from keystead.services.rate_limits import RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verification_cache import VerificationCache
 from keystead.storage.clock import Clock
-from keystead.storage.credential_lookup import CredentialLookup
-from keystead.storage.issues import Issue, IssueLookup
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import KeyMetadata
 
 CachedKey = tuple[Verified, Denied]
 """The two verdicts on an active key: with the required scope, and without it."""
@@ -51,7 +50,7 @@ class Verifier:
 
     def __init__(
         self,
-        lookup: Lookup,
+        lookup: Lookup[KeyRecord],
         peppers: Peppers,
         clock: Clock,
         usage: Usage,
@@ -180,7 +179,7 @@ class CredentialVerifier:
 
     def __init__(
         self,
-        lookup: CredentialLookup,
+        lookup: Lookup[CredentialRecord],
         peppers: Peppers,
         clock: Clock,
         cache: CredentialCache | None = None,
@@ -235,23 +234,23 @@ class ActiveToken(NamedTuple):
     """An active key: its principal, and the metadata that introspection adds."""
 
     principal: Principal
-    issue: Issue
+    metadata: KeyMetadata
 
 
 class Introspection:
     """Introspection of keys (RFC 7662): a verification without rate limits. Credentials are inactive here."""
 
-    def __init__(self, verifier: Verifier, issues: IssueLookup) -> None:
+    def __init__(self, verifier: Verifier, metadata: Lookup[KeyMetadata]) -> None:
         self._verifier = verifier
-        self._issues = issues
+        self._metadata = metadata
 
     async def introspect(self, text: str) -> ActiveToken | None:
         """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
         verdict = await self._verifier.verify_on_loop(text)
         if isinstance(verdict, Denied):
             return None
-        issue = await self._issues.find_on_loop(verdict.principal.id)
-        return None if issue is None else ActiveToken(verdict.principal, issue)
+        metadata = await self._metadata.find_on_loop(verdict.principal.id)
+        return None if metadata is None else ActiveToken(verdict.principal, metadata)
 
 
 def require_pepper(peppers: Peppers, pepper_id: str) -> None:

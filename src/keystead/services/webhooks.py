@@ -41,7 +41,7 @@ from keystead.services.sealing import (
 from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as delivery_rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import events
@@ -89,7 +89,7 @@ class Webhooks:
         self._throttle = throttle
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def create(
         self, principal: Principal, draft: WebhookDraft, origin: Origin = NO_ORIGIN
     ) -> CreatedWebhook:
@@ -106,7 +106,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_CREATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, *, limit: int = 50, before: WebhookId | None = None
     ) -> QuotaPage[WebhookEndpoint, WebhookId]:
@@ -124,13 +124,13 @@ class Webhooks:
         principal.require(WEBHOOKS_READ)
         return self.require(principal, webhook_id)
 
-    @anew
+    @retry_on_conflict
     def require(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
         """Return the endpoint, without a check of scopes. Raises NotFound, which comes before Invalid values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, webhook_id)
 
-    @anew
+    @retry_on_conflict
     def update(
         self,
         principal: Principal,
@@ -159,7 +159,7 @@ class Webhooks:
                 _record_status(tx, changed, act)
         return changed
 
-    @anew
+    @retry_on_conflict
     def delete(
         self,
         principal: Principal,
@@ -175,7 +175,7 @@ class Webhooks:
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
-    @anew
+    @retry_on_conflict
     def rotate_secret(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
     ) -> CreatedWebhook:
@@ -190,7 +190,7 @@ class Webhooks:
             _record(tx, EventType.WEBHOOK_SECRET_ROTATED, endpoint, act)
         return CreatedWebhook(endpoint, secrets.current)
 
-    @anew
+    @retry_on_conflict
     def test(
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
     ) -> Delivery:
@@ -201,7 +201,7 @@ class Webhooks:
         self._require_rate(principal)
         return self._test(principal, webhook_id, origin)
 
-    @anew
+    @retry_on_conflict
     def _test(self, principal: Principal, webhook_id: WebhookId, origin: Origin) -> Delivery:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             endpoint = self._find_active(tx, principal, webhook_id)
@@ -211,7 +211,7 @@ class Webhooks:
             )
             return delivery_rows.page_of_deliveries(tx, workspace_id, endpoint.id, limit=1)[0]
 
-    @anew
+    @retry_on_conflict
     def deliveries(
         self,
         principal: Principal,
@@ -235,7 +235,7 @@ class Webhooks:
             )
         return page_of(deliveries, limit, lambda delivery: delivery.event_sequence)
 
-    @anew
+    @retry_on_conflict
     def delivery(self, principal: Principal, delivery_id: DeliveryId) -> SentDelivery:
         """Return one delivery with its event and body, which takes the right to read events too."""
         principal.require(WEBHOOKS_READ)
@@ -245,13 +245,13 @@ class Webhooks:
             event = delivery_rows.find_event_of(tx, delivery)
         return SentDelivery(delivery, event, rules.payload_of(event))
 
-    @anew
+    @retry_on_conflict
     def require_delivery(self, principal: Principal, delivery_id: DeliveryId) -> None:
         """Raise NotFound unless the workspace has it."""
         with self._database.read(principal.workspace_id) as tx:
             _find_delivery(tx, principal, delivery_id)
 
-    @anew
+    @retry_on_conflict
     def redeliver(
         self, principal: Principal, delivery_id: DeliveryId, origin: Origin = NO_ORIGIN
     ) -> Delivery:
@@ -266,7 +266,7 @@ class Webhooks:
         self._require_rate(principal)
         return self._redeliver(principal, delivery_id, origin)
 
-    @anew
+    @retry_on_conflict
     def _redeliver(self, principal: Principal, delivery_id: DeliveryId, origin: Origin) -> Delivery:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             delivery = _find_delivery(tx, principal, delivery_id)

@@ -19,7 +19,7 @@ from keystead.services.paging import Page, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, plans, users
 from keystead.storage.tables import workspaces as rows
 
@@ -36,7 +36,7 @@ class Workspaces:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def create(
         self,
         name: str,
@@ -56,7 +56,7 @@ class Workspaces:
                 _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
 
-    @anew
+    @retry_on_conflict
     def first(self) -> Member:
         """Return the owner of the oldest workspace, after creating both on an empty installation."""
         with self._authorization.operating(SYSTEM) as (tx, act):
@@ -68,19 +68,19 @@ class Workspaces:
             workspace = _add_workspace(tx, FIRST_WORKSPACE, _choose_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
 
-    @anew
+    @retry_on_conflict
     def get(self, workspace_id: WorkspaceId) -> Workspace:
         """Return the workspace of that id."""
         with self._database.read(workspace_id) as tx:
             return _find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def of_user(self, user_id: UserId) -> list[Workspace]:
         """Return every workspace that the user is a member of, the oldest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return rows.workspaces_of(tx, user_id)
 
-    @anew
+    @retry_on_conflict
     def named(self, text: str) -> Workspace:
         """Return the workspace of that id, or of that name if it is unique."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
@@ -92,7 +92,7 @@ class Workspaces:
             raise Invalid.field("workspace", "is the name of several workspaces; give the id")
         return candidates[0]
 
-    @anew
+    @retry_on_conflict
     def list(
         self, *, query: str = "", limit: int = 50, before: WorkspaceId | None = None
     ) -> Page[Workspace, WorkspaceId]:
@@ -101,7 +101,7 @@ class Workspaces:
             workspaces = rows.page_of_workspaces(tx, query=query, limit=limit + 1, before=before)
         return page_of(workspaces, limit, lambda workspace: workspace.id)
 
-    @anew
+    @retry_on_conflict
     def rename(
         self,
         principal: Principal,
@@ -135,7 +135,7 @@ class Workspaces:
         """Let the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
 
-    @anew
+    @retry_on_conflict
     def set_plan(
         self,
         workspace_id: WorkspaceId,
@@ -162,7 +162,7 @@ class Workspaces:
                 _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
             return _find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def owner(self, workspace_id: WorkspaceId) -> Member:
         """Return the workspace's longest-standing owner."""
         with self._database.read(workspace_id) as tx:
@@ -172,7 +172,7 @@ class Workspaces:
             raise NotFound("The workspace has no owner.")
         return owners[0]
 
-    @anew
+    @retry_on_conflict
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
