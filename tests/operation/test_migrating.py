@@ -24,7 +24,7 @@ from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.point_reads.by_id import point_reads_of
-from keystead.storage.row_security.apply import apply_row_security, let_owner_see
+from keystead.storage.row_security.apply import let_owner_see, wall
 from keystead.storage.schema.verification_reads import KEY as BY_ID
 from tests.nursery import Ended, run_apart
 from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
@@ -201,7 +201,7 @@ def test_many_at_once(place: Place) -> None:
 
     def build(url: str) -> list[str]:
         with closing(Database(url)) as database:
-            return apply_row_security(database, place.login, fresh=True).left
+            return wall(database, place.login, fresh=True).left
 
     with ThreadPoolExecutor(len(urls)) as threads:
         assert list(threads.map(build, urls)) == [[]] * len(urls)
@@ -244,7 +244,7 @@ def test_verification_goes_on(place: Place) -> None:
             assert reading.wait(30)
             with closing(Database(place.url(OWNER))) as database:
                 migrations.upgrade(database)
-                walled = apply_row_security(database, place.login, fresh=False)
+                walled = wall(database, place.login, fresh=False)
         finally:
             migrated.set()
         for each in (reader, *verifying):

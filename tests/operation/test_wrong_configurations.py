@@ -22,7 +22,7 @@ from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate
-from keystead.storage.row_security.apply import apply_row_security
+from keystead.storage.row_security.apply import wall
 from tests.behind import read_behind, write_behind
 from tests.nursery import Ended, run_apart
 from tests.postgres import Postgres, find_binaries, own_postgres
@@ -282,7 +282,7 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "CREATE ROLE {login}_owner; ALTER TABLE plans OWNER TO {login}_owner; GRANT {login}_owner TO {login}",
         "owns tables (plans)",
     ),
-    "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may create roles"),
+    "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may make roles"),
     **{
         f"member of {power}": (f"GRANT {power} TO {{login}}", f"is a member of {power}")
         for power in ("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program")
@@ -295,11 +295,11 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "CREATE ROLE {login}_su SUPERUSER; GRANT {login}_su TO {login}",
         "is a member of {login}_su",
     ),
-    "role that inherits its roles": ("ALTER ROLE {login} INHERIT", "the grants of all its roles"),
+    "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles at once"),
     "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "has no "),
     "role that cannot work in a workspace": (
         "REVOKE {login}_application FROM {login}",
-        "cannot set role {login}_application",
+        "cannot put on {login}_application",
     ),
     "table without row security": (
         "ALTER TABLE events DISABLE ROW LEVEL SECURITY",
@@ -361,7 +361,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: Postgres) ->
     login = f"apart_{list(WRONG_ROLES).index(request.param)}_{os.urandom(2).hex()}"
     place = roomy.create_database(template="migrated")
     with closing(Database(roomy.dsn(place))) as database:
-        apply_row_security(database, login, fresh=True)
+        wall(database, login, fresh=True)
     url = roomy.dsn(place).replace("postgres@", f"{login}@")
     made = Settings(data=tmp_path / "data", database=url)
     bootstrap.make_place(made)

@@ -24,11 +24,11 @@ from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.backup import is_backup
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
-from keystead.storage.row_security.apply import RowSecurityResult, apply_row_security, let_owner_see
+from keystead.storage.row_security.apply import Walled, let_owner_see, wall
 from keystead.storage.row_security.diff import (
     SERVER_ROLE,
     fault_of_login,
-    fault_of_row_security,
+    fault_of_walls,
     owners_way_is_open,
 )
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
@@ -86,7 +86,7 @@ class Migrated:
     """How the schema stood before, and what was done of row security; None on the embedded database."""
 
     before: SchemaState
-    walled: RowSecurityResult | None = None
+    walled: Walled | None = None
 
 
 def migrate(
@@ -113,9 +113,7 @@ def migrate(
             require_peppers(settings, database, may_make=False)
             fresh = before.status is SchemaStatus.EMPTY
             server = server_role or _server_role(settings)
-            return Migrated(
-                before, apply_row_security(database, server, fresh=fresh, enforce=enforce or shown)
-            )
+            return Migrated(before, wall(database, server, fresh=fresh, enforce=enforce or shown))
 
 
 @contextmanager
@@ -151,7 +149,7 @@ def _require_role(database: Database) -> None:
 def require_walls(database: Database) -> bool:
     """ConfigurationError unless row security is as this version has it. True: not on the tables' owner yet."""
     with database.read_across(Purpose.SERVER) as tx:
-        fault = fault_of_row_security(tx)
+        fault = fault_of_walls(tx)
         owners_way = owners_way_is_open(tx)
     if fault is not None:
         raise ConfigurationError(

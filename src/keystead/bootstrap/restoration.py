@@ -96,7 +96,7 @@ def restore(
         redone, held = _make_safe(installation, endings, actor, hold=hold)
         journal_of(settings).settle(endings)
         if settings.is_embedded:
-            copies.unmark(installation.database)
+            copies.take_into_service(installation.database)
     finally:
         installation.close()
     return Restored(redone, held, kept)
@@ -149,7 +149,7 @@ def _set_aside(place: Path) -> Path | None:
     if place.stat().st_size == 0:
         return None
     try:
-        copies.close_log(place)
+        copies.be_alone(place)
     except copies.NotADatabase:
         pass
     except StorageError as error:

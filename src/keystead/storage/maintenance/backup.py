@@ -1,4 +1,4 @@
-"""Backups of the embedded database: one file, taken while the server runs, and marked as a backup."""
+"""Backups of the embedded database: one file, taken while the server runs, which knows that it is a backup."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BACKUP: Final = 0x4B65
 
 
 class NotADatabase(Unavailable):
-    """A file that is not an SQLite database, or a damaged one."""
+    """A file that is no SQLite database, or a damaged one."""
 
 
 def back_up(source: Path, target: Path) -> None:
-    """Copy a database in service to `target`, as of one moment, and mark the copy. Readers and writers go on.
+    """Copies a database in service to `target`, as of one moment, and marks the copy. Readers and writers go on.
 
-    NotADatabase if the copy is damaged; Unavailable or DiskFull if it could not be made.
+    NotADatabase where the copy is damaged; Unavailable or DiskFull where it could not be made.
     """
     with _translated(), _opened(source) as live, _opened(target) as copy:
         live.backup(copy)
@@ -32,34 +32,34 @@ def back_up(source: Path, target: Path) -> None:
 
 
 def mark(path: Path) -> None:
-    """Mark the file as a backup."""
+    """Has the file say of itself that it is a backup."""
     with _translated(), _opened(path) as copy:
         copy.execute(f"PRAGMA user_version = {BACKUP}")
 
 
 def require_sound(path: Path) -> None:
-    """Raise NotADatabase unless SQLite finds every page, row and index of the file in order."""
+    """NotADatabase unless SQLite finds every page, row and index of the file in order."""
     with _translated(), _opened(path) as copy:
-        result = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if result != "ok":
+        found = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
         raise NotADatabase(f"{path.name} is damaged.")
 
 
-def close_log(path: Path) -> None:
-    """Bring all of the database into its one file. Unavailable while a server has it open."""
+def be_alone(path: Path) -> None:
+    """Brings all of the database into its one file. Unavailable while a server has it open."""
     with _translated(), _opened(path) as database:
         database.execute("PRAGMA busy_timeout = 0")
         database.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def is_backup(database: Database) -> bool:
-    """Return whether this is a backup that was not restored."""
+    """Whether this is a backup that nobody has taken into service."""
     with database.engine.connect() as connection:
         return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one() == BACKUP)
 
 
-def unmark(database: Database) -> None:
-    """Remove the mark of a backup."""
+def take_into_service(database: Database) -> None:
+    """The mark of a backup, gone."""
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA user_version = 0")
 
@@ -78,7 +78,7 @@ def _translated() -> Iterator[None]:
 
 def _storage_error(code: str) -> StorageError:
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return NotADatabase("It is not a sound SQLite database.")
+        return NotADatabase("It is no sound SQLite database.")
     if code == "SQLITE_FULL":
         return DiskFull("There is no room for it.")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

@@ -1,4 +1,4 @@
-"""Facts about a database: its version, its durability settings, its clock, the role of this login."""
+"""What a database says of itself: its version, how it keeps what was committed, its clock, whose role this is."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ POSTGRESQL_SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """The facts about a database.
+    """`keeps`: the settings on which durability rests, by name. `now`: the database's clock.
 
-    `keeps`: the settings on which durability rests, by name. `role_fault`: why a server must not log in as this role.
+    `role_fault`: why a server must not log in as this role.
     """
 
     engine: str
@@ -38,7 +38,7 @@ class DatabaseFacts:
 
 
 def look_at(database: Database) -> DatabaseFacts:
-    """Return the facts, read in one transaction. Unavailable if the database does not answer."""
+    """The facts, in one transaction. Unavailable where the database does not answer."""
     with database.read_across(Purpose.SERVER) as tx:
         return _sqlite(tx) if database.is_sqlite else _postgresql(tx)
 

@@ -1,4 +1,4 @@
-"""Migrating a database to the schema of this version: one process at a time, each step all or nothing."""
+"""Bringing a database to the schema of this version: one process at a time, each step all or nothing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sqlalchemy import column, inspect, select, table
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.connections import be_patient
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.row_security.apply import lock_schema, retry_while_busy
+from keystead.storage.row_security.apply import be_alone, in_a_quiet_moment
 
 REVISIONS: Final = Path(__file__).parents[1] / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
-_QUERY: Final = select(_VERSIONS.c.version_num)
+_FOUND: Final = select(_VERSIONS.c.version_num)
 
 
 class SchemaStatus(StrEnum):
-    """How a database's schema compares to the one that this version needs."""
+    """How a database's schema stands to the one that this version needs."""
 
     EMPTY = "empty"
     BEHIND = "behind"
@@ -31,7 +31,7 @@ class SchemaStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The revision in the database (None for no schema yet), the one that is needed, and how they compare."""
+    """The revision found in the database (None: no schema yet), the one that is needed, and what that means."""
 
     found: str | None
     needed: str
@@ -39,32 +39,32 @@ class SchemaState:
 
 
 def state(database: Database) -> SchemaState:
-    """Return the state of the database's schema."""
+    """How the database's schema stands."""
     with database.read_across(Purpose.SERVER) as tx:
-        found = _current_revision(tx)
+        found = _found(tx)
     needed = newest_revision()
     return SchemaState(found, needed, _status(found, needed))
 
 
 def newest_revision() -> str:
-    """Return the revision that this version needs."""
+    """The revision that this version needs."""
     return _revisions()[-1]
 
 
 def upgrade(database: Database, revision: str | None = None) -> None:
-    """Migrate the schema to the newest revision, or to the given one. A second process waits, and finds it done.
+    """Brings the schema to the newest revision, or to that one. A second process waits, and finds it done.
 
-    A new database is migrated in one transaction. One in use is migrated revision by revision: the locks of a revision
-    are released at its end, and if another transaction has a table that it needs, it gives way and is retried.
+    A new database in one transaction, all or nothing. One in use revision by revision: what a revision has locked is
+    free again at its end, and it gives way to whoever holds a table that it needs, and begins anew.
     """
     goal = revision or newest_revision()
     for step in [goal] if state(database).found is None else _revisions():
         if step <= goal:
-            retry_while_busy(partial(_upgrade_to, database, step))
+            in_a_quiet_moment(partial(_upgrade_to, database, step))
 
 
 def _upgrade_to(database: Database, revision: str) -> None:
-    """Migrate to the revision, unless the schema has it already."""
+    """Nothing, where the schema is there already."""
     from alembic import command
     from alembic.config import Config
 
@@ -74,21 +74,21 @@ def _upgrade_to(database: Database, revision: str) -> None:
     with database.write_across(Purpose.OWNER) as tx:
         if not database.is_sqlite:
             be_patient(tx)
-            lock_schema(tx)
-        if (_current_revision(tx) or "") < revision:
+            be_alone(tx)
+        if (_found(tx) or "") < revision:
             config.attributes["connection"] = tx
             command.upgrade(config, revision)
 
 
 def _revisions() -> list[str]:
-    """Return every revision, in order. They are numbered, and a file is named after its number."""
+    """Every revision, in order. They are numbered, and a file is named after its number."""
     return sorted(file.name[1:5] for file in REVISIONS.glob("versions/r[0-9]*.py"))
 
 
-def _current_revision(tx: Tx) -> str | None:
+def _found(tx: Tx) -> str | None:
     found: str | None = None
     if inspect(tx).has_table(_VERSIONS.name):
-        found = tx.execute(_QUERY).scalar()
+        found = tx.execute(_FOUND).scalar()
     return found
 
 

@@ -1,7 +1,7 @@
-"""The differences between PostgreSQL and the map of `grants`, with the statements that fix them.
+"""How PostgreSQL stands to the map of `rights`, and what brings it there: roles, row security, policies, grants.
 
-The catalogue is compared with the map, so that whatever is right already needs no statement and no lock. A server makes
-the same comparison when it starts.
+The catalogue is compared with the map, so that what is right already is left alone: no statement, no lock. The same
+comparison is the server's when it starts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from keystead.storage.database import Tx
 from keystead.storage.engine.connections import TIMEOUTS
 from keystead.storage.engine.roles import ROLES
 from keystead.storage.row_security.grants import (
-    GRANTS,
     LOGIN,
     OPEN_TABLES,
+    RIGHTS,
     TENANT_ROWS,
     Policy,
     policies,
@@ -28,26 +28,26 @@ from keystead.storage.row_security.grants import (
 from keystead.storage.schema import tables as schema
 
 SERVER_ROLE: Final = "keystead_server"
-"""The default name of the server's login."""
+"""The server's login, unless it is named otherwise."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _BLANKS: Final = re.compile(r"\s+")
 _OWNERS: Final = "owner"
-"""The policy for servers of a version before row security, which log in as the owner of the tables."""
+"""The policy that lets servers of a version before row security go on, as the owner of the tables."""
 _WITH_OPTIONS: Final = 16
-"""The first version in which each membership has its own inherit option."""
+"""Since this version a membership says for itself whether it is inherited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as in the map: the table, the problem, and the statements that fix it."""
+    """Something that is not as the map has it: where, what, and the statements that mend it."""
 
     table: str
-    problem: str
-    fixes: tuple[str, ...]
+    says: str
+    mend: tuple[str, ...]
 
 
 def check_name(server: str) -> str:
-    """Return the name of a login. ValueError if the names of its roles would need quoting."""
+    """The name of a login. ValueError where the names of its roles would not be plain ones."""
     if not _NAME.fullmatch(server):
         raise ValueError(
             "a role's name is at most 40 small letters, digits and underscores, a letter first"
@@ -56,7 +56,7 @@ def check_name(server: str) -> str:
 
 
 def server_version(tx: Tx) -> int:
-    """Return PostgreSQL's major version."""
+    """PostgreSQL's major version."""
     return int(tx.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
 
 
@@ -76,21 +76,19 @@ _FOUND_MEMBERSHIPS: Final = {
 
 
 def differences_of_roles(tx: Tx, server: str) -> list[Difference]:
-    """Return what is missing of the login and of the roles that it may set."""
+    """What is missing of the login and of the roles that it puts on."""
     names = [role_name(server, role) for role in (LOGIN, *ROLES)]
-    roles = {row.rolname: row for row in tx.execute(_FOUND_ROLES, {"names": names})}
+    found = {row.rolname: row for row in tx.execute(_FOUND_ROLES, {"names": names})}
     with_options = server_version(tx) >= _WITH_OPTIONS
     query = text(_FOUND_MEMBERSHIPS[with_options])
-    memberships = {row.rolname: row for row in tx.execute(query, {"server": server})}
+    held = {row.rolname: row for row in tx.execute(query, {"server": server})}
     return [
-        *_login(server, roles.get(server)),
-        *(_group(name) for name in names[1:] if name not in roles),
+        *_login(server, found.get(server)),
+        *(_group(name) for name in names[1:] if name not in found),
         *(
             _membership(server, name, with_options)
             for name in names[1:]
-            if name not in memberships
-            or not memberships[name].may_set
-            or memberships[name].inherits
+            if name not in held or not held[name].may_set or held[name].inherits
         ),
     ]
 
@@ -101,12 +99,12 @@ def _login(server: str, row: Any) -> Iterator[Difference]:
             f"there is no role {server}", f"CREATE ROLE {_quoted(server)} LOGIN NOINHERIT"
         )
     elif row.rolinherit or not row.rolcanlogin:
-        fix = f"ALTER ROLE {_quoted(server)} LOGIN NOINHERIT"
-        yield _of_roles(f"the role {server} inherits the grants of all its roles", fix)
+        mend = f"ALTER ROLE {_quoted(server)} LOGIN NOINHERIT"
+        yield _of_roles(f"the role {server} has the rights of all its roles at once", mend)
     chosen = [] if row is None else [setting.partition("=")[0] for setting in row.settings]
     for name in sorted(TIMEOUTS.keys() - chosen):
-        fix = f"ALTER ROLE {_quoted(server)} SET {name} = '{TIMEOUTS[name]}'"
-        yield _of_roles(f"the role {server} has no {name}", fix)
+        mend = f"ALTER ROLE {_quoted(server)} SET {name} = '{TIMEOUTS[name]}'"
+        yield _of_roles(f"the role {server} has no {name}", mend)
 
 
 def _group(name: str) -> Difference:
@@ -115,12 +113,12 @@ def _group(name: str) -> Difference:
 
 def _membership(server: str, name: str, with_options: bool) -> Difference:
     options = " WITH INHERIT FALSE, SET TRUE" if with_options else ""
-    fix = f"GRANT {_quoted(name)} TO {_quoted(server)}{options}"
-    return _of_roles(f"the role {server} cannot set role {name}", fix)
+    mend = f"GRANT {_quoted(name)} TO {_quoted(server)}{options}"
+    return _of_roles(f"the role {server} cannot put on {name}", mend)
 
 
-def _of_roles(problem: str, *fixes: str) -> Difference:
-    return Difference("", problem, fixes)
+def _of_roles(says: str, *mend: str) -> Difference:
+    return Difference("", says, mend)
 
 
 # --- the tables of this database ---
@@ -146,35 +144,35 @@ _FOUND_GRANTS: Final = text(
     "  AND NOT t.attisdropped) g, aclexplode(g.acl) a"
 )
 
-_GrantRow = tuple[str, str, str, str | None]
+_Grant = tuple[str, str, str, str | None]
 """Role, table, verb, column; the column None for the whole table."""
 
 
 def differences_of_tables(tx: Tx, server: str, owners_way: bool | None = None) -> list[Difference]:
-    """Return what is wrong with row security, policies and grants, table by table.
+    """What is not as it must be of row security, policies and grants, table by table.
 
-    `owners_way`: whether the owner must see all rows, as servers of the previous version need it; None for either.
+    `owners_way`: whether the owner is to see all rows, as servers of the version before need it; None: either will do.
     """
     tables = {row.relname: row for row in tx.execute(_FOUND_TABLES)}
     rows = tx.execute(_FOUND_POLICIES).all()
-    differences = [
+    found = [
         *_owners(rows, owners_way),
-        *_row_security(tables),
+        *_walls(tables),
         *_policies(server, rows),
         *_grants(server, set(_grants_of(tx))),
     ]
-    return sorted(differences, key=lambda difference: difference.table)
+    return sorted(found, key=lambda one: one.table)
 
 
 def hidden_from_owner(tx: Tx) -> list[Difference]:
-    """Return the tables under row security whose rows are hidden from the owner."""
-    secured = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
+    """The tables under row security of which the owner sees nothing."""
+    walled = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
     rows = tx.execute(_FOUND_POLICIES).all()
-    return [each for each in _owners(rows, True) if each.table in secured]
+    return [each for each in _owners(rows, True) if each.table in walled]
 
 
-def has_row_security(tx: Tx) -> bool:
-    """Return whether row security was applied to this database before."""
+def has_walls(tx: Tx) -> bool:
+    """Whether this database was brought under row security before."""
     return any(
         row.relname == schema.api_keys.name and row.relforcerowsecurity
         for row in tx.execute(_FOUND_TABLES)
@@ -182,25 +180,25 @@ def has_row_security(tx: Tx) -> bool:
 
 
 def owners_way_is_open(tx: Tx) -> bool:
-    """Return whether the owner of the tables still sees all rows, for servers of the previous version."""
+    """Whether the owner of the tables still sees all rows, for servers of the version before."""
     return any(row.polname == _OWNERS for row in tx.execute(_FOUND_POLICIES))
 
 
 def _owners(rows: Iterable[Any], wanted: bool | None) -> Iterator[Difference]:
-    # First among the differences of a table, so that its rows are visible to the owner all the time.
+    """Comes before the rest of each table: no moment in which the owner sees nothing."""
     present = {row.relname for row in rows if row.polname == _OWNERS}
     if wanted is True:
         for name in sorted(TENANT_ROWS.keys() - present):
-            fix = f"CREATE POLICY {_OWNERS} ON {_quoted(name)} TO CURRENT_ROLE USING (true)"
-            yield Difference(name, f"the owner sees no row of {name}", (fix,))
+            mend = f"CREATE POLICY {_OWNERS} ON {_quoted(name)} TO CURRENT_ROLE USING (true)"
+            yield Difference(name, f"the owner sees no row of {name}", (mend,))
     if wanted is False:
         for name in sorted(present):
             yield Difference(name, f"the owner sees all rows of {name}", (_drop((name, _OWNERS)),))
 
 
-def _row_security(found: dict[str, Any]) -> Iterator[Difference]:
+def _walls(found: dict[str, Any]) -> Iterator[Difference]:
     for name in sorted(TENANT_ROWS):
-        alter = f"ALTER TABLE {_quoted(name)}"
+        mend = f"ALTER TABLE {_quoted(name)}"
         if name not in found:
             yield Difference(name, f"there is no table {name} that it sees", ())
             continue
@@ -208,40 +206,40 @@ def _row_security(found: dict[str, Any]) -> Iterator[Difference]:
             yield Difference(
                 name,
                 f"the table {name} has no row security",
-                (f"{alter} ENABLE ROW LEVEL SECURITY",),
+                (f"{mend} ENABLE ROW LEVEL SECURITY",),
             )
         if not found[name].relforcerowsecurity:
             yield Difference(
                 name,
                 f"the table {name} does not force row security on its owner",
-                (f"{alter} FORCE ROW LEVEL SECURITY",),
+                (f"{mend} FORCE ROW LEVEL SECURITY",),
             )
 
 
 def _policies(server: str, rows: Iterable[Any]) -> Iterator[Difference]:
     found = {(row.relname, row.polname): row for row in rows}
-    wanted = {(policy.table, policy.name): policy for policy in policies()}
+    wanted = {(one.table, one.name): one for one in policies()}
     ours = {role_name(server, role) for role in (LOGIN, *ROLES)} | {"public"}
     for place, policy in wanted.items():
         row = found.get(place)
         if row is None or not _is(row, policy, server):
             drop = (_drop(place),) if row else ()
-            problem = f"the policy {policy.name} of {policy.table} is missing or different"
-            yield Difference(policy.table, problem, (*drop, _create(policy, server)))
+            says = f"the policy {policy.name} of {policy.table} is not there as it must be"
+            yield Difference(policy.table, says, (*drop, _create(policy, server)))
     for place, row in found.items():
         if place not in wanted and place[0] in TENANT_ROWS and ours & set(row.roles):
-            problem = f"the policy {place[1]} of {place[0]} is not Keystead's"
-            yield Difference(place[0], problem, (_drop(place),))
+            says = f"the policy {place[1]} of {place[0]} is not Keystead's"
+            yield Difference(place[0], says, (_drop(place),))
 
 
 def _is(row: Any, policy: Policy, server: str) -> bool:
     command = "*" if policy.check else "r"
-    conditions = (_plain(row.using), _plain(row.check))
+    told = (_plain(row.using), _plain(row.check))
     return (
         row.polpermissive
         and row.polcmd in {command, command.encode()}
         and list(row.roles) == [role_name(server, policy.role)]
-        and conditions == (policy.using, policy.check)
+        and told == (policy.using, policy.check)
     )
 
 
@@ -261,27 +259,27 @@ def _create(policy: Policy, server: str) -> str:
     return f"{begin} TO {role} USING ({policy.using}) WITH CHECK ({policy.check})"
 
 
-def _grants_of(tx: Tx) -> Iterator[_GrantRow]:
+def _grants_of(tx: Tx) -> Iterator[_Grant]:
     for row in tx.execute(_FOUND_GRANTS):
         yield row.grantee, row.relname, row.verb, row.column
 
 
-def _grants(server: str, found: set[_GrantRow]) -> Iterator[Difference]:
+def _grants(server: str, found: set[_Grant]) -> Iterator[Difference]:
     wanted = {
-        (role_name(server, role), grant.table, grant.verb, column)
-        for role, grants in GRANTS.items()
-        for grant in grants
-        for column in (grant.columns or (None,))
+        (role_name(server, role), right.table, right.verb, column)
+        for role, rights in RIGHTS.items()
+        for right in rights
+        for column in (right.columns or (None,))
     }
     ours = {role_name(server, role) for role in (LOGIN, *ROLES)} | {"public"}
     tables = TENANT_ROWS.keys() | OPEN_TABLES.keys()
-    extra = {grant for grant in found - wanted if grant[0] in ours and grant[1] in tables}
+    extra = {one for one in found - wanted if one[0] in ours and one[1] in tables}
     yield from _changed(extra, "REVOKE", "FROM", "may")
     yield from _changed(wanted - found, "GRANT", "TO", "may not")
 
 
-def _changed(grants: set[_GrantRow], act: str, to: str, may: str) -> Iterator[Difference]:
-    """Yield one statement for each role, table and verb."""
+def _changed(grants: set[_Grant], act: str, to: str, may: str) -> Iterator[Difference]:
+    """One statement for each role, table and verb."""
     columns: dict[tuple[str, str, str], list[str]] = {}
     for role, table, verb, column in grants:
         columns.setdefault((role, table, verb), []).append(column or "")
@@ -290,8 +288,8 @@ def _changed(grants: set[_GrantRow], act: str, to: str, may: str) -> Iterator[Di
         for part in ([""] if "" in named else [], sorted(filter(None, named))):
             if part:
                 which = f" ({', '.join(map(_quoted, part))})" if part != [""] else ""
-                fix = f"{act} {verb}{which} ON {_quoted(table)} {to} {grantee}"
-                yield Difference(table, f"{role} {may} {verb} {table}{which}", (fix,))
+                mend = f"{act} {verb}{which} ON {_quoted(table)} {to} {grantee}"
+                yield Difference(table, f"{role} {may} {verb} {table}{which}", (mend,))
 
 
 def _quoted(name: str) -> str:
@@ -300,7 +298,7 @@ def _quoted(name: str) -> str:
 
 # --- whose login this is ---
 
-_LOGIN_FACTS: Final = text(
+_WHO: Final = text(
     "SELECT session_user AS name, r.rolsuper, r.rolbypassrls, r.rolcreaterole,"
     " (SELECT min(c.relname::text) FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
     "  AND pg_has_role(session_user, c.relowner, 'MEMBER')) AS owns,"
@@ -316,30 +314,30 @@ _POWERS: Final = (
     "pg_write_all_data",
     "pg_write_server_files",
 )
-"""PostgreSQL's predefined roles with access to files, programs or every table."""
+"""PostgreSQL's own roles that reach files, programs or every table."""
 
 
 def fault_of_login(tx: Tx) -> str | None:
-    """Return why the login of this connection must not be a server's; None if it may."""
-    login = tx.execute(_LOGIN_FACTS, {"powers": list(_POWERS)}).one()
-    if login.rolsuper:
-        return f"{login.name} is a superuser of PostgreSQL, which bypasses row security"
-    if login.rolbypassrls:
-        return f"{login.name} bypasses row security"
-    if login.owns is not None:
-        return f"{login.name} owns tables ({login.owns}) and could remove row security"
-    if login.rolcreaterole:
-        return f"{login.name} may create roles"
-    if login.member_of is not None:
-        return f"{login.name} is a member of {login.member_of}, which may do more than a server"
+    """Why the login of this connection must not be a server's; None where it may."""
+    who = tx.execute(_WHO, {"powers": list(_POWERS)}).one()
+    if who.rolsuper:
+        return f"{who.name} is a superuser of PostgreSQL, whom no row security holds"
+    if who.rolbypassrls:
+        return f"{who.name} bypasses row security"
+    if who.owns is not None:
+        return f"{who.name} owns tables ({who.owns}) and could take row security away"
+    if who.rolcreaterole:
+        return f"{who.name} may make roles"
+    if who.member_of is not None:
+        return f"{who.name} is a member of {who.member_of}, which may do more than a server"
     return None
 
 
-def fault_of_row_security(tx: Tx) -> str | None:
-    """Return the first difference from the map for the login of this connection; None if there is none."""
+def fault_of_walls(tx: Tx) -> str | None:
+    """The first thing that is not as the map has it for the login of this connection; None where all is."""
     server = str(tx.exec_driver_sql("SELECT session_user").scalar_one())
-    differences = differences_of_roles(tx, server) + differences_of_tables(tx, server)
-    if not differences:
+    found = differences_of_roles(tx, server) + differences_of_tables(tx, server)
+    if not found:
         return None
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    return f"{differences[0].problem}{more}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0].says}{more}"

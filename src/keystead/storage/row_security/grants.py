@@ -1,8 +1,8 @@
-"""The map of PostgreSQL's grants and policies: the second line of defense, after the workspace in every WHERE.
+"""Which role of PostgreSQL may do what, in one map: the second wall behind the workspace in every WHERE.
 
-The server logs in as one role, which has almost no grants of its own. Each transaction sets a role that is named after
-it: `keystead_server_application` within one workspace, `keystead_server_people` to sign a user in. `apply` brings the
-map into a database.
+The server logs in as one role, which may next to nothing by itself. Each transaction puts on a role that is named after
+it: `keystead_server` becomes `keystead_server_application` within one workspace, `keystead_server_people` to sign
+somebody in. How the map gets into a database stands in `row_security`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
 
 LOGIN: Final = ""
-"""The login itself: the point reads, and what a process reads before and during its work."""
+"""The login itself: the hot statement and those beside it, and what a process looks at before and beside its work."""
 VERSION_TABLE: Final = "alembic_version"
 
 Columns = frozenset[str] | None
-"""The columns that a grant is for; None for the whole table, with later columns."""
+"""The columns that a right is for; None: the whole table, with columns that come later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What a role may do with one table: a verb of SQL and its columns."""
+class Right:
+    """What a role may do with one table: a verb of SQL and the columns that it is for."""
 
     table: str
     verb: str
     columns: Columns = None
 
 
-def _select(table: TableClause, *columns: str) -> Grant:
-    return Grant(table.name, "SELECT", frozenset(columns) or None)
+def _select(table: TableClause, *columns: str) -> Right:
+    return Right(table.name, "SELECT", frozenset(columns) or None)
 
 
-def _select_but(table: TableClause, *columns: str) -> Grant:
-    return Grant(table.name, "SELECT", frozenset(table.c.keys()) - set(columns))
+def _select_but(table: TableClause, *columns: str) -> Right:
+    return Right(table.name, "SELECT", frozenset(table.c.keys()) - set(columns))
 
 
-def _update(table: TableClause, *columns: str) -> Grant:
-    return Grant(table.name, "UPDATE", frozenset(columns) or None)
+def _update(table: TableClause, *columns: str) -> Right:
+    return Right(table.name, "UPDATE", frozenset(columns) or None)
 
 
-def _insert(table: TableClause) -> Grant:
-    return Grant(table.name, "INSERT")
+def _insert(table: TableClause) -> Right:
+    return Right(table.name, "INSERT")
 
 
-def _delete(table: TableClause) -> Grant:
-    return Grant(table.name, "DELETE")
+def _delete(table: TableClause) -> Right:
+    return Right(table.name, "DELETE")
 
 
-def _all(*tables: TableClause) -> Iterable[Grant]:
+def _all(*tables: TableClause) -> Iterable[Right]:
     for table in tables:
         yield from (_select(table), _insert(table), _update(table), _delete(table))
 
@@ -69,25 +69,25 @@ _KEY_STATE: Final = (
     "version",
 )
 
-_SCHEDULE_DIGEST: Final = (
+_DIGEST: Final = (
     _select(schema.digests, "workspace_id", "due_at", "sent_at", "newest"),
     _insert(schema.digests),
     _update(schema.digests, "due_at", "newest"),
 )
-"""What it takes to schedule an email about an event."""
+"""What it takes to have a workspace told of an event by e-mail."""
 
-_RECORD_EVENT: Final = (
+_TELLS: Final = (
     _insert(schema.events),
     _update(schema.workspaces, "last_event"),
     _select(schema.webhook_endpoints, "workspace_id", "id", "status", "deleted_at", "event_types"),
     _select(schema.webhook_queues, "workspace_id", "webhook_id", "due_at"),
     _update(schema.webhook_queues, "due_at"),
     _insert(schema.deliveries),
-    *_SCHEDULE_DIGEST,
+    *_DIGEST,
 )
 """What it takes to record an event, with its number, and with a delivery for each endpoint that chose it."""
 
-_RETENTION: Final = (
+_FORGETS: Final = (
     _select(schema.workspaces, "id"),
     _delete(schema.deliveries),
     _delete(schema.events),
@@ -96,11 +96,11 @@ _RETENTION: Final = (
     _select(schema.key_callers, "key_id", "reason", "address", "agent", "last_at"),
     _delete(schema.key_callers),
 )
-"""What it takes to delete rows past their retention; no other grant deletes an event."""
+"""What it takes to forget what is past its keeping time: the one hand that takes an event away."""
 
-GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
+RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     LOGIN: (
-        Grant(VERSION_TABLE, "SELECT"),
+        Right(VERSION_TABLE, "SELECT"),
         _select(
             schema.api_keys,
             "id",
@@ -161,7 +161,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         *_all(schema.email_confirmations),
         _select(schema.invitations),
         _update(schema.invitations, "accepted_at", "accepted_by"),
-        *_RECORD_EVENT,
+        *_TELLS,
     ),
     Purpose.USE: (
         _select(schema.key_use),
@@ -209,7 +209,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
         *_all(schema.watermarks),
         _select(schema.installation_events),
-        *_RETENTION,
+        *_FORGETS,
     ),
     Purpose.OPERATOR: (
         *_all(schema.plans),
@@ -220,7 +220,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.users),
         _select(schema.members),
         _insert(schema.members),
-        *_RECORD_EVENT,
+        *_TELLS,
         _select(schema.credentials),
         _insert(schema.credentials),
         _update(schema.credentials, "revoked_at", "revoked_by"),
@@ -228,11 +228,11 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.installation_events),
     ),
 }
-"""Several roles append events; no role changes one."""
+"""Events are appended by everybody and changed by nobody."""
 
 
 def _own(condition: str) -> str:
-    """Return the condition with the transaction's workspace for OWN; if none is set, it matches no row."""
+    """The condition with what the transaction named in the place of OWN; nothing is, unless it did."""
     return condition.replace("OWN", f"current_setting('{SETTING}'::text, true)")
 
 
@@ -250,10 +250,9 @@ TENANT_ROWS: Final[Mapping[str, tuple[str, str]]] = {
     schema.workspaces.name: (_own("(id = OWN)"), _own("(id = OWN)")),
     schema.users.name: (_OWN_USERS, _own("(portal_workspace_id = OWN)")),
 }
-"""The rows of one workspace, by table: those that the application sees, and those that it may write.
+"""The rows of one workspace, by table: which the application sees, and which it may write.
 
-Written as PostgreSQL prints them. A workspace sees the users who are its members; it creates and changes only its own
-product's users.
+As PostgreSQL itself tells them. A user is seen where they are a member; made and changed is a product's own user alone.
 """
 
 OPEN_TABLES: Final[Mapping[str, str]] = {
@@ -262,18 +261,18 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.sessions.name: "a person's, who may be a member of many workspaces",
     schema.known_devices.name: "a person's, who may be a member of many workspaces",
     schema.email_confirmations.name: "a person's, who may be a member of many workspaces",
-    schema.throttles.name: "of addresses, and of users before they are signed in; of workspaces, just a count",
+    schema.throttles.name: "of addresses and of people, before anybody knows who they are; of workspaces, just a count",
     schema.credentials.name: "the installation's own",
     schema.installation_events.name: "the installation's own",
     schema.watermarks.name: "how far a search over all workspaces has come",
-    document_words.name: "an index: its terms have their collection's mark, and lead to rows under row security",
+    document_words.name: "an index: its terms bear their collection's mark, and lead to rows that are walled",
 }
-"""The tables without row security, each with the reason. The grants alone protect them."""
+"""The tables without row security, each with the reason: what protects them is who has rights there at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rows of a table that a role sees (`using`) and may write (`check`); `check` None is for reading only."""
+    """Which rows of a table a role sees (`using`) and may write (`check`); `check` None: for reading alone."""
 
     table: str
     name: str
@@ -283,11 +282,11 @@ class Policy:
 
 
 def policies() -> list[Policy]:
-    """Return every policy of the map."""
+    """Every policy that has to be there."""
     return [
         _policy(role, table)
-        for role, grants in GRANTS.items()
-        for table in sorted({grant.table for grant in grants} & TENANT_ROWS.keys())
+        for role, rights in RIGHTS.items()
+        for table in sorted({right.table for right in rights} & TENANT_ROWS.keys())
     ]
 
 
@@ -300,5 +299,5 @@ def _policy(role: str, table: str) -> Policy:
 
 
 def role_name(server: str, role: str) -> str:
-    """Return the role that the login `server` sets for that work."""
+    """The role that the login `server` puts on for that work."""
     return f"{server}_{role}" if role else server

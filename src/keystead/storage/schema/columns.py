@@ -10,7 +10,6 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, LargeBina
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
-from typing_extensions import override
 
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.scopes import Scopes
@@ -24,15 +23,15 @@ Count = BigInteger().with_variant(Integer(), "sqlite")
 Bytes = LargeBinary
 
 BY_AGE: Final = "POSIX"
-"""PostgreSQL's other name of the collation C, for indexes of one workspace's rows in the order of their ids.
+"""PostgreSQL's other name of the collation C, for indexes that alone have a workspace's rows in the order of their ids.
 
-In C the primary key has that order too, for all workspaces: to find the newest keys of a workspace whose keys are old,
-PostgreSQL would walk back through all newer keys of the others.
+In C the primary key has that order too, of all workspaces: to come by the newest keys of one whose keys are old,
+PostgreSQL would walk back through everybody else's.
 """
 
 
 def by_age(tx: Connection, id: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a column of ids, which rise with time, in the collation of the indexes by workspace."""
+    """A column of ids, which rise with time, in the order of the index that a workspace's rows have to themselves."""
     return id if tx.dialect.name == "sqlite" else collate(id, BY_AGE)
 
 
@@ -42,42 +41,42 @@ class Instant(TypeDecorator[datetime]):
     impl = Count
     cache_ok = True
 
-    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To the row."""
         return None if value is None else to_microseconds(value)
 
-    @override
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """From the row."""
         return None if value is None else from_microseconds(value)
 
 
 class ScopeSet(TypeDecorator[Scopes]):
-    """Scopes in their written form, separated by spaces."""
+    """Scopes in their written form, parted by spaces."""
 
     impl = Text
     cache_ok = True
 
-    @override
     def process_bind_param(self, value: Scopes | None, dialect: Dialect) -> str | None:
+        """To the row."""
         return None if value is None else str(value)
 
-    @override
     def process_result_value(self, value: str | None, dialect: Dialect) -> Scopes | None:
+        """From the row."""
         return None if value is None else Scopes.parse(value)
 
 
 class Json(TypeDecorator[Any]):
-    """JSON as compact text: the same bytes on both engines. Its members are never queried."""
+    """JSON as compact text: the same bytes on both engines, never queried by its members."""
 
     impl = Text
     cache_ok = True
 
-    @override
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To the row."""
         return (
             None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
 
-    @override
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From the row."""
         return None if value is None else json.loads(value)

@@ -1,8 +1,8 @@
-"""Triggers of the table of keys that count the keys of each workspace.
+"""How the database itself keeps count of each workspace's keys: triggers of the table of keys.
 
-The count is a sum over rows, so it is right for every writer, including servers of an older version: `counted` in
-`key_counts` is the number of the workspace's keys that are neither revoked nor rotated and expire after `at`, or never.
-Time passes without a write: a reader at a later time subtracts the keys that expire in between, by an index.
+What the count says is a sum over rows, so it holds whoever writes them, servers of an older version too: `counted` of a
+row of `key_counts` is how many of the workspace's keys are neither revoked nor rotated and expire after `at`, or never.
+Time passes without a write; who asks for another instant adds the keys that expire in between, which an index holds.
 """
 
 from __future__ import annotations
@@ -87,6 +87,6 @@ _ON_POSTGRESQL: Final = (
 
 
 def create_counting(_: object, connection: Connection, **__: Any) -> None:
-    """Create the triggers, after the tables of keys and of their counts."""
+    """The triggers, once the tables of keys and of their counts are made."""
     for statement in _ON_SQLITE if connection.dialect.name == "sqlite" else _ON_POSTGRESQL:
         connection.exec_driver_sql(statement)

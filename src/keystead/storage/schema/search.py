@@ -1,10 +1,10 @@
-"""Full-text search: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
+"""How the engines find documents by their terms: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
 
-Terms are domain.search's: letters and digits only, so neither engine sees an operator in them. In the index each has
-its collection's mark as a prefix, so neither the result nor its cost depends on other collections.
+Terms are domain.search's: letters and digits only, so nothing in them means anything to either engine. In the index
+each has its collection's mark in front: neither what is found nor what it costs depends on other collections.
 
 On PostgreSQL the index is over a table of its own, without row security: `@@` is not leakproof, so under a policy no
-index would serve it. A trigger of the table of documents maintains it.
+index would serve it. A trigger of the table of documents keeps it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Words = Text().with_variant(TSVECTOR, "postgresql")
 """The stored form of a document's terms: see `stored_words`."""
 
 PENDING_KILOBYTES: Final = 1024
-"""The length of PostgreSQL's list of entries that are not in the GIN index yet: every search reads all of it."""
+"""PostgreSQL's list of entries that are not in the GIN index yet is read by every search: it is kept short."""
 
 MARK_WIDTH: Final = 10
-"""The length of a collection's mark: the end of its id in lower case, some 50 random bits. Reads name the tenant too."""
+"""The end of a collection's id, in small letters, is its mark: some 50 random bits. A reader names the tenant too."""
 
 document_words: Final = table("document_words", column("serial"), column("words"))
-"""The words of each document by its number, on PostgreSQL."""
+"""PostgreSQL's: the words of each document, by its number."""
 
 _INDEX = table("document_search", column("rowid"))
 _CREATE_ON_SQLITE: Final = (
@@ -104,15 +104,18 @@ _CREATE_ON_POSTGRESQL: Final = (
 
 
 def create_search(_: object, connection: Connection, **__: Any) -> None:
-    """Create the index over the words of documents, with its triggers, after the table of documents."""
-    # SQLite's `ascii` tokenizer splits only at ASCII characters that are neither letters nor digits. Without positions
-    # (`detail`) and with the words in the table of documents (`content`) its index has row numbers only.
+    """What search needs once the table of documents is made: an index over its words, kept by triggers.
+
+    SQLite's `ascii` tokenizer parts words at ASCII characters that are neither letters nor digits and nowhere else.
+    Without positions (`detail`) and with the words in the table of documents (`content`) its index holds row numbers
+    alone.
+    """
     for statement in _CREATE_ON_SQLITE if _is_sqlite(connection) else _CREATE_ON_POSTGRESQL:
         connection.exec_driver_sql(statement)
 
 
 def stored_words(connection: Connection, collection_id: CollectionId, terms: Iterable[str]) -> str:
-    """Return the terms as the column `words` stores them: a tsvector's text, or each term after a space."""
+    """The terms as the column `words` takes them: a tsvector's text, or each term with a space in front of it."""
     if _is_sqlite(connection):
         return "".join(f" {term}" for term in terms)
     mark = _mark(collection_id)
@@ -122,14 +125,14 @@ def stored_words(connection: Connection, collection_id: CollectionId, terms: Ite
 def matches(
     connection: Connection, collection_id: CollectionId, clauses: Sequence[Clause]
 ) -> CompoundSelect[Any]:
-    """Return a query for `serial` and `points` of each document that matches a clause, once for each clause."""
+    """`serial` and `points` of each document that fulfils a clause, once per clause."""
     find = _find_on_sqlite if _is_sqlite(connection) else _find_on_postgresql
     mark = _mark(collection_id)
     return union_all(*(find(mark, clause) for clause in clauses))
 
 
 def keep_to_the_index(connection: Connection) -> None:
-    """Forbid sequential scans in this transaction: PostgreSQL's estimate leaves out the unpacking of tsvectors."""
+    """No search row by row in this transaction: PostgreSQL's estimate of it leaves out the unpacking of tsvectors."""
     if not _is_sqlite(connection):
         connection.execute(text("SET LOCAL enable_seqscan = off"))
 

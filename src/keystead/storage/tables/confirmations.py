@@ -18,7 +18,7 @@ from keystead.storage.schema.tables import users
 
 @dataclass(frozen=True, slots=True)
 class ClaimedConfirmation:
-    """A confirmation email that is due, under a lease. `failures` in a row so far."""
+    """A letter that is to be sent, under a lease. `failures` in a row so far."""
 
     user_id: UserId
     email: str
@@ -27,7 +27,7 @@ class ClaimedConfirmation:
 
 
 def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> None:
-    """Request a confirmation email to that address, replacing any earlier request, whose link stops working."""
+    """Have a letter sent to that email, in place of any earlier request; the earlier link stops working."""
     fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(rows)
     request: dict[str, Any] = {
         "email": email,
@@ -51,14 +51,14 @@ def find_pending(tx: Tx, user_id: UserId) -> Pending | None:
 
 
 def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
-    """Return the user of the link and the email that it confirms; None if it has expired or never existed."""
+    """Return whose link it is and the email that it confirms; None if it has expired or never was."""
     query = select(rows.c.user_id, rows.c.email).where(rows.c.digest == digest)
     row = tx.execute(query.where(rows.c.expires_at > now)).first()
     return None if row is None else (row.user_id, row.email)
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
-    """Delete the link and return the same as `find_by_link`; of two concurrent calls, one succeeds."""
+    """Use the link up and return what `find_by_link` does; of two at the same time, one succeeds."""
     used = delete(rows).where(rows.c.digest == digest, rows.c.expires_at > now)
     row = tx.execute(used.returning(rows.c.user_id, rows.c.email)).first()
     return None if row is None else (row.user_id, row.email)
@@ -71,14 +71,14 @@ def withdraw_change(tx: Tx, user_id: UserId) -> None:
 
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
-    """Return whether an email is due."""
+    """Return whether a letter waits for a worker."""
     return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
 
 
 def claim_confirmations(
     tx: Tx, now: datetime, until: datetime, limit: int
 ) -> list[ClaimedConfirmation]:
-    """Lease at most `limit` due emails until then, the longest due first; skip those that are locked."""
+    """Lease at most `limit` due letters until then, the longest due first; others' are passed over."""
     waiting = (
         select(rows.c.user_id, rows.c.email, rows.c.failures)
         .where(*_due(now))
@@ -87,28 +87,28 @@ def claim_confirmations(
         .with_for_update(skip_locked=True)
     )
     lease = new_id("lease", now)
-    claims = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
-    if claims:
-        among = rows.c.user_id.in_([claimed.user_id for claimed in claims])
+    found = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
+    if found:
+        among = rows.c.user_id.in_([claimed.user_id for claimed in found])
         tx.execute(update(rows).where(among).values(lease=lease, leased_until=until))
-    return claims
+    return found
 
 
 def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: datetime) -> bool:
-    """Store the digest of the link's secret. Returns False if the lease is lost."""
+    """Store the digest of the link's secret. Return False if the lease is lost."""
     linked = update(rows).where(*_held(claimed)).values(digest=digest, expires_at=expires_at)
     return tx.execute(linked).rowcount == 1
 
 
 def settle_confirmation(tx: Tx, claimed: ClaimedConfirmation) -> None:
-    """Record that the email was sent or given up, so it is no longer due."""
+    """Record that the letter was sent or given up, so none is due."""
     _give_back(tx, claimed, due_at=None)
 
 
 def postpone_confirmation(
     tx: Tx, claimed: ClaimedConfirmation, until: datetime, failures: int
 ) -> None:
-    """Release the lease and make the email due at `until`."""
+    """Give the lease back and make the letter due at `until`."""
     _give_back(tx, claimed, due_at=until, failures=failures)
 
 
@@ -122,6 +122,6 @@ def _held(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
 
 
 def _give_back(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
-    """Release the lease, unless it is lost or another email was requested meanwhile."""
+    """Nothing, if the lease is lost or another letter was requested meanwhile."""
     given = update(rows).where(*_held(claimed))
     tx.execute(given.values(lease=None, leased_until=None, **values))

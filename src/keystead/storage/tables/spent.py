@@ -30,7 +30,7 @@ _AGES: Final[Mapping[Spent, Column[Any]]] = {
     Spent.DEVICES: schema.known_devices.c.used_at,
     Spent.FAILURES: schema.throttles.c.last_at,
 }
-"""The column with a row's age. A confirmation whose email was not sent yet has no age, and stays."""
+"""The column with a row's age. A confirmation whose letter was not sent yet has none, and stays."""
 
 
 def keys_before(
