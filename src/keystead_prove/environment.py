@@ -165,7 +165,7 @@ def _begin(place: Place) -> None:
         bootstrap.migrate(settings)
     installation = bootstrap.open_safely(settings)
     try:
-        in_use = installation.services.workspaces.list(limit=1).workspaces
+        in_use = installation.services.workspaces.list(limit=1).items
     finally:
         installation.close()
     if in_use:
@@ -220,7 +220,7 @@ def _revoke_all(installation: Installation, principal: Principal) -> None:
     from keystead.domain.keys import KeyStatus
 
     keys = installation.services.keys
-    while found := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).keys:
+    while found := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).items:
         for key in found:
             keys.revoke(principal, key.id)
 
@@ -277,7 +277,7 @@ def _about(installation: Installation, site: Site) -> dict[str, str]:
     return {
         "Keystead": __version__,
         "database": engine,
-        "verification": "stamp" if settings.remembers else "read",
+        "verification": "stamp" if settings.caches_verifications else "read",
         "verified by": ", ".join(_names(site)),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",

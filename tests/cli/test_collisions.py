@@ -38,8 +38,8 @@ def colliding(installation: Installation, times: int) -> Iterator[None]:
 def descriptions(installation: Installation) -> list[str]:
     """Of the keys that there are."""
     services = installation.services
-    (workspace,) = services.workspaces.list().workspaces
-    return [key.description for key in services.keys.list(operator("tests", workspace.id)).keys]
+    (workspace,) = services.workspaces.list().items
+    return [key.description for key in services.keys.list(operator("tests", workspace.id)).items]
 
 
 def test_a_command_begins_anew(keystead: Keystead, installation: Installation) -> None:

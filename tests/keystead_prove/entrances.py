@@ -17,7 +17,7 @@ from typing import Final
 from keystead.http.asgi import Answer, App, Receive, Scope, Send, send_answer
 from keystead.integrations import connect
 from keystead.integrations.asgi import KeysteadMiddleware
-from keystead.operation.serving import Address, serve
+from keystead.operation.server.serving import Address, serve
 from keystead_prove.connection import NO_ANSWER, Line
 from tests.gateways.gateways import NGINX, running
 from tests.nursery import die_with_parent, nursery
@@ -82,7 +82,7 @@ def host(application: Application, port: int, folder: str) -> None:
     with Path("log").open("ab") as log:
         os.dup2(log.fileno(), 2)
     address = Address(HOST, port)
-    serve(address, partial(application.build), begun=lambda: None, check=lambda: True)
+    serve(address, partial(application.build), on_started=lambda: None, may_reload=lambda: True)
 
 
 @contextmanager

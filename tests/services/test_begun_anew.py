@@ -19,12 +19,12 @@ from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.portal import PortalRequest, PortalUser
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
 from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
 from keystead.services.idempotency import Once
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
@@ -112,7 +112,7 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
     key = crowd.ground.key(tenant).key
 
     def end() -> None:
-        told: list[Ending] = []
+        told: list[RevocationEntry] = []
         database.on_revocations = told.extend
         try:
             crowd.ground.services.keys.revoke(tenant, key.id)
@@ -286,7 +286,7 @@ def watch(crowd: Crowd, owner: Member) -> Act:
     """A key that is about to end, told of."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
-    look = KeyWatch(crowd.ground.database, crowd.clock).look
+    look = KeyLifecycle(crowd.ground.database, crowd.clock).run
     look()
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
 

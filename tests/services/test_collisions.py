@@ -230,7 +230,7 @@ def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> Non
     ended = strict.race([accept] * AT_ONCE, touch(tenant))
     assert len(standing) == 1
     assert kinds(ended)[Invalid] == AT_ONCE - 1
-    assert len(crowd.members.list(tenant).members) == 2
+    assert len(crowd.members.list(tenant).items) == 2
 
 
 def _opens(crowd: Crowd, link: Any) -> bool:

@@ -22,8 +22,8 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.verification import KeyRecord, Verified
 from keystead.services.keys import CreatedKey
 from keystead.services.usage import Usage
-from keystead.services.verification_cache import CAPACITY, KEPT, Memory
-from keystead.services.verifier import Verifier
+from keystead.services.verification_cache import CAPACITY, MAX_AGE, VerificationCache
+from keystead.services.verifier import KeyCache, Verifier
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.point_reads.by_id import Lookup
@@ -94,7 +94,9 @@ def usage(ground: Ground) -> Usage:
 @pytest.fixture
 def verifier(ground: Ground, lookup: WatchedLookup, usage: Usage) -> Verifier:
     """A server that remembers."""
-    return Verifier(lookup, PEPPERS, ground.clock, usage, Memory(generation_file_of(ground)))
+    return Verifier(
+        lookup, PEPPERS, ground.clock, usage, VerificationCache(generation_file_of(ground))
+    )
 
 
 def reader_of(ground: Ground) -> Verifier:
@@ -200,7 +202,7 @@ def test_a_hand_on_the_file(ground: Ground, verifier: Verifier) -> None:
     verifier.verify(text_of(created))
     with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
         hand.execute("UPDATE api_keys SET revoked_at = 1 WHERE id = ?", (created.key.id,))
-    ground.clock.advance(timedelta(microseconds=KEPT - 1))
+    ground.clock.advance(timedelta(microseconds=MAX_AGE - 1))
     assert isinstance(verifier.verify(text_of(created)), Verified)
     ground.clock.advance(microseconds=1)
     assert not isinstance(verifier.verify(text_of(created)), Verified)
@@ -243,14 +245,14 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Verifier
 
 def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage) -> None:
     """Full, it forgets those that nobody asked for; a key in use stays."""
-    memory = Memory(generation_file_of(ground), capacity=10)
-    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, memory)
+    cache: KeyCache = VerificationCache(generation_file_of(ground), capacity=10)
+    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, cache)
     tenant = ground.tenant()
     often = text_of(ground.key(tenant))
     for _ in range(30):
         verifier.verify(text_of(ground.key(tenant)))
         verifier.verify(often)
-        assert len(memory) <= 10
+        assert len(cache) <= 10
     assert lookup.asked == 31
 
 
@@ -261,7 +263,7 @@ def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
     verifier.verify(text)
     record = ground.installation.reads.lookup(KEY).find(created.key.id)
     assert record is not None
-    ahead: list[object] = [verifier._memory]
+    ahead: list[object] = [verifier._cache]
     seen = set()
     while ahead:
         found = ahead.pop()
@@ -280,9 +282,9 @@ def test_what_an_entry_takes(ground: Ground) -> None:
     """A remembered key takes less than 1,600 bytes, so that a full memory takes less than 160 MB."""
     tenant = ground.tenant()
     texts = [text_of(ground.key(tenant, "a description of usual length")) for _ in range(150)]
-    memory = Memory(generation_file_of(ground))
+    cache: KeyCache = VerificationCache(generation_file_of(ground))
     verifier = Verifier(
-        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, _NoNotes(), memory
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, _NoNotes(), cache
     )
     for text in texts[:50]:
         verifier.verify(text)
@@ -291,7 +293,7 @@ def test_what_an_entry_takes(ground: Ground) -> None:
         verifier.verify(text)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(memory) == 150
+    assert len(cache) == 150
     assert taken / 100 < 1_600
     assert CAPACITY == 100_000
 
@@ -398,7 +400,7 @@ def test_it_answers_as_one_that_reads(shared: Ground, steps: list[tuple[str, int
         PEPPERS,
         shared.clock,
         Usage(shared.database),
-        Memory(generation_file_of(shared)),
+        VerificationCache(generation_file_of(shared)),
     )
     reading = reader_of(shared)
     for step, which, scope in steps:

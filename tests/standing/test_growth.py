@@ -23,14 +23,13 @@ from keystead.cli.document_names import title_of
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
-from keystead.domain import attributes, documents, instants, portal, scopes, search, token, users
+from keystead.domain import documents, instants, portal, scopes, search, token, users
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
 from keystead.domain.ids import UserId
 from keystead.domain.scopes import ScopeCatalog
-from keystead.gate.fast_path import Plain, RequiredScopes
-from keystead.gate.plain_form import PlainForm
+from keystead.gate.fast_path import Plain, PlainForm, RequiredScopes
 from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
@@ -374,7 +373,7 @@ def test_reading_attributes_is_linear() -> None:
         "list": lambda size: {"a": list(range(size // 5))},
     }
     for name, make in made.items():
-        assert growth(attributes.attributes_fault, make, MAX_DOCUMENT) <= WORST, name
+        assert growth(documents.attributes_fault, make, MAX_DOCUMENT) <= WORST, name
 
 
 # --- the measure itself ---

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from keystead.operation.metrics import Metrics
-from keystead.operation.serving import STOP_SECONDS
+from keystead.operation.server.serving import STOP_SECONDS
 from keystead.settings import Settings
 
 ROOT = Path(__file__).parents[2]

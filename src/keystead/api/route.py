@@ -35,13 +35,17 @@ from keystead.domain.verification import Denied, Verification, Verified
 from keystead.domain.versions import IfMatch, etag, require_match
 from keystead.http.asgi import Receive, Scope, Send
 from keystead.http.bearer import bearer_of
-from keystead.http.body import JSON_LIMIT, KIB, read_body, require_unencoded
-from keystead.http.json_body import MAX_VALUES, decode_model, require_json
-from keystead.http.large_bodies import LargeBodies
-from keystead.http.record import client_of, note_caller, note_denial
-from keystead.http.validation import MAX_PARAMETERS, request_pointer
+from keystead.http.body import JSON_LIMIT, KIB, LargeBodies, read_body, require_unencoded
+from keystead.http.client import client_of, note_caller, note_denial
+from keystead.http.json_body import (
+    MAX_PARAMETERS,
+    MAX_VALUES,
+    decode_model,
+    request_pointer,
+    require_json,
+)
 from keystead.services import Services
-from keystead.services.places import Places
+from keystead.services.concurrency import FairSemaphore
 
 SECURITY: Final = "key"
 """The name of the security scheme in the OpenAPI document."""
@@ -135,7 +139,7 @@ class Gate:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.places = Places(CALLS)
+        self.places = FairSemaphore(CALLS)
         self.bodies = LargeBodies()
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
@@ -284,10 +288,10 @@ class WorkspaceRoute(JsonRoute):
                 try:
                     decoded = await self.decoded(request, owner)
                     self.check_query(request)
-                    async with gate.places.of(owner):
+                    async with gate.places.held(owner):
                         response = await handle(decoded)
                 except (Invalid, RequestValidationError):
-                    async with gate.places.of(owner):
+                    async with gate.places.held(owner):
                         version = await run_in_threadpool(self.find, call, request.path_params)
                     if MATCH_HEADER in self.headers:
                         require_match(call.if_match, version)

@@ -18,7 +18,7 @@ from keystead.domain.errors import (
     Unauthenticated,
 )
 from keystead.http.redaction import one_line
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 LINE_LENGTH = 1_000
 
@@ -102,7 +102,7 @@ def _report(says: Mapping[str, object], code: Exit, as_json: bool) -> Exit:
 
 
 def _bug(error: Exception) -> Mapping[str, object]:
-    from keystead.http.failures import places, type_names
+    from keystead.http.redaction import places, type_names
 
     detail = f"A bug: {' < '.join(type_names(error))}, at {'; '.join(places(error)[-3:])}"
     return {"code": "bug", "title": "This is a bug in Keystead", "detail": detail}

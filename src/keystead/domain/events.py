@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from keystead.domain.ids import EventId, WorkspaceId
 from keystead.domain.principals import Actor
@@ -74,7 +75,7 @@ class Origin:
     request_id: str | None = None
 
 
-NOWHERE = Origin()
+NO_ORIGIN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Act:
 
     actor: Actor
     at: datetime
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Event:
     occurred_at: datetime
     actor: Actor
     target: Target
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
     data: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -114,3 +115,22 @@ class InstallationEvent:
     actor: Actor
     target: Target
     data: Mapping[str, object] = field(default_factory=dict)
+
+
+MIN_RETENTION: Final = timedelta(days=31)
+"""The pages show the last 30 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How long each is kept after it happened; None is for ever."""
+
+    events: timedelta | None = timedelta(days=400)
+    deliveries: timedelta | None = timedelta(days=90)
+    use: timedelta | None = timedelta(days=400)
+    callers: timedelta | None = timedelta(days=90)
+
+
+def retention_cutoff(kept: timedelta | None, now: datetime) -> datetime | None:
+    """What happened before that instant is kept no longer at `now`; None where everything is kept."""
+    return None if kept is None else now - kept

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from keystead.domain.errors import InvalidRequest, InvalidToken, KeysteadError, Unauthenticated
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
-from keystead.http.asgi import Header, Message
+from keystead.http.asgi import Header, Message, Receive, Scope, Send
+from keystead.http.body import KIB, read_body, require_unencoded
+from keystead.http.form_body import decode_form, require_form
+from keystead.http.problems import STATUS, Problems
 from keystead.http.stack import NO_STORE, SERVER
+from keystead.services.verifier import ActiveToken
 
 MAX_KNOWN: Final = 10_000
 """Keys whose fields are kept made, some 10 MB; one more, and they are made anew."""
@@ -70,3 +76,103 @@ def _end(expires_at: datetime) -> Header:
 
 def _start(fields: Sequence[Header]) -> Message:
     return {"type": "http.response.start", "status": 200, "headers": fields}
+
+
+_Made = tuple[list[Header], bytes]
+"""All fields of an answer and its body."""
+
+
+class Standings:
+    """Makes the answers, each once for as long as what it says is the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[ActiveToken, _Made]] = {}
+        self._inactive = _made(b'{"active":false}')
+
+    async def tell(self, found: ActiveToken | None, send: Send) -> None:
+        """Sends the answer; the same one for whatever does not stand."""
+        headers, body = self._inactive if found is None else self._of(found)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _of(self, found: ActiveToken) -> _Made:
+        known = self._known.get(found.principal.id)
+        if known is not None and known[0] == found:
+            return known[1]
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        made = _made(_body(found))
+        self._known[found.principal.id] = found, made
+        return made
+
+
+def _made(body: bytes) -> _Made:
+    length = (b"content-length", str(len(body)).encode())
+    return [(b"content-type", b"application/json"), NO_STORE, SERVER, length], body
+
+
+def _body(found: ActiveToken) -> bytes:
+    """Instants in whole seconds, `exp` only where there is an end."""
+    key, metadata = found
+    told: dict[str, object] = {
+        "active": True,
+        "scope": str(key.scopes),
+        "client_id": key.id,
+        "sub": key.workspace_id,
+        "iat": metadata.created_at // 1_000_000,
+        "token_type": "Bearer",
+        "workspace": {
+            "id": key.workspace_id,
+            "name": metadata.workspace_name,
+            "plan": metadata.plan_id,
+        },
+    }
+    if key.expires_at is not None:
+        told["exp"] = int(key.expires_at.timestamp())
+    return json.dumps(told, separators=(",", ":")).encode("ascii")
+
+
+MAX_BODY: Final = 64 * KIB
+
+_ERRORS: Final = {
+    401: "invalid_client",
+    403: "unauthorized_client",
+    429: "temporarily_unavailable",
+    500: "server_error",
+    503: "temporarily_unavailable",
+    507: "server_error",
+}
+"""The `error` of RFC 6749 (sections 4.1.2.1 and 5.2) by status; everything else is `invalid_request`."""
+_CREDENTIAL: Final = {
+    Unauthenticated.code: {
+        "title": "This needs a service credential",
+        "detail": "Send a service credential in the Authorization field: `Bearer <token>`, or HTTP Basic with its id"
+        " and its token.",
+    },
+    InvalidToken.code: {
+        "detail": "The service credential is malformed, unknown or revoked. API keys are not accepted here."
+    },
+}
+
+
+class OAuthProblems(Problems):
+    """Problems that carry RFC 6749's `error` as well, and name the credential that services have."""
+
+    def body(self, error: KeysteadError) -> dict[str, object]:
+        """The members of the problem, then `error`, which OAuth clients read."""
+        word = _ERRORS.get(STATUS[error.code], "invalid_request")
+        return super().body(error) | _CREDENTIAL.get(error.code, {}) | {"error": word}
+
+
+async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
+    """The form of a request, `token` being there. TooLarge, UnsupportedMediaType or InvalidRequest."""
+    fields = dict(scope["headers"])
+    length = fields.get(b"content-length")
+    data = await read_body(receive, MAX_BODY, int(length) if length else None)
+    if data:
+        require_unencoded(scope["headers"])
+        require_form(fields.get(b"content-type"))
+    form = decode_form(data)
+    if not form.get("token"):
+        raise InvalidRequest("The form needs the field `token`.")
+    return form

@@ -19,10 +19,9 @@ from keystead.gate.answers import Identities
 from keystead.gate.fast_path import Plain, RequiredScopes
 from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
 from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
-from keystead.http.client import Network
-from keystead.http.failures import places, type_names
+from keystead.http.client import Network, client_of, note_caller, note_denial, note_route
 from keystead.http.problems import STATUS, Problems
-from keystead.http.record import client_of, note_caller, note_denial, note_route
+from keystead.http.redaction import places, type_names
 from keystead.http.stack import OnResponse, Stack, method_label
 from keystead.services import Services
 

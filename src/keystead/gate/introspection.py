@@ -11,19 +11,17 @@ import structlog
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauthenticated
-from keystead.gate.oauth import MAX_BODY, OAuthProblems, read_form
-from keystead.gate.plain_form import PlainForm
-from keystead.gate.standings import Standings
+from keystead.gate.answers import MAX_BODY, OAuthProblems, Standings, read_form
+from keystead.gate.fast_path import PlainForm
 from keystead.http import basic
 from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
 from keystead.http.body import BoundedBody
-from keystead.http.client import Network
-from keystead.http.failures import places, type_names
+from keystead.http.client import Network, note_caller, note_route
 from keystead.http.problems import MethodNotAllowed
-from keystead.http.record import note_caller, note_route
+from keystead.http.redaction import places, type_names
 from keystead.http.stack import BODY_SECONDS, OnResponse, Stack
 from keystead.services import Services
-from keystead.services.introspection import Standing
+from keystead.services.verifier import ActiveToken
 
 PATH: Final = "/introspect"
 LINE_SECONDS: Final = 60.0
@@ -39,7 +37,7 @@ class _Outcome:
     """How far a question came: who asked, what was found, or what it was refused with."""
 
     caller: ActingCredential | None = None
-    found: Standing | None = None
+    found: ActiveToken | None = None
     failure: Exception | None = None
 
 
@@ -108,7 +106,7 @@ class Introspection:
         self._told[caller.id] = now + LINE_SECONDS
         return True
 
-    async def _answer(self, found: Standing | None, send: Send) -> None:
+    async def _answer(self, found: ActiveToken | None, send: Send) -> None:
         """Without the stack, nobody behind this would stop an exception before the server prints it."""
         try:
             await self._standings.tell(found, send)

@@ -9,9 +9,8 @@ from typing import Any, Final
 import structlog
 
 from keystead.http.asgi import Scope
-from keystead.http.failures import places, type_names
-from keystead.http.record import RequestRecord, record_of
-from keystead.http.redaction import one_line
+from keystead.http.client import RequestRecord, record_of
+from keystead.http.redaction import one_line, places, type_names
 
 _PATH_LENGTH = 300
 SAMPLE_SECONDS: Final = 60.0

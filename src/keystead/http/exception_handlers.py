@@ -24,8 +24,8 @@ from keystead.domain.errors import (
 from keystead.http.access_log import log_failure
 from keystead.http.asgi import Answer, Scope
 from keystead.http.head import METHODS
+from keystead.http.json_body import invalid_of, request_pointer
 from keystead.http.problems import Internal, MethodNotAllowed, Problems
-from keystead.http.validation import invalid_of, request_pointer
 
 _BY_STATUS: Mapping[int, Callable[[], KeysteadError]] = {
     404: NotFound,

@@ -15,10 +15,9 @@ from keystead.domain.ids import new_id
 from keystead.http.access_log import log_failure, log_request
 from keystead.http.asgi import Answer, App, Header, Message, Receive, Scope, Send, send_answer
 from keystead.http.body import MIB, BoundedBody
-from keystead.http.client import Client, Network, read_client
+from keystead.http.client import Client, Network, RequestRecord, begin_record, read_client
 from keystead.http.head import METHODS, Head, check_head, read_head
 from keystead.http.problems import Internal, Problems
-from keystead.http.record import RequestRecord, begin_record
 
 MAX_BODY = 10 * MIB
 BODY_SECONDS = 15.0

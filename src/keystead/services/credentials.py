@@ -1,4 +1,4 @@
-"""Credentials of the product's own services: made, listed, revoked by who runs the installation."""
+"""Credentials of the product's own services, managed by the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
-    kind_named,
+    kind_of_id,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound
@@ -25,9 +25,6 @@ from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials as rows
 from keystead.storage.tables.installation_events import append_installation_event
 
-OPERATOR = CredentialKind.OPERATOR
-SERVICE = CredentialKind.SERVICE
-
 
 class Credentials:
     """What the product's services authenticate with; never a workspace's key, nor the reverse."""
@@ -41,9 +38,9 @@ class Credentials:
 
     @retry_on_conflict
     def create(
-        self, name: str, actor: Actor, kind: CredentialKind = OPERATOR
+        self, name: str, actor: Actor, kind: CredentialKind = CredentialKind.OPERATOR
     ) -> tuple[Credential, Token]:
-        """A credential and its token, which leaves once."""
+        """Create a credential. Returns it with its token, which leaves once."""
         check_credential_name(name)
         now = self._clock.now()
         token = mint(f"{self._prefix}_{kind}", now)
@@ -56,29 +53,29 @@ class Credentials:
 
     @retry_on_conflict
     def list(self) -> list[Credential]:
-        """Every credential, revoked ones too, newest first."""
+        """Return every credential, revoked ones too, newest first."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_credentials(tx)
 
     @retry_on_conflict
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
-        """Ends the credential, finally and at once. Again: the same answer."""
+        """Revoke the credential, irreversibly and immediately. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):
-            named = kind_named(credential_id)
-            found = None if named is None else rows.find_credential(tx, credential_id)
-            if found is None:
+            is_credential_id = kind_of_id(credential_id) is not None
+            credential = rows.find_credential(tx, credential_id) if is_credential_id else None
+            if credential is None:
                 raise NotFound("There is no such credential.")
-            if found.revoked_at is None:
+            if credential.revoked_at is None:
                 rows.revoke_credential(tx, credential_id, act.at, actor.name)
-                found = replace(found, revoked_at=act.at, revoked_by=actor.name)
-                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, found, act)
-            return found
+                credential = replace(credential, revoked_at=act.at, revoked_by=actor.name)
+                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, credential, act)
+            return credential
 
 
 def _record(tx: Tx, type: InstallationEventType, credential: Credential, act: Act) -> None:
-    told = {
+    data = {
         "name": credential.name,
         "kind": credential.kind.name.lower(),
         "hint": credential.hint,
     }
-    append_installation_event(tx, type, act, Target("credential", credential.id), told)
+    append_installation_event(tx, type, act, Target("credential", credential.id), data)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
     LOCK_SECONDS,
     POOL_SIZE,
@@ -39,7 +39,7 @@ from keystead.storage.schema import tables as schema
 
 Tx = Connection
 """An open transaction. Only storage uses its methods; services pass it along."""
-OnRevocations = Callable[[Sequence[Ending]], None]
+OnRevocations = Callable[[Sequence[RevocationEntry]], None]
 """Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
 
 _FULL = ("SQLITE_FULL", "53100")
@@ -285,7 +285,7 @@ class Database:
         with suppress(SQLAlchemyError), self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
 
-    def _report_revocations(self, entries: Sequence[Ending]) -> None:
+    def _report_revocations(self, entries: Sequence[RevocationEntry]) -> None:
         if entries and self.on_revocations is not None:
             self.on_revocations(entries)
 

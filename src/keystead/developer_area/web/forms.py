@@ -17,7 +17,7 @@ from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
 from keystead.domain.token import Secret
 from keystead.domain.versions import IfMatch
 from keystead.http.body import KIB, read_body, require_unencoded
-from keystead.http.record import client_of
+from keystead.http.client import client_of
 
 FORM_LIMIT: Final = 64 * KIB
 FORM_TOKEN: Final = "form_token"

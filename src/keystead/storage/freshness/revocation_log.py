@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, delete, select
 
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.schema.tables import (
     api_keys,
     credentials,
@@ -23,14 +23,14 @@ _KEY: Final = "keystead_revocations"
 _BATCH_SIZE: Final = 500
 
 
-def note_revocation(tx: Connection, entry: Ending) -> None:
+def note_revocation(tx: Connection, entry: RevocationEntry) -> None:
     """Keep the entry until the transaction is committed."""
     tx.info.setdefault(_KEY, []).append(entry)
 
 
-def take_revocations(tx: Connection) -> list[Ending]:
+def take_revocations(tx: Connection) -> list[RevocationEntry]:
     """Return the entries that were noted on this connection, and forget them."""
-    entries: list[Ending] = tx.info.pop(_KEY, [])
+    entries: list[RevocationEntry] = tx.info.pop(_KEY, [])
     return entries
 
 
@@ -43,14 +43,14 @@ def last_events(tx: Connection, ids: Iterable[WorkspaceId]) -> dict[WorkspaceId,
     return numbers
 
 
-def unrevoked_keys(tx: Connection, entries: Sequence[Ending]) -> set[str]:
+def unrevoked_keys(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:
     """Return the keys among these entries that are not revoked in this database."""
     return _unrevoked(
         tx, api_keys, (e.target_id for e in entries if e.type == EventType.KEY_REVOKED)
     )
 
 
-def unrevoked_credentials(tx: Connection, entries: Sequence[Ending]) -> set[str]:
+def unrevoked_credentials(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:
     """Return the credentials among these entries that are not revoked in this database."""
     return _unrevoked(
         tx, credentials, (e.target_id for e in entries if e.type == CREDENTIAL_REVOKED)

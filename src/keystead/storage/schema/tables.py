@@ -32,7 +32,7 @@ from keystead.storage.schema.columns import (
     Json,
     ScopeSet,
 )
-from keystead.storage.schema.key_count_triggers import create_counting
+from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 
 metadata = MetaData(
@@ -210,7 +210,7 @@ key_counts = Table(
     Column("at", Instant, nullable=False),
     **_CLUSTERED,
 )
-event.listen(key_counts, "after_create", create_counting)
+event.listen(key_counts, "after_create", create_key_count_triggers)
 
 key_use = Table(
     "key_use",

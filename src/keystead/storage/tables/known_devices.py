@@ -1,4 +1,4 @@
-"""Known devices in rows, found by the SHA-256 of the secret that the browser holds."""
+"""Known devices, found by the SHA-256 of the browser's secret."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select, update
 
 from keystead.domain.ids import UserId
-from keystead.domain.sessions import DEVICES_KEPT, KnownDevice
+from keystead.domain.sessions import MAX_DEVICES, KnownDevice
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import known_devices
 
 
 def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
-    """Adds a device; of more than ten the ones that were not used for longest are forgotten."""
+    """Insert a device. Deletes the user's least recently used ones beyond ten."""
     row = {
         "digest": digest,
         "user_id": device.user_id,
@@ -23,7 +23,7 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
     tx.execute(insert(known_devices), row)
     of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
     newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
-    kept = set(tx.execute(newest.limit(DEVICES_KEPT)).scalars()) | {digest}
+    kept = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
     tx.execute(
         delete(known_devices).where(
             known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(kept)
@@ -32,17 +32,17 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
 
 
 def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
-    """The device, whether it still stands or not."""
+    """Return the device, expired or not."""
     row = tx.execute(select(known_devices).where(known_devices.c.digest == digest)).first()
     return None if row is None else KnownDevice(row.user_id, row.created_at, row.used_at)
 
 
 def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
-    """Notes that the person signed in on the device again."""
+    """Record that the user signed in on the device again."""
     used = update(known_devices).where(known_devices.c.digest == digest)
     tx.execute(used.values(used_at=now))
 
 
 def delete_devices(tx: Tx, user_id: UserId) -> None:
-    """Forgets all devices of a user."""
+    """Delete all devices of a user."""
     tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))
