@@ -165,7 +165,7 @@ def _initialize(place: Place) -> None:
         bootstrap.migrate(settings)
     installation = bootstrap.open_safely(settings)
     try:
-        in_use = installation.services.workspaces.list(limit=1).workspaces
+        in_use = installation.services.workspaces.list(limit=1).items
     finally:
         installation.close()
     if in_use:
@@ -220,7 +220,7 @@ def _revoke_all(installation: Installation, principal: Principal) -> None:
     from keystead.domain.keys import KeyStatus
 
     keys = installation.services.keys
-    while page := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).keys:
+    while page := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).items:
         for key in page:
             keys.revoke(principal, key.id)
 

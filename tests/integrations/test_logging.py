@@ -22,7 +22,7 @@ guard = connect(sys.argv[2], data=sys.argv[3])
 guard.answer(RuntimeError("swordfish"))
 def fail():
     raise RuntimeError("swordfish")
-failing = Loop([Task("flush use", 0.001, fail)])
+failing = Loop([Task("flush_use", 0.001, fail)])
 failing.start()
 failing.stop()
 from keystead.operation.revocation_log_file import RevocationLogFile

@@ -152,7 +152,7 @@ def _workspaces(server: Serving) -> list[Workspace]:
 
     installation = bootstrap.open_safely(server.settings)
     try:
-        return installation.services.workspaces.list().workspaces
+        return installation.services.workspaces.list().items
     finally:
         installation.close()
 
@@ -163,6 +163,6 @@ def _live_keys(server: Serving, workspace: Workspace) -> int:
     installation = bootstrap.open_safely(server.settings)
     try:
         acting = system(workspace.id)
-        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).keys)
+        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).items)
     finally:
         installation.close()

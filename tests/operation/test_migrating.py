@@ -23,8 +23,9 @@ from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.maintenance import migrate as migrations
-from keystead.storage.point_reads.key_lookup import lookup_of
+from keystead.storage.point_reads.by_id import point_reads_of
 from keystead.storage.row_security.apply import apply_row_security, grant_owner_access
+from keystead.storage.schema.verification_reads import KEY as BY_ID
 from tests.nursery import Ended, run_apart
 from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
 
@@ -224,8 +225,9 @@ def test_verification_goes_on(place: Place) -> None:
     def verify() -> None:
         with (
             closing(Database(place.url(OWNER))) as database,
-            closing(lookup_of(database)) as lookup,
+            closing(point_reads_of(database)) as reads,
         ):
+            lookup = reads.lookup(BY_ID)
             while not migrated.is_set():
                 found["found" if lookup.find(KEY) else "lost"] += 1
 

@@ -48,7 +48,10 @@ def _full_workspace(ground: Ground, email: str) -> None:
 
 def _post(ground: Ground, postman: Postman) -> Mailer[Digest]:
     return Mailer(
-        ground.services.digests, postman, sender="keys@example.com", base_url="https://k.example"
+        ground.services.notification_digests,
+        postman,
+        sender="keys@example.com",
+        base_url="https://k.example",
     )
 
 

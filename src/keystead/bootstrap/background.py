@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Final
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
 from keystead.operation.files import ConfigurationError
-from keystead.services import cleanup as forgetting
-from keystead.services import confirmations, deliveries, documents, installation_log, usage
-from keystead.services import housekeeping as sweeping
-from keystead.services import key_lifecycle as key_watch
-from keystead.services import notifications as digests
-from keystead.services.cleanup import Retention
-from keystead.services.housekeeping import Housekeeping
-from keystead.services.installation_log import InstallationLog
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services import (
+    cleanup,
+    confirmations,
+    deliveries,
+    documents,
+    events,
+    key_lifecycle,
+    notifications,
+    usage,
+)
+from keystead.services.cleanup import ExpiredRows, Retention
+from keystead.services.events import InstallationLog
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,14 +77,14 @@ def _tasks(installation: Installation) -> list[Task]:
     database, services = installation.database, installation.services
     clock, on_failure = installation.clock, installation.on_failure
     retention = Retention(database, clock, installation.settings.retention, on_failure)
-    housekeeping = Housekeeping(database, clock, on_failure)
-    watch = KeyWatch(database, clock, on_failure)
+    expired_rows = ExpiredRows(database, clock, on_failure)
+    lifecycle = KeyLifecycle(database, clock, on_failure)
     return [
         Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
-        Task(key_watch.TASK, WATCH_SECONDS, watch.look),
-        Task(installation_log.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
-        Task(sweeping.TASK, SWEEP_SECONDS, housekeeping.sweep),
-        Task(forgetting.TASK, SWEEP_SECONDS, retention.sweep),
+        Task(key_lifecycle.TASK, WATCH_SECONDS, lifecycle.run),
+        Task(events.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
+        Task(cleanup.EXPIRED_TASK, SWEEP_SECONDS, expired_rows.run),
+        Task(cleanup.RETENTION_TASK, SWEEP_SECONDS, retention.run),
         Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
         Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
         *_mail_tasks(installation),
@@ -102,12 +106,14 @@ def _mail_tasks(installation: Installation) -> list[Task]:
     else:
         transport = Folder(settings.data / MAIL_FOLDER)
     sender, base_url = settings.mail_from or SENDER, settings.base_url
-    digest_mailer = Mailer(services.digests, transport, sender=sender, base_url=base_url)
+    digest_mailer = Mailer(
+        services.notification_digests, transport, sender=sender, base_url=base_url
+    )
     confirmation_mailer = Mailer(
         services.confirmations, transport, sender=sender, base_url=base_url
     )
     return [
-        Task(digests.TASK, DIGEST_SECONDS, digest_mailer.send_due),
+        Task(notifications.TASK, DIGEST_SECONDS, digest_mailer.send_due),
         Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_mailer.send_due),
     ]
 

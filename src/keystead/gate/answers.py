@@ -16,7 +16,7 @@ from keystead.http.body import KIB, read_body, require_unencoded
 from keystead.http.form_body import decode_form, require_form
 from keystead.http.problems import STATUS, Problems
 from keystead.http.stack import NO_STORE, SERVER
-from keystead.services.introspection import Standing
+from keystead.services.verifier import ActiveToken
 
 MAX_KNOWN: Final = 10_000
 """Keys whose fields are kept made, some 10 MB; one more, and they are made anew."""
@@ -86,16 +86,16 @@ class Standings:
     """Makes the answers, each once for as long as what it says is the same."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Standing, _Made]] = {}
+        self._known: dict[str, tuple[ActiveToken, _Made]] = {}
         self._inactive = _made(b'{"active":false}')
 
-    async def tell(self, found: Standing | None, send: Send) -> None:
+    async def tell(self, found: ActiveToken | None, send: Send) -> None:
         """Sends the answer; the same one for whatever does not stand."""
         headers, body = self._inactive if found is None else self._of(found)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _of(self, found: Standing) -> _Made:
+    def _of(self, found: ActiveToken) -> _Made:
         known = self._known.get(found.principal.id)
         if known is not None and known[0] == found:
             return known[1]
@@ -111,17 +111,21 @@ def _made(body: bytes) -> _Made:
     return [(b"content-type", b"application/json"), NO_STORE, SERVER, length], body
 
 
-def _body(found: Standing) -> bytes:
+def _body(found: ActiveToken) -> bytes:
     """Instants in whole seconds, `exp` only where there is an end."""
-    key, issue = found
+    key, metadata = found
     told: dict[str, object] = {
         "active": True,
         "scope": str(key.scopes),
         "client_id": key.id,
         "sub": key.workspace_id,
-        "iat": issue.at // 1_000_000,
+        "iat": metadata.created_at // 1_000_000,
         "token_type": "Bearer",
-        "workspace": {"id": key.workspace_id, "name": issue.workspace_name, "plan": issue.plan_id},
+        "workspace": {
+            "id": key.workspace_id,
+            "name": metadata.workspace_name,
+            "plan": metadata.plan_id,
+        },
     }
     if key.expires_at is not None:
         told["exp"] = int(key.expires_at.timestamp())

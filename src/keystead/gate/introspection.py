@@ -21,7 +21,7 @@ from keystead.http.problems import MethodNotAllowed
 from keystead.http.redaction import places, type_names
 from keystead.http.stack import BODY_SECONDS, OnResponse, Stack
 from keystead.services import Services
-from keystead.services.introspection import Standing
+from keystead.services.verifier import ActiveToken
 
 PATH: Final = "/introspect"
 LINE_SECONDS: Final = 60.0
@@ -37,7 +37,7 @@ class _Outcome:
     """How far a question came: who asked, what was found, or what it was refused with."""
 
     caller: ActingCredential | None = None
-    found: Standing | None = None
+    found: ActiveToken | None = None
     failure: Exception | None = None
 
 
@@ -106,7 +106,7 @@ class Introspection:
         self._told[caller.id] = now + LINE_SECONDS
         return True
 
-    async def _answer(self, found: Standing | None, send: Send) -> None:
+    async def _answer(self, found: ActiveToken | None, send: Send) -> None:
         """Without the stack, nobody behind this would stop an exception before the server prints it."""
         try:
             await self._standings.tell(found, send)

@@ -23,10 +23,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from keystead import __version__
-from keystead.domain.verification import Denied, Verification
 from keystead.operation.files import ConfigurationError
-from keystead.services.paced_verifier import PacedVerifier
-from keystead.services.verifier import Verifier
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -102,57 +99,6 @@ class Metrics:
     def on_item(self, task: str, *, given_up: bool) -> None:
         """Count an item of a background task that failed."""
         self._items.labels(task, "given_up" if given_up else "postponed").inc()
-
-
-class CountedVerifier(Verifier):
-    """A verifier that counts its verdicts."""
-
-    def __init__(self, *parts: Any, metrics: Metrics) -> None:
-        super().__init__(*parts)
-        self._metrics = metrics
-
-    def verify(
-        self,
-        text: str,
-        required: str | None = None,
-        *,
-        address: str | None = None,
-        agent: str | None = None,
-    ) -> Verification:
-        """As Verifier.verify."""
-        try:
-            verification = super().verify(text, required, address=address, agent=agent)
-        except BaseException:
-            self._metrics.on_verdict("unavailable")
-            raise
-        return self._counted(verification)
-
-    async def verify_on_loop(
-        self,
-        text: str,
-        required: str | None = None,
-        *,
-        address: str | None = None,
-        agent: str | None = None,
-    ) -> Verification:
-        """As Verifier.verify_on_loop."""
-        try:
-            verification = await super().verify_on_loop(
-                text, required, address=address, agent=agent
-            )
-        except BaseException:
-            self._metrics.on_verdict("unavailable")
-            raise
-        return self._counted(verification)
-
-    def _counted(self, verification: Verification) -> Verification:
-        verdict = verification.reason if isinstance(verification, Denied) else "verified"
-        self._metrics.on_verdict(verdict)
-        return verification
-
-
-class CountedPacedVerifier(CountedVerifier, PacedVerifier):
-    """The same where there are rate limits: counted is what they left of a verdict."""
 
 
 class Listener:

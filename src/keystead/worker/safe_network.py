@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from keystead.domain.destinations import Address, Destinations
 from keystead.domain.ids import WorkspaceId
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 RESOLVERS: Final = 64
 """Concurrent lookups: a name server that never answers occupies a thread for a long time."""
@@ -52,7 +52,7 @@ class SystemResolver:
     """
 
     def __init__(self) -> None:
-        self._threads = Threads(RESOLVERS, "resolve")
+        self._threads = FairThreadPool(RESOLVERS, "resolve")
 
     async def __call__(self, workspace_id: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         """Return the addresses of `host`, in the system's order of preference."""

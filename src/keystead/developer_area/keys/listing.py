@@ -103,8 +103,8 @@ class KeyList:
                 before=before,
             )
             if len(found) == asked.limit:
-                return found, f"{place}:" if page.keys else None, page.quota
-            found += page.keys
+                return found, f"{place}:" if page.items else None, page.quota
+            found += page.items
             if page.next is not None:
                 return found, f"{place}:{page.next}", page.quota
             place, before = place + 1, None

@@ -73,7 +73,7 @@ class InvitationPages:
             message=cookies.said(visit.request),
             tabs=tabs(acting, "invitations"),
             invite_url=f"{url}/new",
-            rows=[_row(one, acting, now) for one in found.invitations],
+            rows=[_row(one, acting, now) for one in found.items],
             next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
             first_url=url if asked.after else None,
         )

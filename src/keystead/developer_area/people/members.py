@@ -81,7 +81,7 @@ class MemberPages:
             invite_url=f"{url}/invitations/new",
             name_url=_name_url(acting),
             leave_url=f"{url}/leave",
-            rows=[_row(member, acting, now) for member in found.members],
+            rows=[_row(member, acting, now) for member in found.items],
             next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
             first_url=url if asked.after else None,
             roles=list(Role),

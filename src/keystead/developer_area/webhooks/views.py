@@ -162,7 +162,7 @@ class WebhookPages:
             quota=desk.quota(acting),
             plans_url=desk.plans_url,
             new_url=f"{url}/new" if _may_change(acting) else None,
-            rows=[_row(one, url, acting, desk) for one in found.endpoints],
+            rows=[_row(one, url, acting, desk) for one in found.items],
             first_url=url if asked.after is not None else None,
             next_url=next_url(url, asked, found.next),
         )
@@ -225,7 +225,7 @@ class WebhookPages:
             shown=[
                 Choice(value, text, "", value == (status or "")) for value, text in _SHOWN.items()
             ],
-            rows=[delivery_row(one, here, now, acting.zone) for one in found.deliveries],
+            rows=[delivery_row(one, here, now, acting.zone) for one in found.items],
             first_url=here if asked.after is not None else None,
             next_url=next_url(here, asked, found.next, status=status or ""),
         )

@@ -19,14 +19,14 @@ class NoticePages:
     """Each member's own choice."""
 
     def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._notices = services.notices
+        self._notices = services.notification_preferences
         self._render = render
         self._sessions = sessions
 
     def index(self, visit: Visit) -> Response:
         """What the person is told now."""
         acting = self._sessions.acting(visit)
-        chosen = self._notices.chosen(acting.principal)
+        chosen = self._notices.get(acting.principal)
         url = workspace_url(acting.workspace.id)
         page = NoticesPage(
             frame=self._sessions.frame(visit, acting),

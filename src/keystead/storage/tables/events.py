@@ -13,7 +13,7 @@ from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
-from keystead.storage.freshness.revocation_log import note_ending
+from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.schema.tables import events, workspaces
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
@@ -37,7 +37,7 @@ def append_event(
     if type in TOPIC_OF:
         make_digest_due(tx, event)
     if (ending := entry_of(event)) is not None:
-        note_ending(tx, ending)
+        note_revocation(tx, ending)
     if has_listeners:
         enqueue(tx, event)
     return event
