@@ -158,7 +158,7 @@ class Database:
         1. Disk space. A revoking write may use the reserve; the others require it to be whole. First, because a write
            that finds the disk full in the middle has held the lock for nothing.
         2. SQLite: queue for its one writer. A FIFO lock that rotates among workspaces; SQLite's own busy handler
-           polls, so whoever polls most often would get the lock.
+           polls, which favors the thread that polls most often.
         3. Take a pooled connection, and give up while PostgreSQL is silent.
         4. Begin. SQLite takes its write lock now (BEGIN IMMEDIATE): a lock taken at the first change could fail there.
            PostgreSQL gets role, workspace and durability in one statement, which also finds out a dead connection; it
