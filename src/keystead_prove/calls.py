@@ -1,4 +1,4 @@
-"""The calls that experiments make to the servers: making keys, listing them, clearing up."""
+"""The API calls of experiments: creating, listing and revoking keys."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from keystead_prove.connection import Line, Reply
+from keystead_prove.connection import Connection, Reply
 
 WHOAMI: Final = "/v1/whoami"
 DESCRIPTION: Final = "keystead prove"
 SCOPE_TO_KEEP: Final = "documents:read"
-"""What is left of a key that was narrowed."""
+"""The only scope of a narrowed key."""
 _numbers = itertools.count(1)
 
 
 class Refused(Exception):
-    """The installation did not do what an experiment needs; the message says what, without any token."""
+    """The installation did not do what an experiment needs. The message says what, without any token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that an experiment made: its id, its token, and the request that made it."""
+    """A key of an experiment: its id, its token, and the response to its creation."""
 
     id: str
     token: str = field(repr=False)
@@ -32,56 +32,59 @@ class Key:
 
 
 def create(
-    line: Line, *, expires_at: datetime | None = None, scopes: Sequence[str] | None = None
+    connection: Connection,
+    *,
+    expires_at: datetime | None = None,
+    scopes: Sequence[str] | None = None,
 ) -> Key:
-    """A new key over that line. Refused where it is not made."""
-    reply = line.send("POST", "/v1/keys", draft(expires_at, scopes))
+    """Create a key. Raises Refused."""
+    reply = connection.send("POST", "/v1/keys", draft(expires_at, scopes))
     if reply.status != 201:
-        raise Refused(f"a key was not made: the server answered {reply.status}")
-    made = reply.json
-    return Key(made["id"], made["token"], reply)
+        raise Refused(f"a key was not created: the server responded with {reply.status}")
+    body = reply.json
+    return Key(body["id"], body["token"], reply)
 
 
 def draft(
     expires_at: datetime | None = None, scopes: Sequence[str] | None = None
 ) -> dict[str, object]:
-    """What a creation sends: each key with a description of its own."""
-    sent: dict[str, object] = {"description": f"{DESCRIPTION} {next(_numbers)}"}
+    """Return the body of a creation, with a unique description."""
+    body: dict[str, object] = {"description": f"{DESCRIPTION} {next(_numbers)}"}
     if expires_at is not None:
-        sent["expires_at"] = expires_at.isoformat()
+        body["expires_at"] = expires_at.isoformat()
     if scopes is not None:
-        sent["scopes"] = list(scopes)
-    return sent
+        body["scopes"] = list(scopes)
+    return body
 
 
 def unready(urls: Sequence[str], token: str) -> str | None:
-    """The first server that does not accept this key, which every one should."""
+    """Return the first server that does not accept this key, None if all do."""
     for url in urls:
-        with Line(url, token) as line:
-            if line.get(WHOAMI).status != 200:
+        with Connection(url, token) as connection:
+            if connection.get(WHOAMI).status != 200:
                 return url
     return None
 
 
-def active_keys(line: Line) -> list[dict[str, str]]:
-    """One page of the active keys, of 200 at most."""
-    reply = line.get("/v1/keys?status=active&limit=200")
+def active_keys(connection: Connection) -> list[dict[str, str]]:
+    """Return one page of at most 200 active keys."""
+    reply = connection.get("/v1/keys?status=active&limit=200")
     if reply.status != 200:
-        raise Refused(f"the keys were not listed: the server answered {reply.status}")
+        raise Refused(f"the keys were not listed: the server responded with {reply.status}")
     items: list[dict[str, str]] = reply.json["items"]
     return items
 
 
-def clear(line: Line) -> set[str]:
-    """Revokes every active key but the one that does it, which is the one left."""
-    while len(found := active_keys(line)) > 1:
-        own = line.get(WHOAMI).json["key"]["id"]
-        for key in found:
+def clear(connection: Connection) -> set[str]:
+    """Revoke all active keys except the one that is used for it. Returns the remaining ids."""
+    while len(keys := active_keys(connection)) > 1:
+        own = connection.get(WHOAMI).json["key"]["id"]
+        for key in keys:
             if key["id"] != own:
-                line.send("DELETE", f"/v1/keys/{key['id']}")
-    return {key["id"] for key in found}
+                connection.send("DELETE", f"/v1/keys/{key['id']}")
+    return {key["id"] for key in keys}
 
 
-def anywhere(lines: Sequence[Line]) -> Line:
-    """The line to a random server."""
-    return random.choice(lines)  # noqa: S311 - which server is asked is no secret
+def anywhere(connections: Sequence[Connection]) -> Connection:
+    """Return the connection to a random server."""
+    return random.choice(connections)  # noqa: S311 - not a secret

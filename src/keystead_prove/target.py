@@ -1,4 +1,4 @@
-"""The target of an experiment: the servers of one installation, with a workspace of its own."""
+"""The target of an experiment: the servers of one installation, with a separate workspace."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from keystead_prove.connection import Line
-from keystead_prove.endpoints import Door
+from keystead_prove.connection import Connection
+from keystead_prove.endpoints import Endpoint
 
 
 class Operator(Protocol):
-    """What only who runs the installation can do to the workspace."""
+    """What only the operator can do to the workspace."""
 
     def suspend(self) -> None:
-        """Refuses all keys of the workspace, until it is resumed."""
+        """Suspend the workspace."""
         ...
 
     def resume(self) -> None:
-        """Lets them work again."""
+        """Resume the workspace."""
         ...
 
     def limit_keys(self, limit: int | None) -> None:
-        """How many active keys the workspace may have; None is any number."""
+        """Set the limit of active keys; None: no limit."""
         ...
 
     def now(self) -> datetime:
-        """The time that decides."""
+        """Return the installation's time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Servers by their URLs, and the token of a key that manages the others. `doors`: where keys are verified."""
+class Target:
+    """The URLs of the servers, the token of a key that manages the others, and the endpoints that verify keys."""
 
     urls: Sequence[str]
     token: str = field(repr=False)
-    doors: Sequence[Door] = ()
+    endpoints: Sequence[Endpoint] = ()
 
-    def managers(self) -> list[Line]:
-        """A line to each server for the key that manages."""
-        return [Line(url, self.token) for url in self.urls]
+    def managers(self) -> list[Connection]:
+        """Return a connection to each server with the managing key."""
+        return [Connection(url, self.token) for url in self.urls]

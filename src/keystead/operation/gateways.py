@@ -171,7 +171,7 @@ def parse_routes(texts: Iterable[str]) -> list[Route]:
 
 
 def parse_keysteads(texts: Iterable[str]) -> list[Address]:
-    """Parse the addresses of interchangeable servers. ValueError for an empty list, or if they can't share a configuration."""
+    """Parse the addresses of interchangeable servers. ValueError without any, or if they can't share a configuration."""
     addresses = [parse_address(text) for text in texts]
     if not addresses:
         raise ValueError("give the address of Keystead, such as http://127.0.0.1:8080")
