@@ -146,7 +146,7 @@ class KeyLifecycle:
             notice = None if key is None else judge(tx, key, act.at)
             # Another server may have written it since the search: `note_notice` returns False then.
             if notice is None or not rows.note_notice(
-                tx, workspace_id, key_id, notice.kind, notice.mark, act.at
+                tx, workspace_id, key_id, notice.kind, notice.dedup_key, act.at
             ):
                 return False
             target = Target("key", key_id)
