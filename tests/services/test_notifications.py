@@ -1,4 +1,4 @@
-"""Digests: one letter a day to those who want it, of what is still true; twice rather than never."""
+"""Digests: one email a day for each member who wants it, of what is still true; twice rather than never."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Place:
 
 
 def test_a_digest_tells_of_a_limit(place: Place) -> None:
-    """A limit that was reached is told to the owner, once, a quarter of an hour later."""
+    """A reached limit is reported to the owner, once, a quarter of an hour later."""
     place.fill()
     assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
     digests = place.due(timedelta(seconds=2))
@@ -85,7 +85,7 @@ def test_a_digest_tells_of_a_limit(place: Place) -> None:
 
 
 def test_a_day_has_one_digest(place: Place) -> None:
-    """What comes after a digest is told with the next one, a day later, however much it is."""
+    """Events after a digest are in the next one, a day later, however many."""
     place.ending(timedelta(hours=1))
     place.fill()
     [first] = place.due()
@@ -163,7 +163,7 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
 
 
 def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
-    """A letter was sent, another member's failed, and meanwhile more happened: the first member is told a day later."""
+    """One email was sent, another failed, and more happened since: the first member gets the news a day later."""
     link, _ = place.ground.services.invitations.invite(
         acting(place.owner, place.ground.clock.now()), "beside@acme.example", Role.ADMIN
     )
@@ -185,7 +185,7 @@ def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
 
 
 def test_old_news_is_no_news(place: Place) -> None:
-    """Where mail was off for long, the first digest tells what is recent."""
+    """After a long time without mail, the first digest reports what is recent."""
     place.fill()
     [digest] = place.due(MAX_EVENT_AGE + DAY)
     assert digest.letters == []
@@ -206,7 +206,7 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
 
 
 def test_members_choose(place: Place) -> None:
-    """Owners are told everything until they choose; who wants nothing of a topic is not told of it."""
+    """Owners get all topics until they choose; a topic that a member turned off is not reported."""
     notices, owner = place.ground.services.notification_preferences, of_member(place.owner)
     assert notices.get(owner) == frozenset(Topic)
     assert notices.choose(owner, ["expiring"]) == {Topic.EXPIRING}
@@ -219,7 +219,7 @@ def test_members_choose(place: Place) -> None:
 
 
 def test_by_default_developers_are_told_nothing(place: Place) -> None:
-    """Who does not manage the workspace is told by mail what they ask for, and else nothing."""
+    """A member who doesn't manage the workspace gets the topics that they choose, and no others."""
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)
     )
@@ -227,7 +227,7 @@ def test_by_default_developers_are_told_nothing(place: Place) -> None:
 
 
 def test_only_members_choose(place: Place) -> None:
-    """A key and an operator are told nothing by mail; a topic that there is not is refused."""
+    """Keys and operators have no preferences; an unknown topic is refused."""
     notices = place.ground.services.notification_preferences
     for nobody in (place.tenant, place.ground.caller(place.tenant, "*")):
         with pytest.raises(Forbidden):

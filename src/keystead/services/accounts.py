@@ -127,8 +127,8 @@ class Accounts:
 
         Raises:
             ReauthenticationRequired: The last proof of identity is too old.
-            Invalid: At /current, if the current password is needed and not given: always, unless the user has none
-                or signed in with a one-time link.
+            Invalid: At /current, if the current password is missing. It is needed unless the user signed in with a
+                one-time link, or never had a password.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)

@@ -107,7 +107,7 @@ class Members:
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise ReauthenticationRequired if this change of role needs a recent authentication; None is no membership."""
+    """Raise ReauthenticationRequired if this change of role (None: not a member) needs a recent authentication."""
     for act in actions_for_role_change(before, after):
         principal.require_recent_authentication(act, now)
 

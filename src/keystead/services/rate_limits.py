@@ -50,7 +50,7 @@ class _CachedBuckets(NamedTuple):
 
 
 class RateLimiter:
-    """Counts each verified request, introspection's aside. Any number of threads may use it."""
+    """Counts each verified request except introspections. Any number of threads may use it."""
 
     def __init__(
         self,

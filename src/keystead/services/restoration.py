@@ -240,7 +240,7 @@ class Restoration:
 
 @contextmanager
 def _reporting(redone: Redone, what: str) -> Iterator[None]:
-    """Report what fails inside, so that it holds up nothing else: a restore that ends early protects nobody.
+    """Report what fails inside, so that it holds up nothing else: a restore must reach its end.
 
     Raises:
         StorageError: The database is away; the restore has to be run again.
@@ -259,7 +259,7 @@ def _reporting(redone: Redone, what: str) -> Iterator[None]:
 
 
 def _nothing(_: Restoration, __: Principal, ___: RevocationEntry, ____: Redone) -> None:
-    """Every open invitation is revoked in any case."""
+    """Do nothing: every open invitation is revoked in any case."""
 
 
 _REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, Redone], None]]] = {

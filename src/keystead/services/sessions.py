@@ -32,7 +32,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A sign-in of a user who is a member of any number of workspaces, or of none."""
+    """A sign-in of a user with any number of memberships."""
 
     secret: Secret
     user: User

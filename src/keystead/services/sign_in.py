@@ -125,7 +125,7 @@ class SignIn:
             members = workspaces.memberships_of(tx, session.user_id)
             user = members[0].user if members else users.get_user(tx, session.user_id)
         if session.needs_touch(now):
-            # Reading goes on when nothing can be written, so a full disk signs nobody out.
+            # Reading goes on when nothing can be written, so a full disk doesn't sign users out.
             with suppress(StorageError):
                 self._touch(digest, now)
         return Visitor(session, user, with_proof(members, session))

@@ -167,7 +167,7 @@ class Webhooks:
         origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
-        """Delete the endpoint for good, with its deliveries: nothing more is sent to it."""
+        """Delete the endpoint permanently, with its deliveries: nothing more is sent to it."""
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             endpoint = _find(tx, principal, webhook_id)
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
