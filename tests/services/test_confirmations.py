@@ -35,7 +35,7 @@ class Mail:
     """A crowd on an installation that sends mail, with a list of all messages."""
 
     crowd: Crowd
-    letters: list[tuple[str, str]] = field(default_factory=list)
+    emails: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         database, clock = self.crowd.ground.database, self.crowd.clock
@@ -53,14 +53,14 @@ class Mail:
         for outbox in (self.confirmations, self.digests):
             while claimed := outbox.claim():
                 for sending in claimed:
-                    sent += [(letter.to, letter.text) for letter in sending.letters]
+                    sent += [(email.to, email.text) for email in sending.emails]
                     outbox.settle(sending)  # type: ignore[arg-type]
-        self.letters += sent
+        self.emails += sent
         return sent
 
     def link(self) -> Secret:
-        """The link of the last letter."""
-        [text] = re.findall(r"\?link=(\S+)", self.letters[-1][1])
+        """The link of the last email."""
+        [text] = re.findall(r"\?link=(\S+)", self.emails[-1][1])
         return Secret(text)
 
     def email(self, member: Member) -> str | None:
@@ -80,7 +80,7 @@ class Mail:
 
 @pytest.fixture
 def mail(own_ground: Ground) -> Mail:
-    """On a ground of its own: letters are claimed over all users."""
+    """On a ground of its own: emails are claimed over all users."""
     return Mail(Crowd(own_ground))
 
 
@@ -147,7 +147,7 @@ def test_rows_hold_no_link(mail: Mail) -> None:
     ada = mail.crowd.owner()
     mail.ask(ada)
     [confirmation] = mail.confirmations.claim()
-    mail.letters += [(letter.to, letter.text) for letter in confirmation.letters]
+    mail.emails += [(email.to, email.text) for email in confirmation.emails]
     with read_behind(mail.crowd.ground.database) as tx:
         row = tx.execute(select(schema.email_confirmations)).one()
     assert row.digest == sha256(mail.link().reveal().encode()).digest()
@@ -189,7 +189,7 @@ def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> Non
     mail.crowd.clock.advance(timedelta(days=2))
     mail.has_news(ada)
     assert [to for to, _ in mail.send()] == [NEW]
-    assert "limit" in mail.letters[-1][1]
+    assert "limit" in mail.emails[-1][1]
 
 
 def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:

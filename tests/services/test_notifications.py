@@ -66,9 +66,9 @@ class Place:
         self.ground.clock.advance(passed)
         return self.digests.claim()
 
-    def letters(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
+    def emails(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
         """To whom, with which subject, and the text."""
-        return [(letter.to, letter.subject, letter.text) for d in digests for letter in d.letters]
+        return [(email.to, email.subject, email.text) for d in digests for email in d.emails]
 
 
 def test_a_digest_tells_of_a_limit(place: Place) -> None:
@@ -76,7 +76,7 @@ def test_a_digest_tells_of_a_limit(place: Place) -> None:
     place.fill()
     assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
     digests = place.due(timedelta(seconds=2))
-    [(to, subject, text)] = place.letters(digests)
+    [(to, subject, text)] = place.emails(digests)
     assert (to, subject) == ("owner@acme.example", "Acme: The limit of 3 API keys was reached")
     assert f"/w/{place.tenant.workspace_id}/plan" in text
     assert f"/w/{place.tenant.workspace_id}/notices" in text
@@ -94,7 +94,7 @@ def test_a_day_has_one_digest(place: Place) -> None:
     assert place.watch.run() == 1
     assert place.due(timedelta(hours=21)) == []
     [second] = place.due(timedelta(hours=1))
-    [(_, subject, text)] = place.letters([second])
+    [(_, subject, text)] = place.emails([second])
     assert "“nightly”" in subject
     assert "limit" not in text.lower()
 
@@ -108,7 +108,7 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     assert place.watch.run() == 1
     place.digests.settle(first)
     [second] = place.due(INTERVAL)
-    assert len(place.letters([second])) == 1
+    assert len(place.emails([second])) == 1
 
 
 def test_what_is_true_no_more_is_not_told(place: Place) -> None:
@@ -118,7 +118,7 @@ def test_what_is_true_no_more_is_not_told(place: Place) -> None:
     assert place.watch.run() == 1
     place.ground.services.keys.revoke(place.tenant, created.key.id)
     [digest] = place.due()
-    assert digest.letters == []
+    assert digest.emails == []
 
 
 def test_two_workers_never_claim_the_same(place: Place) -> None:
@@ -140,7 +140,7 @@ def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
         place.digests.fail(digest, ValueError())
         assert place.due(timedelta(minutes=minutes, seconds=-1)) == []
         [digest] = place.due(timedelta(seconds=1))
-    assert len(place.letters([digest])) == 1
+    assert len(place.emails([digest])) == 1
 
 
 def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None:
@@ -154,10 +154,10 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
             raise OperationalError(statement, None, OSError("canceling statement"))
 
     event.listen(place.ground.database.engine, "before_cursor_execute", cancel)
-    assert [to for to, _, _ in place.letters(place.due())] == ["owner@other.example"]
+    assert [to for to, _, _ in place.emails(place.due())] == ["owner@other.example"]
     event.remove(place.ground.database.engine, "before_cursor_execute", cancel)
     assert place.due(timedelta(minutes=4)) == []
-    assert [to for to, _, _ in place.letters(place.due(timedelta(minutes=1)))] == [
+    assert [to for to, _, _ in place.emails(place.due(timedelta(minutes=1)))] == [
         "owner@acme.example"
     ]
 
@@ -170,16 +170,16 @@ def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
     place.ground.services.invitations.accept(link, "Beside")
     place.ending(timedelta())
     [digest] = place.due()
-    first, second = digest.letters
+    first, second = digest.emails
     assert place.digests.note(digest, first)
     place.digests.fail(digest, ValueError())
     place.fill()
     [again] = place.due(timedelta(minutes=5))
-    assert [letter.to for letter in again.letters] == [second.to]
+    assert [email.to for email in again.emails] == [second.to]
     place.digests.settle(again)
     [rest] = place.due(INTERVAL)
-    assert [letter.to for letter in rest.letters] == [first.to]
-    assert "nightly" not in rest.letters[0].text  # that was in its first letter
+    assert [email.to for email in rest.emails] == [first.to]
+    assert "nightly" not in rest.emails[0].text  # that was in its first email
     place.digests.settle(rest)
     assert place.due(INTERVAL) == []
 
@@ -188,7 +188,7 @@ def test_old_news_is_no_news(place: Place) -> None:
     """After a long time without mail, the first digest reports what is recent."""
     place.fill()
     [digest] = place.due(MAX_EVENT_AGE + DAY)
-    assert digest.letters == []
+    assert digest.emails == []
 
 
 def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
@@ -196,7 +196,7 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
     other, _ = place.workspace("Other", "owner@other.example")
     place.fill()
     place.fill(other)
-    told = place.letters(place.due())
+    told = place.emails(place.due())
     assert {(to, subject.partition(":")[0]) for to, subject, _ in told} == {
         ("owner@acme.example", "Acme"),
         ("owner@other.example", "Other"),
@@ -213,7 +213,7 @@ def test_members_choose(place: Place) -> None:
     assert notices.get(owner) == {Topic.EXPIRING}
     place.fill()
     [digest] = place.due()
-    assert digest.letters == []
+    assert digest.emails == []
     assert notices.choose(owner, []) == frozenset()
     assert notices.get(owner) == frozenset()
 

@@ -100,7 +100,7 @@ class Accounts:
             return user
         self._throttle.require_rate(change_subject(user.id), CHANGE_LIMIT, "changes of your email")
         if self.confirms:
-            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "letters to one email")
+            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "messages to one email")
         return self._change_email(secret, email, origin)
 
     @retry_on_conflict
