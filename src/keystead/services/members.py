@@ -58,9 +58,7 @@ class Members:
             if "@" not in text or not is_one_line(text):
                 return _find(tx, principal, UserId(text))
             member = rows.find_member_by_email(tx, principal.workspace_id, text)
-        if member is None:
-            raise NotFound("There is no such member.")
-        return member
+        return NotFound.unless(member, "member")
 
     @retry_on_conflict
     def change_role(
@@ -166,9 +164,7 @@ def _find_manageable(tx: Tx, principal: Principal, user_id: UserId) -> Member:
 def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
     is_user_id = is_id("usr", user_id)
     member = rows.find_member(tx, principal.workspace_id, user_id) if is_user_id else None
-    if member is None:
-        raise NotFound("There is no such member.")
-    return member
+    return NotFound.unless(member, "member")
 
 
 def _end(tx: Tx, principal: Principal, member: Member, act: Act) -> None:

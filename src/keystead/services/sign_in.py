@@ -137,10 +137,8 @@ class SignIn:
 
     def member(self, secret: Secret, workspace_id: WorkspaceId) -> Member:
         """Return the session's user as a member of that workspace. Raises NotFound."""
-        for member in self.memberships(secret):
-            if member.workspace_id == workspace_id:
-                return member
-        raise NotFound("There is no such workspace.")
+        members = (m for m in self.memberships(secret) if m.workspace_id == workspace_id)
+        return NotFound.unless(next(members, None), "workspace")
 
     @retry_on_conflict
     def sign_out(self, secret: Secret, origin: Origin = NO_ORIGIN) -> None:
