@@ -78,10 +78,10 @@ def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey
 
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
     """Return the hints of these keys of the workspace."""
-    named = select(api_keys.c.id, api_keys.c.hint).where(
+    hints = select(api_keys.c.id, api_keys.c.hint).where(
         api_keys.c.workspace_id == workspace_id, api_keys.c.id.in_(key_ids)
     )
-    return {row.id: row.hint for row in tx.execute(named)}
+    return {row.id: row.hint for row in tx.execute(hints)}
 
 
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:

@@ -23,10 +23,10 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
     tx.execute(insert(known_devices), row)
     of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
     newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
-    kept = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
+    latest = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
     tx.execute(
         delete(known_devices).where(
-            known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(kept)
+            known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(latest)
         )
     )
 

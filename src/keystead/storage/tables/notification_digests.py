@@ -98,8 +98,8 @@ def note_letter(
 
     Returns False, and records nothing, if the lease is lost.
     """
-    held = update(digests).where(*_held(claimed)).values(leased_until=until)
-    if tx.execute(held).rowcount == 0:
+    extended = update(digests).where(*_leased(claimed)).values(leased_until=until)
+    if tx.execute(extended).rowcount == 0:
         return False
     fresh = upsert(tx, digest_emails)
     noted = fresh.on_conflict_do_update(
@@ -163,9 +163,9 @@ def _parse(topics: str) -> frozenset[Topic]:
 
 def _release(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
     # Matches no row if the lease expired and another worker took over.
-    released = update(digests).where(*_held(claimed))
+    released = update(digests).where(*_leased(claimed))
     tx.execute(released.values(lease=None, leased_until=None, **values))
 
 
-def _held(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
+def _leased(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
     return digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease

@@ -44,8 +44,8 @@ def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
 
 def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
     """Replace all plans by `wanted`. The caller has checked that no removed plan is in use."""
-    kept = {plan.id for plan in wanted}
-    tx.execute(delete(plans).where(plans.c.id.not_in(kept)))
+    ids = {plan.id for plan in wanted}
+    tx.execute(delete(plans).where(plans.c.id.not_in(ids)))
     present = {plan.id for plan in all_plans(tx)}
     for plan in wanted:
         if plan.id in present:

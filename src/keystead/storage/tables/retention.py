@@ -86,8 +86,8 @@ def walk_over_callers(
 
 def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
     """Delete those of these callers who have not called since `instant`."""
-    named = tuple_(*_caller_columns()).in_(among)
-    return tx.execute(delete(key_callers).where(named, key_callers.c.last_at < instant)).rowcount
+    is_among = tuple_(*_caller_columns()).in_(among)
+    return tx.execute(delete(key_callers).where(is_among, key_callers.c.last_at < instant)).rowcount
 
 
 def _old_delivery(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:

@@ -96,10 +96,10 @@ def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime
     return tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).first() is not None
 
 
-def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) -> int:
+def end_other_sessions(tx: Tx, user_id: UserId, current: SessionId, now: datetime) -> int:
     """End all of the user's sessions except one. Returns how many."""
     ended = update(sessions).where(
-        sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
+        sessions.c.user_id == user_id, sessions.c.id != current, sessions.c.ended_at.is_(None)
     )
     return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
 
