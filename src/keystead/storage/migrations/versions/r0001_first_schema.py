@@ -76,6 +76,10 @@ def _version() -> Column[int]:
     )
 
 
+def _actor(prefix: str) -> list[Column[str]]:
+    return [Column(f"{prefix}_{part}", Text, nullable=False) for part in ("kind", "id", "name")]
+
+
 def _partial(name: str, condition: str, *columns: str) -> Index:
     where = text(condition)
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
@@ -176,9 +180,7 @@ Table(
     Column("digest", BYTES, nullable=False),
     Column("scopes", Text, nullable=False),
     Column("created_at", COUNT, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *_actor("created_by"),
     Column("expires_at", COUNT),
     Column("revoked_at", COUNT),
     Column("rotated_to", IDENTIFIER),
@@ -286,9 +288,7 @@ Table(
     Column("id", IDENTIFIER, nullable=False),
     Column("type", IDENTIFIER, nullable=False),
     Column("occurred_at", COUNT, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *_actor("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", IDENTIFIER, nullable=False),
     Column("address", Text),
@@ -307,9 +307,7 @@ Table(
     Column("id", IDENTIFIER, primary_key=True),
     Column("type", IDENTIFIER, nullable=False),
     Column("occurred_at", COUNT, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *_actor("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", IDENTIFIER, nullable=False),
     Column("data", Text, nullable=False),
@@ -446,9 +444,7 @@ Table(
     Column("digest", BYTES, nullable=False),
     Column("email", Text, nullable=False),
     Column("role", Text, nullable=False),
-    Column("invited_by_kind", Text, nullable=False),
-    Column("invited_by_id", Text, nullable=False),
-    Column("invited_by_name", Text, nullable=False),
+    *_actor("invited_by"),
     Column("created_at", COUNT, nullable=False),
     Column("expires_at", COUNT, nullable=False),
     Column("accepted_at", COUNT),
@@ -469,9 +465,7 @@ Table(
     Column("pepper_id", Text, nullable=False),
     Column("digest", BYTES, nullable=False),
     Column("created_at", COUNT, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *_actor("created_by"),
     Column("revoked_at", COUNT),
     Column("revoked_by", Text),
     CheckConstraint("length(digest) = 32", name="digest_length"),
@@ -490,9 +484,7 @@ Table(
     Column("disabled_at", COUNT),
     Column("disabled_for", Text, comment="why it is disabled"),
     Column("created_at", COUNT, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *_actor("created_by"),
     Column("pepper_id", Text, nullable=False, comment="under which the secrets are sealed"),
     Column("sealed", BYTES, comment="secrets and own headers; null once deleted"),
     Column("header_names", Text, nullable=False),
