@@ -29,7 +29,8 @@ from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.sealing import Sealed, Sealing, Unsealable, open_secrets, place_of
 from keystead.services.webhooks import disable
 from keystead.storage.clock import Clock
-from keystead.storage.database import Busy, Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import Busy, StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as rows

@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the revisions in the transaction that `maintenance.migrate` has begun."""
+"""What Alembic runs: the revisions, on the connection and in the transaction that `storage.migrate` has begun."""
 
 from __future__ import annotations
 
