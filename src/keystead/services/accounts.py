@@ -36,7 +36,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import confirmations, known_devices, throttles, users, workspaces
+from keystead.storage.tables import confirmations, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
 OWN_ACCOUNT = "account"
@@ -207,7 +207,7 @@ class Accounts:
             confirmations.withdraw_change(tx, user.id)
             rows.end_other_sessions(tx, user.id, session.id, now)
             renewed = renew_session(tx, secret, replace(session, seen_at=now))
-            known_devices.delete_devices(tx, user.id)
+            rows.delete_devices(tx, user.id)
             device = remember_device(tx, user.id, None, now)
             throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
             members = workspaces.memberships_of(tx, user.id)

@@ -16,9 +16,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
-from keystead.storage.tables import spent
-from keystead.storage.tables.retention import CallerId, UseDayId
-from keystead.storage.tables.spent import Spent
+from keystead.storage.tables.retention import CallerId, Spent, UseDayId
 
 RETENTION_TASK: Final = "retention"
 EXPIRED_TASK: Final = "expired_rows"
@@ -191,12 +189,12 @@ class ExpiredRows:
     def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
         held = [key for held_kind, key in self._isolation.held() if held_kind is kind]
         with self._database.read_across(Purpose.WORKER) as tx:
-            return spent.keys_before(tx, kind, instant, held, BATCH)
+            return rows.spent_rows(tx, kind, instant, held, BATCH)
 
     @retry_on_conflict
     def _delete(self, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
         with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
-            return spent.delete_rows(tx, kind, keys, instant)
+            return rows.delete_spent(tx, kind, keys, instant)
 
 
 def _drain(

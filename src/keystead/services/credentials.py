@@ -23,7 +23,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials as rows
-from keystead.storage.tables.installation_events import append_installation_event
+from keystead.storage.tables.events import append_installation_event
 
 
 class Credentials:

@@ -38,7 +38,7 @@ from keystead.services.plans import quota_of, require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, key_counts, plans, rate_limits, workspaces
+from keystead.storage.tables import events, key_counts, plans, workspaces
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
@@ -358,9 +358,9 @@ class Keys:
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
     succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
     rows.update_key(tx, replace(succeeded, version=old.version + 1))
-    own_rate = rate_limits.find_key_rate(tx, old.workspace_id, old.id)
+    own_rate = plans.find_key_rate(tx, old.workspace_id, old.id)
     if own_rate is not None:
-        rate_limits.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
+        plans.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
     if rotation.revoke_now:
         rows.revoke_key(tx, old.workspace_id, old.id, now)
 

@@ -150,7 +150,7 @@ class NotificationDigests:
 
     @retry_on_conflict
     def _compose(self, claimed: ClaimedDigest, now: datetime) -> Digest:
-        workspace_id, begin = claimed.workspace_id, claimed.told_through
+        workspace_id, begin = claimed.workspace_id, claimed.reported_through
         with self._database.read(workspace_id) as tx:
             sent = rows.letters_sent(tx, workspace_id)
             unreported = _unreported(tx, claimed, min([begin, *sent.values()]))

@@ -31,7 +31,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys
-from keystead.storage.tables import rate_limits as rows
+from keystead.storage.tables import plans as rows
 
 CACHE_SECONDS: Final = 5.0
 """How long the limits of a key are cached; a change takes effect that much later."""

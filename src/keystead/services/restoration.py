@@ -27,7 +27,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, invitations, known_devices, users, workspaces
+from keystead.storage.tables import events, invitations, sessions, users, workspaces
 
 LOOKED_AT: Final = 10_000
 """The newest revocations, each of which is looked up; older ones are judged by the numbers of events alone."""
@@ -195,7 +195,7 @@ class Restoration:
             if not (had_password or (email and user.email)):
                 return
             users.withdraw_sign_in(tx, user_id, email=email)
-            known_devices.delete_devices(tx, user_id)
+            sessions.delete_devices(tx, user_id)
             act = Act(actor, self._clock.now())
             for member in workspaces.memberships_of(tx, user_id):
                 _record_withdrawal(tx, member, act, password=had_password, email=email)
