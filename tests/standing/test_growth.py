@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from keystead.api import bodies, operator_bodies, webhook_bodies
+from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH, MAX_BATCH_VALUES, MAX_DOCUMENT
 from keystead.cli.document_names import title_of
@@ -324,14 +324,9 @@ BODIES: Final[dict[str, Callable[[int], bytes]]] = {
 
 def models() -> Iterator[type[BaseModel]]:
     """All bodies of the API."""
-    for module in (bodies, operator_bodies, webhook_bodies):
-        for found in vars(module).values():
-            if (
-                isinstance(found, type)
-                and issubclass(found, bodies.Body)
-                and found is not bodies.Body
-            ):
-                yield found
+    for found in vars(bodies).values():
+        if isinstance(found, type) and issubclass(found, bodies.Body) and found is not bodies.Body:
+            yield found
 
 
 @pytest.mark.parametrize("name", BODIES)

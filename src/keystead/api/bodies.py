@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from keystead.domain import documents
+from keystead.domain import destinations, documents, webhooks
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
+from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
@@ -22,7 +23,14 @@ from keystead.domain.keys import (
     KeyDraft,
     KeyPatch,
 )
+from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.webhooks import (
+    MAX_HEADERS,
+    WebhookDraft,
+    WebhookPatch,
+    WebhookStatus,
+)
 from keystead.domain.workspaces import MAX_NAME, Role
 from keystead.wire.schema import INSTANT_SCHEMA, member
 
@@ -263,3 +271,127 @@ class NewPortalSession(Body):
         user = PortalUser(self.user.id, self.user.name, self.user.email)
         workspace_id = WorkspaceId(self.workspace_id)
         return PortalRequest(workspace_id, user, Role(self.role), self.return_url)
+
+
+_TYPES = ", ".join(f"`{type}`" for type in EventType)
+_EVENTS = f"Types of events, or `*` alone for all, later types included: {_TYPES}."
+_HEADERS = (
+    f"Headers of the receiver's own, such as its credentials: at most {MAX_HEADERS}, sent with every delivery."
+    " Their values are never shown again."
+)
+
+_WebhookName = Annotated[
+    str,
+    member(
+        f"For people: 1-{webhooks.MAX_NAME} characters on one line.",
+        "CRM",
+        minLength=1,
+        maxLength=webhooks.MAX_NAME,
+    ),
+]
+_Url = Annotated[
+    str,
+    member(
+        "Where to send: https, a host on the internet, port 443 or 8443.",
+        "https://example.com/hooks/keystead",
+        maxLength=destinations.MAX_URL,
+    ),
+]
+
+
+def _events(description: str) -> Any:
+    return member(description, ["key.created", "key.revoked"], minItems=1)
+
+
+def _headers(description: str) -> Any:
+    return member(description, {"X-Source": "keystead"}, maxProperties=MAX_HEADERS)
+
+
+class NewWebhook(Body):
+    """A webhook as it is asked for."""
+
+    name: _WebhookName
+    url: _Url
+    events: Annotated[list[str], _events(_EVENTS)]
+    headers: Annotated[dict[str, str], _headers(f"{_HEADERS} Omitted: none.")] = {}
+
+    def draft(self) -> WebhookDraft:
+        """What the rules are asked about."""
+        return WebhookDraft(self.name, self.url, self.events, self.headers)
+
+
+class WebhookChange(Body):
+    """What is to change of a webhook; what is omitted stays."""
+
+    name: _WebhookName = ""
+    url: _Url = ""
+    events: Annotated[list[str], _events(_EVENTS)] = []
+    headers: Annotated[dict[str, str], _headers(f"{_HEADERS} They replace all there were.")] = {}
+    status: Annotated[
+        Literal["active", "disabled"],
+        member("`disabled`: nothing is sent, deliveries wait. `active`: they are sent."),
+    ] = "active"
+
+    def patch(self) -> WebhookPatch:
+        """What the rules are asked about."""
+        sent = self.sent("status")
+        return WebhookPatch(
+            self.sent("name"),
+            self.sent("url"),
+            self.sent("events"),
+            self.sent("headers"),
+            sent if sent is UNSET else WebhookStatus(sent),
+        )
+
+
+class NewOwner(Body):
+    """The person who owns a new workspace."""
+
+    name: Annotated[str, member("What to show.", "Ann", minLength=1, maxLength=MAX_NAME)]
+    email: Annotated[
+        str | None,
+        member(
+            "Their address, which signs in one person. Omitted or null: none.", "ann@example.com"
+        ),
+    ] = None
+
+
+class NewWorkspace(Body):
+    """A workspace as it is asked for."""
+
+    name: Annotated[
+        str,
+        member("For people; it need not be unique.", "Acme", minLength=1, maxLength=MAX_NAME),
+    ]
+    plan: Annotated[
+        str | None, member("The id of its plan. Omitted or null: the smallest.", "team")
+    ] = None
+    owner: Annotated[
+        NewOwner | None, member("Who owns it, and may sign in. Omitted or null: nobody yet.")
+    ] = None
+
+
+class WorkspaceChange(Body):
+    """What is to change of a workspace; what is omitted stays."""
+
+    name: Annotated[str, member("For people.", "Acme", minLength=1, maxLength=MAX_NAME)] = ""
+
+
+class PlanAssignment(Body):
+    """The plan that a workspace is to be on, and the limits that it is to have of its own."""
+
+    plan: Annotated[str, member("The plan's id.", "team")]
+    overrides: Annotated[
+        dict[str, int | None],
+        member(
+            "Limits that hold instead of the plan's; null is unlimited. Omitted: none, whatever was there before.",
+            {"api_keys": 20},
+            propertyNames={"enum": list(LIMIT_NAMES)},
+            additionalProperties={
+                "anyOf": [
+                    {"type": "integer", "minimum": 0, "maximum": LARGEST_LIMIT},
+                    {"type": "null"},
+                ]
+            },
+        ),
+    ] = Field(default_factory=dict)

@@ -8,8 +8,17 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.bodies import CollectionChange, NewCollection
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    tag,
+)
 from keystead.domain.documents import CollectionId
 from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
 from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE

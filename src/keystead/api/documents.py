@@ -9,8 +9,17 @@ from fastapi import APIRouter, Path, Query, Response
 
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.collections import CollectionName
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    tag,
+)
 from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE

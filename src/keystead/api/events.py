@@ -6,8 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import (
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+)
 from keystead.domain.errors import InvalidCursor
 from keystead.domain.events import EventType
 from keystead.domain.scopes import EVENTS_READ

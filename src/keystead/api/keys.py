@@ -10,8 +10,17 @@ from fastapi import APIRouter, Body, Path, Query, Response
 
 from keystead.api import bodies
 from keystead.api.bodies import KeyChange, NewKey, NewRotation
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    tag,
+)
 from keystead.domain.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,

@@ -1,26 +1,149 @@
-"""The tenants of the installation and their plans, for the product's own services."""
+"""The way that every call of the product's own services takes: credential, body, and only then the use case."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 
-from keystead.api.listing import Cursor, Limit, next_cursor
-from keystead.api.operator_bodies import NewWorkspace, PlanAssignment, WorkspaceChange
-from keystead.api.operator_route import (
-    CurrentOperator,
-    OperatorCall,
-    OperatorRoute,
-    needs_operator,
+from keystead.api.bodies import NewPortalSession, NewWorkspace, PlanAssignment, WorkspaceChange
+from keystead.api.route import (
+    BODY_VALUES,
+    MATCH_HEADER,
+    MATCH_PARAMETER,
+    MAX_BODY,
+    PROBLEMS,
+    TAGGED,
+    Cursor,
+    JsonRoute,
+    Limit,
+    next_cursor,
+    read_if_match,
+    tag,
 )
-from keystead.api.route import tag
-from keystead.domain.errors import InvalidCursor, NameTaken
+from keystead.domain.credentials import ActingCredential
+from keystead.domain.errors import (
+    ChangedMeanwhile,
+    Invalid,
+    InvalidCursor,
+    KeysteadError,
+    LimitReached,
+    NameTaken,
+    NotFound,
+)
+from keystead.domain.events import Origin
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.versions import require_match
+from keystead.domain.versions import IfMatch, require_match
+from keystead.http.bearer import bearer_of
+from keystead.http.body import JSON_LIMIT
+from keystead.http.json_body import MAX_VALUES
 from keystead.http.paging import read_page
-from keystead.wire.operator import ManagedWorkspace, ManagedWorkspaceList, WorkspaceWithUse
+from keystead.http.record import client_of, note_caller
+from keystead.services import Services
+from keystead.wire.operator import (
+    ManagedWorkspace,
+    ManagedWorkspaceList,
+    PlanList,
+    PlanWithLimits,
+    WorkspaceWithUse,
+)
+from keystead.wire.resources import PortalSession
+
+OPERATOR: Final = "operator"
+"""The name of the security scheme in the OpenAPI document."""
+
+LOCATED: Final = "x-located"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCall:
+    """One call with a live operator credential: which one, from where, and the use cases there are."""
+
+    services: Services
+    credential: ActingCredential
+    origin: Origin
+    path: str
+    base_url: str
+    if_match: IfMatch | None
+
+
+async def _current(request: Request) -> OperatorCall:
+    call: OperatorCall = request.state.call
+    return call
+
+
+CurrentOperator = Annotated[OperatorCall, Depends(_current)]
+
+
+def needs_operator(
+    *refusals: type[KeysteadError],
+    located: bool = False,
+    if_match: bool = False,
+    tagged: bool = False,
+) -> dict[str, Any]:
+    """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own.
+
+    `located`: what it makes has a path, which the answer names; `if_match`: it takes If-Match; `tagged`: its answer
+    has an ETag.
+    """
+    if if_match:
+        refusals = (*refusals, ChangedMeanwhile)
+    declared: dict[str, Any] = {
+        "security": [{OPERATOR: []}],
+        LOCATED: located,
+        MAX_BODY: JSON_LIMIT,
+        BODY_VALUES: MAX_VALUES,
+        PROBLEMS: [refusal.code for refusal in refusals],
+        TAGGED: tagged,
+    }
+    if if_match:
+        declared["parameters"] = [MATCH_PARAMETER]
+    return {"openapi_extra": declared}
+
+
+class OperatorRoute(JsonRoute):
+    """A route for the product's own services. A workspace's key is no credential here, whatever its scopes."""
+
+    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
+        """As of WorkspaceRoute."""
+        return None
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, behind the credential and with a body that is decoded already."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            call = await _admitted(request)
+            request.state.call = call
+            try:
+                decoded = await self.decoded(request, call.credential.id)
+                self.check_query(request)
+                return await handle(decoded)
+            except (Invalid, RequestValidationError):
+                version = await run_in_threadpool(self.find, call, request.path_params)
+                if MATCH_HEADER in self.headers:
+                    require_match(call.if_match, version)
+                raise
+
+        return guarded
+
+
+async def _admitted(request: Request) -> OperatorCall:
+    """The call; Unauthenticated, InvalidToken or InvalidRequest."""
+    services: Services = request.app.state.gate.services
+    text = bearer_of(request.scope)
+    credential = await services.credential_verifier.verify(text)
+    note_caller(request.scope, key_id=credential.id, workspace_id=None)
+    client = client_of(request.scope)
+    origin = Origin(client.address or None, client.request_id)
+    base_url = request.app.state.base_url
+    path, if_match = request.scope["path"], read_if_match(request.scope)
+    return OperatorCall(services, credential, origin, path, base_url, if_match)
 
 
 class ManagedWorkspaceRoute(OperatorRoute):
@@ -188,3 +311,36 @@ def _measured(call: OperatorCall, id: str, response: Response) -> WorkspaceWithU
     found = call.services.plans.of_workspace(WorkspaceId(id))
     tag(response, found.workspace.version)
     return WorkspaceWithUse.measured(found)
+
+
+plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
+
+
+@plans_router.get("", operation_id="plans_list", summary="List plans", **needs_operator())
+def list_plans(call: CurrentOperator) -> PlanList:
+    """Every plan that workspaces may be on, from small to large. `keystead plans apply` says which there are."""
+    plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
+    return PlanList(items=plans, next_cursor=None)
+
+
+portal_router = APIRouter(
+    prefix="/operator/v1/portal-sessions", tags=["portal sessions"], route_class=OperatorRoute
+)
+
+
+@portal_router.post(
+    "",
+    operation_id="portal_create",
+    summary="Sign a user in",
+    status_code=201,
+    **needs_operator(NotFound, LimitReached),
+)
+def create_portal_session(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
+    """A link that signs the user in, once and within five minutes: send their browser there.
+
+    The user is known by the workspace and the product's own `id`. Name, address and role become what this call says.
+    """
+    sessions = call.services.portal_sessions
+    secret, expires_at = sessions.create(call.credential, body.request(), call.origin)
+    url = f"{call.base_url}/sign-in?{urlencode({'link': secret.reveal()})}"
+    return PortalSession(url=url, expires_at=expires_at)

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 
@@ -38,6 +39,7 @@ from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT, KIB, read_body, require_unencoded
 from keystead.http.json_body import MAX_VALUES, decode_model, require_json
 from keystead.http.large_bodies import LargeBodies
+from keystead.http.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, read_page
 from keystead.http.record import client_of, note_caller, note_denial
 from keystead.http.validation import MAX_PARAMETERS, request_pointer
 from keystead.services import Services
@@ -317,3 +319,40 @@ class _Decoded(Request):
 
     async def json(self) -> object:
         return self._model
+
+
+P = TypeVar("P", str, int)
+
+Limit = Annotated[
+    str | None,
+    Query(description=f"How many items at most: 1-{MAX_LIMIT}."),
+    WithJsonSchema(
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    ),
+]
+"""As it was sent: what a number is, `read_page` says."""
+
+Cursor = Annotated[
+    str | None,
+    Query(description="The `next_cursor` of the page before, with the same other parameters."),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def page_of(
+    call: Call, kind: type[P], limit: str | None, cursor: str | None, **filters: str | None
+) -> Page[P]:
+    """The page that a call asks for; `kind` is the type of the list's positions. Invalid or InvalidCursor."""
+    return read_page(
+        kind,
+        workspace_id=call.principal.workspace_id,
+        path=call.path,
+        filters=filters,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def next_cursor(page: Page[P], following: P | None) -> str | None:
+    """The cursor that continues after the position `following`, None at the end."""
+    return None if following is None else page.cursor(following)

@@ -7,14 +7,31 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
-from keystead.api.webhook_bodies import NewWebhook, WebhookChange
+from keystead.api.bodies import NewWebhook, WebhookChange
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    tag,
+)
 from keystead.domain.errors import InvalidCursor, KeysteadError, LimitReached, WebhookDisabled
-from keystead.domain.ids import WebhookId
+from keystead.domain.ids import DeliveryId, WebhookId
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
 from keystead.domain.webhooks import DeliveryStatus
-from keystead.wire.webhooks import CreatedWebhook, Delivery, DeliveryList, Webhook, WebhookList
+from keystead.wire.resources import Event
+from keystead.wire.webhooks import (
+    CreatedWebhook,
+    Delivery,
+    DeliveryList,
+    SentDelivery,
+    Webhook,
+    WebhookList,
+)
 
 
 class WebhookRoute(WorkspaceRoute):
@@ -158,4 +175,45 @@ def list_deliveries(
     return DeliveryList(
         items=[Delivery.of(delivery) for delivery in found.deliveries],
         next_cursor=next_cursor(page, found.next),
+    )
+
+
+class DeliveryRoute(WorkspaceRoute):
+    """A route about deliveries: `id` in its path is a delivery's."""
+
+    def find(self, call: Call, named: Mapping[str, str]) -> None:
+        """NotFound unless the workspace has the delivery."""
+        if "id" in named:
+            call.services.webhooks.require_delivery(call.principal, DeliveryId(named["id"]))
+
+
+_DeliveryId = Annotated[
+    str, Path(description="The delivery's id.", examples=["dlv_02tcRIyrxLXTR81B3dqdOx"])
+]
+
+deliveries = APIRouter(prefix="/v1/deliveries", tags=["webhooks"], route_class=DeliveryRoute)
+
+
+@deliveries.get(
+    "/{id}",
+    operation_id="deliveries_get",
+    summary="See a delivery",
+    **needs(WEBHOOKS_READ, also=(EVENTS_READ,)),
+)
+def get_delivery(call: CurrentCall, id: _DeliveryId) -> SentDelivery:
+    """One delivery with its attempts, and the event that it tells of: `data` of the body that is sent."""
+    found = call.services.webhooks.delivery(call.principal, DeliveryId(id))
+    return SentDelivery.of(found.delivery, event=Event.of(found.event))
+
+
+@deliveries.post(
+    "/{id}/redeliver",
+    operation_id="deliveries_redeliver",
+    summary="Send a delivery again",
+    **writes(WebhookDisabled),
+)
+def redeliver(call: CurrentCall, id: _DeliveryId) -> Delivery:
+    """Sends it again, whatever came of it: at once, under the same `webhook-id`, with a whole schedule of attempts."""
+    return Delivery.of(
+        call.services.webhooks.redeliver(call.principal, DeliveryId(id), call.origin)
     )

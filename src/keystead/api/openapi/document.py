@@ -12,22 +12,10 @@ from typing import Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
-from keystead.api import (
-    collections,
-    deliveries,
-    documents,
-    events,
-    keys,
-    operator_plans,
-    plans,
-    portal_sessions,
-    webhooks,
-    workspaces,
-)
-from keystead.api import operator as operator_workspaces
+from keystead.api import collections, documents, events, keys, operator, webhooks, workspaces
 from keystead.api.openapi.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate_paths
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples, references, responses_of
-from keystead.api.operator_route import LOCATED, OPERATOR
+from keystead.api.operator import LOCATED, OPERATOR
 from keystead.api.route import (
     BODY_VALUES,
     EXPIRES_HEADER,
@@ -42,15 +30,14 @@ from keystead.wire.resources import Problem
 ROUTERS: Final = (
     workspaces.router,
     keys.router,
-    plans.router,
     collections.router,
     documents.router,
     events.router,
     webhooks.router,
-    deliveries.router,
-    operator_workspaces.router,
-    operator_plans.router,
-    portal_sessions.router,
+    webhooks.deliveries,
+    operator.router,
+    operator.plans_router,
+    operator.portal_router,
 )
 
 _DESCRIPTION = """\
