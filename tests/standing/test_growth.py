@@ -19,7 +19,7 @@ from starlette.requests import Request
 from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH, MAX_BATCH_VALUES, MAX_DOCUMENT
-from keystead.cli.document_names import title_of
+from keystead.cli.documents.files import title_of
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms

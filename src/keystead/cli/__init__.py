@@ -44,8 +44,8 @@ GROUPS: Final = {
     "Speak to a server, with a key's token": (
         ("login", "keystead.cli.login:login", "Keep a token for a server, in a private file."),
         ("logout", "keystead.cli.login:logout", "Remove the tokens that login kept."),
-        ("whoami", "keystead.cli.whoami:whoami", "Say whose key this is, and what it may do."),
-        ("plan", "keystead.cli.plan:plan", "Say what the plan allows, and what is used of it."),
+        ("whoami", "keystead.cli.login:whoami", "Say whose key this is, and what it may do."),
+        ("plan", "keystead.cli.plans:plan", "Say what the plan allows, and what is used of it."),
         ("collections", "keystead.cli.collections:app", "See, make and delete collections."),
         ("documents", "keystead.cli.documents.commands:app", "Push and search documents."),
         ("webhooks", "keystead.cli.webhooks:app", "See, make, test and delete webhooks."),

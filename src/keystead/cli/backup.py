@@ -70,7 +70,7 @@ def restore(
         Go on although there is no journal.
     """
     from keystead import bootstrap
-    from keystead.cli.operator import actor
+    from keystead.cli.installation import actor
     from keystead.settings import read_settings
 
     settings = read_settings(**asdict(place))

@@ -7,9 +7,8 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json
+from keystead.cli.options import Cursor, Json, Limit, gather
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
 from keystead.cli.server import Server, connected
 from keystead.cli.shapes import Shape, moment
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.operator import actor
+from keystead.cli.installation import actor
 from keystead.cli.options import Json, Place
-from keystead.cli.outcome import Exit, Failure
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 
 if TYPE_CHECKING:
     from keystead.domain.credentials import Credential

@@ -11,11 +11,10 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from keystead.cli import render, shapes
+from keystead.cli.installation import WorkspaceName, acting_on
 from keystead.cli.key_desks import refuse_workspace
-from keystead.cli.operator import WorkspaceName, acting_on
-from keystead.cli.options import Json, Where
+from keystead.cli.options import Json, Where, gather
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import gather
 from keystead.cli.server import Server, connected, server_of
 from keystead.cli.shapes import Shape, moment
 

@@ -63,8 +63,7 @@ def key_desk(where: Where, workspace: str | None) -> Iterator[KeyDesk]:
     """The desk at that place; closed at the end."""
     server = server_of(where)
     if server is None:
-        from keystead.cli.installation import opened
-        from keystead.cli.operator import acting_on
+        from keystead.cli.installation import acting_on, opened
 
         with opened(where.place) as installation:
             principal = acting_on(installation.services, workspace)

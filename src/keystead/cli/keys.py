@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.core_dumps import forbid_core_dumps
+from keystead.cli.installation import WorkspaceName
 from keystead.cli.key_desks import KeyDesk, Status, key_desk
-from keystead.cli.operator import WorkspaceName
-from keystead.cli.options import Json, Place, Where
-from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
+from keystead.cli.options import Cursor, Json, Limit, Place, Where, gather
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.shapes import Shape, moment
 
 if TYPE_CHECKING:
@@ -246,9 +244,8 @@ def rate_limit(
     none
         None of its own: what the plan says holds again.
     """
-    from keystead.cli.installation import note_rate_limits_off, opened
+    from keystead.cli.installation import acting_on, note_rate_limits_off, opened
     from keystead.cli.key_arguments import key_id_of
-    from keystead.cli.operator import acting_on
 
     if none and per_minute is not None:
         raise Failure("--per-minute and --none exclude each other.", Exit.USAGE)

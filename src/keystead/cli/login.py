@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from keystead.cli import render
+from keystead.cli import render, shapes
 from keystead.cli.options import Json
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import HERE, refusals_told
+from keystead.cli.server import HERE, Server, connected, refusals_told
 from keystead.cli.token_file import LARGEST, forget_token, keep_token, kept_file
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ Url = Annotated[
     str, Parameter(env_var="KEYSTEAD_URL", help="The server; plain http only to this machine.")
 ]
 _OPERATOR: Final = "_op"
+USUAL: Final = Server()
 _SERVICE: Final = "_svc"
 
 
@@ -86,3 +87,38 @@ def _tried(url: str, token: Token, is_operator: bool) -> str:
         found = client.whoami()
     key = found.key
     return f'{url} knows it as "{key.description}" ({key.hint}) of {found.workspace.name}.'
+
+
+if TYPE_CHECKING:
+    from keystead.client import Whoami
+
+
+def whoami(*, server: Server = USUAL, json: Json = False) -> None:
+    """Say whose key this is: its workspace, what it may do, when it ends."""
+    with connected(server) as client:
+        found = client.whoami()
+    if json:
+        render.print_json(_whoami_shape(found))
+        return
+    key = found.key
+    render.print_fields(
+        {
+            "workspace": f"{found.workspace.name} ({found.workspace.id})",
+            "plan": found.workspace.plan,
+            "key": f"{key.id} ({key.hint})",
+            "description": key.description,
+            "scopes": " ".join(key.scopes),
+            "expires": render.at(key.expires_at),
+        }
+    )
+
+
+def _whoami_shape(found: Whoami) -> shapes.Shape:
+    key = found.key
+    instants = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    plain = {name: getattr(key, name) for name in key.__slots__}
+    told = {name: shapes.instant(plain[name]) for name in instants}
+    maker = {"type": key.created_by.type, "id": key.created_by.id, "name": key.created_by.name}
+    of = found.workspace
+    workspace = {"id": of.id, "name": of.name, "plan": of.plan}
+    return {"workspace": workspace, "key": plain | told | {"created_by": maker}}

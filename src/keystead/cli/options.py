@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON document.")]
 
@@ -48,3 +50,27 @@ class Where:
     def place(self) -> Place:
         """The installation on this machine."""
         return Place(self.data, self.database)
+
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+PAGE: Final = 200
+
+Limit = Annotated[int | None, Parameter(validator=Number(gte=1), help="At most so many.")]
+Cursor = Annotated[
+    str | None, Parameter(help="Continue after this: the `next_cursor` of the list before.")
+]
+
+
+def gather(
+    fetch: Callable[[int, C | None], tuple[list[T], C | None]], limit: int | None, cursor: C | None
+) -> tuple[list[T], C | None]:
+    """At most `limit` items (None: all) from pages of them, and where to continue; None at the end."""
+    found: list[T] = []
+    while True:
+        size = PAGE if limit is None else min(PAGE, limit - len(found))
+        items, cursor = fetch(size, cursor)
+        found += items
+        if cursor is None or len(found) == limit:
+            return found, cursor

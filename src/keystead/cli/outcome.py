@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from keystead.domain.errors import (
     InsufficientScope,
@@ -106,3 +109,13 @@ def _bug(error: Exception) -> Mapping[str, object]:
 
     detail = f"A bug: {' < '.join(type_names(error))}, at {'; '.join(places(error)[-3:])}"
     return {"code": "bug", "title": "This is a bug in Keystead", "detail": detail}
+
+
+PR_SET_DUMPABLE: Final = 4
+
+
+def forbid_core_dumps() -> None:
+    """None from now on: by the limit and, since a dump handler may ignore it, by the process itself (core(5))."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

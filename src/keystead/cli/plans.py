@@ -10,13 +10,14 @@ from cyclopts import App, Parameter
 from keystead.cli import render, shapes
 from keystead.cli.options import Json, Place, Where
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import operating, server_of
+from keystead.cli.server import Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
 
 app = App(name="plans", help="See the plans and their limits; change them by a file.")
 
 HERE: Final = Place()
 ANYWHERE: Final = Where()
+USUAL: Final = Server()
 LARGEST_FILE: Final = 1024 * 1024
 
 
@@ -148,3 +149,14 @@ def _text(file: Path) -> str:
         raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.USAGE) from None
     except UnicodeDecodeError:
         raise Failure(f"{file} is not UTF-8.", Exit.USAGE) from None
+
+
+def plan(*, server: Server = USUAL, json: Json = False) -> None:
+    """Say what the plan of the key's workspace allows, and how much of it is used."""
+    with connected(server) as client:
+        found = shapes.answered(client.plan())
+    if json:
+        render.print_json(found)
+        return
+    named = {"plan": f"{found['plan']['name']} ({found['plan']['id']})"}
+    render.print_fields(named | shapes.bounds(found["quotas"]))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.outcome import Exit, Failure
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.render import at, note
 from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
 from keystead.domain.credentials import CredentialKind, kind_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystead.cli import render
-from keystead.cli.operator import WorkspaceName
+from keystead.cli.installation import WorkspaceName
 from keystead.cli.options import Json, Place
 
 if TYPE_CHECKING:

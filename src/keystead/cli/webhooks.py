@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.options import Json
-from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
+from keystead.cli.options import Cursor, Json, Limit, gather
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.server import Server, connected
 from keystead.cli.shapes import Shape, moment
 

@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import structlog
 
-from keystead.cli.core_dumps import forbid_core_dumps
 from keystead.cli.options import Place
+from keystead.cli.outcome import forbid_core_dumps
 
 HERE: Final = Place()
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)

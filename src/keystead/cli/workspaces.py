@@ -7,9 +7,8 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json, Where
+from keystead.cli.options import Cursor, Json, Limit, Where, gather
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
 from keystead.cli.shapes import Shape, moment
 from keystead.cli.workspace_desks import workspace_desk
 

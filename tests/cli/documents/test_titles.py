@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.cli.document_names import front_matter, id_of, title_of
+from keystead.cli.documents.files import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
 
 PARTS = st.text("aA-._ é/\u0301\udcff", min_size=1, max_size=12).filter(
