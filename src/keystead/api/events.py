@@ -1,4 +1,4 @@
-"""What happened in the workspace."""
+"""The route of events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["events"], route_class=WorkspaceRoute)
 @router.get(
     "/events",
     operation_id="events_list",
-    summary="See what happened",
+    summary="List events",
     **needs(EVENTS_READ, InvalidCursor),
 )
 def list_events(
@@ -35,11 +35,11 @@ def list_events(
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> EventList:
-    """Everything that changed something, newest first: who did what to what, from where, and when."""
+    """Return the workspace's audit log, newest first: every change, its principal, origin and time."""
     page = page_of(call, int, limit, cursor, type=type)
-    found = call.services.events.list(
+    rows = call.services.events.list(
         call.principal, types=[type] if type else (), limit=page.limit, before=page.after
     )
     return EventList(
-        items=[Event.of(event) for event in found.events], next_cursor=next_cursor(page, found.next)
+        items=[Event.of(event) for event in rows.events], next_cursor=next_cursor(page, rows.next)
     )

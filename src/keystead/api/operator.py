@@ -1,4 +1,4 @@
-"""The way that every call of the product's own services takes: credential, body, and only then the use case."""
+"""The Operator API, for the product's backend: workspaces, plans and portal sessions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from starlette.concurrency import run_in_threadpool
+from typing_extensions import override
 
 from keystead.api.bodies import NewPortalSession, NewWorkspace, PlanAssignment, WorkspaceChange
 from keystead.api.route import (
-    BODY_VALUES,
-    MATCH_HEADER,
-    MATCH_PARAMETER,
-    MAX_BODY,
-    PROBLEMS,
-    TAGGED,
     Cursor,
     JsonRoute,
     Limit,
+    declare,
     next_cursor,
     read_if_match,
-    tag,
+    set_etag,
 )
 from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import (
-    ChangedMeanwhile,
     Invalid,
     InvalidCursor,
     KeysteadError,
@@ -62,7 +56,7 @@ LOCATED: Final = "x-located"
 
 @dataclass(frozen=True, slots=True)
 class OperatorCall:
-    """One call with a live operator credential: which one, from where, and the use cases there are."""
+    """A call with a live operator's credential."""
 
     services: Services
     credential: ActingCredential
@@ -84,60 +78,41 @@ def needs_operator(
     *refusals: type[KeysteadError],
     located: bool = False,
     if_match: bool = False,
-    tagged: bool = False,
+    has_etag: bool = False,
 ) -> dict[str, Any]:
-    """What an operator's route needs, as arguments of its decorator: the credential, and the refusals of its own.
+    """Declare what an operator's route needs, as `needs` does.
 
-    `located`: what it makes has a path, which the answer names; `if_match`: it takes If-Match; `tagged`: its answer
-    has an ETag.
+    `located`: its 201 response has a Location.
     """
-    if if_match:
-        refusals = (*refusals, ChangedMeanwhile)
-    declared: dict[str, Any] = {
-        "security": [{OPERATOR: []}],
-        LOCATED: located,
-        MAX_BODY: JSON_LIMIT,
-        BODY_VALUES: MAX_VALUES,
-        PROBLEMS: [refusal.code for refusal in refusals],
-        TAGGED: tagged,
-    }
-    if if_match:
-        declared["parameters"] = [MATCH_PARAMETER]
-    return {"openapi_extra": declared}
+    declaration = declare({OPERATOR: []}, refusals, JSON_LIMIT, MAX_VALUES, if_match, has_etag)
+    return {"openapi_extra": {**declaration, LOCATED: located}}
 
 
 class OperatorRoute(JsonRoute):
-    """A route for the product's own services. A workspace's key is no credential here, whatever its scopes."""
+    """A route of the Operator API. A workspace's key is refused here, whatever its scopes."""
 
-    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
-        """As of WorkspaceRoute."""
-        return None
-
+    @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, behind the credential and with a body that is decoded already."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            call = await _admitted(request)
+            call = await _admit(request)
             request.state.call = call
             try:
                 decoded = await self.decoded(request, call.credential.id)
                 self.check_query(request)
                 return await handle(decoded)
             except (Invalid, RequestValidationError):
-                version = await run_in_threadpool(self.find, call, request.path_params)
-                if MATCH_HEADER in self.headers:
-                    require_match(call.if_match, version)
+                await self.require_target(call, request)
                 raise
 
         return guarded
 
 
-async def _admitted(request: Request) -> OperatorCall:
-    """The call; Unauthenticated, InvalidToken or InvalidRequest."""
+async def _admit(request: Request) -> OperatorCall:
+    """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
     services: Services = request.app.state.gate.services
-    text = bearer_of(request.scope)
-    credential = await services.credential_verifier.verify(text)
+    credential = await services.credential_verifier.verify(bearer_of(request.scope))
     note_caller(request.scope, key_id=credential.id, workspace_id=None)
     client = client_of(request.scope)
     origin = Origin(client.address or None, client.request_id)
@@ -147,13 +122,13 @@ async def _admitted(request: Request) -> OperatorCall:
 
 
 class ManagedWorkspaceRoute(OperatorRoute):
-    """A route about workspaces: `id` in its path is one's."""
+    """A route of workspaces; `id` in its path is a workspace's id."""
 
-    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
-        """Return the workspace's version."""
-        if "id" not in named:
+    @override
+    def find_version(self, call: OperatorCall, path: Mapping[str, str]) -> int | None:
+        if "id" not in path:
             return None
-        return call.services.workspaces.get(WorkspaceId(named["id"])).version
+        return call.services.workspaces.get(WorkspaceId(path["id"])).version
 
 
 _Id = Annotated[
@@ -172,14 +147,14 @@ router = APIRouter(
     operation_id="workspaces_create",
     summary="Create a workspace",
     status_code=201,
-    **needs_operator(NameTaken, located=True, tagged=True),
+    **needs_operator(NameTaken, located=True, has_etag=True),
 )
 def create_workspace(
     call: CurrentOperator, body: NewWorkspace, response: Response
 ) -> ManagedWorkspace:
-    """A new workspace, on the smallest plan unless one is named. `name-taken`: the owner's address is another's."""
+    """Create a workspace. `name-taken`: another person already uses the owner's address."""
     owner = body.owner
-    made = call.services.workspaces.create(
+    workspace = call.services.workspaces.create(
         body.name,
         plan_id=body.plan,
         owner=owner.name if owner else None,
@@ -187,9 +162,9 @@ def create_workspace(
         actor=call.credential.actor,
         origin=call.origin,
     )
-    response.headers["location"] = f"/operator/v1/workspaces/{made.id}"
-    tag(response, made.version)
-    return ManagedWorkspace.of(made)
+    response.headers["location"] = f"/operator/v1/workspaces/{workspace.id}"
+    set_etag(response, workspace.version)
+    return ManagedWorkspace.of(workspace)
 
 
 @router.get(
@@ -202,12 +177,12 @@ def list_workspaces(
     call: CurrentOperator,
     query: Annotated[
         str | None,
-        Query(description="Part of the name, the letters a-z in any case, or the exact id."),
+        Query(description="A part of the name (a-z in upper or lower case), or the exact id."),
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> ManagedWorkspaceList:
-    """All workspaces, newest first, suspended ones too."""
+    """Return all workspaces, newest first, suspended ones included."""
     page = read_page(
         str,
         workspace_id="",
@@ -217,43 +192,43 @@ def list_workspaces(
         cursor=cursor,
     )
     before = None if page.after is None else WorkspaceId(page.after)
-    found = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
+    rows = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
     return ManagedWorkspaceList(
-        items=[ManagedWorkspace.of(each) for each in found.workspaces],
-        next_cursor=next_cursor(page, found.next),
+        items=list(map(ManagedWorkspace.of, rows.workspaces)),
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
 @router.get(
     "/{id}",
     operation_id="workspaces_get",
-    summary="See a workspace",
-    **needs_operator(tagged=True),
+    summary="Get a workspace",
+    **needs_operator(has_etag=True),
 )
 def get_workspace(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
-    """One workspace, and how much of its limits it uses."""
-    return _measured(call, id, response)
+    """Return a workspace, its limits and their use."""
+    return _with_use(call, id, response)
 
 
 @router.patch(
     "/{id}",
     operation_id="workspaces_update",
     summary="Rename a workspace",
-    **needs_operator(if_match=True, tagged=True),
+    **needs_operator(if_match=True, has_etag=True),
 )
 def update_workspace(
     call: CurrentOperator, id: _Id, body: WorkspaceChange, response: Response
 ) -> ManagedWorkspace:
-    """Gives the workspace another name."""
+    """Change the workspace's name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
     if body.model_fields_set:
         acting = call.credential.within(workspace_id)
-        changed = workspaces.rename(acting, body.name, call.origin, call.if_match)
+        workspace = workspaces.rename(acting, body.name, call.origin, call.if_match)
     else:
-        changed = workspaces.get(workspace_id)
-        require_match(call.if_match, changed.version)
-    tag(response, changed.version)
-    return ManagedWorkspace.of(changed)
+        workspace = workspaces.get(workspace_id)
+        require_match(call.if_match, workspace.version)
+    set_etag(response, workspace.version)
+    return ManagedWorkspace.of(workspace)
 
 
 @router.post(
@@ -263,10 +238,7 @@ def update_workspace(
     **needs_operator(),
 )
 def suspend_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
-    """Refuses every key of the workspace from the answer on, until it is resumed; again, the answer is the same.
-
-    Nothing is deleted or revoked.
-    """
+    """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.suspend(WorkspaceId(id), actor, origin))
 
@@ -278,7 +250,7 @@ def suspend_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
     **needs_operator(),
 )
 def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
-    """Lets the workspace's keys work again, as far as they live; again, the answer is the same."""
+    """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.resume(WorkspaceId(id), actor, origin))
 
@@ -287,14 +259,14 @@ def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
     "/{id}/plan",
     operation_id="workspaces_plan",
     summary="Put a workspace on a plan",
-    **needs_operator(if_match=True, tagged=True),
+    **needs_operator(if_match=True, has_etag=True),
 )
 def put_workspace_on_plan(
     call: CurrentOperator, id: _Id, body: PlanAssignment, response: Response
 ) -> WorkspaceWithUse:
-    """Makes the plan and the workspace's own limits what is sent, the whole of it; the same again changes nothing.
+    """Replace the workspace's plan and its own limits.
 
-    A lowered limit stops creation only: what is there stays and works, and `used` may be above `limit`.
+    A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.
     """
     call.services.workspaces.set_plan(
         WorkspaceId(id),
@@ -304,13 +276,13 @@ def put_workspace_on_plan(
         call.origin,
         call.if_match,
     )
-    return _measured(call, id, response)
+    return _with_use(call, id, response)
 
 
-def _measured(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
-    found = call.services.plans.of_workspace(WorkspaceId(id))
-    tag(response, found.workspace.version)
-    return WorkspaceWithUse.measured(found)
+def _with_use(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
+    use = call.services.plans.of_workspace(WorkspaceId(id))
+    set_etag(response, use.workspace.version)
+    return WorkspaceWithUse.measured(use)
 
 
 plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
@@ -318,7 +290,7 @@ plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_clas
 
 @plans_router.get("", operation_id="plans_list", summary="List plans", **needs_operator())
 def list_plans(call: CurrentOperator) -> PlanList:
-    """Every plan that workspaces may be on, from small to large. `keystead plans apply` says which there are."""
+    """Return all plans, from small to large. `keystead plans apply` changes them."""
     plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
     return PlanList(items=plans, next_cursor=None)
 
@@ -336,9 +308,9 @@ portal_router = APIRouter(
     **needs_operator(NotFound, LimitReached),
 )
 def create_portal_session(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
-    """A link that signs the user in, once and within five minutes: send their browser there.
+    """Create a link that signs a user in once, within five minutes. Send the user's browser there.
 
-    The user is known by the workspace and the product's own `id`. Name, address and role become what this call says.
+    The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.
     """
     sessions = call.services.portal_sessions
     secret, expires_at = sessions.create(call.credential, body.request(), call.origin)

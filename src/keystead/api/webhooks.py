@@ -1,4 +1,4 @@
-"""Webhooks: create, see, change, delete, rotate the secret, send a test."""
+"""Routes of webhooks and of their deliveries."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
+from typing_extensions import override
 
 from keystead.api.bodies import NewWebhook, WebhookChange
 from keystead.api.route import (
@@ -17,7 +18,7 @@ from keystead.api.route import (
     needs,
     next_cursor,
     page_of,
-    tag,
+    set_etag,
 )
 from keystead.domain.errors import InvalidCursor, KeysteadError, LimitReached, WebhookDisabled
 from keystead.domain.ids import DeliveryId, WebhookId
@@ -35,13 +36,13 @@ from keystead.wire.webhooks import (
 
 
 class WebhookRoute(WorkspaceRoute):
-    """A route about webhooks: `id` in its path is a webhook's."""
+    """A route of webhooks; `id` in its path is a webhook's id."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
-        """Return the webhook's version."""
-        if "id" not in named:
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "id" not in path:
             return None
-        return call.services.webhooks.require(call.principal, WebhookId(named["id"])).version
+        return call.services.webhooks.require(call.principal, WebhookId(path["id"])).version
 
 
 _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIyrxLXTR81B3dqdOx"])]
@@ -49,8 +50,8 @@ _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIy
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=WebhookRoute)
 
 
-def writes(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
-    """What it takes to have events sent somewhere: the right to change webhooks, and to read what they are sent."""
+def _needs_write(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
+    """Declare that a route sends events to an endpoint: it needs the scope to read them too."""
     return needs(WEBHOOKS_WRITE, *refusals, also=(EVENTS_READ,), **more)
 
 
@@ -59,17 +60,17 @@ def writes(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
     operation_id="webhooks_create",
     summary="Create a webhook",
     status_code=201,
-    **writes(LimitReached, tagged=True),
+    **_needs_write(LimitReached, has_etag=True),
 )
 def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
-    """A new webhook. Its secret is in this answer and nowhere else, ever: receivers verify signatures with it.
+    """Create a webhook. This response is the only one that contains its secret, which verifies the signatures.
 
-    Events are sent as Standard Webhooks 1.0 says, at least once each, under the event's id as `webhook-id`.
+    Each event is sent at least once, in the format of Standard Webhooks 1.0, with its id as `webhook-id`.
     """
-    made = call.services.webhooks.create(call.principal, body.draft(), call.origin)
-    response.headers["location"] = f"/v1/webhooks/{made.endpoint.id}"
-    tag(response, made.endpoint.version)
-    return CreatedWebhook.of(made.endpoint, secret=made.secret)
+    created = call.services.webhooks.create(call.principal, body.draft(), call.origin)
+    response.headers["location"] = f"/v1/webhooks/{created.endpoint.id}"
+    set_etag(response, created.endpoint.version)
+    return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
 @router.get(
@@ -79,42 +80,42 @@ def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> C
     **needs(WEBHOOKS_READ, InvalidCursor),
 )
 def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
-    """All webhooks of the workspace, newest first."""
+    """Return the workspace's webhooks, newest first."""
     page = page_of(call, str, limit, cursor)
     before = None if page.after is None else WebhookId(page.after)
-    found = call.services.webhooks.list(call.principal, limit=page.limit, before=before)
+    rows = call.services.webhooks.list(call.principal, limit=page.limit, before=before)
     return WebhookList(
-        items=[Webhook.of(endpoint) for endpoint in found.endpoints],
-        next_cursor=next_cursor(page, found.next),
+        items=[Webhook.of(endpoint) for endpoint in rows.endpoints],
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
 @router.get(
     "/{id}",
     operation_id="webhooks_get",
-    summary="See a webhook",
-    **needs(WEBHOOKS_READ, tagged=True),
+    summary="Get a webhook",
+    **needs(WEBHOOKS_READ, has_etag=True),
 )
 def get_webhook(call: CurrentCall, id: _Id, response: Response) -> Webhook:
-    """One webhook."""
+    """Return a webhook."""
     endpoint = call.services.webhooks.get(call.principal, WebhookId(id))
-    tag(response, endpoint.version)
+    set_etag(response, endpoint.version)
     return Webhook.of(endpoint)
 
 
 @router.patch(
     "/{id}",
     operation_id="webhooks_update",
-    summary="Change a webhook",
-    **writes(if_match=True, tagged=True),
+    summary="Update a webhook",
+    **_needs_write(if_match=True, has_etag=True),
 )
 def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
-    """Changes where and what is sent, or whether anything is. What waits is sent as the webhook is then."""
-    changed = call.services.webhooks.update(
+    """Change the URL, the events, the headers or the status. Waiting deliveries are sent with the new values."""
+    endpoint = call.services.webhooks.update(
         call.principal, WebhookId(id), body.patch(), call.origin, call.if_match
     )
-    tag(response, changed.version)
-    return Webhook.of(changed)
+    set_etag(response, endpoint.version)
+    return Webhook.of(endpoint)
 
 
 @router.delete(
@@ -122,10 +123,10 @@ def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Re
     operation_id="webhooks_delete",
     summary="Delete a webhook",
     status_code=204,
-    **writes(if_match=True),
+    **_needs_write(if_match=True),
 )
 def delete_webhook(call: CurrentCall, id: _Id) -> None:
-    """Deletes the webhook for good, with its deliveries: also what waits is not sent any more."""
+    """Delete the webhook and its deliveries, waiting ones too. This can't be undone."""
     call.services.webhooks.delete(call.principal, WebhookId(id), call.origin, call.if_match)
 
 
@@ -133,22 +134,22 @@ def delete_webhook(call: CurrentCall, id: _Id) -> None:
     "/{id}/rotate-secret",
     operation_id="webhooks_rotate",
     summary="Rotate a webhook's secret",
-    **writes(),
+    **_needs_write(),
 )
 def rotate_secret(call: CurrentCall, id: _Id) -> CreatedWebhook:
-    """A fresh secret, shown this once. For 24 hours deliveries are signed with the one before too."""
-    made = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
-    return CreatedWebhook.of(made.endpoint, secret=made.secret)
+    """Create a new secret, shown only once. For 24 hours deliveries are signed with the previous one too."""
+    created = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
+    return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
 @router.post(
     "/{id}/test",
     operation_id="webhooks_test",
-    summary="Send a test",
-    **writes(WebhookDisabled),
+    summary="Send a test event",
+    **_needs_write(WebhookDisabled),
 )
 def test_webhook(call: CurrentCall, id: _Id) -> Delivery:
-    """Sends an event `webhook.test` to this webhook alone. The delivery tells what came of it."""
+    """Send an event of type `webhook.test` to this webhook only. The delivery shows the result."""
     return Delivery.of(call.services.webhooks.test(call.principal, WebhookId(id), call.origin))
 
 
@@ -162,29 +163,30 @@ def list_deliveries(
     call: CurrentCall,
     id: _Id,
     status: Annotated[
-        DeliveryStatus | None, Query(description="Only deliveries of this status; omitted: all.")
+        DeliveryStatus | None, Query(description="Only deliveries of this status. Omitted: all.")
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> DeliveryList:
-    """What was sent and what waits, with every attempt, the newest events first."""
+    """Return the webhook's deliveries with their attempts, newest events first."""
     page = page_of(call, int, limit, cursor, status=status)
-    found = call.services.webhooks.deliveries(
+    rows = call.services.webhooks.deliveries(
         call.principal, WebhookId(id), status=status, limit=page.limit, before=page.after
     )
     return DeliveryList(
-        items=[Delivery.of(delivery) for delivery in found.deliveries],
-        next_cursor=next_cursor(page, found.next),
+        items=[Delivery.of(delivery) for delivery in rows.deliveries],
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
 class DeliveryRoute(WorkspaceRoute):
-    """A route about deliveries: `id` in its path is a delivery's."""
+    """A route of deliveries; `id` in its path is a delivery's id."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> None:
-        """NotFound unless the workspace has the delivery."""
-        if "id" in named:
-            call.services.webhooks.require_delivery(call.principal, DeliveryId(named["id"]))
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "id" in path:
+            call.services.webhooks.require_delivery(call.principal, DeliveryId(path["id"]))
+        return None
 
 
 _DeliveryId = Annotated[
@@ -197,23 +199,23 @@ deliveries = APIRouter(prefix="/v1/deliveries", tags=["webhooks"], route_class=D
 @deliveries.get(
     "/{id}",
     operation_id="deliveries_get",
-    summary="See a delivery",
+    summary="Get a delivery",
     **needs(WEBHOOKS_READ, also=(EVENTS_READ,)),
 )
 def get_delivery(call: CurrentCall, id: _DeliveryId) -> SentDelivery:
-    """One delivery with its attempts, and the event that it tells of: `data` of the body that is sent."""
-    found = call.services.webhooks.delivery(call.principal, DeliveryId(id))
-    return SentDelivery.of(found.delivery, event=Event.of(found.event))
+    """Return a delivery with its attempts, and its event: the `data` of the payload."""
+    sent = call.services.webhooks.delivery(call.principal, DeliveryId(id))
+    return SentDelivery.of(sent.delivery, event=Event.of(sent.event))
 
 
 @deliveries.post(
     "/{id}/redeliver",
     operation_id="deliveries_redeliver",
-    summary="Send a delivery again",
-    **writes(WebhookDisabled),
+    summary="Resend a delivery",
+    **_needs_write(WebhookDisabled),
 )
 def redeliver(call: CurrentCall, id: _DeliveryId) -> Delivery:
-    """Sends it again, whatever came of it: at once, under the same `webhook-id`, with a whole schedule of attempts."""
+    """Resend a delivery immediately, whatever its status, with the same `webhook-id` and a new schedule of attempts."""
     return Delivery.of(
         call.services.webhooks.redeliver(call.principal, DeliveryId(id), call.origin)
     )

@@ -1,4 +1,4 @@
-"""Who am I: the key that calls, and its workspace."""
+"""Routes of the caller's own workspace: whoami and its plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1", route_class=WorkspaceRoute)
     "/whoami", tags=["workspaces"], operation_id="whoami", summary="Who am I", **needs(None)
 )
 def whoami(call: CurrentCall) -> Whoami:
-    """The key that calls, and the workspace that it acts in. The shortest way to see whether a token stands."""
+    """Return the calling key and its workspace. Use it to check whether a token is valid."""
     keys, workspaces = call.services.keys, call.services.workspaces
     own = keys.own(call.principal)
     workspace = workspaces.get(call.principal.workspace_id)
@@ -23,8 +23,8 @@ def whoami(call: CurrentCall) -> Whoami:
 
 
 @router.get(
-    "/plan", tags=["plan"], operation_id="plan_get", summary="See the plan", **needs(PLAN_READ)
+    "/plan", tags=["plan"], operation_id="plan_get", summary="Get the plan", **needs(PLAN_READ)
 )
 def get_plan(call: CurrentCall) -> PlanUse:
-    """The workspace's plan, its limits and their use. Expired and revoked keys use nothing."""
+    """Return the workspace's plan, its limits and their use. Expired and revoked keys don't count."""
     return PlanUse.of(call.services.plans.use(call.principal))
