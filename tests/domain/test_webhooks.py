@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,12 +10,10 @@ import pytest
 
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import Invalid
-from keystead.domain.events import Event, EventType, Target
+from keystead.domain.events import EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.webhooks import (
     LONGEST_WAIT,
-    MAX_PAYLOAD,
     WAITS,
     Attempt,
     AttemptError,
@@ -31,7 +28,6 @@ from keystead.domain.webhooks import (
     check_patch,
     error_of,
     next_step,
-    payload_of,
     read_retry_after,
 )
 from tests.clocks import NOON, OUT_OF_RANGE
@@ -197,18 +193,3 @@ def test_a_receiver_s_own_credentials_may_be_sent() -> None:
     assert checked.headers == {"Authorization": "Bearer hush"}
     assert checked.events == ("key.updated",)
     assert "hush" not in repr(checked)
-
-
-def test_a_payload_is_bounded() -> None:
-    """At most 20 kB: what an event tells by type is left out before that, never the event."""
-    actor = Actor(PrincipalKind.MEMBER, "usr_1", "Ada")
-    event = Event(
-        EventId("evt_1"), WorkspaceId("ws_1"), 1, EventType.KEY_CREATED, NOON, actor,
-        Target("key", "key_1"), data={"callers": ["é" * 100] * 200},
-    )  # fmt: skip
-    sent = payload_of(event)
-    assert len(sent) <= MAX_PAYLOAD
-    told = json.loads(sent)
-    assert (told["type"], told["data"]["id"], told["data"]["data"]) == ("key.created", "evt_1", {})
-    small = json.loads(payload_of(replace(event, data={"hint": "ks_…laf3"})))
-    assert small["data"]["data"] == {"hint": "ks_…laf3"}

@@ -173,7 +173,7 @@ class NewDocument(Body):
     title: Annotated[
         str, member("Omitted: no title.", "Lost passwords", maxLength=documents.MAX_TITLE)
     ] = ""
-    text: Annotated[str, member("At most 256 KiB in UTF-8.", "Ask the help desk for a new one.")]
+    text: Annotated[str, member("At most 256 KiB in UTF-8.", "Ask your administrator for a new one.")]
     url: Annotated[
         str | None,
         member(

@@ -226,7 +226,7 @@ class JsonRoute(APIRoute):
         return frozenset(parameter["name"] for parameter in parameters)
 
     def find_version(self, call: Any, path: Mapping[str, str]) -> int | None:
-        """Return the version of the resource that the path names; None if it has none. NotFound."""
+        """Return the version of the resource that the path names, or None for a resource without versions. NotFound."""
         return None
 
     async def require_target(self, call: Any, request: Request) -> None:

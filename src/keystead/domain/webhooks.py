@@ -5,7 +5,6 @@ Standard Webhooks 1.0: the schedule of attempts, what is success, what ends an e
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,8 @@ from typing import Final
 
 from keystead.domain.destinations import Destinations, origin_of
 from keystead.domain.errors import FieldError, Invalid
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
-from keystead.domain.instants import format_instant
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.principals import Actor
 from keystead.domain.text import check_line
@@ -28,7 +26,6 @@ MAX_NAME: Final = 100
 MAX_HEADERS: Final = 10
 MAX_HEADER_NAME: Final = 64
 MAX_HEADER_VALUE: Final = 1024
-MAX_PAYLOAD: Final = 20_000
 SECRET_OVERLAP: Final = timedelta(hours=24)
 LONGEST_WAIT: Final = timedelta(hours=24)
 """However long a receiver asks to be left alone."""
@@ -314,40 +311,6 @@ def _require_headers_for_origin(endpoint: WebhookEndpoint, patch: WebhookPatch) 
             f"must be given again or removed, as the URL leads elsewhere: {', '.join(sorted(kept))}"
         )
         raise Invalid([FieldError("/headers", why)])
-
-
-def payload_of(event: Event) -> bytes:
-    """The body that tells of an event: the same bytes at every attempt, at most 20 kB.
-
-    `data` holds the event as the API shows it. What an event tells by type is left out where it would not fit.
-    """
-    shown = wire_event(event)
-    body = {"type": event.type, "timestamp": shown["occurred_at"], "data": shown}
-    written = _written(body)
-    return (
-        written
-        if len(written) <= MAX_PAYLOAD
-        else _written({**body, "data": {**shown, "data": {}}})
-    )
-
-
-def wire_event(event: Event) -> dict[str, object]:
-    """An event as the API shows it."""
-    actor, target, origin = event.actor, event.target, event.origin
-    return {
-        "id": event.id,
-        "type": event.type,
-        "occurred_at": format_instant(event.occurred_at),
-        "actor": {"type": actor.kind, "id": actor.id, "name": actor.name},
-        "target": {"type": target.type, "id": target.id},
-        "address": origin.address,
-        "request_id": origin.request_id,
-        "data": dict(event.data),
-    }
-
-
-def _written(body: Mapping[str, object]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _ordered(events: Iterable[str]) -> tuple[str, ...]:

@@ -78,11 +78,10 @@ class DeliveryPage:
 
 @dataclass(frozen=True, slots=True)
 class SentDelivery:
-    """A delivery with the event that it tells of, and the body that is sent."""
+    """A delivery with its event."""
 
     delivery: Delivery
     event: Event
-    body: bytes
 
 
 class Webhooks:
@@ -256,13 +255,13 @@ class Webhooks:
 
     @anew
     def delivery(self, principal: Principal, delivery_id: DeliveryId) -> SentDelivery:
-        """One delivery, the event it tells of, and its body: that takes the right to read events too."""
+        """Return a delivery with its event. This needs the scope to read events too."""
         principal.require(WEBHOOKS_READ)
         principal.require(EVENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             delivery = _find_delivery(tx, principal, delivery_id)
             event = delivery_rows.find_event_of(tx, delivery)
-        return SentDelivery(delivery, event, rules.payload_of(event))
+        return SentDelivery(delivery, event)
 
     @anew
     def require_delivery(self, principal: Principal, delivery_id: DeliveryId) -> None:

@@ -20,7 +20,7 @@ Instant = Annotated[
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:
-    """Describe a member in the schema: `schema` is JSON Schema (2020-12) beside what the type says."""
+    """Describe a member in the schema: `schema` is JSON Schema (2020-12) in addition to the type."""
     return Field(description=description, examples=list(examples) or None, json_schema_extra=schema)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import json
+from typing import Annotated, Any, Final, Self
 
-from keystead.domain import webhooks
+from keystead.domain import events, webhooks
 from keystead.domain.events import EventType
 from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledFor, WebhookStatus
 from keystead.wire.resources import Actor, Event
 from keystead.wire.schema import Instant, NextCursor, Resource, member
+
+MAX_PAYLOAD: Final = 20_000
+"""The largest payload in bytes, as Standard Webhooks recommends."""
 
 
 class Webhook(Resource):
@@ -131,6 +135,21 @@ class SentDelivery(Delivery):
     """A delivery with its event."""
 
     event: Event
+
+
+def payload(event: events.Event) -> bytes:
+    """Return the body that a webhook receives: the same bytes in every attempt, at most `MAX_PAYLOAD`.
+
+    `data` is the event as in the API, without its details if they would make it too large.
+    """
+    shape = Event.of(event).model_dump(mode="json")
+    body = {"type": shape["type"], "timestamp": shape["occurred_at"], "data": shape}
+    text = _json(body)
+    return text if len(text) <= MAX_PAYLOAD else _json({**body, "data": {**shape, "data": {}}})
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class DeliveryList(Resource):

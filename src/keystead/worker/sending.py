@@ -24,6 +24,7 @@ from keystead.domain.destinations import Destination, Destinations
 from keystead.domain.webhooks import Attempt, AttemptError, Outcome, error_of, read_retry_after
 from keystead.http.failures import type_names
 from keystead.services.deliveries import Batch, Message
+from keystead.wire.webhooks import payload
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
 
 ATTEMPT_SECONDS: Final = 20.0
@@ -74,9 +75,10 @@ class Sender:
             return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
         try:
             # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
-            headers = _headers(batch, message, destination, now)
+            body = payload(message.event)
+            headers = _headers(batch, message, body, destination, now)
             network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
-            status, retry_after = await self._exchange(network, destination, headers, message.body)
+            status, retry_after = await self._exchange(network, destination, headers, body)
             error = error_of(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
@@ -117,14 +119,16 @@ def tls_context(more: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-def _headers(batch: Batch, message: Message, destination: Destination, now: datetime) -> Headers:
+def _headers(
+    batch: Batch, message: Message, body: bytes, destination: Destination, now: datetime
+) -> Headers:
     """Signed over the id, the time of this attempt, and the very bytes that are sent."""
-    id, text = message.delivery.event_id, message.body.decode()
+    id, text = message.delivery.event_id, body.decode()
     signatures = [Signer(secret).sign(id, now, text) for secret in batch.secrets]
     own = {
         "Host": destination.authority,
         "Content-Type": "application/json",
-        "Content-Length": str(len(message.body)),
+        "Content-Length": str(len(body)),
         "User-Agent": AGENT,
         "Accept": "*/*",
         "Connection": "close",
