@@ -101,10 +101,10 @@ def test_bad_values_are_refused(run: Keystead, option: str) -> None:
     [
         (["--scopes", "/a=any", "--scopes", "/A/=any"], "named twice"),
         (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "named twice"),
-        (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "go together"),
+        (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "must be used together"),
         (["--scopes", "/a=any", "--keystead", "http://a", "https://b"], "all be http"),
         (["--scopes", "/a=any", "--max-body", "0"], "--max-body"),
-        (["--scopes", "/a=any", "--keystead", "https://127.0.0.1"], "host names only"),
+        (["--scopes", "/a=any", "--keystead", "https://127.0.0.1"], "of host names"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(

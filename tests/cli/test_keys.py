@@ -310,7 +310,7 @@ def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyP
     shown = keystead("keys", "rate-limit", id)
     assert (shown.out, shown.err) == ("unlimited\n", "")
     off = keystead("keys", "rate-limit", id, "--per-minute", "60")
-    assert off.out == "60 a minute (its own)\n"
+    assert off.out == "60 per minute (its own)\n"
     assert "Rate limits are off" in off.err
     monkeypatch.setenv("KEYSTEAD_RATE_LIMITS", "memory")
     assert keystead("keys", "rate-limit", id, "--per-minute", "60").err == ""

@@ -31,7 +31,7 @@ def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) 
     made = (place / "peppers").read_text()
     after = run("migrate", "--check", "--json")
     assert (after.code, after.json["status"]) == (0, "current")
-    assert "current already" in run("migrate").out
+    assert "already current" in run("migrate").out
     assert (place / "peppers").read_text() == made
 
 

@@ -1,4 +1,4 @@
-"""`keystead backup` and `keystead restore`: a copy of the embedded database, and what a restored one needs."""
+"""`keystead backup` and `keystead restore`: copy the embedded database, and restore a copy safely."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from keystead.cli import render
-from keystead.cli.options import Json, Place
+from keystead.cli.options import Flag, Json, Place
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Restored
 
 HERE: Final = Place()
-Flag = Annotated[bool, Parameter(negative=())]
 Journals = Annotated[
     tuple[Path, ...], Parameter(name="--journal", negative=(), consume_multiple=False)
 ]
 
 
 def backup(file: Path, /, *, place: Place = HERE, json: Json = False) -> None:
-    """Copy the embedded database to a new file, as of one moment, while the server runs.
+    """Copy the embedded database to a new file, consistently, while the server runs.
 
-    The peppers are not in it: keep a copy of them elsewhere.
+    The peppers are not in the copy: back them up separately.
 
     Parameters
     ----------
     file
-        The file to make, with mode 0600.
+        The file to create, with mode 0600.
     """
     from keystead import bootstrap
     from keystead.settings import read_settings
@@ -38,7 +37,8 @@ def backup(file: Path, /, *, place: Place = HERE, json: Json = False) -> None:
     if json:
         render.print_json({"file": str(file), "bytes": file.stat().st_size})
     else:
-        render.print_line(f"{file}: {file.stat().st_size} bytes. The peppers are not in it.")
+        size = render.counted(file.stat().st_size, "byte")
+        render.print_line(f"{file}: {size}. The peppers are not in it: back them up separately.")
 
 
 def restore(
@@ -51,23 +51,23 @@ def restore(
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Take a backup into service without giving life back to what was revoked since.
+    """Restore a backup; keys revoked since then stay revoked.
 
-    What this server's journal reports is done again: keys revoked (also those that were rotated or changed since),
+    Changes in this server's revocation log are repeated: keys revoked (also those rotated or changed since),
     workspaces suspended, members removed, roles lowered, webhooks deleted or disabled. Passwords and email addresses
-    that were changed since are unset, open invitations are revoked, and every session ends.
+    changed since are removed, open invitations are revoked, and all sessions end.
 
     Parameters
     ----------
     file
-        A backup, to be put in the place of the embedded database while the server is stopped. Without it the database
-        has been restored already, by other means.
+        A backup that replaces the embedded database while the server is stopped. Default: you have already restored
+        the database by other means.
     journal
-        The file `endings` of another server of this installation; once for each.
+        The revocation log (the file `endings`) of another server of this installation; repeatable.
     hold
-        Suspend every workspace too, until it is resumed.
+        Also suspend all workspaces, until you resume them.
     accept
-        Go on although there is no journal.
+        Continue without a revocation log.
     """
     from keystead import bootstrap
     from keystead.cli.installation import actor

@@ -1,29 +1,29 @@
-"""`keystead plans`: which plans there are, on this machine or at a server; here, a file that sets them."""
+"""`keystead plans` and `keystead plan`: the plans of the installation, their file, and a workspace's own plan."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json, Place, Where
+from keystead.cli.options import Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
 
-app = App(name="plans", help="See the plans and their limits; change them by a file.")
+app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
 HERE: Final = Place()
 ANYWHERE: Final = Where()
-USUAL: Final = Server()
+DEFAULT_SERVER: Final = Server()
 LARGEST_FILE: Final = 1024 * 1024
 
 
 @app.command(name="list")
 def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
-    """List the plans, from small to large, with their limits."""
+    """List plans and their limits, from small to large."""
     from keystead.cli.plan_file import number_of
     from keystead.domain.plans import LIMIT_NAMES
 
@@ -46,12 +46,12 @@ def apply(
     file: Path,
     /,
     *,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    dry_run: Flag = False,
+    yes: Yes = False,
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Replace all plans by those of a file, whole or not at all.
+    """Replace all plans by those of a file: all of them, or none if there is an error.
 
     The file is TOML. It lists the plans from small to large; a limit that is
     left out is unlimited:
@@ -74,9 +74,7 @@ def apply(
     file
         The file of plans.
     dry_run
-        Only check the file, and show what would change.
-    yes
-        Remove plans and raise limits without asking, as scripts must.
+        Only check the file and show what would change.
     """
     from keystead.cli.installation import note_rate_limits_off, opened
     from keystead.cli.plan_file import changes, loosens, read_plans
@@ -89,7 +87,7 @@ def apply(
         changed = changes(present, wanted)
         if not dry_run:
             if not yes and loosens(present, wanted):
-                _ask(changed)
+                _confirm(changed)
             plans.apply(wanted)
         if any(plan.rate_limits != NO_RATE_LIMITS for plan in wanted):
             note_rate_limits_off(installation.settings)
@@ -97,18 +95,18 @@ def apply(
         items = map(shapes.plan, wanted)
         render.print_json(shapes.listed(items, changes=changed, applied=not dry_run))
         return
-    for line in changed or ["Nothing changes."]:
+    for line in changed or ["No changes."]:
         render.print_line(line)
     render.note(
-        "Nothing was written (--dry-run)."
+        "Nothing was saved (--dry-run)."
         if dry_run
         else f"Applied {render.counted(len(wanted), 'plan')}."
     )
 
 
-def _ask(changed: list[str]) -> None:
-    """Failure unless a person at the terminal agrees to what lets workspaces do more than before."""
-    if not render.has_person():
+def _confirm(changed: list[str]) -> None:
+    """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
+    if not render.is_interactive():
         raise Failure(
             "This removes a plan or raises a limit. Pass --yes to confirm.",
             Exit.USAGE,
@@ -117,7 +115,7 @@ def _ask(changed: list[str]) -> None:
     for line in changed:
         render.note(line)
     if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
-        raise Failure("Nothing was written.")
+        raise Failure("Nothing was saved.")
 
 
 def _plans(where: Where) -> list[Shape]:
@@ -132,7 +130,7 @@ def _plans(where: Where) -> list[Shape]:
 
 
 def _rates_of(plans: list[Shape]) -> list[str]:
-    """The rate limits that any plan has: most installations have none, and need no columns for them."""
+    """Return the rate limits that any plan has: most installations need no columns for them."""
     from keystead.domain.rate_limits import RATE_NAMES
 
     return [name for name in RATE_NAMES if any(plan["rate_limits"].get(name) for plan in plans)]
@@ -146,17 +144,17 @@ def _text(file: Path) -> str:
             raise Failure(f"{file} is too large for a file of plans.", Exit.USAGE)
         return data.decode("utf-8")
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.USAGE) from None
+        raise Failure(f"Can't read {file}: {error.strerror}.", Exit.USAGE) from None
     except UnicodeDecodeError:
-        raise Failure(f"{file} is not UTF-8.", Exit.USAGE) from None
+        raise Failure(f"{file} is not UTF-8 text.", Exit.USAGE) from None
 
 
-def plan(*, server: Server = USUAL, json: Json = False) -> None:
-    """Say what the plan of the key's workspace allows, and how much of it is used."""
+def plan(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
+    """Show the plan of the key's workspace, its limits and their use."""
     with connected(server) as client:
-        found = shapes.answered(client.plan())
+        use = shapes.answered(client.plan())
     if json:
-        render.print_json(found)
+        render.print_json(use)
         return
-    named = {"plan": f"{found['plan']['name']} ({found['plan']['id']})"}
-    render.print_fields(named | shapes.bounds(found["quotas"]))
+    name = {"plan": f"{use['plan']['name']} ({use['plan']['id']})"}
+    render.print_fields(name | shapes.bounds(use["quotas"]))

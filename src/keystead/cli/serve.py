@@ -1,4 +1,4 @@
-"""`keystead serve`: the server, until it is told to stop."""
+"""`keystead serve`: run the server until a signal stops it."""
 
 from __future__ import annotations
 
@@ -48,38 +48,38 @@ def serve(
     log_level: Literal["debug", "info", "warning", "error"] | None = None,
     place: Place = HERE,
 ) -> None:
-    """Start the server. On the embedded database everything it needs is made on the first start.
+    """Start the server. With the embedded database, the first start creates everything it needs.
 
-    SIGTERM or Ctrl+C stops it: running requests end, what was noted is written, exit code 0. SIGHUP reads the
-    settings and the peppers again, without a gap.
+    SIGTERM or Ctrl+C stops it after running requests have finished, with exit code 0. SIGHUP reloads the settings
+    and the peppers without downtime.
 
     Parameters
     ----------
     host
-        Address to listen on (127.0.0.1). Any other than loopback needs TLS or a trusted proxy.
+        Address to listen on. Default: 127.0.0.1. Any other than loopback needs TLS or a trusted proxy.
     port
-        Port to listen on (8080); 0 for any free one.
+        Port to listen on; 0 for any free one. Default: 8080.
     workers
-        Server processes (1).
+        Number of server processes. Default: 1.
     public_url
-        Where people and code reach this server, such as https://keys.example.com.
+        The URL of this server for users and programs, such as https://keys.example.com.
     tls_cert
         Certificate chain (PEM).
     tls_key
         Private key (PEM, PKCS#8, mode 0600).
     trusted_proxy
-        Network whose X-Forwarded-* headers are believed, such as 10.0.0.0/8; once for each.
+        Network of proxies whose X-Forwarded-* headers are trusted, such as 10.0.0.0/8; repeatable.
     metrics_host
-        Address of /metrics (127.0.0.1).
+        Address of /metrics. Default: 127.0.0.1.
     metrics_port
-        Port of /metrics; none unless given.
+        Port of /metrics. Default: no metrics.
     log_level
-        Level of the log on standard error (info).
+        Level of the log on standard error. Default: info.
     """
     from keystead.operation import logs
     from keystead.settings import read_settings
 
-    given: dict[str, object] = {
+    options: dict[str, object] = {
         **asdict(place),
         "host": host,
         "port": port,
@@ -92,19 +92,19 @@ def serve(
         "metrics_port": metrics_port,
         "log_level": log_level,
     }
-    settings = read_settings(**given)
+    settings = read_settings(**options)
     logs.configure(settings.log_level)
     with ExitStack() as stack:
-        _serve(_settled(settings, given, stack), stack)
+        _serve(_resolve_port(settings, options, stack), stack)
 
 
-def _settled(settings: Settings, given: dict[str, object], stack: ExitStack) -> Settings:
-    """The settings as the server's processes will read them: with the port that was taken, in the environment."""
+def _resolve_port(settings: Settings, options: dict[str, object], stack: ExitStack) -> Settings:
+    """Reserve the port, and export all settings to the environment, where the server's processes read them."""
     from keystead.operation import ports
     from keystead.settings import export, read_settings
 
-    held = stack.enter_context(ports.reserve(settings.host, settings.port))
-    export({**given, "port": held.getsockname()[1]})
+    reserved = stack.enter_context(ports.reserve(settings.host, settings.port))
+    export({**options, "port": reserved.getsockname()[1]})
     return read_settings()
 
 
@@ -144,7 +144,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _require_sound(findings: Iterable[Finding]) -> None:
-    """ConfigurationError for a fault; a warning is logged, and what becomes of an acknowledged change is."""
+    """Raise ConfigurationError for a fault; log warnings, and how durable changes are."""
     from keystead.operation.faults import ConfigurationError
 
     for finding in findings:
@@ -162,7 +162,7 @@ def _log() -> structlog.stdlib.BoundLogger:
 
 
 def _may_renew() -> bool:
-    """Whether the processes may begin anew: what they would read is safe."""
+    """Return whether the processes may reload: the settings they would read are safe."""
     from keystead.domain.errors import StorageError
     from keystead.operation.faults import ConfigurationError
     from keystead.settings import read_settings
@@ -177,9 +177,10 @@ def _may_renew() -> bool:
 
 
 def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
-    """The processes' counters meet in a folder, named in the environment before anybody counts."""
+    """Open the listener of /metrics. The processes share their counters in a folder that the environment names."""
     if settings.metrics_port is None:
         return None
+    # Set before prometheus_client is imported, which reads it only then.
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     from keystead.operation.metrics import Listener
@@ -192,16 +193,16 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
 
 
 def _welcome(settings: Settings) -> list[str]:
-    """What to do next. On one's own machine with a link that signs in; elsewhere the output may be kept in a log."""
+    """Return what to do next, with a sign-in link only on a local machine: elsewhere a log might store it."""
     running = f"Keystead {__version__} is running at {settings.base_url}"
     if settings.public_url:
         running += f", and listens on {settings.listening_url}"
     if not settings.is_local:
-        return [running, "Sign in with a link from: keystead sign-in-link"]
+        return [running, "To sign in, run: keystead sign-in-link"]
     return [
         running,
         "",
-        "  Sign in with this link, once, within 15 minutes (another: keystead sign-in-link):",
+        "  Sign in with this single-use link within 15 minutes (for another: keystead sign-in-link):",
         f"  {_link(settings)}",
         "",
         "  Create a key there, then try it:",
@@ -213,7 +214,7 @@ def _welcome(settings: Settings) -> list[str]:
 
 
 def export_lines(settings: Settings) -> list[str]:
-    """Return what lets commands in another shell find this server; nothing when they would find it anyway."""
+    """Return the exports that commands in another shell need to find this server, if any."""
     fields = type(settings).model_fields
     if all(getattr(settings, name) == fields[name].default for name in ("data", "port")):
         return []
@@ -237,7 +238,7 @@ def _link(settings: Settings) -> str:
 
 
 def _announce(settings: Settings, welcome: Sequence[str]) -> None:
-    """Says that the server runs as soon as it does."""
+    """Print the welcome as soon as the server accepts connections."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""`keystead sign-in-link`: a link that signs the owner of a workspace in, once."""
+"""`keystead sign-in-link`: a single-use link that signs in the owner of a workspace."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HERE: Final = Place()
 def sign_in_link(
     *, workspace: WorkspaceName = None, place: Place = HERE, json: Json = False
 ) -> None:
-    """Print a link that signs the owner of a workspace in to the Developer area, once, within 15 minutes.
+    """Print a single-use link that signs the owner of a workspace in to the Developer area within 15 minutes.
 
-    Without a workspace it is the oldest one's. The server's address is KEYSTEAD_PUBLIC_URL, or where it listens.
+    The default workspace is the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running server.
     """
     from keystead.cli.installation import opened
     from keystead.domain.instants import format_instant
@@ -29,7 +29,7 @@ def sign_in_link(
 
     with opened(place) as installation:
         settings = installation.settings
-        # What this command does not know of the server's options, the server itself has written down.
+        # A running server stores its URL in a file, because its options may differ from this command's.
         running = None if settings.public_url else published_url(settings.data)
         url, expires_at = fresh_link(installation, running or settings.base_url, workspace)
     if json:
@@ -41,9 +41,9 @@ def sign_in_link(
 def fresh_link(
     installation: Installation, server: str, workspace: str | None = None
 ) -> tuple[str, datetime]:
-    """Return a one-time link to `server` for a workspace's owner, and until when it works.
+    """Return a single-use link for the workspace's owner, and when it expires.
 
-    Without a workspace it is the first one's, which is made if there is none.
+    The default workspace is the first one, which is created if there is none.
     """
     services = installation.services
     if workspace is None:

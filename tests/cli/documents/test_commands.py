@@ -89,7 +89,7 @@ def test_what_cannot_be_pushed_is_told_and_the_rest_is_pushed(
         f"{folder}/bad.jsonl:1",
         f"{folder}/binary.md",
     ]
-    assert "run the same command again: it pushes what is new." in next_
+    assert "then run the command again: it pushes what is new." in next_
     as_json = keystead(*push, "--json")
     assert as_json.code == Exit.REFUSED
     assert len(as_json.json["refused"]) == 2
