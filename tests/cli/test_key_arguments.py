@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.cli.key_arguments import parse_expiry, parse_duration
+from keystead.cli.key_arguments import parse_duration, parse_expiry
 
 NOW = datetime(2028, 2, 28, 12, 0, 0, 999_999, tzinfo=UTC)
 

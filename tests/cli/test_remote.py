@@ -207,8 +207,10 @@ def test_each_token_opens_its_own_door(remote: Remote) -> None:
         asked = [remote(*line.split(), token=token) for token in (operator, service)]
         assert {one.code for one in asked} == {Exit.DENIED}
         for one, kind in zip(asked, ("operator", "service"), strict=True):
-            told = f"This is the token of {'an' if kind == 'operator' else 'a'} {kind}'s credential"
-            assert told in one.err
+            text = (
+                f"This token belongs to {'an' if kind == 'operator' else 'a'} {kind}'s credential"
+            )
+            assert text in one.err
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class DocumentRoute(WorkspaceRoute):
         version = documents.version(call.principal, path["name"], path["id"])
         # Only PUT may name a document that does not exist yet.
         if version is None and "PUT" not in (self.methods or ()):
-            raise NotFound("Document not found.")
+            raise NotFound("There is no such document.")
         return version
 
 

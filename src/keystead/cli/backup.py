@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from keystead.bootstrap import Restored
 
 HERE: Final = Place()
+_PLURAL: Final = re.compile(r"(?<=ss)es\b|(?<!s)s\b")
 Journals = Annotated[
     tuple[Path, ...], Parameter(name="--journal", negative=(), consume_multiple=False)
 ]
@@ -96,17 +99,21 @@ def _as_json(restored: Restored) -> dict[str, object]:
     }
 
 
-def _lines(restored: Restored) -> list[str]:
+def _lines(restored: Restored) -> Iterator[str]:
     redone = restored.redone
-    again = ", ".join(f"{number} {what}" for what, number in redone.done.items() if number)
-    lines = [f"Done again since the backup: {again or 'nothing'}.", "Every session has ended."]
+    counts = (_counted(number, what) for what, number in redone.done.items() if number)
+    yield f"Applied again since the backup: {', '.join(counts) or 'nothing'}."
+    yield "All sessions have ended."
     if restored.held:
-        lines.append(f"{restored.held} workspaces are suspended: keystead workspaces resume")
-    lines += redone.named
-    lines += [f"Look at this: {text}" for text in redone.to_look_at]
-    lines.append(
-        "Keys that were made since the backup are unknown now: their callers get 401 and need new ones."
-    )
+        count = render.counted(restored.held, "workspace")
+        yield f"Suspended {count}. To resume one: keystead workspaces resume"
+    yield from redone.named
+    yield from (f"Check this: {text}" for text in redone.to_look_at)
+    yield "Keys created since the backup no longer exist. Their users get 401 and need new keys."
     if restored.kept is not None:
-        lines.append(f"The database as it was before is {restored.kept}")
-    return lines
+        yield f"The previous database is in {restored.kept}"
+
+
+def _counted(number: int, what: str) -> str:
+    """Return `2 keys revoked` or `1 key revoked`."""
+    return f"{number:,} {what if number != 1 else _PLURAL.sub('', what, count=1)}"
