@@ -12,14 +12,7 @@ from keystead.domain.documents import CollectionDraft, CollectionPatch, Document
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import parse_instant
-from keystead.domain.keys import (
-    MAX_DESCRIPTION,
-    MAX_OVERLAP,
-    MAX_SCOPES,
-    UNSET,
-    KeyDraft,
-    KeyPatch,
-)
+from keystead.domain.keys import MAX_DESCRIPTION, MAX_OVERLAP, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
 from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
@@ -173,7 +166,9 @@ class NewDocument(Body):
     title: Annotated[
         str, member("Omitted: no title.", "Lost passwords", maxLength=documents.MAX_TITLE)
     ] = ""
-    text: Annotated[str, member("At most 256 KiB in UTF-8.", "Ask your administrator for a new one.")]
+    text: Annotated[
+        str, member("At most 256 KiB in UTF-8.", "Ask your administrator for a new one.")
+    ]
     url: Annotated[
         str | None,
         member(
@@ -201,9 +196,7 @@ class BatchDocument(NewDocument):
     id: Annotated[
         str,
         member(
-            "The document's id in the collection.",
-            "passwords",
-            pattern=f"^{documents.ID_PATTERN}$",
+            "The document's id in the collection.", "passwords", pattern=f"^{documents.ID_PATTERN}$"
         ),
     ]
 

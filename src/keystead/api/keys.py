@@ -82,12 +82,7 @@ def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKe
     return _created(call, created, response)
 
 
-@router.get(
-    "",
-    operation_id="keys_list",
-    summary="List keys",
-    **needs(KEYS_READ, InvalidCursor),
-)
+@router.get("", operation_id="keys_list", summary="List keys", **needs(KEYS_READ, InvalidCursor))
 def list_keys(
     call: CurrentCall,
     status: Annotated[

@@ -136,9 +136,7 @@ _Id = Annotated[
 ]
 
 router = APIRouter(
-    prefix="/operator/v1/workspaces",
-    tags=["managed workspaces"],
-    route_class=ManagedWorkspaceRoute,
+    prefix="/operator/v1/workspaces", tags=["managed workspaces"], route_class=ManagedWorkspaceRoute
 )
 
 
@@ -168,10 +166,7 @@ def create_workspace(
 
 
 @router.get(
-    "",
-    operation_id="workspaces_list",
-    summary="List workspaces",
-    **needs_operator(InvalidCursor),
+    "", operation_id="workspaces_list", summary="List workspaces", **needs_operator(InvalidCursor)
 )
 def list_workspaces(
     call: CurrentOperator,
@@ -184,12 +179,7 @@ def list_workspaces(
 ) -> ManagedWorkspaceList:
     """Return all workspaces, newest first, suspended ones included."""
     page = read_page(
-        str,
-        workspace_id="",
-        path=call.path,
-        filters={"query": query},
-        limit=limit,
-        cursor=cursor,
+        str, workspace_id="", path=call.path, filters={"query": query}, limit=limit, cursor=cursor
     )
     before = None if page.after is None else WorkspaceId(page.after)
     rows = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)

@@ -74,10 +74,7 @@ def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> C
 
 
 @router.get(
-    "",
-    operation_id="webhooks_list",
-    summary="List webhooks",
-    **needs(WEBHOOKS_READ, InvalidCursor),
+    "", operation_id="webhooks_list", summary="List webhooks", **needs(WEBHOOKS_READ, InvalidCursor)
 )
 def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
     """Return the workspace's webhooks, newest first."""

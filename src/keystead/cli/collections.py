@@ -32,12 +32,7 @@ def list_(
         render.print_json(shapes.listed(items, after))
         return
     rows = (
-        (
-            item["name"],
-            item["title"],
-            str(item["documents"]),
-            render.at(moment(item["created_at"])),
-        )
+        (item["name"], item["title"], str(item["documents"]), render.at(moment(item["created_at"])))
         for item in items
     )
     render.print_table(("NAME", "TITLE", "DOCUMENTS", "CREATED"), rows)
@@ -64,12 +59,7 @@ def create(
 
 @app.command
 def delete(
-    name: Name,
-    /,
-    *,
-    documents: Flag = False,
-    yes: Yes = False,
-    server: Server = DEFAULT_SERVER,
+    name: Name, /, *, documents: Flag = False, yes: Yes = False, server: Server = DEFAULT_SERVER
 ) -> None:
     """Delete a collection. This can't be undone.
 

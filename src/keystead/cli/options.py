@@ -29,8 +29,7 @@ Cursor = Annotated[
     str | None, Parameter(help="Continue a list: the `next_cursor` of its previous part.")
 ]
 Data = Annotated[
-    Path | None,
-    Parameter(help="Folder of the embedded database and the pepper. Default: ./data."),
+    Path | None, Parameter(help="Folder of the embedded database and the pepper. Default: ./data.")
 ]
 Database = Annotated[
     str | None, Parameter(help="Database URL. If it has a password, use KEYSTEAD_DATABASE.")

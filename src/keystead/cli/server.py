@@ -46,8 +46,7 @@ class Server:
     url: Annotated[
         str,
         Parameter(
-            env_var="KEYSTEAD_URL",
-            help="The server's URL. Plain http works for this machine only.",
+            env_var="KEYSTEAD_URL", help="The server's URL. Plain http works for this machine only."
         ),
     ] = HERE
     token_file: Annotated[
@@ -141,8 +140,7 @@ def client_errors() -> Iterator[None]:
         raise Failure(f"{error}", Exit.USAGE) from None
     except NotAToken as error:
         raise Failure(
-            f"{error} Set ${VARIABLE} or use a private file (`keystead login`).",
-            Exit.DENIED,
+            f"{error} Set ${VARIABLE} or use a private file (`keystead login`).", Exit.DENIED
         ) from None
     except Problem as problem:
         raise failure_of(problem) from None

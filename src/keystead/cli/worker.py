@@ -16,9 +16,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def worker(
-    *,
-    log_level: Literal["debug", "info", "warning", "error"] | None = None,
-    place: Place = HERE,
+    *, log_level: Literal["debug", "info", "warning", "error"] | None = None, place: Place = HERE
 ) -> None:
     """Deliver webhooks and do periodic work, without a server. SIGTERM or Ctrl+C stops it.
 

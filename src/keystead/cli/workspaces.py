@@ -118,13 +118,7 @@ def resume(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> N
 
 @app.command(name="plan")
 def plan_(
-    workspace: Which,
-    plan: str,
-    /,
-    *,
-    limit: Texts = (),
-    where: Where = HERE,
-    json: Json = False,
+    workspace: Which, plan: str, /, *, limit: Texts = (), where: Where = HERE, json: Json = False
 ) -> None:
     """Put a workspace on a plan, optionally with limits of its own.
 

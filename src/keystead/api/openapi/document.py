@@ -16,14 +16,7 @@ from keystead.api import collections, documents, events, keys, operator, webhook
 from keystead.api.openapi.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate_paths
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples, references, responses_of
 from keystead.api.operator import LOCATED, OPERATOR
-from keystead.api.route import (
-    BODY_VALUES,
-    EXPIRES_HEADER,
-    HAS_ETAG,
-    MAX_BODY,
-    PROBLEMS,
-    SECURITY,
-)
+from keystead.api.route import BODY_VALUES, EXPIRES_HEADER, HAS_ETAG, MAX_BODY, PROBLEMS, SECURITY
 from keystead.domain.errors import RateLimited
 from keystead.wire.resources import Problem
 

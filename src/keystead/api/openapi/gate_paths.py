@@ -132,10 +132,7 @@ def _introspect() -> dict[str, Any]:
         "Introspect a token",
         "RFC 7662. Verifies the token as any call does, with a read that is never older than the request. Credentials"
         " of services and operators are not active. It counts as a use of the key, without address and agent.",
-        {
-            "description": "The token's state.",
-            "content": {"application/json": {"schema": _ACTIVE}},
-        },
+        {"description": "The token's state.", "content": {"application/json": {"schema": _ACTIVE}}},
         (Unauthenticated, InvalidToken, *_FORM_REFUSALS),
         security=[{SERVICE: []}, {SERVICE_BASIC: []}],
         requestBody=_FORM,
