@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from keystead.cli import render
-from keystead.cli.options import Flag, Json, Place
+from keystead.cli.installation import actor
+from keystead.cli.options import HERE, Flag, Json, Place
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Restored
 
-HERE: Final = Place()
 _PLURAL: Final = re.compile(r"(?<=ss)es\b|(?<!s)s\b")
 Journals = Annotated[
     tuple[Path, ...], Parameter(name="--journal", negative=(), consume_multiple=False)
@@ -73,7 +73,6 @@ def restore(
         Continue without a revocation log.
     """
     from keystead import bootstrap
-    from keystead.cli.installation import actor
     from keystead.settings import read_settings
 
     settings = read_settings(**asdict(place))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
 from keystead.cli.options import Cursor, Flag, Json, Limit, Yes
-from keystead.cli.server import Server, connected, gather_shapes
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_shapes
 from keystead.cli.shapes import moment
 
 app = App(name="collections", help="List, create and delete collections of documents.")
 
-DEFAULT_SERVER: Final = Server()
 Name = Annotated[str, Parameter(help="The collection's name.")]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.installation import actor
-from keystead.cli.options import Json, Place, Yes
+from keystead.cli.installation import actor, opened
+from keystead.cli.options import HERE, Json, Place, Yes
 from keystead.cli.outcome import Failure, forbid_core_dumps
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from keystead.services import Services
 
 app = App(name="credentials", help="Create, list and revoke the credentials of your own services.")
-
-HERE: Final = Place()
 
 
 @app.command
@@ -42,7 +40,6 @@ def create(
         A service can only check tokens (`POST /introspect`). An operator can also call everything under
         /operator/v1: workspaces, plans, portal sessions.
     """
-    from keystead.cli.installation import opened
     from keystead.domain.credentials import CredentialKind
 
     forbid_core_dumps()
@@ -63,8 +60,6 @@ def create(
 @app.command(name="list")
 def list_(*, place: Place = HERE, json: Json = False) -> None:
     """List credentials, newest first, revoked ones included."""
-    from keystead.cli.installation import opened
-
     with opened(place) as installation:
         credentials = installation.services.credentials.list()
     if json:
@@ -94,7 +89,6 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Revoke a credential immediately. This can't be undone."""
-    from keystead.cli.installation import opened
     from keystead.domain.ids import CredentialId
 
     id = CredentialId(credential_id)

@@ -8,14 +8,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from keystead.cli import render
-from keystead.cli.options import Json, Place
+from keystead.cli.options import HERE, Json, Place
 from keystead.cli.outcome import Exit
 
 if TYPE_CHECKING:
     from keystead.operation.examination import Finding
     from keystead.settings import Settings
 
-HERE: Final = Place()
 MARKS: Final = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json as json_text
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from cyclopts import App
 
 from keystead.cli import render, shapes
-from keystead.cli.installation import WorkspaceName, acting_on
+from keystead.cli.installation import WorkspaceName, acting_on, opened
 from keystead.cli.key_desks import refuse_workspace
-from keystead.cli.options import Cursor, Flag, Json, Limit, Texts, Where, gather
+from keystead.cli.options import ANYWHERE, Cursor, Flag, Json, Limit, Texts, Where, gather
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import Server, connected, server_of
 from keystead.cli.shapes import Shape, moment
 
 app = App(name="events", help="Show the audit log: changes, who made them, when and from where.")
 
-HERE: Final = Where()
 Fetch = Callable[[int, str | None], tuple[list[Shape], str | None]]
 
 
@@ -32,7 +30,7 @@ def list_(
     limit: Limit = 50,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List events, newest first.
@@ -63,7 +61,6 @@ def list_(
 
 @contextmanager
 def _local(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator[Fetch]:
-    from keystead.cli.installation import opened
     from keystead.domain.events import EventType
 
     known = set(EventType)
@@ -87,7 +84,6 @@ def _local(where: Where, workspace: str | None, types: Iterable[str]) -> Iterato
 def _of_installation(
     where: Where, workspace: str | None, types: tuple[str, ...]
 ) -> Iterator[Fetch]:
-    from keystead.cli.installation import opened
     from keystead.domain.ids import EventId
 
     if workspace is not None or types or where.url is not None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.installation import WorkspaceName
+from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
 from keystead.cli.key_desks import Status, key_desk
-from keystead.cli.options import Cursor, Flag, Json, Limit, Place, Texts, Where, Yes, gather
+from keystead.cli.options import (
+    ANYWHERE,
+    HERE,
+    Cursor,
+    Flag,
+    Json,
+    Limit,
+    Place,
+    Texts,
+    Where,
+    Yes,
+    gather,
+)
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.shapes import Shape, moment
 
@@ -22,8 +34,6 @@ if TYPE_CHECKING:
 
 app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 
-HERE: Final = Where()
-ON_THIS_MACHINE: Final = Place()
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_..., not its token.")]
 Description = Parameter(name=["--description", "-d"])
 
@@ -35,7 +45,7 @@ def create(
     expires: str | None = None,
     scope: Texts = (),
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Create a key, and print its token, which is shown only once, alone on standard output.
@@ -66,7 +76,7 @@ def list_(
     limit: Limit = None,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List keys, newest first, and how much of the limit they use.
@@ -103,7 +113,7 @@ def show(
     /,
     *,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Show a key: its scopes, creator and last use."""
@@ -127,7 +137,7 @@ def update(
     expires: str | None = None,
     scope: Texts = (),
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Update a key: its description, expiry or scopes.
@@ -163,7 +173,7 @@ def rotate(
     overlap: str = "0",
     expires: str | None = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Replace a key by a successor with the same description and scopes, and print its token.
@@ -196,7 +206,7 @@ def revoke(
     *,
     yes: Yes = False,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Revoke a key immediately. This can't be undone."""
@@ -224,7 +234,7 @@ def rate_limit(
     per_minute: int | None = None,
     none: Flag = False,
     workspace: WorkspaceName = None,
-    place: Place = ON_THIS_MACHINE,
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
     """Set a key's own rate limit, on this machine. Without an option, show the effective one.
@@ -238,7 +248,6 @@ def rate_limit(
     none
         Remove the key's own limit, so that the plan's applies.
     """
-    from keystead.cli.installation import acting_on, note_rate_limits_off, opened
     from keystead.cli.key_arguments import key_id_of
 
     if none and per_minute is not None:
@@ -262,7 +271,7 @@ def rate_limit(
 
 @contextmanager
 def _candidates_noted(json: bool) -> Iterator[None]:
-    """At the limit, list the keys that are safest to revoke. In JSON, the error itself has them."""
+    """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
     from keystead.domain.errors import LimitReached
 
     try:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from keystead.cli import render
 from keystead.cli.options import Json
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import HERE, Server, client_errors, connected
+from keystead.cli.server import DEFAULT_SERVER, DEFAULT_URL, Server, client_errors, connected
 from keystead.cli.shapes import answered
 from keystead.cli.token_file import LARGEST, login_file, remove_token, store_token
 
@@ -26,10 +26,9 @@ Url = Annotated[
 ]
 _OPERATOR: Final = "_op"
 _SERVICE: Final = "_svc"
-DEFAULT_SERVER: Final = Server()
 
 
-def login(*, url: Url = HERE, json: Json = False) -> None:
+def login(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Store a token for a server, so that later commands need none.
 
     Enter the token of a key or of an operator's credential when asked, or pass it on
@@ -49,7 +48,7 @@ def login(*, url: Url = HERE, json: Json = False) -> None:
         render.note(f"{result} The token is stored in {file}; `keystead logout` removes it.")
 
 
-def logout(*, url: Url = HERE, json: Json = False) -> None:
+def logout(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Remove the stored tokens of a server. Their keys keep working."""
     files = [login_file(url, operator=operator) for operator in (False, True)]
     removed = [str(file) for file in files if remove_token(file)]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from keystead.cli import render
-from keystead.cli.options import Flag, Json, Place
+from keystead.cli.options import HERE, Flag, Json, Place
 from keystead.cli.outcome import Exit
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Migrated
-
-HERE: Final = Place()
 
 
 def migrate(

@@ -69,6 +69,11 @@ class Where:
         return Place(self.data, self.database)
 
 
+HERE: Final = Place()
+ANYWHERE: Final = Where()
+"""Defaults without any option."""
+
+
 def gather(
     fetch: Callable[[int, str | None], tuple[list[T], str | None]],
     limit: int | None,

@@ -35,25 +35,25 @@ def read_plans(text: str) -> list[Plan]:
     return [_plan(entry, position) for position, entry in enumerate(entries)]
 
 
-def changes(present: Sequence[Plan], wanted: Sequence[Plan]) -> list[str]:
-    """Return the changes that applying `wanted` makes, one line each."""
-    before, after = ({plan.id: plan for plan in plans} for plans in (present, wanted))
+def changes(current: Sequence[Plan], new: Sequence[Plan]) -> list[str]:
+    """Return the changes that applying `new` makes, one line each."""
+    before, after = ({plan.id: plan for plan in plans} for plans in (current, new))
     lines = [f"- {id}: removed" for id in before if id not in after]
     for id, plan in after.items():
         if id not in before:
             lines.append(f"+ {id}: {plan.name}, {_described(plan)}")
         elif differences := ", ".join(_differences(before[id], plan)):
             lines.append(f"~ {id}: {differences}")
-    order = [plan.id for plan in present if plan.id in after]
-    if order != [plan.id for plan in wanted if plan.id in before]:
+    order = [plan.id for plan in current if plan.id in after]
+    if order != [plan.id for plan in new if plan.id in before]:
         lines.append(f"~ order: {', '.join(after)}")
     return lines
 
 
-def loosens(present: Sequence[Plan], wanted: Sequence[Plan]) -> bool:
-    """Return whether applying `wanted` removes a plan, or raises or lifts a limit of one."""
-    after = {plan.id: plan for plan in wanted}
-    return any(plan.id not in after or _grows(plan, after[plan.id]) for plan in present)
+def loosens(current: Sequence[Plan], new: Sequence[Plan]) -> bool:
+    """Return whether applying `new` removes a plan, or raises or lifts a limit of one."""
+    after = {plan.id: plan for plan in new}
+    return any(plan.id not in after or _grows(plan, after[plan.id]) for plan in current)
 
 
 def number_of(limit: int | None) -> str:

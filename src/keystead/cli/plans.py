@@ -8,16 +8,14 @@ from typing import Final
 from cyclopts import App
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Flag, Json, Place, Where, Yes
+from keystead.cli.installation import note_rate_limits_off, opened
+from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import Server, connected, operating, server_of
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
 
 app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
-HERE: Final = Place()
-ANYWHERE: Final = Where()
-DEFAULT_SERVER: Final = Server()
 LARGEST_FILE: Final = 1024 * 1024
 
 
@@ -65,7 +63,7 @@ def apply(
         key_per_minute = 600
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
-    limit stops creation only. Rate limits, in requests a minute, are
+    limit only prevents new resources. Rate limits, in requests per minute, are
     workspace_per_minute and key_per_minute; they have an effect if servers
     have the setting rate_limits. A plan in use can't be removed.
 
@@ -76,43 +74,42 @@ def apply(
     dry_run
         Only check the file and show what would change.
     """
-    from keystead.cli.installation import note_rate_limits_off, opened
     from keystead.cli.plan_file import changes, loosens, read_plans
     from keystead.domain.rate_limits import NO_RATE_LIMITS
 
-    wanted = read_plans(_text(file))
+    new = read_plans(_text(file))
     with opened(place) as installation:
         plans = installation.services.plans
-        present = plans.all()
-        changed = changes(present, wanted)
+        current = plans.all()
+        differences = changes(current, new)
         if not dry_run:
-            if not yes and loosens(present, wanted):
-                _confirm(changed)
-            plans.apply(wanted)
-        if any(plan.rate_limits != NO_RATE_LIMITS for plan in wanted):
+            if not yes and loosens(current, new):
+                _confirm(differences)
+            plans.apply(new)
+        if any(plan.rate_limits != NO_RATE_LIMITS for plan in new):
             note_rate_limits_off(installation.settings)
     if json:
-        items = map(shapes.plan, wanted)
-        render.print_json(shapes.listed(items, changes=changed, applied=not dry_run))
+        items = map(shapes.plan, new)
+        render.print_json(shapes.listed(items, changes=differences, applied=not dry_run))
         return
-    for line in changed or ["No changes."]:
+    for line in differences or ["No changes."]:
         render.print_line(line)
     render.note(
         "Nothing was saved (--dry-run)."
         if dry_run
-        else f"Applied {render.counted(len(wanted), 'plan')}."
+        else f"Applied {render.counted(len(new), 'plan')}."
     )
 
 
-def _confirm(changed: list[str]) -> None:
+def _confirm(differences: list[str]) -> None:
     """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
     if not render.is_interactive():
         raise Failure(
             "This removes a plan or raises a limit. Pass --yes to confirm.",
             Exit.USAGE,
-            {"code": "would-loosen", "title": "Limits would be loosened", "changes": changed},
+            {"code": "would-loosen", "title": "Limits would be loosened", "changes": differences},
         )
-    for line in changed:
+    for line in differences:
         render.note(line)
     if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
         raise Failure("Nothing was saved.")
@@ -123,7 +120,6 @@ def _plans(where: Where) -> list[Shape]:
     if server is not None:
         with operating(server) as operator:
             return [shapes.answered(plan) for plan in operator.plans()]
-    from keystead.cli.installation import opened
 
     with opened(where.place) as installation:
         return [shapes.plan(plan) for plan in installation.services.plans.all()]

@@ -20,14 +20,13 @@ from cyclopts import Parameter
 
 from keystead import __version__
 from keystead.cli import render
-from keystead.cli.options import Place
+from keystead.cli.options import HERE, Place
 
 if TYPE_CHECKING:
     from keystead.operation.examination import Finding
     from keystead.operation.metrics import Listener
     from keystead.settings import Settings
 
-HERE: Final = Place()
 START_SECONDS: Final = 60
 Proxies = Annotated[
     tuple[str, ...] | None, Parameter(name="--trusted-proxy", negative=(), consume_multiple=False)
@@ -127,7 +126,7 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     address = Address(
         settings.host, settings.port, settings.workers, settings.tls_cert, settings.tls_key
     )
-    serve(address, bootstrap.create_app, begun=begun, check=_may_renew)
+    serve(address, bootstrap.create_app, begun=begun, check=_may_reload)
 
 
 def _prepare(settings: Settings) -> None:
@@ -161,7 +160,7 @@ def _log() -> structlog.stdlib.BoundLogger:
     return log
 
 
-def _may_renew() -> bool:
+def _may_reload() -> bool:
     """Return whether the processes may reload: the settings they would read are safe."""
     from keystead.domain.errors import StorageError
     from keystead.operation.faults import ConfigurationError
@@ -170,9 +169,9 @@ def _may_renew() -> bool:
     try:
         _prepare(read_settings())
     except (ConfigurationError, StorageError) as error:
-        _log().warning("not renewed", detail=str(error))
+        _log().warning("reload refused", detail=str(error))
         return False
-    _log().info("renewing")
+    _log().info("reloading")
     return True
 
 

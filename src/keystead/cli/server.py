@@ -27,7 +27,7 @@ _KINDS: Final = {
     CredentialKind.OPERATOR: "an operator's credential",
     CredentialKind.SERVICE: "a service's credential",
 }
-HERE: Final = "http://127.0.0.1:8080"
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _EXITS: Final = {
     401: Exit.DENIED,
     403: Exit.DENIED,
@@ -48,7 +48,7 @@ class Server:
         Parameter(
             env_var="KEYSTEAD_URL", help="The server's URL. Plain http works for this machine only."
         ),
-    ] = HERE
+    ] = DEFAULT_URL
     token_file: Annotated[
         Path | None,
         Parameter(
@@ -56,6 +56,9 @@ class Server:
             " or ~/.config/keystead/token."
         ),
     ] = None
+
+
+DEFAULT_SERVER: Final = Server()
 
 
 def server_of(where: Where) -> Server | None:

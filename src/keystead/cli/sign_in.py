@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from keystead.cli import render
-from keystead.cli.installation import WorkspaceName
-from keystead.cli.options import Json, Place
+from keystead.cli.installation import WorkspaceName, opened
+from keystead.cli.options import HERE, Json, Place
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.bootstrap import Installation
-
-HERE: Final = Place()
 
 
 def sign_in_link(
@@ -23,7 +21,6 @@ def sign_in_link(
 
     The default workspace is the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running server.
     """
-    from keystead.cli.installation import opened
     from keystead.domain.instants import format_instant
     from keystead.operation.listening import published_url
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
 from keystead.cli.options import Cursor, Json, Limit, Texts, Yes
 from keystead.cli.outcome import forbid_core_dumps
-from keystead.cli.server import Server, connected, gather_shapes
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_shapes
 from keystead.cli.shapes import Shape, moment
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 app = App(name="webhooks", help="List, create, test and delete webhooks, and see their deliveries.")
 
-DEFAULT_SERVER: Final = Server()
 Id = Annotated[str, Parameter(help="The webhook's id: wh_....")]
 
 

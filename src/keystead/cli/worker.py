@@ -8,10 +8,9 @@ from typing import Final, Literal
 
 import structlog
 
-from keystead.cli.options import Place
+from keystead.cli.options import HERE, Place
 from keystead.cli.outcome import forbid_core_dumps
 
-HERE: Final = Place()
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Cursor, Json, Limit, Texts, Where, gather
+from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where, gather
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.shapes import Shape, moment
 from keystead.cli.workspace_desks import workspace_desk
@@ -16,7 +16,6 @@ app = App(
     name="workspaces", help="Create, list, suspend and resume workspaces, and change their plans."
 )
 
-HERE: Final = Where()
 UNLIMITED: Final = "unlimited"
 Which = Annotated[str, Parameter(help="The workspace's id or name.")]
 
@@ -29,7 +28,7 @@ def create(
     plan: str | None = None,
     owner: str | None = None,
     email: str | None = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Create a workspace.
@@ -58,7 +57,7 @@ def list_(
     query: str = "",
     limit: Limit = None,
     cursor: Cursor = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List workspaces, newest first.
@@ -93,7 +92,7 @@ def list_(
 
 
 @app.command
-def show(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
+def show(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Show a workspace, its plan, and how much of each limit it uses."""
     with workspace_desk(where) as desk:
         shape = desk.get(workspace)
@@ -101,7 +100,7 @@ def show(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> Non
 
 
 @app.command
-def suspend(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
+def suspend(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Refuse all keys of a workspace, from their next request on, until you resume it."""
     with workspace_desk(where) as desk:
         changed = desk.suspend(workspace)
@@ -109,7 +108,7 @@ def suspend(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> 
 
 
 @app.command
-def resume(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
+def resume(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Let the keys of a suspended workspace work again."""
     with workspace_desk(where) as desk:
         changed = desk.resume(workspace)
@@ -118,7 +117,13 @@ def resume(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> N
 
 @app.command(name="plan")
 def plan_(
-    workspace: Which, plan: str, /, *, limit: Texts = (), where: Where = HERE, json: Json = False
+    workspace: Which,
+    plan: str,
+    /,
+    *,
+    limit: Texts = (),
+    where: Where = ANYWHERE,
+    json: Json = False,
 ) -> None:
     """Put a workspace on a plan, optionally with limits of its own.
 

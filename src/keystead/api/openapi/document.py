@@ -140,10 +140,10 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["description"] += f"\n\n**Needs** {_need(operation)}."
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
-    own, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
+    codes, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
     max_values = operation.pop(BODY_VALUES)
     if _is_for_keys(operation):
-        own = [*own, RateLimited.code]
+        codes = [*codes, RateLimited.code]
     located, has_etag = operation.pop(LOCATED, True), operation.pop(HAS_ETAG)
     if "requestBody" in operation:
         operation["requestBody"]["description"] = (
@@ -153,7 +153,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for status, response in done.items():
         names = _headers(operation, located=located and status == "201", has_etag=has_etag)
         response |= {"description": _DONE[status], "headers": references("headers", names)}
-    operation["responses"] = done | responses_of(path, method, operation, own)
+    operation["responses"] = done | responses_of(path, method, operation, codes)
 
 
 def _need(operation: dict[str, Any]) -> str:

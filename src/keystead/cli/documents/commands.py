@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from keystead.cli import render, shapes
 from keystead.cli.options import Flag, Json, Texts, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import Server, connected
+from keystead.cli.server import DEFAULT_SERVER, Server, connected
 
 if TYPE_CHECKING:
     from keystead.cli.documents.files import Ready, Shaping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 app = App(name="documents", help="Push files into a collection, and search it.")
 
-DEFAULT_SERVER: Final = Server()
 Collection = Annotated[str, Parameter(name=["--collection", "-c"], help="The collection's name.")]
 
 
