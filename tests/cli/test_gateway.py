@@ -40,7 +40,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 def printed(run: Keystead, product: str, **options: str) -> str:
-    """What the command prints with these options beside the usual ones."""
+    """The command's output with these options and the usual ones."""
     named = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     ended = run("gateway", *product.split(), *(word for pair in named.items() for word in pair))
     assert ended.code == Exit.DONE, ended.err
@@ -110,7 +110,7 @@ def test_bad_values_are_refused(run: Keystead, option: str) -> None:
 def test_values_that_do_not_fit_together_are_refused(
     run: Keystead, words: list[str], says: str
 ) -> None:
-    """Say which of them."""
+    """The message names the option."""
     named = ["--public-url", "https://k", "--application", "http://a", *words]
     ended = run("gateway", "nginx", *named)
     assert (ended.code, ended.out) == (Exit.USAGE, "")

@@ -137,7 +137,7 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
 
 
 def test_a_key_may_end_itself(remote: Remote) -> None:
-    """A key without any right over keys revokes itself: said, though nobody may look at it any more."""
+    """A key without any right over keys revokes itself: the message says so, though it can no longer see itself."""
     token = remote.server.token("documents:read")
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     ended = remote("keys", "revoke", id, "--yes", token=token)
@@ -193,7 +193,7 @@ def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
 
 
 def test_each_token_opens_its_own_door(remote: Remote) -> None:
-    """A key is no operator, an operator's credential no key, and a service's neither: the sentence says which."""
+    """A key, an operator's credential and a service's don't replace one another: the message names the needed one."""
     key, operator, service = (
         remote.server.token(),
         remote.credential(),
@@ -273,7 +273,7 @@ def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, t
 def test_login_keeps_nothing_that_does_not_work(
     remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
-    """What is no token, what the server does not know, and what no command could use: refused and not kept."""
+    """Text other than a token, a token unknown to the server, and one that no command can use: refused, not stored."""
     service = remote.credential(CredentialKind.SERVICE.name.lower())
     typed = {"nonsense": "hunter2", "unknown": TOKEN, "service": service}[what]
     said = logged_in(remote, monkeypatch, tmp_path, typed)
@@ -296,7 +296,7 @@ def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> 
 
 
 def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
-    """A scope of the settings is given and listed here and at the server, and means something to who asks about it."""
+    """A scope of the settings can be granted and listed here and at the server, and introspection shows it."""
     tokens = [
         remote.here(
             "keys", "create", "-d", "here", "--scope", "invoices:read", *FIRST

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 23, 13, 4, tzinfo=UTC)
 
 
 def harmful(text: str) -> bool:
-    """Whether any of its characters is a control, a format, a surrogate or a line break, joiners aside."""
+    """Whether any of its characters is a control, a format other than a joiner, a surrogate or a line break."""
     kinds = {unicodedata.category(c) for c in text if c not in "\u200c\u200d"}
     return bool(kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"})
 

@@ -83,7 +83,7 @@ def test_every_call_is_described() -> None:
 
 
 def test_every_refusal_is_a_problem() -> None:
-    """Each status of an operation that is no 2xx is a problem, and shows codes of that very status."""
+    """Each error status of an operation is a problem, and lists codes of that status."""
     for operation in OPERATIONS.values():
         assert {"400", "401", "422", "503", "default"} <= set(operation["responses"])
         for status, response in operation["responses"].items():
