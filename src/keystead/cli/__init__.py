@@ -27,7 +27,7 @@ GROUPS: Final = {
             "keystead.cli.backup:restore",
             "Restore a backup; keys revoked since then stay revoked.",
         ),
-        ("sign-in-link", "keystead.cli.sign_in:sign_in_link", "Print a single-use sign-in link."),
+        ("sign-in-link", "keystead.cli.serve:sign_in_link", "Print a single-use sign-in link."),
         (
             "credentials",
             "keystead.cli.credentials:app",

@@ -142,7 +142,7 @@ def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -
 
 
 def test_front_matter_gives_attributes(tmp_path: Path) -> None:
-    """Its title is the title, every other text an attribute; the path stays the file's own. Text files have no members."""
+    """Its title is the title, every other text an attribute; the path stays its own. Text files have no members."""
     text = "---\r\ntitle: Real\r\nowner: 'Ann'\r\npath: /etc/passwd\r\n---\r\n# Heading\r\n"
     write(tmp_path / "a.md", text)
     write(tmp_path / "b.txt", text)
