@@ -10,10 +10,10 @@ from keystead.cli import render, shapes
 from keystead.cli.installation import actor, opened
 from keystead.cli.options import HERE, Json, Place, Yes
 from keystead.cli.outcome import Failure, forbid_core_dumps
+from keystead.domain.credentials import Credential, CredentialKind
+from keystead.domain.ids import CredentialId
 
 if TYPE_CHECKING:
-    from keystead.domain.credentials import Credential
-    from keystead.domain.ids import CredentialId
     from keystead.services import Services
 
 app = App(name="credentials", help="Create, list and revoke the credentials of your own services.")
@@ -40,8 +40,6 @@ def create(
         A service can only check tokens (`POST /introspect`). An operator can also call everything under
         /operator/v1: workspaces, plans, portal sessions.
     """
-    from keystead.domain.credentials import CredentialKind
-
     forbid_core_dumps()
     with opened(place) as installation:
         credential, token = installation.services.credentials.create(
@@ -89,8 +87,6 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Revoke a credential immediately. This can't be undone."""
-    from keystead.domain.ids import CredentialId
-
     id = CredentialId(credential_id)
     with opened(place) as installation:
         credential = _find(installation.services, id)

@@ -15,6 +15,8 @@ from keystead.cli.options import ANYWHERE, Cursor, Flag, Json, Limit, Texts, Whe
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import Server, connected, server_of
 from keystead.cli.shapes import Shape, moment
+from keystead.domain.events import EventType
+from keystead.domain.ids import EventId
 
 app = App(name="events", help="Show the audit log: changes, who made them, when and from where.")
 
@@ -61,7 +63,6 @@ def list_(
 
 @contextmanager
 def _local(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator[Fetch]:
-    from keystead.domain.events import EventType
 
     known = set(EventType)
     if set(types) - known:
@@ -84,7 +85,6 @@ def _local(where: Where, workspace: str | None, types: Iterable[str]) -> Iterato
 def _of_installation(
     where: Where, workspace: str | None, types: tuple[str, ...]
 ) -> Iterator[Fetch]:
-    from keystead.domain.ids import EventId
 
     if workspace is not None or types or where.url is not None:
         raise Failure(

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
 from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
+from keystead.cli.key_arguments import key_id_of, overlap_of
 from keystead.cli.key_desks import Status, key_desk
 from keystead.cli.options import (
     ANYWHERE,
@@ -26,11 +27,12 @@ from keystead.cli.options import (
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.shapes import Shape, moment
+from keystead.domain.errors import LimitReached
+from keystead.domain.token import Token
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.domain.token import Token
 
 app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 
@@ -117,8 +119,6 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a key: its scopes, creator and last use."""
-    from keystead.cli.key_arguments import key_id_of
-
     id = key_id_of(key_id)
     with key_desk(where, workspace) as desk:
         key, now = desk.get(id), desk.now()
@@ -152,8 +152,6 @@ def update(
     scope
         A scope to keep; repeatable. All others are removed, and none can be added.
     """
-    from keystead.cli.key_arguments import key_id_of
-
     id = key_id_of(key_id)
     if description is None and expires is None and not scope:
         raise Failure("Nothing to update: use --description, --expires or --scope.", Exit.USAGE)
@@ -185,8 +183,6 @@ def rotate(
     expires
         When the successor expires, as for `create`. Default: the old key's lifetime, counted from now.
     """
-    from keystead.cli.key_arguments import key_id_of, overlap_of
-
     forbid_core_dumps()
     id, duration = key_id_of(key_id), overlap_of(overlap)
     with key_desk(where, workspace) as desk:
@@ -210,8 +206,6 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Revoke a key immediately. This can't be undone."""
-    from keystead.cli.key_arguments import key_id_of
-
     id = key_id_of(key_id)
     with key_desk(where, workspace) as desk:
         if not yes:
@@ -248,8 +242,6 @@ def rate_limit(
     none
         Remove the key's own limit, so that the plan's applies.
     """
-    from keystead.cli.key_arguments import key_id_of
-
     if none and per_minute is not None:
         raise Failure("Use either --per-minute or --none.", Exit.USAGE)
     id = key_id_of(key_id)
@@ -272,8 +264,6 @@ def rate_limit(
 @contextmanager
 def _candidates_noted(json: bool) -> Iterator[None]:
     """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
-    from keystead.domain.errors import LimitReached
-
     try:
         yield
     except LimitReached as full:

@@ -11,8 +11,11 @@ from keystead.cli import render, shapes
 from keystead.cli.installation import note_rate_limits_off, opened
 from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
+from keystead.cli.plan_file import changes, loosens, number_of, read_plans
 from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
+from keystead.domain.plans import LIMIT_NAMES
+from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
 
 app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
@@ -22,9 +25,6 @@ LARGEST_FILE: Final = 1024 * 1024
 @app.command(name="list")
 def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
     """List plans and their limits, from small to large."""
-    from keystead.cli.plan_file import number_of
-    from keystead.domain.plans import LIMIT_NAMES
-
     plans = _plans(where)
     if json:
         render.print_json(shapes.listed(plans))
@@ -74,9 +74,6 @@ def apply(
     dry_run
         Only check the file and show what would change.
     """
-    from keystead.cli.plan_file import changes, loosens, read_plans
-    from keystead.domain.rate_limits import NO_RATE_LIMITS
-
     new = read_plans(_text(file))
     with opened(place) as installation:
         plans = installation.services.plans
@@ -127,8 +124,6 @@ def _plans(where: Where) -> list[Shape]:
 
 def _rates_of(plans: list[Shape]) -> list[str]:
     """Return the rate limits that any plan has: most installations need no columns for them."""
-    from keystead.domain.rate_limits import RATE_NAMES
-
     return [name for name in RATE_NAMES if any(plan["rate_limits"].get(name) for plan in plans)]
 
 
