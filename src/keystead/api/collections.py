@@ -43,12 +43,11 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=C
 
 @router.post(
     "",
-    operation_id="collections_create",
     summary="Create a collection",
     status_code=201,
     **needs(COLLECTIONS_WRITE, NameTaken, LimitReached, has_etag=True),
 )
-def create_collection(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
+def collections_create(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
     """Create an empty collection."""
     collection = call.services.documents.create_collection(
         call.principal, body.draft(), call.origin
@@ -58,13 +57,8 @@ def create_collection(call: CurrentCall, body: NewCollection, response: Response
     return Collection.of(collection)
 
 
-@router.get(
-    "",
-    operation_id="collections_list",
-    summary="List collections",
-    **needs(COLLECTIONS_READ, InvalidCursor),
-)
-def list_collections(
+@router.get("", summary="List collections", **needs(COLLECTIONS_READ, InvalidCursor))
+def collections_list(
     call: CurrentCall, limit: Limit = None, cursor: Cursor = None
 ) -> CollectionList:
     """Return the workspace's collections, newest first."""
@@ -77,13 +71,8 @@ def list_collections(
     )
 
 
-@router.get(
-    "/{name}",
-    operation_id="collections_get",
-    summary="Get a collection",
-    **needs(COLLECTIONS_READ, has_etag=True),
-)
-def get_collection(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
+@router.get("/{name}", summary="Get a collection", **needs(COLLECTIONS_READ, has_etag=True))
+def collections_get(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
     """Return a collection and its number of documents."""
     collection = call.services.documents.get_collection(call.principal, name)
     set_etag(response, collection.version)
@@ -92,11 +81,10 @@ def get_collection(call: CurrentCall, name: CollectionName, response: Response) 
 
 @router.patch(
     "/{name}",
-    operation_id="collections_update",
     summary="Update a collection",
     **needs(COLLECTIONS_WRITE, if_match=True, has_etag=True),
 )
-def update_collection(
+def collections_update(
     call: CurrentCall, name: CollectionName, body: CollectionChange, response: Response
 ) -> Collection:
     """Change the collection's title. Its name is permanent."""
@@ -109,12 +97,11 @@ def update_collection(
 
 @router.delete(
     "/{name}",
-    operation_id="collections_delete",
     summary="Delete a collection",
     status_code=204,
     **needs(COLLECTIONS_WRITE, CollectionNotEmpty, if_match=True),
 )
-def delete_collection(
+def collections_delete(
     call: CurrentCall,
     name: CollectionName,
     documents: Annotated[

@@ -62,13 +62,8 @@ router = APIRouter(
 )
 
 
-@router.get(
-    "",
-    operation_id="documents_list",
-    summary="List or search documents",
-    **needs(DOCUMENTS_READ, InvalidCursor),
-)
-def list_documents(
+@router.get("", summary="List or search documents", **needs(DOCUMENTS_READ, InvalidCursor))
+def documents_list(
     call: CurrentCall,
     name: CollectionName,
     query: Annotated[
@@ -93,13 +88,8 @@ def list_documents(
     )
 
 
-@router.get(
-    "/{id}",
-    operation_id="documents_get",
-    summary="Get a document",
-    **needs(DOCUMENTS_READ, has_etag=True),
-)
-def get_document(call: CurrentCall, name: CollectionName, id: _Id, response: Response) -> Document:
+@router.get("/{id}", summary="Get a document", **needs(DOCUMENTS_READ, has_etag=True))
+def documents_get(call: CurrentCall, name: CollectionName, id: _Id, response: Response) -> Document:
     """Return a document with its text."""
     document = call.services.documents.get(call.principal, name, id)
     set_etag(response, document.version)
@@ -108,12 +98,11 @@ def get_document(call: CurrentCall, name: CollectionName, id: _Id, response: Res
 
 @router.put(
     "/{id}",
-    operation_id="documents_put",
     summary="Put a document",
     responses={201: {"model": Document, "description": "Created."}},
     **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_DOCUMENT, if_match=True, has_etag=True),
 )
-def put_document(
+def documents_put(
     call: CurrentCall, name: CollectionName, id: _Id, body: NewDocument, response: Response
 ) -> Document:
     """Create the document (201), or replace its whole content (200)."""
@@ -128,24 +117,19 @@ def put_document(
 
 
 @router.delete(
-    "/{id}",
-    operation_id="documents_delete",
-    summary="Delete a document",
-    status_code=204,
-    **needs(DOCUMENTS_WRITE, if_match=True),
+    "/{id}", summary="Delete a document", status_code=204, **needs(DOCUMENTS_WRITE, if_match=True)
 )
-def delete_document(call: CurrentCall, name: CollectionName, id: _Id) -> None:
+def documents_delete(call: CurrentCall, name: CollectionName, id: _Id) -> None:
     """Delete the document. This can't be undone."""
     call.services.documents.delete(call.principal, name, id, call.origin, call.if_match)
 
 
 @router.post(
     "/batch",
-    operation_id="documents_push",
     summary="Push a batch of documents",
     **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BATCH, max_values=MAX_BATCH_VALUES),
 )
-def push_documents(call: CurrentCall, name: CollectionName, body: Batch) -> PushReport:
+def documents_push(call: CurrentCall, name: CollectionName, body: Batch) -> PushReport:
     """Put and delete up to 1,000 documents, all or nothing. Repeating a push changes nothing."""
     return PushReport.of(
         call.services.documents.push(call.principal, name, body.push(), call.origin)

@@ -23,13 +23,8 @@ from keystead.wire.resources import Event, EventList
 router = APIRouter(prefix="/v1", tags=["events"], route_class=WorkspaceRoute)
 
 
-@router.get(
-    "/events",
-    operation_id="events_list",
-    summary="List events",
-    **needs(EVENTS_READ, InvalidCursor),
-)
-def list_events(
+@router.get("/events", summary="List events", **needs(EVENTS_READ, InvalidCursor))
+def events_list(
     call: CurrentCall,
     type: Annotated[EventType | None, Query(description="Only events of this type.")] = None,
     limit: Limit = None,

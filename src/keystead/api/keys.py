@@ -58,7 +58,6 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
 
 @router.post(
     "",
-    operation_id="keys_create",
     summary="Create a key",
     status_code=201,
     **needs(
@@ -71,7 +70,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
         has_etag=True,
     ),
 )
-def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
+def keys_create(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
     """Create a key. This response is the only one that contains its token: store it immediately.
 
     A key can only create keys within its own scopes that expire no later than itself.
@@ -82,8 +81,8 @@ def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKe
     return _created(call, created, response)
 
 
-@router.get("", operation_id="keys_list", summary="List keys", **needs(KEYS_READ, InvalidCursor))
-def list_keys(
+@router.get("", summary="List keys", **needs(KEYS_READ, InvalidCursor))
+def keys_list(
     call: CurrentCall,
     status: Annotated[
         KeyStatus | None, Query(description="Only keys of this status. Omitted: all.")
@@ -112,10 +111,8 @@ def list_keys(
     )
 
 
-@router.get(
-    "/{id}", operation_id="keys_get", summary="Get a key", **needs(KEYS_READ, has_etag=True)
-)
-def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
+@router.get("/{id}", summary="Get a key", **needs(KEYS_READ, has_etag=True))
+def keys_get(call: CurrentCall, id: _Id, response: Response) -> Key:
     """Return a key, also if it is expired or revoked."""
     key = call.services.keys.get(call.principal, KeyId(id))
     set_etag(response, key.version)
@@ -124,7 +121,6 @@ def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
 
 @router.patch(
     "/{id}",
-    operation_id="keys_update",
     summary="Update a key",
     **needs(
         KEYS_WRITE,
@@ -136,7 +132,7 @@ def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
         has_etag=True,
     ),
 )
-def update_key(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
+def keys_update(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
     """Change a key's description or expiry, or remove scopes. Takes effect with the key's next request."""
     keys = call.services.keys
     key = keys.update(call.principal, KeyId(id), body.patch(), call.origin, call.if_match)
@@ -146,12 +142,11 @@ def update_key(call: CurrentCall, id: _Id, body: KeyChange, response: Response) 
 
 @router.delete(
     "/{id}",
-    operation_id="keys_revoke",
     summary="Revoke a key",
     status_code=204,
     **needs(None, InsufficientScope, if_match=True),
 )
-def revoke_key(call: CurrentCall, id: _Id) -> None:
+def keys_revoke(call: CurrentCall, id: _Id) -> None:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
     A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
@@ -161,7 +156,6 @@ def revoke_key(call: CurrentCall, id: _Id) -> None:
 
 @router.post(
     "/{id}/rotate",
-    operation_id="keys_rotate",
     summary="Rotate a key",
     status_code=201,
     **needs(
@@ -177,7 +171,7 @@ def revoke_key(call: CurrentCall, id: _Id) -> None:
         has_etag=True,
     ),
 )
-def rotate_key(
+def keys_rotate(
     call: CurrentCall,
     id: _Id,
     response: Response,

@@ -142,12 +142,11 @@ router = APIRouter(
 
 @router.post(
     "",
-    operation_id="workspaces_create",
     summary="Create a workspace",
     status_code=201,
     **needs_operator(NameTaken, located=True, has_etag=True),
 )
-def create_workspace(
+def workspaces_create(
     call: CurrentOperator, body: NewWorkspace, response: Response
 ) -> ManagedWorkspace:
     """Create a workspace. `name-taken`: another person already uses the owner's address."""
@@ -165,10 +164,8 @@ def create_workspace(
     return ManagedWorkspace.of(workspace)
 
 
-@router.get(
-    "", operation_id="workspaces_list", summary="List workspaces", **needs_operator(InvalidCursor)
-)
-def list_workspaces(
+@router.get("", summary="List workspaces", **needs_operator(InvalidCursor))
+def workspaces_list(
     call: CurrentOperator,
     query: Annotated[
         str | None,
@@ -189,24 +186,14 @@ def list_workspaces(
     )
 
 
-@router.get(
-    "/{id}",
-    operation_id="workspaces_get",
-    summary="Get a workspace",
-    **needs_operator(has_etag=True),
-)
-def get_workspace(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
+@router.get("/{id}", summary="Get a workspace", **needs_operator(has_etag=True))
+def workspaces_get(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
     """Return a workspace, its limits and their use."""
     return _with_use(call, id, response)
 
 
-@router.patch(
-    "/{id}",
-    operation_id="workspaces_update",
-    summary="Rename a workspace",
-    **needs_operator(if_match=True, has_etag=True),
-)
-def update_workspace(
+@router.patch("/{id}", summary="Rename a workspace", **needs_operator(if_match=True, has_etag=True))
+def workspaces_update(
     call: CurrentOperator, id: _Id, body: WorkspaceChange, response: Response
 ) -> ManagedWorkspace:
     """Change the workspace's name."""
@@ -221,25 +208,15 @@ def update_workspace(
     return ManagedWorkspace.of(workspace)
 
 
-@router.post(
-    "/{id}/suspend",
-    operation_id="workspaces_suspend",
-    summary="Suspend a workspace",
-    **needs_operator(),
-)
-def suspend_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+@router.post("/{id}/suspend", summary="Suspend a workspace", **needs_operator())
+def workspaces_suspend(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
     """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.suspend(WorkspaceId(id), actor, origin))
 
 
-@router.post(
-    "/{id}/resume",
-    operation_id="workspaces_resume",
-    summary="Resume a workspace",
-    **needs_operator(),
-)
-def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+@router.post("/{id}/resume", summary="Resume a workspace", **needs_operator())
+def workspaces_resume(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
     """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.resume(WorkspaceId(id), actor, origin))
@@ -247,11 +224,10 @@ def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
 
 @router.put(
     "/{id}/plan",
-    operation_id="workspaces_plan",
     summary="Put a workspace on a plan",
     **needs_operator(if_match=True, has_etag=True),
 )
-def put_workspace_on_plan(
+def workspaces_plan(
     call: CurrentOperator, id: _Id, body: PlanAssignment, response: Response
 ) -> WorkspaceWithUse:
     """Replace the workspace's plan and its own limits.
@@ -278,8 +254,8 @@ def _with_use(call: OperatorCall, id: str, response: Response) -> WorkspaceWithU
 plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
 
 
-@plans_router.get("", operation_id="plans_list", summary="List plans", **needs_operator())
-def list_plans(call: CurrentOperator) -> PlanList:
+@plans_router.get("", summary="List plans", **needs_operator())
+def plans_list(call: CurrentOperator) -> PlanList:
     """Return all plans, from small to large. `keystead plans apply` changes them."""
     plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
     return PlanList(items=plans, next_cursor=None)
@@ -291,13 +267,9 @@ portal_router = APIRouter(
 
 
 @portal_router.post(
-    "",
-    operation_id="portal_create",
-    summary="Sign a user in",
-    status_code=201,
-    **needs_operator(NotFound, LimitReached),
+    "", summary="Sign a user in", status_code=201, **needs_operator(NotFound, LimitReached)
 )
-def create_portal_session(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
+def portal_create(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
     """Create a link that signs a user in once, within five minutes. Send the user's browser there.
 
     The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.

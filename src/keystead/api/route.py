@@ -217,7 +217,10 @@ def set_etag(response: Response, version: int) -> None:
 
 
 class JsonRoute(APIRoute):
-    """A route that decodes JSON strictly and refuses unknown parameters."""
+    """A route that decodes JSON strictly and refuses unknown parameters. Its function's name is its operation id."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **{**options, "operation_id": endpoint.__name__})
 
     @property
     def headers(self) -> frozenset[str]:

@@ -56,13 +56,9 @@ def _needs_write(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]
 
 
 @router.post(
-    "",
-    operation_id="webhooks_create",
-    summary="Create a webhook",
-    status_code=201,
-    **_needs_write(LimitReached, has_etag=True),
+    "", summary="Create a webhook", status_code=201, **_needs_write(LimitReached, has_etag=True)
 )
-def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
+def webhooks_create(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
     """Create a webhook. This response is the only one that contains its secret, which verifies the signatures.
 
     Each event is sent at least once, in the format of Standard Webhooks 1.0, with its id as `webhook-id`.
@@ -73,10 +69,8 @@ def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> C
     return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
-@router.get(
-    "", operation_id="webhooks_list", summary="List webhooks", **needs(WEBHOOKS_READ, InvalidCursor)
-)
-def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
+@router.get("", summary="List webhooks", **needs(WEBHOOKS_READ, InvalidCursor))
+def webhooks_list(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
     """Return the workspace's webhooks, newest first."""
     page = page_of(call, str, limit, cursor)
     before = None if page.after is None else WebhookId(page.after)
@@ -87,26 +81,16 @@ def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None)
     )
 
 
-@router.get(
-    "/{id}",
-    operation_id="webhooks_get",
-    summary="Get a webhook",
-    **needs(WEBHOOKS_READ, has_etag=True),
-)
-def get_webhook(call: CurrentCall, id: _Id, response: Response) -> Webhook:
+@router.get("/{id}", summary="Get a webhook", **needs(WEBHOOKS_READ, has_etag=True))
+def webhooks_get(call: CurrentCall, id: _Id, response: Response) -> Webhook:
     """Return a webhook."""
     endpoint = call.services.webhooks.get(call.principal, WebhookId(id))
     set_etag(response, endpoint.version)
     return Webhook.of(endpoint)
 
 
-@router.patch(
-    "/{id}",
-    operation_id="webhooks_update",
-    summary="Update a webhook",
-    **_needs_write(if_match=True, has_etag=True),
-)
-def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
+@router.patch("/{id}", summary="Update a webhook", **_needs_write(if_match=True, has_etag=True))
+def webhooks_update(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
     """Change the URL, the events, the headers or the status. Waiting deliveries are sent with the new values."""
     endpoint = call.services.webhooks.update(
         call.principal, WebhookId(id), body.patch(), call.origin, call.if_match
@@ -115,48 +99,29 @@ def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Re
     return Webhook.of(endpoint)
 
 
-@router.delete(
-    "/{id}",
-    operation_id="webhooks_delete",
-    summary="Delete a webhook",
-    status_code=204,
-    **_needs_write(if_match=True),
-)
-def delete_webhook(call: CurrentCall, id: _Id) -> None:
+@router.delete("/{id}", summary="Delete a webhook", status_code=204, **_needs_write(if_match=True))
+def webhooks_delete(call: CurrentCall, id: _Id) -> None:
     """Delete the webhook and its deliveries, waiting ones too. This can't be undone."""
     call.services.webhooks.delete(call.principal, WebhookId(id), call.origin, call.if_match)
 
 
-@router.post(
-    "/{id}/rotate-secret",
-    operation_id="webhooks_rotate",
-    summary="Rotate a webhook's secret",
-    **_needs_write(),
-)
-def rotate_secret(call: CurrentCall, id: _Id) -> CreatedWebhook:
+@router.post("/{id}/rotate-secret", summary="Rotate a webhook's secret", **_needs_write())
+def webhooks_rotate(call: CurrentCall, id: _Id) -> CreatedWebhook:
     """Create a new secret, shown only once. For 24 hours deliveries are signed with the previous one too."""
     created = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
     return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
-@router.post(
-    "/{id}/test",
-    operation_id="webhooks_test",
-    summary="Send a test event",
-    **_needs_write(WebhookDisabled),
-)
-def test_webhook(call: CurrentCall, id: _Id) -> Delivery:
+@router.post("/{id}/test", summary="Send a test event", **_needs_write(WebhookDisabled))
+def webhooks_test(call: CurrentCall, id: _Id) -> Delivery:
     """Send an event of type `webhook.test` to this webhook only. The delivery shows the result."""
     return Delivery.of(call.services.webhooks.test(call.principal, WebhookId(id), call.origin))
 
 
 @router.get(
-    "/{id}/deliveries",
-    operation_id="webhooks_deliveries",
-    summary="List a webhook's deliveries",
-    **needs(WEBHOOKS_READ, InvalidCursor),
+    "/{id}/deliveries", summary="List a webhook's deliveries", **needs(WEBHOOKS_READ, InvalidCursor)
 )
-def list_deliveries(
+def webhooks_deliveries(
     call: CurrentCall,
     id: _Id,
     status: Annotated[
@@ -193,25 +158,15 @@ _DeliveryId = Annotated[
 deliveries = APIRouter(prefix="/v1/deliveries", tags=["webhooks"], route_class=DeliveryRoute)
 
 
-@deliveries.get(
-    "/{id}",
-    operation_id="deliveries_get",
-    summary="Get a delivery",
-    **needs(WEBHOOKS_READ, also=(EVENTS_READ,)),
-)
-def get_delivery(call: CurrentCall, id: _DeliveryId) -> SentDelivery:
+@deliveries.get("/{id}", summary="Get a delivery", **needs(WEBHOOKS_READ, also=(EVENTS_READ,)))
+def deliveries_get(call: CurrentCall, id: _DeliveryId) -> SentDelivery:
     """Return a delivery with its attempts, and its event: the `data` of the payload."""
     sent = call.services.webhooks.delivery(call.principal, DeliveryId(id))
     return SentDelivery.of(sent.delivery, event=Event.of(sent.event))
 
 
-@deliveries.post(
-    "/{id}/redeliver",
-    operation_id="deliveries_redeliver",
-    summary="Resend a delivery",
-    **_needs_write(WebhookDisabled),
-)
-def redeliver(call: CurrentCall, id: _DeliveryId) -> Delivery:
+@deliveries.post("/{id}/redeliver", summary="Resend a delivery", **_needs_write(WebhookDisabled))
+def deliveries_redeliver(call: CurrentCall, id: _DeliveryId) -> Delivery:
     """Resend a delivery immediately, whatever its status, with the same `webhook-id` and a new schedule of attempts."""
     return Delivery.of(
         call.services.webhooks.redeliver(call.principal, DeliveryId(id), call.origin)

@@ -11,9 +11,7 @@ from keystead.wire.resources import Key, PlanUse, Whoami, Workspace
 router = APIRouter(prefix="/v1", route_class=WorkspaceRoute)
 
 
-@router.get(
-    "/whoami", tags=["workspaces"], operation_id="whoami", summary="Who am I", **needs(None)
-)
+@router.get("/whoami", tags=["workspaces"], summary="Who am I", **needs(None))
 def whoami(call: CurrentCall) -> Whoami:
     """Return the calling key and its workspace. Use it to check whether a token is valid."""
     keys, workspaces = call.services.keys, call.services.workspaces
@@ -22,9 +20,7 @@ def whoami(call: CurrentCall) -> Whoami:
     return Whoami(workspace=Workspace.of(workspace), key=Key.of(own, keys.now()))
 
 
-@router.get(
-    "/plan", tags=["plan"], operation_id="plan_get", summary="Get the plan", **needs(PLAN_READ)
-)
-def get_plan(call: CurrentCall) -> PlanUse:
+@router.get("/plan", tags=["plan"], summary="Get the plan", **needs(PLAN_READ))
+def plan_get(call: CurrentCall) -> PlanUse:
     """Return the workspace's plan, its limits and their use. Expired and revoked keys don't count."""
     return PlanUse.of(call.services.plans.use(call.principal))
