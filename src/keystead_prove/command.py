@@ -72,7 +72,7 @@ def prove(
     report
         File to write the report to, as Markdown.
     """
-    from keystead.cli.core_dumps import forbid_core_dumps
+    from keystead.cli.outcome import forbid_core_dumps
     from keystead_prove.calls import Refused
     from keystead_prove.report import Report
 

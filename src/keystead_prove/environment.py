@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from keystead.cli.operator import account, actor
+from keystead.cli.installation import account, actor
 from keystead.cli.options import Place
 from keystead.cli.outcome import Exit, Failure
 

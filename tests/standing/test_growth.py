@@ -16,10 +16,10 @@ import pytest
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from keystead.api import bodies, operator_bodies, webhook_bodies
+from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH_VALUES
-from keystead.cli.document_names import title_of
+from keystead.cli.documents.files import title_of
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
@@ -326,14 +326,9 @@ BODIES: Final[dict[str, Callable[[int], bytes]]] = {
 
 def models() -> Iterator[type[BaseModel]]:
     """All bodies of the API."""
-    for module in (bodies, operator_bodies, webhook_bodies):
-        for found in vars(module).values():
-            if (
-                isinstance(found, type)
-                and issubclass(found, bodies.Body)
-                and found is not bodies.Body
-            ):
-                yield found
+    for found in vars(bodies).values():
+        if isinstance(found, type) and issubclass(found, bodies.Body) and found is not bodies.Body:
+            yield found
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.cli.document_names import front_matter, id_of, title_of
+from keystead.cli.documents.files import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
 
 PARTS = st.text("aA-._ é/\u0301\udcff", min_size=1, max_size=12).filter(
@@ -31,7 +31,7 @@ PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
     ],
 )
 def test_an_id_is_the_path_made_fit(name: str, id: str) -> None:
-    """Folders are parted by two hyphens; where something is lost, part of the path's hash says which path it was."""
+    """Folders are separated by two hyphens; if something is lost, part of the path's hash makes the id unique."""
     assert id_of(name) == id
 
 
@@ -117,20 +117,20 @@ FRONT = [
 
 @pytest.mark.parametrize(("text", "title"), HEADINGS)
 def test_the_title_is_the_first_heading(text: str, title: str) -> None:
-    """As a reader of Markdown sees it, on one line and within bounds; the file's name where there is none."""
+    """The heading that a reader of Markdown sees, on one line and within bounds; else the file's name."""
     assert title_of(text, "folder/page.md", True) == title
 
 
 @pytest.mark.parametrize(("text", "title"), UNDERLINED)
 def test_an_underlined_line_is_a_heading(text: str, title: str) -> None:
-    """A paragraph over `===` or `---` is a heading; a line of code, a list, a quotation or HTML over it is none."""
+    """A paragraph over `===` or `---` is a heading, unlike a line of code, a list, a quotation or HTML over it."""
     assert title_of(text, "folder/page.md", True) == title
 
 
 @pytest.mark.parametrize("end", ["---", "..."])
 @pytest.mark.parametrize(("members", "title"), FRONT)
 def test_front_matter_gives_the_title(members: str, title: str, end: str) -> None:
-    """The text that front matter names as `title` is the title; what is no text of one line leaves it to a heading."""
+    """The text that front matter names as `title` is the title; if it is not text on one line, the heading is."""
     assert title_of(f"---\n{members}{end}\n# Real\n", "folder/page.md", True) == title
 
 
@@ -195,5 +195,5 @@ def _seconds(text: str) -> float:
 
 
 def test_plain_text_is_titled_by_its_name() -> None:
-    """A line of plain text that begins with # is no heading."""
+    """A line of plain text that begins with # is not a heading."""
     assert title_of("# x", "folder/My page.txt", False) == "My page"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.cli.spans import parse_expiry, parse_span
+from keystead.cli.key_arguments import parse_duration, parse_expiry
 
 NOW = datetime(2028, 2, 28, 12, 0, 0, 999_999, tzinfo=UTC)
 
@@ -23,8 +23,8 @@ NOW = datetime(2028, 2, 28, 12, 0, 0, 999_999, tzinfo=UTC)
     ],
 )
 def test_a_span_is_a_number_and_its_unit(text: str, span: timedelta) -> None:
-    """Whole numbers of seconds, minutes, hours, days and weeks; nothing alone is a span but 0."""
-    assert parse_span(text) == span
+    """Whole numbers of seconds, minutes, hours, days and weeks; only 0 needs no unit."""
+    assert parse_duration(text) == span
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_a_span_is_a_number_and_its_unit(text: str, span: timedelta) -> None:
 def test_what_could_be_misread_is_no_span(text: str) -> None:
     """No unit, a month that could be a minute, a sign, a fraction, other digits: refused."""
     with pytest.raises(ValueError, match="must be a duration"):
-        parse_span(text)
+        parse_duration(text)
 
 
 def test_a_span_too_long_for_the_calendar_is_refused() -> None:
-    """No overflow gets through, neither of a span nor of the instant that it leads to."""
+    """Overflows are refused, of a duration and of the resulting time."""
     with pytest.raises(ValueError, match="too long"):
-        parse_span("999999999w")
+        parse_duration("999999999w")
     with pytest.raises(ValueError, match="9999"):
         parse_expiry("99999999d", NOW)
 
@@ -51,7 +51,7 @@ def test_an_end_counts_from_now_in_whole_seconds() -> None:
 
 @pytest.mark.parametrize("text", ["0d", "0s", "000w"])
 def test_an_end_is_later_than_now(text: str) -> None:
-    """A span of nothing is told as wrong usage, not as a refusal of a value that nobody wrote."""
+    """A duration of zero is wrong usage, not a refused value that the user never wrote."""
     with pytest.raises(ValueError, match="must be longer than zero"):
         parse_expiry(text, NOW)
 
