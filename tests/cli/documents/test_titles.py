@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from time import process_time
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from keystead.cli.documents.files import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
+from tests.growth import WORST, growth
 
 PARTS = st.text("aA-._ é/\u0301\udcff", min_size=1, max_size=12).filter(
     lambda part: "/" not in part and part not in {".", ".."}
@@ -182,16 +182,8 @@ PUMPS = {
 
 @pytest.mark.parametrize("pump", PUMPS.values(), ids=PUMPS)
 def test_the_title_is_found_in_linear_time(pump: Callable[[int], str]) -> None:
-    """Four times the text takes at most about four times as long, and far less than sixteen times."""
-    sizes = (10_000, 40_000)
-    small, large = (min(_seconds(pump(size)) for _ in range(3)) for size in sizes)
-    assert large < 10 * small + 0.01
-
-
-def _seconds(text: str) -> float:
-    began = process_time()
-    title_of(text, "page.md", True)
-    return process_time() - began
+    """Twice the text takes about twice as long."""
+    assert growth(lambda text: title_of(text, "page.md", True), pump, 40_000) <= WORST
 
 
 def test_plain_text_is_titled_by_its_name() -> None:
