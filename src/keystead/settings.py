@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
@@ -31,6 +30,7 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from keystead.domain.brand import DARK, LIGHT, accent_for
+from keystead.domain.destinations import is_loopback
 from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.scopes import ScopeCatalog
@@ -181,14 +181,6 @@ def _is_local_host(host: str) -> bool:
     if address is not None:
         return is_loopback(address[1])
     return is_loopback(host) or is_loopback(host.rpartition(":")[0])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` is a loopback address or `localhost`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Settings(BaseSettings):

@@ -169,7 +169,7 @@ def test_expiry_to_the_microsecond(ground: Ground) -> None:
 
 
 def test_suspended_workspace(ground: Ground) -> None:
-    """Every key of a suspended workspace is refused at once, on every server, and works again when it is resumed."""
+    """Every key of a suspended workspace is refused immediately, on every server, and works again once resumed."""
     tenant, other = ground.tenant(), ground.tenant()
     created, neighbour = ground.key(tenant), ground.key(other)
     server = ground.another()

@@ -73,7 +73,7 @@ def test_a_furnished_house(aged: Ground) -> None:
     assert services.plans.use(house.principal).quotas["api_keys"].used > 3
     assert services.documents.search(house.principal, "handbook", "matter 7")
     assert services.events.list(house.principal, limit=10).items
-    assert sum(services.keys.habits(house.principal).values()) > 0
+    assert sum(services.keys.count_hygiene_findings(house.principal).values()) > 0
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "suspension": lambda c: c.ground.services.workspaces.suspend(c.tenant.workspace_id),
     "plan": lambda c: c.ground.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
-    "keys of a habit": lambda c: c.keys.list(c.tenant, habit=HygieneFinding.NEVER_USED),
+    "keys of a habit": lambda c: c.keys.list(c.tenant, finding=HygieneFinding.NEVER_USED),
     "candidates": lambda c: c.keys.candidates(c.tenant),
     "full limit": lambda c: c.refused(),
     "overlap under a limit": lambda c: c.overlap(),
@@ -292,7 +292,11 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
 
 def test_habits_are_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
     """The count reads the live keys of one workspace by their index; how it joins their use is the engine's choice."""
-    [counted] = [p for p in _plans(crowd, lambda: crowd.keys.habits(crowd.tenant)) if "UNUSED" in p]
+    [counted] = [
+        p
+        for p in _plans(crowd, lambda: crowd.keys.count_hygiene_findings(crowd.tenant))
+        if "UNUSED" in p
+    ]
     assert "api_keys_live" in counted
     assert "api_keys" not in _scans(counted)
 

@@ -1,4 +1,4 @@
-"""Events: what happened, to what, by whom. One table serves as audit log and as webhook outbox."""
+"""Events (what happened, to what, by whom), the audit log and webhook outbox; and how long records are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.principals import Actor
 
 
 class EventType(StrEnum):
-    """Every type of event; the part before the dot is the noun."""
+    """The types of events; the part before the dot is the resource."""
 
     KEY_CREATED = "key.created"
     KEY_UPDATED = "key.updated"
@@ -53,7 +53,7 @@ class EventType(StrEnum):
 
 
 class InstallationEventType(StrEnum):
-    """Every type of event that belongs to no workspace."""
+    """The types of events of the installation, outside any workspace."""
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_REVOKED = "credential.revoked"
@@ -61,7 +61,7 @@ class InstallationEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an event is about: the kind of thing and its id."""
+    """The resource that an event is about: its type and id."""
 
     type: str
     id: str
@@ -69,7 +69,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from; recorded with what it changed."""
+    """The source of a request, recorded with its changes."""
 
     address: str | None = None
     request_id: str | None = None
@@ -80,7 +80,7 @@ NO_ORIGIN = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One act, as its event tells it: who, when, from where."""
+    """The part that all events of one change share: who, when, from where."""
 
     actor: Actor
     at: datetime
@@ -89,7 +89,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened. `sequence` orders a workspace's events without gaps; `data` is plain JSON, never a secret."""
+    """What happened in a workspace. `sequence` orders its events without gaps; `data` is JSON without secrets."""
 
     id: EventId
     workspace_id: WorkspaceId
@@ -104,9 +104,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class InstallationEvent:
-    """What happened to the installation itself. Ids rise with time; `data` is plain JSON, never a secret.
+    """What happened to the installation itself. Ids rise with time; `data` is JSON without secrets.
 
-    `type`: an InstallationEventType, or the name of one that a later version wrote.
+    `type`: an InstallationEventType, or a name that a later version of the server wrote.
     """
 
     id: EventId
@@ -123,7 +123,7 @@ MIN_RETENTION: Final = timedelta(days=31)
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long each is kept after it happened; None is for ever."""
+    """How long each kind of record is kept; None keeps it for ever. Keys are always kept."""
 
     events: timedelta | None = timedelta(days=400)
     deliveries: timedelta | None = timedelta(days=90)
@@ -131,6 +131,6 @@ class RetentionPolicy:
     callers: timedelta | None = timedelta(days=90)
 
 
-def retention_cutoff(kept: timedelta | None, now: datetime) -> datetime | None:
-    """What happened before that instant is kept no longer at `now`; None where everything is kept."""
-    return None if kept is None else now - kept
+def retention_cutoff(period: timedelta | None, now: datetime) -> datetime | None:
+    """Return the time before which records are deleted at `now`; None if all are kept."""
+    return None if period is None else now - period

@@ -100,7 +100,7 @@ class Accounts:
             return user
         self._throttle.require_rate(change_subject(user.id), CHANGE_LIMIT, "changes of your email")
         if self.confirms:
-            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "letters to one email")
+            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "messages to one email")
         return self._change_email(secret, email, origin)
 
     @retry_on_conflict
@@ -127,8 +127,8 @@ class Accounts:
 
         Raises:
             ReauthenticationRequired: The last proof of identity is too old.
-            Invalid: At /current, if the current password is needed and not given: always, unless the user has none
-                or signed in with a one-time link.
+            Invalid: At /current, if the current password is missing. It is needed unless the user signed in with a
+                one-time link, or never had a password.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)

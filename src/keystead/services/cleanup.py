@@ -43,12 +43,12 @@ class Retention:
         self,
         database: Database,
         clock: Clock,
-        keeping: RetentionPolicy,
+        policy: RetentionPolicy,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._keeping = keeping
+        self._policy = policy
         self._last_caller: CallerId | None = None
         self._workspaces = Isolation[WorkspaceId](RETENTION_TASK, clock, on_failure)
         # The log names a key, never its caller's address and agent.
@@ -68,8 +68,8 @@ class Retention:
 
     @retry_on_conflict
     def _delete_of_workspaces(self, now: datetime) -> int:
-        events_before = retention_cutoff(self._keeping.events, now)
-        deliveries_before = retention_cutoff(self._keeping.deliveries, now)
+        events_before = retention_cutoff(self._policy.events, now)
+        deliveries_before = retention_cutoff(self._policy.deliveries, now)
         work = partial(
             self._delete_of_workspace,
             events_before=events_before,
@@ -108,7 +108,7 @@ class Retention:
         return total
 
     def _delete_uses(self, now: datetime) -> int:
-        until = retention_cutoff(self._keeping.use, now)
+        until = retention_cutoff(self._policy.use, now)
         if until is None:
             return 0
         return _drain(
@@ -123,7 +123,7 @@ class Retention:
             return rows.find_old_use(tx, until.date(), self._uses.held(), BATCH)
 
     def _delete_callers(self, now: datetime) -> int:
-        until = retention_cutoff(self._keeping.callers, now)
+        until = retention_cutoff(self._policy.callers, now)
         if until is None:
             return 0
         total = 0

@@ -152,7 +152,7 @@ class Deliveries:
         loading: QueueId | None = None
         try:
             with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
-                # SKIP LOCKED: a queue that another worker is claiming is passed over. The lease, which is committed
+                # SKIP LOCKED: this skips a queue that another worker is claiming. The lease, which is committed
                 # here, keeps it away from others after the transaction too, while requests are sent without one.
                 claimed = queues.claim_queues(
                     tx,

@@ -32,7 +32,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A sign-in of a user who is a member of any number of workspaces, or of none."""
+    """A sign-in of a user with any number of memberships."""
 
     secret: Secret
     user: User
@@ -94,7 +94,7 @@ def renew_session(tx: Tx, secret: Secret, session: Session) -> Secret:
 def require_session(tx: Tx, secret: Secret, now: datetime) -> Session:
     """Return the active session of that secret. Raises SessionEnded."""
     session = rows.find_session(tx, secret.fingerprint())
-    if session is None or not session.stands(now):
+    if session is None or not session.is_active(now):
         raise SessionEnded
     return session
 
@@ -104,7 +104,7 @@ def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetim
     if device is not None:
         digest = device.fingerprint()
         known = rows.find_device(tx, digest)
-        if known is not None and known.user_id == user_id and known.stands(now):
+        if known is not None and known.user_id == user_id and known.is_active(now):
             rows.touch_device(tx, digest, now)
             throttles.delete_failures(tx, device_subject(digest))
             return None

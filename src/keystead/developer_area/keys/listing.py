@@ -64,7 +64,7 @@ class KeyList:
         chosen = _SHOWS[show]
         found, position, quota = self._page_of_keys(acting, chosen, query, page)
         now, line = self._desk.now(), self._desk.quota(acting, quota)
-        counts = self._desk.services.keys.habits(acting.principal, quota)
+        counts = self._desk.services.keys.count_hygiene_findings(acting.principal, quota)
         context = KeysPage(
             frame=self._desk.frame(visit, acting),
             message=self._message(visit, acting, line),
@@ -98,7 +98,7 @@ class KeyList:
                 acting.principal,
                 status=show.statuses[place],
                 query=query,
-                habit=show.habit,
+                finding=show.habit,
                 limit=max(1, asked.limit - len(found)),
                 before=before,
             )

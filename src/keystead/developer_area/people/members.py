@@ -39,12 +39,12 @@ from keystead.services import Services
 
 
 def _asks_again(permission: Permission | None) -> list[str]:
-    return [step.words for step in STEP_UP.values() if step.permission is permission]
+    return [step.label for step in STEP_UP.values() if step.permission is permission]
 
 
 _RIGHTS: Final = [
     *(
-        RightRow(right.words, [role in right.roles for role in Role], _asks_again(permission))
+        RightRow(right.label, [role in right.roles for role in Role], _asks_again(permission))
         for permission, right in PERMISSIONS.items()
     ),
     RightRow("Manage your own account", [True for _ in Role], _asks_again(None)),

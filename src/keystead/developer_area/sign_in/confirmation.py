@@ -1,7 +1,7 @@
 """Proving anew who one is before something that needs it: the question, the answer, and the act that goes on.
 
 If a service raises ReauthenticationRequired, the page that asks carries all fields of the form, and sends them with
-the password to the same address: one act, done once. Whoever has no password goes away for a link, and comes back to the form.
+the password to the same address: one act, done once. A person without a password gets a link, and comes back.
 """
 
 from __future__ import annotations
