@@ -242,6 +242,7 @@ def test_status_and_quota(ground: Ground) -> None:
     assert ground.ids(tenant, status=KeyStatus.REVOKED) == [ended.key.id]
     assert ground.ids(tenant) == [ended.key.id, expiring.key.id, active.key.id]
     quota = ground.services.keys.list(tenant).quota
+    assert ground.services.keys.quota(tenant) == quota
     assert (quota.limit, quota.used) == (5, 1)
 
 

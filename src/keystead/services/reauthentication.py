@@ -130,11 +130,9 @@ class Reauthentication:
             return False
         digest = device.fingerprint()
         known = sessions.find_device(tx, digest)
-        if (
-            known is None
-            or known.user_id != account.user.id
-            or not known.is_active(self._clock.now())
-        ):
+        if known is None or known.user_id != account.user.id:
+            return False
+        if not known.is_active(self._clock.now()):
             return False
         subject = device_subject(digest)
         return throttles.find_failures(tx, [subject])[subject].count < (DEVICE.most or 0)
