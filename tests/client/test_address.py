@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.client.address import server_address
+from keystead.client.connection import server_address
 from keystead.client.errors import UnsafeAddress
 
 

@@ -93,8 +93,7 @@ def methods(kind: type[Any]) -> set[str]:
         if part is None:
             found.add(name)
         elif part.__annotations__["return"] == name.title():
-            module = __import__(f"keystead.client.{name}", fromlist=[name])
-            inner = getattr(module, part.__annotations__["return"])
+            inner = part.__globals__[part.__annotations__["return"]]
             found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
     return found
 

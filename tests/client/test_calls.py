@@ -18,7 +18,8 @@ from keystead import client as sdk
 from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
-from keystead.client.client import AsyncDoor, Door
+from keystead.client._async.client import AsyncBaseClient
+from keystead.client._sync.client import BaseClient
 from keystead.domain.token import Secret, Token
 from tests.client.both import KINDS, OPERATORS, opened
 from tests.client.stranger import TOKEN
@@ -275,7 +276,7 @@ def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) ->
     assert told["id"] in str(lost.value)
 
 
-PAIRS = [(Door, AsyncDoor), (Client, AsyncClient), (Operator, AsyncOperator)]
+PAIRS = [(BaseClient, AsyncBaseClient), (Client, AsyncClient), (Operator, AsyncOperator)]
 
 
 def parts() -> Iterator[tuple[type[Any], type[Any]]]:

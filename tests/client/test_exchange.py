@@ -1,22 +1,26 @@
-"""The steps of a call: what is tried again, after which wait, and what a caller is told in the end."""
+"""Retries: which requests are sent again, after which wait, and the error that ends a call."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from keystead.client._sync.connection import Connection
 from keystead.client.errors import (
     IdempotencyInProgress,
     Problem,
     UnexpectedAnswer,
     Unreachable,
 )
-from keystead.client.exchange import Call, Patience, Pause, Reply, Request, exchange
+from keystead.client.exchange import Patience, Reply
+from keystead.client.requests import Request
+from tests.client.stranger import TOKEN
 from tests.clocks import OUT_OF_RANGE
 
 READ = Request("GET", "/v1/whoami")
@@ -39,26 +43,50 @@ BUSY = problem(503, "unavailable", "2")
 LOST = problem(503, "outcome-unknown", "2")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The result of these calls."""
+
+    answer: int
+
+
+class ScriptedConnection(Connection):
+    """A connection whose attempts have prepared outcomes."""
+
+    def __init__(self, outcomes: Sequence[Reply | Unreachable], patience: Patience) -> None:
+        super().__init__(
+            "https://keys.example.com",
+            TOKEN,
+            agent="tests",
+            timeout=1,
+            patience=patience,
+            tls=None,
+            transport=None,
+        )
+        self.sent: list[Request] = []
+        self._outcomes = iter(outcomes)
+
+    def _attempt(self, request: Request) -> Reply | Unreachable:
+        self.sent.append(request)
+        return next(self._outcomes)
+
+
 def drive(
     request: Request, outcomes: Sequence[Reply | Unreachable], patience: Patience = PATIENCE
 ) -> tuple[object, list[float], int]:
-    """Runs a call against prepared outcomes: its result or error, the pauses, how often the request was sent."""
-    steps = exchange(Call(request, lambda payload: payload["answer"]), patience)
-    coming, pauses, sent = iter(outcomes), list[float](), 0
-    outcome: Reply | Unreachable | None = None
-    while True:
+    """Return the result or the error of a call with prepared outcomes, its waits, and the number of attempts."""
+    waits: list[float] = []
+    result: object
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keystead.client._sync.connection.time.sleep", waits.append)
+        connection = ScriptedConnection(outcomes, patience)
         try:
-            step = steps.send(outcome)
-        except StopIteration as done:
-            return done.value, pauses, sent
+            result = connection.send(request, Answer).answer
         except (Problem, Unreachable, UnexpectedAnswer) as error:
-            return error, pauses, sent
-        if isinstance(step, Pause):
-            pauses.append(step.seconds)
-            outcome = None
-        else:
-            assert step is request
-            outcome, sent = next(coming), sent + 1
+            result = error
+        connection.close()
+    assert all(sent is request for sent in connection.sent)
+    return result, waits, len(connection.sent)
 
 
 def test_an_answer_is_read_and_nothing_is_sent_twice() -> None:
@@ -91,7 +119,7 @@ def test_what_may_have_been_done_is_repeated_only_where_that_is_harmless() -> No
 
 def test_a_request_with_an_idempotency_key_may_be_sent_twice() -> None:
     """Creating with one: a lost answer is asked for again, and so is one whose first request has not ended."""
-    once = Request("POST", "/v1/keys", body=b"{}", once="x")
+    once = Request("POST", "/v1/keys", body=b"{}", idempotency_key="x")
     busy = problem(409, "idempotency-in-progress")
     assert drive(once, [Unreachable("Gone.", sent=True), busy, DONE])[0] == 42
     error, _, sent = drive(CREATE, [busy])
@@ -101,10 +129,10 @@ def test_a_request_with_an_idempotency_key_may_be_sent_twice() -> None:
 
 def test_a_change_on_condition_is_not_repeated_in_doubt() -> None:
     """Had it been made, its tag would no longer match: the repetition would be refused for what it did itself."""
-    call = Call(Request("PATCH", "/v1/keys/key_1", body=b"{}"), lambda told: told)
-    assert call.when(None) is call
-    conditional = call.when('"3"').request
-    assert (conditional.fields["if-match"], conditional.repeatable) == ('"3"', False)
+    unconditional = Request("PATCH", "/v1/keys/key_1", body=b"{}")
+    assert unconditional.may_repeat
+    conditional = Request("PATCH", "/v1/keys/key_1", body=b"{}", if_match='"3"')
+    assert (conditional.headers["if-match"], conditional.may_repeat) == ('"3"', False)
 
 
 def test_what_never_left_is_repeated() -> None:

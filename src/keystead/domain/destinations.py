@@ -193,3 +193,11 @@ def _four(host: str) -> Address:
         return IPv4Address(host)
     except ValueError:
         raise ValueError("must write an address as four decimal numbers") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine: a loopback address, or `localhost` (RFC 6761 section 6.3)."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -17,9 +17,9 @@ from starlette.requests import Request
 
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
-from keystead.http.exception_handlers import response_of
 from keystead.integrations.asgi import POLICY_VIOLATION, presented_by
 from keystead.integrations.guard import SCOPE_KEY, Guard, check_required
+from keystead.integrations.starlette import response_of
 
 SCHEME: Final = "KeysteadKey"
 

@@ -26,7 +26,6 @@ from keystead.domain.errors import InsufficientScope, Unauthenticated
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.http.asgi import Answer
-from keystead.http.exception_handlers import response_of
 from keystead.integrations.asgi import POLICY_VIOLATION, presented_by
 from keystead.integrations.guard import Guard, check_required
 
@@ -113,6 +112,13 @@ def requires(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return guarded
 
     return decorated
+
+
+def response_of(answer: Answer) -> Response:
+    """Return `answer` as a Starlette response."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [*answer.headers, *response.raw_headers]
+    return response
 
 
 def _missing(conn: HTTPConnection, scope: str) -> Answer | None:

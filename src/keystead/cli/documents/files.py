@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from keystead.cli.document_names import front_matter, id_of, title_of
 from keystead.cli.documents.found import LINES, MARKDOWN, Found, Refused
-from keystead.client.documents import document_body
+from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft, check_document
 from keystead.domain.errors import Invalid
 from keystead.domain.instants import format_instant
