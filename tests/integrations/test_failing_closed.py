@@ -18,7 +18,7 @@ from keystead.integrations import Guard
 from keystead.integrations.asgi import KeysteadMiddleware
 from keystead.integrations.fastapi import protect, require
 from keystead.integrations.flask import require as flask_require
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.starlette import authentication, requires
 from tests.integrations.products import PRODUCTS, Product
 from tests.integrations.test_verdicts import ADMITTED
@@ -41,12 +41,12 @@ class Broken(Guard):
         super().__init__("http://127.0.0.1:8080")
         self._failure = failure
 
-    def decide(self, presented: Presented, token: str, required: str | None) -> Principal:
+    def decide(self, head: RequestHead, token: str, required: str | None) -> Principal:
         """Fails."""
         raise self._failure
 
     async def decide_on_loop(
-        self, presented: Presented, token: str, required: str | None
+        self, head: RequestHead, token: str, required: str | None
     ) -> Principal:
         """Fails."""
         raise self._failure

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.domain.errors import InvalidToken
 from keystead.integrations import Guard, connect
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.operation.faults import ConfigurationError
 from tests.integrations.products import PRODUCTS, Product
@@ -44,8 +44,8 @@ def test_a_revocation_holds_from_its_answer_on(
 def test_uses_are_noted(world: World, in_process: Guard) -> None:
     """The key's owner sees when and from where the product was called."""
     token = world.server_token()
-    presented = Presented((bearer(token),), address="192.0.2.9", agent="a product")
-    principal = in_process.admit(presented, REQUIRED)
+    head = RequestHead((bearer(token),), address="192.0.2.9", agent="a product")
+    principal = in_process.admit(head, REQUIRED)
     in_process.close()
     used = world.use_of(principal.id)
     assert used is not None
@@ -54,13 +54,13 @@ def test_uses_are_noted(world: World, in_process: Guard) -> None:
 
 def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
     """Servers fork after they import: a child never uses, and never closes, what its parent has open."""
-    presented = Presented((bearer(world.tokens["good"]),))
-    parents = in_process.admit(presented).id
+    head = RequestHead((bearer(world.tokens["good"]),))
+    parents = in_process.admit(head).id
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
 
     def child() -> None:
-        queue.put(in_process.admit(presented).id)
+        queue.put(in_process.admit(head).id)
         queue.put(_process_of(in_process) == os.getpid())
         in_process.close()
 
@@ -70,20 +70,20 @@ def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
     assert queue.get()
     process.join(10)
     assert process.exitcode == 0
-    assert in_process.admit(presented).id == parents
+    assert in_process.admit(head).id == parents
     assert _process_of(in_process) == os.getpid()
 
 
 def _process_of(guard: Guard) -> int | None:
     assert isinstance(guard, InProcess)
-    return guard.process
+    return guard.installation.process
 
 
 def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
     """Without the schema of this version nothing is decided, and nothing is made."""
     guard = connect(f"sqlite:///{tmp_path / 'keystead.db'}")
     with pytest.raises(ConfigurationError, match="keystead migrate"):
-        guard.admit(Presented((bearer("x"),)))
+        guard.admit(RequestHead((bearer("x"),)))
     assert guard.answer(ConfigurationError("no schema")).status == 500
 
 
@@ -108,8 +108,8 @@ def test_the_environment_says_where(world: World, monkeypatch: Any) -> None:
     monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
     monkeypatch.setenv("KEYSTEAD_DATA", str(world.server.data))
     guard = connect()
-    presented = Presented((bearer(world.tokens["good"]),))
-    assert guard.admit(presented, REQUIRED).id == world.key_id
+    head = RequestHead((bearer(world.tokens["good"]),))
+    assert guard.admit(head, REQUIRED).id == world.key_id
     with pytest.raises(InvalidToken):
-        guard.admit(Presented((bearer(world.tokens["revoked"]),)))
+        guard.admit(RequestHead((bearer(world.tokens["revoked"]),)))
     guard.close()

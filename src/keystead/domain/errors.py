@@ -20,7 +20,7 @@ KeysteadError
 │ └ InvalidCursor · IdempotencyMismatch · LastOwner
 ├ RateLimited
 └ StorageError
-  └ Unavailable · OutcomeUnknown · DiskFull
+  └ Unavailable (ServerUnreachable) · OutcomeUnknown · DiskFull
 """
 
 from __future__ import annotations
@@ -320,6 +320,13 @@ class Unavailable(StorageError):
 
     code = "unavailable"
     title = "The service is not available right now"
+
+
+class ServerUnreachable(Unavailable):
+    """An application that asks a Keystead server cannot reach it."""
+
+    def __init__(self) -> None:
+        super().__init__("The Keystead server cannot be reached. Try again.")
 
 
 class OutcomeUnknown(StorageError):

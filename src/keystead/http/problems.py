@@ -13,6 +13,7 @@ from keystead.domain.errors import (
     InvalidToken,
     KeysteadError,
     RateLimited,
+    ServerUnreachable,
     Unauthenticated,
 )
 from keystead.http.asgi import Answer, Header
@@ -131,7 +132,7 @@ class Problems:
             "type": f"{self.address}/{error.code}",
             "title": error.title,
             "status": STATUS[error.code],
-            "detail": _FIXED_DETAIL.get(error.code, error.detail),
+            "detail": _detail(error),
             "code": error.code,
             **error.extras(),
         }
@@ -139,6 +140,12 @@ class Problems:
     def _make(self, error: KeysteadError) -> Answer:
         body = json.dumps(self.body(error), separators=(",", ":"))
         return Answer(STATUS[error.code], _headers(error), body.encode("ascii"))
+
+
+def _detail(error: KeysteadError) -> str:
+    if isinstance(error, ServerUnreachable):
+        return error.detail
+    return _FIXED_DETAIL.get(error.code, error.detail)
 
 
 def _headers(error: KeysteadError) -> tuple[Header, ...]:
