@@ -1,4 +1,4 @@
-"""The guard that asks a server: it asks each time, trusts nothing else, and says what it remembers."""
+"""The guard that asks a server: it asks about each request, and caches only if it may."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.serving import HOST, free_port
 
 @pytest.fixture
 def remote(world: World) -> Iterator[Guard]:
-    """A guard of the test's own, which remembers nothing."""
+    """A guard for one test, without a cache."""
     guard = Remote(world.server.base_url, world.service_token)
     yield guard
     guard.close()
 
 
 def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> None:
-    """Every request is asked about: revoked, a key is refused by the next one, in threads and on event loops."""
+    """A revoked key is refused in the next request, in threads and on event loops."""
     token = world.server_token()
     head = RequestHead((bearer(token),))
     for _ in range(3):
@@ -42,7 +42,7 @@ def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> N
 
 
 def test_a_server_that_is_away_admits_nobody(world: World) -> None:
-    """Where nothing answers, a live key's holder is told so, and not that the key is invalid."""
+    """If the server cannot be reached, the answer says so, and not that the key is invalid."""
     head = RequestHead((bearer(world.tokens["good"]),))
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
     with closing(guard):
@@ -56,7 +56,7 @@ def test_a_server_that_is_away_admits_nobody(world: World) -> None:
 
 
 def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
-    """A key's token, and a service's that was revoked, may not ask: the first use says so, and what to do."""
+    """A key's token and a revoked service's token raise an error that says what to do."""
     head = RequestHead((bearer(world.tokens["good"]),))
     for refused in (world.tokens["everything"], world.revoked_service_token()):
         with closing(Remote(world.server.base_url, refused)) as guard:
@@ -67,7 +67,7 @@ def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
 
 
 def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
-    """A URL below the server's own is another's fault than an outage, which it must not look like."""
+    """A wrong URL is a configuration error and does not look like an outage."""
     guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
     with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
         guard.admit(RequestHead((bearer(world.tokens["good"]),)))
@@ -77,7 +77,7 @@ def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
 def test_a_refused_credential_is_no_outage(
     world: World, framework: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Callers of the product get a 500 without a word of it; the product's own log has the sentence."""
+    """Callers get a 500 without details; the application's log has the reason."""
     product = Product()
     with closing(Remote(world.server.base_url, world.tokens["everything"])) as guard:
         answered = PRODUCTS[framework](guard, product)(Asked((bearer(world.tokens["good"]),)))
@@ -89,14 +89,14 @@ def test_a_refused_credential_is_no_outage(
 
 
 def test_what_is_no_token_is_never_sent(world: World) -> None:
-    """Garbage ends here: nothing listens, and nobody is asked."""
+    """A malformed token is refused without a request."""
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
     with pytest.raises(InvalidToken):
         guard.admit(RequestHead((bearer("garbage"),)))
 
 
 def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that chose to remember keeps a revoked key alive for so long, to the second, and no longer."""
+    """A cached key is admitted until the cache time is over, to the second."""
     now = 1000.0
     monkeypatch.setattr("keystead.integrations.remote.time.monotonic", lambda: now)
     token = world.server_token()
@@ -114,7 +114,7 @@ def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
-    """A key that ends is forgotten at its end, however long the host remembers."""
+    """A key is not cached beyond its expiry."""
     principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
     cache = VerificationCache(3600)
     ended = world.ended(principal)
@@ -125,7 +125,7 @@ def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
 
 
 def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
-    """However many tokens come, the memory holds a bounded number."""
+    """The cache has a maximum size."""
     principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
     cache = VerificationCache(3600)
     for number in range(CACHE_SIZE + 1):
@@ -137,7 +137,7 @@ def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
 def test_the_credential_comes_from_a_private_file(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a file that only its owner reads, or from the environment; without one, the product does not start."""
+    """The credential comes from a private file or the environment; without it, the start fails."""
     file = tmp_path / "credential"
     file.write_text(world.service_token + "\n")
     file.chmod(0o644)

@@ -32,7 +32,7 @@ class BaseConnection:
     """A server's address, a token and the retry policy."""
 
     def __init__(self, url: str, token: str, patience: Patience | None) -> None:
-        """Raises UnsafeAddress for a URL to which no token is sent, and NotAToken for a malformed token."""
+        """Check both. Raises UnsafeAddress for a URL that a token must not go to, NotAToken for a malformed token."""
         self.url = server_address(url)
         self.key_expires_at: datetime | None = None
         self.patience = patience or Patience()

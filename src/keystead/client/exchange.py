@@ -40,7 +40,7 @@ class Reply:
 
     @property
     def is_success(self) -> bool:
-        """Whether it has a result. A redirect has none: it is not followed."""
+        """Whether it has a result. Redirects are not followed, so they are errors."""
         return self.status < 300
 
 
@@ -55,7 +55,7 @@ class Patience:
     def wait(self, failures: int, retry_after: float | None) -> float:
         """Return the wait after that many failures: `retry_after` plus a random part of a doubling step."""
         step = min(self.longest, self.first * 2 ** (failures - 1))
-        return (retry_after or 0.0) + random.uniform(0.0, step)  # noqa: S311 - jitter is no secret
+        return (retry_after or 0.0) + random.uniform(0.0, step)  # noqa: S311 - jitter, not a secret
 
 
 def result_of(reply: Reply, kind: type[T]) -> T:

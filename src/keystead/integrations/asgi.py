@@ -19,7 +19,7 @@ class KeysteadMiddleware:
     """
 
     def __init__(self, app: App, guard: Guard, required: str | None = None) -> None:
-        """Raises ValueError if `required` is malformed."""
+        """Raise ValueError if `required` is malformed."""
         self._app, self._guard = app, guard
         self._required = valid_scope(required)
 

@@ -22,7 +22,7 @@ class KeysteadMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, guard: Guard, required: str | None = None) -> None:
-        """Raises ValueError if `required` is malformed."""
+        """Raise ValueError if `required` is malformed."""
         self._app, self._guard = app, guard
         self._required = valid_scope(required)
 
