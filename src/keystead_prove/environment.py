@@ -91,7 +91,7 @@ def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) ->
     """
     from keystead.cli.installation import opened
     from keystead.client import UnsafeAddress
-    from keystead.client.address import page_address, server_address
+    from keystead.client.connection import page_address, server_address
     from keystead_prove.experiments.catalog import Environment
 
     try:

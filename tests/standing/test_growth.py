@@ -36,7 +36,7 @@ from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
 from keystead.http.head import MAX_BLOCK, MAX_URL, check_head, read_head
-from keystead.integrations.guard import Presented, is_identity, of_wsgi
+from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.gate.doors import FORM
 from tests.growth import WORST, Act, growth, pumped
@@ -185,7 +185,7 @@ def _form(value: str) -> None:
 
 
 def _wsgi(value: str) -> object:
-    return of_wsgi({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
+    return wsgi_head({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
 
 
 def _page(value: str) -> object:
@@ -216,7 +216,7 @@ READERS: Final = (
     Reader("basic", lambda text: basic.read_client(_authorization(text)), FIELD, _CREDENTIALS),
     Reader(
         "an application's guard",
-        lambda t: Presented(_authorization(t)).token,
+        lambda t: RequestHead(_authorization(t)).token,
         2 * FIELD,
         _CREDENTIALS,
     ),

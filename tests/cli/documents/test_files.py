@@ -14,7 +14,7 @@ from keystead.cli.documents.files import LONGEST_LINE, Ready, Shaping, read_docu
 from keystead.cli.documents.found import Refused, find_files
 from keystead.cli.documents.pushing import BATCH_BYTES, batches, unrepeated
 from keystead.cli.outcome import Failure
-from keystead.client.documents import document_body
+from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
 
 PLAIN = Shaping()

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 from urllib.parse import quote
 
 from keystead.cli.documents.found import LINES, MARKDOWN, Found, Refused
-from keystead.client.documents import document_body
+from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, MAX_TITLE, DocumentDraft, check_document
 from keystead.domain.errors import Invalid
 from keystead.domain.instants import format_instant
