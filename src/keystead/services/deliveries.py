@@ -207,7 +207,7 @@ class Deliveries:
 
         wanted = {each.queue for each in sent} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
-        self._queues.forgive(wanted - set(self._queues.held()))
+        self._queues.forgive(wanted - set(self._queues.held_back()))
 
     def _settle_each(self, sent: Sequence[Sent]) -> set[QueueId]:
         """Settle each outcome under its workspace's lock, until one of the locks isn't free in time.
