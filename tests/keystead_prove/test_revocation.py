@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from keystead.storage.row_security.diff import SERVER_ROLE
-from keystead_prove import revocation
-from keystead_prove.acts import ACTS, EXPIRED, REVOKED, Act
 from keystead_prove.environment import Setup
-from keystead_prove.finding import Finding, Verdict
+from keystead_prove.experiments import revocation
+from keystead_prove.race.acts import ACTS, EXPIRED, REVOKED, Act
+from keystead_prove.report import Finding, Verdict
 from tests.keystead_prove.grounds import ground_of
 from tests.pgbouncer import pgbouncer
 from tests.postgres import Postgres

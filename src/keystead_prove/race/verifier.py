@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from keystead_prove.calls import Key, Refused
-from keystead_prove.connection import NO_ANSWER, Connection, Reply
-from keystead_prove.endpoints import REFUSED, Endpoint, Probe, accepts
-from keystead_prove.history import NEVER, Answer, Kind, Operation
+from keystead_prove.race.history import NEVER, Answer, Kind, Operation
+from keystead_prove.servers.calls import Key, Refused
+from keystead_prove.servers.connection import NO_ANSWER, Connection, Reply
+from keystead_prove.servers.endpoints import REFUSED, Endpoint, Probe, accepts
 
 ROUNDS_AFTER: Final = 2
 """How often each verifier probes each key after the revocation, with each probe at least once."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from keystead_prove.connection import Connection, Reply
+from keystead_prove.servers.connection import Connection, Reply
 
 WHOAMI: Final = "/v1/whoami"
 DESCRIPTION: Final = "keystead prove"

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from keystead_prove.calls import active_keys, clear, draft
-from keystead_prove.connection import Connection
-from keystead_prove.faulty_server import Fault, faulty_server
-from keystead_prove.finding import Finding, SeededFault
-from keystead_prove.target import Operator, Target
+from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.calls import active_keys, clear, draft
+from keystead_prove.servers.connection import Connection
+from keystead_prove.servers.faulty_server import Fault, faulty_server
+from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "limit"
 PROMISE: Final = (

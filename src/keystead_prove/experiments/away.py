@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from keystead_prove.calls import WHOAMI, create
-from keystead_prove.connection import Connection, Reply
-from keystead_prove.faulty_server import Fault, faulty_server
-from keystead_prove.finding import Finding, SeededFault
-from keystead_prove.history import MILLISECOND
-from keystead_prove.target import Target
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.calls import WHOAMI, create
+from keystead_prove.servers.connection import Connection, Reply
+from keystead_prove.servers.faulty_server import Fault, faulty_server
+from keystead_prove.servers.target import Target
 
 NAME: Final = "away"
 PROMISE: Final = (

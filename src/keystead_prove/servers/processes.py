@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from keystead_prove.calls import Refused
-from keystead_prove.connection import Connection
+from keystead_prove.servers.calls import Refused
+from keystead_prove.servers.connection import Connection
 
 HOST: Final = "127.0.0.1"
 PORTS: Final = range(20_000, 32_000)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from keystead_prove.calls import SCOPE_TO_KEEP, Key, Refused, create
-from keystead_prove.connection import Connection, Reply
-from keystead_prove.history import MILLISECOND
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.servers.calls import SCOPE_TO_KEEP, Key, Refused, create
+from keystead_prove.servers.connection import Connection, Reply
 
 TOLERANCE: Final = 250 * MILLISECOND
 """How precisely a key must end by the clock, on every server."""

@@ -1,7 +1,7 @@
 """A small server with one seeded fault, which an experiment must see before its result counts.
 
 It implements the part of the API that experiments use, in memory and in a journal.
-`python -m keystead_prove.faulty_server --fault NAME --journal FILE --port N` runs one alone.
+`python -m keystead_prove.servers.faulty_server --fault NAME --journal FILE --port N` runs one alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from keystead_prove.calls import WHOAMI
-from keystead_prove.endpoints import plain
-from keystead_prove.target import Target
+from keystead_prove.servers.calls import WHOAMI
+from keystead_prove.servers.endpoints import plain
+from keystead_prove.servers.target import Target
 
 HOST: Final = "127.0.0.1"
 MANAGER: Final = "faulty_manager"

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from keystead_prove.endpoints import REFUSED, accepts
-from keystead_prove.history import Answer, Judgement, Operation, judge
-from keystead_prove.verifier import Observation, by_endpoint
+from keystead_prove.race.history import Answer, Judgement, Operation, judge
+from keystead_prove.race.verifier import Observation, by_endpoint
+from keystead_prove.servers.endpoints import REFUSED, accepts
 
 
 @dataclass

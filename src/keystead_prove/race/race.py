@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from keystead_prove.acts import DONE, ENDED_BEFORE, TOLERANCE, Act
-from keystead_prove.calls import Key, Refused, anywhere
-from keystead_prove.connection import Connection, Reply
-from keystead_prove.endpoints import Endpoint
-from keystead_prove.history import Answer, Kind, Operation
-from keystead_prove.tally import Tallies, Tally
-from keystead_prove.target import Operator, Target
-from keystead_prove.verifier import Trial, Verifier
+from keystead_prove.race.acts import DONE, ENDED_BEFORE, TOLERANCE, Act
+from keystead_prove.race.history import Answer, Kind, Operation
+from keystead_prove.race.tally import Tallies, Tally
+from keystead_prove.race.verifier import Trial, Verifier
+from keystead_prove.servers.calls import Key, Refused, anywhere
+from keystead_prove.servers.connection import Connection, Reply
+from keystead_prove.servers.endpoints import Endpoint
+from keystead_prove.servers.target import Operator, Target
 
 PAUSE_SECONDS: Final = 0.005
 """Between two verifications, for acts by the clock, which take long."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from keystead_prove.calls import SCOPE_TO_KEEP, WHOAMI, Key, Refused
-from keystead_prove.connection import Connection, Reply
+from keystead_prove.servers.calls import SCOPE_TO_KEEP, WHOAMI, Key, Refused
+from keystead_prove.servers.connection import Connection, Reply
 
 REST: Final = "REST"
 FORWARD_AUTH: Final = "forward-auth"

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
-from keystead_prove import away as aways
-from keystead_prove import clock as clocks
-from keystead_prove import kill as kills
-from keystead_prove import limit as limits
-from keystead_prove import restart as restarts
-from keystead_prove import revocation
-from keystead_prove.acts import REVOKED
-from keystead_prove.fault_proxy import FaultProxy
-from keystead_prove.finding import Finding
-from keystead_prove.servers import RestartableServer
-from keystead_prove.target import Operator, Target
+from keystead_prove.experiments import away as aways
+from keystead_prove.experiments import clock as clocks
+from keystead_prove.experiments import kill as kills
+from keystead_prove.experiments import limit as limits
+from keystead_prove.experiments import restart as restarts
+from keystead_prove.experiments import revocation
+from keystead_prove.race.acts import REVOKED
+from keystead_prove.report import Finding
+from keystead_prove.servers.fault_proxy import FaultProxy
+from keystead_prove.servers.processes import RestartableServer
+from keystead_prove.servers.target import Operator, Target
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows the progress of something with that title and number of steps."""

@@ -9,12 +9,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from typing import Final
 
-from keystead_prove.acts import ACTS, TOLERANCE, Act, has_revocation
-from keystead_prove.finding import At, Finding, SeededFault
-from keystead_prove.history import MILLISECOND
-from keystead_prove.race import Race, clock_of
-from keystead_prove.tally import Tally
-from keystead_prove.target import Operator, Target
+from keystead_prove.race.acts import ACTS, TOLERANCE, Act, has_revocation
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.race.race import Race, clock_of
+from keystead_prove.race.tally import Tally
+from keystead_prove.report import At, Finding, SeededFault
+from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "revocation"
 PROMISE: Final = (

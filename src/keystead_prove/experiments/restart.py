@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from keystead_prove.acts import REVOKED
-from keystead_prove.finding import Finding, SeededFault
-from keystead_prove.race import Race, clock_of
-from keystead_prove.revocation import by_probe
-from keystead_prove.servers import RestartableServer
-from keystead_prove.target import Operator, Target
+from keystead_prove.experiments.revocation import by_probe
+from keystead_prove.race.acts import REVOKED
+from keystead_prove.race.race import Race, clock_of
+from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.processes import RestartableServer
+from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "restart"
 PROMISE: Final = (

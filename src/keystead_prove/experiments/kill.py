@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keystead_prove.calls import WHOAMI, draft
-from keystead_prove.connection import NO_ANSWER, Connection
-from keystead_prove.faulty_server import MANAGER, Fault
-from keystead_prove.finding import Finding, SeededFault
-from keystead_prove.history import MILLISECOND
-from keystead_prove.servers import RestartableServer, start_servers
-from keystead_prove.target import Target
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.calls import WHOAMI, draft
+from keystead_prove.servers.connection import NO_ANSWER, Connection
+from keystead_prove.servers.faulty_server import MANAGER, Fault
+from keystead_prove.servers.processes import RestartableServer, start_servers
+from keystead_prove.servers.target import Target
 
 NAME: Final = "kill"
 PROMISE: Final = (
@@ -135,7 +135,7 @@ def _killed(
 
 def _kill_faulty_server(on_step: Callable[[int], None]) -> Losses:
     with tempfile.TemporaryDirectory(prefix="keystead-prove-") as folder:
-        command = (sys.executable, "-m", "keystead_prove.faulty_server")
+        command = (sys.executable, "-m", "keystead_prove.servers.faulty_server")
         options = ("--fault", Fault.UNSYNCED.name, "--journal", str(Path(folder) / "journal"))
         with start_servers(1, (*command, *options), Path(folder)) as servers:
             target = Target([server.url for server in servers], MANAGER)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from keystead_prove.connection import Connection
-from keystead_prove.endpoints import Endpoint
+from keystead_prove.servers.connection import Connection
+from keystead_prove.servers.endpoints import Endpoint
 
 
 class Operator(Protocol):

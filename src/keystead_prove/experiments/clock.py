@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from keystead_prove.acts import EXPIRED, TOLERANCE
-from keystead_prove.faulty_server import Fault, faulty_server
-from keystead_prove.finding import Finding, SeededFault
-from keystead_prove.history import MILLISECOND
-from keystead_prove.race import Race, clock_of
-from keystead_prove.tally import Tally
-from keystead_prove.target import Operator, Target
+from keystead_prove.race.acts import EXPIRED, TOLERANCE
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.race.race import Race, clock_of
+from keystead_prove.race.tally import Tally
+from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.faulty_server import Fault, faulty_server
+from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "clock"
 PROMISE: Final = (
