@@ -44,12 +44,12 @@ def check(finding: Finding, keys: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
-    """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""
+def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
+    """200 revocations on each engine: no verification that begins after the answer is accepted."""
     with ground_of(database_url, count_of(database_url)) as ground:
         assert len({q.name for door in ground.scene.site.doors for q in door.questions}) == 3
-        finding = race(ground, REVOKED, 500)
-    check(finding, 500)
+        finding = race(ground, REVOKED, 200)
+    check(finding, 200)
     assert finding.worst is not None
     assert finding.worst < 0
 
