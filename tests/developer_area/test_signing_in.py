@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in.cookies import DEVICE
 from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain.workspaces import Role
 from keystead.http import access_log
 from tests.behind import write_behind

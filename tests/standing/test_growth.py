@@ -20,9 +20,9 @@ from keystead.api import bodies, operator_bodies, webhook_bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH, MAX_BATCH_VALUES, MAX_DOCUMENT
 from keystead.cli.document_names import title_of
-from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain import attributes, documents, instants, portal, scopes, search, token, users
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations

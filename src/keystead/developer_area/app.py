@@ -10,20 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keystead.developer_area.confirm_email import ConfirmEmail
 from keystead.developer_area.keys import KeyPages
 from keystead.developer_area.people.account import AccountPages
 from keystead.developer_area.people.invitations import Door, InvitationPages
 from keystead.developer_area.people.members import MemberPages
+from keystead.developer_area.sign_in.confirm_email import ConfirmEmail
 from keystead.developer_area.sign_in.confirmation import Confirmation, Handler, renewed_cookies
 from keystead.developer_area.sign_in.session import Sessions, Visit
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.error_pages import Refusals
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
 from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.webhook_changes import WebhookChanges
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
-from keystead.developer_area.webhooks.views import WebhookDesk, WebhookPages
+from keystead.developer_area.webhooks.shared import WebhookDesk
+from keystead.developer_area.webhooks.views import WebhookChanges, WebhookPages
 from keystead.developer_area.workspace.activity import EventPages
 from keystead.developer_area.workspace.collections import CollectionPages
 from keystead.developer_area.workspace.notifications import NoticePages

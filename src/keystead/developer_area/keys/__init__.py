@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from keystead.developer_area.key_ending import KeyEnding
-from keystead.developer_area.key_making import KeyMaking
 from keystead.developer_area.keys.changes import KeyChanges
 from keystead.developer_area.keys.listing import KeyList
 from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.keys.views import KeyDetail
+from keystead.developer_area.keys.views import KeyDetail, KeyEnding, KeyMaking
 from keystead.developer_area.sign_in.session import Sessions
 from keystead.developer_area.web.render import Renderer
 from keystead.services import Services

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_edit import EditEntry
-from keystead.developer_area.key_overlap import (
-    chosen_overlap,
-    fate_of_the_old,
-    overlap_choices,
-    refusal_of,
-)
 from keystead.developer_area.keys.contexts import EditKeyPage, RotateKeyPage
-from keystead.developer_area.keys.forms import earliest_day, once_of, problems_of, shown_at
+from keystead.developer_area.keys.forms import (
+    EditEntry,
+    earliest_day,
+    once_of,
+    problems_of,
+    shown_at,
+)
 from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in.session import Acting, Visit
-from keystead.developer_area.web.forms import made_from
+from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.web.forms import Form, made_from
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.times import moment
 from keystead.domain.errors import (
     ChangedMeanwhile,
@@ -28,6 +29,7 @@ from keystead.domain.errors import (
     Invalid,
     KeyExpired,
     KeyRevoked,
+    KeysteadError,
     LimitReached,
     RotationInProgress,
     WouldWiden,
@@ -37,6 +39,8 @@ from keystead.domain.keys import (
     ApiKey,
     KeyStatus,
     Rotation,
+    earlier,
+    has_passed,
     plan_rotation,
     require_manager,
 )
@@ -181,3 +185,54 @@ class KeyChanges:
             scopes=entry.scope_choices(key, self._desk.services.keys.catalog),
         )
         return self._desk.render(page, status)
+
+
+OVERLAP: Final = "overlap"
+_OVERLAPS: Final[Mapping[str, tuple[str, timedelta]]] = {
+    "now": ("Now", timedelta()),
+    "hour": ("In 1 hour", timedelta(hours=1)),
+    "day": ("In 24 hours", timedelta(hours=24)),
+    "week": ("In 7 days", timedelta(days=7)),
+}
+
+
+def overlap_choices(key: ApiKey, now: datetime, zone: tzinfo) -> Sequence[Choice]:
+    """The choices, each with the exact instant: never later than the key's own expiry."""
+    return [
+        Choice(value, text, _hint(key, span, now, zone))
+        for value, (text, span) in _OVERLAPS.items()
+    ]
+
+
+def chosen_overlap(form: Form) -> timedelta:
+    """What was chosen. Invalid where nothing was."""
+    found = _OVERLAPS.get(form.one(OVERLAP))
+    if found is None:
+        raise Invalid.field("/overlap_seconds", "must be chosen")
+    return found[1]
+
+
+def fate_of_the_old(key: ApiKey, now: datetime, zone: tzinfo) -> str:
+    """What becomes of a key that was rotated."""
+    if key.revoked_at is not None or key.expires_at is None or has_passed(key.expires_at, now):
+        return f"The old key {key.hint} has stopped working."
+    ends = moment(key.expires_at, now, zone)
+    return f"The old key {key.hint} stops working {ends.relative}: {ends.exact}."
+
+
+def refusal_of(error: KeysteadError) -> str:
+    """Why a key was not changed, in a sentence for people."""
+    if isinstance(error, LimitReached):
+        return (
+            "Too many rotated keys still work beside their successors."
+            " Let this one end now, or revoke one of those first."
+        )
+    return error.detail
+
+
+def _hint(key: ApiKey, span: timedelta, now: datetime, zone: tzinfo) -> str:
+    if not span:
+        return "what uses it stops at once, until it has the new key"
+    ends = earlier(key.expires_at, now + span)
+    exact = moment(ends, now, zone).exact
+    return f"until {exact}" if ends == now + span else f"at its own expiry already: {exact}"

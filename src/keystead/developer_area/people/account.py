@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from keystead.developer_area.people.contexts import AccountPage, PasswordPage, SessionRow, ZoneGroup
 from keystead.developer_area.people.wording import browser_words, problems_of
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.session import Acting, Sessions, Visit, enter
 from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment, zone_words
 from keystead.domain.confirmations import Pending

@@ -27,10 +27,10 @@ from keystead.developer_area.people.members import (
     tabs,
 )
 from keystead.developer_area.people.wording import problems_of, role_choices
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.session import Acting, Sessions, Visit, bind, enter, keys_url
 from keystead.developer_area.web.contexts import Link, RefusalPage
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment
 from keystead.domain.errors import EmailTaken, Invalid, LimitReached, RateLimited

@@ -22,11 +22,11 @@ from keystead.developer_area.people.wording import (
     role_choices,
     with_article,
 )
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.session import Acting, Sessions, Visit
 from keystead.developer_area.web.contexts import Difference, Link, QuotaLine, differences
 from keystead.developer_area.web.forms import made_from
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner

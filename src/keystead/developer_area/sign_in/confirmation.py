@@ -12,18 +12,18 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.people.contexts import ConfirmPage, Fields, ResumePage
-from keystead.developer_area.redirects import (
+from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.sign_in.contexts import ConfirmPage, Fields, ResumePage
+from keystead.developer_area.sign_in.kept_forms import KeptForm, keep, kept, way_on
+from keystead.developer_area.sign_in.session import Acting, Sessions, SignedOut, Visit, keys_url
+from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
+from keystead.developer_area.web.navigation import (
     asked_address,
     leave,
     own_path,
     see_other,
     sign_in_url,
 )
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.kept_forms import KeptForm, keep, kept, way_on
-from keystead.developer_area.sign_in.session import Acting, Sessions, SignedOut, Visit, keys_url
-from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited, SessionEnded
 from keystead.domain.ids import UserId, WorkspaceId, is_id

@@ -13,8 +13,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain.ids import UserId
 from keystead.domain.sessions import FRESH_FOR
 

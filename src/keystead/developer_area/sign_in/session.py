@@ -19,13 +19,18 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keystead.developer_area.people.contexts import SignInPage
-from keystead.developer_area.redirects import own_path, see_other
 from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.sign_in.contexts import SignInPage
 from keystead.developer_area.sign_in.kept_forms import waiting
 from keystead.developer_area.web.contexts import Frame, Link
 from keystead.developer_area.web.forms import Form, form_token
-from keystead.developer_area.web.navigation import account_link, places, workspace_url
+from keystead.developer_area.web.navigation import (
+    account_link,
+    own_path,
+    places,
+    see_other,
+    workspace_url,
+)
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import zone_named
 from keystead.domain.errors import Invalid, NotFound, RateLimited

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keystead.developer_area.redirects import asked_address, leave, own_path, sign_in_url
 from keystead.developer_area.sign_in.session import SignedOut
 from keystead.developer_area.web.contexts import Link, RefusalPage
 from keystead.developer_area.web.forms import ForeignForm
+from keystead.developer_area.web.navigation import asked_address, leave, own_path, sign_in_url
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import (
     Forbidden,

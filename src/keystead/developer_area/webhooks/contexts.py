@@ -158,17 +158,3 @@ class DeliveryPage:
     webhook_url: str
     again_url: str | None
     why_not: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoticesPage:
-    """What the person is told by e-mail in this workspace. `email` is empty if they have none."""
-
-    template: ClassVar[str] = "notices.html"
-    frame: Frame
-    message: str
-    url: str
-    email: str
-    confirmed: bool
-    topics: Sequence[Choice]
-    account_url: str

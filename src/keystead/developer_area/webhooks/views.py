@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.delivery_rows import delivery_row
 from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.session import Acting, Sessions, Visit
-from keystead.developer_area.web.contexts import Choice, Difference, QuotaLine
-from keystead.developer_area.web.navigation import next_url, workspace_url
-from keystead.developer_area.web.render import Renderer
+from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.web.forms import made_from
+from keystead.developer_area.web.navigation import next_url, see_other
 from keystead.developer_area.web.times import moment
 from keystead.developer_area.webhooks.contexts import (
-    WebhookFormPage,
     WebhookPage,
+    WebhookQuestionPage,
     WebhookRow,
-    WebhookSecretPage,
     WebhooksPage,
 )
+from keystead.developer_area.webhooks.deliveries import delivery_row
 from keystead.developer_area.webhooks.forms import WebhookEntry, problems_of
-from keystead.domain.errors import Invalid, LimitReached
+from keystead.developer_area.webhooks.shared import WebhookDesk
+from keystead.domain.errors import (
+    ChangedMeanwhile,
+    Invalid,
+    LimitReached,
+    RateLimited,
+    WebhookDisabled,
+)
 from keystead.domain.ids import WebhookId
 from keystead.domain.roles import Permission
-from keystead.domain.step_up import SensitiveAct
-from keystead.domain.webhooks import ALL, DeliveryStatus, DisabledFor, WebhookEndpoint
+from keystead.domain.webhooks import (
+    ALL,
+    DeliveryStatus,
+    DisabledFor,
+    WebhookEndpoint,
+    WebhookPatch,
+    WebhookStatus,
+)
 from keystead.http.paging import read_page
-from keystead.services import Services
-from keystead.services.webhooks import CreatedWebhook
 
 _WHY: Final = {
     DisabledFor.BY_HAND: "Somebody switched it off.",
@@ -42,100 +51,6 @@ _SHOWN: Final = {
     DeliveryStatus.DELIVERED: "Delivered",
     DeliveryStatus.FAILED: "Failed",
 }
-
-
-class WebhookDesk:
-    """What all pages of webhooks stand on."""
-
-    def __init__(
-        self, services: Services, render: Renderer, sessions: Sessions, *, plans_url: str | None
-    ) -> None:
-        self.services = services
-        self.webhooks = services.webhooks
-        self.render = render
-        self.sessions = sessions
-        self.plans_url = plans_url
-
-    def acting(self, visit: Visit, *, to_change: bool = False) -> tuple[Acting, str]:
-        """Who acts, and where the webhooks are. Forbidden for who may not change them, where that is asked."""
-        acting = self.sessions.acting(visit)
-        if to_change:
-            acting.principal.require_permission(Permission.MANAGE_WEBHOOKS)
-        return acting, f"{workspace_url(acting.workspace.id)}/webhooks"
-
-    def require_recent_proof(self, acting: Acting) -> None:
-        """Raise NotFresh before a form is shown, so that nothing is typed in vain."""
-        acting.principal.require_recent_proof(
-            SensitiveAct.CHANGE_WEBHOOKS, self.services.keys.now()
-        )
-
-    def find(self, visit: Visit, acting: Acting) -> WebhookEndpoint:
-        """The webhook that the address names."""
-        return self.webhooks.get(acting.principal, WebhookId(visit.path("webhook_id")))
-
-    def quota(self, acting: Acting) -> QuotaLine:
-        """How many webhooks the plan has room for."""
-        use = self.services.plans.use(acting.principal)
-        quota = use.quotas["webhooks"]
-        of = "" if quota.limit is None else f" of {quota.limit:,}"
-        noun = "webhook" if (quota.limit or quota.used) == 1 else "webhooks"
-        return QuotaLine(f"{quota.used:,}{of} {noun}", quota.used, quota.limit, use.plan.name)
-
-    def form(
-        self,
-        visit: Visit,
-        acting: Acting,
-        entry: WebhookEntry,
-        webhook: WebhookEndpoint | None = None,
-        problems: dict[str, str] | None = None,
-        status: int = 200,
-        differences: Sequence[Difference] | None = None,
-    ) -> Response:
-        """The form of a new webhook, or of that one."""
-        url = f"{workspace_url(acting.workspace.id)}/webhooks"
-        here = url if webhook is None else f"{url}/{webhook.id}"
-        page = WebhookFormPage(
-            frame=self.sessions.frame(visit, acting),
-            is_new=webhook is None,
-            version=None if webhook is None else webhook.version,
-            differences=differences,
-            is_full=webhook is None and self.quota(acting).is_full,
-            plans_url=self.plans_url,
-            url=here if webhook is None else f"{here}/edit",
-            back_url=here,
-            problems=problems or {},
-            name=entry.name,
-            destination=entry.url,
-            ranges=entry.ranges(),
-            groups=entry.groups(),
-            kept=[] if webhook is None else entry.kept(webhook),
-            headers=entry.headers,
-        )
-        return self.render(page, status)
-
-    def secret(
-        self, visit: Visit, acting: Acting, created: CreatedWebhook, status: int = 200
-    ) -> Response:
-        """The answer that shows a secret, this once."""
-        endpoint = created.endpoint
-        overlap = endpoint.secret_overlap_until
-        page = WebhookSecretPage(
-            frame=self.sessions.frame(visit, acting),
-            name=endpoint.name,
-            secret=created.secret,
-            overlap=None
-            if overlap is None
-            else moment(overlap, self.services.keys.now(), acting.zone),
-            verify=_VERIFY,
-            webhook_url=f"{workspace_url(acting.workspace.id)}/webhooks/{endpoint.id}",
-        )
-        return self.render(page, status)
-
-
-_VERIFY: Final = """from standardwebhooks import Webhook
-
-event = Webhook(secret).verify(request.body, request.headers)
-"""
 
 
 class WebhookPages:
@@ -248,3 +163,105 @@ def _row(endpoint: WebhookEndpoint, url: str, acting: Acting, desk: WebhookDesk)
         destination=endpoint.url,
         created=moment(endpoint.created_at, desk.services.keys.now(), acting.zone),
     )
+
+
+class WebhookChanges:
+    """Every act needs the right to manage webhooks."""
+
+    def __init__(self, desk: WebhookDesk) -> None:
+        self._desk = desk
+
+    def ask_to_edit(self, visit: Visit) -> Response:
+        """The form with what stands there now."""
+        acting, endpoint, _ = self._found(visit)
+        self._desk.require_recent_proof(acting)
+        return self._desk.form(visit, acting, WebhookEntry.about(endpoint), endpoint)
+
+    def edit(self, visit: Visit) -> Response:
+        """Changes it, then back to its page; or the form again, with what is wrong."""
+        acting, endpoint, here = self._found(visit)
+        entry = WebhookEntry.of(visit.form)
+        try:
+            patch = entry.patch(endpoint)
+            self._desk.webhooks.update(
+                acting.principal, endpoint.id, patch, visit.origin, made_from(visit.form)
+            )
+        except ChangedMeanwhile:
+            current = self._desk.find(visit, acting)
+            differences = entry.differences(current)
+            return self._desk.form(
+                visit, acting, entry, current, status=409, differences=differences
+            )
+        except Invalid as refused:
+            problems = problems_of(refused)
+            return self._desk.form(visit, acting, entry, endpoint, problems, 422)
+        return _done(here, f"{entry.name} is saved.")
+
+    def switch(self, visit: Visit) -> Response:
+        """On or off, as the form says."""
+        acting, endpoint, here = self._found(visit)
+        on = visit.form.one("status") == WebhookStatus.ACTIVE
+        patch = WebhookPatch(status=WebhookStatus.ACTIVE if on else WebhookStatus.DISABLED)
+        self._desk.webhooks.update(acting.principal, endpoint.id, patch, visit.origin)
+        said = "is on: what waited is sent now" if on else "is off: deliveries wait until it is on"
+        return _done(here, f"{endpoint.name} {said}.")
+
+    def test(self, visit: Visit) -> Response:
+        """Sends it an event of its own, then on to that delivery."""
+        acting, endpoint, here = self._found(visit)
+        try:
+            delivery = self._desk.webhooks.test(acting.principal, endpoint.id, visit.origin)
+        except (WebhookDisabled, RateLimited) as refused:
+            return _done(here, refused.detail)
+        return _done(f"{here}/deliveries/{delivery.id}", "A test is on its way.")
+
+    def ask_to_rotate(self, visit: Visit) -> Response:
+        """The question before another secret."""
+        acting, endpoint, here = self._found(visit)
+        page = WebhookQuestionPage(
+            frame=self._desk.sessions.frame(visit, acting),
+            title=f"Give “{endpoint.name}” another secret?",
+            text="For 24 hours every delivery is signed with both, so that the receiver can change over without a gap.",
+            button="Make another secret",
+            is_danger=False,
+            url=f"{here}/rotate-secret",
+            back_url=here,
+        )
+        return self._desk.render(page)
+
+    def rotate(self, visit: Visit) -> Response:
+        """Another secret, shown in this answer alone."""
+        acting, endpoint, _ = self._found(visit)
+        created = self._desk.webhooks.rotate_secret(acting.principal, endpoint.id, visit.origin)
+        return self._desk.secret(visit, acting, created)
+
+    def ask_to_delete(self, visit: Visit) -> Response:
+        """The question before it is deleted."""
+        acting, endpoint, here = self._found(visit)
+        page = WebhookQuestionPage(
+            frame=self._desk.sessions.frame(visit, acting),
+            title=f"Delete “{endpoint.name}”?",
+            text="Nothing is sent to it any more, what waits included, and its deliveries are forgotten.",
+            button="Delete webhook",
+            is_danger=True,
+            url=f"{here}/delete",
+            back_url=here,
+        )
+        return self._desk.render(page)
+
+    def delete(self, visit: Visit) -> Response:
+        """Deletes it for good; then back to the list, which says so."""
+        acting, endpoint, here = self._found(visit)
+        self._desk.webhooks.delete(acting.principal, endpoint.id, visit.origin)
+        return _done(here.rpartition("/")[0], f"The webhook {endpoint.name} is deleted.")
+
+    def _found(self, visit: Visit) -> tuple[Acting, WebhookEndpoint, str]:
+        acting, url = self._desk.acting(visit, to_change=True)
+        endpoint = self._desk.find(visit, acting)
+        return acting, endpoint, f"{url}/{endpoint.id}"
+
+
+def _done(url: str, sentence: str) -> Response:
+    response = see_other(url)
+    cookies.say(response, sentence)
+    return response

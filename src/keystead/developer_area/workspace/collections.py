@@ -10,10 +10,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in.session import Acting, Sessions, Visit
 from keystead.developer_area.web.contexts import QuotaLine
-from keystead.developer_area.web.navigation import next_url, workspace_url
+from keystead.developer_area.web.navigation import next_url, see_other, workspace_url
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment
 from keystead.developer_area.workspace.code_samples import push_lines

@@ -225,3 +225,17 @@ class QuickStartPage:
     push: Sequence[CodeTab]
     query: Sequence[CodeTab]
     activity_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesPage:
+    """What the person is told by e-mail in this workspace. `email` is empty if they have none."""
+
+    template: ClassVar[str] = "notices.html"
+    frame: Frame
+    message: str
+    url: str
+    email: str
+    confirmed: bool
+    topics: Sequence[Choice]
+    account_url: str

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from keystead.developer_area.redirects import see_other
 from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.session import Sessions, Visit
 from keystead.developer_area.web.contexts import Choice
-from keystead.developer_area.web.navigation import workspace_url
+from keystead.developer_area.web.navigation import see_other, workspace_url
 from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.webhooks.contexts import NoticesPage
+from keystead.developer_area.workspace.contexts import NoticesPage
 from keystead.domain.notification_digests import WORDS, Topic
 from keystead.services import Services
 

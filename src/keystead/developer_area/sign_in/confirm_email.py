@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from keystead.developer_area.people.contexts import ConfirmEmailPage
+from keystead.developer_area.sign_in.contexts import ConfirmEmailPage
 from keystead.developer_area.sign_in.session import Visit, bind
 from keystead.developer_area.web.contexts import Link, RefusalPage
 from keystead.developer_area.web.render import Renderer
