@@ -15,7 +15,7 @@ from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Principal, of_key, of_member
 from keystead.domain.scopes import Scopes
-from keystead.domain.sessions import Proof, ProofKind
+from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
 from keystead.domain.verification import DenialReason, Denied
 from keystead.domain.webhooks import (
@@ -62,7 +62,11 @@ class House:
 
     def acting(self, member: Member) -> Principal:
         """A person who has just proved who they are."""
-        return of_member(replace(member, proof=Proof(self.clock.now(), ProofKind.LINK)))
+        return of_member(
+            replace(
+                member, authentication=Authentication(self.clock.now(), AuthenticationMethod.LINK)
+            )
+        )
 
     def link(self, member: Member | None = None) -> str:
         """A fresh sign-in link: the owner's, unless another is named."""

@@ -17,7 +17,7 @@ from keystead.domain.ids import CredentialId, UserId, WorkspaceId, new_id
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Principal, of_member, operator
-from keystead.domain.sessions import Proof, ProofKind
+from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role, User
 from keystead.services.accounts import Accounts
@@ -40,7 +40,7 @@ _numbers = count(1)
 
 def acting(member: Member, at: datetime = NOON) -> Principal:
     """The member as who acts, signed in at that instant."""
-    return of_member(replace(member, proof=Proof(at, ProofKind.LINK)))
+    return of_member(replace(member, authentication=Authentication(at, AuthenticationMethod.LINK)))
 
 
 class Counting(PasswordHasher):

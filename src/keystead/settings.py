@@ -29,9 +29,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from keystead.domain.brand import DARK, LIGHT, accent_on
+from keystead.domain.brand import DARK, LIGHT, accent_for
 from keystead.domain.mail import check_sender, mail_server_of
-from keystead.domain.retention import SHORTEST, Keeping
+from keystead.domain.retention import MIN_RETENTION, RetentionPolicy
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
@@ -148,11 +148,11 @@ def _product_name(name: str) -> str:
 
 
 def _on_light(colour: str | None) -> str | None:
-    return colour and accent_on(LIGHT, colour).plain
+    return colour and accent_for(LIGHT, colour).plain
 
 
 def _on_dark(colour: str | None) -> str | None:
-    return colour and accent_on(DARK, colour).plain
+    return colour and accent_for(DARK, colour).plain
 
 
 def goes_plain(url: str) -> bool:
@@ -341,8 +341,10 @@ class Settings(BaseSettings):
         if self.smtp is not None and self.mail_from is None:
             raise ValueError("smtp needs mail_from, the address that mail comes from")
         for name, days in self._keeping_days().items():
-            if 0 < days < SHORTEST.days:
-                raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
+            if 0 < days < MIN_RETENTION.days:
+                raise ValueError(
+                    f"{name} must be at least {MIN_RETENTION.days}: pages show a month"
+                )
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
         return self
@@ -377,10 +379,10 @@ class Settings(BaseSettings):
         return self.database or f"sqlite:///{self.data / 'keystead.db'}"
 
     @property
-    def keeping(self) -> Keeping:
+    def keeping(self) -> RetentionPolicy:
         """How long is kept what piles up by itself."""
         days = self._keeping_days().values()
-        return Keeping(*(timedelta(days=kept) if kept else None for kept in days))
+        return RetentionPolicy(*(timedelta(days=kept) if kept else None for kept in days))
 
     def _keeping_days(self) -> dict[str, int]:
         return {

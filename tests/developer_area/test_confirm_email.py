@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, PATH
+from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, PATH
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, opened
@@ -85,7 +85,7 @@ def test_changes_are_paced(mailing: Area, area: Area, *, mails: bool) -> None:
     if not mails:
         with_password(place)
     browser = enter(place)
-    for number in range(CHANGES.most):
+    for number in range(CHANGE_LIMIT.most):
         assert change(place, browser, "email", email=f"a{number}@keys.example").status == 200
     refused = change(place, browser, "email", email=NEW)
     assert refused.status == 429

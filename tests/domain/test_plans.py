@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from keystead.domain.errors import LimitReached
 from keystead.domain.plans import (
     DEFAULT_PLANS,
+    LIMIT_LABELS,
     LIMIT_NAMES,
-    WHAT,
     Limits,
     Plan,
     Quota,
@@ -58,7 +58,7 @@ def test_default_plans() -> None:
 
 def test_every_limit_has_words() -> None:
     """Every limit can be told to a person."""
-    assert set(LIMIT_NAMES) <= set(WHAT)
+    assert set(LIMIT_NAMES) <= set(LIMIT_LABELS)
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, True, "5", 10**13])

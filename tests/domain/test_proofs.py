@@ -7,16 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from keystead.domain.errors import NotFresh
+from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, SessionId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, Unset, grant, plan_rotation
 from keystead.domain.principals import Principal, of_key, of_member, operator
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.sessions import (
-    FRESH_FOR,
+    REAUTHENTICATION_AGE,
+    Authentication,
+    AuthenticationMethod,
     LinkPurpose,
-    Proof,
-    ProofKind,
     Session,
     SignInLink,
 )
@@ -48,35 +48,41 @@ def _key(scopes: Scopes) -> ApiKey:
 
 def test_fifteen_minutes() -> None:
     """A proof is recent for a quarter of an hour, to the microsecond (R69)."""
-    assert timedelta(minutes=15) == FRESH_FOR
-    proof = Proof(NOON, ProofKind.PASSWORD)
-    assert proof.is_fresh(NOON + FRESH_FOR - MOMENT)
-    assert not proof.is_fresh(NOON + FRESH_FOR)
+    assert timedelta(minutes=15) == REAUTHENTICATION_AGE
+    proof = Authentication(NOON, AuthenticationMethod.PASSWORD)
+    assert proof.is_recent(NOON + REAUTHENTICATION_AGE - MOMENT)
+    assert not proof.is_recent(NOON + REAUTHENTICATION_AGE)
 
 
 def test_a_sessions_proof() -> None:
     """A session tells when, how and where its person last proved who they are, not when it began."""
     later = NOON + timedelta(hours=1)
     session = Session(SessionId("ses_1"), UserId("usr_1"), NOON, later, later)
-    session = replace(session, proven_by=ProofKind.PORTAL, return_url="https://app.example.com/")
-    assert session.proof == Proof(later, ProofKind.PORTAL, "https://app.example.com/")
+    session = replace(
+        session, proven_by=AuthenticationMethod.PORTAL, return_url="https://app.example.com/"
+    )
+    assert session.authentication == Authentication(
+        later, AuthenticationMethod.PORTAL, "https://app.example.com/"
+    )
 
 
 @pytest.mark.parametrize("purpose", LinkPurpose)
 def test_what_a_link_proves(purpose: LinkPurpose) -> None:
     """A portal link is the product's word, every other the holder's own."""
     link = SignInLink(WORKSPACE, UserId("usr_1"), NOON, purpose)
-    expected = ProofKind.PORTAL if purpose is LinkPurpose.PORTAL else ProofKind.LINK
-    assert link.proof is expected
+    expected = (
+        AuthenticationMethod.PORTAL if purpose is LinkPurpose.PORTAL else AuthenticationMethod.LINK
+    )
+    assert link.method is expected
 
 
 @pytest.mark.parametrize("scopes", [["*"], [KEYS_WRITE], ["documents:read", KEYS_WRITE], UNSET])
 def test_full_rights_need_a_recent_proof(scopes: list[str] | Unset) -> None:
     """Who signed in 15 minutes ago makes no key with full rights any more, chosen or not; a moment before, they do."""
     draft = KeyDraft("all", scopes=scopes)
-    grant(draft, _proven(FRESH_FOR - MOMENT), CATALOG, NOON)
-    with pytest.raises(NotFresh):
-        grant(draft, _proven(FRESH_FOR), CATALOG, NOON)
+    grant(draft, _proven(REAUTHENTICATION_AGE - MOMENT), CATALOG, NOON)
+    with pytest.raises(ReauthenticationRequired):
+        grant(draft, _proven(REAUTHENTICATION_AGE), CATALOG, NOON)
 
 
 def test_few_rights_need_none() -> None:
@@ -88,8 +94,8 @@ def test_few_rights_need_none() -> None:
 
 def test_rotation_hands_out_the_rights_anew() -> None:
     """A successor with full rights needs the same proof, as its token is a new one; one of few rights does not."""
-    late = _proven(FRESH_FOR)
-    with pytest.raises(NotFresh):
+    late = _proven(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired):
         plan_rotation(_key(FULL), timedelta(), UNSET, late, NOON)
     plan_rotation(_key(Scopes(["documents:read"])), timedelta(), UNSET, late, NOON)
 
@@ -100,17 +106,17 @@ def test_only_people_prove_themselves() -> None:
     caller = of_key(KeyId("key_9"), "caller", WORKSPACE, rights, None)
     for principal in (caller, operator("cli", WORKSPACE)):
         grant(KeyDraft("all", scopes=["*"]), principal, CATALOG, NOON)
-    with pytest.raises(NotFresh):
+    with pytest.raises(ReauthenticationRequired):
         grant(KeyDraft("all", scopes=["*"]), of_member(MEMBER), CATALOG, NOON)
 
 
 def test_where_the_proof_is_given() -> None:
     """A product's own user is told where to go; everybody else, to sign in again."""
     long_ago = NOON - timedelta(hours=1)
-    portal = Proof(long_ago, ProofKind.PORTAL, "https://app.example.com/back")
-    with pytest.raises(NotFresh, match="Come back from the product") as refused:
-        grant(KeyDraft("all"), of_member(replace(MEMBER, proof=portal)), CATALOG, NOON)
+    portal = Authentication(long_ago, AuthenticationMethod.PORTAL, "https://app.example.com/back")
+    with pytest.raises(ReauthenticationRequired, match="Come back from the product") as refused:
+        grant(KeyDraft("all"), of_member(replace(MEMBER, authentication=portal)), CATALOG, NOON)
     assert refused.value.extras()["return_url"] == "https://app.example.com/back"
-    with pytest.raises(NotFresh, match="Sign in again") as refused:
+    with pytest.raises(ReauthenticationRequired, match="Sign in again") as refused:
         grant(KeyDraft("all"), acting(MEMBER, long_ago), CATALOG, NOON)
     assert refused.value.extras()["return_url"] is None

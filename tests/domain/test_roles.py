@@ -9,7 +9,7 @@ import pytest
 from keystead.domain.errors import Forbidden
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.principals import Principal, of_key, of_member, operator, system
-from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_appoint
+from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_assign
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
 from keystead.domain.workspaces import Member, Role, User
 from tests.clocks import NOON
@@ -95,4 +95,4 @@ def test_a_refusal_is_in_words() -> None:
 def test_who_appoints_whom(appointer: Role, role: Role) -> None:
     """Only owners make owners; admins appoint the others; developers and viewers nobody."""
     expected = appointer is Role.OWNER or (appointer is Role.ADMIN and role is not Role.OWNER)
-    assert may_appoint(appointer, role) == expected
+    assert may_assign(appointer, role) == expected

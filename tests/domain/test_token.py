@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 VECTOR = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 VECTOR_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057").int
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", fullmatch=True).filter(
-    lambda text: 2 <= len(text) <= 20 and text.rpartition("_")[2] not in tokens.RESERVED_ENDINGS
+    lambda text: 2 <= len(text) <= 20 and text.rpartition("_")[2] not in tokens.RESERVED_SUFFIXES
 )
 SECRETS = st.binary(min_size=32, max_size=32)
 UUIDS = st.integers(0, (1 << 128) - 1)

@@ -14,12 +14,12 @@ from keystead.domain.errors import (
     Invalid,
     KeysteadError,
     NotFound,
-    NotFresh,
+    ReauthenticationRequired,
     SessionEnded,
 )
 from keystead.domain.ids import SessionId
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import ABSOLUTE_LIMIT, FRESH_FOR, IDLE_LIMIT, LinkPurpose
+from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, REAUTHENTICATION_AGE, LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.settings import Settings
@@ -165,10 +165,10 @@ def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
     """After a quarter of an hour neither password nor address is changed, the right password notwithstanding (R69)."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
-    crowd.clock.advance(FRESH_FOR)
-    with pytest.raises(NotFresh):
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_password(session, Password(NEW), Password(RIGHT))
-    with pytest.raises(NotFresh):
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_email(session, f"new.{email_of(ada)}")
     fresh = crowd.sign_in.reauthenticate(session, Password(RIGHT)).secret
     assert (
@@ -184,11 +184,11 @@ def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
     slow = crowd.hasher.hash
 
     def late(password: str | bytes, *, salt: bytes | None = None) -> str:
-        crowd.clock.advance(FRESH_FOR)
+        crowd.clock.advance(REAUTHENTICATION_AGE)
         return slow(password, salt=salt)
 
     crowd.hasher.hash = late  # type: ignore[method-assign]
-    with pytest.raises(NotFresh):
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_password(session, Password(RIGHT))
     with read_behind(own_ground.database) as tx:
         assert users.password_hash_of(tx, ada.user.id) is None
@@ -273,7 +273,7 @@ def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
 def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
     """A name on one line, a zone that exists, or none; without a recent proof."""
     session = crowd.signed_in(ada)
-    crowd.clock.advance(FRESH_FOR)
+    crowd.clock.advance(REAUTHENTICATION_AGE)
     assert crowd.accounts.rename(session, "Ada L.").name == "Ada L."
     assert crowd.accounts.set_time_zone(session, "Asia/Kathmandu").time_zone == "Asia/Kathmandu"
     assert crowd.accounts.set_time_zone(session, None).time_zone is None

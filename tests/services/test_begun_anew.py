@@ -19,7 +19,7 @@ from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.portal import PortalRequest, PortalUser
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
 from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
@@ -112,7 +112,7 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
     key = crowd.ground.key(tenant).key
 
     def end() -> None:
-        told: list[Ending] = []
+        told: list[RevocationEntry] = []
         database.on_endings = told.extend
         try:
             crowd.ground.services.keys.revoke(tenant, key.id)

@@ -11,11 +11,11 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import select
 
-from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, LETTERS
+from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, EMAIL_LIMIT
 from keystead.domain.errors import EmailTaken, Invalid, KeysteadError, LimitReached, RateLimited
-from keystead.domain.notification_digests import GATHERED
+from keystead.domain.notification_digests import GATHERING_DELAY
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import FRESH_FOR
+from keystead.domain.sessions import REAUTHENTICATION_AGE
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.services.accounts import Accounts
@@ -75,7 +75,7 @@ class Mail:
         self.crowd.ground.limit(tenant, 0)
         with pytest.raises(LimitReached):
             self.crowd.ground.key(tenant)
-        self.crowd.clock.advance(GATHERED)
+        self.crowd.clock.advance(GATHERING_DELAY)
 
 
 @pytest.fixture
@@ -230,16 +230,16 @@ def test_changes_and_letters_are_paced(mail: Mail) -> None:
     """Five changes an hour for one person, with mail and without; three letters a day to one email, whoever asks."""
     for accounts in (mail.accounts, mail.crowd.accounts):
         session = mail.crowd.signed_in(mail.crowd.owner())
-        for number in range(CHANGES.most):
+        for number in range(CHANGE_LIMIT.most):
             accounts.change_email(session, f"{number}@{id(accounts)}.example")
         with pytest.raises(RateLimited):
             accounts.change_email(session, NEW)
-        mail.crowd.clock.advance(CHANGES.window)
-    for _ in range(LETTERS.most):
+        mail.crowd.clock.advance(CHANGE_LIMIT.window)
+    for _ in range(EMAIL_LIMIT.most):
         mail.ask(mail.crowd.owner(), NEW.upper())
     with pytest.raises(RateLimited):
         mail.ask(mail.crowd.owner(), NEW)
-    mail.crowd.clock.advance(LETTERS.window)
+    mail.crowd.clock.advance(EMAIL_LIMIT.window)
     mail.ask(mail.crowd.owner(), NEW)
 
 
@@ -274,11 +274,11 @@ def test_asking_needs_a_fresh_proof_and_a_sound_email(mail: Mail) -> None:
     """A refused request sends nothing and counts nothing."""
     ada = mail.crowd.owner()
     session = mail.crowd.signed_in(ada)
-    for _ in range(CHANGES.most + 1):
+    for _ in range(CHANGE_LIMIT.most + 1):
         with pytest.raises(Invalid):
             mail.accounts.change_email(session, "root,x@example.com")
-    mail.crowd.clock.advance(FRESH_FOR)
-    for _ in range(CHANGES.most + 1):
+    mail.crowd.clock.advance(REAUTHENTICATION_AGE)
+    for _ in range(CHANGE_LIMIT.most + 1):
         with pytest.raises(KeysteadError, match="proof"):
             mail.accounts.change_email(session, NEW)
     assert mail.send() == []

@@ -19,9 +19,9 @@ from keystead.domain.errors import (
     SessionEnded,
 )
 from keystead.domain.ids import InvitationId
-from keystead.domain.invitations import INVITATION_LIFETIME, MOST_OPEN, InvitationStatus
+from keystead.domain.invitations import INVITATION_LIFETIME, MAX_OPEN, InvitationStatus
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import ProofKind
+from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -73,11 +73,11 @@ def test_a_new_person(crowd: Crowd, ada: Member, email: str) -> None:
     assert (member.user.name, member.user.email) == ("Bo", email)
     visitor = crowd.sign_in.visitor(signed_in.secret)
     assert visitor is not None
-    assert visitor.session.proven_by is ProofKind.INVITATION
+    assert visitor.session.proven_by is AuthenticationMethod.INVITATION
     assert (visitor.session.address, visitor.session.agent) == (origin.address, "Firefox")
     assert visitor.members == [member]
-    assert member.proof is not None
-    assert member.proof.is_fresh(crowd.clock.now())
+    assert member.authentication is not None
+    assert member.authentication.is_recent(crowd.clock.now())
     again = crowd.sign_in.with_password(email, Password(RIGHT), origin, device=signed_in.device)
     assert again.device is None
     assert again.user.password_set_at == crowd.clock.now()
@@ -281,7 +281,7 @@ def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
 
 def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
     """A hundred are open at most; a new link for an address that has one is none more, and revoking makes room."""
-    for number in range(MOST_OPEN - 1):
+    for number in range(MAX_OPEN - 1):
         _invite(crowd, ada, f"{number}{email}")
     link = _invite(crowd, ada, f"last{email}")
     assert _refusal(_invite, crowd, ada, email) is Invalid

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from keystead.domain.errors import Forbidden, Invalid, LimitReached
-from keystead.domain.notification_digests import GATHERED, INTERVAL, NEWS, Topic
+from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, MAX_EVENT_AGE, Topic
 from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.workspaces import Member, Role
 from keystead.services.key_lifecycle import KeyWatch
@@ -61,7 +61,7 @@ class Place:
         with pytest.raises(LimitReached):
             self.ground.key(acting, "one too many")
 
-    def due(self, passed: timedelta = GATHERED) -> list[Digest]:
+    def due(self, passed: timedelta = GATHERING_DELAY) -> list[Digest]:
         """What a worker claims after that time."""
         self.ground.clock.advance(passed)
         return self.digests.claim()
@@ -74,7 +74,7 @@ class Place:
 def test_a_digest_tells_of_a_limit(place: Place) -> None:
     """A limit that was reached is told to the owner, once, a quarter of an hour later."""
     place.fill()
-    assert place.due(GATHERED - timedelta(seconds=2)) == []
+    assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
     digests = place.due(timedelta(seconds=2))
     [(to, subject, text)] = place.letters(digests)
     assert (to, subject) == ("owner@acme.example", "Acme: The limit of 3 API keys was reached")
@@ -187,7 +187,7 @@ def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
 def test_old_news_is_no_news(place: Place) -> None:
     """Where mail was off for long, the first digest tells what is recent."""
     place.fill()
-    [digest] = place.due(NEWS + DAY)
+    [digest] = place.due(MAX_EVENT_AGE + DAY)
     assert digest.letters == []
 
 

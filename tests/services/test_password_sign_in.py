@@ -12,7 +12,12 @@ from argon2 import PasswordHasher
 from keystead.domain.errors import Invalid, RateLimited, SessionEnded
 from keystead.domain.events import Origin
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import DEVICE_LIFETIME, DEVICES_KEPT, FRESH_FOR, ProofKind
+from keystead.domain.sessions import (
+    DEVICE_LIFETIME,
+    MAX_DEVICES,
+    REAUTHENTICATION_AGE,
+    AuthenticationMethod,
+)
 from keystead.domain.throttle import ACCOUNT, ADDRESS, DEVICE, SESSION
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -76,9 +81,11 @@ def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
         [ada.workspace_id, other.workspace_id]
     )
     assert [m.workspace_id for m in admitted.members] == [m.workspace_id for m in visitor.members]
-    assert visitor.session.proven_by is ProofKind.PASSWORD
+    assert visitor.session.proven_by is AuthenticationMethod.PASSWORD
     assert (visitor.session.address, visitor.session.agent) == ("192.0.2.1", "Firefox")
-    assert all(m.proof and m.proof.is_fresh(crowd.clock.now()) for m in visitor.members)
+    assert all(
+        m.authentication and m.authentication.is_recent(crowd.clock.now()) for m in visitor.members
+    )
     for workspace_id in (ada.workspace_id, other.workspace_id):
         newest = crowd.events(workspace_id, "member.signed_in")[-1]
         assert (newest.actor.id, newest.data) == (ada.user.id, {"by": "password"})
@@ -425,7 +432,7 @@ def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
     crowd.clock.advance(DEVICE_LIFETIME)
     assert _enter(crowd, email_of(ada), device=first).device is not None
     devices = []
-    for _ in range(DEVICES_KEPT + 1):
+    for _ in range(MAX_DEVICES + 1):
         crowd.clock.advance(seconds=1)
         devices.append(_enter(crowd, email_of(ada)).device)
     known = [_enter(crowd, email_of(ada), device=device).device is None for device in devices[1:]]
@@ -441,10 +448,10 @@ def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
     """The same session becomes fresh under a new secret; the old secret is dead, the 24 hours are not begun anew."""
     old = _enter(crowd, email_of(ada)).secret
     before = crowd.sign_in.visitor(old)
-    crowd.clock.advance(FRESH_FOR)
-    stale = crowd.sign_in.memberships(old)[0].proof
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    stale = crowd.sign_in.memberships(old)[0].authentication
     assert stale is not None
-    assert not stale.is_fresh(crowd.clock.now())
+    assert not stale.is_recent(crowd.clock.now())
     renewed = crowd.sign_in.reauthenticate(old, Password(RIGHT), crowd.origin())
     after = crowd.sign_in.visitor(renewed.secret)
     assert before is not None
@@ -453,17 +460,17 @@ def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
         before.session.id,
         before.session.created_at,
     )
-    assert after.session.proof.is_fresh(crowd.clock.now())
+    assert after.session.authentication.is_recent(crowd.clock.now())
     assert not crowd.stands(old)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_a_link_proves_it_again(crowd: Crowd, ada: Member) -> None:
     """A one-time link begins a fresh session, as the first one did."""
-    crowd.clock.advance(FRESH_FOR)
-    proof = crowd.sign_in.memberships(crowd.signed_in(ada))[0].proof
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    proof = crowd.sign_in.memberships(crowd.signed_in(ada))[0].authentication
     assert proof is not None
-    assert proof.is_fresh(crowd.clock.now())
+    assert proof.is_recent(crowd.clock.now())
 
 
 @pytest.mark.slow_on("postgresql")

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from keystead.domain.errors import Invalid, LimitReached, NotFound, NotFresh
+from keystead.domain.errors import Invalid, LimitReached, NotFound, ReauthenticationRequired
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import of_member
-from keystead.domain.sessions import FRESH_FOR, PORTAL_LINK_LIFETIME, LinkPurpose, ProofKind
+from keystead.domain.sessions import (
+    PORTAL_LINK_LIFETIME,
+    REAUTHENTICATION_AGE,
+    AuthenticationMethod,
+    LinkPurpose,
+)
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.schema.tables import users
@@ -58,8 +63,11 @@ def test_a_customer_lands_in_their_workspace(crowd: Crowd, ada: Member) -> None:
     assert member.user.is_of_portal
     assert signed_in.purpose is LinkPurpose.PORTAL
     assert signed_in.device is None
-    assert member.proof is not None
-    assert (member.proof.by, member.proof.return_url) == (ProofKind.PORTAL, BACK)
+    assert member.authentication is not None
+    assert (member.authentication.method, member.authentication.return_url) == (
+        AuthenticationMethod.PORTAL,
+        BACK,
+    )
     with pytest.raises(Invalid):
         crowd.sign_in.redeem(link)
 
@@ -139,8 +147,8 @@ def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
     member = _member(crowd, ada, return_url=BACK)
     keys = crowd.ground.services.keys
     keys.create(of_member(member), KeyDraft("now"))
-    crowd.clock.advance(FRESH_FOR)
-    with pytest.raises(NotFresh) as refused:
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired) as refused:
         keys.create(of_member(member), KeyDraft("later"))
     assert refused.value.return_url == BACK
     keys.create(of_member(_member(crowd, ada)), KeyDraft("again"))
@@ -188,8 +196,8 @@ def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
 def test_back_to_a_configured_origin(crowd: Crowd, ada: Member, url: str) -> None:
     """Any path of a configured origin will do; its usual port may be written out."""
     member = _member(crowd, ada, return_url=url)
-    assert member.proof is not None
-    assert member.proof.return_url == url
+    assert member.authentication is not None
+    assert member.authentication.return_url == url
 
 
 @pytest.mark.parametrize(

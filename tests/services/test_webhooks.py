@@ -29,16 +29,16 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
-    WAITS,
+    RETRY_DELAYS,
     Attempt,
     AttemptError,
     DeliveryStatus,
-    DisabledFor,
+    DisabledReason,
     Outcome,
     WebhookDraft,
     WebhookPatch,
     WebhookStatus,
-    error_of,
+    error_for_status,
 )
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
@@ -69,7 +69,7 @@ def claimed(ground: Ground, made: CreatedWebhook, deliveries: Deliveries | None 
 
 def answer(ground: Ground, batch: Batch, status: int) -> None:
     """Every message of the batch is answered alike, and the lease given back."""
-    attempt = Attempt(ground.clock.now(), status, error_of(status), 3)
+    attempt = Attempt(ground.clock.now(), status, error_for_status(status), 3)
     sent = [Sent(message.delivery, Outcome(attempt)) for message in batch.messages]
     ground.services.deliveries.settle(sent, [batch])
 
@@ -244,7 +244,7 @@ def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
     ground.key(tenant)
     began = ground.clock.now()
     (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
-    for _ in range(len(WAITS) + 1):
+    for _ in range(len(RETRY_DELAYS) + 1):
         assert delivery.next_attempt_at is not None
         ground.clock.set(delivery.next_attempt_at)
         answer(ground, claimed(ground, made), 503)
@@ -253,7 +253,7 @@ def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
     assert [attempt.status for attempt in delivery.attempts] == [503] * 10
     assert timedelta(days=2.5) < ground.clock.now() - began < timedelta(days=4)
     endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
-    assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledFor.FAILING)
+    assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledReason.FAILING)
     (told,) = [event for event in ground.events(tenant) if event.type == "webhook.disabled"]
     assert (told.target.id, told.data) == (endpoint.id, {"name": "CRM", "reason": "failing"})
     (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).deliveries
@@ -271,7 +271,7 @@ def test_gone_disables_at_once_and_holds_what_waits(ground: Ground) -> None:
     attempt = Attempt(ground.clock.now(), 410, AttemptError.STATUS, 3)
     ground.services.deliveries.settle([Sent(gone.delivery, Outcome(attempt))], [batch])
     endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
-    assert endpoint.disabled_for is DisabledFor.GONE
+    assert endpoint.disabled_for is DisabledReason.GONE
     ground.key(tenant)
     ground.clock.advance(timedelta(days=1))
     batches = ground.services.deliveries.claim(endpoints=500, messages=10)

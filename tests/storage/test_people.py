@@ -16,8 +16,8 @@ from keystead.domain.digest import Digest
 from keystead.domain.errors import EmailTaken
 from keystead.domain.ids import CredentialId, SessionId, UserId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.sessions import ProofKind, Session
-from keystead.domain.throttle import NONE, Failures, Subject
+from keystead.domain.sessions import AuthenticationMethod, Session
+from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import User
 from keystead.storage.database import Tx
@@ -112,7 +112,12 @@ def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
     """A session keeps its first end, and gets no second secret after it."""
     user = _user()
     session = Session(
-        SessionId(new_id("ses", NOON)), user.id, NOON, NOON, NOON, proven_by=ProofKind.LINK
+        SessionId(new_id("ses", NOON)),
+        user.id,
+        NOON,
+        NOON,
+        NOON,
+        proven_by=AuthenticationMethod.LINK,
     )
     digest, other = new_id("d", NOON).encode(), new_id("d", NOON).encode()
     _write(ground, lambda tx: users.insert_user(tx, user))
@@ -145,14 +150,17 @@ def test_counting_failures(ground: Ground) -> None:
     """A subject without failures has none; what is written is read; taking back never goes below none."""
     one, other = Subject(new_id("account", NOON)), Subject(new_id("account", NOON))
     with write_behind(ground.database) as tx:
-        assert throttles.lock_failures(tx, [one, other], NOON) == {one: NONE, other: NONE}
-        throttles.set_failures(tx, one, Failures(2, NOON))
-        assert throttles.find_failures(tx, [one, other])[one] == Failures(2, NOON)
+        assert throttles.lock_failures(tx, [one, other], NOON) == {
+            one: NO_FAILURES,
+            other: NO_FAILURES,
+        }
+        throttles.set_failures(tx, one, ThrottleState(2, NOON))
+        assert throttles.find_failures(tx, [one, other])[one] == ThrottleState(2, NOON)
         for left in (1, 0, 0):
             throttles.take_back_failure(tx, one)
             assert throttles.find_failures(tx, [one])[one].count == left
         throttles.delete_failures(tx, one)
-        assert throttles.find_failures(tx, [one]) == {one: NONE}
+        assert throttles.find_failures(tx, [one]) == {one: NO_FAILURES}
 
 
 def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
@@ -165,7 +173,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
         with write_behind(ground.database) as tx:
             found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
             for subject in subjects:
-                throttles.set_failures(tx, subject, Failures(found[subject].count + 1, NOON))
+                throttles.set_failures(tx, subject, ThrottleState(found[subject].count + 1, NOON))
 
     threads = [threading.Thread(target=count, args=(number,)) for number in range(16)]
     for thread in threads:

@@ -16,7 +16,7 @@ from keystead.domain.documents import CollectionDraft
 from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import EventType
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
@@ -231,7 +231,7 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "suspension": lambda c: c.ground.services.workspaces.suspend(c.tenant.workspace_id),
     "plan": lambda c: c.ground.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
-    "keys of a habit": lambda c: c.keys.list(c.tenant, habit=Habit.NEVER_USED),
+    "keys of a habit": lambda c: c.keys.list(c.tenant, habit=HygieneFinding.NEVER_USED),
     "candidates": lambda c: c.keys.candidates(c.tenant),
     "full limit": lambda c: c.refused(),
     "overlap under a limit": lambda c: c.overlap(),

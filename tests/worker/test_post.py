@@ -7,7 +7,7 @@ from email.message import EmailMessage
 import pytest
 
 from keystead.domain.errors import LimitReached
-from keystead.domain.notification_digests import GATHERED
+from keystead.domain.notification_digests import GATHERING_DELAY
 from keystead.domain.principals import operator
 from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
@@ -56,7 +56,7 @@ def test_what_is_due_is_sent_once(own_ground: Ground, postman: Postman) -> None:
     """However often the post looks, each digest leaves once; a refused address is no reason to send again."""
     for name in ("ada", "gone", "bob"):
         _full_workspace(own_ground, f"{name}@acme.example")
-    own_ground.clock.advance(GATHERED)
+    own_ground.clock.advance(GATHERING_DELAY)
     post = _post(own_ground, postman)
     assert post.send_due() == 3
     assert post.send_due() == 0
@@ -67,7 +67,7 @@ def test_what_cannot_be_sent_is_kept(own_ground: Ground, postman: Postman) -> No
     """While mail is away nothing is lost; once it is back, everything leaves."""
     for name in ("ada", "bob"):
         _full_workspace(own_ground, f"{name}@acme.example")
-    own_ground.clock.advance(GATHERED)
+    own_ground.clock.advance(GATHERING_DELAY)
     postman.is_away = True
     post = _post(own_ground, postman)
     assert post.send_due() == 0

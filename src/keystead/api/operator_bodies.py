@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from keystead.api.bodies import Body
-from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES
+from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.workspaces import MAX_NAME
 from keystead.wire.schema import member
 
@@ -57,7 +57,7 @@ class PlanAssignment(Body):
             propertyNames={"enum": list(LIMIT_NAMES)},
             additionalProperties={
                 "anyOf": [
-                    {"type": "integer", "minimum": 0, "maximum": LARGEST_LIMIT},
+                    {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
                     {"type": "null"},
                 ]
             },

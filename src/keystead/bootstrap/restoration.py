@@ -20,7 +20,7 @@ from keystead.bootstrap.preparation import (
 )
 from keystead.domain.errors import StorageError
 from keystead.domain.principals import Actor
-from keystead.domain.revocation_log import Ending, read_endings
+from keystead.domain.revocation_log import RevocationEntry, parse_entries
 from keystead.operation.faults import ConfigurationError
 from keystead.operation.files import draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
@@ -103,7 +103,7 @@ def restore(
 
 
 def _make_safe(
-    installation: Installation, endings: Sequence[Ending], actor: Actor, *, hold: bool
+    installation: Installation, endings: Sequence[RevocationEntry], actor: Actor, *, hold: bool
 ) -> tuple[Redone, int]:
     database, services = installation.database, installation.services
     restoration = Restoration(
@@ -173,9 +173,9 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> list[Ending]:
+def _read(path: Path) -> list[RevocationEntry]:
     try:
-        return read_endings(path.read_bytes())
+        return parse_entries(path.read_bytes())
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from keystead.domain.errors import FieldError, Invalid
-from keystead.domain.plans import LARGEST_LIMIT, LIMIT_NAMES, Limits, Plan
-from keystead.domain.rate_limits import LARGEST_RATE, RATE_NAMES, RateLimits, is_rate
+from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT, Limits, Plan
+from keystead.domain.rate_limits import MAX_RATE, RATE_NAMES, RateLimits, is_rate
 from keystead.domain.workspaces import check_name
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -93,10 +93,8 @@ def _limit_faults(limits: Mapping[str, Any], place: str) -> Iterator[FieldError]
     yield from _unknown(limits, LIMIT_NAMES, f"{place}.")
     for name in LIMIT_NAMES:
         number = limits.get(name, 0)
-        if type(number) is not int or not 0 <= number <= LARGEST_LIMIT:
-            sentence = (
-                f"must be a whole number from 0 to {LARGEST_LIMIT}; leave it out for unlimited"
-            )
+        if type(number) is not int or not 0 <= number <= MAX_LIMIT:
+            sentence = f"must be a whole number from 0 to {MAX_LIMIT}; leave it out for unlimited"
             yield FieldError(f"{place}.{name}", sentence)
 
 
@@ -104,9 +102,7 @@ def _rate_faults(rates: Mapping[str, Any], place: str) -> Iterator[FieldError]:
     yield from _unknown(rates, RATE_NAMES, f"{place}.")
     for name in RATE_NAMES:
         if name in rates and not is_rate(rates[name]):
-            sentence = (
-                f"must be a whole number from 1 to {LARGEST_RATE}; leave it out for unlimited"
-            )
+            sentence = f"must be a whole number from 1 to {MAX_RATE}; leave it out for unlimited"
             yield FieldError(f"{place}.{name}", sentence)
 
 

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-ENOUGH: Final = 4.5
+MIN_CONTRAST: Final = 4.5
 """The least contrast of text to what it stands on."""
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _STEPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Theme:
     """What accents stand on: the page's own colours, and the text on a button of the accent."""
 
     name: str
@@ -23,8 +23,8 @@ class Ground:
     softness: float
 
 
-LIGHT: Final = Ground("light", "#ffffff", ("#fafafb", "#ffffff", "#f3f3f6"), "#000000", 0.09)
-DARK: Final = Ground(
+LIGHT: Final = Theme("light", "#ffffff", ("#fafafb", "#ffffff", "#f3f3f6"), "#000000", 0.09)
+DARK: Final = Theme(
     "dark", "#101014", ("#101014", "#17171d", "#1d1d25", "#22222b"), "#ffffff", 0.25
 )
 
@@ -39,12 +39,12 @@ class Accent:
     soft: str
 
 
-def accent_on(ground: Ground, colour: str) -> Accent:
+def accent_for(ground: Theme, colour: str) -> Accent:
     """The accent `colour` (`#rrggbb`) on that ground. ValueError where text on it could not be read."""
     plain = check_colour(colour)
-    if (found := contrast(plain, ground.ink)) < ENOUGH:
+    if (found := contrast(plain, ground.ink)) < MIN_CONTRAST:
         raise ValueError(
-            f"is hard to read: {ground.ink} on {plain} has a contrast of {found:.2f}, and needs {ENOUGH}"
+            f"is hard to read: {ground.ink} on {plain} has a contrast of {found:.2f}, and needs {MIN_CONTRAST}"
         )
     soft = mix(ground.surfaces[1], plain, ground.softness)
     return Accent(plain, _readable(plain, (*ground.surfaces, soft), ground), ground.ink, soft)
@@ -57,7 +57,7 @@ def check_colour(colour: str) -> str:
     return colour.lower()
 
 
-def dark_twin(colour: str) -> str:
+def dark_variant(colour: str) -> str:
     """The nearest tint of `colour` that can be read on dark ground."""
     return _readable(check_colour(colour), (DARK.ink,), DARK)
 
@@ -74,10 +74,10 @@ def mix(one: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
-def _readable(colour: str, on: tuple[str, ...], ground: Ground) -> str:
+def _readable(colour: str, on: tuple[str, ...], ground: Theme) -> str:
     """`colour`, moved away from the ground as far as is needed to be read on all of `on`."""
     steps = (mix(colour, ground.towards, step / _STEPS) for step in range(_STEPS + 1))
-    return next(s for s in steps if all(contrast(s, surface) >= ENOUGH for surface in on))
+    return next(s for s in steps if all(contrast(s, surface) >= MIN_CONTRAST for surface in on))
 
 
 def _luminance(colour: str) -> float:

@@ -88,6 +88,6 @@ def credential_id(token: Token, kind: CredentialKind) -> CredentialId:
     return CredentialId(f"{kind}_{token.key_id[-ID_WIDTH:]}")
 
 
-def kind_named(id: str) -> CredentialKind | None:
+def kind_of_id(id: str) -> CredentialKind | None:
     """The kind of which `id` has the form of a credential's id (it need not exist); None: it has none's."""
     return next((kind for kind in CredentialKind if is_id(kind, id)), None)

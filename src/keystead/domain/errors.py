@@ -7,7 +7,7 @@ KeysteadError
 ├ InvalidToken              credentials that do not stand (malformed, unknown, expired, revoked, suspended)
 ├ InsufficientScope         a live key without the needed scope
 │ └ Forbidden               a member whose role does not allow it
-│   └ NotFresh              a member who has to prove again who they are
+│   └ ReauthenticationRequired  a member who has to sign in again first
 ├ WouldWiden                a key may not hand out more than it holds
 ├ NotFound                  nothing of that name in this workspace
 ├ Conflict
@@ -114,7 +114,7 @@ class Forbidden(InsufficientScope):
     """The member's role does not allow it."""
 
 
-class NotFresh(Forbidden):
+class ReauthenticationRequired(Forbidden):
     """The member's proof of who they are is too old for this; `return_url` is where a product's own user proves it."""
 
     def __init__(self, scope: str, return_url: str | None = None) -> None:

@@ -74,7 +74,7 @@ class Origin:
     request_id: str | None = None
 
 
-NOWHERE = Origin()
+NO_ORIGIN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Act:
 
     actor: Actor
     at: datetime
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Event:
     occurred_at: datetime
     actor: Actor
     target: Target
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
     data: Mapping[str, object] = field(default_factory=dict)
 
 

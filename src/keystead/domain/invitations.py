@@ -13,7 +13,7 @@ from keystead.domain.principals import Actor
 from keystead.domain.workspaces import Role
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
-MOST_OPEN: Final = 100
+MAX_OPEN: Final = 100
 """Open invitations of one workspace at a time."""
 
 
@@ -52,5 +52,5 @@ class Invitation:
 
 def require_few_open(count: int) -> None:
     """Invalid where so many are open that another would be one too many."""
-    if count >= MOST_OPEN:
-        raise Invalid.field("/email", f"would be one too many: {MOST_OPEN} invitations are open")
+    if count >= MAX_OPEN:
+        raise Invalid.field("/email", f"would be one too many: {MAX_OPEN} invitations are open")

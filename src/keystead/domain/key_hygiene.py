@@ -10,34 +10,34 @@ from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
 
 UNUSED_AFTER: Final = timedelta(days=30)
 OLD_AFTER: Final = timedelta(days=365)
-IN_USE: Final = timedelta(days=1)
+RECENT_USE: Final = timedelta(days=1)
 """A key that was used within this span has code that stops when it is revoked."""
 
 
-class Habit(StrEnum):
+class HygieneFinding(StrEnum):
     """What can be said of a key that counts; of one key several may hold."""
 
     NEVER_USED = "never-used"
     UNUSED = "unused"
     EXPIRING = "expiring"
     OLD = "old"
-    ENDLESS = "endless"
+    NEVER_EXPIRES = "endless"
 
 
-def has_habit(key: ApiKey, habit: Habit, now: datetime) -> bool:
+def has_finding(key: ApiKey, habit: HygieneFinding, now: datetime) -> bool:
     """Whether `habit` speaks of `key` at `now`: only of keys that count; the rest end by themselves."""
     if not key.counts(now):
         return False
     match habit:
-        case Habit.NEVER_USED:
+        case HygieneFinding.NEVER_USED:
             return key.last_use is None and key.created_at <= now - UNUSED_AFTER
-        case Habit.UNUSED:
+        case HygieneFinding.UNUSED:
             return key.last_use is not None and key.last_use.at <= now - UNUSED_AFTER
-        case Habit.EXPIRING:
+        case HygieneFinding.EXPIRING:
             return key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
-        case Habit.OLD:
+        case HygieneFinding.OLD:
             return key.created_at <= now - OLD_AFTER
-        case Habit.ENDLESS:
+        case HygieneFinding.NEVER_EXPIRES:
             return key.expires_at is None
 
 
@@ -45,4 +45,4 @@ def is_in_use(key: ApiKey, now: datetime) -> bool:
     """Whether code is likely to stop when the key is revoked: used within the last day, and not over already."""
     if key.status(now) is not KeyStatus.ACTIVE or key.last_use is None:
         return False
-    return key.last_use.at > now - IN_USE
+    return key.last_use.at > now - RECENT_USE

@@ -19,10 +19,10 @@ from keystead.domain.usage import MAX_CALLERS, KeyCaller
 
 EXPIRING_DAYS: Final = (1, 7, 14)
 """How many days before its end a key is spoken of; of several that have passed, the nearest alone."""
-UNUSED_AGAIN: Final = timedelta(days=30)
+UNUSED_INTERVAL: Final = timedelta(days=30)
 
 
-class NoticeKind(StrEnum):
+class LifecycleKind(StrEnum):
     """What a notice is of. Of each kind and key, the last one is remembered."""
 
     EXPIRED = "expired"
@@ -32,31 +32,33 @@ class NoticeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class LifecycleEvent:
     """Something to tell of a key: the event's type and data, and the mark that keeps it from being told again."""
 
-    kind: NoticeKind
+    kind: LifecycleKind
     type: EventType
     mark: str
     data: Mapping[str, object]
 
 
-def notice_of_end(key: ApiKey, now: datetime) -> Notice | None:
+def expiry_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
     """That the key has expired, or will in 14, 7 or 1 days. A key that was rotated has its end on purpose."""
     if key.expires_at is None or key.revoked_at is not None:
         return None
     told = _told(key)
     if key.expires_at <= now:
-        mark = mark_of_end(key.expires_at, 0)
-        return Notice(NoticeKind.EXPIRED, EventType.KEY_EXPIRED, mark, told)
+        mark = expiry_dedup_key(key.expires_at, 0)
+        return LifecycleEvent(LifecycleKind.EXPIRED, EventType.KEY_EXPIRED, mark, told)
     days = _days_left(key, key.expires_at, now)
     if days is None or key.rotated_to is not None:
         return None
-    mark = mark_of_end(key.expires_at, days)
-    return Notice(NoticeKind.EXPIRING, EventType.KEY_EXPIRING, mark, {**told, "days": days})
+    mark = expiry_dedup_key(key.expires_at, days)
+    return LifecycleEvent(
+        LifecycleKind.EXPIRING, EventType.KEY_EXPIRING, mark, {**told, "days": days}
+    )
 
 
-def mark_of_end(end: datetime, days: int) -> str:
+def expiry_dedup_key(end: datetime, days: int) -> str:
     """The mark of an end: which, and how many days before it; 0 for the end itself."""
     return f"{to_microseconds(end)}/{days}"
 
@@ -69,28 +71,30 @@ def _days_left(key: ApiKey, end: datetime, now: datetime) -> int | None:
     return None if made_later else days
 
 
-def notice_of_disuse(key: ApiKey, now: datetime) -> Notice | None:
+def unused_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
     """That a living key was not used for 30 days; and again every 30 days."""
     if key.status(now) is not KeyStatus.ACTIVE or key.rotated_to is not None:
         return None
     used_at = key.last_use.at if key.last_use else None
-    mark = mark_of_disuse(key.created_at, used_at, now)
+    mark = unused_dedup_key(key.created_at, used_at, now)
     if mark is None:
         return None
     used = used_at and format_instant(used_at)
     data = {**_told(key), "last_used_at": used, "days": (now - (used_at or key.created_at)).days}
-    return Notice(NoticeKind.UNUSED, EventType.KEY_UNUSED, mark, data)
+    return LifecycleEvent(LifecycleKind.UNUSED, EventType.KEY_UNUSED, mark, data)
 
 
-def mark_of_disuse(created_at: datetime, used_at: datetime | None, now: datetime) -> str | None:
+def unused_dedup_key(created_at: datetime, used_at: datetime | None, now: datetime) -> str | None:
     """The mark of a key's disuse: since when, and how often 30 days have passed; None before the first time."""
     since = used_at or created_at
     if now - since < UNUSED_AFTER:
         return None
-    return f"{to_microseconds(since)}/{(now - since) // UNUSED_AGAIN}"
+    return f"{to_microseconds(since)}/{(now - since) // UNUSED_INTERVAL}"
 
 
-def notice_of_refusal(key: ApiKey, callers: Sequence[KeyCaller], now: datetime) -> Notice | None:
+def refusal_event(
+    key: ApiKey, callers: Sequence[KeyCaller], now: datetime
+) -> LifecycleEvent | None:
     """That an ended key is still called, and by whom; once a day (UTC)."""
     status = key.status(now)
     if status is KeyStatus.ACTIVE:
@@ -106,10 +110,12 @@ def notice_of_refusal(key: ApiKey, callers: Sequence[KeyCaller], now: datetime) 
         for each in refused
     ]
     data = {**_told(key), "reason": status, "callers": told}
-    return Notice(NoticeKind.REFUSED, EventType.KEY_REFUSED, mark_of_refusal(now), data)
+    return LifecycleEvent(
+        LifecycleKind.REFUSED, EventType.KEY_REFUSED, refusal_dedup_key(now), data
+    )
 
 
-def mark_of_refusal(now: datetime) -> str:
+def refusal_dedup_key(now: datetime) -> str:
     """The mark of the refusals of that day."""
     return now.date().isoformat()
 

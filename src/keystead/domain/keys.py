@@ -22,14 +22,14 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import NAIVE, is_naive
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
-from keystead.domain.step_up import SensitiveAct, is_wide
+from keystead.domain.step_up import SensitiveAction, is_wide
 from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
 MAX_SCOPES: Final = 50
 MAX_OVERLAP: Final = timedelta(seconds=604_800)
 EXPIRES_SOON: Final = timedelta(days=14)
-LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+MAX_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 class KeyStatus(StrEnum):
@@ -153,7 +153,7 @@ def check_query(text: str) -> str:
     return text
 
 
-def fold(text: str) -> str:
+def fold_for_search(text: str) -> str:
     """`text` without differences of case and of compatible forms, for searching (NFKD, Unicode case folding).
 
     Character by character, so that whatever is a part of a text is also a part of its folded form.
@@ -195,7 +195,7 @@ def check_scopes(asked: Iterable[str], catalog: ScopeCatalog) -> Scopes:
 
 
 def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datetime) -> KeyGrant:
-    """What `creator` gets for `draft`. Invalid for bad values, WouldWiden beyond what the creator holds, NotFresh.
+    """What `creator` gets for `draft`. Invalid for bad values, WouldWiden beyond what the creator holds, ReauthenticationRequired.
 
     A key passes on its own scopes (without `keys:write`) and its own expiry where none is chosen; a person gives `*`.
     """
@@ -210,7 +210,7 @@ def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datet
         creator.expires_at if draft.expires_at is UNSET else check_expiry(draft.expires_at, now)
     )
     require_within(creator, scopes, expires_at)
-    require_proof(creator, scopes, now)
+    require_recent_authentication(creator, scopes, now)
     return KeyGrant(description, expires_at, scopes)
 
 
@@ -222,10 +222,10 @@ def require_within(principal: Principal, scopes: Scopes, expires_at: datetime | 
         raise WouldWiden("The key would live longer than its maker.")
 
 
-def require_proof(principal: Principal, scopes: Scopes, now: datetime) -> None:
-    """Raise NotFresh for a person without a recent proof if the key would be a wide one."""
+def require_recent_authentication(principal: Principal, scopes: Scopes, now: datetime) -> None:
+    """Raise ReauthenticationRequired for a person without a recent proof if the key would be a wide one."""
     if is_wide(scopes):
-        principal.require_recent_proof(SensitiveAct.GRANT_WIDE_KEY, now)
+        principal.require_recent_authentication(SensitiveAction.GRANT_WIDE_KEY, now)
 
 
 def grantable(principal: Principal) -> Scopes:
@@ -272,7 +272,7 @@ def apply_patch(
         _require_no_longer_overlap(key, changed)
     require_within(principal, changed.scopes, changed.expires_at)
     if outlives(changed.expires_at, key.expires_at):
-        require_proof(principal, changed.scopes, now)
+        require_recent_authentication(principal, changed.scopes, now)
     return changed
 
 
@@ -310,7 +310,7 @@ def plan_rotation(
         raise RotationInProgress("The key was rotated already; rotate its successor.")
     end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
     require_within(principal, key.scopes, end)
-    require_proof(principal, key.scopes, now)
+    require_recent_authentication(principal, key.scopes, now)
     successor = KeyGrant(key.description, end, key.scopes)
     if not overlap:
         return Rotation(successor, True, key.expires_at)
@@ -324,7 +324,7 @@ def _same_lifetime(key: ApiKey, now: datetime) -> datetime | None:
     try:
         return (now + (key.expires_at - key.created_at)).replace(microsecond=0)
     except OverflowError:
-        return LATEST
+        return MAX_EXPIRY
 
 
 def earlier(one: datetime | None, other: datetime) -> datetime:

@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 from keystead.domain.ids import UserId
 from keystead.domain.users import is_email
 
-GIVEN_UP_AFTER: Final = 8
+MAX_FAILURES: Final = 8
 """Failures of one sending that are its own, after which it is given up: more than half a day."""
-LONGEST_PAUSE: Final = timedelta(hours=6)
-AWAY_PAUSE: Final = timedelta(minutes=5)
+MAX_RETRY_DELAY: Final = timedelta(hours=6)
+SERVER_RETRY_DELAY: Final = timedelta(minutes=5)
 """Between two looks whether the mail server is back."""
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -22,7 +22,7 @@ _FORM: Final = "must be smtp://user:password@host:587 or smtps://user:password@h
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Email:
     """An e-mail to one user. `settings_path` leads to where they choose what they receive, if they can."""
 
     to: str
@@ -48,15 +48,15 @@ class MailServer:
         return not self.implicit_tls and self.host not in _HERE
 
 
-def pause_after(failures: int) -> timedelta:
+def retry_delay(failures: int) -> timedelta:
     """How long to wait after that many attempts to send: five minutes, doubled up to six hours."""
     doubled: int = 2 ** min(failures - 1, 10)
-    return min(LONGEST_PAUSE, timedelta(minutes=5) * doubled)
+    return min(MAX_RETRY_DELAY, timedelta(minutes=5) * doubled)
 
 
 def is_given_up(failures: int) -> bool:
     """Return whether a sending with that many failures is given up."""
-    return failures >= GIVEN_UP_AFTER
+    return failures >= MAX_FAILURES
 
 
 def mail_server_of(url: str) -> MailServer:

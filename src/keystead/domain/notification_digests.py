@@ -12,15 +12,15 @@ from keystead.domain.errors import Invalid
 from keystead.domain.events import Event, EventType
 from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
-from keystead.domain.mail import Letter
+from keystead.domain.mail import Email
 from keystead.domain.workspaces import Member, Role
 
-GATHERED: Final = timedelta(minutes=15)
+GATHERING_DELAY: Final = timedelta(minutes=15)
 """After the first news of a day, so long is waited for more."""
 INTERVAL: Final = timedelta(days=1)
-NEWS: Final = timedelta(days=7)
+MAX_EVENT_AGE: Final = timedelta(days=7)
 """What is older is no news any more: mail that was off for long begins with what is recent."""
-MOST_LINES: Final = 20
+MAX_ITEMS: Final = 20
 """Of each topic; the rest is counted."""
 
 
@@ -41,7 +41,7 @@ TOPIC_OF: Final[Mapping[EventType, Topic]] = {
     EventType.LIMIT_REACHED: Topic.LIMIT,
     EventType.WEBHOOK_DISABLED: Topic.WEBHOOK,
 }
-WORDS: Final[Mapping[Topic, str]] = {
+TOPIC_LABELS: Final[Mapping[Topic, str]] = {
     Topic.EXPIRING: "Keys that end soon",
     Topic.UNUSED: "Keys that nobody uses",
     Topic.REFUSED: "Keys that have ended and are still called with",
@@ -58,7 +58,7 @@ _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DigestItem:
     """One piece of news: of what topic, in a sentence without a full stop, and the page that shows it."""
 
     topic: Topic
@@ -79,12 +79,12 @@ def check_topics(names: Iterable[str]) -> frozenset[Topic]:
         raise Invalid.field("/topics", "has a topic that there is not") from None
 
 
-def is_news(event: Event, now: datetime) -> bool:
+def is_reportable(event: Event, now: datetime) -> bool:
     """Whether a digest at `now` tells of `event`."""
-    return event.type in TOPIC_OF and event.occurred_at > now - NEWS
+    return event.type in TOPIC_OF and event.occurred_at > now - MAX_EVENT_AGE
 
 
-def line_of(event: Event, key: ApiKey | None, now: datetime) -> Line | None:
+def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem | None:
     """What a digest says of an event at `now`; None where it is true no more. `key` is what it is about, if a key.
 
     A key that was prolonged or has ended needs no warning, and one that was used meanwhile is not unused.
@@ -92,13 +92,17 @@ def line_of(event: Event, key: ApiKey | None, now: datetime) -> Line | None:
     topic, area = TOPIC_OF[event.type], f"/w/{event.workspace_id}"
     match topic:
         case Topic.LIMIT:
-            return Line(topic, _limit_words(event), f"{area}/plan")
+            return DigestItem(topic, _limit_words(event), f"{area}/plan")
         case Topic.WEBHOOK:
             text = f"The webhook {_quoted(event.data.get('name'))} was disabled"
-            return Line(topic, text, f"{area}/webhooks/{event.target.id}")
+            return DigestItem(topic, text, f"{area}/webhooks/{event.target.id}")
         case _:
             words = None if key is None else _key_words(topic, key, now)
-            return None if words is None else Line(topic, words, f"{area}/keys/{event.target.id}")
+            return (
+                None
+                if words is None
+                else DigestItem(topic, words, f"{area}/keys/{event.target.id}")
+            )
 
 
 def _key_words(topic: Topic, key: ApiKey, now: datetime) -> str | None:
@@ -137,8 +141,8 @@ def _day(instant: datetime) -> str:
 
 
 def compose(
-    workspace_name: str, member: Member, lines: Sequence[Line], base_url: str
-) -> Letter | None:
+    workspace_name: str, member: Member, lines: Sequence[DigestItem], base_url: str
+) -> Email | None:
     """Return the letter to a member with all these lines; None without a line or a confirmed email.
 
     `base_url` is where the Developer area is, without a slash at the end.
@@ -157,19 +161,19 @@ def compose(
         f"All keys: {base_url}{area}/keys\nWhat you are told, and whether: {base_url}{settings}",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    return Letter(address, _subject(workspace_name, lines), text, member.user.id, settings)
+    return Email(address, _subject(workspace_name, lines), text, member.user.id, settings)
 
 
-def _part(topic: Topic, lines: Sequence[Line], base_url: str) -> str:
+def _part(topic: Topic, lines: Sequence[DigestItem], base_url: str) -> str:
     if not lines:
         return ""
-    shown = [f"- {line.text}\n  {base_url}{line.path}" for line in lines[:MOST_LINES]]
-    more = len(lines) - MOST_LINES
+    shown = [f"- {line.text}\n  {base_url}{line.path}" for line in lines[:MAX_ITEMS]]
+    more = len(lines) - MAX_ITEMS
     rest = [f"- and {more} more"] if more > 0 else []
-    return "\n".join([WORDS[topic].upper(), *shown, *rest])
+    return "\n".join([TOPIC_LABELS[topic].upper(), *shown, *rest])
 
 
-def _subject(workspace_name: str, lines: Sequence[Line]) -> str:
+def _subject(workspace_name: str, lines: Sequence[DigestItem]) -> str:
     """The first news, and how many more: what an inbox shows."""
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return f"{workspace_name}: {lines[0].text}{more}"

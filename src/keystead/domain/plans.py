@@ -27,10 +27,8 @@ class Limits:
         if unknown:
             raise ValueError(f"unknown limit {min(unknown)!r}; there are {', '.join(LIMIT_NAMES)}")
         for name, number in numbers.items():
-            if number is not None and (type(number) is not int or not 0 <= number <= LARGEST_LIMIT):
-                raise ValueError(
-                    f"the limit {name} must be a whole number from 0 to {LARGEST_LIMIT}"
-                )
+            if number is not None and (type(number) is not int or not 0 <= number <= MAX_LIMIT):
+                raise ValueError(f"the limit {name} must be a whole number from 0 to {MAX_LIMIT}")
         return cls(**numbers)
 
     def overridden(self, overrides: Mapping[str, int | None]) -> Limits:
@@ -44,7 +42,7 @@ class Limits:
 
 
 LIMIT_NAMES = tuple(f.name for f in fields(Limits))
-LARGEST_LIMIT = 1_000_000_000_000
+MAX_LIMIT = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class PlanUse:
     quotas: Mapping[str, Quota] = field(default_factory=dict)
 
 
-WHAT = {
+LIMIT_LABELS = {
     "api_keys": "active API keys",
     "overlapping_keys": "keys in the overlap of a rotation",
     "collections": "collections",
@@ -101,7 +99,7 @@ def require_room(
     """LimitReached unless `added` more fit under the limit `name` of `plan`."""
     if quota.limit is not None and quota.used + added > quota.limit:
         raise LimitReached(
-            WHAT[name],
+            LIMIT_LABELS[name],
             limit=quota.limit,
             used=quota.used,
             plan=plan.name,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keystead.domain.errors import Forbidden, InsufficientScope, NotFresh
+from keystead.domain.errors import Forbidden, InsufficientScope, ReauthenticationRequired
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
-from keystead.domain.sessions import Proof
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.sessions import Authentication
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.workspaces import Member, Role
 
 
@@ -44,7 +44,7 @@ class Principal:
     scopes: Scopes
     expires_at: datetime | None = None
     role: Role | None = None
-    proof: Proof | None = None
+    authentication: Authentication | None = None
 
     @property
     def actor(self) -> Actor:
@@ -82,11 +82,15 @@ class Principal:
                 permission, f"{who} does not allow this: {words[0].lower()}{words[1:]}."
             )
 
-    def require_recent_proof(self, act: SensitiveAct, now: datetime) -> None:
-        """Raise NotFresh for a member whose last proof of identity is 15 minutes old; keys need none."""
-        if self.role is None or (self.proof is not None and self.proof.is_fresh(now)):
+    def require_recent_authentication(self, act: SensitiveAction, now: datetime) -> None:
+        """Raise ReauthenticationRequired for a member whose last proof of identity is 15 minutes old; keys need none."""
+        if self.role is None or (
+            self.authentication is not None and self.authentication.is_recent(now)
+        ):
             return
-        raise NotFresh(act, self.proof.return_url if self.proof else None)
+        raise ReauthenticationRequired(
+            act, self.authentication.return_url if self.authentication else None
+        )
 
     @property
     def manages_every_key(self) -> bool:
@@ -122,7 +126,7 @@ def of_member(member: Member) -> Principal:
         member.workspace_id,
         ROLE_SCOPES[member.role],
         role=member.role,
-        proof=member.proof,
+        authentication=member.authentication,
     )
 
 

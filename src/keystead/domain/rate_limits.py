@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 WINDOW_SECONDS: Final = 60
-LARGEST_RATE: Final = 10_000_000
+MAX_RATE: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +75,5 @@ class RateExceeded(NamedTuple):
 
 
 def is_rate(number: object) -> bool:
-    """Whether it is a number of requests a minute: 1 to LARGEST_RATE. None at all is what revoking is for."""
-    return type(number) is int and 1 <= number <= LARGEST_RATE
+    """Whether it is a number of requests a minute: 1 to MAX_RATE. None at all is what revoking is for."""
+    return type(number) is int and 1 <= number <= MAX_RATE

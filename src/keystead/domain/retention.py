@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-SHORTEST: Final = timedelta(days=31)
+MIN_RETENTION: Final = timedelta(days=31)
 """The pages show the last 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class RetentionPolicy:
     """How long each is kept after it happened; None is for ever."""
 
     events: timedelta | None = timedelta(days=400)
@@ -20,6 +20,6 @@ class Keeping:
     callers: timedelta | None = timedelta(days=90)
 
 
-def before(kept: timedelta | None, now: datetime) -> datetime | None:
+def retention_cutoff(kept: timedelta | None, now: datetime) -> datetime | None:
     """What happened before that instant is kept no longer at `now`; None where everything is kept."""
     return None if kept is None else now - kept

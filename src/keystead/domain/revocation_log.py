@@ -16,7 +16,7 @@ CREDENTIAL_REVOKED: Final = InstallationEventType.CREDENTIAL_REVOKED
 """The one ending that is an event of no workspace."""
 _ALWAYS: Final[frozenset[str] | None] = None
 _NEVER: Final[frozenset[str] | None] = frozenset()
-TAKES_AWAY: Final[Mapping[EventType, frozenset[str] | None]] = {
+REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.KEY_CREATED: _NEVER,
     EventType.KEY_UPDATED: frozenset({"scopes", "expires_at"}),
     EventType.KEY_ROTATED: _ALWAYS,
@@ -63,7 +63,7 @@ _LINE: Final = re.compile(r"(\S+) ([a-z._]+) (\S+) (\d+) (\S+)(?: (\S+))? ;")
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RevocationEntry:
     """One act: what kind, on what, in which workspace, under which number of that workspace's events.
 
     The number is 0 where it says nothing of this database: for a credential, and for what an earlier restore redid.
@@ -78,19 +78,19 @@ class Ending:
     detail: str = ""
 
 
-def ending_of(event: Event) -> Ending | None:
+def entry_of(event: Event) -> RevocationEntry | None:
     """The ending that an event tells of; None where it took nothing away."""
-    attributes = TAKES_AWAY[event.type]
+    attributes = REVOKING_CHANGES[event.type]
     changed = event.data.get("changed", ())
     if attributes is not None and attributes.isdisjoint(changed):  # type: ignore[arg-type]
         return None
     role = str(event.data["to"]) if event.type is EventType.MEMBER_ROLE_CHANGED else ""
-    return Ending(
+    return RevocationEntry(
         event.occurred_at, event.type, event.workspace_id, event.sequence, event.target.id, role
     )
 
 
-def write_endings(endings: Iterable[Ending]) -> bytes:
+def format_entries(endings: Iterable[RevocationEntry]) -> bytes:
     """Lines of a journal. Each begins a line of its own, whatever a crash left of the one before."""
     lines = (
         f"\n{format_instant(one.at)} {one.type} {one.workspace_id or '-'} {one.sequence} {one.target_id}"
@@ -100,11 +100,11 @@ def write_endings(endings: Iterable[Ending]) -> bytes:
     return "".join(lines).encode()
 
 
-def read_endings(journal: bytes) -> list[Ending]:
+def parse_entries(journal: bytes) -> list[RevocationEntry]:
     """What a journal says. A line that a crash cut off is none: its act was not acknowledged."""
     found = map(_LINE.fullmatch, journal.decode(errors="replace").splitlines())
     return [
-        Ending(
+        RevocationEntry(
             parse_instant(line[1]),
             line[2],
             WorkspaceId("" if line[3] == "-" else line[3]),

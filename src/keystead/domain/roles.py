@@ -27,7 +27,7 @@ class Permission(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class PermissionDefinition:
     """One row of the table: what it is, in words for people, which roles have it, and the scopes that come with it."""
 
     words: str
@@ -40,30 +40,34 @@ _ADMINS = _OWNERS | {Role.ADMIN}
 _DEVELOPERS = _ADMINS | {Role.DEVELOPER}
 _EVERYBODY = frozenset(Role)
 
-PERMISSIONS: Final[Mapping[Permission, Right]] = {
-    Permission.READ: Right(
+PERMISSIONS: Final[Mapping[Permission, PermissionDefinition]] = {
+    Permission.READ: PermissionDefinition(
         "See keys, collections, documents, webhooks, members, activity and the plan",
         _EVERYBODY,
         Scopes(scopes.READ_ONLY),
     ),
-    Permission.WRITE_DOCUMENTS: Right(
+    Permission.WRITE_DOCUMENTS: PermissionDefinition(
         "Change collections and documents",
         _DEVELOPERS,
         Scopes([scopes.COLLECTIONS_WRITE, scopes.DOCUMENTS_WRITE]),
     ),
-    Permission.MAKE_KEYS: Right(
+    Permission.MAKE_KEYS: PermissionDefinition(
         "Create keys; change, rotate and revoke their own",
         _DEVELOPERS,
         Scopes([scopes.EVERYTHING, scopes.KEYS_WRITE]),
     ),
-    Permission.MANAGE_KEYS: Right("Change, rotate and revoke every key", _ADMINS),
-    Permission.MANAGE_WEBHOOKS: Right(
+    Permission.MANAGE_KEYS: PermissionDefinition("Change, rotate and revoke every key", _ADMINS),
+    Permission.MANAGE_WEBHOOKS: PermissionDefinition(
         "Set up, change and test webhooks", _ADMINS, Scopes([scopes.WEBHOOKS_WRITE])
     ),
-    Permission.MANAGE_MEMBERS: Right("Invite and remove members, change their roles", _ADMINS),
-    Permission.RENAME_WORKSPACE: Right("Rename the workspace", _ADMINS),
-    Permission.MANAGE_OWNERS: Right("Make owners, and change or remove them", _OWNERS),
-    Permission.CHOOSE_PLAN: Right("Choose the plan", _OWNERS),
+    Permission.MANAGE_MEMBERS: PermissionDefinition(
+        "Invite and remove members, change their roles", _ADMINS
+    ),
+    Permission.RENAME_WORKSPACE: PermissionDefinition("Rename the workspace", _ADMINS),
+    Permission.MANAGE_OWNERS: PermissionDefinition(
+        "Make owners, and change or remove them", _OWNERS
+    ),
+    Permission.CHOOSE_PLAN: PermissionDefinition("Choose the plan", _OWNERS),
 }
 """From what everybody may do to what only owners may."""
 
@@ -82,11 +86,11 @@ def scopes_of(role: Role) -> Scopes:
 ROLE_SCOPES: Final[Mapping[Role, Scopes]] = {role: scopes_of(role) for role in Role}
 
 
-def needed_to_appoint(role: Role) -> Permission:
+def permission_to_assign(role: Role) -> Permission:
     """What it takes to give, change or take away a role: owners are for owners."""
     return Permission.MANAGE_OWNERS if role is Role.OWNER else Permission.MANAGE_MEMBERS
 
 
-def may_appoint(appointer: Role, role: Role) -> bool:
+def may_assign(appointer: Role, role: Role) -> bool:
     """Whether members of one role may give, change or take away another."""
-    return may(appointer, needed_to_appoint(role))
+    return may(appointer, permission_to_assign(role))

@@ -13,13 +13,13 @@ LINK_LIFETIME: Final = timedelta(minutes=15)
 PORTAL_LINK_LIFETIME: Final = timedelta(minutes=5)
 IDLE_LIMIT: Final = timedelta(hours=1)
 ABSOLUTE_LIMIT: Final = timedelta(hours=24)
-FRESH_FOR: Final = timedelta(minutes=15)
+REAUTHENTICATION_AGE: Final = timedelta(minutes=15)
 """How long a proof of who one is suffices for what needs a fresh one."""
 TOUCH_INTERVAL: Final = timedelta(seconds=60)
 """`seen_at` is written at most this often: reading a page does not write a row each time."""
 DEVICE_LIFETIME: Final = timedelta(days=180)
 """Counted from the last sign-in on that device."""
-DEVICES_KEPT: Final = 10
+MAX_DEVICES: Final = 10
 
 
 class LinkPurpose(StrEnum):
@@ -30,7 +30,7 @@ class LinkPurpose(StrEnum):
     PORTAL = "portal"
 
 
-class ProofKind(StrEnum):
+class AuthenticationMethod(StrEnum):
     """How a person proved who they are."""
 
     LINK = "link"
@@ -40,16 +40,16 @@ class ProofKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Authentication:
     """When and how a person last proved who they are. `return_url`: where a product's own user does it again."""
 
     at: datetime
-    by: ProofKind
+    method: AuthenticationMethod
     return_url: str | None = None
 
-    def is_fresh(self, now: datetime) -> bool:
+    def is_recent(self, now: datetime) -> bool:
         """Whether it was given within the last 15 minutes."""
-        return now < self.at + FRESH_FOR
+        return now < self.at + REAUTHENTICATION_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,13 @@ class SignInLink:
     return_url: str | None = None
 
     @property
-    def proof(self) -> ProofKind:
+    def method(self) -> AuthenticationMethod:
         """What its use proves."""
-        return ProofKind.PORTAL if self.purpose is LinkPurpose.PORTAL else ProofKind.LINK
+        return (
+            AuthenticationMethod.PORTAL
+            if self.purpose is LinkPurpose.PORTAL
+            else AuthenticationMethod.LINK
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Session:
     ended_at: datetime | None = None
     address: str | None = None
     agent: str | None = None
-    proven_by: ProofKind = ProofKind.LINK
+    proven_by: AuthenticationMethod = AuthenticationMethod.LINK
     return_url: str | None = None
 
     def stands(self, now: datetime) -> bool:
@@ -99,9 +103,9 @@ class Session:
         return now >= self.seen_at + TOUCH_INTERVAL
 
     @property
-    def proof(self) -> Proof:
+    def authentication(self) -> Authentication:
         """When and how the person last proved who they are."""
-        return Proof(self.signed_in_at, self.proven_by, self.return_url)
+        return Authentication(self.signed_in_at, self.proven_by, self.return_url)
 
 
 @dataclass(frozen=True, slots=True)

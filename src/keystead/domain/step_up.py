@@ -20,7 +20,7 @@ from keystead.domain.scopes import (
 from keystead.domain.workspaces import Role
 
 
-class SensitiveAct(StrEnum):
+class SensitiveAction(StrEnum):
     """What a stolen session must not do, judged by its effect."""
 
     GRANT_WIDE_KEY = "grant_wide_key"
@@ -39,22 +39,22 @@ class StepUp:
     permission: Permission | None = None
 
 
-STEP_UP: Final[Mapping[SensitiveAct, StepUp]] = {
-    SensitiveAct.GRANT_WIDE_KEY: StepUp(
+STEP_UP: Final[Mapping[SensitiveAction, StepUp]] = {
+    SensitiveAction.GRANT_WIDE_KEY: StepUp(
         "Create, rotate or extend a key that can read all data, write all data, or change keys or webhooks",
         Permission.MAKE_KEYS,
     ),
-    SensitiveAct.CHANGE_WEBHOOKS: StepUp(
+    SensitiveAction.CHANGE_WEBHOOKS: StepUp(
         "Create, change or delete a webhook, or rotate its secret", Permission.MANAGE_WEBHOOKS
     ),
-    SensitiveAct.APPOINT: StepUp(
+    SensitiveAction.APPOINT: StepUp(
         "Invite or appoint a developer, admin or owner", Permission.MANAGE_MEMBERS
     ),
-    SensitiveAct.REMOVE_OWNER: StepUp(
+    SensitiveAction.REMOVE_OWNER: StepUp(
         "Remove an owner, or give an owner another role", Permission.MANAGE_OWNERS
     ),
-    SensitiveAct.CHANGE_EMAIL: StepUp("Change your own email"),
-    SensitiveAct.CHANGE_PASSWORD: StepUp("Change your own password"),
+    SensitiveAction.CHANGE_EMAIL: StepUp("Change your own email"),
+    SensitiveAction.CHANGE_PASSWORD: StepUp("Change your own password"),
 }
 """The acts that ask again in a session whose proof is older than 15 minutes."""
 
@@ -72,14 +72,14 @@ def is_wide(scopes: Scopes) -> bool:
     return any(scopes.cover(everything) for everything in _WIDE)
 
 
-def needed_for_roles(before: Role | None, after: Role | None) -> list[SensitiveAct]:
+def actions_for_role_change(before: Role | None, after: Role | None) -> list[SensitiveAction]:
     """Return the sensitive acts that a change of a member's role consists of; None stands for no membership.
 
     A role that may make keys counts as an appointment: its holder's fresh session makes a wide key.
     """
     acts = []
     if before is Role.OWNER and after is not Role.OWNER:
-        acts.append(SensitiveAct.REMOVE_OWNER)
+        acts.append(SensitiveAction.REMOVE_OWNER)
     if after is not None and after is not before and may(after, Permission.MAKE_KEYS):
-        acts.append(SensitiveAct.APPOINT)
+        acts.append(SensitiveAction.APPOINT)
     return acts

@@ -27,7 +27,7 @@ _MOST_DOUBLINGS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class BackoffPolicy:
     """`free` failures cost no wait, each further one doubles it from `first` to `longest`; after `most` it is over.
 
     After `forget_after` without a failure the count begins anew.
@@ -40,83 +40,87 @@ class Allowance:
     forget_after: timedelta | None = None
 
 
-ACCOUNT: Final = Allowance(5, timedelta(seconds=2), timedelta(hours=1), most=100)
+ACCOUNT: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(hours=1), most=100)
 """Strangers to an account, all together: at most 100 wrong passwords on end (NIST SP 800-63B-4 section 3.2.2)."""
-ADDRESS: Final = Allowance(
+ADDRESS: Final = BackoffPolicy(
     20, timedelta(seconds=1), timedelta(minutes=15), forget_after=timedelta(hours=2)
 )
 """One address over all accounts. Many people may share it, so it is never over."""
-DEVICE: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=20)
+DEVICE: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(minutes=1), most=20)
 """A device that signed this person in before; when it is over, the device is a stranger again."""
-SESSION: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=10)
+SESSION: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(minutes=1), most=10)
 """Proving oneself again within a session; when it is over, the session is."""
 
-REVOCATION: Final = Allowance(
+REVOCATION: Final = BackoffPolicy(
     60, timedelta(seconds=1), timedelta(minutes=1), forget_after=timedelta(hours=1)
 )
 """Tokens that one address sends to be revoked. Who found more of them than that goes on with one a minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WindowLimit:
     """At most `most` acts in a window, which begins with its first."""
 
     most: int
     window: timedelta
 
 
-SENDING: Final = Pace(60, timedelta(minutes=1))
+SENDING: Final = WindowLimit(60, timedelta(minutes=1))
 """Tests and deliveries sent again that a workspace asks for: each is a schedule of requests to somebody else."""
-NEW_PASSWORD: Final = Pace(10, timedelta(minutes=10))
+NEW_PASSWORD: Final = WindowLimit(10, timedelta(minutes=10))
 """New passwords that come with one invitation, or from one person: each is estimated and hashed, which is slow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
+class ThrottleState:
     """Wrong passwords on end, and when the last of them was; of a pace, its acts, and when the first of them was."""
 
     count: int = 0
     last_at: datetime | None = None
 
 
-NONE: Final = Failures()
+NO_FAILURES: Final = ThrottleState()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ThrottleDecision:
     """Whether a password is looked at now; else how long to wait, None being until the owner came in another way."""
 
     allowed: bool
     wait: timedelta | None = None
 
 
-def judge(failures: Failures, allowance: Allowance, now: datetime) -> Verdict:
+def decide(failures: ThrottleState, allowance: BackoffPolicy, now: datetime) -> ThrottleDecision:
     """Whether another password may be tried."""
     known = _remembered(failures, allowance, now)
     if allowance.most is not None and known.count >= allowance.most:
-        return Verdict(False)
+        return ThrottleDecision(False)
     if known.last_at is None or known.last_at > now + CLOCK_SLACK:
-        return Verdict(True)
+        return ThrottleDecision(True)
     wait = known.last_at + wait_after(known.count, allowance) - now
-    return Verdict(True) if wait <= timedelta() else Verdict(False, wait)
+    return ThrottleDecision(True) if wait <= timedelta() else ThrottleDecision(False, wait)
 
 
-def failed(failures: Failures, allowance: Allowance, now: datetime) -> Failures:
+def count_failure(
+    failures: ThrottleState, allowance: BackoffPolicy, now: datetime
+) -> ThrottleState:
     """The failures after one more."""
-    return Failures(_remembered(failures, allowance, now).count + 1, now)
+    return ThrottleState(_remembered(failures, allowance, now).count + 1, now)
 
 
-def paced(seen: Failures, pace: Pace, now: datetime) -> Failures | timedelta:
+def count_in_window(
+    seen: ThrottleState, pace: WindowLimit, now: datetime
+) -> ThrottleState | timedelta:
     """The acts of the window after one more; or how long to wait, where the window is full."""
     begun = seen.last_at
     if begun is None or not begun - CLOCK_SLACK <= now < begun + pace.window:
-        return Failures(1, now)
+        return ThrottleState(1, now)
     if seen.count < pace.most:
-        return Failures(seen.count + 1, begun)
+        return ThrottleState(seen.count + 1, begun)
     return begun + pace.window - now
 
 
-def wait_after(count: int, allowance: Allowance) -> timedelta:
+def wait_after(count: int, allowance: BackoffPolicy) -> timedelta:
     """How long to wait after so many failures on end."""
     if count < allowance.free:
         return timedelta()
@@ -168,8 +172,8 @@ def session_subject(session_id: str) -> Subject:
     return Subject(f"session:{session_id}")
 
 
-def _remembered(failures: Failures, allowance: Allowance, now: datetime) -> Failures:
+def _remembered(failures: ThrottleState, allowance: BackoffPolicy, now: datetime) -> ThrottleState:
     quiet = allowance.forget_after
     if quiet is None or failures.last_at is None or now < failures.last_at + quiet:
         return failures
-    return NONE
+    return NO_FAILURES

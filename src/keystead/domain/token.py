@@ -16,8 +16,8 @@ SECRET_BYTES: Final = 32
 SECRET_WIDTH: Final = 43
 CHECKSUM_WIDTH: Final = 6
 TOKEN_PATTERN: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}"
-LARGEST_SECRET: Final = encode_base62((1 << 256) - 1, SECRET_WIDTH)
-RESERVED_ENDINGS: Final = frozenset({"svc", "op"})
+MAX_SECRET: Final = encode_base62((1 << 256) - 1, SECRET_WIDTH)
+RESERVED_SUFFIXES: Final = frozenset({"svc", "op"})
 
 EDGES: Final = " \t\n\v\f\r\x85\xa0\u2028\u2029\ufeff"
 """What editors, shells and browsers leave around a token: white space and the byte order mark."""
@@ -110,7 +110,7 @@ def check_prefix(prefix: str) -> str:
         raise ValueError(
             "a token prefix is 2-20 of a-z, 0-9 and single underscores, a letter first"
         )
-    if prefix.rpartition("_")[2] in RESERVED_ENDINGS:
+    if prefix.rpartition("_")[2] in RESERVED_SUFFIXES:
         raise ValueError("the prefixes svc and op are reserved, alone and as endings _svc and _op")
     return prefix
 
@@ -145,6 +145,6 @@ def parse(text: str) -> Token | None:
     written, id_part, secret, high, middle, low = match.groups()
     body = written.encode("ascii")
     check = _VALUES[high] * 14776336 + _VALUES[middle] * 3844 + _VALUES[low]
-    if crc32(body) != check or secret > LARGEST_SECRET:
+    if crc32(body) != check or secret > MAX_SECRET:
         return None
     return Token(text, KeyId("key_" + id_part), body)

@@ -26,7 +26,7 @@ class Caller(NamedTuple):
 
 
 @dataclass(slots=True)
-class Calls:
+class CallCount:
     """How often a caller came, and when last (microseconds since 1970)."""
 
     last_at: int
@@ -34,7 +34,7 @@ class Calls:
 
 
 @dataclass(slots=True)
-class Streak:
+class UseRun:
     """Uses of one key by one caller on one day, one after the other: how uses come, so noting one is an addition.
 
     Instants in microseconds since 1970; `day_ends` is the first that belongs to the next day (UTC).
@@ -46,7 +46,7 @@ class Streak:
     times: int
 
     @classmethod
-    def begin(cls, workspace_id: WorkspaceId, at: int) -> Streak:
+    def begin(cls, workspace_id: WorkspaceId, at: int) -> UseRun:
         """One use at `at`."""
         return cls(workspace_id, (at // MICROSECONDS_A_DAY + 1) * MICROSECONDS_A_DAY, at, 1)
 
@@ -61,7 +61,7 @@ class KeyCaller:
 
 
 @dataclass(slots=True)
-class UseTally:
+class KeyUsage:
     """What one key met since the last flush: the latest successful verification, how many on each day, who called.
 
     `last_at` in microseconds since 1970, 0 where all were refused; days (UTC) are counted from 1970-01-01.
@@ -73,7 +73,7 @@ class UseTally:
     address: str | None = None
     agent: str | None = None
     days: dict[int, int] = field(default_factory=dict)
-    callers: dict[Caller, Calls] = field(default_factory=dict)
+    callers: dict[Caller, CallCount] = field(default_factory=dict)
 
     def note(self, at: int, address: str | None, agent: str | None, times: int = 1) -> None:
         """Counts uses on the day of the latest of them, `at`; the last one moves forward only."""
@@ -87,7 +87,7 @@ class UseTally:
         """Counts a verification that found the secret right and the key not good for it."""
         self._meet(Caller(reason, address or "", agent or ""), at, 1)
 
-    def merge(self, earlier: UseTally) -> None:
+    def merge(self, earlier: KeyUsage) -> None:
         """Takes in what an earlier flush could not write."""
         for day, uses in earlier.days.items():
             self.days[day] = self.days.get(day, 0) + uses
@@ -101,15 +101,17 @@ class UseTally:
         if calls is not None:
             calls.last_at, calls.times = max(calls.last_at, at), calls.times + times
         elif (caller.address or caller.agent) and len(self.callers) < MAX_CALLERS:
-            self.callers[caller] = Calls(at, times)
+            self.callers[caller] = CallCount(at, times)
 
     @property
     def last(self) -> KeyUse:
         """The latest use, fit to be stored whatever a client called itself: no row may hold up the others."""
-        return KeyUse(from_microseconds(self.last_at), fit(self.address), fit(self.agent))
+        return KeyUse(
+            from_microseconds(self.last_at), printable(self.address), printable(self.agent)
+        )
 
 
-def fit(text: str | None) -> str | None:
+def printable(text: str | None) -> str | None:
     """`text` as it is stored: printable, at most 200 characters."""
     kept = text and text[:MAX_AGENT]
     return "".join(filter(str.isprintable, kept)) if kept and not kept.isprintable() else kept

@@ -23,17 +23,17 @@ from keystead.domain.keys import UNSET, Unset
 from keystead.domain.principals import Actor
 from keystead.domain.text import check_line
 
-ALL: Final = "*"
+ALL_EVENTS: Final = "*"
 MAX_NAME: Final = 100
 MAX_HEADERS: Final = 10
 MAX_HEADER_NAME: Final = 64
 MAX_HEADER_VALUE: Final = 1024
 MAX_PAYLOAD: Final = 20_000
 SECRET_OVERLAP: Final = timedelta(hours=24)
-LONGEST_WAIT: Final = timedelta(hours=24)
+MAX_RETRY_DELAY: Final = timedelta(hours=24)
 """However long a receiver asks to be left alone."""
 JITTER: Final = 0.2
-WAITS: Final = (
+RETRY_DELAYS: Final = (
     timedelta(seconds=5),
     timedelta(minutes=5),
     timedelta(minutes=30),
@@ -66,7 +66,7 @@ class WebhookStatus(StrEnum):
     DISABLED = "disabled"
 
 
-class DisabledFor(StrEnum):
+class DisabledReason(StrEnum):
     """Why an endpoint is disabled: by somebody, because the whole schedule failed, because it said 410 Gone."""
 
     BY_HAND = "by_hand"
@@ -109,7 +109,7 @@ class WebhookEndpoint:
     created_by: Actor
     header_names: tuple[str, ...] = ()
     disabled_at: datetime | None = None
-    disabled_for: DisabledFor | None = None
+    disabled_for: DisabledReason | None = None
     secret_overlap_until: datetime | None = None
     version: int = 1
 
@@ -187,7 +187,7 @@ class Step:
     """What follows on an attempt: the delivery as it stands now, and why its endpoint is to be disabled, if it is."""
 
     delivery: Delivery
-    disable: DisabledFor | None = None
+    disable: DisabledReason | None = None
 
 
 def next_step(
@@ -213,38 +213,38 @@ def next_step(
     if outcome.succeeded:
         return Step(replace(tried, status=DeliveryStatus.DELIVERED))
     if outcome.attempt.status == 410:
-        return Step(replace(tried, status=DeliveryStatus.FAILED), DisabledFor.GONE)
-    if tried.step > len(WAITS):
+        return Step(replace(tried, status=DeliveryStatus.FAILED), DisabledReason.GONE)
+    if tried.step > len(RETRY_DELAYS):
         takes_others = succeeded_at is not None and succeeded_at >= delivery.started_at
-        failing = None if takes_others else DisabledFor.FAILING
+        failing = None if takes_others else DisabledReason.FAILING
         return Step(replace(tried, status=DeliveryStatus.FAILED), failing)
     return Step(replace(tried, next_attempt_at=at + _wait(tried.step, outcome, jitter)))
 
 
 def _wait(step: int, outcome: Outcome, jitter: float) -> timedelta:
-    planned = WAITS[step - 1] * (1 - JITTER / 2 + JITTER * jitter)
-    asked = min(outcome.retry_after or timedelta(), LONGEST_WAIT)
+    planned = RETRY_DELAYS[step - 1] * (1 - JITTER / 2 + JITTER * jitter)
+    asked = min(outcome.retry_after or timedelta(), MAX_RETRY_DELAY)
     return max(planned, asked)
 
 
-def begin_again(delivery: Delivery, now: datetime) -> Delivery:
+def restart_schedule(delivery: Delivery, now: datetime) -> Delivery:
     """The delivery with a new schedule, which begins now."""
     return replace(
         delivery, status=DeliveryStatus.PENDING, started_at=now, step=0, next_attempt_at=now
     )
 
 
-def error_of(status: int) -> AttemptError | None:
+def error_for_status(status: int) -> AttemptError | None:
     """Why an answer of that status is a failure; None for a 2xx."""
     if 200 <= status < 300:
         return None
     return AttemptError.REDIRECT if 300 <= status < 400 else AttemptError.STATUS
 
 
-def read_retry_after(text: str, now: datetime) -> timedelta | None:
+def parse_retry_after(text: str, now: datetime) -> timedelta | None:
     """How long a Retry-After field asks to wait (RFC 9110 section 10.2.3); None where it says nothing."""
     if _SECONDS.fullmatch(text):
-        return timedelta(seconds=min(int(text[:12]), LONGEST_WAIT // timedelta(seconds=1)))
+        return timedelta(seconds=min(int(text[:12]), MAX_RETRY_DELAY // timedelta(seconds=1)))
     try:
         until = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -298,7 +298,7 @@ def apply_patch(endpoint: WebhookEndpoint, patch: WebhookPatch, now: datetime) -
     if patch.status is WebhookStatus.ACTIVE:
         return replace(changed, disabled_at=None, disabled_for=None)
     if patch.status is WebhookStatus.DISABLED and endpoint.status is WebhookStatus.ACTIVE:
-        return replace(changed, disabled_at=now, disabled_for=DisabledFor.BY_HAND)
+        return replace(changed, disabled_at=now, disabled_for=DisabledReason.BY_HAND)
     return changed
 
 
@@ -373,9 +373,9 @@ def _refused_url(url: str, destinations: Destinations) -> Sequence[FieldError]:
 def _refused_events(events: Sequence[str]) -> Sequence[FieldError]:
     if not events:
         return (FieldError("/events", "must name at least one type of event, or *"),)
-    if ALL in events and len(events) > 1:
+    if ALL_EVENTS in events and len(events) > 1:
         return (FieldError("/events", "must hold * alone, or types of events"),)
-    known = {ALL, *EventType}
+    known = {ALL_EVENTS, *EventType}
     return [
         FieldError(f"/events/{place}", "is not a type of event")
         for place, type in enumerate(events)
@@ -383,9 +383,7 @@ def _refused_events(events: Sequence[str]) -> Sequence[FieldError]:
     ]
 
 
-def merged_headers(
-    before: Mapping[str, str], asked: Mapping[str, str | Unset]
-) -> Mapping[str, str]:
+def merge_headers(before: Mapping[str, str], asked: Mapping[str, str | Unset]) -> Mapping[str, str]:
     """The headers after a patch that was checked. Invalid where one shall stay that is not there any more."""
     gone = [name for name, value in asked.items() if value is UNSET and name not in before]
     if gone:

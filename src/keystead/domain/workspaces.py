@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from keystead.domain.ids import UserId, WorkspaceId
-from keystead.domain.sessions import Proof
+from keystead.domain.sessions import Authentication
 from keystead.domain.text import check_line
 
 MAX_NAME = 100
@@ -70,7 +70,7 @@ class Member:
     user: User
     role: Role
     joined_at: datetime | None = field(default=None, compare=False)
-    proof: Proof | None = field(default=None, compare=False)
+    authentication: Authentication | None = field(default=None, compare=False)
     version: int = field(default=1, compare=False)
 
 

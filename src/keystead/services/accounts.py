@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from keystead.domain.confirmations import (
-    CHANGES,
-    LETTERS,
-    Pending,
-    changes_subject,
-    letters_subject,
+    CHANGE_LIMIT,
+    EMAIL_LIMIT,
+    PendingConfirmation,
+    change_subject,
+    email_subject,
 )
-from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.errors import Forbidden, Invalid, NotFound, ReauthenticationRequired
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import SessionId, is_id
 from keystead.domain.passwords import Password, check_length
-from keystead.domain.sessions import ProofKind, Session
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.sessions import AuthenticationMethod, Session
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.throttle import NEW_PASSWORD, account_subject, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, check_time_zone, fold_email
@@ -84,14 +84,14 @@ class Accounts:
             users.set_time_zone(tx, session.user_id, time_zone)
             return users.get_user(tx, session.user_id)
 
-    def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
+    def change_email(self, secret: Secret, email: str, origin: Origin = NO_ORIGIN) -> User:
         """Ask for another email to sign in by, or for a new confirmation letter to one's own.
 
         If mail confirms, nothing changes yet, and a letter goes to the email: the answer is the same whether it
         signs another user in or not. Without mail it changes immediately, unconfirmed.
 
         Raises:
-            NotFresh: the last proof is too old.
+            ReauthenticationRequired: the last proof is too old.
             RateLimited: the user asked too often, or too many letters went to that email.
             EmailTaken: it signs another user in; only if mail doesn't confirm.
         """
@@ -99,18 +99,18 @@ class Accounts:
         user = self._who_changes_email(secret)
         if email == user.confirmed_email:
             return user
-        self._throttle.keep_pace(changes_subject(user.id), CHANGES, "changes of your email")
+        self._throttle.keep_pace(change_subject(user.id), CHANGE_LIMIT, "changes of your email")
         if self.confirms:
-            self._throttle.keep_pace(letters_subject(email), LETTERS, "letters to one email")
+            self._throttle.keep_pace(email_subject(email), EMAIL_LIMIT, "letters to one email")
         return self._change_email(secret, email, origin)
 
     @anew
     def _who_changes_email(self, secret: Secret) -> User:
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            return self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)[0]
+            return self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)[0]
 
     @anew
-    def pending_email(self, secret: Secret) -> Pending | None:
+    def pending_email(self, secret: Secret) -> PendingConfirmation | None:
         """Return the email that the user has yet to confirm."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             session = require_standing(tx, secret, self._clock.now())
@@ -122,21 +122,21 @@ class Accounts:
         secret: Secret,
         new: Password,
         current: Password | None = None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Admitted:
         """A new password, and this session under a new secret; the others end, and so do links and known devices.
 
-        NotFresh without a recent proof; Invalid (/current) where the present password is needed and not given: always,
+        ReauthenticationRequired without a recent proof; Invalid (/current) where the present password is needed and not given: always,
         unless the person has none or came by a one-time link.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
+            user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)
             if user.email is None:
                 raise Invalid.field("/email", "is needed first: it is what you sign in with")
             stored = users.password_hash_of(tx, user.id)
             members = workspaces.memberships_of(tx, user.id)
             context = [user.name, user.email, *_names(tx, members)]
-        if stored is not None and session.proven_by is not ProofKind.LINK:
+        if stored is not None and session.proven_by is not AuthenticationMethod.LINK:
             if current is None:
                 raise Invalid.field("/current", "is needed: your present password")
             self._proofs.again(secret, session, stored, current, "/current")
@@ -155,7 +155,9 @@ class Accounts:
         return [SessionLine(session, session.id == current.id) for session in found]
 
     @anew
-    def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
+    def end_session(
+        self, secret: Secret, session_id: SessionId, origin: Origin = NO_ORIGIN
+    ) -> None:
         """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
@@ -167,7 +169,7 @@ class Accounts:
             self._record_ends(tx, current, origin, 1)
 
     @anew
-    def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
+    def end_other_sessions(self, secret: Secret, origin: Origin = NO_ORIGIN) -> int:
         """Ends all of one's sessions but this one, at once; how many that were."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
@@ -183,7 +185,7 @@ class Accounts:
     @anew
     def _change_email(self, secret: Secret, email: str, origin: Origin) -> User:
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
+            user, _ = self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)
             now = self._clock.now()
             confirmations.request_confirmation(tx, user.id, email, now)
             if not self.confirms and email != user.email:
@@ -196,7 +198,7 @@ class Accounts:
     @anew
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
+            user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)
             now = self._clock.now()
             users.set_password(tx, user.id, hashed, now)
             rows.delete_unused_links(tx, user.id)
@@ -224,12 +226,12 @@ class Accounts:
             )
         return user
 
-    def _own_fresh(self, tx: Tx, secret: Secret, act: SensitiveAct) -> tuple[User, Session]:
+    def _own_fresh(self, tx: Tx, secret: Secret, act: SensitiveAction) -> tuple[User, Session]:
         user = self._own(tx, secret)
         now = self._clock.now()
         session = require_standing(tx, secret, now)
-        if not session.proof.is_fresh(now):
-            raise NotFresh(act)
+        if not session.authentication.is_recent(now):
+            raise ReauthenticationRequired(act)
         return user, session
 
 

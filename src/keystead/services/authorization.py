@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from keystead.domain.credentials import kind_named
+from keystead.domain.credentials import kind_of_id
 from keystead.domain.errors import Forbidden, InvalidToken
-from keystead.domain.events import NOWHERE, Act, Origin
+from keystead.domain.events import NO_ORIGIN, Act, Origin
 from keystead.domain.ids import CredentialId, KeyId, UserId, WorkspaceId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Actor, Principal, PrincipalKind
@@ -40,7 +40,7 @@ class Authorization:
     def changing(
         self,
         principal: Principal,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         *scopes: str,
         revokes: bool = False,
         itself: bool = False,
@@ -73,7 +73,7 @@ class Authorization:
     def operating(
         self,
         actor: Actor,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         locks: WorkspaceId | None = None,
         *,
         revokes: bool = False,
@@ -128,7 +128,7 @@ def _member_now(tx: Tx, principal: Principal) -> Principal:
 
 def _require_credential(tx: Tx, id: str) -> None:
     """Refuse a revoked credential. The command line acts under the name of an account instead."""
-    if kind_named(id) is None:
+    if kind_of_id(id) is None:
         return
     if not credentials.hold_credential(tx, CredentialId(id)):
         raise InvalidToken

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.retention import Keeping, before
+from keystead.domain.retention import RetentionPolicy, retention_cutoff
 from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -30,7 +30,7 @@ class Retention:
         self,
         database: Database,
         clock: Clock,
-        keeping: Keeping,
+        keeping: RetentionPolicy,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
@@ -53,8 +53,8 @@ class Retention:
 
     @anew
     def _sweep_workspaces(self, now: datetime) -> int:
-        events_before = before(self._keeping.events, now)
-        deliveries_before = before(self._keeping.deliveries, now)
+        events_before = retention_cutoff(self._keeping.events, now)
+        deliveries_before = retention_cutoff(self._keeping.deliveries, now)
         total, after = 0, None
         while True:
             with self._database.read_across(Purpose.WORKER) as tx:
@@ -88,7 +88,7 @@ class Retention:
         return total
 
     def _sweep_use(self, now: datetime) -> int:
-        until = before(self._keeping.use, now)
+        until = retention_cutoff(self._keeping.use, now)
         if until is None:
             return 0
         total = 0
@@ -109,7 +109,7 @@ class Retention:
             return rows.find_old_use(tx, day, self._counts.held(), BATCH)
 
     def _sweep_callers(self, now: datetime) -> int:
-        until = before(self._keeping.callers, now)
+        until = retention_cutoff(self._keeping.callers, now)
         if until is None:
             return 0
         total = 0

@@ -9,9 +9,9 @@ from typing import Final
 from keystead.domain import confirmations as rules
 from keystead.domain.confirmations import CONFIRMATION_LIFETIME
 from keystead.domain.errors import Invalid
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import UserId
-from keystead.domain.mail import AWAY_PAUSE, Letter, is_given_up, pause_after
+from keystead.domain.mail import SERVER_RETRY_DELAY, Email, is_given_up, retry_delay
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import User
 from keystead.services.isolation import Failure, OnFailure
@@ -34,7 +34,7 @@ class Confirmation:
     """One letter that is to be sent."""
 
     claimed: ClaimedConfirmation
-    letters: list[Letter]
+    letters: list[Email]
     at: datetime
 
     @property
@@ -78,7 +78,7 @@ class Confirmations:
             return users.get_user(tx, user_id), email
 
     @anew
-    def confirm(self, link: Secret, origin: Origin = NOWHERE) -> User:
+    def confirm(self, link: Secret, origin: Origin = NO_ORIGIN) -> User:
         """Use the link up: from now on its email signs the user in, and mail goes there.
 
         Raises:
@@ -98,7 +98,7 @@ class Confirmations:
         """Claim the letters that are due, at most twenty. Looks first, so that idle workers write nothing."""
         return self._claim() if self._is_any_due() else []
 
-    def note(self, _: Confirmation, __: Letter) -> bool:
+    def note(self, _: Confirmation, __: Email) -> bool:
         """Return True: a confirmation has one letter, and settling records it."""
         return True
 
@@ -117,7 +117,7 @@ class Confirmations:
             if given_up:
                 rows.settle_confirmation(tx, claimed)
             else:
-                until = self._clock.now() + pause_after(failures)
+                until = self._clock.now() + retry_delay(failures)
                 rows.postpone_confirmation(tx, claimed, until, failures)
         self._on_failure(Failure(TASK, unsent.name, failures, given_up, error))
 
@@ -126,7 +126,7 @@ class Confirmations:
         """Try again in a while: the mail server is away, and the letter is not at fault."""
         claimed = unsent.claimed
         with self._database.write_across(Purpose.WORKER) as tx:
-            until = self._clock.now() + AWAY_PAUSE
+            until = self._clock.now() + SERVER_RETRY_DELAY
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
 
     @anew

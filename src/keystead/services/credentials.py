@@ -9,7 +9,7 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
-    kind_named,
+    kind_of_id,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound
@@ -64,7 +64,7 @@ class Credentials:
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
         """Ends the credential, finally and at once. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):
-            named = kind_named(credential_id)
+            named = kind_of_id(credential_id)
             found = None if named is None else rows.find_credential(tx, credential_id)
             if found is None:
                 raise NotFound("There is no such credential.")

@@ -15,7 +15,7 @@ from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import (
-    WAITS,
+    RETRY_DELAYS,
     Delivery,
     Outcome,
     Step,
@@ -97,7 +97,7 @@ class Sent:
     @property
     def may_disable(self) -> bool:
         """Whether its endpoint may have to be disabled: that changes the workspace, under its lock."""
-        last = self.delivery.step == len(WAITS)
+        last = self.delivery.step == len(RETRY_DELAYS)
         return not self.outcome.succeeded and (last or self.outcome.attempt.status == 410)
 
 

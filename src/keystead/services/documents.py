@@ -23,7 +23,7 @@ from keystead.domain.documents import (
     PushReport,
 )
 from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId, new_id
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal, system
@@ -97,7 +97,7 @@ class Documents:
 
     @anew
     def create_collection(
-        self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
+        self, principal: Principal, draft: CollectionDraft, origin: Origin = NO_ORIGIN
     ) -> Collection:
         """A new, empty collection. Invalid, NameTaken or LimitReached otherwise."""
         principal.require(COLLECTIONS_WRITE)
@@ -152,7 +152,7 @@ class Documents:
         principal: Principal,
         name: str,
         patch: CollectionPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Collection:
         """Return the collection after `patch`. If nothing changes, nothing is written, and no event."""
@@ -174,7 +174,7 @@ class Documents:
         name: str,
         *,
         with_documents: bool = False,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
         """Deletes a collection, at once for every reader. CollectionNotEmpty unless its documents are to go too.
@@ -200,7 +200,7 @@ class Documents:
         principal: Principal,
         name: str,
         draft: DocumentDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> PutDocument:
         """Create or replace one document; the same again changes nothing."""
@@ -222,7 +222,7 @@ class Documents:
 
     @anew
     def push(
-        self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
+        self, principal: Principal, name: str, push: Push, origin: Origin = NO_ORIGIN
     ) -> PushReport:
         """Puts and deletes documents together, all or nothing. The same push again finds everything unchanged."""
         principal.require(DOCUMENTS_WRITE)
@@ -245,7 +245,7 @@ class Documents:
         principal: Principal,
         name: str,
         id: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete one document; NotFound without one of that id."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keystead.domain.errors import EmailTaken, Forbidden, Invalid, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId, is_id, new_id
 from keystead.domain.invitations import (
     INVITATION_LIFETIME,
@@ -17,8 +17,8 @@ from keystead.domain.invitations import (
 )
 from keystead.domain.passwords import Password, check_length
 from keystead.domain.principals import Actor, Principal, PrincipalKind, system
-from keystead.domain.roles import Permission, needed_to_appoint
-from keystead.domain.sessions import ProofKind
+from keystead.domain.roles import Permission, permission_to_assign
+from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, fold_email
@@ -88,7 +88,7 @@ class Invitations:
 
     @anew
     def invite(
-        self, principal: Principal, email: str, role: Role, origin: Origin = NOWHERE
+        self, principal: Principal, email: str, role: Role, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, Invitation]:
         """Make a one-time link for seven days, which replaces an open one of the same address.
 
@@ -96,7 +96,7 @@ class Invitations:
         """
         check_email(email)
         secret = Secret.fresh()
-        needed = needed_to_appoint(role)
+        needed = permission_to_assign(role)
         with self._authorization.changing(principal, origin, needed) as (tx, acting, act):
             if workspaces.find_member_by_email(tx, principal.workspace_id, email):
                 raise Invalid.field("/email", "is a member already")
@@ -131,7 +131,7 @@ class Invitations:
 
     @anew
     def revoke(
-        self, principal: Principal, invitation_id: InvitationId, origin: Origin = NOWHERE
+        self, principal: Principal, invitation_id: InvitationId, origin: Origin = NO_ORIGIN
     ) -> Invitation:
         """Ends an open invitation, at once; nothing happens to one that was not open."""
         needed = Permission.MANAGE_MEMBERS
@@ -142,7 +142,7 @@ class Invitations:
                 found = rows.find_invitation(tx, principal.workspace_id, invitation_id)
             if found is None:
                 raise NotFound("There is no such invitation.")
-            acting.require_permission(needed_to_appoint(found.role))
+            acting.require_permission(permission_to_assign(found.role))
             return revoke_invitation(tx, found, act)
 
     @anew
@@ -157,7 +157,7 @@ class Invitations:
         link: Secret,
         name: str,
         password: Password | None = None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> SignedIn:
@@ -212,14 +212,14 @@ class Invitations:
             )
             users.insert_user(tx, user, password_hash=hashed)
             member = self._admit(tx, link, user, _own_act(user, now, origin))
-            secret, session = begin(tx, user.id, browser, now, ProofKind.INVITATION)
+            secret, session = begin(tx, user.id, browser, now, AuthenticationMethod.INVITATION)
             known = remember_device(tx, user.id, device, now)
-            told: dict[str, object] = {"by": ProofKind.INVITATION}
+            told: dict[str, object] = {"by": AuthenticationMethod.INVITATION}
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, told)
-        return SignedIn(secret, replace(member, proof=session.proof), known)
+        return SignedIn(secret, replace(member, authentication=session.authentication), known)
 
     @anew
-    def join(self, link: Secret, session: Secret, origin: Origin = NOWHERE) -> Member:
+    def join(self, link: Secret, session: Secret, origin: Origin = NO_ORIGIN) -> Member:
         """Makes the signed-in person a member, whatever their address: the link is what counts."""
         workspace_id = self.find(link).workspace.id
         with (
@@ -234,7 +234,7 @@ class Invitations:
             if workspaces.find_member(tx, workspace_id, user.id):
                 raise Invalid.field("/link", "leads to a workspace that you are a member of")
             member = self._admit(tx, link, user, _own_act(user, now, origin))
-        return replace(member, proof=standing.proof)
+        return replace(member, authentication=standing.authentication)
 
     def _telling(self, workspace_id: WorkspaceId, origin: Origin) -> AbstractContextManager[None]:
         """Who is refused for want of room is nobody of the workspace: the system tells."""
@@ -246,7 +246,7 @@ class Invitations:
         same = [one for one in found if fold_email(one.email) == fold_email(email)]
         for invitation in same:
             # Replacing an invitation revokes it, which takes the right to appoint its role.
-            acting.require_permission(needed_to_appoint(invitation.role))
+            acting.require_permission(permission_to_assign(invitation.role))
             revoke_invitation(tx, invitation, act)
         require_few_open(len(found) - len(same))
 

@@ -16,14 +16,14 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.key_lifecycle import (
     EXPIRING_DAYS,
-    Notice,
-    NoticeKind,
-    mark_of_disuse,
-    mark_of_end,
-    mark_of_refusal,
-    notice_of_disuse,
-    notice_of_end,
-    notice_of_refusal,
+    LifecycleEvent,
+    LifecycleKind,
+    expiry_dedup_key,
+    expiry_event,
+    refusal_dedup_key,
+    refusal_event,
+    unused_dedup_key,
+    unused_event,
 )
 from keystead.domain.keys import ApiKey
 from keystead.domain.principals import system
@@ -46,7 +46,7 @@ WALK_EVERY: Final = timedelta(days=1)
 
 TASK: Final = "watch keys"
 
-Judge = Callable[[Tx, ApiKey, datetime], Notice | None]
+Judge = Callable[[Tx, ApiKey, datetime], LifecycleEvent | None]
 _Suspect = tuple[WorkspaceId, KeyId, Judge]
 
 
@@ -75,13 +75,13 @@ class KeyWatch:
     def _look_for_ends(self, days: int) -> int:
         """Keys that have ended, or will in so many days."""
         name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
-        mark, kind = self._mark(name), NoticeKind.EXPIRING if days else NoticeKind.EXPIRED
+        mark, kind = self._mark(name), LifecycleKind.EXPIRING if days else LifecycleKind.EXPIRED
         at, last = _read_mark(mark, now - OVERLAP + ahead)
         told = 0
         while told < MOST_AT_ONCE:
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_ending(tx, (at, last), now + ahead, LOOKED_AT_ONCE, kind=kind)
-            fresh = [key for key in found if key.told != mark_of_end(key.at, days)]
+            fresh = [key for key in found if key.told != expiry_dedup_key(key.at, days)]
             told += self._tell_each((key.workspace_id, key.key_id, _judge_end) for key in fresh)
             if len(found) < LOOKED_AT_ONCE:
                 at, last = now + ahead - OVERLAP, ""
@@ -100,7 +100,7 @@ class KeyWatch:
         while told < MOST_AT_ONCE:
             with self._database.read_across(Purpose.WORKER) as tx:
                 found = rows.keys_refused(tx, at, LOOKED_AT_ONCE)
-            today = mark_of_refusal(now)
+            today = refusal_dedup_key(now)
             fresh = {(each.workspace_id, each.key_id) for each in found if each.told != today}
             told += self._tell_each((*key, _judge_refusal) for key in sorted(fresh))
             if len(found) < LOOKED_AT_ONCE:
@@ -125,7 +125,7 @@ class KeyWatch:
             told += self._tell_each(
                 (each.workspace_id, each.key_id, _judge_disuse)
                 for each in found
-                if mark_of_disuse(each.at, each.used_at, now) not in (None, each.told)
+                if unused_dedup_key(each.at, each.used_at, now) not in (None, each.told)
             )
             after = found[-1].key_id if len(found) == LOOKED_AT_ONCE else ""
             if not after:
@@ -175,14 +175,14 @@ def _key_of(suspect: _Suspect) -> str:
     return suspect[1]
 
 
-def _judge_end(_: Tx, key: ApiKey, now: datetime) -> Notice | None:
-    return notice_of_end(key, now)
+def _judge_end(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    return expiry_event(key, now)
 
 
-def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> Notice | None:
-    return notice_of_disuse(key, now)
+def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    return unused_event(key, now)
 
 
-def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> Notice | None:
+def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
     callers = usage.callers_of(tx, key.workspace_id, key.id, MAX_CALLERS)
-    return notice_of_refusal(key, callers, now)
+    return refusal_event(key, callers, now)

@@ -11,10 +11,10 @@ from typing import Final
 from keystead.domain import keys as rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import (
     UNSET,
     ApiKey,
@@ -85,7 +85,7 @@ class Keys:
         self,
         principal: Principal,
         draft: KeyDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
         """A new key, if the plan has room. LimitReached, Invalid or WouldWiden otherwise."""
@@ -107,7 +107,7 @@ class Keys:
         *,
         status: KeyStatus | None = None,
         query: str = "",
-        habit: Habit | None = None,
+        habit: HygieneFinding | None = None,
         limit: int = 50,
         before: KeyId | None = None,
     ) -> KeyPage:
@@ -149,7 +149,7 @@ class Keys:
         return self._candidates(principal.workspace_id)
 
     @anew
-    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
+    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[HygieneFinding, int]:
         """How many keys each habit speaks of; habits that speak of none are absent.
 
         None is told of more keys than people look through: it would be read from every one of them. `quota`, as a page
@@ -183,7 +183,7 @@ class Keys:
         principal: Principal,
         key_id: KeyId,
         patch: KeyPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
         """Return the key after `patch`. If nothing changes, nothing is written, and no event."""
@@ -204,7 +204,7 @@ class Keys:
         self,
         principal: Principal,
         key_id: KeyId,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
         """End the key, finally and immediately. Again: the same answer, no second event.
@@ -230,7 +230,7 @@ class Keys:
         *,
         overlap: timedelta = timedelta(),
         expires_at: datetime | None | Unset = UNSET,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
         """A successor with the same description and scopes; the old key ends now, or after the overlap."""

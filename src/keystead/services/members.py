@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from keystead.domain.errors import Forbidden, Invalid, LastOwner, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, is_id
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.domain.roles import Permission, needed_to_appoint
+from keystead.domain.roles import Permission, permission_to_assign
 from keystead.domain.text import is_one_line
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role
@@ -74,11 +74,11 @@ class Members:
         principal: Principal,
         user_id: UserId,
         role: Role,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Member:
         """Give the member another role. Only owners make and unmake owners; LastOwner for the last one."""
-        needed = needed_to_appoint(role)
+        needed = permission_to_assign(role)
         with self._managing(principal, origin, needed) as (tx, acting, act):
             member = _appointed(tx, acting, user_id)
             require_match(if_match, member.version)
@@ -95,13 +95,13 @@ class Members:
             return replace(member, role=role, version=member.version + 1)
 
     @anew
-    def remove(self, principal: Principal, user_id: UserId, origin: Origin = NOWHERE) -> None:
+    def remove(self, principal: Principal, user_id: UserId, origin: Origin = NO_ORIGIN) -> None:
         """Ends a membership, at once. The keys that the member made live on."""
         with self._managing(principal, origin) as (tx, acting, act):
             _end(tx, acting, _appointed(tx, acting, user_id), act)
 
     @anew
-    def leave(self, principal: Principal, origin: Origin = NOWHERE) -> None:
+    def leave(self, principal: Principal, origin: Origin = NO_ORIGIN) -> None:
         """Ends one's own membership. The last owner stays: LastOwner."""
         if principal.kind is not PrincipalKind.MEMBER:
             raise Forbidden(Permission.READ, "Only a member can leave.")
@@ -117,7 +117,7 @@ class Members:
 def _appointed(tx: Tx, acting: Principal, user_id: UserId) -> Member:
     """Return the member, if `acting` may change what they are. Forbidden, NotFound."""
     member = _find(tx, acting, user_id)
-    acting.require_permission(needed_to_appoint(member.role))
+    acting.require_permission(permission_to_assign(member.role))
     return member
 
 
@@ -130,7 +130,7 @@ def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
 
 
 def _end(tx: Tx, acting: Principal, member: Member, act: Act) -> None:
-    """End the membership. Raises NotFresh, LastOwner. The lock is held."""
+    """End the membership. Raises ReauthenticationRequired, LastOwner. The lock is held."""
     require_proof_for_roles(acting, member.role, None, act.at)
     _require_other_owner(tx, member)
     rows.delete_member(tx, member.workspace_id, member.user.id)

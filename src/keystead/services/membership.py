@@ -11,8 +11,8 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.domain.roles import may_appoint
-from keystead.domain.step_up import needed_for_roles
+from keystead.domain.roles import may_assign
+from keystead.domain.step_up import actions_for_role_change
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.database import Tx
 from keystead.storage.tables import events, invitations, plans, workspaces
@@ -21,9 +21,9 @@ from keystead.storage.tables import events, invitations, plans, workspaces
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise NotFresh if this change of a member's role needs a more recent proof; None is no membership."""
-    for act in needed_for_roles(before, after):
-        principal.require_recent_proof(act, now)
+    """Raise ReauthenticationRequired if this change of a member's role needs a more recent proof; None is no membership."""
+    for act in actions_for_role_change(before, after):
+        principal.require_recent_authentication(act, now)
 
 
 def add_member(
@@ -50,7 +50,7 @@ def revoke_invitations_of(tx: Tx, inviter: Member, role: Role | None, act: Act) 
     for invitation in invitations.open_invitations(tx, inviter.workspace_id, act.at):
         by = invitation.invited_by
         theirs = by.kind is PrincipalKind.MEMBER and by.id == inviter.user.id
-        if theirs and (role is None or not may_appoint(role, invitation.role)):
+        if theirs and (role is None or not may_assign(role, invitation.role)):
             revoke_invitation(tx, invitation, act)
 
 

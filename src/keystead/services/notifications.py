@@ -10,8 +10,8 @@ from keystead.domain import notification_digests as rules
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey
-from keystead.domain.mail import AWAY_PAUSE, Letter, is_given_up, pause_after
-from keystead.domain.notification_digests import Line
+from keystead.domain.mail import SERVER_RETRY_DELAY, Email, is_given_up, retry_delay
+from keystead.domain.notification_digests import DigestItem
 from keystead.services.isolation import Failure, OnFailure
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
@@ -33,7 +33,7 @@ class Digest:
 
     claimed: ClaimedDigest
     through: int
-    letters: list[Letter]
+    letters: list[Email]
     at: datetime
 
     @property
@@ -77,7 +77,7 @@ class Digests:
         return digests
 
     @anew
-    def note(self, digest: Digest, letter: Letter) -> bool:
+    def note(self, digest: Digest, letter: Email) -> bool:
         """Record that a letter was sent, and extend the lease. Return False if another worker has it."""
         with self._database.write_across(Purpose.WORKER) as tx:
             until = self._clock.now() + LEASE
@@ -98,7 +98,9 @@ class Digests:
         """Try again in a while: the mail server is away, and the digest is not at fault."""
         claimed = digest.claimed
         with self._database.write_across(Purpose.WORKER) as tx:
-            rows.postpone_digest(tx, claimed, self._clock.now() + AWAY_PAUSE, claimed.failures)
+            rows.postpone_digest(
+                tx, claimed, self._clock.now() + SERVER_RETRY_DELAY, claimed.failures
+            )
 
     @anew
     def _fail(self, claimed: ClaimedDigest, error: Exception) -> None:
@@ -108,7 +110,7 @@ class Digests:
             if given_up:
                 rows.give_up_digest(tx, claimed, now)
             else:
-                rows.postpone_digest(tx, claimed, now + pause_after(failures), failures)
+                rows.postpone_digest(tx, claimed, now + retry_delay(failures), failures)
         self._on_failure(Failure(TASK, claimed.workspace_id, failures, given_up, error))
 
     @anew
@@ -131,7 +133,7 @@ class Digests:
             starts = {m.user.id: sent.get(m.user.id, begin) for m in members}
             waiting = [m for m in members if starts[m.user.id] <= begin]
             lines = {start: _lines(tx, found, start, now) for start in {*starts.values()}}
-        letters: list[Letter | None] = []
+        letters: list[Email | None] = []
         for member in waiting:
             topics = chosen.get(member.user.id, rules.default_topics(member.role))
             wanted = [line for line in lines[starts[member.user.id]] if line.topic in topics]
@@ -147,14 +149,14 @@ def _untold(tx: Tx, claimed: ClaimedDigest, after: int) -> list[Event]:
     return [event for event in reversed(newest) if event.sequence > after]
 
 
-def _lines(tx: Tx, found: list[Event], after: int, now: datetime) -> list[Line]:
+def _lines(tx: Tx, found: list[Event], after: int, now: datetime) -> list[DigestItem]:
     """One line for each thing that happened after that event: the last word on it counts."""
     news = {
         (event.type, event.target.id): event
         for event in found
-        if event.sequence > after and rules.is_news(event, now)
+        if event.sequence > after and rules.is_reportable(event, now)
     }
-    lines = [rules.line_of(event, _key_of(tx, event), now) for event in news.values()]
+    lines = [rules.digest_item(event, _key_of(tx, event), now) for event in news.values()]
     return [line for line in lines if line is not None]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, is_id, new_id
 from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
@@ -43,7 +43,7 @@ class PortalSessions:
 
     @anew
     def create(
-        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
+        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, datetime]:
         """A secret that signs the product's user in once, and until when: five minutes.
 

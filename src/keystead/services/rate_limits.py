@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from keystead.domain.errors import Forbidden, Invalid, NotFound, StorageError, Unavailable
-from keystead.domain.events import NOWHERE, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, EventType, Origin, Target
 from keystead.domain.ids import KeyId
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.domain.rate_limits import (
-    LARGEST_RATE,
+    MAX_RATE,
     RateExceeded,
     RateLimits,
     RatePolicy,
@@ -177,7 +177,7 @@ class KeyRates:
         principal: Principal,
         key_id: KeyId,
         per_minute: int | None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
         """Gives the key a rate limit instead of its plan's, lower or higher; None: the plan's holds again.
 
@@ -186,7 +186,7 @@ class KeyRates:
         if principal.kind is not PrincipalKind.OPERATOR:
             raise Forbidden(KEYS_WRITE, "Only who runs the installation sets rate limits.")
         if per_minute is not None and not is_rate(per_minute):
-            raise Invalid.field("/per_minute", f"must be a whole number from 1 to {LARGEST_RATE}")
+            raise Invalid.field("/per_minute", f"must be a whole number from 1 to {MAX_RATE}")
         with self._authorization.changing(principal, origin) as (tx, _, act):
             key = keys.find_key(tx, principal.workspace_id, key_id)
             if key is None:

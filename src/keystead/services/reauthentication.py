@@ -15,7 +15,7 @@ from keystead.domain.throttle import (
     ADDRESS,
     DEVICE,
     SESSION,
-    Allowance,
+    BackoffPolicy,
     Subject,
     account_subject,
     address_subject,
@@ -40,7 +40,7 @@ class Proven:
 
     account: Account
     renewed_hash: str | None = field(repr=False)
-    allowances: Mapping[Subject, Allowance]
+    allowances: Mapping[Subject, BackoffPolicy]
     wrong_before: int
 
 

@@ -13,7 +13,7 @@ from keystead.domain.events import Act, EventType, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Actor, Principal, operator
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.services.credentials import Credentials
@@ -45,7 +45,7 @@ class Redone:
 
 
 @anew
-def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
+def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[RevocationEntry]:
     """What this database does not know of: it is older than these acts. Nothing, where it is the one they were done in.
 
     Events of a workspace are numbered without gaps, so a lower last number is an older state. Revocations are looked
@@ -89,7 +89,7 @@ class Restoration:
         self._webhooks = webhooks
         self._clock = clock
 
-    def redo(self, endings: Sequence[Ending], actor: Actor) -> Redone:
+    def redo(self, endings: Sequence[RevocationEntry], actor: Actor) -> Redone:
         """Every act once more, in order. What is not there any more cannot be ended, and is counted as unknown.
 
         A key that was changed or rotated since is revoked: what it may do now, and until when, is not known any more.
@@ -139,27 +139,27 @@ class Restoration:
                     " Invite again if needed."
                 )
 
-    def _suspend(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _suspend(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._workspaces.suspend(WorkspaceId(one.target_id), acting.actor)
         redone.done["workspaces suspended"] += 1
 
-    def _resume(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _resume(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._workspaces.resume(WorkspaceId(one.target_id), acting.actor)
         redone.done["workspaces suspended"] -= 1
 
-    def _remove_member(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _remove_member(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._members.remove(acting, UserId(one.target_id))
         redone.done["members removed"] += 1
 
-    def _revoke_credential(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _revoke_credential(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._credentials.revoke(CredentialId(one.target_id), acting.actor)
         redone.done["credentials revoked"] += 1
 
-    def _delete_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _delete_webhook(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._webhooks.delete(acting, WebhookId(one.target_id))
         redone.done["webhooks deleted"] += 1
 
-    def _lower_role(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _lower_role(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         """Give the member the role that they were given, if it is a lesser one; a greater one is an owner's to give."""
         member, role = self._members.get(acting, UserId(one.target_id)), one.detail
         who = f"{member.user.name} ({member.user.id}) of {member.workspace_id}"
@@ -170,10 +170,10 @@ class Restoration:
             redone.done["roles lowered"] += 1
             redone.named.append(f"{who}: {role} again.")
 
-    def _unset_password(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _unset_password(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=False)
 
-    def _unset_email(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _unset_email(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=True)
 
     @anew
@@ -208,7 +208,7 @@ class Restoration:
                 f"Email of {who}: {user.email} removed. They can enter theirs again."
             )
 
-    def _disable_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _disable_webhook(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
         endpoint = self._webhooks.get(acting, WebhookId(one.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
@@ -219,7 +219,7 @@ class Restoration:
                 " headers and secret, then enable it."
             )
 
-    def _revoke_key(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _revoke_key(self, acting: Principal, one: RevocationEntry, redone: Redone) -> None:
         key = self._keys.get(acting, KeyId(one.target_id))
         if key.revoked_at is None:
             self._keys.revoke(acting, key.id)
@@ -246,11 +246,11 @@ def _reporting(redone: Redone, what: str) -> Iterator[None]:
         redone.to_look_at.append(f"{what}: failed ({type(error).__name__}); do it by hand")
 
 
-def _nothing(_: Restoration, __: Principal, ___: Ending, ____: Redone) -> None:
+def _nothing(_: Restoration, __: Principal, ___: RevocationEntry, ____: Redone) -> None:
     """Every open invitation is revoked in any case."""
 
 
-_AGAIN: Final[Mapping[str, Callable[[Restoration, Principal, Ending, Redone], None]]] = {
+_AGAIN: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, Redone], None]]] = {
     EventType.KEY_REVOKED: Restoration._revoke_key,
     EventType.KEY_ROTATED: Restoration._revoke_key,
     EventType.KEY_UPDATED: Restoration._revoke_key,

@@ -10,10 +10,10 @@ from keystead.domain.errors import SessionEnded
 from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import SessionId, UserId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.sessions import KnownDevice, LinkPurpose, ProofKind, Session
+from keystead.domain.sessions import AuthenticationMethod, KnownDevice, LinkPurpose, Session
 from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
-from keystead.domain.usage import fit
+from keystead.domain.usage import printable
 from keystead.domain.workspaces import Member, User
 from keystead.storage.database import Tx
 from keystead.storage.tables import events, known_devices, throttles
@@ -63,7 +63,7 @@ def begin(
     user_id: UserId,
     browser: Browser,
     now: datetime,
-    by: ProofKind,
+    by: AuthenticationMethod,
     return_url: str | None = None,
 ) -> tuple[Secret, Session]:
     """A session of that person, signed in just now."""
@@ -75,7 +75,7 @@ def begin(
         signed_in_at=now,
         seen_at=now,
         address=browser.origin.address,
-        agent=fit(browser.agent),
+        agent=printable(browser.agent),
         proven_by=by,
         return_url=return_url,
     )
@@ -115,7 +115,7 @@ def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetim
 
 def proven(members: Iterable[Member], session: Session) -> list[Member]:
     """The members, as they act in that session."""
-    return [replace(member, proof=session.proof) for member in members]
+    return [replace(member, authentication=session.authentication) for member in members]
 
 
 def record(

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from keystead.domain.errors import Invalid, NotFound, StorageError
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import LINK_LIFETIME, LinkPurpose, ProofKind, SignInLink
+from keystead.domain.sessions import LINK_LIFETIME, AuthenticationMethod, LinkPurpose, SignInLink
 from keystead.domain.throttle import account_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import fold_email
@@ -62,7 +62,7 @@ class SignIn:
     def redeem(
         self,
         secret: Secret,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> SignedIn:
@@ -76,16 +76,18 @@ class SignIn:
             member = workspaces.find_member(tx, link.workspace_id, link.user_id)
             if member is None:
                 raise Invalid.field("/link", "belongs to somebody who is no member any more")
-            opened, session = begin(tx, link.user_id, browser, now, link.proof, link.return_url)
+            opened, session = begin(tx, link.user_id, browser, now, link.method, link.return_url)
             known = _welcome(tx, member.user, device, now)
-            record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, {"by": link.proof})
-        return SignedIn(opened, replace(member, proof=session.proof), known, link.purpose)
+            record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, {"by": link.method})
+        return SignedIn(
+            opened, replace(member, authentication=session.authentication), known, link.purpose
+        )
 
     def with_password(
         self,
         email: str,
         password: Password,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
     ) -> Admitted:
@@ -95,7 +97,7 @@ class SignIn:
 
     @anew
     def reauthenticate(
-        self, secret: Secret, password: Password, origin: Origin = NOWHERE
+        self, secret: Secret, password: Password, origin: Origin = NO_ORIGIN
     ) -> Admitted:
         """Proves anew who they are: the same session, fresh, under a new secret. SessionEnded, Invalid, RateLimited."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
@@ -137,7 +139,7 @@ class SignIn:
         raise NotFound("There is no such workspace.")
 
     @anew
-    def sign_out(self, secret: Secret, origin: Origin = NOWHERE) -> None:
+    def sign_out(self, secret: Secret, origin: Origin = NO_ORIGIN) -> None:
         """Ends the session at once; again, nothing happens."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
@@ -155,9 +157,9 @@ class SignIn:
             now = self._clock.now()
             self._proofs.settle(tx, found)
             members = workspaces.memberships_of(tx, user.id)
-            opened, session = begin(tx, user.id, browser, now, ProofKind.PASSWORD)
+            opened, session = begin(tx, user.id, browser, now, AuthenticationMethod.PASSWORD)
             known = remember_device(tx, user.id, browser.device, now)
-            told: dict[str, object] = {"by": ProofKind.PASSWORD}
+            told: dict[str, object] = {"by": AuthenticationMethod.PASSWORD}
             if found.wrong_before:
                 told["wrong_passwords_before"] = found.wrong_before
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, browser.origin, told)
@@ -168,11 +170,16 @@ class SignIn:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = require_standing(tx, secret, now)
-            session = replace(session, signed_in_at=now, seen_at=now, proven_by=ProofKind.PASSWORD)
+            session = replace(
+                session,
+                signed_in_at=now,
+                seen_at=now,
+                proven_by=AuthenticationMethod.PASSWORD,
+            )
             renewed = renew(tx, secret, session)
             members = workspaces.memberships_of(tx, session.user_id)
             user = users.get_user(tx, session.user_id)
-            told = {"by": ProofKind.PASSWORD, "again": True}
+            told = {"by": AuthenticationMethod.PASSWORD, "again": True}
             record(tx, members, EventType.MEMBER_SIGNED_IN, now, origin, told)
         return Admitted(renewed, user, proven(members, session))
 

@@ -10,14 +10,14 @@ from typing import Final
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.throttle import (
-    Allowance,
-    Failures,
-    Pace,
+    BackoffPolicy,
     Subject,
-    Verdict,
-    failed,
-    judge,
-    paced,
+    ThrottleDecision,
+    ThrottleState,
+    WindowLimit,
+    count_failure,
+    count_in_window,
+    decide,
 )
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
@@ -37,8 +37,8 @@ class Throttle:
 
     @contextmanager
     def attempt(
-        self, allowances: Mapping[Subject, Allowance]
-    ) -> Iterator[Mapping[Subject, Failures]]:
+        self, allowances: Mapping[Subject, BackoffPolicy]
+    ) -> Iterator[Mapping[Subject, ThrottleState]]:
         """Counts a failure of each subject for the work inside, which is told how many there were before.
 
         RateLimited, without a write, where one has to wait; what ends in it inside is not counted.
@@ -52,7 +52,7 @@ class Throttle:
             raise
 
     @anew
-    def keep_pace(self, subject: Subject, pace: Pace, what: str) -> None:
+    def keep_pace(self, subject: Subject, pace: WindowLimit, what: str) -> None:
         """Counts an act, which is called `what`. RateLimited, without a write, where there were too many."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             seen = rows.find_failures(tx, [subject])[subject]
@@ -62,40 +62,42 @@ class Throttle:
             rows.set_failures(tx, subject, _step(seen, pace, self._clock, what))
 
     @anew
-    def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
+    def _judge_unlocked(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         """A flood costs one read each."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
     @anew
-    def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
+    def _count(self, allowances: Mapping[Subject, BackoffPolicy]) -> dict[Subject, ThrottleState]:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             before = rows.lock_failures(tx, allowances, now)
             _require(before, allowances, self._clock)
             for subject, allowance in allowances.items():
-                rows.set_failures(tx, subject, failed(before[subject], allowance, now))
+                rows.set_failures(tx, subject, count_failure(before[subject], allowance, now))
         return before
 
     @anew
-    def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
+    def _take_back(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             for subject in sorted(allowances):
                 rows.take_back_failure(tx, subject)
 
 
 def _require(
-    found: Mapping[Subject, Failures], allowances: Mapping[Subject, Allowance], clock: Clock
+    found: Mapping[Subject, ThrottleState],
+    allowances: Mapping[Subject, BackoffPolicy],
+    clock: Clock,
 ) -> None:
     now = clock.now()
-    verdicts = [judge(found[subject], allowances[subject], now) for subject in allowances]
+    verdicts = [decide(found[subject], allowances[subject], now) for subject in allowances]
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     if refused:
         raise _refusal(refused)
 
 
-def _step(seen: Failures, pace: Pace, clock: Clock, what: str) -> Failures:
-    step = paced(seen, pace, clock.now())
+def _step(seen: ThrottleState, pace: WindowLimit, clock: Clock, what: str) -> ThrottleState:
+    step = count_in_window(seen, pace, clock.now())
     if not isinstance(step, timedelta):
         return step
     seconds = max(1, math.ceil(step.total_seconds()))
@@ -104,7 +106,7 @@ def _step(seen: Failures, pace: Pace, clock: Clock, what: str) -> Failures:
     raise RateLimited(seconds, f"{allowed}: wait {seconds} seconds.")
 
 
-def _refusal(verdicts: list[Verdict]) -> RateLimited:
+def _refusal(verdicts: list[ThrottleDecision]) -> RateLimited:
     waits = [verdict.wait for verdict in verdicts if verdict.wait is not None]
     if len(waits) < len(verdicts):
         return RateLimited(

@@ -12,7 +12,7 @@ from zlib import crc32
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
-from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
+from keystead.domain.usage import MAX_CALLERS, KeyCaller, KeyUsage, UseRun
 from keystead.domain.verification import Denied
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
@@ -46,8 +46,8 @@ class Usage:
         self._turns = count()
         self._writing = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._trimming = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
-        self._streaks: dict[_Who, Streak] = {}
-        self._tallies: dict[KeyId, UseTally] = {}
+        self._streaks: dict[_Who, UseRun] = {}
+        self._tallies: dict[KeyId, KeyUsage] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
         """One successful verification of a key at that microsecond. Called so often that `with` is too slow for it."""
@@ -118,7 +118,7 @@ class Usage:
         self._trimming.together(due, self._drop_callers)
 
     @anew
-    def _write(self, taken: Mapping[KeyId, UseTally]) -> None:
+    def _write(self, taken: Mapping[KeyId, KeyUsage]) -> None:
         with self._database.write_across(Purpose.USE) as tx:
             rows.record_use(tx, taken)
 
@@ -135,16 +135,16 @@ class Usage:
         elif len(self._streaks) >= MAX_STREAKS:
             _end_streaks(self._tallies, self._streaks)
             self._streaks = {}
-        self._streaks[who] = Streak.begin(workspace_id, at)
+        self._streaks[who] = UseRun.begin(workspace_id, at)
 
-    def _take(self) -> dict[KeyId, UseTally]:
+    def _take(self) -> dict[KeyId, KeyUsage]:
         with self._noting:
             taken, self._tallies = self._tallies, {}
             streaks, self._streaks = self._streaks, {}
         _end_streaks(taken, streaks)
         return taken
 
-    def _put_back(self, taken: dict[KeyId, UseTally]) -> None:
+    def _put_back(self, taken: dict[KeyId, KeyUsage]) -> None:
         with self._noting:
             for key_id, earlier in taken.items():
                 later = self._tallies.get(key_id)
@@ -154,19 +154,19 @@ class Usage:
                     later.merge(earlier)
 
 
-def _tally(tallies: dict[KeyId, UseTally], key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:
+def _tally(tallies: dict[KeyId, KeyUsage], key_id: KeyId, workspace_id: WorkspaceId) -> KeyUsage:
     tally = tallies.get(key_id)
     if tally is None:
-        tally = tallies[key_id] = UseTally(key_id, workspace_id)
+        tally = tallies[key_id] = KeyUsage(key_id, workspace_id)
     return tally
 
 
-def _end_streaks(tallies: dict[KeyId, UseTally], streaks: dict[_Who, Streak]) -> None:
+def _end_streaks(tallies: dict[KeyId, KeyUsage], streaks: dict[_Who, UseRun]) -> None:
     for who, streak in streaks.items():
         _end_streak(tallies, who, streak)
 
 
-def _end_streak(tallies: dict[KeyId, UseTally], who: _Who, streak: Streak) -> None:
+def _end_streak(tallies: dict[KeyId, KeyUsage], who: _Who, streak: UseRun) -> None:
     key_id, address, agent = who
     tally = _tally(tallies, KeyId(key_id), streak.workspace_id)
     tally.note(streak.last_at, address, agent, streak.times)

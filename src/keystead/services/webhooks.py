@@ -10,19 +10,19 @@ from typing import Final
 from keystead.domain import webhooks as rules
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import NotFound, WebhookDisabled
-from keystead.domain.events import NOWHERE, Act, Event, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, Event, EventType, Origin, Target
 from keystead.domain.ids import DeliveryId, WebhookId, WorkspaceId, is_id, new_id
 from keystead.domain.keys import Unset
 from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.throttle import SENDING, sending_subject
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.webhooks import (
     Delivery,
     DeliveryStatus,
-    DisabledFor,
+    DisabledReason,
     WebhookDraft,
     WebhookEndpoint,
     WebhookPatch,
@@ -108,14 +108,14 @@ class Webhooks:
 
     @anew
     def create(
-        self, principal: Principal, draft: WebhookDraft, origin: Origin = NOWHERE
+        self, principal: Principal, draft: WebhookDraft, origin: Origin = NO_ORIGIN
     ) -> CreatedWebhook:
         """A new endpoint, if the plan has room. LimitReached or Invalid otherwise."""
         with (
             self._telling(principal, origin),
             self._changing(principal, origin) as (tx, _, act),
         ):
-            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_draft(draft, self._destinations)
             self._require_room(tx, principal.workspace_id)
             endpoint = _new_endpoint(tx, principal.workspace_id, checked, act)
@@ -154,13 +154,13 @@ class Webhooks:
         principal: Principal,
         webhook_id: WebhookId,
         patch: WebhookPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> WebhookEndpoint:
         """Return the endpoint after `patch`. If nothing changes, there is no event."""
         with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
-            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             require_match(if_match, endpoint.version)
             checked = rules.check_patch(patch, self._destinations)
             changed = rules.apply_patch(endpoint, checked, act.at)
@@ -182,25 +182,25 @@ class Webhooks:
         self,
         principal: Principal,
         webhook_id: WebhookId,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
         """Delete the endpoint for good, with its deliveries: nothing more is sent to it."""
         with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
-            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             require_match(if_match, endpoint.version)
             rows.mark_deleted(tx, endpoint, act.at)
             _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
     @anew
     def rotate_secret(
-        self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
+        self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
     ) -> CreatedWebhook:
         """A fresh secret. For 24 hours the one before signs too; one that was before that no more."""
         with self._changing(principal, origin) as (tx, _, act):
             endpoint = _find(tx, principal, webhook_id)
-            principal.require_recent_proof(SensitiveAct.CHANGE_WEBHOOKS, act.at)
+            principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             secrets = self._open(tx, endpoint).rotated()
             endpoint = replace(endpoint, secret_overlap_until=act.at + rules.SECRET_OVERLAP)
             rows.update_endpoint(tx, endpoint)
@@ -210,7 +210,7 @@ class Webhooks:
 
     @anew
     def test(
-        self, principal: Principal, webhook_id: WebhookId, origin: Origin = NOWHERE
+        self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
     ) -> Delivery:
         """Sends an event `webhook.test` to this endpoint alone. WebhookDisabled where it is; RateLimited."""
         _require_write(principal)
@@ -272,7 +272,7 @@ class Webhooks:
 
     @anew
     def redeliver(
-        self, principal: Principal, delivery_id: DeliveryId, origin: Origin = NOWHERE
+        self, principal: Principal, delivery_id: DeliveryId, origin: Origin = NO_ORIGIN
     ) -> Delivery:
         """Sends the delivery again, at once and with a whole schedule, under the same id.
 
@@ -291,7 +291,7 @@ class Webhooks:
             delivery = _find_delivery(tx, principal, delivery_id)
             self._find_active(tx, principal, delivery.webhook_id)
             queues.hold_queue(tx, (delivery.workspace_id, delivery.webhook_id))
-            again = rules.begin_again(delivery, act.at)
+            again = rules.restart_schedule(delivery, act.at)
             delivery_rows.restart_delivery(tx, again)
             queues.make_due(tx, (delivery.workspace_id, delivery.webhook_id))
         return again
@@ -324,7 +324,7 @@ class Webhooks:
     ) -> tuple[WebhookEndpoint, bool]:
         """The endpoint with the headers that are asked for, and whether they are others than before."""
         secrets = self._open(tx, endpoint)
-        headers = rules.merged_headers(secrets.headers, asked)
+        headers = rules.merge_headers(secrets.headers, asked)
         if secrets.headers == headers:
             return endpoint, False
         sealed = self._seal(endpoint, replace(secrets, headers=headers))
@@ -342,7 +342,7 @@ class Webhooks:
         return open_secrets(self._sealing, Sealed(*sealed), place)
 
 
-def disable(tx: Tx, endpoint: WebhookEndpoint, act: Act, why: DisabledFor) -> WebhookEndpoint:
+def disable(tx: Tx, endpoint: WebhookEndpoint, act: Act, why: DisabledReason) -> WebhookEndpoint:
     """Sends nothing more to the endpoint, and says why in an event. The workspace's lock is held."""
     disabled = replace(endpoint, disabled_at=act.at, disabled_for=why)
     rows.update_endpoint(tx, disabled)

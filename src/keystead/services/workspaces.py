@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keystead.domain.errors import Invalid, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, Principal, PrincipalKind
@@ -53,7 +53,7 @@ class Workspaces:
         owner: str | None = None,
         email: str | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Workspace:
         """A new workspace on a plan (the smallest, unless named), with an owner where one is named. EmailTaken."""
         with self._authorization.operating(actor, origin) as (tx, act):
@@ -114,7 +114,7 @@ class Workspaces:
         self,
         principal: Principal,
         name: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
         """Give the workspace another name. No difference: no event."""
@@ -130,13 +130,13 @@ class Workspaces:
             return self._find(tx, before.id)
 
     def suspend(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
         """Refuses every key of the workspace from now on, until it is resumed. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=True)
 
     def resume(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
         """Lets the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
@@ -148,7 +148,7 @@ class Workspaces:
         plan_id: str,
         overrides: Mapping[str, int | None] | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
         """Put the workspace on a plan, with limits of its own if given. A lowered limit stops creation only.

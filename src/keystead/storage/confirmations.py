@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from keystead.domain.confirmations import Pending
+from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.ids import UserId, new_id
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import email_confirmations as rows
@@ -43,11 +43,11 @@ def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> 
     tx.execute(replaced.values(user_id=user_id, **request))
 
 
-def find_pending(tx: Tx, user_id: UserId) -> Pending | None:
+def find_pending(tx: Tx, user_id: UserId) -> PendingConfirmation | None:
     """Return what the user has yet to confirm."""
     query = select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at)
     row = tx.execute(query.where(rows.c.user_id == user_id)).first()
-    return None if row is None else Pending(*row)
+    return None if row is None else PendingConfirmation(*row)
 
 
 def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
     LOCK_SECONDS,
     POOL_SIZE,
@@ -39,7 +39,7 @@ from keystead.storage.schema import tables as schema
 
 Tx = Connection
 """An open transaction. Only storage looks inside; services hand it on."""
-OnEndings = Callable[[Sequence[Ending]], None]
+OnEndings = Callable[[Sequence[RevocationEntry]], None]
 """Told of what took authority away: after the commit, before anybody is answered."""
 
 _FULL = ("SQLITE_FULL", "53100")
@@ -247,7 +247,7 @@ class Database:
         with suppress(SQLAlchemyError), self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
 
-    def _tell(self, endings: Sequence[Ending]) -> None:
+    def _tell(self, endings: Sequence[RevocationEntry]) -> None:
         if endings and self.on_endings is not None:
             self.on_endings(endings)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from keystead.domain import webhooks
 from keystead.domain.events import EventType
-from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledFor, WebhookStatus
+from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledReason, WebhookStatus
 from keystead.wire.resources import Actor, Event, Instant, NextCursor, Resource
 from keystead.wire.schema import member
 
@@ -26,7 +26,7 @@ class Webhook(Resource):
     ]
     disabled_at: Annotated[Instant | None, member("Null: it is active.")]
     disabled_for: Annotated[
-        DisabledFor | None,
+        DisabledReason | None,
         member(
             "`by_hand`; `failing`: a whole schedule of attempts failed and nothing else was taken meanwhile; `gone`: it"
             " answered 410. Null: it is active."

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import aiosmtplib
 
-from keystead.domain.mail import Letter, MailServer, sender_of
+from keystead.domain.mail import Email, MailServer, sender_of
 from keystead.domain.users import check_email
 
 TIMEOUT_SECONDS: Final = 20.0
@@ -111,7 +111,7 @@ class Folder:
 
 
 def message_of(
-    letter: Letter, *, sender: str, base_url: str, once: str, now: datetime
+    letter: Email, *, sender: str, base_url: str, once: str, now: datetime
 ) -> EmailMessage:
     """The letter as a message. `once` tells one sending apart from every other, so that a second copy can be told."""
     message = EmailMessage()

@@ -9,7 +9,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 
 from keystead.domain.errors import StorageError
-from keystead.domain.mail import Letter
+from keystead.domain.mail import Email
 from keystead.http.failures import places, type_names
 from keystead.worker.mail import MailAway, Mailer, MailRefused, message_of
 
@@ -30,7 +30,7 @@ class Sending(Protocol):
         ...
 
     @property
-    def letters(self) -> list[Letter]:
+    def letters(self) -> list[Email]:
         """What is left to send."""
         ...
 
@@ -50,7 +50,7 @@ class Outbox(Protocol[S]):
         """Lease some of what is due."""
         ...
 
-    def note(self, sending: S, letter: Letter, /) -> bool:
+    def note(self, sending: S, letter: Email, /) -> bool:
         """Record that one letter was sent. Return False if the lease is lost."""
         ...
 
@@ -116,7 +116,7 @@ class Post(Generic[S]):
             return False
         return failure is None
 
-    def _send(self, sending: S, letter: Letter) -> None:
+    def _send(self, sending: S, letter: Email) -> None:
         message = message_of(
             letter,
             sender=self._sender,

@@ -21,7 +21,13 @@ from standardwebhooks import Webhook as Signer
 
 from keystead import __version__
 from keystead.domain.destinations import Destination, Destinations
-from keystead.domain.webhooks import Attempt, AttemptError, Outcome, error_of, read_retry_after
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Outcome,
+    error_for_status,
+    parse_retry_after,
+)
 from keystead.http.failures import type_names
 from keystead.services.deliveries import Batch, Message
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
@@ -77,11 +83,11 @@ class Sender:
             headers = _headers(batch, message, destination, now)
             network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
             status, retry_after = await self._exchange(network, destination, headers, message.body)
-            error = error_of(status)
+            error = error_for_status(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
         took = round((time.monotonic() - began) * 1000)
-        wait = None if retry_after is None else read_retry_after(retry_after, now)
+        wait = None if retry_after is None else parse_retry_after(retry_after, now)
         return Outcome(Attempt(now, status, error, took), wait)
 
     async def _exchange(

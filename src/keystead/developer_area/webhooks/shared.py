@@ -19,7 +19,7 @@ from keystead.developer_area.webhooks.contexts import (
 from keystead.developer_area.webhooks.forms import WebhookEntry
 from keystead.domain.ids import WebhookId
 from keystead.domain.roles import Permission
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.webhooks import WebhookEndpoint
 from keystead.services import Services
 from keystead.services.webhooks import CreatedWebhook
@@ -46,8 +46,8 @@ class WebhookDesk:
 
     def require_recent_proof(self, acting: Acting) -> None:
         """Raise NotFresh before a form is shown, so that nothing is typed in vain."""
-        acting.principal.require_recent_proof(
-            SensitiveAct.CHANGE_WEBHOOKS, self.services.keys.now()
+        acting.principal.require_recent_authentication(
+            SensitiveAction.CHANGE_WEBHOOKS, self.services.keys.now()
         )
 
     def find(self, visit: Visit, acting: Acting) -> WebhookEndpoint:

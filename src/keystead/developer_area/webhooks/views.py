@@ -31,9 +31,9 @@ from keystead.domain.errors import (
 from keystead.domain.ids import WebhookId
 from keystead.domain.roles import Permission
 from keystead.domain.webhooks import (
-    ALL,
+    ALL_EVENTS,
     DeliveryStatus,
-    DisabledFor,
+    DisabledReason,
     WebhookEndpoint,
     WebhookPatch,
     WebhookStatus,
@@ -41,9 +41,9 @@ from keystead.domain.webhooks import (
 from keystead.http.paging import read_page
 
 _WHY: Final = {
-    DisabledFor.BY_HAND: "Somebody switched it off.",
-    DisabledFor.FAILING: "Every attempt of a delivery failed, over three days.",
-    DisabledFor.GONE: "The receiver answered 410: it wants nothing more.",
+    DisabledReason.BY_HAND: "Somebody switched it off.",
+    DisabledReason.FAILING: "Every attempt of a delivery failed, over three days.",
+    DisabledReason.GONE: "The receiver answered 410: it wants nothing more.",
 }
 _SHOWN: Final = {
     "": "All",
@@ -129,7 +129,7 @@ class WebhookPages:
             status=endpoint.status,
             why_disabled="" if endpoint.disabled_for is None else _WHY[endpoint.disabled_for],
             destination=endpoint.url,
-            told=[] if ALL in endpoint.events else list(endpoint.events),
+            told=[] if ALL_EVENTS in endpoint.events else list(endpoint.events),
             header_names=endpoint.header_names,
             created=moment(endpoint.created_at, now, acting.zone),
             created_by=endpoint.created_by.name,
@@ -159,7 +159,7 @@ def _row(endpoint: WebhookEndpoint, url: str, acting: Acting, desk: WebhookDesk)
         url=f"{url}/{endpoint.id}",
         status=endpoint.status,
         state="" if endpoint.disabled_for is None else _WHY[endpoint.disabled_for],
-        told="Everything" if ALL in endpoint.events else few,
+        told="Everything" if ALL_EVENTS in endpoint.events else few,
         destination=endpoint.url,
         created=moment(endpoint.created_at, desk.services.keys.now(), acting.zone),
     )

@@ -10,7 +10,7 @@ from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.navigation import see_other, workspace_url
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.workspace.contexts import NoticesPage
-from keystead.domain.notification_digests import WORDS, Topic
+from keystead.domain.notification_digests import TOPIC_LABELS, Topic
 from keystead.services import Services
 
 
@@ -33,7 +33,7 @@ class NoticePages:
             url=f"{url}/notices",
             email=acting.member.user.email or "",
             confirmed=acting.member.user.confirmed_email is not None,
-            topics=[Choice(topic, WORDS[topic], "", topic in chosen) for topic in Topic],
+            topics=[Choice(topic, TOPIC_LABELS[topic], "", topic in chosen) for topic in Topic],
             account_url=f"{url}/account",
         )
         return self._render(page)

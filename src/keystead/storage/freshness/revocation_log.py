@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, delete, select
 
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.schema.tables import (
     api_keys,
     credentials,
@@ -23,14 +23,14 @@ _NOTED: Final = "keystead_endings"
 _AT_ONCE: Final = 500
 
 
-def note_ending(tx: Connection, ending: Ending) -> None:
+def note_ending(tx: Connection, ending: RevocationEntry) -> None:
     """Keeps it for the moment when the transaction is committed."""
     tx.info.setdefault(_NOTED, []).append(ending)
 
 
-def take_endings(tx: Connection) -> list[Ending]:
+def take_endings(tx: Connection) -> list[RevocationEntry]:
     """What was noted on this connection; it is forgotten."""
-    noted: list[Ending] = tx.info.pop(_NOTED, [])
+    noted: list[RevocationEntry] = tx.info.pop(_NOTED, [])
     return noted
 
 
@@ -44,17 +44,17 @@ def last_events(tx: Connection, ids: Iterable[WorkspaceId]) -> dict[WorkspaceId,
     return found
 
 
-def keys_alive(tx: Connection, endings: Sequence[Ending]) -> set[str]:
+def keys_alive(tx: Connection, endings: Sequence[RevocationEntry]) -> set[str]:
     """Of the keys that were revoked those that this database calls alive."""
     return _alive(tx, api_keys, [one for one in endings if one.type == EventType.KEY_REVOKED])
 
 
-def credentials_alive(tx: Connection, endings: Sequence[Ending]) -> set[str]:
+def credentials_alive(tx: Connection, endings: Sequence[RevocationEntry]) -> set[str]:
     """Of the credentials that were revoked those that this database calls alive."""
     return _alive(tx, credentials, [one for one in endings if one.type == CREDENTIAL_REVOKED])
 
 
-def _alive(tx: Connection, table: Table, revoked: Sequence[Ending]) -> set[str]:
+def _alive(tx: Connection, table: Table, revoked: Sequence[RevocationEntry]) -> set[str]:
     alive: set[str] = set()
     for some in _batches(one.target_id for one in revoked):
         asked = select(table.c.id).where(table.c.id.in_(some), table.c.revoked_at.is_(None))

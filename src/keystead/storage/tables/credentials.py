@@ -11,7 +11,7 @@ from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
 from keystead.domain.ids import CredentialId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_ending
 from keystead.storage.schema.tables import credentials
@@ -67,7 +67,7 @@ def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoke
         credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
     )
     tx.execute(ended.values(revoked_at=now, revoked_by=revoked_by))
-    note_ending(tx, Ending(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
+    note_ending(tx, RevocationEntry(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
 
 
 def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId, new_id
 from keystead.domain.shares import FreePlaces
-from keystead.domain.webhooks import ALL, DeliveryStatus, WebhookStatus
+from keystead.domain.webhooks import ALL_EVENTS, DeliveryStatus, WebhookStatus
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import deliveries, webhook_endpoints, webhook_queues
 
@@ -233,7 +233,7 @@ def _active(workspace_id: WorkspaceId) -> tuple[ColumnElement[bool], ...]:
 def _chose(event: Event) -> ColumnElement[bool]:
     listed = literal(" ").concat(webhook_endpoints.c.event_types).concat(" ")
     return or_(
-        webhook_endpoints.c.event_types == ALL,
+        webhook_endpoints.c.event_types == ALL_EVENTS,
         listed.contains(f" {event.type} ", autoescape=True),
     )
 

@@ -11,7 +11,7 @@ from keystead.domain.events import Act, Event, EventType, Origin, Target
 from keystead.domain.ids import EventId, WebhookId, WorkspaceId, new_id
 from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.revocation_log import ending_of
+from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_ending
 from keystead.storage.schema.tables import events, workspaces
@@ -36,7 +36,7 @@ def append_event(
     tx.execute(insert(events), _to_row(event))
     if type in TOPIC_OF:
         make_digest_due(tx, event)
-    if (ending := ending_of(event)) is not None:
+    if (ending := entry_of(event)) is not None:
         note_ending(tx, ending)
     if is_heard:
         enqueue(tx, event)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_lifecycle import NoticeKind
+from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import api_keys, key_callers, key_notices, key_use, watermarks
 
@@ -47,7 +47,7 @@ def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: dateti
 
 
 def keys_ending(
-    tx: Tx, after: tuple[datetime, str], until: datetime, limit: int, *, kind: NoticeKind
+    tx: Tx, after: tuple[datetime, str], until: datetime, limit: int, *, kind: LifecycleKind
 ) -> list[Found]:
     """At most `limit` keys that end later than `after` (an instant and a key's id) and not later than `until`.
 
@@ -81,7 +81,9 @@ def keys_after(tx: Tx, after: str, limit: int) -> list[Found]:
             key_notices.c.mark,
         )
         .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-        .outerjoin(key_notices, _told_of(api_keys.c.workspace_id, api_keys.c.id, NoticeKind.UNUSED))
+        .outerjoin(
+            key_notices, _told_of(api_keys.c.workspace_id, api_keys.c.id, LifecycleKind.UNUSED)
+        )
         .where(api_keys.c.id > after)
         .order_by(api_keys.c.id)
         .limit(limit)
@@ -103,7 +105,7 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Found]:
         )
         .outerjoin(
             key_notices,
-            _told_of(key_callers.c.workspace_id, key_callers.c.key_id, NoticeKind.REFUSED),
+            _told_of(key_callers.c.workspace_id, key_callers.c.key_id, LifecycleKind.REFUSED),
         )
         .where(_ENDED, key_callers.c.last_at > after)
         .order_by(key_callers.c.last_at)
@@ -115,7 +117,7 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Found]:
 
 
 def _told_of(
-    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: NoticeKind
+    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: LifecycleKind
 ) -> ColumnElement[bool]:
     return and_(
         key_notices.c.workspace_id == workspace_id,
@@ -125,7 +127,7 @@ def _told_of(
 
 
 def note_notice(
-    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: NoticeKind, mark: str, at: datetime
+    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: LifecycleKind, mark: str, at: datetime
 ) -> bool:
     """Remembers what is told of a key; False where it was told already."""
     told = {

@@ -24,8 +24,8 @@ from sqlalchemy import (
 
 from keystead.domain.digest import Digest
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, Habit
-from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
+from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, HygieneFinding
+from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold_for_search
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import by_age
@@ -50,7 +50,7 @@ def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
             "id": key.id,
             "workspace_id": key.workspace_id,
             "description": key.description,
-            "folded_description": fold(key.description),
+            "folded_description": fold_for_search(key.description),
             "hint": key.hint,
             "pepper_id": digest.pepper_id,
             "digest": digest.value,
@@ -99,7 +99,7 @@ def page_of_keys(
     before: str | None = None,
     status: KeyStatus | None = None,
     query: str = "",
-    habit: Habit | None = None,
+    habit: HygieneFinding | None = None,
 ) -> list[ApiKey]:
     """At most `limit` keys, newest first, with an id below `before`; of one status, and matching `query`, where given.
 
@@ -120,13 +120,15 @@ def page_of_keys(
     return [_from_row(row) for row in tx.execute(keys)]
 
 
-def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit, int]:
+def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[HygieneFinding, int]:
     """How many of the keys that count each habit speaks of; those of none are absent."""
     joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-    counted = [func.count(case((_has_habit(habit, now), 1))).label(habit.name) for habit in Habit]
+    counted = [
+        func.count(case((_has_habit(habit, now), 1))).label(habit.name) for habit in HygieneFinding
+    ]
     query = select(*counted).select_from(joined)
     row = tx.execute(query.where(api_keys.c.workspace_id == workspace_id, _counts(now))).one()
-    return {habit: times for habit, times in zip(Habit, row, strict=True) if times}
+    return {habit: times for habit, times in zip(HygieneFinding, row, strict=True) if times}
 
 
 def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
@@ -148,7 +150,7 @@ def update_key(tx: Tx, key: ApiKey) -> None:
     tx.execute(
         _one(key.workspace_id, key.id).values(
             description=key.description,
-            folded_description=fold(key.description),
+            folded_description=fold_for_search(key.description),
             scopes=key.scopes,
             expires_at=key.expires_at,
             rotated_to=key.rotated_to,
@@ -232,19 +234,19 @@ def _counts(now: datetime) -> ColumnElement[bool]:
     return and_(_is_active(now), api_keys.c.rotated_to.is_(None))
 
 
-def _has_habit(habit: Habit, now: datetime) -> ColumnElement[bool]:
+def _has_habit(habit: HygieneFinding, now: datetime) -> ColumnElement[bool]:
     """As domain.habits.has_habit, of a key that counts."""
     keys, last_used_at = api_keys.c, key_use.c.last_used_at
     match habit:
-        case Habit.NEVER_USED:
+        case HygieneFinding.NEVER_USED:
             return and_(last_used_at.is_(None), keys.created_at <= now - UNUSED_AFTER)
-        case Habit.UNUSED:
+        case HygieneFinding.UNUSED:
             return last_used_at <= now - UNUSED_AFTER
-        case Habit.EXPIRING:
+        case HygieneFinding.EXPIRING:
             return keys.expires_at <= now + EXPIRES_SOON
-        case Habit.OLD:
+        case HygieneFinding.OLD:
             return keys.created_at <= now - OLD_AFTER
-        case Habit.ENDLESS:
+        case HygieneFinding.NEVER_EXPIRES:
             return keys.expires_at.is_(None)
 
 
@@ -259,7 +261,7 @@ def _has_status(status: KeyStatus, now: datetime) -> ColumnElement[bool]:
 
 
 def _matches(query: str) -> ColumnElement[bool]:
-    in_description = api_keys.c.folded_description.contains(fold(query), autoescape=True)
+    in_description = api_keys.c.folded_description.contains(fold_for_search(query), autoescape=True)
     last_four = func.substr(api_keys.c.hint, func.length(api_keys.c.hint) - 3)
     return or_(in_description, api_keys.c.id == query, last_four == query)
 

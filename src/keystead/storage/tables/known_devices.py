@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select, update
 
 from keystead.domain.ids import UserId
-from keystead.domain.sessions import DEVICES_KEPT, KnownDevice
+from keystead.domain.sessions import MAX_DEVICES, KnownDevice
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import known_devices
 
@@ -23,7 +23,7 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
     tx.execute(insert(known_devices), row)
     of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
     newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
-    kept = set(tx.execute(newest.limit(DEVICES_KEPT)).scalars()) | {digest}
+    kept = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
     tx.execute(
         delete(known_devices).where(
             known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(kept)

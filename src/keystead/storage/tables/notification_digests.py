@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.events import Event
 from keystead.domain.ids import UserId, WorkspaceId, new_id
-from keystead.domain.notification_digests import GATHERED, INTERVAL, Topic
+from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import Instant
 from keystead.storage.schema.tables import digest_letters, digests, notice_choices
@@ -56,7 +56,7 @@ def make_digest_due(tx: Tx, event: Event) -> None:
     )
     row = {
         "workspace_id": event.workspace_id,
-        "due_at": event.occurred_at + GATHERED,
+        "due_at": event.occurred_at + GATHERING_DELAY,
         "newest": event.sequence,
     }
     tx.execute(told, row)

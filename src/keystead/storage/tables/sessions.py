@@ -8,7 +8,13 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 
 from keystead.domain.ids import SessionId, UserId
-from keystead.domain.sessions import ABSOLUTE_LIMIT, LinkPurpose, ProofKind, Session, SignInLink
+from keystead.domain.sessions import (
+    ABSOLUTE_LIMIT,
+    AuthenticationMethod,
+    LinkPurpose,
+    Session,
+    SignInLink,
+)
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import sessions, sign_in_links
 
@@ -130,6 +136,6 @@ def _session(row: Row[Any]) -> Session:
         ended_at=row.ended_at,
         address=row.address,
         agent=row.agent,
-        proven_by=ProofKind(row.proven_by),
+        proven_by=AuthenticationMethod(row.proven_by),
         return_url=row.return_url,
     )

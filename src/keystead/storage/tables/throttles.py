@@ -9,29 +9,31 @@ from typing import Any
 from sqlalchemy import Insert, case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from keystead.domain.throttle import NONE, Failures, Subject
+from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import throttles
 
 
-def find_failures(tx: Tx, subjects: Iterable[Subject]) -> dict[Subject, Failures]:
+def find_failures(tx: Tx, subjects: Iterable[Subject]) -> dict[Subject, ThrottleState]:
     """The failures of each subject; none where nothing is written."""
     asked = list(subjects)
     rows = tx.execute(select(throttles).where(throttles.c.subject.in_(asked)))
-    found = {Subject(row.subject): Failures(row.failures, row.last_at) for row in rows}
-    return {subject: found.get(subject, NONE) for subject in asked}
+    found = {Subject(row.subject): ThrottleState(row.failures, row.last_at) for row in rows}
+    return {subject: found.get(subject, NO_FAILURES) for subject in asked}
 
 
-def lock_failures(tx: Tx, subjects: Iterable[Subject], now: datetime) -> dict[Subject, Failures]:
+def lock_failures(
+    tx: Tx, subjects: Iterable[Subject], now: datetime
+) -> dict[Subject, ThrottleState]:
     """The same, nobody else counting until the transaction ends. Taken in one order, so that none waits for another."""
     found = {}
     for subject in sorted(subjects):
         row = tx.execute(_upsert(tx, subject, now)).one()
-        found[subject] = Failures(row.failures, row.last_at) if row.failures else NONE
+        found[subject] = ThrottleState(row.failures, row.last_at) if row.failures else NO_FAILURES
     return found
 
 
-def set_failures(tx: Tx, subject: Subject, failures: Failures) -> None:
+def set_failures(tx: Tx, subject: Subject, failures: ThrottleState) -> None:
     """Writes the count of a subject that is locked."""
     counted = update(throttles).where(throttles.c.subject == subject)
     tx.execute(counted.values(failures=failures.count, last_at=failures.last_at))

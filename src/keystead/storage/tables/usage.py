@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
-from keystead.domain.usage import Caller, Calls, KeyCaller, UseTally, fit
+from keystead.domain.usage import CallCount, Caller, KeyCaller, KeyUsage, printable
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import key_callers, key_use, key_use_days
@@ -21,7 +21,7 @@ SERVED: Final = ""
 """The reason that stands in a row where the key was accepted."""
 
 
-def record_use(tx: Tx, tallies: Mapping[KeyId, UseTally]) -> None:
+def record_use(tx: Tx, tallies: Mapping[KeyId, KeyUsage]) -> None:
     """Adds what was noted in memory, in the order of the ids, so that two servers never wait in a circle."""
     ordered = [tallies[key_id] for key_id in sorted(tallies)]
     _write(tx, _forward_only(tx), [_last_use_row(tally) for tally in ordered if tally.last_at])
@@ -121,31 +121,31 @@ def _met_again(tx: Tx) -> Any:
     )
 
 
-def _last_use_row(tally: UseTally) -> dict[str, Any]:
+def _last_use_row(tally: KeyUsage) -> dict[str, Any]:
     return {
         "key_id": tally.key_id,
         "workspace_id": tally.workspace_id,
         "last_used_at": tally.last_at,
-        "last_used_ip": fit(tally.address),
-        "last_used_agent": fit(tally.agent),
+        "last_used_ip": printable(tally.address),
+        "last_used_agent": printable(tally.agent),
     }
 
 
-def _day_rows(tally: UseTally) -> list[dict[str, Any]]:
+def _day_rows(tally: KeyUsage) -> list[dict[str, Any]]:
     return [
         {"key_id": tally.key_id, "workspace_id": tally.workspace_id, "day": day, "uses": uses}
         for day, uses in sorted(tally.days.items())
     ]
 
 
-def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
+def _caller_rows(tally: KeyUsage) -> list[dict[str, Any]]:
     return [
         {
             "key_id": tally.key_id,
             "workspace_id": tally.workspace_id,
             "reason": caller.reason or SERVED,
-            "address": fit(caller.address),
-            "agent": fit(caller.agent),
+            "address": printable(caller.address),
+            "agent": printable(caller.agent),
             "last_at": calls.last_at,
             "times": calls.times,
         }
@@ -153,7 +153,7 @@ def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
     ]
 
 
-def _by_name(met: tuple[Caller, Calls]) -> tuple[str, str, str]:
+def _by_name(met: tuple[Caller, CallCount]) -> tuple[str, str, str]:
     caller, _ = met
     return caller.reason or SERVED, caller.address, caller.agent
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, Select, Update, delete, func, insert,
 
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.webhooks import DisabledFor, WebhookEndpoint
+from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import (
     deliveries,
@@ -177,7 +177,7 @@ def _from_row(row: Row[Any]) -> WebhookEndpoint:
         ),
         header_names=tuple(row.header_names),
         disabled_at=row.disabled_at,
-        disabled_for=row.disabled_for and DisabledFor(row.disabled_for),
+        disabled_for=row.disabled_for and DisabledReason(row.disabled_for),
         secret_overlap_until=row.secret_overlap_until,
         version=row.version,
     )
