@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from keystead.developer_area.workspace.activity_exports import COLUMNS, csv_lines, neutral
+from keystead.developer_area.workspace.activity_exports import COLUMNS, csv_lines, neutralize
 from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.events import Event, EventType, Origin, Target
@@ -258,7 +258,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
 )
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """Nothing is changed that no spreadsheet would run."""
-    assert neutral(text) == text
+    assert neutralize(text) == text
 
 
 @pytest.mark.slow_on("postgresql")

@@ -158,15 +158,15 @@ def _authorization(value: str) -> list[Header]:
 
 def _cookie(value: str) -> None:
     request = Request(scope_of(headers=[(b"cookie", value.encode("latin-1", "replace"))]))
-    cookies.secret_in(request, cookies.SESSION)
-    cookies.text_in(request, cookies.KEPT)
+    cookies.find_secret(request, cookies.SESSION)
+    cookies.find_text(request, cookies.KEPT_FORM)
 
 
 def _kept(value: str) -> None:
     """What waits in a browser, made into a form again."""
     written = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
-    request = Request(scope_of(headers=[(b"cookie", f"{cookies.KEPT}={written}".encode())]))
-    kept_forms.waiting(request, UserId("usr_1"))
+    request = Request(scope_of(headers=[(b"cookie", f"{cookies.KEPT_FORM}={written}".encode())]))
+    kept_forms.load_form(request, UserId("usr_1"))
 
 
 def _form(value: str) -> None:
@@ -191,7 +191,7 @@ def _page(value: str) -> object:
 
 
 _CREDENTIALS: Final = (("", ""), ("Bearer ", ""), ("Bearer a", "!"), ("Basic ", "!"), ("a ", " ="))
-_COOKIES: Final = (("", ""), ('a="', '"'), (f'{cookies.KEPT}="', '"'), (f"{cookies.KEPT}=", ""))
+_COOKIES: Final = (("", ""), ('a="', '"'), (f'{cookies.KEPT_FORM}="', '"'), (f"{cookies.KEPT_FORM}=", ""))
 _ADDRESSES: Final = (("", ""), ("https://", ""), ("https://a/", ""), ("http://[", "]"), ("a@b", ""))
 READERS: Final = (
     *(

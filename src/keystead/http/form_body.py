@@ -18,14 +18,19 @@ def require_form(content_type: bytes | None) -> None:
 
 
 def decode_form(data: bytes) -> dict[str, str]:
-    """The fields of a form by name. InvalidRequest where it is none, or names a field twice (RFC 6749 section 3.1)."""
-    try:
-        pairs = parse_qsl(
-            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
-        )
-    except ValueError:
-        raise InvalidRequest("The body is no form in UTF-8.") from None
+    """Return the fields of a form by name. InvalidRequest if one is sent twice (RFC 6749 section 3.1)."""
+    pairs = decode_fields(data, MAX_FIELDS)
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise InvalidRequest("A field of the form stands twice.")
     return fields
+
+
+def decode_fields(data: bytes, max_fields: int) -> list[tuple[str, str]]:
+    """Return the fields of a form in order. InvalidRequest unless it is URL-encoded UTF-8."""
+    try:
+        return parse_qsl(
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=max_fields
+        )
+    except ValueError:
+        raise InvalidRequest("The body is no form in UTF-8.") from None

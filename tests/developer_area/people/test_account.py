@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.developer_area.sign_in.cookies import DEVICE
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
@@ -68,7 +67,7 @@ def test_a_password_is_changed(each_area: Area) -> None:
     assert browser.cookies[DEVICE] != device
     assert other.open(each_area.keys_url).path.startswith("/sign-in")
     old = each_area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
     assert sign_in(each_area.browser(), EMAIL, RIGHT).status == 422
     enter(each_area, EMAIL, OTHER)
@@ -148,7 +147,7 @@ def test_nobody_ends_sessions_of_others(area: Area) -> None:
     """The id of somebody else's session is as one that never was."""
     browser = area.signed_in()
     victim = area.signed_in(area.member(Role.VIEWER))
-    secret = victim.cookies[COOKIE]
+    secret = victim.cookies[SESSION]
     from keystead.domain.token import Secret
 
     theirs = area.services.accounts.sessions(Secret(secret))[0].session.id

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.roles import PERMISSIONS, Permission
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
@@ -292,10 +292,10 @@ def test_a_products_user_is_somebody_else_here(area: Area) -> None:
     browser = area.browser()
     browser.submit(browser.open(portal_link(area)), "/sign-in")
     page = browser.open(f"/invitation?link={link.reveal()}")
-    before = browser.cookies[COOKIE]
+    before = browser.cookies[SESSION]
     assert browser.submit(page, "/invitation", name="Pat").path == f"/w/{other.id}/keys"
     old = area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.developer_area.workspace.collections import _SHOWN_CHARACTERS
+from keystead.developer_area.workspace.collections import MAX_SHOWN
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Seen
@@ -185,12 +185,12 @@ def test_a_document_is_read(each_area: Area) -> None:
 
 def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
     """A page stays small however long the document; the file is whole."""
-    filled(area, DocumentDraft("a", "x" * (_SHOWN_CHARACTERS + 1)))
+    filled(area, DocumentDraft("a", "x" * (MAX_SHOWN + 1)))
     browser = area.signed_in()
     page = browser.open(url(area, "/docs/documents/a"))
-    assert len(page.tree.one("div", class_="document-text").raw) == _SHOWN_CHARACTERS
+    assert len(page.tree.one("div", class_="document-text").raw) == MAX_SHOWN
     file = browser.open(page.link("Download all of it"))
-    assert len(file.html) == _SHOWN_CHARACTERS + 1
+    assert len(file.html) == MAX_SHOWN + 1
 
 
 @pytest.mark.slow_on("postgresql")

@@ -1,12 +1,10 @@
-"""The page of one key: what it is, how it is used, who calls with it, and what happened to it."""
+"""Showing, creating and revoking a key."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -14,183 +12,147 @@ from keystead.developer_area.keys.contexts import KeyPage, NewKeyPage, RevokeKey
 from keystead.developer_area.keys.forms import (
     KeyEntry,
     earliest_day,
-    once_of,
-    problems_of,
+    form_once,
+    key_problems,
     shown_at,
 )
+from keystead.developer_area.keys.pages import KeyPages, new_nonce
 from keystead.developer_area.keys.rows import (
     caller_row,
     chart_of,
-    consequence,
     event_row,
     first_day,
+    revoke_consequence,
 )
-from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
-from keystead.developer_area.web.navigation import see_other
+from keystead.developer_area.web.navigation import see_other, with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.events import Event, EventType
 from keystead.domain.key_hygiene import is_in_use
-from keystead.domain.keys import ApiKey, KeyStatus, require_manager
+from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.scopes import KEYS_WRITE
 
+CONFIRMATION: Final = "confirmation"
 _EVENTS: Final = 20
-_JUST_NOW: Final = timedelta(minutes=1)
+_RECENT: Final = timedelta(minutes=1)
 
 
-class KeyDetail:
-    """The page of one key."""
+class KeyViews(KeyPages):
+    """The pages of one key."""
 
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
-
-    def show(self, visit: Visit) -> Response:
-        """All about the key that the path names."""
-        acting = self._desk.acting(visit)
-        key, now = self._desk.key(visit, acting), self._desk.now()
-        services, principal = self._desk.services, acting.principal
+    def show(self, visit: MemberVisit) -> Response:
+        """Show a key: its attributes, use, callers and history."""
+        key, now, principal = self._key(visit), visit.now(), visit.principal
         today = now.astimezone(UTC).date()
-        uses = services.usage.per_day(principal, key.id, first_day(today))
-        callers = [
-            (c.caller.reason, caller_row(c, now, acting.zone))
-            for c in services.usage.callers(principal, key.id)
-        ]
-        happened = services.events.list(principal, target_id=key.id, limit=_EVENTS)
+        uses = self._services.usage.per_day(principal, key.id, first_day(today))
+        callers = self._services.usage.callers(principal, key.id)
+        history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
-            frame=self._desk.frame(visit, acting),
-            message=_message(visit, acting, happened.events, now),
-            keys_url=acting.keys_url,
-            key=self._desk.row(acting, key, now),
-            predecessor=self._predecessor(acting, key),
-            after_end=key.status(now) is not KeyStatus.ACTIVE,
+            frame=visit.frame(),
+            message=_message(visit, history.events, now),
+            keys_url=visit.keys_url,
+            key=self._row(visit, key),
+            predecessor=self._predecessor(visit, key),
+            is_over=key.status(now) is not KeyStatus.ACTIVE,
             chart=chart_of(uses, today),
-            callers=[row for reason, row in callers if reason is None],
-            refused=[row for reason, row in callers if reason is not None],
-            events=[event_row(e, acting, now) for e in happened.events],
-            more_events=happened.next is not None,
+            callers=[caller_row(c, visit) for c in callers if c.caller.reason is None],
+            refused=[caller_row(c, visit) for c in callers if c.caller.reason is not None],
+            events=[event_row(event, visit) for event in history.events],
+            more_events=history.next is not None,
         )
-        return self._desk.render(page)
+        return self._render(page)
 
-    def _predecessor(self, acting: Acting, key: ApiKey) -> Link | None:
-        before = self._desk.services.keys.predecessor(acting.principal, key.id)
-        return None if before is None else Link(before.hint, f"{acting.keys_url}/{before.id}")
+    def new(self, visit: MemberVisit) -> Response:
+        """Show the form of a new key."""
+        visit.principal.require(KEYS_WRITE)
+        return self._form(visit, KeyEntry())
 
-
-def _message(visit: Visit, acting: Acting, happened: Sequence[Event], now: datetime) -> str:
-    """That it was saved, told from what happened: a made-up address announces nothing."""
-    if not visit.query("saved") or not happened:
-        return ""
-    latest = happened[0]
-    own = latest.type is EventType.KEY_UPDATED and latest.actor.id == acting.principal.id
-    return "Saved." if own and now - latest.occurred_at < _JUST_NOW else ""
-
-
-class KeyMaking:
-    """The pages that make a key."""
-
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
-
-    def ask(self, visit: Visit) -> Response:
-        """The form for a new key."""
-        acting = self._desk.acting(visit, to_change=True)
-        return self._form(visit, acting, KeyEntry())
-
-    def create(self, visit: Visit) -> Response:
-        """A new key, its token shown in this answer alone; or the form again, with what is wrong."""
-        acting = self._desk.acting(visit, to_change=True)
-        entry, once = KeyEntry.of(visit.form), once_of(visit.form)
-        keys = self._desk.services.keys
+    def create(self, visit: MemberVisit) -> Response:
+        """Create a key and show its token once, or show the form again with its problems."""
+        visit.principal.require(KEYS_WRITE)
+        entry, once = KeyEntry.of(visit.form), form_once(visit.form)
         try:
-            created = keys.create(
-                acting.principal, entry.draft(keys.now(), acting.zone), visit.origin, once
-            )
+            draft = entry.draft(visit.now(), visit.zone)
+            created = self._services.keys.create(visit.principal, draft, visit.origin, once)
         except IdempotencyMismatch:
-            used = {
-                "form": "This form has made a key already. Look it over, and send it again for another one."
-            }
-            return self._form(visit, acting, entry, used, status=409)
+            used = "This form has already created a key. Check your input, and send it again for another key."
+            return self._form(visit, entry, {"form": used}, status=409)
         except Invalid as refused:
-            return self._form(visit, acting, entry, problems_of(refused), status=422)
+            return self._form(visit, entry, key_problems(refused), status=422)
         except LimitReached:
-            return self._form(visit, acting, entry, status=409)
-        return self._desk.created(visit, acting, created)
+            return self._form(visit, entry, status=409)
+        return self._created(visit, created)
+
+    def revoke_form(self, visit: MemberVisit) -> Response:
+        """Ask before revoking a key."""
+        return self._revoke_page(visit, self._managed_key(visit))
+
+    def revoke(self, visit: MemberVisit) -> Response:
+        """Revoke a key and show the list. A key in use requires its last four characters."""
+        key = self._managed_key(visit)
+        if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
+            problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
+            return self._revoke_page(visit, key, problem)
+        self._services.keys.revoke(visit.principal, key.id, visit.origin)
+        return see_other(with_query(visit.keys_url, revoked=key.id))
+
+    def _predecessor(self, visit: MemberVisit, key: ApiKey) -> Link | None:
+        old = self._services.keys.predecessor(visit.principal, key.id)
+        return None if old is None else Link(old.hint, f"{visit.keys_url}/{old.id}")
 
     def _form(
         self,
-        visit: Visit,
-        acting: Acting,
+        visit: MemberVisit,
         entry: KeyEntry,
         problems: Mapping[str, str] | None = None,
         *,
         status: int = 200,
     ) -> Response:
-        now = self._desk.now()
-        line = self._desk.quota(acting)
+        now, keys = visit.now(), self._services.keys
+        quota = self._key_quota(visit, keys.list(visit.principal, limit=1).quota)
         page = NewKeyPage(
-            frame=self._desk.frame(visit, acting),
-            quota=line,
-            limit=self._desk.limit(acting, line, now),
-            keys_url=acting.keys_url,
-            once=secrets.token_urlsafe(16),
+            frame=visit.frame(),
             problems=problems or {},
             description=entry.description,
-            expiries=entry.expiries(now, acting.zone),
+            expiries=entry.expiries(now, visit.zone),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, acting.zone),
+            earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(),
-            scopes=entry.scope_choices(acting.principal, self._desk.services.keys.catalog),
+            scopes=entry.scope_choices(visit.principal, keys.catalog),
+            quota=quota,
+            limit=self._limit_notice(visit, quota),
+            keys_url=visit.keys_url,
+            once=new_nonce(),
         )
-        return self._desk.render(page, status)
+        return self._render(page, status)
 
-
-CONFIRMATION: Final = "confirmation"
-_LAST = 4
-
-
-class KeyEnding:
-    """The pages that end a key."""
-
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
-
-    def ask(self, visit: Visit) -> Response:
-        """The question before a key is revoked."""
-        acting = self._desk.acting(visit, to_change=True)
-        key = self._desk.key(visit, acting)
-        require_manager(acting.principal, key)
-        return self._question(visit, acting, key)
-
-    def revoke(self, visit: Visit) -> Response:
-        """Ends the key, and goes back to the table, which says so. A key in use only after its last four were typed."""
-        acting = self._desk.acting(visit, to_change=True)
-        key = self._desk.key(visit, acting)
-        require_manager(acting.principal, key)
-        if is_in_use(key, self._desk.now()) and not _is_confirmed(visit, key):
-            problem = (
-                f"Nothing was revoked. Type {_confirmation(key)} to revoke a key that is in use."
-            )
-            return self._question(visit, acting, key, problem)
-        self._desk.services.keys.revoke(acting.principal, key.id, visit.origin)
-        return see_other(f"{acting.keys_url}?{urlencode({'revoked': key.id})}")
-
-    def _question(self, visit: Visit, acting: Acting, key: ApiKey, problem: str = "") -> Response:
-        now = self._desk.now()
+    def _revoke_page(self, visit: MemberVisit, key: ApiKey, problem: str = "") -> Response:
+        now = visit.now()
         page = RevokeKeyPage(
-            frame=self._desk.frame(visit, acting),
-            key=self._desk.row(acting, key, now),
-            consequence=consequence(key, now),
+            frame=visit.frame(),
+            key=self._row(visit, key),
+            consequence=revoke_consequence(key, now),
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
-            keys_url=acting.keys_url,
+            keys_url=visit.keys_url,
         )
-        return self._desk.render(page, 422 if problem else 200)
+        return self._render(page, 422 if problem else 200)
+
+
+def _message(visit: MemberVisit, events: Sequence[Event], now: datetime) -> str:
+    """Return that the key was saved if its history says so: a forged URL announces nothing."""
+    if not visit.query("saved") or not events:
+        return ""
+    latest = events[0]
+    is_own = latest.type is EventType.KEY_UPDATED and latest.actor.id == visit.principal.id
+    return "Saved." if is_own and now - latest.occurred_at < _RECENT else ""
 
 
 def _confirmation(key: ApiKey) -> str:
-    return key.hint[-_LAST:]
+    return key.hint[-4:]
 
 
-def _is_confirmed(visit: Visit, key: ApiKey) -> bool:
+def _is_confirmed(visit: MemberVisit, key: ApiKey) -> bool:
     return visit.form.one(CONFIRMATION).strip() == _confirmation(key)

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.web.contexts import Frame
+from keystead.developer_area.web.contexts import FramedPage
 
 Fields = Sequence[tuple[str, str]]
-"""Fields of a form that are carried along: names and values, in order."""
+"""Names and values of hidden form fields, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignInPage:
-    """Where people come in. `link` is the secret of a one-time link, whose form uses it up; `spent`: it did not work.
+    """The sign-in page.
 
-    `next` is where they wanted to go; `waits`: a form of theirs waits in this browser. `stranded` names who is signed
-    in, and a member of no workspace.
+    `link` is the secret of a one-time link to confirm, `link_failed` says that one didn't work. `next` is the path to
+    continue to, `form_waits` says that a kept form does. `stranded` names a signed-in user without any workspace.
     """
 
     template: ClassVar[str] = "sign_in.html"
@@ -26,23 +26,22 @@ class SignInPage:
     next: str
     email: str
     problem: str
-    spent: bool
-    waits: bool
+    link_failed: bool
+    form_waits: bool
     stranded: str
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmPage:
-    """The question for a proof. `fields` go on to `action` with it; at `return_url` a product's user proves it.
+class ConfirmPage(FramedPage):
+    """The request to authenticate again. `fields` go to `action` along with the password.
 
-    `keeps`: something that the person entered goes on.
+    `return_url` is where a portal user authenticates; `has_input` says that `fields` hold input of the user's.
     """
 
     template: ClassVar[str] = "confirm.html"
-    frame: Frame
     action: str
     fields: Fields
-    keeps: bool
+    has_input: bool
     email: str | None
     by_password: bool
     of_portal: bool
@@ -51,19 +50,18 @@ class ConfirmPage:
 
 
 @dataclass(frozen=True, slots=True)
-class ResumePage:
-    """After the proof: the form that waited for it. `shown` is what of it people can read."""
+class ResumePage(FramedPage):
+    """A kept form, ready to send. `readable` holds the fields worth showing."""
 
     template: ClassVar[str] = "resume.html"
-    frame: Frame
     action: str
     fields: Fields
-    shown: Fields
+    readable: Fields
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmEmailPage:
-    """The question whether an email is somebody's; `link` None: the answer was yes."""
+    """The question whether an email is the user's. `link` is None once it is confirmed."""
 
     template: ClassVar[str] = "confirm_email.html"
     form_token: str

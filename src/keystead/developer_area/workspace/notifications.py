@@ -1,47 +1,35 @@
-"""The page where a member chooses what they are told by e-mail in this workspace."""
+"""The page of a member's notification preferences for the workspace."""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.session import Sessions, Visit
+from keystead.developer_area.sign_in.cookies import redirect_with_message
+from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice
-from keystead.developer_area.web.navigation import see_other, workspace_url
-from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.workspace.contexts import NoticesPage
+from keystead.developer_area.workspace.contexts import NotificationsPage
 from keystead.domain.notification_digests import TOPIC_LABELS, Topic
-from keystead.services import Services
 
 
-class NoticePages:
-    """Each member's own choice."""
+class NotificationPages(WorkspacePages):
+    """The pages of notification preferences."""
 
-    def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._notices = services.notices
-        self._render = render
-        self._sessions = sessions
-
-    def index(self, visit: Visit) -> Response:
-        """What the person is told now."""
-        acting = self._sessions.acting(visit)
-        chosen = self._notices.chosen(acting.principal)
-        url = workspace_url(acting.workspace.id)
-        page = NoticesPage(
-            frame=self._sessions.frame(visit, acting),
-            message=cookies.said(visit.request),
-            url=f"{url}/notices",
-            email=acting.member.user.email or "",
-            confirmed=acting.member.user.confirmed_email is not None,
+    def index(self, visit: MemberVisit) -> Response:
+        """Show the member's preferences."""
+        chosen = self._services.notices.chosen(visit.principal)
+        page = NotificationsPage(
+            frame=visit.frame(),
+            message=visit.message,
+            url=f"{visit.workspace_url}/notices",
+            email=visit.user.email or "",
+            confirmed=visit.user.confirmed_email is not None,
             topics=[Choice(topic, TOPIC_LABELS[topic], "", topic in chosen) for topic in Topic],
-            account_url=f"{url}/account",
+            account_url=f"{visit.workspace_url}/account",
         )
         return self._render(page)
 
-    def choose(self, visit: Visit) -> Response:
-        """Keeps the choice; then the page again, which says so."""
-        acting = self._sessions.acting(visit)
-        self._notices.choose(acting.principal, visit.form.many("topic"))
-        response = see_other(f"{workspace_url(acting.workspace.id)}/notices")
-        cookies.say(response, "Saved.")
-        return response
+    def save(self, visit: MemberVisit) -> Response:
+        """Save the member's preferences."""
+        self._services.notices.choose(visit.principal, visit.form.many("topic"))
+        return redirect_with_message(f"{visit.workspace_url}/notices", "Saved.")

@@ -1,11 +1,11 @@
-"""Instants as people read them: how long ago or ahead, and exactly, in the zone that they chose."""
+"""Times as text: relative to now, and exact in the user's time zone."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from keystead.developer_area.web.contexts import Moment
+from keystead.developer_area.web.contexts import Timestamp
 from keystead.domain.instants import format_instant
 
 _MINUTE = timedelta(minutes=1)
@@ -23,8 +23,8 @@ _UNITS = (
 )
 
 
-def zone_named(name: str | None) -> tzinfo:
-    """The zone of that name of the IANA database; UTC for None, and for one that this machine does not know."""
+def find_zone(name: str | None) -> tzinfo:
+    """Return the IANA time zone `name`. UTC for None and for a zone this machine doesn't know."""
     if name is None:
         return UTC
     try:
@@ -33,27 +33,29 @@ def zone_named(name: str | None) -> tzinfo:
         return UTC
 
 
-def moment(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Moment:
-    """`instant` as it is seen at `now`, exactly in `zone`."""
-    return Moment(format_instant(instant), _exact(instant, zone), relative(instant, now))
+def timestamp(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Timestamp:
+    """Return `instant` for display at `now` in `zone`."""
+    return Timestamp(format_instant(instant), _exact(instant, zone), relative(instant, now))
 
 
 def relative(instant: datetime, now: datetime) -> str:
-    """Such as `3 days ago`, `in 12 days`, `just now`; rounded to the nearest."""
-    span = abs(instant - now)
-    if span < _MINUTE:
+    """Return a rounded distance such as `3 days ago`, `in 12 days` or `just now`."""
+    distance = abs(instant - now)
+    if distance < _MINUTE:
         return "in less than a minute" if instant > now else "just now"
-    words = _span(span)
-    return f"in {words}" if instant > now else f"{words} ago"
+    unit, name = next((unit, name) for unit, name, limit in _UNITS if distance < limit)
+    count = max(1, round(distance / unit))
+    text = f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"in {text}" if instant > now else f"{text} ago"
 
 
 def day(instant: datetime | date) -> str:
-    """Such as `23 November 2026`."""
+    """Return a date such as `23 November 2026`."""
     return f"{instant.day} {instant:%B} {instant.year}"
 
 
-def zone_words(instant: datetime, zone: tzinfo) -> str:
-    """What clocks there say beside the hour: `UTC`, `CET`, or `UTC-03:00` where the zone has no letters."""
+def zone_label(instant: datetime, zone: tzinfo) -> str:
+    """Return the zone's abbreviation at `instant`, such as `CET`, or its offset, such as `UTC-03:00`."""
     local = instant.astimezone(zone)
     name, offset = local.tzname() or "", f"{local:%z}"
     return name if name.isalpha() else f"UTC{offset[:3]}:{offset[3:5]}"
@@ -64,10 +66,4 @@ def _exact(instant: datetime, zone: tzinfo) -> str:
         local = instant.astimezone(zone)
     except OverflowError:  # the last hours of year 9999, east of Greenwich
         return _exact(instant, UTC)
-    return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_words(instant, zone)}"
-
-
-def _span(span: timedelta) -> str:
-    unit, name = next((unit, name) for unit, name, limit in _UNITS if span < limit)
-    count = max(1, round(span / unit))
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_label(instant, zone)}"
