@@ -71,7 +71,7 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     ),
     EventType.KEY_UPDATED: (
         {"description": "sync", "hint": "ks_…4erw", "changed": ["expires_at", "scopes"]},
-        "changed the key sync (…4erw) in its expiry, scopes",
+        "changed the key sync (…4erw) (expiry, scopes)",
     ),
     EventType.KEY_REVOKED: (
         {"description": "sync", "hint": "ks_…4erw"},
@@ -97,9 +97,9 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     ),
     EventType.MEMBER_EMAIL_CHANGED: (
         {"from": None, "to": "a@x.example"},
-        "changed their e-mail from none to a@x.example",
+        "changed their email from none to a@x.example",
     ),
-    EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "put the workspace on the plan team"),
+    EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "moved the workspace to the plan team"),
 }
 
 
@@ -170,7 +170,7 @@ def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
 
 def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is read in portions, and holds each event once, newest first."""
-    monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORT_PAGE", 2)
     filled(area)
     lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
     types = [json.loads(line)["type"] for line in lines]

@@ -181,9 +181,9 @@ def test_without_the_store_the_page_says_so(private_postgres: OwnPostgres) -> No
         refused = browser.post(act, [("form_token", form_token)])
         private_postgres.start()
         assert browser.open(area.keys_url).rows()[0]["Status"] == "Active"
-    assert (seen.status, seen.heading) == (503, "We could not load your keys")
+    assert (seen.status, seen.heading) == (503, "We couldn't load your keys")
     assert "Your keys keep working." in seen.tree.text
-    assert (refused.status, refused.heading) == (503, "Nothing was done")
+    assert (refused.status, refused.heading) == (503, "Nothing was changed")
     for answer in (seen, refused):
         assert answer.headers["retry-after"]
         assert "psycopg" not in answer.html

@@ -82,7 +82,7 @@ def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
     page = create(area, browser, **FULL)
     page = prove(browser, page, WRONG)
     assert (page.status, WRONG in page.html) == (422, False)
-    assert "not your password" in page.tree.text
+    assert "Wrong password" in page.tree.text
     assert prove(browser, page).status == 201
     browser = stale(area, browser)
     page = create(area, browser, **FULL)

@@ -13,7 +13,7 @@ from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.surface import FoundForm, Ground, Survey
 
 FEWEST_FORMS = 20
-FOREIGN = "This form is out of date"
+FOREIGN = "You've been signed out"
 
 
 class Forged:

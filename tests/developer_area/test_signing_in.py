@@ -96,7 +96,8 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
         statuses.append(answers[0][0])
     assert statuses == [422, 422, 422, 422, 422, 429, 429]
     assert (
-        "do not fit" in browser.submit(page, "/sign-in", email="x@y.zz", password=WRONG).tree.text
+        "Wrong email or password"
+        in browser.submit(page, "/sign-in", email="x@y.zz", password=WRONG).tree.text
     )
 
 

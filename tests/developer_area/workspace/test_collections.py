@@ -53,7 +53,7 @@ def test_a_name_that_is_none_is_refused_in_words(area: Area, name: str) -> None:
     """What cannot be a name stands in the form again, with what is wrong, and makes nothing."""
     seen = create(area, name, "Title")
     assert seen.status == 422
-    assert seen.tree.one("p", id="name-problem").text.startswith("It must be 1-64 of a-z")
+    assert seen.tree.one("p", id="name-problem").text.startswith("Name must be 1-64 of a-z")
     assert seen.tree.one("input", id="name").attributes["value"] == name
     assert seen.tree.one("input", id="title").attributes["value"] == "Title"
     assert names(area) == []
@@ -90,7 +90,7 @@ def test_an_empty_collection_is_deleted_after_a_question(each_area: Area) -> Non
     assert question.heading == "Delete “Product docs”?"
     assert names(each_area) == ["docs"]
     seen = browser.submit(question, url(each_area, "/docs/delete"))
-    assert seen.tree.one("div", id="status").text == "The collection docs is deleted."
+    assert seen.tree.one("div", id="status").text == "The collection docs was deleted."
     assert names(each_area) == []
 
 
@@ -103,7 +103,7 @@ def test_documents_go_only_with_the_name_typed(each_area: Area) -> None:
     for typed in ("doc", "DOCS", "docs2"):
         seen = browser.submit(question, url(each_area, "/docs/delete"), confirm=typed)
         assert seen.status == 409
-        assert seen.tree.one("p", id="confirm-problem").text.startswith("Type the name")
+        assert seen.tree.one("p", id="confirm-problem").text.startswith("That doesn't match.")
     assert names(each_area) == ["docs"]
     browser.submit(question, url(each_area, "/docs/delete"), confirm="docs")
     assert names(each_area) == []

@@ -131,7 +131,7 @@ class KeyChanges(KeyPages):
         return self._render(page, status)
 
     def _preview(self, visit: MemberVisit, key: ApiKey, now: datetime) -> Rotation:
-        """Return the rotation, or raise what would refuse it as far as a read can tell."""
+        """Return the rotation, or raise what would refuse it as far as a read can show."""
         predecessor = self._services.keys.predecessor(visit.principal, key.id)
         if predecessor is not None and predecessor.status(now) is KeyStatus.ACTIVE:
             raise RotationInProgress(
@@ -204,7 +204,7 @@ def _old_key_text(key: ApiKey, visit: MemberVisit) -> str:
 def _refusal_text(error: KeysteadError) -> str:
     if isinstance(error, LimitReached):
         return (
-            "Too many rotated keys still work beside their successors."
+            "Too many rotated keys still work in addition to their successors."
             " Let this one stop immediately, or revoke one of those first."
         )
     return error.detail

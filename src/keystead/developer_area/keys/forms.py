@@ -39,7 +39,7 @@ _LIFETIMES: Final = {
 }
 _FULL: Final = Choice("full", "Full access", "Read and write all data. Can't manage keys.")
 _READ_ONLY: Final = Choice("read-only", "Read-only", "View all data. Can't make changes.")
-_CUSTOM: Final = Choice("chosen", "Custom", "Choose permissions.")
+_CUSTOM: Final = Choice("chosen", "Custom access", "Choose permissions.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ _ADVICE: Final[Mapping[HygieneFinding, _Advice]] = {
         "key hasn't been used for 30 days",
         "keys haven't been used for 30 days",
         "Revoke if no longer needed",
-        "Nobody notices when an unused key leaks. Each key's page shows its recent callers.",
+        "A leak of an unused key can go unnoticed. Each key's page shows its recent callers.",
     ),
     HygieneFinding.OLD: _Advice(
         "key is older than a year",

@@ -59,7 +59,7 @@ _STEP: Final = 10
 _GAP: Final = 2
 _HEIGHT: Final = 100
 _MIN_HEIGHT: Final = 1.5
-"""The height of the lowest bar: a single request stays visible beside thousands."""
+"""The height of the lowest bar: a single request stays visible next to thousands."""
 
 
 def key_row(
@@ -95,7 +95,7 @@ def key_row(
 
 
 def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Sequence[Choice]:
-    """Return scopes with their descriptions. A scope that was removed from the settings has none."""
+    """Return scopes with their descriptions. A scope that was removed from the settings has an empty one."""
     descriptions = catalog.descriptions()
     names = {EVERYTHING: "Full access"}
     return [Choice(scope, names.get(scope, scope), descriptions.get(scope, "")) for scope in scopes]
@@ -113,7 +113,7 @@ def limit_notice(quota: QuotaLine, candidates: list[KeyRow], plans_url: str | No
 def revoke_consequence(key: ApiKey, now: datetime) -> str:
     """Return what revoking the key breaks."""
     if key.status(now) is KeyStatus.EXPIRED:
-        return "This key has expired, so nothing that uses it works anymore."
+        return "This key has expired, so anything using it has already stopped."
     if key.last_use is None:
         return "This key has never been used, so nothing will break."
     source = f" {_source(key.last_use)}".rstrip()

@@ -69,7 +69,7 @@ class AccountPages(WorkspacePages):
     def password_form(self, visit: MemberVisit) -> Response:
         """Show the form of a password."""
         _require_own_account(visit)
-        # Before the form is shown, so that nobody fills it in only to be asked to sign in again.
+        # Before the form is shown, so that users don't fill it in only to be asked to sign in again.
         visit.principal.require_recent_authentication(SensitiveAction.CHANGE_PASSWORD, visit.now())
         return self._password_page(visit)
 

@@ -1,6 +1,6 @@
 """Forms that wait in the user's own browser while the user signs in or enters the password again.
 
-The cookie names its user, so that nobody else can continue with it. Passwords are never stored.
+The cookie names its user, so that no other user can continue with it. Passwords are never stored.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class SignInPages:
             response = self._page(visit, next_path=next_path, problem=limited.detail, status=429)
             response.headers["retry-after"] = str(limited.retry_after)
             return response
-        # The secret that was in the cookie before must not live on (session fixation).
+        # The secret that was in the cookie before must not stay valid (session fixation).
         if visit.known:
             self._sign_in.sign_out(visit.secret, visit.origin)
         return _continue(visit, session, next_path)

@@ -74,7 +74,7 @@ def form_token(secret: Secret, user_id: str = "") -> str:
     """Return the CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
     The token doesn't reveal the secret, and a new session has a new one (OWASP, CSRF prevention: HMAC-based tokens).
-    `user_id` is appended in the clear and grants nothing: it tells whose form this is after the session has ended.
+    `user_id` is appended in the clear and grants nothing: it shows whose form this is after the session has ended.
     """
     mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL, "sha256")
     token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
@@ -88,7 +88,7 @@ def has_form_token(form: Form, secret: Secret) -> bool:
 
 
 def form_owner(form: Form) -> str:
-    """Return the id of the user who was shown the form; empty if it names none."""
+    """Return the id of the user who was shown the form; empty if it names no user."""
     return form.one(FORM_TOKEN).partition(".")[2]
 
 

@@ -13,7 +13,7 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=365.25 / 12)
 _YEAR = timedelta(days=365.25)
-# Each unit is used up to the span beside it: 90 minutes are still minutes, 36 hours still hours, 60 days still days.
+# Each unit is used up to the limit next to it: 90 minutes are still minutes, 36 hours still hours, 60 days still days.
 _UNITS = (
     (_MINUTE, "minute", timedelta(minutes=90)),
     (_HOUR, "hour", timedelta(hours=36)),

@@ -208,7 +208,7 @@ class WebhookViews(WebhookPages):
 
 
 def _require_recent_authentication(visit: MemberVisit) -> None:
-    # Before the form is shown, so that nobody fills it in only to be asked for a password.
+    # Before the form is shown, so that users don't fill it in only to be asked for a password.
     visit.principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, visit.now())
 
 

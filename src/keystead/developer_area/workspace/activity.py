@@ -109,7 +109,7 @@ def _event_row(event: Event, visit: MemberVisit) -> EventRow:
 
 
 def _target_url(event: Event, base: str) -> str | None:
-    """Return the page of the event's target, None if it has none or no longer exists."""
+    """Return the page of the event's target, None if there is no page or it no longer exists."""
     if event.target.type == "key":
         return f"{base}/keys/{event.target.id}"
     if event.target.type == "collection" and event.type != EventType.COLLECTION_DELETED:
@@ -118,7 +118,7 @@ def _target_url(event: Event, base: str) -> str | None:
 
 
 def _types(type_filter: str) -> Sequence[EventType]:
-    """Return the types that a type or noun names, empty for all. NotFound if it names none."""
+    """Return the types that a type or noun names, empty for all. NotFound for an unknown name."""
     types = [t for t in EventType if type_filter in {t.value, noun_of(t)}]
     if type_filter and not types:
         raise NotFound

@@ -57,7 +57,7 @@ class CollectionPages(WorkspacePages):
             quota=self._quota(visit, "collections", "collection"),
             plans_url=self._plans_url,
             may_write=_may_write(visit),
-            # Beside the collections, not below them, where any name may be a collection's.
+            # Not below the collections, where any name may be a collection's.
             new_url=f"{visit.workspace_url}/new-collection",
             rows=[_collection_row(collection, visit) for collection in collections.collections],
             first_url=first_url(url, page),
