@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
@@ -30,8 +29,9 @@ from pydantic_settings import (
 )
 
 from keystead.domain.brand import DARK, LIGHT, accent_for
+from keystead.domain.destinations import is_loopback
+from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
-from keystead.domain.retention import MIN_RETENTION, RetentionPolicy
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
@@ -181,14 +181,6 @@ def _is_here(host: str) -> bool:
     if address is not None:
         return is_loopback(address[1])
     return is_loopback(host) or is_loopback(host.rpartition(":")[0])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` never leaves this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Settings(BaseSettings):

@@ -166,7 +166,7 @@ def test_an_overlap_is_not_made_longer(area: Area) -> None:
     area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
     seen = edited(area, token, expiry="90")
     assert seen.status == 409
-    assert "The key was rotated; its overlap cannot be made longer." in seen.tree.text
+    assert "The key was rotated; its overlap can't be extended." in seen.tree.text
     assert edited(area, token, expiry="date", expires_on="2026-11-24").status == 200
     assert now(area, token).expires_at == datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)
 

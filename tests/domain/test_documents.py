@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.domain.attributes import MAX_ATTRIBUTES_BYTES, MAX_ATTRIBUTES_DEPTH
 from keystead.domain.documents import (
+    MAX_ATTRIBUTES_BYTES,
+    MAX_ATTRIBUTES_DEPTH,
     MAX_PUSH,
     MAX_REFUSALS,
     MAX_TEXT_BYTES,

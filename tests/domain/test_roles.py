@@ -46,7 +46,7 @@ def test_the_table(role: Role) -> None:
 def test_every_permission_is_in_words() -> None:
     """People can read the table: every permission has a sentence of its own, and the rows go from least to most."""
     assert list(PERMISSIONS) == list(Permission)
-    assert len({right.words for right in PERMISSIONS.values()}) == len(Permission)
+    assert len({right.label for right in PERMISSIONS.values()}) == len(Permission)
     holders = [len(right.roles) for right in PERMISSIONS.values()]
     assert holders == sorted(holders, reverse=True)
 

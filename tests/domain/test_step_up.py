@@ -33,7 +33,7 @@ def _sets(scopes: list[str]) -> list[Scopes]:
 def test_each_act_is_in_the_table_once() -> None:
     """Every act has words of its own, and those that a role allows name the permission."""
     assert list(STEP_UP) == list(SensitiveAction)
-    assert len({step.words for step in STEP_UP.values()}) == len(SensitiveAction)
+    assert len({step.label for step in STEP_UP.values()}) == len(SensitiveAction)
     own = {act for act, step in STEP_UP.items() if step.permission is None}
     assert own == {SensitiveAction.CHANGE_EMAIL, SensitiveAction.CHANGE_PASSWORD}
 

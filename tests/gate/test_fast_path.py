@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystead.gate.fast_path import Plain, RequiredScopes
+from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.gate.forward_auth import PREFIX, ForwardAuth
 from keystead.http.client import parse_networks
 from keystead.http.head import block_of
@@ -36,7 +36,7 @@ class Both:
             )
 
         self.doors, self.lean, self.whole = doors, make(), make()
-        self.whole._plain.read = lambda scope: None  # type: ignore[method-assign]
+        self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
         """Both answers to the same question."""
@@ -203,14 +203,16 @@ def test_the_cache_keeps_few_bytes_of_strangers(
 ) -> None:
     """What says where a request comes from becomes a cache's key only when it is short."""
     services = shared_ground.services
-    plain = Plain(RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY]))
+    plain = ForwardAuthFastPath(
+        RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY])
+    )
     for length in (8, 16, 2000, 4000, 8000, 32_000):
         fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}
         asked = scope_of(
             headers=list(fields.items()), raw_path=b"/forward-auth/any", client=(PROXY, "5")
         )
         plain.read(asked)
-    assert plain._origin.cache_info().currsize == 2
+    assert plain._origins._cached.cache_info().currsize == 2
 
 
 def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:

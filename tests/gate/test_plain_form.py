@@ -35,7 +35,7 @@ class Both:
             )
 
         self.doors, self.lean, self.whole = doors, make(), make()
-        self.whole._plain.is_plain = lambda scope: False  # type: ignore[method-assign]
+        self.whole._fast_path.accepts = lambda scope: False  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any], body: bytes) -> tuple[Response, Response]:
         """Both answers to the same question."""
@@ -250,7 +250,7 @@ def test_the_log_knows_who_asks(
     assert [logged(one), logged(one), logged(other), logged(one), logged(other)] == [
         *(True, False, True, False, False),
     ]
-    seconds[0] += introspection.LINE_SECONDS
+    seconds[0] += introspection.LOG_SECONDS
     assert [logged(one), logged(one), logged(other)] == [True, False, True]
 
 

@@ -11,11 +11,10 @@ from structlog.testing import capture_logs
 
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
 from keystead.http.asgi import Message, Receive, Scope, Send
-from keystead.http.body import read_body
-from keystead.http.client import parse_networks
+from keystead.http.body import MAX_BODY, read_body
+from keystead.http.client import client_of, note_caller, note_route, parse_networks, record_of
 from keystead.http.problems import Problems
-from keystead.http.record import client_of, note_caller, note_route, record_of
-from keystead.http.stack import MAX_BODY, Stack
+from keystead.http.stack import Stack
 from tests.http.raw import HOST, Response, call, scope_of
 
 PROBLEMS = Problems("https://keys.example.com")

@@ -314,7 +314,7 @@ def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
     assert lines[0].session.address == work_origin.address
     assert lines[0].session.created_at == lines[1].session.created_at + timedelta(minutes=5)
     assert _id(crowd, home) in {line.session.id for line in lines}
-    assert all(line.session.stands(crowd.clock.now()) for line in lines)
+    assert all(line.session.is_active(crowd.clock.now()) for line in lines)
 
 
 def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from keystead.domain.events import EventType
+from keystead.domain.events import EventType, RetentionPolicy
 from keystead.domain.ids import least_id, new_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import Principal
-from keystead.domain.retention import RetentionPolicy
 from keystead.domain.verification import DenialReason, Denied
 from keystead.domain.webhooks import DeliveryStatus, WebhookDraft
 from keystead.services import cleanup as retention

@@ -14,11 +14,9 @@ from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
 from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
-from keystead.http.body import KIB, MIB
+from keystead.http.body import DOCUMENT_LIMIT, MAX_BODY
 from keystead.wire.resources import Document, DocumentList, DocumentSummary, PushReport
 
-MAX_DOCUMENT = 512 * KIB
-MAX_BATCH = 10 * MIB
 MAX_BATCH_VALUES = 100_000
 
 
@@ -100,7 +98,7 @@ def get_document(call: CurrentCall, name: CollectionName, id: _Id, response: Res
     operation_id="documents_put",
     summary="Put a document",
     responses={201: {"model": Document, "description": "It was not there before."}},
-    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_DOCUMENT, if_match=True, tagged=True),
+    **needs(DOCUMENTS_WRITE, LimitReached, max_body=DOCUMENT_LIMIT, if_match=True, tagged=True),
 )
 def put_document(
     call: CurrentCall, name: CollectionName, id: _Id, body: NewDocument, response: Response
@@ -132,7 +130,7 @@ def delete_document(call: CurrentCall, name: CollectionName, id: _Id) -> None:
     "/batch",
     operation_id="documents_push",
     summary="Push a batch of documents",
-    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BATCH, max_values=MAX_BATCH_VALUES),
+    **needs(DOCUMENTS_WRITE, LimitReached, max_body=MAX_BODY, max_values=MAX_BATCH_VALUES),
 )
 def push_documents(call: CurrentCall, name: CollectionName, body: Batch) -> PushReport:
     """Puts and deletes up to 1,000 documents, all or nothing. The same push again finds everything `unchanged`."""

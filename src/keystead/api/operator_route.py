@@ -26,8 +26,8 @@ from keystead.domain.events import Origin
 from keystead.domain.versions import IfMatch, require_match
 from keystead.http.bearer import bearer_of
 from keystead.http.body import JSON_LIMIT
+from keystead.http.client import client_of, note_caller
 from keystead.http.json_body import MAX_VALUES
-from keystead.http.record import client_of, note_caller
 from keystead.services import Services
 
 OPERATOR: Final = "operator"

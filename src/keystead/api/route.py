@@ -35,11 +35,15 @@ from keystead.domain.verification import Denied, Verification, Verified
 from keystead.domain.versions import IfMatch, etag, require_match
 from keystead.http.asgi import Receive, Scope, Send
 from keystead.http.bearer import bearer_of
-from keystead.http.body import JSON_LIMIT, KIB, read_body, require_unencoded
-from keystead.http.json_body import MAX_VALUES, decode_model, require_json
-from keystead.http.large_bodies import LargeBodies
-from keystead.http.record import client_of, note_caller, note_denial
-from keystead.http.validation import MAX_PARAMETERS, request_pointer
+from keystead.http.body import JSON_LIMIT, KIB, LargeBodies, read_body, require_unencoded
+from keystead.http.client import client_of, note_caller, note_denial
+from keystead.http.json_body import (
+    MAX_PARAMETERS,
+    MAX_VALUES,
+    decode_model,
+    request_pointer,
+    require_json,
+)
 from keystead.services import Services
 from keystead.services.places import Places
 

@@ -102,7 +102,7 @@ def _report(says: Mapping[str, object], code: Exit, as_json: bool) -> Exit:
 
 
 def _bug(error: Exception) -> Mapping[str, object]:
-    from keystead.http.failures import places, type_names
+    from keystead.http.redaction import places, type_names
 
     detail = f"A bug: {' < '.join(type_names(error))}, at {'; '.join(places(error)[-3:])}"
     return {"code": "bug", "title": "This is a bug in Keystead", "detail": detail}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 from keystead.client.errors import UnsafeAddress
+from keystead.domain.destinations import is_loopback
 
 
 def server_address(url: str) -> str:
@@ -24,14 +24,6 @@ def page_address(url: str) -> str:
         raise UnsafeAddress("A URL that is asked with a token has no user and no fragment.")
     _require_private(parts)
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: a loopback address, or `localhost` (RFC 6761 section 6.3)."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _require_private(parts: SplitResult) -> None:

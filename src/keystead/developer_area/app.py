@@ -37,7 +37,7 @@ from keystead.developer_area.workspace.quick_start import QuickStart
 from keystead.domain.confirmations import PATH as CONFIRM_EMAIL
 from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
-from keystead.http.record import client_of
+from keystead.http.client import client_of
 from keystead.services import Services
 from keystead.services.places import Threads
 

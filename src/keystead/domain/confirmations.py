@@ -1,4 +1,4 @@
-"""Confirming an email: the only letter that is sent to an email before it is confirmed."""
+"""Confirming an email address: the one email that Keystead sends to an unconfirmed address."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from keystead.domain.users import fold_email
 
 CONFIRMATION_LIFETIME: Final = timedelta(days=1)
 PATH: Final = "/sign-in/confirm-email"
-"""Below /sign-in, so that whatever keeps sign-in links out of a proxy's log keeps these out too."""
+"""Below /sign-in, so that a proxy's rule against logging sign-in links covers these links too."""
 CHANGE_LIMIT: Final = WindowLimit(5, timedelta(hours=1))
-"""Changes of their email that one person may ask for."""
+"""Changes of a person's own email."""
 EMAIL_LIMIT: Final = WindowLimit(3, timedelta(days=1))
-"""Confirmation letters to one email, no matter how many users ask for them."""
+"""Confirmation emails to one address, for all users together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingConfirmation:
-    """An email that a user has yet to confirm. `due_at`: of its letter, None once that was sent or given up."""
+    """An unconfirmed address of a user. `due_at`: when to send the email; None once it was sent or abandoned."""
 
     email: str
     requested_at: datetime
@@ -32,17 +32,17 @@ class PendingConfirmation:
 
 
 def change_subject(user_id: UserId) -> Subject:
-    """Return what counts a person's changes of their email."""
+    """Return the subject that counts a person's changes of their email."""
     return Subject(f"email:{user_id}")
 
 
 def email_subject(email: str) -> Subject:
-    """Return what counts the letters to an email; hashed, for it may be a stranger's."""
+    """Return the subject that counts emails to an address, which is hashed because it may be a stranger's."""
     return Subject(f"letters:{hashlib.sha256(fold_email(email).encode()).hexdigest()}")
 
 
 def compose(user_id: UserId, email: str, secret: str, product: str, base_url: str) -> Email:
-    """Return the confirmation letter. It holds nothing that the user typed, or it would carry their spam."""
+    """Return the confirmation email. It quotes nothing that the user typed: that would let them send spam."""
     text = (
         f"Someone asked to use this email for an account at {product} ({base_url}).\n\n"
         "To confirm that it's yours, open this link within 24 hours:\n\n"

@@ -1,4 +1,4 @@
-"""Signing in to the Developer area: one-time links, sessions and known devices, and when each of them stands."""
+"""Signing in to the Developer area: one-time links, sessions, known devices, and how long each is valid."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PORTAL_LINK_LIFETIME: Final = timedelta(minutes=5)
 IDLE_LIMIT: Final = timedelta(hours=1)
 ABSOLUTE_LIMIT: Final = timedelta(hours=24)
 REAUTHENTICATION_AGE: Final = timedelta(minutes=15)
-"""How long a proof of who one is suffices for what needs a fresh one."""
+"""How long an authentication counts as recent for sensitive actions."""
 TOUCH_INTERVAL: Final = timedelta(seconds=60)
-"""`seen_at` is written at most this often: reading a page does not write a row each time."""
+"""`seen_at` is written at most once per interval, so that not every page writes a row."""
 DEVICE_LIFETIME: Final = timedelta(days=180)
-"""Counted from the last sign-in on that device."""
+"""Counted from the last sign-in on the device."""
 MAX_DEVICES: Final = 10
 
 
 class LinkPurpose(StrEnum):
-    """What a one-time link is for: where the person lands."""
+    """The purpose of a one-time link, which decides where it leads."""
 
     SIGN_IN = "sign_in"
     PASSWORD = "password"
@@ -31,7 +31,7 @@ class LinkPurpose(StrEnum):
 
 
 class AuthenticationMethod(StrEnum):
-    """How a person proved who they are."""
+    """How a person authenticated."""
 
     LINK = "link"
     PASSWORD = "password"
@@ -41,20 +41,20 @@ class AuthenticationMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """When and how a person last proved who they are. `return_url`: where a product's own user does it again."""
+    """When and how a person last authenticated. `return_url`: the page where a product's user does it again."""
 
     at: datetime
     method: AuthenticationMethod
     return_url: str | None = None
 
     def is_recent(self, now: datetime) -> bool:
-        """Whether it was given within the last 15 minutes."""
+        """Return whether it happened within the last 15 minutes."""
         return now < self.at + REAUTHENTICATION_AGE
 
 
 @dataclass(frozen=True, slots=True)
 class SignInLink:
-    """Whom a one-time link signs in, where, what for, and until when it may be used."""
+    """A one-time link that signs a user in. It doesn't contain the secret."""
 
     workspace_id: WorkspaceId
     user_id: UserId
@@ -64,19 +64,16 @@ class SignInLink:
 
     @property
     def method(self) -> AuthenticationMethod:
-        """What its use proves."""
-        return (
-            AuthenticationMethod.PORTAL
-            if self.purpose is LinkPurpose.PORTAL
-            else AuthenticationMethod.LINK
-        )
+        """Return the authentication method of its use."""
+        is_portal = self.purpose is LinkPurpose.PORTAL
+        return AuthenticationMethod.PORTAL if is_portal else AuthenticationMethod.LINK
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in person's browser. `signed_in_at` and `proven_by`: when and how they last proved who they are.
+    """A session of a signed-in person. `signed_in_at` and `proven_by`: when and how they last authenticated.
 
-    The id names the session in lists; what opens it is a secret, of which the rows keep a fingerprint.
+    The id names the session in lists. A separate secret opens it; the rows have its fingerprint.
     """
 
     id: SessionId
@@ -90,8 +87,8 @@ class Session:
     proven_by: AuthenticationMethod = AuthenticationMethod.LINK
     return_url: str | None = None
 
-    def stands(self, now: datetime) -> bool:
-        """Not ended, used within the last hour, begun within the last 24 hours."""
+    def is_active(self, now: datetime) -> bool:
+        """Return whether it is valid: not ended, used within the last hour, started within the last 24 hours."""
         return (
             self.ended_at is None
             and now < self.seen_at + IDLE_LIMIT
@@ -99,23 +96,23 @@ class Session:
         )
 
     def needs_touch(self, now: datetime) -> bool:
-        """Whether its use should be written down again."""
+        """Return whether to write `seen_at` again."""
         return now >= self.seen_at + TOUCH_INTERVAL
 
     @property
     def authentication(self) -> Authentication:
-        """When and how the person last proved who they are."""
+        """Return when and how the person last authenticated."""
         return Authentication(self.signed_in_at, self.proven_by, self.return_url)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDevice:
-    """A browser that signed this person in before: it opens nothing, but has an allowance of its own."""
+    """A browser that signed this person in before. It grants no access, but has its own backoff policy."""
 
     user_id: UserId
     created_at: datetime
     used_at: datetime
 
-    def stands(self, now: datetime) -> bool:
-        """Used within the last 180 days."""
+    def is_active(self, now: datetime) -> bool:
+        """Return whether it was used within the last 180 days."""
         return now < self.used_at + DEVICE_LIFETIME

@@ -1,4 +1,4 @@
-"""Step-up authentication: the one table of acts that need a recent proof of who the person is (OWASP ASVS 5.0, 7.5)."""
+"""Step-up authentication: the actions that need a recent sign-in (OWASP ASVS 5.0, 7.5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keystead.domain.workspaces import Role
 
 
 class SensitiveAction(StrEnum):
-    """What a stolen session must not do, judged by its effect."""
+    """The actions that a stolen session must not be able to take."""
 
     GRANT_WIDE_KEY = "grant_wide_key"
     CHANGE_WEBHOOKS = "change_webhooks"
@@ -33,9 +33,9 @@ class SensitiveAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepUp:
-    """One row of the table. `permission` allows the act; None for what all people may do with their own account."""
+    """A label for people, and the permission for the action; None for actions on a person's own account."""
 
-    words: str
+    label: str
     permission: Permission | None = None
 
 
@@ -56,30 +56,30 @@ STEP_UP: Final[Mapping[SensitiveAction, StepUp]] = {
     SensitiveAction.CHANGE_EMAIL: StepUp("Change your own email"),
     SensitiveAction.CHANGE_PASSWORD: StepUp("Change your own password"),
 }
-"""The acts that ask again in a session whose proof is older than 15 minutes."""
+"""The actions that ask a person to sign in again after 15 minutes."""
 
 _WIDE: Final = (
     Scopes([KEYS_WRITE]),
     Scopes([WEBHOOKS_WRITE]),
     Scopes([COLLECTIONS_WRITE, DOCUMENTS_WRITE]),
-    # Documents are the data, and events report all else: together they read everything.
+    # Documents are the data, and events report everything else.
     Scopes([DOCUMENTS_READ, EVENTS_READ]),
 )
 
 
 def is_wide(scopes: Scopes) -> bool:
-    """Return whether a key of these scopes reads all, writes all, or does what itself needs a recent proof."""
+    """Return whether a key with these scopes reads all data, writes all data, or takes a sensitive action itself."""
     return any(scopes.cover(everything) for everything in _WIDE)
 
 
 def actions_for_role_change(before: Role | None, after: Role | None) -> list[SensitiveAction]:
-    """Return the sensitive acts that a change of a member's role consists of; None stands for no membership.
+    """Return the sensitive actions in a change of a member's role; None stands for no membership.
 
-    A role that may make keys counts as an appointment: its holder's fresh session makes a wide key.
+    Giving a role that may create keys is sensitive: the new member can create a wide key right after signing in.
     """
-    acts = []
+    actions = []
     if before is Role.OWNER and after is not Role.OWNER:
-        acts.append(SensitiveAction.REMOVE_OWNER)
+        actions.append(SensitiveAction.REMOVE_OWNER)
     if after is not None and after is not before and may(after, Permission.MAKE_KEYS):
-        acts.append(SensitiveAction.APPOINT)
-    return acts
+        actions.append(SensitiveAction.APPOINT)
+    return actions

@@ -13,8 +13,8 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import is_scope
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
-from keystead.http.failures import places, type_names
 from keystead.http.problems import Problems
+from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
 from keystead.operation.faults import ConfigurationError
 

@@ -9,8 +9,8 @@ from typing import Final
 from keystead.domain.errors import NotFound, StorageError, Unavailable
 from keystead.http.access_log import log_failure
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.http.client import note_route
 from keystead.http.problems import RETRY_SECONDS, MethodNotAllowed
-from keystead.http.record import note_route
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
 PING_SECONDS: Final = 1.5

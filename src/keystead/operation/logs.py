@@ -17,8 +17,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from keystead.http.failures import places, type_names
-from keystead.http.redaction import REDACTED, SECRET_RUN
+from keystead.http.redaction import REDACTED, SECRET_RUN, places, type_names
 from keystead.logger import Line
 
 LIBRARIES: Final = "WARNING"

@@ -126,8 +126,8 @@ class Accounts:
     ) -> Admitted:
         """A new password, and this session under a new secret; the others end, and so do links and known devices.
 
-        ReauthenticationRequired without a recent proof; Invalid (/current) where the present password is needed and not given: always,
-        unless the person has none or came by a one-time link.
+        Raises ReauthenticationRequired without a recent authentication; Invalid (/current) if the present password is
+        needed and missing. A person without a password, or one who came by a one-time link, needs none.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)

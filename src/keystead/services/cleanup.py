@@ -7,8 +7,8 @@ from datetime import date, datetime
 from functools import partial
 from typing import Final
 
+from keystead.domain.events import RetentionPolicy, retention_cutoff
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.retention import RetentionPolicy, retention_cutoff
 from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx

@@ -10,7 +10,7 @@ from keystead.services.verifier import Verifier
 from keystead.storage.issues import Issue, IssueLookup
 
 
-class Standing(NamedTuple):
+class ActiveToken(NamedTuple):
     """A key that stands: as who it acts, and what is told of it besides."""
 
     principal: Principal
@@ -24,10 +24,10 @@ class Introspection:
         self._verifier = verifier
         self._issues = issues
 
-    async def introspect(self, text: str) -> Standing | None:
+    async def introspect(self, text: str) -> ActiveToken | None:
         """The key of that token, if it stands. It counts as a use, whose caller nobody knows."""
         verdict = await self._verifier.verify_on_loop(text)
         if isinstance(verdict, Denied):
             return None
         issue = await self._issues.find_on_loop(verdict.principal.id)
-        return None if issue is None else Standing(verdict.principal, issue)
+        return None if issue is None else ActiveToken(verdict.principal, issue)

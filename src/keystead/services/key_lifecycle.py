@@ -145,7 +145,7 @@ class KeyWatch:
             key = keys.find_key(tx, workspace_id, key_id)
             notice = None if key is None else judge(tx, key, now)
             if notice is None or not rows.note_notice(
-                tx, workspace_id, key_id, notice.kind, notice.mark, now
+                tx, workspace_id, key_id, notice.kind, notice.dedup_key, now
             ):
                 return False
             target = Target("key", key_id)

@@ -21,7 +21,7 @@ from keystead.storage.tables import events, invitations, plans, workspaces
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise ReauthenticationRequired if this change of a member's role needs a more recent proof; None is no membership."""
+    """Raise ReauthenticationRequired if this change of role needs a recent authentication; None is no membership."""
     for act in actions_for_role_change(before, after):
         principal.require_recent_authentication(act, now)
 

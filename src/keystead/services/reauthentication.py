@@ -128,7 +128,7 @@ class Proofs:
             return False
         digest = device.fingerprint()
         found = known_devices.find_device(tx, digest)
-        if found is None or found.user_id != account.user.id or not found.stands(self._clock.now()):
+        if found is None or found.user_id != account.user.id or not found.is_active(self._clock.now()):
             return False
         subject = device_subject(digest)
         return throttles.find_failures(tx, [subject])[subject].count < (DEVICE.most or 0)

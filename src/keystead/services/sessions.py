@@ -94,7 +94,7 @@ def renew(tx: Tx, secret: Secret, session: Session) -> Secret:
 def require_standing(tx: Tx, secret: Secret, now: datetime) -> Session:
     """The session, or SessionEnded."""
     session = rows.find_session(tx, secret.fingerprint())
-    if session is None or not session.stands(now):
+    if session is None or not session.is_active(now):
         raise SessionEnded
     return session
 
@@ -104,7 +104,7 @@ def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetim
     if device is not None:
         digest = device.fingerprint()
         found = known_devices.find_device(tx, digest)
-        if found is not None and found.user_id == user_id and found.stands(now):
+        if found is not None and found.user_id == user_id and found.is_active(now):
             known_devices.touch_device(tx, digest, now)
             throttles.delete_failures(tx, device_subject(digest))
             return None

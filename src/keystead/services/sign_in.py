@@ -115,7 +115,7 @@ class SignIn:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, digest)
-            if session is None or not session.stands(now):
+            if session is None or not session.is_active(now):
                 return None
             members = workspaces.memberships_of(tx, session.user_id)
             user = members[0].user if members else users.get_user(tx, session.user_id)
@@ -144,7 +144,7 @@ class SignIn:
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
             session = rows.find_session(tx, secret.fingerprint())
-            if session is None or not session.stands(now):
+            if session is None or not session.is_active(now):
                 return
             rows.end_session(tx, secret.fingerprint(), now)
             members = workspaces.memberships_of(tx, session.user_id)

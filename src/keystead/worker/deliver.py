@@ -20,7 +20,7 @@ import structlog
 from keystead.domain.errors import StorageError
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import Outcome
-from keystead.http.failures import places, type_names
+from keystead.http.redaction import places, type_names
 from keystead.services.deliveries import Batch, Deliveries, Message, Sent
 from keystead.worker.sending import Sender
 

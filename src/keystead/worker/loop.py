@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from keystead.http.failures import places, type_names
+from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
 from keystead.services.isolation import Failure
 

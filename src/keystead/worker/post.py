@@ -10,7 +10,7 @@ import structlog
 
 from keystead.domain.errors import StorageError
 from keystead.domain.mail import Email
-from keystead.http.failures import places, type_names
+from keystead.http.redaction import places, type_names
 from keystead.worker.mail import MailAway, Mailer, MailRefused, message_of
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.post")

@@ -28,7 +28,7 @@ from keystead.domain.webhooks import (
     error_for_status,
     parse_retry_after,
 )
-from keystead.http.failures import type_names
+from keystead.http.redaction import type_names
 from keystead.services.deliveries import Batch, Message
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
 

@@ -222,7 +222,7 @@ def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
         ('{"id": "a", "id": "b", "text": ""}', "holds a name twice"),
         ('{"id": "a", "text": "", "attributes": {"x": NaN}}', "holds NaN"),
         ('{"id": "a", "text": "", "attributes": []}', "attributes must be an object"),
-        ('{"id": "a", "text": "", "attributes": {"x": 1e999}}', "attributes must hold finite"),
+        ('{"id": "a", "text": "", "attributes": {"x": 1e999}}', "attributes must contain finite"),
         ('{"id": "a", "text": "\\u0000"}', "text must not hold"),
         ('{"id": "a", "text": "\\ud800"}', "text must not hold"),
         ('{"id": "a", "text": "", "attributes": ' + "[" * 5000, "is not JSON"),

@@ -285,7 +285,7 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
     webhook = made(area)
     seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
     assert seen.status == 422
-    assert "A custom header is set by Keystead itself" in seen.html
+    assert "A custom header is reserved" in seen.html
     dropped = seen.tree.one("input", name="drop")
     assert "checked" in dropped.attributes
     area.key()

@@ -35,13 +35,13 @@ from keystead.domain.workspaces import Member, Role
 
 
 def _sensitive_actions(permission: Permission | None) -> list[str]:
-    return [action.words for action in STEP_UP.values() if action.permission is permission]
+    return [action.label for action in STEP_UP.values() if action.permission is permission]
 
 
 _PERMISSIONS: Final = [
     *(
         PermissionRow(
-            definition.words,
+            definition.label,
             [role in definition.roles for role in Role],
             _sensitive_actions(permission),
         )

@@ -11,7 +11,7 @@ from keystead.developer_area.web.navigation import see_other
 from keystead.domain.errors import NotFound
 from keystead.domain.ids import WorkspaceId, is_id
 from keystead.domain.workspaces import Member
-from keystead.http.record import note_caller
+from keystead.http.client import note_caller
 from keystead.services import Services
 from keystead.services.sessions import Visitor
 

@@ -25,8 +25,8 @@ from keystead.domain.principals import Principal, of_member
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User, Workspace
 from keystead.http.access_log import log_refused_sign_in
+from keystead.http.client import client_of
 from keystead.http.paging import Page, read_page
-from keystead.http.record import client_of
 from keystead.services import Services
 from keystead.services.sessions import Visitor
 

@@ -16,11 +16,10 @@ from keystead.developer_area.web.error_pages import ForeignForm
 from keystead.domain.errors import InvalidRequest
 from keystead.domain.token import Secret
 from keystead.domain.versions import IfMatch
-from keystead.http.body import KIB, read_body, require_unencoded
-from keystead.http.form_body import decode_fields, require_form
-from keystead.http.record import client_of
+from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
+from keystead.http.client import client_of
+from keystead.http.form_body import decode_form, require_form
 
-FORM_LIMIT: Final = 64 * KIB
 FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
 _MAX_FIELDS: Final = 200
@@ -60,7 +59,7 @@ async def read_form(request: Request) -> Form:
     require_form(request.headers.get("content-type", "").encode("latin-1"))
     require_unencoded(request.headers.raw)
     fields: dict[str, tuple[str, ...]] = {}
-    for name, value in decode_fields(await read_body(request.receive, FORM_LIMIT), _MAX_FIELDS):
+    for name, value in decode_form(await read_body(request.receive, FORM_LIMIT), _MAX_FIELDS):
         fields[name] = (*fields.get(name, ()), value)
     return Form(fields)
 

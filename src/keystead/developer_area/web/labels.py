@@ -91,6 +91,6 @@ def role_choices(roles: Sequence[Role], chosen: Role | None) -> Sequence[Choice]
 
 def _role_hint(role: Role) -> str:
     lower = list(Role)[list(Role).index(role) + 1 :]
-    added = [p.words for p in PERMISSIONS.values() if role in p.roles and not p.roles & set(lower)]
+    added = [p.label for p in PERMISSIONS.values() if role in p.roles and not p.roles & set(lower)]
     inherited = f"Everything {with_article(lower[0])} can do, plus: " if lower else ""
     return f"{inherited}{'. '.join(added)}."

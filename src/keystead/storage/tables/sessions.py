@@ -76,7 +76,7 @@ def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
     found = map(
         _session, tx.execute(query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()))
     )
-    return [session for session in found if session.stands(now)]
+    return [session for session in found if session.is_active(now)]
 
 
 def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
