@@ -129,6 +129,6 @@ def migrate(before: Before, *, enforce: bool = False) -> None:
     """What an operator does."""
     of_servers = before.url.replace("before_walls@", f"{SERVER_ROLE}@")
     settings = Settings(data=before.data, database=of_servers, migration_database=before.url)
-    walled = bootstrap.migrate(settings, enforce=enforce).walled
-    assert walled is not None
-    assert walled.owners_way is not enforce
+    applied = bootstrap.migrate(settings, enforce=enforce).row_security
+    assert applied is not None
+    assert applied.owners_way is not enforce

@@ -30,7 +30,7 @@ PROGRAM: Final = (
     "keystead.cli.serve",
     "keystead.cli.sign_in",
     "keystead.developer_area.app",
-    "keystead.operation.serving",
+    "keystead.operation.server.serving",
     "keystead.worker.loop",
 )
 

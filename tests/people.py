@@ -121,7 +121,7 @@ class Crowd(Server):
     def member(self, member: Member) -> Member | None:
         """What the person is in that workspace now."""
         page = self.ground.services.members.list(acting_operator(member.workspace_id), limit=1000)
-        found = [one for one in page.members if one.user.id == member.user.id]
+        found = [one for one in page.items if one.user.id == member.user.id]
         return found[0] if found else None
 
     def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The acts that end a key's authority, and how each is done. Most end it with their answer, some at an instant."""
+"""The acts that revoke a key's access. Most take effect with their response, some at a given time."""
 
 from __future__ import annotations
 
@@ -8,92 +8,92 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from keystead_prove.connection import Line, Reply
+from keystead_prove.calls import SCOPE_TO_KEEP, Key, Refused, create
+from keystead_prove.connection import Connection, Reply
 from keystead_prove.history import MILLISECOND
-from keystead_prove.target import SCOPE_TO_KEEP, Key, Refused, create
 
 TOLERANCE: Final = 250 * MILLISECOND
-"""How exact an end by the clock is, on every server."""
+"""How precisely a key must end by the clock, on every server."""
 LIFE: Final = timedelta(seconds=2)
-"""How long a key lives that ends by the clock."""
+"""The lifetime of a key that ends by the clock."""
 BUSY_TRIES: Final = 20
-"""How often a rotation is asked for where the database is busy."""
+"""Attempts at a rotation while the database is busy."""
 TOGETHER: Final = 25
-"""How many keys end by the clock at a time: most of such a trial is waiting."""
+"""Keys that end by the clock in one trial, since most of such a trial is waiting."""
 REMEMBERED_BY_THE_CLOCK: Final = 1_500 * MILLISECOND
-"""What a planted cache remembers an answer for where the end may be a quarter of a second off."""
+"""How long the seeded cache keeps a response if the end is only known to a quarter of a second."""
 DONE: Final = frozenset({200, 201, 204})
 ENDED_BEFORE: Final = frozenset({401, 404, 409})
-"""What an act is answered that an attempt without an answer has done already."""
+"""The statuses of an act that an earlier attempt without a response has done already."""
 REVOCATION: Final = "/revoke"
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """How keys are made for it, and ended.
+    """How the keys of a trial are created, and how their access ends.
 
-    `end(line, key)` ends it with the answer that it returns. Where `ends_at(line, key)` is given instead, the key ends
-    at that instant, and so do others, `together` in one trial. `narrows`: the key goes on, with one scope of the many
-    that it had. `with_operator`: the act is the operator's. `remembers`: for how many nanoseconds a planted cache must
-    keep an answer to be seen, in the time that the act takes to be answered once it is done.
+    `end(connection, key)` ends it with the response that it returns. `ends_at(connection, key)` instead returns
+    the time at which it ends, for `together` keys in one trial. `narrows`: the key keeps one of its scopes.
+    `with_operator`: only the operator can do it. `remembers`: how long (in nanoseconds) the seeded cache keeps
+    a response, so that the check must see it; longer if an act returns late.
     """
 
     name: str
     says: str
-    end: Callable[[Line, Key], Reply] | None = None
-    ends_at: Callable[[Line, Key], datetime] | None = None
+    end: Callable[[Connection, Key], Reply] | None = None
+    ends_at: Callable[[Connection, Key], datetime] | None = None
     narrows: bool = False
     lives: timedelta | None = None
     with_operator: bool = False
     together: int = 1
     remembers: int = MILLISECOND
 
-    def make(self, line: Line, now: datetime) -> Key:
-        """A key for a trial. `now` is the time that decides."""
+    def make(self, connection: Connection, now: datetime) -> Key:
+        """Create a key for a trial. `now` is the installation's time."""
         expires_at = None
         if self.lives is not None:
             expires_at = (now + self.lives + timedelta(seconds=1)).replace(microsecond=0)
-        return create(line, expires_at=expires_at)
+        return create(connection, expires_at=expires_at)
 
 
-def _revoke(line: Line, key: Key) -> Reply:
-    return line.send("DELETE", f"/v1/keys/{key.id}")
+def _revoke(connection: Connection, key: Key) -> Reply:
+    return connection.send("DELETE", f"/v1/keys/{key.id}")
 
 
-def _end_itself(line: Line, key: Key) -> Reply:
-    return line.send("DELETE", f"/v1/keys/{key.id}", token=key.token)
+def _end_itself(connection: Connection, key: Key) -> Reply:
+    return connection.send("DELETE", f"/v1/keys/{key.id}", token=key.token)
 
 
-def _rotate(line: Line, key: Key) -> Reply:
-    return line.send("POST", f"/v1/keys/{key.id}/rotate", {"overlap_seconds": 0})
+def _rotate(connection: Connection, key: Key) -> Reply:
+    return connection.send("POST", f"/v1/keys/{key.id}/rotate", {"overlap_seconds": 0})
 
 
-def _narrow(line: Line, key: Key) -> Reply:
-    return line.send("PATCH", f"/v1/keys/{key.id}", {"scopes": [SCOPE_TO_KEEP]})
+def _narrow(connection: Connection, key: Key) -> Reply:
+    return connection.send("PATCH", f"/v1/keys/{key.id}", {"scopes": [SCOPE_TO_KEEP]})
 
 
-def _give_up(line: Line, key: Key) -> Reply:
-    """RFC 7009; refused for haste (429) it has done nothing, and is asked again."""
-    while (reply := line.post_form(REVOCATION, token=key.token)).status == 429:
+def _give_up(connection: Connection, key: Key) -> Reply:
+    """Revoke the key by RFC 7009, again while it is rate-limited (429)."""
+    while (reply := connection.post_form(REVOCATION, token=key.token)).status == 429:
         time.sleep(0.2)
     return reply
 
 
-def _expiry(_: Line, key: Key) -> datetime:
+def _expiry(_: Connection, key: Key) -> datetime:
     return _instant(key.reply.json["expires_at"])
 
 
-def _end_of_overlap(line: Line, key: Key) -> datetime:
-    """Refused for being busy (503) it has done nothing, or is told so (409) when it is asked again."""
-    asked = {"overlap_seconds": int(LIFE.total_seconds())}
-    reply = line.send("POST", f"/v1/keys/{key.id}/rotate", asked)
+def _end_of_overlap(connection: Connection, key: Key) -> datetime:
+    """Rotate the key, again while the database is busy (503), and return the end of the overlap."""
+    body = {"overlap_seconds": int(LIFE.total_seconds())}
+    reply = connection.send("POST", f"/v1/keys/{key.id}/rotate", body)
     for _ in range(BUSY_TRIES):
         if reply.status == 503:
             time.sleep(0.2)
-            reply = line.send("POST", f"/v1/keys/{key.id}/rotate", asked)
+            reply = connection.send("POST", f"/v1/keys/{key.id}/rotate", body)
     if reply.status != 201:
-        raise Refused(f"a key was not rotated: the server answered {reply.status}")
-    return _instant(line.get(f"/v1/keys/{key.id}").json["expires_at"])
+        raise Refused(f"a key was not rotated: the server responded with {reply.status}")
+    return _instant(connection.get(f"/v1/keys/{key.id}").json["expires_at"])
 
 
 def _instant(text: str) -> datetime:
@@ -124,16 +124,16 @@ ACTS: Final = (
     Act("suspended", "its workspace suspended", with_operator=True),
     EXPIRED,
     OVERLAPPED,
-    Act("given up", "revoked by whoever holds it (RFC 7009)", _give_up),
+    Act("given up", "revoked with the token itself (RFC 7009)", _give_up),
 )
-"""Every act; the last is done where servers answer RFC 7009."""
+"""All acts; the last one only if servers support RFC 7009."""
 
 
 def has_revocation(urls: Sequence[str]) -> bool:
-    """Whether every server answers RFC 7009: without a token it asks for one."""
+    """Return whether every server supports RFC 7009: without a token it asks for one."""
     for url in urls:
-        with Line(url) as line:
-            reply = line.post_form(REVOCATION)
+        with Connection(url) as connection:
+            reply = connection.post_form(REVOCATION)
         if reply.status != 400 or b'"invalid-request"' not in reply.body:
             return False
     return True

@@ -1,4 +1,4 @@
-"""Do all servers end a key at its instant? Keys with an end are asked for every 20 ms at each of them."""
+"""Does a key end at its time on every server? Keys that expire are verified every 20 ms at each of them."""
 
 from __future__ import annotations
 
@@ -8,53 +8,55 @@ from dataclasses import replace
 from typing import Final
 
 from keystead_prove.acts import EXPIRED, TOLERANCE
-from keystead_prove.faulty_server import Fault, flawed
-from keystead_prove.finding import Finding, Planted
+from keystead_prove.faulty_server import Fault, faulty_server
+from keystead_prove.finding import Finding, SeededFault
 from keystead_prove.history import MILLISECOND
-from keystead_prove.race import Course, clock_of
+from keystead_prove.race import Race, clock_of
 from keystead_prove.tally import Tally
-from keystead_prove.target import Operator, Site
+from keystead_prove.target import Operator, Target
 
 NAME: Final = "clock"
 PROMISE: Final = (
-    "A key ends within a quarter of a second of its instant by the database's time, on every server,"
-    " and for good."
+    "A key expires within a quarter of a second of its time by the database's clock, on every server,"
+    " and stays expired."
 )
 TOGETHER: Final = 4
 ACT: Final = replace(EXPIRED, together=TOGETHER)
-PLANTED_TRIALS: Final = 1
+SEEDED_TRIALS: Final = 1
 
 
 def run(
-    site: Site, operator: Operator, rounds: int, tell: Callable[[int], None] = lambda _: None
+    target: Target, operator: Operator, rounds: int, on_step: Callable[[int], None] = lambda _: None
 ) -> Finding:
-    """So many keys, four at a time, and a few at a server whose clock is late."""
+    """Let that many keys expire, four at a time; then some at a server whose clock is slow."""
     began = time.monotonic()
-    honest = _watched(site, operator, -(-rounds // TOGETHER), tell)
-    with flawed(Fault.LATE) as late:
-        planted = _watched(late.site, late, PLANTED_TRIALS, tell)
+    actual = _watched(target, operator, -(-rounds // TOGETHER), on_step)
+    with faulty_server(Fault.LATE) as late:
+        seeded = _watched(late.target, late, SEEDED_TRIALS, on_step)
     return Finding(
         experiment=NAME,
-        form="keys that end in three seconds, asked for every 20 ms",
+        form="keys that expire in three seconds, verified every 20 ms",
         promise=PROMISE,
-        trials=honest.keys,
+        trials=actual.keys,
         violations={
-            "accepted after the end": honest.late,
-            "accepted after a refusal": honest.again,
-            "refused before the end": honest.early,
-            "errors of the server": honest.server_errors,
+            "accepted after the expiry": actual.late,
+            "accepted after a refusal": actual.again,
+            "refused before the expiry": actual.early,
+            "errors of the server": actual.server_errors,
         },
-        planted=Planted(f"a server with {Fault.LATE}", planted.keys, planted.broken),
-        counts={"verifications": honest.verifications, "without an answer": honest.unanswered},
-        worst=None if honest.worst is None else (honest.worst + TOLERANCE) / MILLISECOND,
-        measures="the last accepted verification began, after the instant",
+        seeded=SeededFault(f"a server with {Fault.LATE}", seeded.keys, seeded.broken),
+        counts={"verifications": actual.verifications, "without a response": actual.unanswered},
+        worst=None if actual.worst is None else (actual.worst + TOLERANCE) / MILLISECOND,
+        measures="the last accepted verification began, after the expiry",
         seconds=time.monotonic() - began,
     )
 
 
-def _watched(site: Site, operator: Operator, trials: int, tell: Callable[[int], None]) -> Tally:
-    course = Course(site, ACT, clock_of(operator))
+def _watched(
+    target: Target, operator: Operator, trials: int, on_step: Callable[[int], None]
+) -> Tally:
+    race = Race(target, ACT, clock_of(operator))
     for _ in range(trials):
-        course.run([False])
-        tell(TOGETHER)
-    return course.honest.whole
+        race.run([False])
+        on_step(TOGETHER)
+    return race.actual.whole

@@ -1,4 +1,4 @@
-"""Requests with their times: a connection to a server, on which each answer is told with when it began and ended."""
+"""HTTP requests with times: each response has the time at which its request began and ended."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from urllib.parse import urlencode, urlsplit
 
 TIMEOUT_SECONDS: Final = 10.0
 IDLE_NANOSECONDS: Final = 2_000_000_000
-"""After which a kept connection is made anew: a server closes one that says nothing for long."""
+"""After this time without a request we reconnect, since servers close idle connections."""
 NO_ANSWER: Final = 0
-"""The status of a request that was not answered."""
+"""The status of a request without a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status (0: none came), the body, and when the request began and ended, in monotonic nanoseconds.
+    """A response: status (0: none), body, and when the request began and ended, in monotonic nanoseconds.
 
-    `opened`: when the connection that it went over had been made.
+    `opened`: when its connection was established.
     """
 
     status: int
@@ -35,15 +35,15 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
-class Line:
-    """A connection that is kept, and made anew where it broke or was closed.
+class Connection:
+    """A persistent connection, opened again after it was closed.
 
-    A request begins when it is about to be sent, which is after its connection was made: what is then accepted was
-    judged later than that. It ends when its answer has been read whole.
+    A request begins just before it is sent, after the connection was established: if it is accepted, the server
+    verified the key later than that. It ends when the response has been read.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -64,11 +64,11 @@ class Line:
         )
 
     def get(self, path: str, token: str | None = None) -> Reply:
-        """A GET, with that token instead of the line's own."""
+        """Send a GET, with the connection's token or another one."""
         return self._ask("GET", path, _bearer(token) if token else self._head)
 
     def send(self, method: str, path: str, value: object = None, token: str | None = None) -> Reply:
-        """Another method, with a JSON body where there is a value."""
+        """Send a request of another method, with a JSON body unless `value` is None."""
         head = dict(_bearer(token) if token else self._head)
         body = None if value is None else json.dumps(value).encode()
         if body is not None:
@@ -76,12 +76,12 @@ class Line:
         return self._ask(method, path, head, body)
 
     def post_form(self, path: str, credential: str | None = None, **fields: str) -> Reply:
-        """A POST of a form, with no credential but the one that is given."""
+        """POST a form, with no other credential than the given one."""
         head = {"Content-Type": "application/x-www-form-urlencoded"} | _bearer(credential)
         return self._ask("POST", path, head, urlencode(fields).encode())
 
     def close(self) -> None:
-        """Ends the connection; the next request makes another."""
+        """Close the connection; the next request opens another."""
         self._http.close()
 
     def __enter__(self) -> Self:

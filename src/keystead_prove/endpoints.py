@@ -1,4 +1,4 @@
-"""Doors: the ways to ask whether a key is good. A server's own calls, or a gateway's or an application's URL."""
+"""The endpoints that verify keys: calls of a server itself, or the URL of a gateway or an application."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from keystead_prove.connection import Line, Reply
-from keystead_prove.target import SCOPE_TO_KEEP, WHOAMI, Key, Refused
+from keystead_prove.calls import SCOPE_TO_KEEP, WHOAMI, Key, Refused
+from keystead_prove.connection import Connection, Reply
 
 REST: Final = "REST"
 FORWARD_AUTH: Final = "forward-auth"
@@ -19,19 +19,19 @@ _ANY: Final = f"{_GATE}/any"
 _SCOPE_OF_PLANS: Final = f"{_GATE}/plan:read"
 _INTROSPECT: Final = "/introspect"
 REFUSED: Final = frozenset({401, 403})
-"""What a door answers whom it does not let in."""
+"""The statuses with which an endpoint refuses a key."""
 
 
-def lets_in(status: int) -> bool:
-    """Whether this is what a door answers whom it lets in."""
+def accepts(status: int) -> bool:
+    """Return whether an endpoint with this status accepts the key."""
     return 200 <= status < 300
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One way to ask: `path` is for any live key, `narrow` for one that may more than `SCOPE_TO_KEEP`.
+class Probe:
+    """One way to verify a key: `path` accepts any live key, `narrow` only one with more than `SCOPE_TO_KEEP`.
 
-    `credential`: of the service that asks, by RFC 7662; without one the question is a GET with the key itself.
+    `credential`: of the service that introspects (RFC 7662); None: a GET with the key itself.
     """
 
     name: str
@@ -39,76 +39,76 @@ class Question:
     narrow: str | None = None
     credential: str | None = field(default=None, repr=False)
 
-    def ask(self, line: Line, token: str, *, narrowed: bool = False) -> Reply:
-        """The answer, with 401 or 403 where the key does not do, however that was said."""
+    def ask(self, connection: Connection, token: str, *, narrowed: bool = False) -> Reply:
+        """Send the probe. The status of the reply is 401 or 403 if the key is refused in any way."""
         path = self.narrow if narrowed and self.narrow else self.path
         if self.credential is None:
-            return line.get(path, token)
-        reply = line.post_form(path, self.credential, token=token)
-        return replace(reply, status=_told(reply, narrowed=narrowed))
+            return connection.get(path, token)
+        reply = connection.post_form(path, self.credential, token=token)
+        return replace(reply, status=_status_of(reply, narrowed=narrowed))
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Questions that are put to one address, in turn.
+class Endpoint:
+    """The probes at one address, which are used in turn.
 
-    `kept`: all that are asked about a key go over one connection, which was open before the key ended.
+    `kept`: all probes of a key use one connection, which was opened before its access ended.
     """
 
     url: str
-    questions: Sequence[Question]
+    probes: Sequence[Probe]
     kept: bool = False
 
-    def telling(self, *, narrowed: bool) -> Door | None:
-        """As much of the door as tells an end: where a key lost a scope, not every question does. None: nothing."""
-        told = [question for question in self.questions if question.narrow or not narrowed]
-        return replace(self, questions=told) if told else None
+    def detecting(self, *, narrowed: bool) -> Endpoint | None:
+        """Return the endpoint with the probes that detect this act; None if there are none."""
+        probes = [probe for probe in self.probes if probe.narrow or not narrowed]
+        return replace(self, probes=probes) if probes else None
 
 
-def plain(url: str) -> Door:
-    """The door that every server has."""
-    return Door(url, [Question(REST, WHOAMI, _OF_PLANS)])
+def plain(url: str) -> Endpoint:
+    """Return the endpoint that every server has."""
+    return Endpoint(url, [Probe(REST, WHOAMI, _OF_PLANS)])
 
 
-def of_servers(urls: Sequence[str], token: str, credential: str | None = None) -> list[Door]:
-    """Every server's own door."""
-    return [Door(url, list(_questions(url, token, credential))) for url in urls]
+def of_servers(urls: Sequence[str], token: str, credential: str | None = None) -> list[Endpoint]:
+    """Return every server's own endpoints."""
+    return [Endpoint(url, list(_probes(url, token, credential))) for url in urls]
 
 
-def through(url: str, token: str, narrow: Key) -> Door:
-    """The door of a gateway or an application. Refused unless it lets in the key `token`, and nobody without a key.
+def through(url: str, token: str, narrow: Key) -> Endpoint:
+    """Return the endpoint of a gateway or an application. Raises Refused unless it accepts only requests with a key.
 
-    `narrow` is a key that may no more than `SCOPE_TO_KEEP`: where it is refused, this door tells of lost scopes too.
+    `narrow` is a key with only `SCOPE_TO_KEEP`: if it is refused, this endpoint detects lost scopes too.
     """
     parts = urlsplit(url)
     place = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    with Line(f"{parts.scheme}://{parts.netloc}") as line:
-        if line.get(place).status not in REFUSED:
-            raise Refused(f"{url} does not refuse (401 or 403) who comes without a key")
-        if not lets_in(line.get(place, token).status):
-            raise Refused(f"{url} does not let in (2xx) a key of this installation")
-        tells = line.get(place, narrow.token).status in REFUSED
-    question = Question(url.partition("?")[0], place, place if tells else None)
-    return Door(f"{parts.scheme}://{parts.netloc}", [question])
+    with Connection(f"{parts.scheme}://{parts.netloc}") as connection:
+        if connection.get(place).status not in REFUSED:
+            raise Refused(f"{url} does not refuse (401 or 403) requests without a key")
+        if not accepts(connection.get(place, token).status):
+            raise Refused(f"{url} does not accept (2xx) a key of this installation")
+        detects = connection.get(place, narrow.token).status in REFUSED
+    probe = Probe(url.partition("?")[0], place, place if detects else None)
+    return Endpoint(f"{parts.scheme}://{parts.netloc}", [probe])
 
 
-def _questions(url: str, token: str, credential: str | None) -> Iterator[Question]:
-    """Those that this server answers; some do not have them all."""
-    with Line(url) as line:
-        if line.get(_ANY, token).status == 200 and line.get(_ANY).status == 401:
-            yield Question(FORWARD_AUTH, _ANY, _SCOPE_OF_PLANS)
-        yield Question(REST, WHOAMI, _OF_PLANS)
-        asking = Question(INTROSPECTION, _INTROSPECT, _INTROSPECT, credential)
-        if credential and asking.ask(line, token).status == 200:
-            yield asking
+def _probes(url: str, token: str, credential: str | None) -> Iterator[Probe]:
+    """Yield the probes that this server supports."""
+    with Connection(url) as connection:
+        if connection.get(_ANY, token).status == 200 and connection.get(_ANY).status == 401:
+            yield Probe(FORWARD_AUTH, _ANY, _SCOPE_OF_PLANS)
+        yield Probe(REST, WHOAMI, _OF_PLANS)
+        introspection = Probe(INTROSPECTION, _INTROSPECT, _INTROSPECT, credential)
+        if credential and introspection.ask(connection, token).status == 200:
+            yield introspection
 
 
-def _told(reply: Reply, *, narrowed: bool) -> int:
-    """The status by which another door says the same as an introspection."""
+def _status_of(reply: Reply, *, narrowed: bool) -> int:
+    """Return the status with which other endpoints say the same as this introspection."""
     if reply.status != 200:
-        # What is refused here is who asks, which says nothing of the key.
+        # The introspecting service was refused, which says nothing about the key.
         return 500 if reply.status in REFUSED else reply.status
-    found = reply.json
-    if not found["active"]:
+    body = reply.json
+    if not body["active"]:
         return 401
-    return 403 if narrowed and found["scope"].split() == [SCOPE_TO_KEEP] else 200
+    return 403 if narrowed and body["scope"].split() == [SCOPE_TO_KEEP] else 200

@@ -1,4 +1,4 @@
-"""The experiments by name, their sizes, and where they are run."""
+"""The experiments by name, their sizes, and the environments in which they can run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from keystead_prove import limit as limits
 from keystead_prove import restart as restarts
 from keystead_prove import revocation
 from keystead_prove.acts import REVOKED
-from keystead_prove.fault_proxy import Breaker
+from keystead_prove.fault_proxy import FaultProxy
 from keystead_prove.finding import Finding
-from keystead_prove.servers import Own
-from keystead_prove.target import Operator, Site
+from keystead_prove.servers import RestartableServer
+from keystead_prove.target import Operator, Target
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Shows how something of that title and size goes on: given steps."""
+"""Shows the progress of something with that title and number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is tried: keys revoked, keys for each other act, verifications in flight, rounds of the others."""
+    """The sizes: keys to revoke, keys for each other act, concurrent verifications, rounds, and so on."""
 
     keys: int = 200
     keys_each: int = 25
@@ -44,79 +44,92 @@ FULL: Final = Sizes(
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A site and its operator; its `servers` and the `breaker` before their database, where they are its own."""
+class Environment:
+    """A target and its operator; for a temporary installation also its `servers` and `fault_proxy`."""
 
-    site: Site
+    target: Target
     operator: Operator
-    servers: Sequence[Own] = field(default_factory=tuple)
-    breaker: Breaker | None = None
+    servers: Sequence[RestartableServer] = field(default_factory=tuple)
+    fault_proxy: FaultProxy | None = None
 
 
-def revoke(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """Every act that ends a key; and revocation once more with many verifications on their way."""
-    for act in revocation.acts_of(scene.site):
+def revoke(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Run the race for each act that revokes access, and for revocation again with many concurrent verifications."""
+    for act in revocation.acts_of(environment.target):
         keys = sizes.keys if act is REVOKED else sizes.keys_each
-        with progress(act.says, keys) as tell:
-            found = revocation.run(
-                scene.site, act, keys, scene.operator, processes=sizes.processes, tell=tell
+        with progress(act.says, keys) as on_step:
+            finding = revocation.run(
+                environment.target,
+                act,
+                keys,
+                environment.operator,
+                processes=sizes.processes,
+                on_step=on_step,
             )
-        yield found
-    each = -(-sizes.in_flight // len(scene.site.doors))
-    with progress("many in flight", sizes.keys_each) as tell:
-        found = revocation.run(
-            scene.site, REVOKED, sizes.keys_each, scene.operator, each=each, processes=1, tell=tell
+        yield finding
+    each = -(-sizes.in_flight // len(environment.target.endpoints))
+    with progress("many concurrent verifications", sizes.keys_each) as on_step:
+        finding = revocation.run(
+            environment.target,
+            REVOKED,
+            sizes.keys_each,
+            environment.operator,
+            each=each,
+            processes=1,
+            on_step=on_step,
         )
-    yield found
+    yield finding
 
 
-def limit(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """As many keys as a plan allows."""
-    with progress("creations at once", sizes.rounds) as tell:
-        found = limits.run(scene.site, scene.operator, sizes.rounds, tell)
-    yield found
+def limit(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Create as many keys as a plan allows."""
+    with progress("concurrent creations", sizes.rounds) as on_step:
+        finding = limits.run(environment.target, environment.operator, sizes.rounds, on_step)
+    yield finding
 
 
-def clock(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """Ends by the clock."""
-    with progress("ends by the clock", sizes.rounds) as tell:
-        found = clocks.run(scene.site, scene.operator, sizes.rounds, tell)
-    yield found
+def clock(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Let keys expire."""
+    with progress("expiring keys", sizes.rounds) as on_step:
+        finding = clocks.run(environment.target, environment.operator, sizes.rounds, on_step)
+    yield finding
 
 
-def kill(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """Servers killed at work."""
-    with progress("kills", sizes.kills) as tell:
-        found = kills.run(scene.site, scene.servers, sizes.kills, tell)
-    yield found
+def kill(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Kill servers at work."""
+    with progress("kills", sizes.kills) as on_step:
+        finding = kills.run(environment.target, environment.servers, sizes.kills, on_step)
+    yield finding
 
 
-def restart(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """Servers restarted one after the other."""
-    with progress("restarts", sizes.restarts * len(scene.servers)) as tell:
-        found = restarts.run(scene.site, scene.operator, scene.servers, sizes.restarts, tell)
-    yield found
+def restart(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Restart servers one by one."""
+    with progress("restarts", sizes.restarts * len(environment.servers)) as on_step:
+        finding = restarts.run(
+            environment.target, environment.operator, environment.servers, sizes.restarts, on_step
+        )
+    yield finding
 
 
-def away(scene: Scene, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
-    """The database away."""
-    if scene.breaker is None:
+def away(environment: Environment, sizes: Sizes, progress: Progress) -> Iterator[Finding]:
+    """Disconnect the database."""
+    if environment.fault_proxy is None:
         return
-    with progress("the database away", 1) as tell:
-        found = aways.run(scene.site, scene.breaker, sizes.seconds, tell)
-    yield found
+    with progress("an unavailable database", 1) as on_step:
+        finding = aways.run(environment.target, environment.fault_proxy, sizes.seconds, on_step)
+    yield finding
 
 
-Experiment = Callable[[Scene, Sizes, Progress], Iterator[Finding]]
+Experiment = Callable[[Environment, Sizes, Progress], Iterator[Finding]]
 EXPERIMENTS: Final[dict[str, Experiment]] = {"revocation": revoke, "limit": limit, "clock": clock}
-"""What can be run anywhere."""
+"""The experiments for every environment."""
 
 
 ON_OWN_SERVERS: Final[dict[str, Experiment]] = {"kill": kill, "restart": restart}
-"""What stops servers, and is therefore run on none but those that were started for it."""
+"""The experiments that stop servers, for temporary installations only."""
 
 
-def possible(scene: Scene) -> dict[str, Experiment]:
-    """The experiments that can be run on that scene, in their order."""
-    on_own = ON_OWN_SERVERS if scene.servers else {}
-    return EXPERIMENTS | on_own | ({"away": away} if scene.breaker else {})
+def possible(environment: Environment) -> dict[str, Experiment]:
+    """Return the experiments that can run in this environment, in order."""
+    on_own = ON_OWN_SERVERS if environment.servers else {}
+    return EXPERIMENTS | on_own | ({"away": away} if environment.fault_proxy else {})

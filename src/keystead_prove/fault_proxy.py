@@ -1,4 +1,4 @@
-"""A line to a database that can be cut: servers are told its address, and it passes on what they say, or does not."""
+"""A TCP proxy in front of the database that can cut the connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HOST: Final = "127.0.0.1"
 CHUNK: Final = 64 * 1024
 
 
-class Breaker:
-    """Passes TCP connections on to one address while it is closed; open, it ends them and takes no new ones."""
+class FaultProxy:
+    """Forwards TCP connections to one address; while cut, closes them and refuses new ones."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to = (host, port)
@@ -24,27 +24,27 @@ class Breaker:
         self.port: int = self._listener.getsockname()[1]
 
     def cut(self) -> None:
-        """The database is away from now on."""
+        """Disconnect the database."""
         with self._guard:
             self._open = True
             pairs = list(self._pairs)
         for pair in pairs:
             self._end(pair)
 
-    def mend(self) -> None:
-        """The database is back."""
+    def restore(self) -> None:
+        """Connect the database again."""
         with self._guard:
             self._open = False
 
     def close(self) -> None:
-        """Ends everything."""
+        """Close all connections and the listener."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 
     def accept(self) -> None:
-        """Takes connections until it is closed."""
+        """Accept connections until closed."""
         with suppress(OSError):
             while True:
                 taken, _ = self._listener.accept()
@@ -90,9 +90,9 @@ class Breaker:
 
 
 @contextmanager
-def breaker(host: str, port: int) -> Iterator[Breaker]:
-    """A breaker before that address, closed, for as long as the block runs."""
-    made = Breaker(host, port)
+def fault_proxy(host: str, port: int) -> Iterator[FaultProxy]:
+    """Run a fault proxy in front of that address."""
+    made = FaultProxy(host, port)
     thread = threading.Thread(target=made.accept, daemon=True)
     thread.start()
     try:

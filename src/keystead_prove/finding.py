@@ -1,4 +1,4 @@
-"""What an experiment found, and its verdict. A run that could not have shown the opposite shows nothing."""
+"""The finding of an experiment, and its verdict. A run that could not have shown a violation shows nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How an experiment came out."""
+    """The result of an experiment."""
 
     HELD = "held"
     BROKEN = "broken"
@@ -16,8 +16,8 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
-    """A fault that was put into the same run on purpose: what it was, how often it was tried, how often it was seen."""
+class SeededFault:
+    """A seeded fault: what it is, how often it was tried, and how often the check saw it."""
 
     says: str
     trials: int
@@ -26,11 +26,11 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """What was found by one way of asking.
+    """The finding by one probe.
 
-    `after`: how many verifications began after the answer; `kept`: those of them over connections from before it.
-    `wrong`: how many were accepted after the answer or after a refusal; `worst` as that of the finding. `sees`: the
-    shortest planted memory, in milliseconds, that showed by this way; None: none did.
+    `after`: verifications that began after the response; `kept`: those of them on connections from before it.
+    `wrong`: verifications accepted after the response or after a refusal. `worst`: like that of the finding.
+    `sees`: the shortest memory of a seeded cache, in milliseconds, that this probe showed; None: none.
     """
 
     name: str
@@ -46,9 +46,8 @@ class At:
 class Finding:
     """One experiment in one form.
 
-    `promise` is what it tries to break, `trials` how often it tried. `violations` counts what must not be, by name;
-    `counts` everything else worth telling. `worst` is its worst figure in milliseconds, `measures` what that measures.
-    `at`: the same by each way of asking.
+    `promise`: what it tries to break. `trials`: how often. `violations` and `counts`: by name. `worst`: the
+    worst figure in milliseconds, of what `measures` says. `at`: the same by each probe.
     """
 
     experiment: str
@@ -56,7 +55,7 @@ class Finding:
     promise: str
     trials: int
     violations: Mapping[str, int]
-    planted: Planted
+    seeded: SeededFault
     counts: Mapping[str, int] = field(default_factory=dict)
     worst: float | None = None
     measures: str = ""
@@ -65,19 +64,19 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """Broken by a single violation; without trials, or with a planted fault unseen, nothing was shown."""
+        """Return BROKEN for any violation, INCONCLUSIVE without trials or if a seeded fault was not seen, else HELD."""
         if any(self.violations.values()):
             return Verdict.BROKEN
         is_blind = any(at.sees is None for at in self.at)
-        if not self.trials or not self.planted.caught or is_blind:
+        if not self.trials or not self.seeded.caught or is_blind:
             return Verdict.INCONCLUSIVE
         return Verdict.HELD
 
     @property
     def bound(self) -> float | None:
-        """Below what rate a violation lies with 95 % confidence, none having been seen: 3 in so many trials.
+        """Return an upper bound of the rate of violations with 95 % confidence: 3 in that many trials.
 
-        None where something was seen, or three trials say nothing.
+        None unless the promise held in more than three trials.
         """
         tells = self.verdict is Verdict.HELD and self.trials > 3
         return 3 / self.trials if tells else None

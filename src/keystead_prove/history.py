@@ -1,9 +1,9 @@
-"""What was done with one key, and whether all answers together can be true.
+"""The history of one key, and whether all its responses can be right.
 
-A key is a register that is written twice: absent, then active, then dead, and each verification reads it at one moment
-between its beginning and its end. A history holds if such moments exist for all of its operations (linearizability;
-Herlihy and Wing, 1990). Because the register never goes back, the best moments of the two writes can be named, and one
-pass over the history decides exactly. All times are nanoseconds of one monotonic clock.
+A key is a register that is written twice: absent, then active, then revoked; each verification reads it at one moment
+between its beginning and its end. A history holds if such moments exist for all operations (linearizability;
+Herlihy and Wing, 1990). The register never goes back, so the best moments of the two writes are known, and one scan of
+the history decides exactly. All times are nanoseconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import Final
 
 NEVER: Final = 1 << 62
-"""When what never happens happens."""
+"""The time of what never happens."""
 MILLISECOND: Final = 1_000_000
 
 
 class Kind(StrEnum):
-    """What an operation asks for."""
+    """The kind of an operation."""
 
     CREATE = "create"
     VERIFY = "verify"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Answer(StrEnum):
-    """What came back. A write is done, a verification accepted or refused; unknown is everything else."""
+    """The outcome of an operation: a write is done, a verification accepted or refused; everything else is unknown."""
 
     DONE = "done"
     ACCEPTED = "accepted"
@@ -37,7 +37,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One request: on which server, when it began (before it was sent) and ended (after its answer was read)."""
+    """One request: its server, when it began (before it was sent) and ended (after its response was read)."""
 
     server: int
     kind: Kind
@@ -48,12 +48,12 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is wrong with a history: how many verifications could not have been answered so.
+    """The faults of a history: how many verifications cannot be right.
 
-    `late`: accepted, though begun after the ending had been answered. `again`: accepted, though begun after a refusal
-    had been answered. `early`: refused, though answered before the ending was asked for; `before`: accepted before
-    there was a key. `worst`: the last accepted beginning, in nanoseconds after the answer of the ending; below zero is
-    well, None where nothing ended or was accepted.
+    `late`: accepted, though begun after the response to the revocation. `again`: accepted, though begun after
+    the response of a refusal. `early`: refused, though ended before the revocation began. `before`: accepted
+    before the key existed. `worst`: the last accepted beginning, in nanoseconds after the response to the
+    revocation; negative is right; None without a revocation or an accepted verification.
     """
 
     late: int
@@ -64,20 +64,20 @@ class Judgement:
 
     @property
     def holds(self) -> bool:
-        """Whether one order of moments explains every answer."""
+        """Return whether one order of moments explains every response."""
         return not (self.late or self.again or self.early or self.before)
 
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """Between which moments a write happened."""
+    """The times between which a write happened."""
 
     earliest: int
     latest: int
 
 
 def judge(operations: Iterable[Operation]) -> Judgement:
-    """The judgement of one key's history, in any order; without a creation, the key was there from the beginning."""
+    """Judge one key's history, in any order; without a creation, the key existed from the start."""
     history = list(operations)
     accepted = [o for o in history if o.answer is Answer.ACCEPTED]
     refused = [o for o in history if o.answer is Answer.REFUSED]
@@ -97,7 +97,7 @@ def judge(operations: Iterable[Operation]) -> Judgement:
 
 
 def _bounds(history: Sequence[Operation], kind: Kind) -> _Bounds | None:
-    """From the beginning of the first to the answer of the first that was answered; None where nobody asked."""
+    """Return the time from the first request to the first response; None without a request."""
     asked = [o for o in history if o.kind is kind]
     if not asked:
         return None

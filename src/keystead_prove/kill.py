@@ -1,4 +1,4 @@
-"""Is what was answered kept? Servers are killed at random moments while clients create and revoke keys."""
+"""Are acknowledged changes kept? Servers are killed at random moments while clients create and revoke keys."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keystead_prove.connection import NO_ANSWER, Line
+from keystead_prove.calls import WHOAMI, draft
+from keystead_prove.connection import NO_ANSWER, Connection
 from keystead_prove.faulty_server import MANAGER, Fault
-from keystead_prove.finding import Finding, Planted
+from keystead_prove.finding import Finding, SeededFault
 from keystead_prove.history import MILLISECOND
-from keystead_prove.servers import Own, fleet
-from keystead_prove.target import WHOAMI, Site, draft
+from keystead_prove.servers import RestartableServer, start_servers
+from keystead_prove.target import Target
 
 NAME: Final = "kill"
 PROMISE: Final = (
-    "A server that is killed has lost no creation and no revocation that it had answered;"
-    " what it had not answered is done or not done, the same at every server."
+    "A killed server has lost no creation and no revocation that it had acknowledged;"
+    " a request without a response was done or not, the same at every server."
 )
 CLIENTS: Final = 4
 MOMENTS: Final = (0.05, 0.4)
-"""Between how many seconds of work and the kill."""
-PLANTED_KILLS: Final = 2
+"""The least and the most seconds of work before the kill."""
+SEEDED_KILLS: Final = 2
 REVOKE_EVERY: Final = 2
 ATTEMPTS: Final = 50
 ATTEMPT_SECONDS: Final = 0.1
@@ -36,37 +37,37 @@ ATTEMPT_SECONDS: Final = 0.1
 
 @dataclass
 class Client(threading.Thread):
-    """Creates keys and revokes every second one, at one server, until it does not answer or it is told to stop."""
+    """Creates keys and revokes every second one, at one server, until it does not respond or is stopped."""
 
     url: str
     token: str = field(repr=False)
     halt: threading.Event = field(default_factory=threading.Event, repr=False)
     created: dict[str, str] = field(default_factory=dict, repr=False)
     revoked: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)
+    requested: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """A thread that is not begun yet."""
+        """Initialize the thread."""
         super().__init__(daemon=True)
 
     __hash__ = threading.Thread.__hash__
 
     def run(self) -> None:
-        """Notes what was answered; what was asked for and not answered may be either."""
-        with Line(self.url, self.token) as line:
+        """Note what was acknowledged; requests without a response may have either outcome."""
+        with Connection(self.url, self.token) as connection:
             while not self.halt.is_set():
-                made = line.send("POST", "/v1/keys", draft())
-                if made.status != 201:
+                reply = connection.send("POST", "/v1/keys", draft())
+                if reply.status != 201:
                     break
-                self.created[made.json["id"]] = made.json["token"]
+                self.created[reply.json["id"]] = reply.json["token"]
                 if len(self.created) % REVOKE_EVERY == 0 and not self._revoke(
-                    line, made.json["id"]
+                    connection, reply.json["id"]
                 ):
                     break
 
-    def _revoke(self, line: Line, id: str) -> bool:
-        self.asked.add(id)
-        if line.send("DELETE", f"/v1/keys/{id}").status != 204:
+    def _revoke(self, connection: Connection, id: str) -> bool:
+        self.requested.add(id)
+        if connection.send("DELETE", f"/v1/keys/{id}").status != 204:
             return False
         self.revoked.add(id)
         return True
@@ -74,7 +75,7 @@ class Client(threading.Thread):
 
 @dataclass
 class Losses:
-    """What was answered before the kills, and what of it is gone."""
+    """What was acknowledged before the kills, and what of it was lost."""
 
     kills: int = 0
     created: int = 0
@@ -86,59 +87,64 @@ class Losses:
 
     @property
     def any(self) -> int:
-        """How many promises were broken."""
+        """Return how many promises were broken."""
         return self.lost + self.revived + self.disagreements
 
 
 def run(
-    site: Site, servers: Sequence[Own], kills: int, tell: Callable[[int], None] = lambda _: None
+    target: Target,
+    servers: Sequence[RestartableServer],
+    kills: int,
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> Finding:
-    """So many kills, and some of a server that answers before it writes."""
+    """Kill servers that often, and some times a server that responds before it writes."""
     began = time.monotonic()
-    honest = _killed(site, servers, kills, tell)
-    planted = _flawed_killed(tell)
+    actual = _killed(target, servers, kills, on_step)
+    seeded = _kill_faulty_server(on_step)
     return Finding(
         experiment=NAME,
         form="SIGKILL to a server at work",
         promise=PROMISE,
-        trials=honest.kills,
+        trials=actual.kills,
         violations={
-            "answered creations lost": honest.lost,
-            "answered revocations undone": honest.revived,
-            "keys about which servers disagree": honest.disagreements,
+            "acknowledged creations lost": actual.lost,
+            "acknowledged revocations undone": actual.revived,
+            "keys about which servers disagree": actual.disagreements,
         },
-        planted=Planted(f"a server that {Fault.UNSYNCED}", planted.created, planted.any),
+        seeded=SeededFault(f"a server that {Fault.UNSYNCED}", seeded.created, seeded.any),
         counts={
-            "answered creations": honest.created,
-            "answered revocations": honest.revoked,
-            "milliseconds to start again, at most": honest.slowest_start // MILLISECOND,
+            "acknowledged creations": actual.created,
+            "acknowledged revocations": actual.revoked,
+            "milliseconds to start again, at most": actual.slowest_start // MILLISECOND,
         },
         seconds=time.monotonic() - began,
     )
 
 
-def _killed(site: Site, servers: Sequence[Own], kills: int, tell: Callable[[int], None]) -> Losses:
+def _killed(
+    target: Target, servers: Sequence[RestartableServer], kills: int, on_step: Callable[[int], None]
+) -> Losses:
     losses = Losses()
     for _ in range(kills):
-        clients = _crash(site, random.choice(servers), losses)  # noqa: S311 - no secret
+        clients = _crash(target, random.choice(servers), losses)  # noqa: S311 - no secret
         for client in clients:
-            _check(site, client, losses)
-        tell(1)
+            _check(target, client, losses)
+        on_step(1)
     return losses
 
 
-def _flawed_killed(tell: Callable[[int], None]) -> Losses:
+def _kill_faulty_server(on_step: Callable[[int], None]) -> Losses:
     with tempfile.TemporaryDirectory(prefix="keystead-prove-") as folder:
         command = (sys.executable, "-m", "keystead_prove.faulty_server")
         named = ("--fault", Fault.UNSYNCED.name, "--journal", str(Path(folder) / "journal"))
-        with fleet(1, (*command, *named), Path(folder)) as servers:
-            site = Site([server.url for server in servers], MANAGER)
-            return _killed(site, servers, PLANTED_KILLS, tell)
+        with start_servers(1, (*command, *named), Path(folder)) as servers:
+            target = Target([server.url for server in servers], MANAGER)
+            return _killed(target, servers, SEEDED_KILLS, on_step)
 
 
-def _crash(site: Site, victim: Own, losses: Losses) -> list[Client]:
-    """Clients at every server, and one server killed under them and started again."""
-    clients = [Client(site.urls[n % len(site.urls)], site.token) for n in range(CLIENTS)]
+def _crash(target: Target, victim: RestartableServer, losses: Losses) -> list[Client]:
+    """Run clients at every server, kill one server meanwhile and start it again."""
+    clients = [Client(target.urls[n % len(target.urls)], target.token) for n in range(CLIENTS)]
     for client in clients:
         client.start()
     time.sleep(random.uniform(*MOMENTS))  # noqa: S311 - no secret
@@ -154,26 +160,26 @@ def _crash(site: Site, victim: Own, losses: Losses) -> list[Client]:
     return clients
 
 
-def _check(site: Site, client: Client, losses: Losses) -> None:
-    """Every key at every server."""
+def _check(target: Target, client: Client, losses: Losses) -> None:
+    """Verify every key at every server."""
     losses.created += len(client.created)
     losses.revoked += len(client.revoked)
     with ExitStack() as stack:
-        lines = [stack.enter_context(Line(url)) for url in site.urls]
+        connections = [stack.enter_context(Connection(url)) for url in target.urls]
         for id, token in client.created.items():
-            statuses = {_verdict(line, token) for line in lines}
+            statuses = {_verdict(connection, token) for connection in connections}
             if id in client.revoked:
                 losses.revived += 200 in statuses
-            elif id not in client.asked:
+            elif id not in client.requested:
                 losses.lost += statuses != {200}
             losses.disagreements += len(statuses) > 1
 
 
-def _verdict(line: Line, token: str) -> int:
-    """200 or 401; a server that cannot tell yet is asked again."""
+def _verdict(connection: Connection, token: str) -> int:
+    """Return 200 or 401, asking again while the server is unavailable."""
     status = NO_ANSWER
     for _ in range(ATTEMPTS):
-        status = line.get(WHOAMI, token).status
+        status = connection.get(WHOAMI, token).status
         if status in {200, 401}:
             break
         time.sleep(ATTEMPT_SECONDS)

@@ -1,4 +1,4 @@
-"""Is a limit exact? Many ask for keys at once, at all servers, where there is room for a few."""
+"""Is a limit exact? Many keys are created at the same time, at all servers, with room for a few."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from keystead_prove.connection import Line
-from keystead_prove.faulty_server import Fault, flawed
-from keystead_prove.finding import Finding, Planted
-from keystead_prove.target import Operator, Site, active_keys, clear, draft
+from keystead_prove.calls import active_keys, clear, draft
+from keystead_prove.connection import Connection
+from keystead_prove.faulty_server import Fault, faulty_server
+from keystead_prove.finding import Finding, SeededFault
+from keystead_prove.target import Operator, Target
 
 NAME: Final = "limit"
 PROMISE: Final = (
-    "Where a plan has room for ten more keys, of a hundred creations at once over all servers exactly ten are"
-    " acknowledged and exactly ten keys are active."
+    "With room for ten more keys in a plan, exactly ten of a hundred concurrent creations over all servers are"
+    " acknowledged, and exactly ten keys are active."
 )
 ROOM: Final = 10
 CREATIONS: Final = 100
 THREADS: Final = 25
-PLANTED_ROUNDS: Final = 3
+SEEDED_ROUNDS: Final = 3
 
 
 @dataclass
 class Rounds:
-    """How the rounds came out."""
+    """The results of the rounds."""
 
     number: int = 0
     over: int = 0
@@ -38,68 +39,74 @@ class Rounds:
 
     @property
     def broken(self) -> bool:
-        """Whether any was not exact."""
+        """Return whether any round was not exact."""
         return bool(self.over or self.under or self.lost)
 
 
 def run(
-    site: Site, operator: Operator, rounds: int, tell: Callable[[int], None] = lambda _: None
+    target: Target, operator: Operator, rounds: int, on_step: Callable[[int], None] = lambda _: None
 ) -> Finding:
-    """So many rounds, and a few against a server that counts without a lock."""
+    """Run that many rounds, and some against a server that counts without a lock."""
     began = time.monotonic()
-    honest = _rounds(site, operator, rounds, tell)
-    with flawed(Fault.RACY) as racy:
-        planted = [_rounds(racy.site, racy, 1, tell) for _ in range(PLANTED_ROUNDS)]
+    actual = _rounds(target, operator, rounds, on_step)
+    with faulty_server(Fault.RACY) as racy:
+        seeded = [_rounds(racy.target, racy, 1, on_step) for _ in range(SEEDED_ROUNDS)]
     return Finding(
         experiment=NAME,
-        form=f"{CREATIONS} creations at once for {ROOM} places",
+        form=f"{CREATIONS} concurrent creations for {ROOM} places",
         promise=PROMISE,
-        trials=honest.number,
+        trials=actual.number,
         violations={
-            "rounds with too many keys": honest.over,
-            "rounds with too few": honest.under,
-            "rounds that acknowledged other than what is there": honest.lost,
+            "rounds with too many keys": actual.over,
+            "rounds with too few": actual.under,
+            "rounds whose acknowledged keys are not the active ones": actual.lost,
         },
-        planted=Planted(
-            f"a server that {Fault.RACY}", PLANTED_ROUNDS, sum(p.broken for p in planted)
+        seeded=SeededFault(
+            f"a server that {Fault.RACY}", SEEDED_ROUNDS, sum(p.broken for p in seeded)
         ),
-        counts={"creations": honest.number * CREATIONS, "without an answer": honest.unanswered},
+        counts={"creations": actual.number * CREATIONS, "without a response": actual.unanswered},
         seconds=time.monotonic() - began,
     )
 
 
-def _rounds(site: Site, operator: Operator, rounds: int, tell: Callable[[int], None]) -> Rounds:
+def _rounds(
+    target: Target, operator: Operator, rounds: int, on_step: Callable[[int], None]
+) -> Rounds:
     seen = Rounds()
     with ExitStack() as stack:
-        managers = [stack.enter_context(line) for line in site.managers()]
-        lines = [
-            stack.enter_context(Line(site.urls[n % len(site.urls)], site.token))
+        managers = [stack.enter_context(connection) for connection in target.managers()]
+        connections = [
+            stack.enter_context(Connection(target.urls[n % len(target.urls)], target.token))
             for n in range(THREADS)
         ]
         kept = clear(managers[0])
         operator.limit_keys(len(kept) + ROOM)
         try:
             for _ in range(rounds):
-                _round(managers, lines, kept, seen)
-                tell(1)
+                _round(managers, connections, kept, seen)
+                on_step(1)
         finally:
             operator.limit_keys(None)
     return seen
 
 
-def _round(managers: list[Line], lines: list[Line], kept: set[str], seen: Rounds) -> None:
-    """One round; afterwards its keys are revoked, which makes room for the next."""
+def _round(
+    managers: list[Connection], connections: list[Connection], kept: set[str], seen: Rounds
+) -> None:
+    """Run one round, then revoke its keys, which makes room for the next."""
     barrier = threading.Barrier(THREADS)
 
-    def create(line: Line) -> list[int]:
+    def create(connection: Connection) -> list[int]:
         barrier.wait()
-        return [line.send("POST", "/v1/keys", draft()).status for _ in range(CREATIONS // THREADS)]
+        return [
+            connection.send("POST", "/v1/keys", draft()).status for _ in range(CREATIONS // THREADS)
+        ]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        statuses = [status for told in pool.map(create, lines) for status in told]
+        statuses = [status for statuses in pool.map(create, connections) for status in statuses]
     acknowledged = statuses.count(201)
     unanswered = len(statuses) - acknowledged - statuses.count(409)
-    active = [{key["id"] for key in active_keys(line)} - kept for line in managers]
+    active = [{key["id"] for key in active_keys(connection)} - kept for connection in managers]
     seen.number += 1
     seen.unanswered += unanswered
     seen.over += any(len(keys) > ROOM for keys in active) or acknowledged > ROOM

@@ -1,7 +1,7 @@
-"""The race between an act that ends keys and those who verify them, in one process.
+"""The race between an act that revokes access and verifications, in one process.
 
-Every door is asked in a tight loop, from before the act until well after its answer; then each key's history is
-judged.
+Every endpoint is probed in a tight loop, from before the act until well after its response. Then each key's history
+is judged.
 """
 
 from __future__ import annotations
@@ -15,50 +15,51 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from keystead_prove.acts import DONE, ENDED_BEFORE, TOLERANCE, Act
-from keystead_prove.connection import Line, Reply
-from keystead_prove.endpoints import Door
+from keystead_prove.calls import Key, Refused, anywhere
+from keystead_prove.connection import Connection, Reply
+from keystead_prove.endpoints import Endpoint
 from keystead_prove.history import Answer, Kind, Operation
 from keystead_prove.tally import Tallies, Tally
-from keystead_prove.target import Key, Operator, Refused, Site, anywhere
+from keystead_prove.target import Operator, Target
 from keystead_prove.verifier import Trial, Verifier
 
 PAUSE_SECONDS: Final = 0.005
-"""Between two verifications where the end comes by the clock, and is waited for."""
+"""Between two verifications, for acts by the clock, which take long."""
 ATTEMPTS: Final = 150
 ATTEMPT_SECONDS: Final = 0.1
-"""How often, and how long after one another, a change is asked for where servers are away."""
+"""Attempts at a change, and the pause between them, while servers are unavailable."""
 LONGER: Final = (1, 2, 4, 8, 16, 32, 64)
-"""How many times as long a planted cache remembers, until each way of asking has shown one."""
+"""Factors by which the memory of the seeded cache grows until each probe has shown it."""
 TRIES_LONGER: Final = 5
-MOST_PLANTED: Final = 400
+MOST_SEEDED: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The installation's time, told by this machine's monotonic clock: it is `offset` nanoseconds since 1970 ahead."""
+    """The installation's time: this machine's monotonic clock plus `offset`, in nanoseconds since 1970."""
 
     offset: int
 
     def now(self) -> datetime:
-        """The installation's time."""
+        """Return the installation's time."""
         return datetime.fromtimestamp(0, UTC) + _span(time.monotonic_ns() + self.offset)
 
     def monotonic(self, instant: datetime) -> int:
-        """When that instant is."""
+        """Return the monotonic time."""
         since = instant - datetime.fromtimestamp(0, UTC)
         return (since // timedelta(microseconds=1)) * 1_000 - self.offset
 
 
 def clock_of(operator: Operator) -> Clock:
-    """The clock, as exactly as the quickest of some questions tells it."""
-    readings = []
+    """Return the clock, as measured by the fastest of ten requests."""
+    samples = []
     for _ in range(10):
-        asked = time.monotonic_ns()
-        told = operator.now() - datetime.fromtimestamp(0, UTC)
-        answered = time.monotonic_ns()
-        offset = (told // timedelta(microseconds=1)) * 1_000 - (asked + answered) // 2
-        readings.append((answered - asked, offset))
-    return Clock(min(readings)[1])
+        began = time.monotonic_ns()
+        now = operator.now() - datetime.fromtimestamp(0, UTC)
+        ended = time.monotonic_ns()
+        offset = (now // timedelta(microseconds=1)) * 1_000 - (began + ended) // 2
+        samples.append((ended - began, offset))
+    return Clock(min(samples)[1])
 
 
 def _span(nanoseconds: int) -> timedelta:
@@ -66,55 +67,57 @@ def _span(nanoseconds: int) -> timedelta:
 
 
 @dataclass
-class Course:
-    """A race on one site: verifiers at every door, `each` of them at one. `planted`: by how long a cache remembers."""
+class Race:
+    """A race on one target, with `each` verifiers at every endpoint. `seeded`: tallies by the cache's memory."""
 
-    site: Site
+    target: Target
     act: Act
     clock: Clock
     operator: Operator | None = None
     each: int = 1
     tried: int = 0
-    honest: Tallies = field(default_factory=Tallies)
-    planted: defaultdict[int, Tallies] = field(default_factory=lambda: defaultdict(Tallies))
+    actual: Tallies = field(default_factory=Tallies)
+    seeded: defaultdict[int, Tallies] = field(default_factory=lambda: defaultdict(Tallies))
 
     @property
     def in_flight(self) -> int:
-        """How many verifications are on their way at a time."""
-        return self.each * len(self.doors)
+        """Return the number of concurrent verifications."""
+        return self.each * len(self.endpoints)
 
     @property
-    def doors(self) -> list[Door]:
-        """The doors that tell what this act ends."""
-        told = [door.telling(narrowed=self.act.narrows) for door in self.site.doors]
-        return [door for door in told if door is not None]
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints that detect this act."""
+        detecting = (
+            endpoint.detecting(narrowed=self.act.narrows) for endpoint in self.target.endpoints
+        )
+        return [endpoint for endpoint in detecting if endpoint is not None]
 
     @property
     def names(self) -> set[str]:
-        """The ways of asking that tell what this act ends."""
-        return {question.name for door in self.doors for question in door.questions}
+        """Return the names of the probes that detect this act."""
+        return {probe.name for endpoint in self.endpoints for probe in endpoint.probes}
 
     def sees(self, name: str) -> int | None:
-        """For how many nanoseconds an answer was remembered, at least, that this way of asking showed to be wrong."""
-        seen = [memory for memory, tallies in self.planted.items() if tallies.by_name[name].broken]
-        return min(seen, default=None)
+        """Return the shortest memory of a seeded cache, in nanoseconds, that this probe showed; None without any."""
+        shown = [memory for memory, tallies in self.seeded.items() if tallies.by_name[name].broken]
+        return min(shown, default=None)
 
     @property
     def blind(self) -> bool:
-        """Whether some way of asking has not shown any planted cache yet."""
+        """Return whether some probe has not shown any seeded cache yet."""
         return any(self.sees(name) is None for name in self.names)
 
     @property
     def caught(self) -> Tally:
-        """How the planted cache fared, as it was to begin with, all ways of asking together."""
-        return self.planted[self.act.remembers].whole
+        """Return the tally of the seeded cache with its shortest memory, over all probes."""
+        return self.seeded[self.act.remembers].whole
 
-    def sharpen(self) -> None:
-        """Plants caches until one was seen, and then by every way of asking, be it one that remembers for longer.
+    def prove_sensitivity(self) -> None:
+        """Run with seeded caches until every probe has shown one, if necessary with a longer memory.
 
-        By how long one shows what could not have stayed hidden from that way.
+        The length is the resolution of the probe: it would have shown any wrong response of that duration.
         """
-        while not self.caught.broken and self.caught.keys < MOST_PLANTED:
+        while not self.caught.broken and self.caught.keys < MOST_SEEDED:
             self.run([True])
         for longer in LONGER:
             for _ in range(TRIES_LONGER):
@@ -123,18 +126,18 @@ class Course:
                 self.run([True], longer * self.act.remembers)
 
     def run(self, trials: Sequence[bool], memory: int | None = None) -> None:
-        """So many trials, those that are True with a planted cache of that memory."""
+        """Run the trials; those that are True with a seeded cache of that memory."""
         with ExitStack() as stack:
-            managers = [stack.enter_context(line) for line in self.site.managers()]
+            managers = [stack.enter_context(connection) for connection in self.target.managers()]
             verifiers = stack.enter_context(self._verifiers())
-            for is_planted in trials:
-                self._try(managers, verifiers, (memory or self.act.remembers) if is_planted else 0)
+            for is_seeded in trials:
+                self._try(managers, verifiers, (memory or self.act.remembers) if is_seeded else 0)
 
     @contextmanager
     def _verifiers(self) -> Iterator[Sequence[Verifier]]:
         verifiers = [
-            Verifier(number, door, narrowed=self.act.narrows)
-            for number, door in enumerate(self.doors)
+            Verifier(number, endpoint, narrowed=self.act.narrows)
+            for number, endpoint in enumerate(self.endpoints)
             for _ in range(self.each)
         ]
         for verifier in verifiers:
@@ -147,7 +150,9 @@ class Course:
             for verifier in verifiers:
                 verifier.join()
 
-    def _try(self, managers: Sequence[Line], verifiers: Sequence[Verifier], memory: int) -> None:
+    def _try(
+        self, managers: Sequence[Connection], verifiers: Sequence[Verifier], memory: int
+    ) -> None:
         keys = [self._make(managers) for _ in range(self.act.together)]
         pause = PAUSE_SECONDS if self.act.ends_at else 0.0
         self.tried += 1
@@ -161,32 +166,32 @@ class Course:
             trial.wait_for("done", len(verifiers))
         finally:
             trial.over = True
-        self._settle(trial, endings, self.planted[memory] if memory else self.honest)
+        self._settle(trial, endings, self.seeded[memory] if memory else self.actual)
 
-    def _make(self, managers: Sequence[Line]) -> Key:
-        """A key, made by a random server; by another where one is away."""
+    def _make(self, managers: Sequence[Connection]) -> Key:
+        """Create a key at a random server, trying others while one is unavailable."""
         for _ in range(ATTEMPTS):
             with suppress(Refused):
                 return self.act.make(anywhere(managers), self.clock.now())
             time.sleep(ATTEMPT_SECONDS)
         return self.act.make(anywhere(managers), self.clock.now())
 
-    def _end(self, managers: Sequence[Line], key: Key) -> list[Operation]:
-        """What was done to end the key, at the last successfully; an attempt without an answer may have done it."""
+    def _end(self, managers: Sequence[Connection], key: Key) -> list[Operation]:
+        """End the access of the key. Returns all attempts; one without a response may have succeeded."""
         if self.act.ends_at is not None:
             instant = self.clock.monotonic(self.act.ends_at(anywhere(managers), key))
             return [_ending(instant - TOLERANCE, instant + TOLERANCE)]
         if self.act.end is None:
             return [self._suspend()]
-        tried: list[Operation] = []
+        attempts: list[Operation] = []
         for _ in range(ATTEMPTS):
             reply = self.act.end(anywhere(managers), key)
-            is_done = reply.status in (DONE | ENDED_BEFORE if tried else DONE)
-            tried.append(_ending(reply.began, reply.ended, done=is_done))
+            is_done = reply.status in (DONE | ENDED_BEFORE if attempts else DONE)
+            attempts.append(_ending(reply.began, reply.ended, done=is_done))
             if is_done:
-                return tried
+                return attempts
             time.sleep(ATTEMPT_SECONDS)
-        raise Refused(f"no server did what was asked: a key {self.act.says}")
+        raise Refused(f"no server did what was requested: a key {self.act.says}")
 
     def _suspend(self) -> Operation:
         if self.operator is None:
@@ -198,11 +203,11 @@ class Course:
     def _settle(
         self, trial: Trial, endings: Sequence[Sequence[Operation]], tallies: Tallies
     ) -> None:
-        """Judges each key. Ended by the clock, each door by itself, since each has its own quarter of a second."""
+        # Access that ends by the clock is judged for each endpoint alone: each has its own tolerance.
         if self.operator is not None:
             self.operator.resume()
         for which, (key, tried) in enumerate(zip(trial.keys, endings, strict=True)):
-            mine = [one for one in trial.seen if one.which == which]
+            mine = [each for each in trial.observations if each.which == which]
             writes = [_creation(key.reply), *tried]
             apart = self.act.ends_at is not None
             tallies.note(writes, mine, trial.answered, apart=apart)

@@ -1,4 +1,4 @@
-"""May servers be restarted one after the other? They are, again and again, while keys are verified and revoked."""
+"""Can servers be restarted one by one? They are, repeatedly, while keys are verified and revoked."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from keystead_prove.acts import REVOKED
-from keystead_prove.finding import Finding, Planted
-from keystead_prove.race import Course, clock_of
-from keystead_prove.revocation import at_doors
-from keystead_prove.servers import Own
-from keystead_prove.target import Operator, Site
+from keystead_prove.finding import Finding, SeededFault
+from keystead_prove.race import Race, clock_of
+from keystead_prove.revocation import by_probe
+from keystead_prove.servers import RestartableServer
+from keystead_prove.target import Operator, Target
 
 NAME: Final = "restart"
 PROMISE: Final = (
-    "While servers are restarted one after the other, no answer is wrong and none is an error;"
-    " each server ends what it has begun, and exits with 0."
+    "While servers are restarted one by one, every response is right, without errors;"
+    " each server finishes its requests, and exits with 0."
 )
 TRIALS: Final = (False, False, True)
-"""What is tried again and again meanwhile; True with the planted cache."""
+"""The trials that are repeated meanwhile; True with the seeded cache."""
 
 
 def run(
-    site: Site,
+    target: Target,
     operator: Operator,
-    servers: Sequence[Own],
+    servers: Sequence[RestartableServer],
     rounds: int,
-    tell: Callable[[int], None] = lambda _: None,
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> Finding:
-    """Each server so many times."""
+    """Restart each server that often."""
     began = time.monotonic()
-    course = Course(site, REVOKED, clock_of(operator))
+    race = Race(target, REVOKED, clock_of(operator))
     rolled = threading.Event()
     failures: list[BaseException] = []
-    load = threading.Thread(target=_race, args=(course, rolled, failures), daemon=True)
+    load = threading.Thread(target=_race, args=(race, rolled, failures), daemon=True)
     load.start()
     codes = []
     try:
@@ -43,45 +43,45 @@ def run(
             for server in servers:
                 codes.append(server.stop())
                 server.start()
-                tell(1)
+                on_step(1)
     finally:
         rolled.set()
         load.join()
     if failures:
         raise failures[0]
-    return _finding(course, codes, time.monotonic() - began)
+    return _finding(race, codes, time.monotonic() - began)
 
 
-def _race(course: Course, rolled: threading.Event, failures: list[BaseException]) -> None:
-    """Until all servers were restarted, and the planted cache was seen."""
+def _race(race: Race, rolled: threading.Event, failures: list[BaseException]) -> None:
+    """Run until all servers were restarted, and the seeded cache was seen."""
     try:
         while not rolled.is_set():
-            course.run(TRIALS)
-        course.sharpen()
-    except Exception as error:  # noqa: BLE001 - told to who waits for the end of it
+            race.run(TRIALS)
+        race.prove_sensitivity()
+    except Exception as error:  # noqa: BLE001 - raised by `run`
         failures.append(error)
 
 
-def _finding(course: Course, codes: Sequence[int], seconds: float) -> Finding:
-    honest, planted = course.honest.whole, course.caught
+def _finding(race: Race, codes: Sequence[int], seconds: float) -> Finding:
+    actual, seeded = race.actual.whole, race.caught
     return Finding(
         experiment=NAME,
-        form="servers restarted one after the other, while keys are revoked",
+        form="servers restarted one by one, while keys are revoked",
         promise=PROMISE,
         trials=len(codes),
         violations={
-            "accepted after the answer": honest.late,
-            "accepted after a refusal": honest.again,
-            "refused before the end": honest.early + honest.before,
-            "errors of the server": honest.server_errors + honest.statuses[503],
-            "servers that did not end well": sum(code != 0 for code in codes),
+            "accepted after the response": actual.late,
+            "accepted after a refusal": actual.again,
+            "refused before the revocation": actual.early + actual.before,
+            "errors of the server": actual.server_errors + actual.statuses[503],
+            "servers with another exit code than 0": sum(code != 0 for code in codes),
         },
-        planted=Planted("a client that remembers answers for 1 ms", planted.keys, planted.broken),
+        seeded=SeededFault("a client that caches responses for 1 ms", seeded.keys, seeded.broken),
         counts={
-            "keys revoked": honest.keys,
-            "verifications": honest.verifications,
-            "sent while the server was away": honest.statuses[0],
+            "keys revoked": actual.keys,
+            "verifications": actual.verifications,
+            "sent while the server was down": actual.statuses[0],
         },
         seconds=seconds,
-        at=at_doors(course),
+        at=by_probe(race),
     )

@@ -1,4 +1,4 @@
-"""Does an end take effect at once? Keys are verified at every door while they are ended at a random server."""
+"""Does revoked access end immediately? Keys are verified at every endpoint while a random server revokes them."""
 
 from __future__ import annotations
 
@@ -10,132 +10,136 @@ from contextlib import suppress
 from typing import Final
 
 from keystead_prove.acts import ACTS, TOLERANCE, Act, has_revocation
-from keystead_prove.finding import At, Finding, Planted
+from keystead_prove.finding import At, Finding, SeededFault
 from keystead_prove.history import MILLISECOND
-from keystead_prove.race import Course, clock_of
+from keystead_prove.race import Race, clock_of
 from keystead_prove.tally import Tally
-from keystead_prove.target import Operator, Site
+from keystead_prove.target import Operator, Target
 
 NAME: Final = "revocation"
 PROMISE: Final = (
-    "From the answer of an ending on no verification that begins later is accepted, at any door;"
-    " and what was refused once is not accepted again."
+    "No verification that begins after the response to a revocation is accepted, at any endpoint;"
+    " and a key that was refused once is not accepted again."
 )
 CHUNK: Final = 25
-LEAST_PLANTED: Final = 20
-PLANTED_SHARE: Final = 10
-Tell = Callable[[int], None]
+LEAST_SEEDED: Final = 20
+SEEDED_SHARE: Final = 10
+OnStep = Callable[[int], None]
 
 
 def run(
-    site: Site,
+    target: Target,
     act: Act,
     keys: int,
     operator: Operator,
     *,
     each: int = 1,
     processes: int = 2,
-    tell: Tell = lambda _: None,
+    on_step: OnStep = lambda _: None,
 ) -> Finding:
-    """The race for so many keys, and a tenth more with the planted cache; `each` verifiers at every door.
+    """Run the race for that many keys, and for a tenth more with the seeded cache.
 
-    Each way of asking must have seen a planted cache, or the race is not conclusive.
+    Every probe must have shown a seeded cache, or the race is not conclusive. `each`: verifiers at every endpoint.
     """
     began = time.monotonic()
-    course = Course(site, act, clock_of(operator), operator if act.with_operator else None, each)
-    for done in _courses(course, trials_of(act, keys), processes):
-        course.honest.add(done.honest)
-        for memory, tallies in done.planted.items():
-            course.planted[memory].add(tallies)
-        tell(done.honest.whole.keys)
-    course.sharpen()
-    return finding(course, time.monotonic() - began)
+    race = Race(target, act, clock_of(operator), operator if act.with_operator else None, each)
+    for done in _races(race, trials_of(act, keys), processes):
+        race.actual.add(done.actual)
+        for memory, tallies in done.seeded.items():
+            race.seeded[memory].add(tallies)
+        on_step(done.actual.whole.keys)
+    race.prove_sensitivity()
+    return finding(race, time.monotonic() - began)
 
 
 def trials_of(act: Act, keys: int) -> list[bool]:
-    """The trials that so many keys make, True for each planted one: evenly among the others."""
-    honest = -(-keys // act.together)
-    least = LEAST_PLANTED if act.remembers == MILLISECOND else 1
-    planted = -(-max(least, keys // PLANTED_SHARE) // act.together)
-    every = max(1, honest // planted)
+    """Return the trials for that many keys, the seeded ones (True) spread evenly among the others."""
+    actual = -(-keys // act.together)
+    least = LEAST_SEEDED if act.remembers == MILLISECOND else 1
+    seeded = -(-max(least, keys // SEEDED_SHARE) // act.together)
+    every = max(1, actual // seeded)
     trials: list[bool] = []
-    for n in range(honest):
-        trials += [False, True] if n % every == 0 and trials.count(True) < planted else [False]
+    for n in range(actual):
+        trials += [False, True] if n % every == 0 and trials.count(True) < seeded else [False]
     return trials
 
 
-def acts_of(site: Site) -> Sequence[Act]:
-    """The acts that can be tried on that site: its servers do them, and a door tells of them."""
-    done = [act for act in ACTS if act.name != "given up" or has_revocation(site.urls)]
-    return [act for act in done if any(door.telling(narrowed=act.narrows) for door in site.doors)]
+def acts_of(target: Target) -> Sequence[Act]:
+    """Return the acts that the servers of this target support and an endpoint detects."""
+    done = [act for act in ACTS if act.name != "given up" or has_revocation(target.urls)]
+    return [
+        act
+        for act in done
+        if any(endpoint.detecting(narrowed=act.narrows) for endpoint in target.endpoints)
+    ]
 
 
-def finding(course: Course, seconds: float) -> Finding:
-    """What the course's tallies say."""
-    act, whole = course.act, course.honest.whole
+def finding(race: Race, seconds: float) -> Finding:
+    """Return the finding of the race's tallies."""
+    act, whole = race.act, race.actual.whole
     remembered = f"{act.remembers // MILLISECOND:,} ms"
     return Finding(
         experiment=NAME,
-        form=act.says if course.each == 1 else f"{act.says}, {course.in_flight} in flight",
+        form=act.says if race.each == 1 else f"{act.says}, {race.in_flight} in flight",
         promise=PROMISE,
         trials=whole.keys,
         violations={
-            "accepted after the answer": whole.late,
+            "accepted after the response": whole.late,
             "accepted after a refusal": whole.again,
-            "refused before the end": whole.early + whole.before,
+            "refused before the revocation": whole.early + whole.before,
             "errors of the server": whole.server_errors,
         },
-        planted=Planted(
-            f"a client that remembers answers for {remembered}",
-            course.caught.keys,
-            course.caught.broken,
+        seeded=SeededFault(
+            f"a client that caches responses for {remembered}",
+            race.caught.keys,
+            race.caught.broken,
         ),
         counts={
             "verifications": whole.verifications,
-            "without an answer": whole.unanswered,
+            "without a response": whole.unanswered,
         },
         worst=_worst(act, whole),
         measures="the last accepted verification began, after the "
-        + ("instant" if act.ends_at else "answer"),
+        + ("expiry" if act.ends_at else "response"),
         seconds=seconds,
-        at=at_doors(course),
+        at=by_probe(race),
     )
 
 
-def at_doors(course: Course) -> list[At]:
-    """What was found by each way of asking."""
-    return [_at(course, name) for name in sorted(course.names)]
+def by_probe(race: Race) -> list[At]:
+    """Return the finding by each probe."""
+    return [_at(race, name) for name in sorted(race.names)]
 
 
-def _at(course: Course, name: str) -> At:
-    tally, sees = course.honest.by_name[name], course.sees(name)
+def _at(race: Race, name: str) -> At:
+    tally, sees = race.actual.by_name[name], race.sees(name)
     return At(
         name=name,
         verifications=tally.verifications,
         after=tally.after,
         kept=tally.kept,
         wrong=tally.late + tally.again,
-        worst=_worst(course.act, tally),
+        worst=_worst(race.act, tally),
         sees=None if sees is None else sees / MILLISECOND,
     )
 
 
 def _worst(act: Act, tally: Tally) -> float | None:
-    """By the clock the history's end is the instant and what is tolerated; what is told is from the instant on."""
+    # By the clock, the history's end is the expiry plus the tolerance; we report the time since the expiry.
     tolerated = TOLERANCE if act.ends_at else 0
     return None if tally.worst is None else (tally.worst + tolerated) / MILLISECOND
 
 
-def _courses(course: Course, trials: Sequence[bool], processes: int) -> Iterator[Course]:
-    """The course in parts, over so many processes; what only the operator can do is done in this one."""
+def _races(race: Race, trials: Sequence[bool], processes: int) -> Iterator[Race]:
+    """Run the race in parts over that many processes; acts of the operator run in this one only."""
     size = min(CHUNK, -(-len(trials) // processes))
     parts = [trials[start : start + size] for start in range(0, len(trials), size)]
-    if processes == 1 or course.operator is not None:
-        yield from (_on(course, part) for part in parts)
+    if processes == 1 or race.operator is not None:
+        yield from (_on(race, part) for part in parts)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(parts)), context) as pool:
-        waiting: list[Future[Course]] = [pool.submit(_on, course, part) for part in parts]
+        waiting: list[Future[Race]] = [pool.submit(_on, race, part) for part in parts]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -144,7 +148,7 @@ def _courses(course: Course, trials: Sequence[bool], processes: int) -> Iterator
                 pool.shutdown(cancel_futures=True)
 
 
-def _on(course: Course, trials: Sequence[bool]) -> Course:
-    part = Course(course.site, course.act, course.clock, course.operator, course.each)
+def _on(race: Race, trials: Sequence[bool]) -> Race:
+    part = Race(race.target, race.act, race.clock, race.operator, race.each)
     part.run(trials)
     return part

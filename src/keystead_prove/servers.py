@@ -1,4 +1,4 @@
-"""Servers that an experiment started itself, on this machine, and may therefore stop, kill and start again."""
+"""Servers that an experiment has started on this machine, and may stop, kill and start again."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from keystead_prove.connection import Line
-from keystead_prove.target import Refused
+from keystead_prove.calls import Refused
+from keystead_prove.connection import Connection
 
 HOST: Final = "127.0.0.1"
 PORTS: Final = range(20_000, 32_000)
-"""Below those that the system gives to outgoing connections."""
+"""Below the ports of outgoing connections."""
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 
 
-class Own(Protocol):
-    """A server that may be stopped, killed and started again; it keeps its address through every start."""
+class RestartableServer(Protocol):
+    """A server that can be stopped, killed and started again at the same address."""
 
     def start(self) -> None:
-        """Starts it, and returns when it is ready."""
+        """Start the server, and wait until it is ready."""
         ...
 
     def stop(self) -> int:
-        """SIGTERM; its exit code when it has ended."""
+        """Send SIGTERM, and return the exit code."""
         ...
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once."""
+        """Send SIGKILL to all its processes."""
         ...
 
 
 @dataclass
 class Server:
-    """One server, in a process group of its own; its log is in the folder. It keeps its port through every start."""
+    """One server in its own process group, with its log in the folder."""
 
     command: Sequence[str]
     port: int
@@ -53,11 +53,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Return the server's URL."""
         return f"http://{HOST}:{self.port}"
 
     def start(self) -> None:
-        """Starts it, and returns when it is ready. Refused where it does not come up."""
+        """Start the server, and wait until it is ready. Raises Refused."""
         with (self.folder / f"log-{self.port}").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - this program itself
                 self.command,
@@ -75,40 +75,40 @@ class Server:
             time.sleep(0.02)
 
     def stop(self) -> int:
-        """SIGTERM; its exit code when it has ended."""
+        """Send SIGTERM, and return the exit code."""
         if self.process is None:
             return 0
         self.process.terminate()
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once."""
+        """Send SIGKILL to all its processes."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def _is_ready(self) -> bool:
-        with Line(self.url) as line:
-            return line.get("/readyz").status == 200
+        with Connection(self.url) as connection:
+            return connection.get("/readyz").status == 200
 
     def _complaint(self) -> str:
-        """What it complained of first."""
+        """Return the first error in its log."""
         lines = (self.folder / f"log-{self.port}").read_text(errors="replace").splitlines()
         worst = [line for line in lines if '"critical"' in line or line.startswith("keystead:")]
-        return (worst or lines or ["it said nothing"])[0][:300]
+        return (worst or lines or ["its log is empty"])[0][:300]
 
 
 @contextmanager
-def fleet(
+def start_servers(
     count: int,
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[list[Server]]:
-    """So many servers, the first of which is ready before the others begin; they end with the block.
+    """Run that many servers on free ports, appending `--port` to the command.
 
-    `command` is completed with `--port` and a free one.
+    The first one is ready before the others start.
     """
     servers = []
     try:
@@ -124,12 +124,12 @@ def fleet(
 
 
 def keystead(*arguments: str) -> list[str]:
-    """The command that runs this program with these arguments."""
+    """Return the command that runs this program."""
     return [sys.executable, "-m", "keystead", *arguments]
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):

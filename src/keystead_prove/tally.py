@@ -1,4 +1,4 @@
-"""Judgements of many histories, added up: all together, and for each way of asking."""
+"""The sums of many judgements, in total and by probe."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from keystead_prove.endpoints import REFUSED, lets_in
+from keystead_prove.endpoints import REFUSED, accepts
 from keystead_prove.history import Answer, Judgement, Operation, judge
-from keystead_prove.verifier import Seen, by_door
+from keystead_prove.verifier import Observation, by_endpoint
 
 
 @dataclass
 class Tally:
-    """So many keys were tried; the history of `broken` of them no order explains.
+    """The sums over a number of keys; `broken`: those whose history no order explains.
 
-    `after`: how many verifications began after the answer of the ending; `kept`: those of them that went over a
-    connection which was open before it.
+    `after`: verifications that began after the response to the revocation; `kept`: those of them on a
+    connection that was opened before it.
     """
 
     keys: int = 0
@@ -31,14 +31,14 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
 
     def note_key(self, judgements: Sequence[Judgement]) -> None:
-        """Adds one key, by the judgements of its history or of the parts of it."""
+        """Add one key, with the judgements of its history or of parts of it."""
         self.keys += 1
         self.broken += not all(judgement.holds for judgement in judgements)
         for judgement in judgements:
             self._note(judgement)
 
-    def note_seen(self, seen: Iterable[Seen], answered: int) -> None:
-        """Adds verifications of keys whose ending was answered then."""
+    def note_observations(self, seen: Iterable[Observation], answered: int) -> None:
+        """Add verifications of keys that were revoked at that time."""
         for one in seen:
             self.statuses[one.status] += 1
             if one.operation.began > answered:
@@ -53,7 +53,7 @@ class Tally:
         self.worst = _later(self.worst, judgement.worst)
 
     def add(self, other: Tally) -> None:
-        """Adds what another process saw."""
+        """Add the sums of another process."""
         self.keys += other.keys
         self.broken += other.broken
         self.late += other.late
@@ -67,57 +67,64 @@ class Tally:
 
     @property
     def verifications(self) -> int:
-        """How many verifications were sent."""
+        """Return the number of verifications."""
         return self.statuses.total()
 
     @property
     def server_errors(self) -> int:
-        """How many were answered with an error of the server, 503 aside, by which it says that it cannot tell."""
+        """Return the number of server errors, except 503 (unavailable)."""
         return sum(n for status, n in self.statuses.items() if status >= 500 and status != 503)
 
     @property
     def unanswered(self) -> int:
-        """How many told nothing: no answer came, or that the server cannot tell."""
+        """Return the number of verifications without a result: no response, or unavailable."""
         return sum(
             n
             for status, n in self.statuses.items()
-            if not lets_in(status) and status not in REFUSED
+            if not accepts(status) and status not in REFUSED
         )
 
 
 @dataclass
 class Tallies:
-    """All together, and by the names of the questions."""
+    """The tally of all probes, and of each by its name."""
 
     whole: Tally = field(default_factory=Tally)
     by_name: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     def note(
-        self, writes: Sequence[Operation], seen: Sequence[Seen], answered: int, *, apart: bool
+        self,
+        writes: Sequence[Operation],
+        seen: Sequence[Observation],
+        answered: int,
+        *,
+        apart: bool,
     ) -> None:
-        """Adds one key. `apart`: each door is judged by itself, since each may have another moment of the ending."""
-        parts = by_door(seen) if apart else [seen]
+        """Add one key. `apart`: judge each endpoint alone, since each may have its own moment of the revocation."""
+        parts = by_endpoint(seen) if apart else [seen]
         self.whole.note_key([judge([*writes, *_operations(part)]) for part in parts])
-        self.whole.note_seen(seen, answered)
+        self.whole.note_observations(seen, answered)
         for name in {one.name for one in seen}:
             mine = [_of_name(part, name) for part in parts]
             judged = [judge([*writes, *_operations(part)]) for part in mine if part]
             self.by_name[name].note_key(judged)
-            self.by_name[name].note_seen((one for one in seen if one.name == name), answered)
+            self.by_name[name].note_observations(
+                (one for one in seen if one.name == name), answered
+            )
 
     def add(self, other: Tallies) -> None:
-        """Adds what another process saw."""
+        """Add the sums of another process."""
         self.whole.add(other.whole)
         for name, tally in other.by_name.items():
             self.by_name[name].add(tally)
 
 
-def _of_name(part: Sequence[Seen], name: str) -> list[Seen]:
-    """What was accepted by that name, and whatever was refused: nobody is to be let in by it afterwards."""
+def _of_name(part: Sequence[Observation], name: str) -> list[Observation]:
+    """Return what this probe accepted, and what any probe refused: afterwards this one must not accept."""
     return [one for one in part if one.name == name or one.operation.answer is Answer.REFUSED]
 
 
-def _operations(seen: Iterable[Seen]) -> Iterable[Operation]:
+def _operations(seen: Iterable[Observation]) -> Iterable[Operation]:
     return (one.operation for one in seen)
 
 

@@ -1,125 +1,44 @@
-"""Where an experiment takes place: the servers of one installation, and a workspace of its own on it."""
+"""The target of an experiment: the servers of one installation, with a separate workspace."""
 
 from __future__ import annotations
 
-import itertools
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Protocol
 
-from keystead_prove.connection import Line, Reply
-
-if TYPE_CHECKING:
-    from keystead_prove.endpoints import Door
-
-WHOAMI: Final = "/v1/whoami"
-DESCRIPTION: Final = "keystead prove"
-_numbers = itertools.count(1)
+from keystead_prove.connection import Connection
+from keystead_prove.endpoints import Endpoint
 
 
 class Operator(Protocol):
-    """What only who runs the installation can do to the workspace."""
+    """What only the operator can do to the workspace."""
 
     def suspend(self) -> None:
-        """Refuses all keys of the workspace, until it is resumed."""
+        """Suspend the workspace."""
         ...
 
     def resume(self) -> None:
-        """Lets them work again."""
+        """Resume the workspace."""
         ...
 
     def limit_keys(self, limit: int | None) -> None:
-        """How many active keys the workspace may have; None is any number."""
+        """Set the limit of active keys; None: no limit."""
         ...
 
     def now(self) -> datetime:
-        """The time that decides."""
+        """Return the installation's time."""
         ...
 
 
-class Refused(Exception):
-    """The installation did not do what an experiment needs; the message says what, without any token."""
-
-
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A key that an experiment made: its id, its token, and the request that made it."""
-
-    id: str
-    token: str = field(repr=False)
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Servers by their URLs, and the token of a key that manages the others. `doors`: where keys are verified."""
+class Target:
+    """The URLs of the servers, the token of a key that manages the others, and the endpoints that verify keys."""
 
     urls: Sequence[str]
     token: str = field(repr=False)
-    doors: Sequence[Door] = ()
+    endpoints: Sequence[Endpoint] = ()
 
-    def managers(self) -> list[Line]:
-        """A line to each server for the key that manages."""
-        return [Line(url, self.token) for url in self.urls]
-
-
-SCOPE_TO_KEEP: Final = "documents:read"
-"""What is left of a key that was narrowed."""
-
-
-def create(
-    line: Line, *, expires_at: datetime | None = None, scopes: Sequence[str] | None = None
-) -> Key:
-    """A new key over that line. Refused where it is not made."""
-    reply = line.send("POST", "/v1/keys", draft(expires_at, scopes))
-    if reply.status != 201:
-        raise Refused(f"a key was not made: the server answered {reply.status}")
-    made = reply.json
-    return Key(made["id"], made["token"], reply)
-
-
-def draft(
-    expires_at: datetime | None = None, scopes: Sequence[str] | None = None
-) -> dict[str, object]:
-    """What a creation sends: each key with a description of its own."""
-    sent: dict[str, object] = {"description": f"{DESCRIPTION} {next(_numbers)}"}
-    if expires_at is not None:
-        sent["expires_at"] = expires_at.isoformat()
-    if scopes is not None:
-        sent["scopes"] = list(scopes)
-    return sent
-
-
-def unready(urls: Sequence[str], token: str) -> str | None:
-    """The first server that does not accept this key, which every one should."""
-    for url in urls:
-        with Line(url, token) as line:
-            if line.get(WHOAMI).status != 200:
-                return url
-    return None
-
-
-def active_keys(line: Line) -> list[dict[str, str]]:
-    """One page of the active keys, of 200 at most."""
-    reply = line.get("/v1/keys?status=active&limit=200")
-    if reply.status != 200:
-        raise Refused(f"the keys were not listed: the server answered {reply.status}")
-    items: list[dict[str, str]] = reply.json["items"]
-    return items
-
-
-def clear(line: Line) -> set[str]:
-    """Revokes every active key but the one that does it, which is the one left."""
-    while len(found := active_keys(line)) > 1:
-        own = line.get(WHOAMI).json["key"]["id"]
-        for key in found:
-            if key["id"] != own:
-                line.send("DELETE", f"/v1/keys/{key['id']}")
-    return {key["id"] for key in found}
-
-
-def anywhere(lines: Sequence[Line]) -> Line:
-    """The line to a random server."""
-    return random.choice(lines)  # noqa: S311 - which server is asked is no secret
+    def managers(self) -> list[Connection]:
+        """Return a connection to each server with the managing key."""
+        return [Connection(url, self.token) for url in self.urls]

@@ -1,4 +1,4 @@
-"""Who verifies in a race: a thread for each door, which asks about the keys of one trial as fast as it is answered."""
+"""The verifiers of a race: a thread for each endpoint, which probes the keys of one trial as fast as it can."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from keystead_prove.connection import NO_ANSWER, Line, Reply
-from keystead_prove.endpoints import REFUSED, Door, Question, lets_in
+from keystead_prove.calls import Key, Refused
+from keystead_prove.connection import NO_ANSWER, Connection, Reply
+from keystead_prove.endpoints import REFUSED, Endpoint, Probe, accepts
 from keystead_prove.history import NEVER, Answer, Kind, Operation
-from keystead_prove.target import Key, Refused
 
 ROUNDS_AFTER: Final = 2
-"""How often each verifier asks for each key after the ending was answered, and by each of its questions once."""
+"""How often each verifier probes each key after the revocation, with each probe at least once."""
 FRESH_EVERY: Final = 5
-"""Every so many verifications use a connection of their own where a door does not keep one."""
+"""How often a verification uses a new connection, unless the endpoint keeps one."""
 PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A verification: of which key of its trial, by the question of which name, with what status.
+class Observation:
+    """The response to one verification of a key of the trial by a probe.
 
-    `opened`: when the connection that it went over had been made.
+    `opened`: when its connection was established.
     """
 
     which: int
@@ -38,10 +38,10 @@ class Seen:
 
 @dataclass
 class Trial:
-    """Keys that are verified while they end, with so many seconds between two verifications.
+    """Keys that are verified while their access ends, pausing `pause` seconds between two verifications.
 
-    `number`: the how manieth trial it is. `remembers`: nanoseconds that a planted cache keeps an answer. `answered`:
-    when their ending was; `over`: nobody needs to go on.
+    `number`: of the trial. `remembers`: how long the seeded cache keeps a response, in nanoseconds. `answered`:
+    when the acts were acknowledged. `over`: verifiers may stop.
     """
 
     keys: Sequence[Key]
@@ -50,11 +50,11 @@ class Trial:
     pause: float = 0.0
     answered: int = NEVER
     over: bool = False
-    seen: list[Seen] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     signs: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def wait_for(self, sign: str, verifiers: int) -> None:
-        """Returns when every verifier has given that sign. Refused where one never does."""
+        """Wait until every verifier has given that sign. Raises Refused."""
         for _ in range(verifiers):
             try:
                 given = self.signs.get(timeout=PATIENCE_SECONDS)
@@ -65,34 +65,34 @@ class Trial:
 
 
 class Verifier(threading.Thread):
-    """Puts the questions of one door about the keys of trial after trial."""
+    """Runs the probes of one endpoint for trial after trial."""
 
-    def __init__(self, number: int, door: Door, *, narrowed: bool) -> None:
+    def __init__(self, number: int, endpoint: Endpoint, *, narrowed: bool) -> None:
         super().__init__(name=f"verify at {number}", daemon=True)
         self.trials: SimpleQueue[Trial | None] = SimpleQueue()
-        self._number, self._door, self._narrowed = number, door, narrowed
+        self._number, self._door, self._narrowed = number, endpoint, narrowed
         self._remembered: dict[int, tuple[Reply, int]] = {}
 
     def run(self) -> None:
-        """Until it is given no more trials."""
-        with Line(self._door.url) as line:
+        """Verify until there are no more trials."""
+        with Connection(self._door.url) as connection:
             while (trial := self.trials.get()) is not None:
                 self._remembered.clear()
                 try:
-                    self._verify(line, trial)
-                except Exception as error:  # noqa: BLE001 - who waits for its sign is told, whatever it is
+                    self._verify(connection, trial)
+                except Exception as error:  # noqa: BLE001 - reported to the thread that waits for the sign
                     trial.signs.put(f"ended by {type(error).__name__}")
 
-    def _verify(self, line: Line, trial: Trial) -> None:
+    def _verify(self, connection: Connection, trial: Trial) -> None:
         if self._door.kept:
-            line.close()  # gateways end a connection after so many requests: not within a trial
-        enough = max(ROUNDS_AFTER, len(self._door.questions)) * len(trial.keys)
+            connection.close()  # gateways close a connection after many requests: not within a trial
+        enough = max(ROUNDS_AFTER, len(self._door.probes)) * len(trial.keys)
         asked_after = 0
         for n in itertools.count():
             turn, which = divmod(n, len(trial.keys))
-            question = self._question(trial, turn, which)
-            reply = self._ask(line, trial, turn, which, question)
-            trial.seen.append(self._seen(which, question.name, reply))
+            probe = self._probe(trial, turn, which)
+            reply = self._ask(connection, trial, turn, which, probe)
+            trial.observations.append(self._seen(which, probe.name, reply))
             asked_after += reply.began > trial.answered
             if n + 1 == len(trial.keys):
                 trial.signs.put("begun")
@@ -102,15 +102,15 @@ class Verifier(threading.Thread):
                 time.sleep(trial.pause)
         trial.signs.put("done")
 
-    def _question(self, trial: Trial, turn: int, which: int) -> Question:
-        """Each in its turn; where answers are remembered, always the same about a key, and another in each trial."""
+    def _probe(self, trial: Trial, turn: int, which: int) -> Probe:
+        """Return the next probe; with a seeded cache always the same for a key, and another in each trial."""
         turn = which if trial.remembers else turn
-        return self._door.questions[
-            (turn + trial.number + self._number) % len(self._door.questions)
-        ]
+        return self._door.probes[(turn + trial.number + self._number) % len(self._door.probes)]
 
-    def _ask(self, line: Line, trial: Trial, turn: int, which: int, question: Question) -> Reply:
-        """The answer; with the planted cache, what was answered before."""
+    def _ask(
+        self, connection: Connection, trial: Trial, turn: int, which: int, probe: Probe
+    ) -> Reply:
+        """Send the probe; with the seeded cache, return an earlier response."""
         if trial.remembers and which in self._remembered:
             reply, until = self._remembered[which]
             began = time.monotonic_ns()
@@ -118,26 +118,26 @@ class Verifier(threading.Thread):
                 time.sleep(0.000_05)
                 return Reply(reply.status, began, time.monotonic_ns(), opened=reply.opened)
         if not self._door.kept and turn % FRESH_EVERY == FRESH_EVERY - 1:
-            line.close()
-        reply = question.ask(line, trial.keys[which].token, narrowed=self._narrowed)
+            connection.close()
+        reply = probe.ask(connection, trial.keys[which].token, narrowed=self._narrowed)
         if reply.status == NO_ANSWER:
             time.sleep(0.01)
         self._remembered[which] = (reply, reply.ended + trial.remembers)
         return reply
 
-    def _seen(self, which: int, name: str, reply: Reply) -> Seen:
-        told = Answer.UNKNOWN
-        if lets_in(reply.status):
-            told = Answer.ACCEPTED
+    def _seen(self, which: int, name: str, reply: Reply) -> Observation:
+        answer = Answer.UNKNOWN
+        if accepts(reply.status):
+            answer = Answer.ACCEPTED
         elif reply.status in REFUSED:
-            told = Answer.REFUSED
-        operation = Operation(self._number, Kind.VERIFY, reply.began, reply.ended, told)
-        return Seen(which, name, reply.status, reply.opened, operation)
+            answer = Answer.REFUSED
+        operation = Operation(self._number, Kind.VERIFY, reply.began, reply.ended, answer)
+        return Observation(which, name, reply.status, reply.opened, operation)
 
 
-def by_door(seen: Iterable[Seen]) -> list[list[Seen]]:
-    """The same, what was seen at each door apart."""
-    parts: dict[int, list[Seen]] = {}
+def by_endpoint(seen: Iterable[Observation]) -> list[list[Observation]]:
+    """Return the observations of each endpoint."""
+    parts: dict[int, list[Observation]] = {}
     for one in seen:
         parts.setdefault(one.operation.server, []).append(one)
     return list(parts.values())

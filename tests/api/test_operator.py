@@ -43,7 +43,7 @@ def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
 
 def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
     """What happened in a workspace, newest first."""
-    return world.services.events.list(Tenant(world, workspace_id).principal).events
+    return world.services.events.list(Tenant(world, workspace_id).principal).items
 
 
 def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:

@@ -90,7 +90,7 @@ class Tenant:
 
     def event_types(self) -> list[str]:
         """What happened, newest first."""
-        return [str(event.type) for event in self.world.services.events.list(self.principal).events]
+        return [str(event.type) for event in self.world.services.events.list(self.principal).items]
 
 
 @dataclass

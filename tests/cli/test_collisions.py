@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.principals import operator
-from keystead.storage import retry as anew
+from keystead.storage import retry
 from tests.cli.conftest import Keystead
 from tests.services.test_nth_failure import collision
 
@@ -38,8 +38,8 @@ def colliding(installation: Installation, times: int) -> Iterator[None]:
 def descriptions(installation: Installation) -> list[str]:
     """Of the keys that there are."""
     services = installation.services
-    (workspace,) = services.workspaces.list().workspaces
-    return [key.description for key in services.keys.list(operator("tests", workspace.id)).keys]
+    (workspace,) = services.workspaces.list().items
+    return [key.description for key in services.keys.list(operator("tests", workspace.id)).items]
 
 
 def test_a_command_begins_anew(keystead: Keystead, installation: Installation) -> None:
@@ -54,7 +54,7 @@ def test_a_command_gives_up(
     keystead: Keystead, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command that collides for good ends as any that the database has no time for: one line, and nothing done."""
-    monkeypatch.setattr(anew, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(retry, "PAUSES", (0.0, 0.0))
     with colliding(installation, 1_000):
         refused = keystead("keys", "create", "-d", "sync")
     assert (refused.code, refused.out) == (Exit.UNAVAILABLE, "")

@@ -99,8 +99,8 @@ def test_bad_values_are_refused(run: Keystead, option: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--scopes", "/a=any", "--scopes", "/A/=any"], "named twice"),
-        (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "named twice"),
+        (["--scopes", "/a=any", "--scopes", "/A/=any"], "given twice"),
+        (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "given twice"),
         (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "go together"),
         (["--scopes", "/a=any", "--keystead", "http://a", "https://b"], "all be http"),
         (["--scopes", "/a=any", "--max-body", "0"], "--max-body"),

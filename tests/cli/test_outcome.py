@@ -16,7 +16,7 @@ from keystead.domain.errors import (
     NotFound,
     Unavailable,
 )
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 ENDS: list[tuple[BaseException, Exit]] = [

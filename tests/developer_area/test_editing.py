@@ -53,7 +53,7 @@ def test_the_form_is_the_key(area: Area) -> None:
     assert seen.path == f"{area.keys_url}/{token.key_id}"
     assert seen.tree.one("div", role="status").text == ""
     assert now(area, token) == before
-    events = area.services.events.list(area.principal, target_id=token.key_id).events
+    events = area.services.events.list(area.principal, target_id=token.key_id).items
     assert [str(event.type) for event in events] == ["key.created"]
 
 

@@ -13,7 +13,7 @@ from keystead.domain.errors import InvalidToken
 from keystead.integrations import Guard, connect
 from keystead.integrations.guard import Presented
 from keystead.integrations.in_process import InProcess
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from tests.integrations.products import PRODUCTS, Product
 from tests.integrations.world import REQUIRED, Asked, World, bearer
 

@@ -22,10 +22,10 @@ guard = connect(sys.argv[2], data=sys.argv[3])
 guard.answer(RuntimeError("swordfish"))
 def fail():
     raise RuntimeError("swordfish")
-failing = Loop([Task("flush use", 0.001, fail)])
+failing = Loop([Task("flush_use", 0.001, fail)])
 failing.start()
 failing.stop()
-from keystead.operation.journal import Journal
+from keystead.operation.revocation_log_file import RevocationLogFile
 """
 
 
@@ -55,7 +55,7 @@ def test_only_a_process_of_our_own_uses_another_logger() -> None:
         "integrations",
         "services",
         "storage",
-        "operation/journal.py",
+        "operation/revocation_log_file.py",
         "worker/loop.py",
     ):
         files = [SOURCE / place] if place.endswith(".py") else (SOURCE / place).rglob("*.py")

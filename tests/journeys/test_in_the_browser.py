@@ -59,7 +59,7 @@ def no_keys(installation: Installation) -> Iterator[None]:
     """The workspace has no active keys again when a journey is over."""
     yield
     owner = of_member(installation.services.workspaces.first())
-    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).keys:
+    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).items:
         installation.services.keys.revoke(owner, key.id)
 
 

@@ -23,8 +23,9 @@ from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.maintenance import migrate as migrations
-from keystead.storage.point_reads.key_lookup import lookup_of
-from keystead.storage.row_security.apply import let_owner_see, wall
+from keystead.storage.point_reads.by_id import point_reads_of
+from keystead.storage.row_security.apply import apply_row_security, grant_owner_access
+from keystead.storage.schema.verification_reads import KEY as BY_ID
 from tests.nursery import Ended, run_apart
 from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
 
@@ -186,9 +187,9 @@ def test_a_later_migration_sees_rows(place: Place) -> None:
     with psycopg.connect(place.url("postgres")) as administrator:
         administrator.execute("UPDATE alembic_version SET version_num = '0002'")
     with closing(Database(place.url(OWNER))) as database:
-        assert let_owner_see(database)
+        assert grant_owner_access(database)
         assert place.sees_rows(OWNER)
-        assert not let_owner_see(database)
+        assert not grant_owner_access(database)
 
 
 @pytest.mark.slow
@@ -200,7 +201,7 @@ def test_many_at_once(place: Place) -> None:
 
     def build(url: str) -> list[str]:
         with closing(Database(url)) as database:
-            return wall(database, place.login, fresh=True).left
+            return apply_row_security(database, place.login, fresh=True).left
 
     with ThreadPoolExecutor(len(urls)) as threads:
         assert list(threads.map(build, urls)) == [[]] * len(urls)
@@ -224,8 +225,9 @@ def test_verification_goes_on(place: Place) -> None:
     def verify() -> None:
         with (
             closing(Database(place.url(OWNER))) as database,
-            closing(lookup_of(database)) as lookup,
+            closing(point_reads_of(database)) as reads,
         ):
+            lookup = reads.lookup(BY_ID)
             while not migrated.is_set():
                 found["found" if lookup.find(KEY) else "lost"] += 1
 
@@ -242,12 +244,12 @@ def test_verification_goes_on(place: Place) -> None:
             assert reading.wait(30)
             with closing(Database(place.url(OWNER))) as database:
                 migrations.upgrade(database)
-                walled = wall(database, place.login, fresh=False)
+                applied = apply_row_security(database, place.login, fresh=False)
         finally:
             migrated.set()
         for each in (reader, *verifying):
             each.result()
-    assert walled.owners_way
+    assert applied.owners_way
     assert found.keys() == {"found"}
 
 

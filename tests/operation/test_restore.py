@@ -15,7 +15,7 @@ import pytest
 from keystead import bootstrap
 from keystead.cli.operator import actor
 from keystead.domain.revocation_log import parse_entries
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
 from tests.ledger import DEAD, LIVE, at_work, verify
@@ -270,7 +270,7 @@ def test_a_backup_writes_into_no_file_of_others(tmp_path: Path) -> None:
     assert {file.name for file in target.parent.iterdir()} == {"backup", guessed.name}
     target.unlink()
     target.symlink_to(elsewhere)
-    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+    with pytest.raises(ConfigurationError, match="never overwrites"):
         bootstrap.back_up(settings, target)
     assert not elsewhere.exists()
 
@@ -288,7 +288,7 @@ def test_a_target_that_appears_meanwhile_stays(
         target.write_text("precious")
 
     monkeypatch.setattr(backup, "back_up", slow)
-    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+    with pytest.raises(ConfigurationError, match="never overwrites"):
         bootstrap.back_up(settings, target)
     assert target.read_text() == "precious"
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["backup"]

@@ -107,12 +107,12 @@ class World:
 
     def hook(self, name: str) -> WebhookStatus | None:
         """How that webhook stands; None where there is none."""
-        found = self.installation.services.webhooks.list(self.acting).endpoints
+        found = self.installation.services.webhooks.list(self.acting).items
         return next((one.status for one in found if one.id == self.hooks[name]), None)
 
     def role(self, name: str) -> Role | None:
         """That person's role; None where they are no member."""
-        found = self.installation.services.members.list(self.acting).members
+        found = self.installation.services.members.list(self.acting).items
         return next((one.role for one in found if one.user.id == self.people[name].user.id), None)
 
     def accepts(self, name: str) -> bool:

@@ -94,7 +94,7 @@ def _by(*kinds: PrincipalKind) -> frozenset[PrincipalKind]:
 
 
 ALL, PEOPLE, OPERATORS = _by(KEY, MEMBER, CREDENTIAL), _by(MEMBER, CREDENTIAL), _by(CREDENTIAL)
-ANY_ROLE: Final = frozenset({"Members.leave", "Notices._choose"})
+ANY_ROLE: Final = frozenset({"Members.leave", "NotificationPreferences.choose"})
 """What a member of any role may do: a demotion does not end it."""
 
 
@@ -162,8 +162,9 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
     "Invitations.revoke": UseCase(
         lambda s, p: s.ground.services.invitations.revoke(p, s.invitation.id), PEOPLE
     ),
-    "Notices._choose": UseCase(
-        lambda s, p: s.ground.services.notices.choose(p, [next(iter(Topic))]), _by(MEMBER)
+    "NotificationPreferences.choose": UseCase(
+        lambda s, p: s.ground.services.notification_preferences.choose(p, [next(iter(Topic))]),
+        _by(MEMBER),
     ),
     "PortalSessions.create": UseCase(_portal, OPERATORS),
     "Workspaces.rename": UseCase(
@@ -193,9 +194,9 @@ SYSTEM: Final = {
     "Deliveries._remove_some",
     "Deliveries._settle_alone",
     "Documents._remove_more",
-    "KeyWatch._tell",
+    "KeyLifecycle._record",
     "Workspaces.first",
-    "_tell",
+    "Authorization._record_limit",
 }
 """Changes by the system itself, which nobody can take a right from."""
 
@@ -273,7 +274,7 @@ def patient(
 def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
     """How many changes wait for a lock."""
     if ground.database.is_sqlite:
-        yield lambda: ground.database._turns.waiting
+        yield lambda: ground.database._writers.waiting
         return
     with psycopg.connect(as_owner(ground.url), autocommit=True) as watching:
 

@@ -24,7 +24,7 @@ from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
 from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
 from keystead.services.idempotency import Once
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
@@ -113,11 +113,11 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
 
     def end() -> None:
         told: list[RevocationEntry] = []
-        database.on_endings = told.extend
+        database.on_revocations = told.extend
         try:
             crowd.ground.services.keys.revoke(tenant, key.id)
         finally:
-            database.on_endings = None
+            database.on_revocations = None
         assert [one.target_id for one in told] == [key.id]
 
     return end
@@ -286,7 +286,7 @@ def watch(crowd: Crowd, owner: Member) -> Act:
     """A key that is about to end, told of."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
-    look = KeyWatch(crowd.ground.database, crowd.clock).look
+    look = KeyLifecycle(crowd.ground.database, crowd.clock).run
     look()
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
 

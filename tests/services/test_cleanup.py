@@ -27,7 +27,7 @@ KEEPING = RetentionPolicy(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, 
 
 
 def _sweep(ground: Ground, keeping: RetentionPolicy = KEEPING) -> int:
-    return Retention(ground.database, ground.clock, keeping).sweep()
+    return Retention(ground.database, ground.clock, keeping).run()
 
 
 def _sequences(ground: Ground, tenant: Principal) -> list[int]:

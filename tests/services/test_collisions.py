@@ -35,7 +35,7 @@ from keystead.domain.users import fold_email
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import retry as anew
+from keystead.storage import retry
 from keystead.storage.engine import connections as engines
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
@@ -154,7 +154,7 @@ def strict(
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine is no fault of the code."""
-    monkeypatch.setattr(anew, "SECONDS", 60.0)
+    monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) 
     """Where nothing begins anew the same race is refused, without an effect: so it is that which these tests see."""
     ground = strict.ground
     tenant = ground.tenant(limit=AT_ONCE)
-    monkeypatch.setattr(anew, "PAUSES", ())
+    monkeypatch.setattr(retry, "PAUSES", ())
     ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
     refused = kinds(ended)[Unavailable]
     assert refused == (0 if ground.database.is_sqlite else AT_ONCE)
@@ -230,7 +230,7 @@ def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> Non
     ended = strict.race([accept] * AT_ONCE, touch(tenant))
     assert len(standing) == 1
     assert kinds(ended)[Invalid] == AT_ONCE - 1
-    assert len(crowd.members.list(tenant).members) == 2
+    assert len(crowd.members.list(tenant).items) == 2
 
 
 def _opens(crowd: Crowd, link: Any) -> bool:

@@ -20,7 +20,7 @@ from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
-from keystead.services.notifications import Digests
+from keystead.services.notifications import NotificationDigests
 from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground
@@ -41,7 +41,7 @@ class Mail:
         database, clock = self.crowd.ground.database, self.crowd.clock
         self.accounts = Accounts(database, clock, self.crowd.passwords, confirms=True)
         self.confirmations = Confirmations(database, clock, base_url=BASE_URL, product="Acme Keys")
-        self.digests = Digests(database, clock, base_url=BASE_URL)
+        self.digests = NotificationDigests(database, clock, base_url=BASE_URL)
 
     def ask(self, member: Member, email: str = NEW) -> None:
         """Ask for another email in a fresh session."""
@@ -198,7 +198,7 @@ def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
     ada = crowd.owner()
     joined = crowd.join(ada, Role.VIEWER)
     crowd.portal_session(ada, email="pat@example.com")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
     assert {member.user.confirmed_email for member in members} == {
         email_of(ada),
         email_of(joined),
@@ -206,7 +206,7 @@ def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
     }
     crowd.portal_session(ada, email="pat@example.org")
     crowd.portal_session(ada, user_id="u2")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
     assert "pat@example.org" in {member.user.confirmed_email for member in members}
     assert mail.send() == []
 

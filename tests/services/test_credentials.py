@@ -15,7 +15,7 @@ from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
 from keystead.domain.verification import DenialReason, Denied
 from keystead.logger import Line
 from keystead.services.credentials import Credentials
-from keystead.services.installation_log import InstallationLog
+from keystead.services.events import InstallationLog
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from tests.behind import read_behind
@@ -153,15 +153,15 @@ def test_an_event_of_the_installation(own_ground: Ground) -> None:
     own_ground.clock.advance(seconds=1)
     for _ in range(2):
         services.credentials.revoke(credential.id, OPERATOR)
-    revoked, created = services.events.of_installation().events
+    revoked, created = services.events.of_installation().items
     assert [created.type, revoked.type] == ["credential.created", "credential.revoked"]
     for event in (created, revoked):
         assert (event.target, event.actor) == (Target("credential", credential.id), OPERATOR)
         assert event.data == {"name": "Backend", "kind": "operator", "hint": credential.hint}
         assert token.reveal() not in repr(event)
     first = services.events.of_installation(limit=1)
-    assert (first.events, first.next) == ([revoked], revoked.id)
-    assert services.events.of_installation(before=first.next).events == [created]
+    assert (first.items, first.next) == ([revoked], revoked.id)
+    assert services.events.of_installation(before=first.next).items == [created]
 
 
 def test_the_servers_log_each_event_once(

@@ -57,7 +57,7 @@ def many(count: int, start: int = 0) -> Push:
 
 def ids_of(store: Store, tenant: Principal, name: str = "docs") -> list[str]:
     """The ids of a collection's documents, as the list gives them."""
-    return [document.id for document in store.documents.list(tenant, name, limit=200).documents]
+    return [document.id for document in store.documents.list(tenant, name, limit=200).items]
 
 
 def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
@@ -92,7 +92,7 @@ def test_a_name_is_taken_once_in_each_workspace(store: Store) -> None:
     with pytest.raises(NameTaken):
         store.documents.create_collection(one, CollectionDraft("docs"))
     store.documents.create_collection(other, CollectionDraft("docs"))
-    assert len(store.documents.list_collections(one).collections) == 1
+    assert len(store.documents.list_collections(one).items) == 1
 
 
 def test_collections_are_limited(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_collections_come_newest_first_in_pages(store: Store) -> None:
     store.documents.create_collection(tenant, CollectionDraft("later"))
     second = store.documents.list_collections(tenant, limit=2, before=first.next)
     last = store.documents.list_collections(tenant, limit=2, before=second.next)
-    pages = [[c.name for c in page.collections] for page in (first, second, last)]
+    pages = [[c.name for c in page.items] for page in (first, second, last)]
     assert pages == [["c4", "c3"], ["c2", "c1"], ["c0"]]
     assert last.next is None
 
@@ -165,7 +165,7 @@ def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
         found = collections.find_collection(tx, tenant.workspace_id, "docs")
         assert found is not None
         collections.unname_collection(tx, found)
-    assert store.documents.list_collections(tenant).collections == []
+    assert store.documents.list_collections(tenant).items == []
     with store.database.read(tenant.workspace_id) as tx:
         assert collections.count_collections(tx, tenant.workspace_id) == 0
         assert collections.count_documents(tx, tenant.workspace_id) == 0
@@ -371,7 +371,7 @@ def test_documents_come_newest_first_in_pages(store: Store) -> None:
     store.documents.put(tenant, "docs", DocumentDraft("n3", "again"))
     second = store.documents.list(tenant, "docs", limit=2, before=first.next)
     last = store.documents.list(tenant, "docs", limit=2, before=second.next)
-    pages = [[d.id for d in page.documents] for page in (first, second, last)]
+    pages = [[d.id for d in page.items] for page in (first, second, last)]
     assert pages == [["n4", "n3"], ["n2", "n1"], ["n0"]]
     assert last.next is None
     assert ids_of(store, tenant) == ["n3", "a", "n2", "n1", "n0"]

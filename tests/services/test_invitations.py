@@ -185,7 +185,7 @@ def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
         refusals = list(pool.map(use, range(12)))
     assert refusals.count(None) == 1
     assert set(refusals) <= {None, Invalid}
-    members = crowd.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.members.list(acting_operator(ada.workspace_id)).items
     assert len(members) == 2
     assert len(crowd.events(ada.workspace_id, "member.added")) == 2
 
@@ -241,7 +241,7 @@ def test_seen_in_pages(crowd: Crowd, ada: Member, email: str) -> None:
     crowd.invitations.accept(link, "Bo")
     page = crowd.invitations.list(acting(ada), limit=3)
     rest = crowd.invitations.list(acting(ada), limit=3, before=page.next)
-    found = page.invitations + rest.invitations
+    found = page.items + rest.items
     assert [one.email for one in found] == [f"{number}{email}" for number in (3, 2, 1, 0)]
     assert rest.next is None
     now = crowd.clock.now()
@@ -263,7 +263,7 @@ def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -
             crowd.invitations.revoke(acting(ada), id)
         told.add(str(refused.value))
     assert len(told) == 1
-    assert crowd.invitations.list(acting(ada)).invitations == []
+    assert crowd.invitations.list(acting(ada)).items == []
     assert crowd.invitations.accept(link, "Bo").member.workspace_id == stranger.workspace_id
 
 
@@ -354,7 +354,7 @@ def test_exactly_so_many_members(own_ground: Ground) -> None:
         refusals = list(pool.map(accept, range(12)))
     assert refusals.count(None) == 4
     assert refusals.count(LimitReached) == 8
-    assert len(crowd.members.list(acting_operator(ada.workspace_id)).members) == 5
+    assert len(crowd.members.list(acting_operator(ada.workspace_id)).items) == 5
 
 
 # --- who may not join ---

@@ -11,7 +11,7 @@ import pytest
 from keystead.domain.events import Event
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from tests.installations import Ground, text_of
 
 DAY = timedelta(days=1)
@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 
 def look(ground: Ground) -> int:
     """One look of a server."""
-    return KeyWatch(ground.database, ground.clock).look()
+    return KeyLifecycle(ground.database, ground.clock).run()
 
 
 def told(ground: Ground, tenant: Principal, kind: str = "key.") -> list[Event]:
@@ -150,10 +150,10 @@ def test_servers_that_look_at_once_tell_once(ground: Ground) -> None:
     tenant = ground.tenant()
     look(ground)
     keys = [ground.key(tenant, expires_at=ground.clock.now() + 15 * DAY).key for _ in range(20)]
-    watches = [KeyWatch(ground.another().database, ground.clock) for _ in range(4)]
+    watches = [KeyLifecycle(ground.another().database, ground.clock) for _ in range(4)]
     for _ in range(2):
         ground.clock.advance(8 * DAY)
-        threads = [threading.Thread(target=watch.look) for watch in watches]
+        threads = [threading.Thread(target=watch.run) for watch in watches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -178,8 +178,8 @@ def test_a_look_that_failed_half_way_tells_the_rest_later(
         for created in keys:
             ground.services.verifier.verify(text_of(created), address="192.0.2.7")
         ground.flush()
-    watch, left = KeyWatch(ground.database, ground.clock), [2]
-    tell = watch._tell
+    watch, left = KeyLifecycle(ground.database, ground.clock), [2]
+    tell = watch._record
 
     def dying(*arguments: Any) -> bool:
         if not left[0]:
@@ -187,9 +187,9 @@ def test_a_look_that_failed_half_way_tells_the_rest_later(
         left[0] -= 1
         return tell(*arguments)
 
-    monkeypatch.setattr(watch, "_tell", dying)
+    monkeypatch.setattr(watch, "_record", dying)
     with pytest.raises(SystemExit):
-        watch.look()
+        watch.run()
     look(ground)
     found = [event.target.id for event in told(ground, tenant, f"key.{kind}")]
     assert sorted(found) == sorted(created.key.id for created in keys)

@@ -142,14 +142,14 @@ def test_reading_needs_keys_read(ground: Ground) -> None:
     with pytest.raises(InsufficientScope):
         ground.services.keys.get(blind, KeyId(blind.id))
     seeing = ground.caller(tenant, EVERYTHING)
-    assert len(ground.services.keys.list(seeing).keys) == 2
+    assert len(ground.services.keys.list(seeing).items) == 2
 
 
 def test_a_key_sees_itself(ground: Ground) -> None:
     """A key without any reading scope still sees itself, and itself only."""
     tenant = ground.tenant()
     blind = ground.caller(tenant, "documents:read")
-    assert ground.services.keys.own(blind).id == blind.id
+    assert ground.services.keys.whoami(blind).key.id == blind.id
 
 
 def test_wider_children_are_refused(ground: Ground) -> None:
@@ -488,7 +488,7 @@ def test_pages_while_keys_are_made(ground: Ground) -> None:
     before = None
     while not seen or before is not None:
         page = ground.services.keys.list(tenant, limit=2, before=before)
-        seen, before = seen + [key.id for key in page.keys], page.next
+        seen, before = seen + [key.id for key in page.items], page.next
         ground.key(tenant, "later")
         ground.services.keys.revoke(tenant, made[len(seen) % len(made)])
     assert seen == made[::-1]

@@ -91,7 +91,7 @@ def test_everybody_sees_the_members(crowd: Crowd, ada: Member, role: Role) -> No
     """Whoever is in a workspace sees who else is, with roles and since when."""
     crowd.clock.advance(minutes=1)
     bo = crowd.join(ada, role)
-    found = {m.user.id: m for m in crowd.members.list(acting(bo)).members}
+    found = {m.user.id: m for m in crowd.members.list(acting(bo)).items}
     assert found.keys() == {ada.user.id, bo.user.id}
     assert (found[bo.user.id].role, found[bo.user.id].joined_at) == (role, crowd.clock.now())
 
@@ -165,7 +165,7 @@ def test_two_owners_at_once(own_ground: Ground, way: str) -> None:
         with ThreadPoolExecutor(2) as pool:
             refusals = list(pool.map(unmake, range(2)))
         page = crowd.members.list(acting_operator(ada.workspace_id))
-        assert [m.role for m in page.members].count(Role.OWNER) == 1
+        assert [m.role for m in page.items].count(Role.OWNER) == 1
         assert refusals.count(None) == 1
 
 
@@ -238,9 +238,9 @@ def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
     theirs = keys.create(acting(bo), KeyDraft("theirs")).key
     own = keys.create(acting(ada), KeyDraft("own")).key
     operators = keys.create(acting_operator(ada.workspace_id), KeyDraft("operator's")).key
-    assert not any(key.creator_left for key in keys.list(acting(ada)).keys)
+    assert not any(key.creator_left for key in keys.list(acting(ada)).items)
     crowd.members.leave(acting(bo))
-    marked = {key.id: key.creator_left for key in keys.list(acting(ada)).keys}
+    marked = {key.id: key.creator_left for key in keys.list(acting(ada)).items}
     assert marked == {theirs.id: True, own.id: False, operators.id: False}
     assert keys.get(acting(ada), theirs.id).creator_left
     link, _ = crowd.invitations.invite(acting(ada), "back@example.com", Role.VIEWER)
@@ -258,7 +258,7 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
     crowd.members.leave(acting(bo))
     assert crowd.ground.services.keys.get(acting(ada), made.id).creator_left
     page = crowd.members.list(acting(elsewhere))
-    assert bo.user.id in {member.user.id for member in page.members}
+    assert bo.user.id in {member.user.id for member in page.items}
 
 
 # --- of one workspace only ---
@@ -331,7 +331,7 @@ def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
     after: UserId | None = None
     while True:
         page = crowd.members.list(acting(ada), limit=3, after=after)
-        found += [member.user.id for member in page.members]
+        found += [member.user.id for member in page.items]
         after = page.next
         if after is None:
             break
@@ -359,11 +359,11 @@ def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
 def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
     """A workspace whose owner would have another's address, or none that could be one, is not made."""
     create, workspaces = crowd.ground.services.workspaces.create, crowd.ground.services.workspaces
-    newest = workspaces.list(limit=1).workspaces
+    newest = workspaces.list(limit=1).items
     for email, refusal in ((email_of(ada).upper(), EmailTaken), ("no address", Invalid)):
         with pytest.raises(refusal):
             create("W", owner="Not Ada", email=email)
-    assert workspaces.list(limit=1).workspaces == newest
+    assert workspaces.list(limit=1).items == newest
 
 
 def test_another_name(crowd: Crowd, ada: Member) -> None:

@@ -12,7 +12,7 @@ from keystead.domain.errors import Forbidden, Invalid, LimitReached
 from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, MAX_EVENT_AGE, Topic
 from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.workspaces import Member, Role
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.keys import CreatedKey
 from keystead.services.notifications import LEASE, Digest
 from tests.installations import Ground
@@ -32,8 +32,8 @@ class Place:
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
-        self.digests = ground.services.digests
-        self.watch = KeyWatch(ground.database, ground.clock)
+        self.digests = ground.services.notification_digests
+        self.watch = KeyLifecycle(ground.database, ground.clock)
         self.tenant, self.owner = self.workspace("Acme", "owner@acme.example")
 
     def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
@@ -43,14 +43,14 @@ class Place:
         self.ground.clock.advance(seconds=1)
         acting = operator("tests", made.id)
         self.ground.limit(acting, 3)
-        member = services.members.list(acting).members[0]
+        member = services.members.list(acting).items[0]
         return acting, member
 
     def ending(self, ahead: timedelta) -> CreatedKey:
         """A key of which there will be news in that time: it ends two weeks after."""
         ends = (self.ground.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
         created = self.ground.key(self.tenant, "nightly", expires_at=ends)
-        self.watch.look()
+        self.watch.run()
         return created
 
     def fill(self, tenant: Principal | None = None) -> None:
@@ -91,7 +91,7 @@ def test_a_day_has_one_digest(place: Place) -> None:
     [first] = place.due()
     place.digests.settle(first)
     place.ground.clock.advance(hours=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     assert place.due(timedelta(hours=21)) == []
     [second] = place.due(timedelta(hours=1))
     [(_, subject, text)] = place.letters([second])
@@ -105,7 +105,7 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     place.fill()
     [first] = place.due()
     place.ground.clock.advance(minutes=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     place.digests.settle(first)
     [second] = place.due(INTERVAL)
     assert len(place.letters([second])) == 1
@@ -115,7 +115,7 @@ def test_what_is_true_no_more_is_not_told(place: Place) -> None:
     """A key that was revoked meanwhile needs no warning that it ends."""
     created = place.ending(timedelta(hours=1))
     place.ground.clock.advance(hours=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     place.ground.services.keys.revoke(place.tenant, created.key.id)
     [digest] = place.due()
     assert digest.letters == []
@@ -207,15 +207,15 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
 
 def test_members_choose(place: Place) -> None:
     """Owners are told everything until they choose; who wants nothing of a topic is not told of it."""
-    notices, owner = place.ground.services.notices, of_member(place.owner)
-    assert notices.chosen(owner) == frozenset(Topic)
+    notices, owner = place.ground.services.notification_preferences, of_member(place.owner)
+    assert notices.get(owner) == frozenset(Topic)
     assert notices.choose(owner, ["expiring"]) == {Topic.EXPIRING}
-    assert notices.chosen(owner) == {Topic.EXPIRING}
+    assert notices.get(owner) == {Topic.EXPIRING}
     place.fill()
     [digest] = place.due()
     assert digest.letters == []
     assert notices.choose(owner, []) == frozenset()
-    assert notices.chosen(owner) == frozenset()
+    assert notices.get(owner) == frozenset()
 
 
 def test_by_default_developers_are_told_nothing(place: Place) -> None:
@@ -223,16 +223,16 @@ def test_by_default_developers_are_told_nothing(place: Place) -> None:
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)
     )
-    assert place.ground.services.notices.chosen(viewer) == frozenset()
+    assert place.ground.services.notification_preferences.get(viewer) == frozenset()
 
 
 def test_only_members_choose(place: Place) -> None:
     """A key and an operator are told nothing by mail; a topic that there is not is refused."""
-    notices = place.ground.services.notices
+    notices = place.ground.services.notification_preferences
     for nobody in (place.tenant, place.ground.caller(place.tenant, "*")):
         with pytest.raises(Forbidden):
             notices.choose(nobody, ["limit"])
         with pytest.raises(Forbidden):
-            notices.chosen(nobody)
+            notices.get(nobody)
     with pytest.raises(Invalid):
         notices.choose(of_member(place.owner), ["everything"])

@@ -17,7 +17,7 @@ from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.storage.engine import connections as engines
 from keystead.storage.engine.connections import ImpatientConnection, sqlite_driver
-from keystead.storage.point_reads import key_lookup as lookup
+from keystead.storage.point_reads import by_id
 from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground, fresh_ground
@@ -309,6 +309,6 @@ def failing_lookups(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[No
         return executed(self, *arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lookup, "open_existing", lambda *a, **k: opened(*a, factory=Broken, **k))
+        patch.setattr(by_id, "open_existing", lambda *a, **k: opened(*a, factory=Broken, **k))
         patch.setattr(ImpatientConnection, "execute", execute)
         yield

@@ -322,7 +322,7 @@ def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> Non
     busy = SignIn(crowd.ground.database, crowd.clock, full)
     office = crowd.origin()
     for _ in range(2 * ADDRESS.free):
-        with pytest.raises(RateLimited, match="at once"):
+        with pytest.raises(RateLimited, match="right now"):
             busy.with_password(email_of(ada), Password(RIGHT), office)
     _enter(crowd, email_of(ada), origin=office)
 

@@ -186,7 +186,7 @@ def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
     with pytest.raises(Invalid) as refused:
         _link(crowd, ada, "nobody", return_url=url)
     assert [error.pointer for error in refused.value.errors] == ["/return_url"]
-    assert len(crowd.members.list(acting(ada)).members) == 1
+    assert len(crowd.members.list(acting(ada)).items) == 1
 
 
 @pytest.mark.parametrize(

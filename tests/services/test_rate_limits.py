@@ -19,16 +19,16 @@ from keystead.bootstrap import Installation, read_settings
 from keystead.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
 from keystead.domain.verification import Denied, Verified
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.metrics import Metrics
 from keystead.services.keys import CreatedKey
-from keystead.services.paced_verifier import PacedVerifier
 from keystead.services.rate_counters import MemoryCounters, ValkeyCounters
-from keystead.services.rate_limits import SKIPPED_SECONDS, RateLimiter
+from keystead.services.rate_limits import RETRY_SECONDS, RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
 from tests.serving import free_port
@@ -53,7 +53,9 @@ def verifier(ground: Ground, ticker: Ticker) -> Verifier:
 
 def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
     usage = Usage(ground.database)
-    return PacedVerifier(ground.installation.lookup, PEPPERS, ground.clock, usage, None, limiter)
+    return Verifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, usage, rates=limiter
+    )
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
@@ -317,7 +319,7 @@ def test_a_silent_counter_holds_up_one_request_in_five_seconds(
         verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 20) == {"verified": 20}
         assert _arrived(listener) == 1
-        ticker.now += SKIPPED_SECONDS
+        ticker.now += RETRY_SECONDS
         assert verdicts(verifier, created, 20) == {"verified": 20}
         assert _arrived(listener) == 1
 
@@ -341,7 +343,7 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
     with closing(ValkeyCounters(silent[0])) as counters:
         verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
         assert verdict(verifier, first) == "verified"
-        ticker.now += SKIPPED_SECONDS - 1
+        ticker.now += RETRY_SECONDS - 1
         assert verdict(verifier, second) == "verified"
         ticker.now += 1
         assert asyncio.run(turns_meanwhile(verifier)) > 20
@@ -379,7 +381,7 @@ def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticke
         found = asyncio.run(verifier.verify_on_loop(text_of(created)))
         assert isinstance(found, Verified)
         with ValkeyServer(port=port):
-            ticker.now += SKIPPED_SECONDS
+            ticker.now += RETRY_SECONDS
             assert verdicts(verifier, created, 5) == {"verified": 2, "rate_limited": 3}
             late = asyncio.run(verifier.verify_on_loop(text_of(created)))
             assert isinstance(late, Denied)

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.errors import Unavailable
-from keystead.domain.ids import ALPHABET, KeyId
+from keystead.domain.ids import ALPHABET
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.principals import PrincipalKind
 from keystead.domain.token import assemble, checksum, parse
@@ -29,8 +29,9 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.tables import api_keys
+from keystead.storage.schema.verification_reads import KEY
 from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, text_of
@@ -41,29 +42,25 @@ HOUR = timedelta(hours=1)
 class CountedLookup:
     """The real lookup, with a count of what it is asked."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self._lookup = lookup
 
-    def find(self, key_id: KeyId) -> KeyRecord | None:
+    def find(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         return self._lookup.find(key_id)
 
-    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+    async def find_on_loop(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         return await self._lookup.find_on_loop(key_id)
-
-    def close(self) -> None:
-        """As the real one."""
-        self._lookup.close()
 
 
 @pytest.fixture
 def lookup(ground: Ground) -> CountedLookup:
     """Counts what the verifier asks the database."""
-    return CountedLookup(ground.installation.lookup)
+    return CountedLookup(ground.installation.reads.lookup(KEY))
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def answer(ground: Ground, batch: Batch, status: int) -> None:
 def statuses(ground: Ground, tenant: Principal, made: CreatedWebhook) -> list[str]:
     """How its deliveries stand, the oldest first."""
     page = ground.services.webhooks.deliveries(tenant, made.endpoint.id, limit=200)
-    return [str(delivery.status) for delivery in page.deliveries[::-1]]
+    return [str(delivery.status) for delivery in page.items[::-1]]
 
 
 def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
@@ -163,7 +163,7 @@ def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
 
     def told(who: Principal, made: CreatedWebhook) -> list[str]:
         page = ground.services.webhooks.deliveries(who, made.endpoint.id)
-        return [str(delivery.event_type) for delivery in page.deliveries[::-1]]
+        return [str(delivery.event_type) for delivery in page.items[::-1]]
 
     assert told(tenant, everything) == [
         "webhook.created", "webhook.created", "key.created", "limit.reached", "key.revoked",
@@ -172,7 +172,7 @@ def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
     assert told(other, others) == ["webhook.created"]
     ids = {event.id for event in ground.events(tenant)}
     page = ground.services.webhooks.deliveries(tenant, everything.endpoint.id)
-    assert {delivery.event_id for delivery in page.deliveries} <= ids
+    assert {delivery.event_id for delivery in page.items} <= ids
 
 
 def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
@@ -231,7 +231,7 @@ def test_a_late_settlement_overwrites_nothing(ground: Ground, first: int) -> Non
     assert [m.delivery.id for m in quick.messages] == [m.delivery.id for m in slow.messages]
     answer(ground, quick, first)
     answer(ground, slow, 503)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [first]
 
 
@@ -243,12 +243,12 @@ def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
     made, watcher = hook(ground, tenant, "key.created"), hook(ground, tenant, "webhook.disabled")
     ground.key(tenant)
     began = ground.clock.now()
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     for _ in range(len(RETRY_DELAYS) + 1):
         assert delivery.next_attempt_at is not None
         ground.clock.set(delivery.next_attempt_at)
         answer(ground, claimed(ground, made), 503)
-        (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+        (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert delivery.status is DeliveryStatus.FAILED
     assert [attempt.status for attempt in delivery.attempts] == [503] * 10
     assert timedelta(days=2.5) < ground.clock.now() - began < timedelta(days=4)
@@ -256,7 +256,7 @@ def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
     assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledReason.FAILING)
     (told,) = [event for event in ground.events(tenant) if event.type == "webhook.disabled"]
     assert (told.target.id, told.data) == (endpoint.id, {"name": "CRM", "reason": "failing"})
-    (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).deliveries
+    (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).items
     assert heard.event_id == told.id
 
 
@@ -299,7 +299,7 @@ def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
     assert [m.body for m in after.messages] == [before.body]
     assert after.messages[0].delivery.event_id == before.delivery.event_id
     answer(ground, after, 500)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [200, 500]
     assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 1)
 
@@ -311,7 +311,7 @@ def test_a_test_goes_to_its_endpoint_alone(ground: Ground) -> None:
     sent = ground.services.webhooks.test(tenant, made.endpoint.id)
     assert (sent.event_type, sent.status) == ("webhook.test", "pending")
     page = ground.services.webhooks.deliveries(tenant, other.endpoint.id)
-    assert "webhook.test" not in {delivery.event_type for delivery in page.deliveries}
+    assert "webhook.test" not in {delivery.event_type for delivery in page.items}
     assert [m.delivery.id for m in claimed(ground, made).messages] == [sent.id]
 
 
@@ -428,7 +428,7 @@ def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
     made = hook(ground, tenant)
     for _ in range(3):
         ground.key(tenant)
-    (delivery, *_) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery, *_) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     batch = claimed(ground, made)
     ground.services.webhooks.delete(tenant, made.endpoint.id)
     answer(ground, batch, 500)
@@ -485,7 +485,7 @@ def test_a_key_without_either_right_sets_up_nothing(ground: Ground, lacks: str) 
     held = {"webhooks:read", "webhooks:write", "events:read"} - {lacks}
     caller = ground.caller(tenant, *held)
     webhooks = ground.services.webhooks
-    delivery = webhooks.deliveries(tenant, made.endpoint.id).deliveries[0]
+    delivery = webhooks.deliveries(tenant, made.endpoint.id).items[0]
     for act in (
         lambda: hook(ground, caller),
         lambda: webhooks.update(caller, made.endpoint.id, WebhookPatch(name="x")),
@@ -512,7 +512,7 @@ def test_a_key_sets_up_nothing_that_outlives_it(ground: Ground) -> None:
     ground.services.keys.revoke(tenant, created.key.id)
     with pytest.raises(InvalidToken):
         hook(ground, caller)
-    assert ground.services.webhooks.list(tenant).endpoints == []
+    assert ground.services.webhooks.list(tenant).items == []
 
 
 def test_limits_are_told_once_an_hour(ground: Ground) -> None:
@@ -551,7 +551,7 @@ def test_an_invalid_draft_is_refused_whole(ground: Ground) -> None:
     with pytest.raises(Invalid) as refused:
         hook(ground, tenant, "key.stolen", url="https://127.0.0.1/")
     assert [error.pointer for error in refused.value.errors] == ["/url", "/events/0"]
-    assert ground.services.webhooks.list(tenant).endpoints == []
+    assert ground.services.webhooks.list(tenant).items == []
 
 
 def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:

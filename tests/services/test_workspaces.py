@@ -27,7 +27,7 @@ def test_the_first_workspace(own_ground: Ground) -> None:
     assert first.role is Role.OWNER
     assert own_ground.services.workspaces.first() == first
     page = own_ground.services.workspaces.list()
-    assert [(w.id, w.plan_id) for w in page.workspaces] == [(first.workspace_id, "free")]
+    assert [(w.id, w.plan_id) for w in page.items] == [(first.workspace_id, "free")]
     assert [e.type for e in own_ground.events(of_member(first))] == [
         "workspace.created",
         "member.added",
@@ -164,7 +164,7 @@ def test_pages(own_ground: Ground) -> None:
     before = None
     while not seen or before is not None:
         page = workspaces.list(limit=3, before=before)
-        seen, before = seen + [workspace.id for workspace in page.workspaces], page.next
+        seen, before = seen + [workspace.id for workspace in page.items], page.next
         workspaces.create("later")
         own_ground.clock.advance(seconds=1)
     assert seen == made[::-1]

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "keystead"
 STORAGE = SOURCE / "storage"
 WRITES = {"write", "write_across", "changing", "operating", "_changing", "_managing"}
 """What opens a change; the last two are shorthands of webhooks and members."""
-OPENS = {"read", "read_across", "read_aside"} | WRITES
+OPENS = {"read", "read_across", "read_reserved"} | WRITES
 """What opens a transaction."""
 FORMS = {
     "sequence": r"\b(?:BIG|SMALL)?SERIAL\b|\bIdentity\(|\bSequence\(|\bnextval\b|\bCREATE SEQUENCE\b|\bGENERATED\b",
@@ -102,7 +102,7 @@ def test_every_transaction_is_begun_anew() -> None:
             assert set(own) <= {"write", "write_across"}, name
             continue
         seen += 1
-        assert "anew" in decorators(function), f"{name} is not begun anew"
+        assert "retry_on_conflict" in decorators(function), f"{name} is not retried"
         assert not WRITES & set(own[:-1]), f"{name} writes before its last transaction"
         loops = [n for n in ast.walk(function) if isinstance(n, ast.For | ast.While)]
         assert not any(WRITES & set(transactions(loop)) for loop in loops), f"{name} loops"
@@ -132,7 +132,7 @@ def test_nothing_that_is_done_is_done_again() -> None:
     """What is begun anew calls nothing that writes by itself before its own last transaction: that would come twice."""
     writing, seen = writers() - OPENS, 0
     for name, function in functions():
-        if "anew" not in decorators(function):
+        if "retry_on_conflict" not in decorators(function):
             continue
         lines = [
             node.lineno

@@ -21,7 +21,7 @@ from keystead.storage import database as databases
 from keystead.storage.database import Database, StatementFault, Tx
 from keystead.storage.engine.connections import POOL_SIZE, SQLITE_PRAGMAS
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.point_reads.key_lookup import SqliteLookup
+from keystead.storage.point_reads.by_id import SqlitePointReads
 from keystead.storage.schema.tables import api_keys, workspaces
 from tests.behind import read_behind, write_behind
 from tests.installations import (
@@ -179,14 +179,14 @@ def test_pragmas_in_force(embedded: Ground) -> None:
         "trusted_schema": 0,
         "cell_size_check": 1,
     }
-    lookup = SqliteLookup(str(sqlite_file(embedded)))._open()
+    lookup = SqlitePointReads(str(sqlite_file(embedded))).open()
     with (
         embedded.database.read_across(Purpose.PEOPLE) as read,
-        embedded.database.read_aside(Purpose.PEOPLE) as aside,
+        embedded.database.read_reserved(Purpose.PEOPLE) as reserved,
         embedded.database.write_across(Purpose.PEOPLE) as write,
     ):
         for name, value in expected.items():
-            for tx in (read, aside, write):
+            for tx in (read, reserved, write):
                 assert tx.exec_driver_sql(f"PRAGMA {name}").scalar_one() == value, name
         assert _in_force(lookup, expected) == expected | {"cell_size_check": 0}
         assert int(read.exec_driver_sql("PRAGMA mmap_size").scalar_one()) > 1 << 30

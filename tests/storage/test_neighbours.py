@@ -64,12 +64,12 @@ def test_everybody_has_a_turn(ground: Ground) -> None:
 
     asked = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
     threads = []
-    turns = ground.database._turns
+    writers = ground.database._writers
     with ground.database.write(loud.workspace_id):
         for one in asked:
             threads.append(threading.Thread(target=write, args=one))
             threads[-1].start()
-            wait_until(lambda: turns.waiting == len(threads), "the writer waits")
+            wait_until(lambda: writers.waiting == len(threads), "the writer waits")
     for thread in threads:
         thread.join()
     assert order.index("quiet") <= 1

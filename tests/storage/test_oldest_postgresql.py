@@ -68,11 +68,11 @@ def test_a_furnished_house(aged: Ground) -> None:
     """People, keys of every kind, their use, documents and events: everything that pages show can be made."""
     house = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
     services = aged.services
-    shown = services.keys.list(house.principal, limit=100).keys
+    shown = services.keys.list(house.principal, limit=100).items
     assert len(shown) == len({key.id for key in shown}) > 6
     assert services.plans.use(house.principal).quotas["api_keys"].used > 3
     assert services.documents.search(house.principal, "handbook", "matter 7")
-    assert services.events.list(house.principal, limit=10).events
+    assert services.events.list(house.principal, limit=10).items
     assert sum(services.keys.habits(house.principal).values()) > 0
 
 

@@ -92,7 +92,7 @@ class Crowd:
 
     def collection(self) -> None:
         """One more of the tenant's."""
-        name = f"c{len(self.ground.services.documents.list_collections(self.tenant).collections)}"
+        name = f"c{len(self.ground.services.documents.list_collections(self.tenant).items)}"
         self.ground.services.documents.create_collection(self.tenant, CollectionDraft(name))
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
-from keystead.storage import retry as anew
+from keystead.storage import retry
 from keystead.storage.database import RolledBack, StatementFault
 from keystead.storage.engine.connections import sqlite_driver
 from tests.installations import Ground
@@ -74,8 +74,8 @@ def at_statement(
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses, and all the time in the world."""
-    monkeypatch.setattr(anew, "PAUSES", (0.0,) * len(anew.PAUSES))
-    monkeypatch.setattr(anew, "SECONDS", 60.0)
+    monkeypatch.setattr(retry, "PAUSES", (0.0,) * len(retry.PAUSES))
+    monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 def codes(ground: Ground, among: dict[str, list[str]]) -> list[str]:
@@ -91,14 +91,14 @@ def test_it_gives_up(ground: Ground, refused: Callable[..., Any]) -> None:
         with refused(ground, code) as tried, pytest.raises(Unavailable) as told:
             ground.key(tenant)
         assert type(told.value) is Unavailable
-        assert len(tried) == len(anew.PAUSES) + 1 == 10
+        assert len(tried) == len(retry.PAUSES) + 1 == 10
     assert (ground.ids(tenant), ground.happened(tenant), ground.used(tenant)) == ([], [], 0)
     ground.key(tenant)
 
 
 def test_it_ends_in_time(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the seconds are over there is no further attempt."""
-    monkeypatch.setattr(anew, "SECONDS", -1.0)
+    monkeypatch.setattr(retry, "SECONDS", -1.0)
     tenant = ground.tenant()
     with at_commit(ground, codes(ground, CODES)[0]) as tried, pytest.raises(Unavailable):
         ground.key(tenant)

@@ -16,9 +16,8 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, DeliveryStatus, Outcome
 from keystead.services.deliveries import Deliveries, Sent
-from keystead.services.key_lifecycle import KeyWatch
-from keystead.services.sealing import Sealing
-from keystead.services.webhook_secrets import WebhookSecrets, place_of, seal_secrets
+from keystead.services.key_lifecycle import KeyLifecycle
+from keystead.services.sealing import Sealing, WebhookSecrets, place_of, seal_secrets
 from keystead.storage.schema import tables as schema
 from tests.behind import tidy, write_behind
 from tests.clocks import NOON
@@ -62,7 +61,7 @@ class Crowd:
 
     def look(self) -> None:
         """A look at what time has brought upon keys."""
-        KeyWatch(self.ground.database, self.ground.clock).look()
+        KeyLifecycle(self.ground.database, self.ground.clock).run()
 
 
 def webhook_id(workspace: int, endpoint: int) -> WebhookId:

@@ -62,7 +62,7 @@ def list_collections(
         call.principal, limit=page.limit, before=before
     )
     return CollectionList(
-        items=[Collection.of(each) for each in found.collections],
+        items=[Collection.of(each) for each in found.items],
         next_cursor=next_cursor(page, found.next),
     )
 

@@ -75,7 +75,7 @@ def list_documents(
         return DocumentList(items=[DocumentSummary.of(each) for each in best], next_cursor=None)
     found = documents.list(call.principal, name, limit=page.limit, before=page.after)
     return DocumentList(
-        items=[DocumentSummary.of(each) for each in found.documents],
+        items=[DocumentSummary.of(each) for each in found.items],
         next_cursor=next_cursor(page, found.next),
     )
 

@@ -34,5 +34,5 @@ def list_events(
         call.principal, types=[type] if type else (), limit=page.limit, before=page.after
     )
     return EventList(
-        items=[Event.of(event) for event in found.events], next_cursor=next_cursor(page, found.next)
+        items=[Event.of(event) for event in found.items], next_cursor=next_cursor(page, found.next)
     )

@@ -98,7 +98,7 @@ def list_keys(
     )
     now = keys.now()
     return KeyList(
-        items=[Key.of(key, now) for key in found.keys],
+        items=[Key.of(key, now) for key in found.items],
         next_cursor=next_cursor(page, found.next),
         quota=Quota.of(found.quota),
     )

@@ -96,7 +96,7 @@ def list_workspaces(
     before = None if page.after is None else WorkspaceId(page.after)
     found = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
     return ManagedWorkspaceList(
-        items=[ManagedWorkspace.of(each) for each in found.workspaces],
+        items=[ManagedWorkspace.of(each) for each in found.items],
         next_cursor=next_cursor(page, found.next),
     )
 

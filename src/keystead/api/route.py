@@ -45,7 +45,7 @@ from keystead.http.json_body import (
     require_json,
 )
 from keystead.services import Services
-from keystead.services.places import Places
+from keystead.services.concurrency import FairSemaphore
 
 SECURITY: Final = "key"
 """The name of the security scheme in the OpenAPI document."""
@@ -139,7 +139,7 @@ class Gate:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.places = Places(CALLS)
+        self.places = FairSemaphore(CALLS)
         self.bodies = LargeBodies()
 
     async def admit(self, scope: Scope, required: str | None, *, takes_once: bool) -> Call:
@@ -288,10 +288,10 @@ class WorkspaceRoute(JsonRoute):
                 try:
                     decoded = await self.decoded(request, owner)
                     self.check_query(request)
-                    async with gate.places.of(owner):
+                    async with gate.places.held(owner):
                         response = await handle(decoded)
                 except (Invalid, RequestValidationError):
-                    async with gate.places.of(owner):
+                    async with gate.places.held(owner):
                         version = await run_in_threadpool(self.find, call, request.path_params)
                     if MATCH_HEADER in self.headers:
                         require_match(call.if_match, version)

@@ -67,7 +67,7 @@ def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None)
     before = None if page.after is None else WebhookId(page.after)
     found = call.services.webhooks.list(call.principal, limit=page.limit, before=before)
     return WebhookList(
-        items=[Webhook.of(endpoint) for endpoint in found.endpoints],
+        items=[Webhook.of(endpoint) for endpoint in found.items],
         next_cursor=next_cursor(page, found.next),
     )
 
@@ -156,6 +156,6 @@ def list_deliveries(
         call.principal, WebhookId(id), status=status, limit=page.limit, before=page.after
     )
     return DeliveryList(
-        items=[Delivery.of(delivery) for delivery in found.deliveries],
+        items=[Delivery.of(delivery) for delivery in found.items],
         next_cursor=next_cursor(page, found.next),
     )

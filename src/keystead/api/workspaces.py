@@ -13,7 +13,6 @@ router = APIRouter(prefix="/v1", tags=["workspaces"], route_class=WorkspaceRoute
 @router.get("/whoami", operation_id="whoami", summary="Who am I", **needs(None))
 def whoami(call: CurrentCall) -> Whoami:
     """The key that calls, and the workspace that it acts in. The shortest way to see whether a token stands."""
-    keys, workspaces = call.services.keys, call.services.workspaces
-    own = keys.own(call.principal)
-    workspace = workspaces.get(call.principal.workspace_id)
-    return Whoami(workspace=Workspace.of(workspace), key=Key.of(own, keys.now()))
+    keys = call.services.keys
+    current = keys.whoami(call.principal)
+    return Whoami(workspace=Workspace.of(current.workspace), key=Key.of(current.key, keys.now()))

@@ -12,7 +12,7 @@ from keystead.cli.options import Json, Place
 from keystead.cli.outcome import Exit
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
     from keystead.settings import Settings
 
 HERE: Final = Place()
@@ -35,8 +35,8 @@ def doctor(*, place: Place = HERE, json: Json = False) -> int:
 
 
 def _examine(place: Place) -> Iterator[Finding]:
-    from keystead.operation.examination import Finding, Verdict
-    from keystead.operation.faults import ConfigurationError
+    from keystead.operation.checks import Finding, Verdict
+    from keystead.operation.files import ConfigurationError
     from keystead.settings import read_settings
 
     try:
@@ -50,8 +50,8 @@ def _examine(place: Place) -> Iterator[Finding]:
 
 
 def _examine_machine(settings: Settings) -> Iterator[Finding]:
-    from keystead.operation import examination as look
-    from keystead.operation.tls import require_pair
+    from keystead.operation import checks as look
+    from keystead.operation.files import require_pair
 
     yield look.check_interpreter(sys.version_info[:3])
     cert, key = settings.tls_cert, settings.tls_key
@@ -66,7 +66,7 @@ def _examine_machine(settings: Settings) -> Iterator[Finding]:
 def _examine_installation(settings: Settings) -> Iterator[Finding]:
     from keystead import bootstrap
     from keystead.domain.errors import StorageError
-    from keystead.operation import examination as look
+    from keystead.operation import checks as look
 
     yield look.attempt("files", lambda: bootstrap.require_private_place(settings))
     if not bootstrap.has_begun(settings):
@@ -82,5 +82,5 @@ def _examine_installation(settings: Settings) -> Iterator[Finding]:
     yield (schema := look.attempt("schema", lambda: bootstrap.check_schema(settings)))
     if schema.verdict is look.Verdict.OK:
         if not settings.is_embedded:
-            yield look.attempt("row security", lambda: bootstrap.check_walls(settings))
+            yield look.attempt("row security", lambda: bootstrap.check_row_security(settings))
         yield look.attempt("peppers", lambda: bootstrap.check_peppers(settings))

@@ -82,7 +82,7 @@ def _here(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
             page = events.list(principal, types=wanted, limit=size, before=_sequence(cursor))
             following = None if page.next is None else str(page.next)
-            return [shapes.event(event) for event in page.events], following
+            return [shapes.event(event) for event in page.items], following
 
         yield fetch
 
@@ -101,7 +101,7 @@ def _of_installation(
 
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
             page = events.of_installation(limit=size, before=cursor and EventId(cursor))  # type: ignore[arg-type]
-            return [shapes.installation_event(event) for event in page.events], page.next
+            return [shapes.installation_event(event) for event in page.items], page.next
 
         yield fetch
 

@@ -119,7 +119,7 @@ class HereKeys:
             before=None if cursor is None else KeyId(cursor),
         )
         now = self.now()
-        return [shapes.key(key, now) for key in found.keys], found.next, shapes.quota(found.quota)
+        return [shapes.key(key, now) for key in found.items], found.next, shapes.quota(found.quota)
 
     def get(self, id: str) -> Shape:
         """As KeyDesk."""

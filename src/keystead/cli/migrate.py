@@ -50,14 +50,14 @@ def migrate(
         return Exit.DONE if state.status == "current" else Exit.REFUSED
     done = bootstrap.migrate(settings, server_role, enforce=enforce)
     told: dict[str, Any] = asdict(done.before)
-    if done.walled is not None:
-        told["row_security"] = asdict(done.walled)
+    if done.row_security is not None:
+        told["row_security"] = asdict(done.row_security)
     _tell(told, list(_lines(done)), json)
-    return Exit.REFUSED if done.walled and done.walled.left else Exit.DONE
+    return Exit.REFUSED if done.row_security and done.row_security.left else Exit.DONE
 
 
 def _lines(done: Migrated) -> Iterator[str]:
-    before, walled = done.before, done.walled
+    before, walled = done.before, done.row_security
     said = "was current already" if before.status == "current" else f"is now at {before.needed}"
     yield f"The schema {said}."
     if walled is None:

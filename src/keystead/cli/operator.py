@@ -42,7 +42,7 @@ def chosen(services: Services, workspace: str | None) -> Workspace:
     """The workspace of that id or name; the only one where none is named."""
     if workspace is not None:
         return services.workspaces.named(workspace)
-    found = services.workspaces.list(limit=2).workspaces
+    found = services.workspaces.list(limit=2).items
     if not found:
         raise Failure("There is no workspace yet; `keystead workspaces create NAME` makes one.")
     if len(found) > 1:

@@ -18,7 +18,7 @@ from keystead.domain.errors import (
     Unauthenticated,
 )
 from keystead.http.redaction import one_line
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 LINE_LENGTH = 1_000
 

@@ -23,7 +23,7 @@ from keystead.cli import render
 from keystead.cli.options import Place
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
     from keystead.operation.metrics import Listener
     from keystead.settings import Settings
 
@@ -100,7 +100,7 @@ def serve(
 
 def _settled(settings: Settings, given: dict[str, object], stack: ExitStack) -> Settings:
     """The settings as the server's processes will read them: with the port that was taken, in the environment."""
-    from keystead.operation import ports
+    from keystead.operation.server import ports
     from keystead.settings import export, read_settings
 
     held = stack.enter_context(ports.reserve(settings.host, settings.port))
@@ -110,8 +110,8 @@ def _settled(settings: Settings, given: dict[str, object], stack: ExitStack) -> 
 
 def _serve(settings: Settings, stack: ExitStack) -> None:
     from keystead import bootstrap
-    from keystead.operation.listening import published
-    from keystead.operation.serving import Address, serve
+    from keystead.operation.server.address_file import published
+    from keystead.operation.server.serving import Address, serve
 
     _prepare(settings)
     stack.enter_context(published(settings.data, settings.base_url))
@@ -127,13 +127,13 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     address = Address(
         settings.host, settings.port, settings.workers, settings.tls_cert, settings.tls_key
     )
-    serve(address, bootstrap.create_app, begun=begun, check=_may_renew)
+    serve(address, bootstrap.create_app, on_started=begun, may_reload=_may_renew)
 
 
 def _prepare(settings: Settings) -> None:
     from keystead import bootstrap
-    from keystead.operation.examination import check_interpreter
-    from keystead.operation.tls import require_pair
+    from keystead.operation.checks import check_interpreter
+    from keystead.operation.files import require_pair
 
     if settings.tls_cert is not None and settings.tls_key is not None:
         require_pair(settings.tls_cert, settings.tls_key)
@@ -145,7 +145,7 @@ def _prepare(settings: Settings) -> None:
 
 def _require_sound(findings: Iterable[Finding]) -> None:
     """ConfigurationError for a fault; a warning is logged, and what becomes of an acknowledged change is."""
-    from keystead.operation.faults import ConfigurationError
+    from keystead.operation.files import ConfigurationError
 
     for finding in findings:
         if finding.verdict == "fault":
@@ -164,7 +164,7 @@ def _log() -> structlog.stdlib.BoundLogger:
 def _may_renew() -> bool:
     """Whether the processes may begin anew: what they would read is safe."""
     from keystead.domain.errors import StorageError
-    from keystead.operation.faults import ConfigurationError
+    from keystead.operation.files import ConfigurationError
     from keystead.settings import read_settings
 
     try:

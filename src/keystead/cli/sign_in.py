@@ -25,7 +25,7 @@ def sign_in_link(
     """
     from keystead.cli.installation import opened
     from keystead.domain.instants import format_instant
-    from keystead.operation.listening import published_url
+    from keystead.operation.server.address_file import published_url
 
     with opened(place) as installation:
         settings = installation.settings

@@ -73,7 +73,7 @@ class HereWorkspaces:
 
         before = None if cursor is None else WorkspaceId(cursor)
         found = self._workspaces.list(query=query, limit=limit, before=before)
-        return [shapes.workspace(one) for one in found.workspaces], found.next
+        return [shapes.workspace(one) for one in found.items], found.next
 
     def get(self, which: str) -> Shape:
         """As WorkspaceDesk."""

@@ -39,7 +39,7 @@ from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
 from keystead.http.client import client_of
 from keystead.services import Services
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -188,8 +188,8 @@ class _Routes:
         self._base_url = base_url
         self._sessions = sessions
         self._confirmation = confirmation
-        self._member_threads = Threads(MEMBER_THREADS, "page")
-        self._visitor_threads = Threads(VISITOR_THREADS, "visitor")
+        self._member_threads = FairThreadPool(MEMBER_THREADS, "page")
+        self._visitor_threads = FairThreadPool(VISITOR_THREADS, "visitor")
 
     def member(
         self, path: str, *, get: MemberHandler | None = None, post: MemberHandler | None = None

@@ -17,7 +17,7 @@ from keystead.http.asgi import NO_STORE, SERVER, Header, Message, Receive, Scope
 from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
 from keystead.http.form_body import decode_form, require_form, unique_fields
 from keystead.http.problems import STATUS, Problems
-from keystead.services.introspection import ActiveToken
+from keystead.services.verifier import ActiveToken
 
 MAX_CACHED: Final = 10_000
 """Keys whose answers are cached, some 10 MB. A full cache is cleared."""
@@ -128,15 +128,19 @@ def _response(body: bytes) -> _Response:
 
 def _introspection(token: ActiveToken) -> bytes:
     """Return the body of an active token: times in whole seconds, `exp` only if the key expires."""
-    key, issue = token
+    key, metadata = token
     members: dict[str, object] = {
         "active": True,
         "scope": str(key.scopes),
         "client_id": key.id,
         "sub": key.workspace_id,
-        "iat": issue.at // 1_000_000,
+        "iat": metadata.created_at // 1_000_000,
         "token_type": "Bearer",
-        "workspace": {"id": key.workspace_id, "name": issue.workspace_name, "plan": issue.plan_id},
+        "workspace": {
+            "id": key.workspace_id,
+            "name": metadata.workspace_name,
+            "plan": metadata.plan_id,
+        },
     }
     if key.expires_at is not None:
         members["exp"] = int(key.expires_at.timestamp())

@@ -21,7 +21,7 @@ from keystead.http.problems import MethodNotAllowed
 from keystead.http.redaction import places, type_names
 from keystead.http.stack import OnResponse, Stack
 from keystead.services import Services
-from keystead.services.introspection import ActiveToken
+from keystead.services.verifier import ActiveToken
 
 PATH: Final = "/introspect"
 LOG_SECONDS: Final = 60.0

@@ -15,7 +15,7 @@ from keystead.http.client import Network, client_of, note_route
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.stack import OnResponse, Stack
 from keystead.services import Services
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 PATH: Final = "/revoke"
 
@@ -41,7 +41,7 @@ class Revocation:
     ) -> None:
         """`base_url`: where the pages of problems are, without a slash at the end."""
         self._services = services
-        self._threads = Threads(REVOCATIONS, "revoke")
+        self._threads = FairThreadPool(REVOCATIONS, "revoke")
         problems = OAuthProblems(base_url)
         self._stack = Stack(self._revoke, problems, proxies=proxies, on_response=on_response)
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from keystead.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from keystead.http.asgi import Header, Message, Receive
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -133,7 +133,7 @@ class LargeBodies:
     """Limits for the large bodies of one process, so that no owner (a workspace) takes all its memory or processors."""
 
     def __init__(self) -> None:
-        self._parsers = Threads(PARSED_AT_ONCE, "parse")
+        self._parsers = FairThreadPool(PARSED_AT_ONCE, "parse")
         self._held: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager

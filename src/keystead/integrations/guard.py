@@ -16,7 +16,7 @@ from keystead.http.bearer import bearer_of
 from keystead.http.problems import Problems
 from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 SCOPE_KEY: Final = "keystead"
 """Where ASGI scopes keep the principal."""

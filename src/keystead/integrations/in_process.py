@@ -86,7 +86,7 @@ class _Opened:
         self.process = os.getpid()
         self.installation = bootstrap.open_safely(settings)
         self._loop = Loop(
-            [Task("flush use", FLUSH_SECONDS, self.installation.services.usage.flush)]
+            [Task("flush_use", FLUSH_SECONDS, self.installation.services.usage.flush)]
         )
         self._loop.start()
 

@@ -19,8 +19,7 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, Presented
 from keystead.logger import Logger
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import require_private
+from keystead.operation.files import ConfigurationError, require_private
 
 TOKEN: Final = "KEYSTEAD_SERVICE_TOKEN"
 PATIENCE: Final = Patience(attempts=2, first=0.05, longest=0.5)

@@ -18,23 +18,23 @@ from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import usage as rows
 
-TASK: Final = "flush use"
+TASK: Final = "flush_use"
 MAX_STREAKS: Final = 20_000
-"""Some 5 MB: one key that calls under ever new names fills no memory, for its tally tells few callers apart."""
+"""About 5 MB. Beyond it streaks end early: a key that calls under ever new agents can't fill the memory."""
 
 FLUSHES_A_ROUND: Final = 64
-"""In so many flushes each key that is in use gets its turn to have its old callers forgotten."""
+"""Flushes until the old callers of every key in use were deleted once."""
 
 _Who = tuple[str, str | None, str | None]
 
 
 class Usage:
-    """Notes are never on the way of a verification: a failed flush keeps them for the next.
+    """Notes of uses in memory. A verification never waits for the database, and a failed flush keeps its notes.
 
-    A use that goes on where the caller's last one ended is an addition; all else is left to the flush.
+    A streak is a caller's uses of one key on one day since the last flush: another use only adds to it.
     """
 
     def __init__(
@@ -50,8 +50,9 @@ class Usage:
         self._tallies: dict[KeyId, KeyUsage] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
-        """One successful verification of a key at that microsecond. Called so often that `with` is too slow for it."""
+        """Note a successful verification of a key at that microsecond."""
         who = (principal.id, address, agent)
+        # Not `with`: on this path, once per verification, it would cost more than the rest.
         self._noting.acquire()
         try:
             streak = self._streaks.get(who)
@@ -64,7 +65,7 @@ class Usage:
             self._noting.release()
 
     def note_refusal(self, denied: Denied, at: int, address: str | None, agent: str | None) -> None:
-        """One refused verification; only where the secret was right: strangers leave no trace on a key."""
+        """Note a refused verification, if the secret was right: a stranger leaves no trace on a key."""
         if denied.key_id is None or denied.workspace_id is None:
             return
         with self._noting:
@@ -72,12 +73,12 @@ class Usage:
             tally.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
-        """Write what was noted since the last flush. Return of how many keys.
+        """Write what was noted since the last flush. Returns of how many keys.
 
-        A key whose notes can't be written keeps none of the others; when it is given up, its notes are dropped.
+        A key whose notes can't be written doesn't delay the others'; once it is given up, they are dropped.
 
         Raises:
-            StorageError: the notes stay in memory.
+            StorageError: The notes stay in memory.
         """
         with self._flushing:
             taken = self._take()
@@ -85,7 +86,7 @@ class Usage:
 
             def write(key_ids: Sequence[KeyId]) -> None:
                 self._write({key_id: taken[key_id] for key_id in key_ids})
-                for key_id in key_ids:  # never put back, whatever becomes of the others
+                for key_id in key_ids:  # committed: never put back, or it would count twice
                     del taken[key_id]
                 written.extend(key_ids)
 
@@ -97,38 +98,38 @@ class Usage:
             self._forget_old_callers(written)
             return len(written)
 
-    @anew
+    @retry_on_conflict
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
-        """Uses of one key on each day (UTC) from `since` on."""
+        """Return the uses of one key on each day (UTC) from `since` on."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
 
-    @anew
+    @retry_on_conflict
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
-        """Who called with the key, the latest first: at most ten whom it served, and ten whom it was refused."""
+        """Return the key's recent callers, the latest first: at most ten that were served and ten that were refused."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.callers_of(tx, principal.workspace_id, key_id, MAX_CALLERS)
 
     def _forget_old_callers(self, key_ids: Iterable[KeyId]) -> None:
-        """Of the keys that were just written it is the turn of a few: each comes round every so many flushes."""
+        # Each flush deletes those of a 64th of the keys, so that no flush takes much longer than the others.
         turn = next(self._turns) % FLUSHES_A_ROUND
         due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
         self._trimming.together(due, self._drop_callers)
 
-    @anew
+    @retry_on_conflict
     def _write(self, taken: Mapping[KeyId, KeyUsage]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.record_use(tx, taken)
 
-    @anew
+    @retry_on_conflict
     def _drop_callers(self, due: Collection[KeyId]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.delete_old_callers(tx, due, MAX_CALLERS)
 
     def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
-        """A caller's first use since the last flush, of a new day, or by a clock that was set back."""
+        """Begin a streak: since the last flush, on a new day, or by a clock that was set back."""
         earlier = self._streaks.get(who)
         if earlier is not None:
             _end_streak(self._tallies, who, earlier)

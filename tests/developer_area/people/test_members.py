@@ -46,7 +46,7 @@ def invite(area: Area, browser: Browser, role: str = "developer", email: str = G
 
 def roles_of(area: Area) -> dict[str, str]:
     """Names and roles of the members."""
-    return {m.user.name: m.role for m in area.services.members.list(area.principal).members}
+    return {m.user.name: m.role for m in area.services.members.list(area.principal).items}
 
 
 def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:

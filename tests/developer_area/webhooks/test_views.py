@@ -44,7 +44,7 @@ def page_of(area: Area, webhook: WebhookEndpoint) -> Seen:
 
 def listed(area: Area) -> list[WebhookEndpoint]:
     """The webhooks that there are."""
-    return area.services.webhooks.list(area.principal).endpoints
+    return area.services.webhooks.list(area.principal).items
 
 
 def create(area: Area, **typed: str | list[str]) -> Seen:
@@ -195,7 +195,7 @@ def test_a_delivery_is_sent_again(area: Area) -> None:
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
     assert "Resent with the same ID." in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
-    assert [one.status for one in page.deliveries] == [DeliveryStatus.PENDING]
+    assert [one.status for one in page.items] == [DeliveryStatus.PENDING]
     switch(area, webhook, WebhookStatus.DISABLED)
     assert "Resume the webhook" in browser.open(path).html
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.storage.database import Database
@@ -201,3 +202,35 @@ _PEOPLE_BEFORE = (
     """,
 )
 """As version 0010 keeps them; `invited` and `owner` twice, once with an email that was changed since."""
+
+
+LOCKED_OUT = """
+    SELECT relation::regclass::text FROM pg_locks
+    WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'
+    AND relation IN ('api_keys'::regclass, 'workspaces'::regclass)
+"""
+
+
+def test_revisions_lock_tables_in_the_order_of_a_verification(postgres: Postgres) -> None:
+    """A revision that locks readers out of `workspaces` has `api_keys` by then, or leaves it alone: no deadlock."""
+    name = postgres.create_database()
+    database = Database(postgres.dsn(name))
+    migrate.upgrade(database, "0001")
+    steps: list[set[str]] = []
+
+    def note_locks(connection: Any, *_: object) -> None:
+        driver = connection.connection.driver_connection
+        tables = {table for (table,) in driver.execute(LOCKED_OUT)}
+        if tables and tables not in steps:
+            steps.append(tables)
+
+    event.listen(database.engine, "after_cursor_execute", note_locks)
+    orders = {}
+    for revision in migrate._revisions()[1:]:
+        migrate.upgrade(database, revision)
+        orders[revision] = steps.copy()
+        steps.clear()
+    database.close()
+    postgres.drop_database(name)
+    assert any(orders.values())
+    assert not [number for number, order in orders.items() if {"workspaces"} in order[:-1]]

@@ -156,8 +156,8 @@ class KeyList(KeyPages):
                 before=before,
             )
             if len(keys) == page.limit:
-                return keys, f"{place}:" if part.keys else None, part.quota
-            keys += part.keys
+                return keys, f"{place}:" if part.items else None, part.quota
+            keys += part.items
             if part.next is not None:
                 return keys, f"{place}:{part.next}", part.quota
             place, before = place + 1, None

@@ -50,7 +50,7 @@ class KeyViews(KeyPages):
         history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
             frame=visit.frame(),
-            message=_message(visit, history.events, now),
+            message=_message(visit, history.items, now),
             keys_url=visit.keys_url,
             key=self._row(visit, key),
             predecessor=self._predecessor(visit, key),
@@ -58,7 +58,7 @@ class KeyViews(KeyPages):
             chart=chart_of(uses, today),
             callers=[caller_row(c, visit) for c in callers if c.caller.reason is None],
             refused=[caller_row(c, visit) for c in callers if c.caller.reason is not None],
-            events=[event_row(event, visit) for event in history.events],
+            events=[event_row(event, visit) for event in history.items],
             more_events=history.next is not None,
         )
         return self._render(page)
@@ -110,7 +110,7 @@ class KeyViews(KeyPages):
         status: int = 200,
     ) -> Response:
         now, keys = visit.now(), self._services.keys
-        quota = self._key_quota(visit, keys.list(visit.principal, limit=1).quota)
+        quota = self._key_quota(visit, keys.quota(visit.principal))
         page = NewKeyPage(
             frame=visit.frame(),
             problems=problems or {},

@@ -66,7 +66,7 @@ class InvitationPages(WorkspacePages):
             message=visit.message,
             tabs=member_tabs(visit, "invitations"),
             invite_url=f"{url}/new",
-            rows=[_row(invitation, visit) for invitation in invitations.invitations],
+            rows=[_row(invitation, visit) for invitation in invitations.items],
             next_url=next_url(url, page, invitations.next),
             first_url=first_url(url, page),
         )

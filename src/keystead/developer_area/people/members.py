@@ -70,7 +70,7 @@ class MemberPages(WorkspacePages):
             invite_url=f"{url}/invitations/new",
             name_url=f"{url}/workspace-name" if may_rename else None,
             leave_url=f"{url}/leave",
-            rows=[_row(member, visit) for member in members.members],
+            rows=[_row(member, visit) for member in members.items],
             next_url=next_url(url, page, members.next),
             first_url=first_url(url, page),
             roles=list(Role),

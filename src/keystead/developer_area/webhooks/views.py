@@ -62,7 +62,7 @@ class WebhookViews(WebhookPages):
             quota=self._quota(visit, "webhooks", "webhook"),
             plans_url=self._plans_url,
             new_url=f"{url}/new" if _may_change(visit) else None,
-            rows=[_row(webhook, visit) for webhook in webhooks.endpoints],
+            rows=[_row(webhook, visit) for webhook in webhooks.items],
             first_url=first_url(url, page),
             next_url=next_url(url, page, webhooks.next),
         )
@@ -117,7 +117,7 @@ class WebhookViews(WebhookPages):
                 Choice(value, text, "", value == (status or ""))
                 for value, text in _STATUSES.items()
             ],
-            rows=[delivery_row(delivery, url, visit) for delivery in deliveries.deliveries],
+            rows=[delivery_row(delivery, url, visit) for delivery in deliveries.items],
             first_url=first_url(url, page),
             next_url=next_url(url, page, deliveries.next, status=status or ""),
         )

@@ -17,7 +17,7 @@ from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of, se
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Event, EventType
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.services.events import EventPage
+from keystead.services.paging import Page
 
 _EXPORT_PAGE: Final = 1_000
 _ACTOR_KINDS: Final[Mapping[PrincipalKind, str]] = {
@@ -42,7 +42,7 @@ class ActivityPages(WorkspacePages):
             url=url,
             everything=not type_filter,
             groups=_groups(type_filter),
-            rows=[_event_row(event, visit) for event in events.events],
+            rows=[_event_row(event, visit) for event in events.items],
             csv_url=with_query(f"{url}.csv", type=type_filter),
             json_url=with_query(f"{url}.jsonl", type=type_filter),
             first_url=first_url(url, page, type=type_filter),
@@ -78,16 +78,16 @@ class ActivityPages(WorkspacePages):
         return StreamingResponse(encode(self._all(principal, types, first)), headers=headers)
 
     def _all(
-        self, principal: Principal, types: Sequence[EventType], page: EventPage
+        self, principal: Principal, types: Sequence[EventType], page: Page[Event, int]
     ) -> Iterator[Event]:
-        yield from page.events
+        yield from page.items
         while page.next is not None:
             page = self._page(principal, types, _EXPORT_PAGE, page.next)
-            yield from page.events
+            yield from page.items
 
     def _page(
         self, principal: Principal, types: Sequence[EventType], limit: int, before: int | None
-    ) -> EventPage:
+    ) -> Page[Event, int]:
         return self._services.events.list(principal, types=types, limit=limit, before=before)
 
 

@@ -59,7 +59,7 @@ class CollectionPages(WorkspacePages):
             may_write=_may_write(visit),
             # Not below the collections, where any name may be a collection's.
             new_url=f"{visit.workspace_url}/new-collection",
-            rows=[_collection_row(collection, visit) for collection in collections.collections],
+            rows=[_collection_row(collection, visit) for collection in collections.items],
             first_url=first_url(url, page),
             next_url=next_url(url, page, collections.next),
         )
@@ -174,7 +174,7 @@ class CollectionPages(WorkspacePages):
         documents = self._services.documents
         if not query:
             found = documents.list(visit.principal, name, limit=page.limit, before=page.after)
-            return found.documents, found.next, ""
+            return found.items, found.next, ""
         try:
             return documents.search(visit.principal, name, query), None, ""
         except Invalid as refused:
@@ -186,7 +186,7 @@ class CollectionPages(WorkspacePages):
         if not name:
             return ""
         types, now = [EventType.COLLECTION_DELETED], visit.now()
-        for event in self._services.events.list(visit.principal, types=types, limit=20).events:
+        for event in self._services.events.list(visit.principal, types=types, limit=20).items:
             if event.target.id == name and now - event.occurred_at < _RECENT:
                 return f"The collection {name} was deleted."
         return ""

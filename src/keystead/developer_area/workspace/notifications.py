@@ -17,7 +17,7 @@ class NotificationPages(WorkspacePages):
 
     def index(self, visit: MemberVisit) -> Response:
         """Show the member's preferences."""
-        chosen = self._services.notices.chosen(visit.principal)
+        chosen = self._services.notification_preferences.get(visit.principal)
         page = NotificationsPage(
             frame=visit.frame(),
             message=visit.message,
@@ -31,5 +31,5 @@ class NotificationPages(WorkspacePages):
 
     def save(self, visit: MemberVisit) -> Response:
         """Save the member's preferences."""
-        self._services.notices.choose(visit.principal, visit.form.many("topic"))
+        self._services.notification_preferences.choose(visit.principal, visit.form.many("topic"))
         return redirect_with_message(f"{visit.workspace_url}/notices", "Saved.")

@@ -23,7 +23,7 @@ class QuickStart(WorkspacePages):
     def index(self, visit: MemberVisit) -> Response:
         """Show the steps, with samples that work here as they are."""
         base, name = visit.workspace_url, self._newest_collection(visit)
-        keys = self._services.keys.list(visit.principal, limit=1).quota.used
+        keys = self._services.keys.quota(visit.principal).used
         collection = name or _FIRST_COLLECTION
         whoami = shlex.quote(f"{self._base_url}/v1/whoami")
         page = QuickStartPage(
@@ -45,4 +45,4 @@ class QuickStart(WorkspacePages):
 
     def _newest_collection(self, visit: MemberVisit) -> str | None:
         page = self._services.documents.list_collections(visit.principal, limit=1)
-        return page.collections[0].name if page.collections else None
+        return page.items[0].name if page.items else None

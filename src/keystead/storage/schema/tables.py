@@ -32,7 +32,7 @@ from keystead.storage.schema.columns import (
     Json,
     ScopeSet,
 )
-from keystead.storage.schema.key_count_triggers import create_counting
+from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 
 metadata = MetaData(
@@ -64,7 +64,7 @@ def _partial(name: str, condition: str, *columns: str) -> Index:
 
 
 def _by_age(name: str, condition: str) -> tuple[Index, Index]:
-    """A workspace's keys of one kind in the order of their ids, on each engine."""
+    """Return the index of a workspace's keys of one kind in the order of their ids, for each engine."""
     on_sqlite = _partial(name, condition, "workspace_id", "id")
     age = text(f'id COLLATE "{BY_AGE}"')
     on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
@@ -107,14 +107,16 @@ users = Table(
     Column(
         "sign_in_email",
         Identifier,
-        comment="the address in one case; null where it signs nobody in",
+        comment="the address in one case; null if it cannot sign in",
     ),
     Column("password_hash", Text),
     Column("password_set_at", Instant),
     Column("time_zone", Text),
     Column("portal_workspace_id", Identifier, ForeignKey("workspaces.id")),
     Column("portal_user_id", Identifier, comment="the product's own id of the user"),
-    Column("email_confirmed_at", Instant, comment="null: only a confirmation letter may go there"),
+    Column(
+        "email_confirmed_at", Instant, comment="null: only a confirmation email may be sent there"
+    ),
     UniqueConstraint("sign_in_email"),
     UniqueConstraint("portal_workspace_id", "portal_user_id"),
     CheckConstraint("(portal_workspace_id IS NULL) = (portal_user_id IS NULL)", name="portal"),
@@ -208,7 +210,7 @@ key_counts = Table(
     Column("at", Instant, nullable=False),
     **_CLUSTERED,
 )
-event.listen(key_counts, "after_create", create_counting)
+event.listen(key_counts, "after_create", create_key_count_triggers)
 
 key_use = Table(
     "key_use",
@@ -239,7 +241,7 @@ key_callers = Table(
     "key_callers",
     metadata,
     Column("key_id", Identifier, nullable=False),
-    Column("reason", Text, nullable=False, comment="why it was refused; empty where it was not"),
+    Column("reason", Text, nullable=False, comment="why it was refused; empty if it was not"),
     Column("address", Text, nullable=False),
     Column("agent", Text, nullable=False),
     Column("workspace_id", Identifier, nullable=False),
@@ -408,11 +410,11 @@ email_confirmations = Table(
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("email", Text, nullable=False, comment="the user's, or to become it"),
     Column("requested_at", Instant, nullable=False),
-    Column("due_at", Instant, comment="of its letter; null once that was sent or given up"),
+    Column("due_at", Instant, comment="of its email; null once that was sent or given up"),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
-    Column("digest", Bytes, comment="of the link's secret; null until a letter is made"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
+    Column("digest", Bytes, comment="of the link's secret; null until the email is written"),
     Column("expires_at", Instant, comment="of the link"),
     UniqueConstraint("digest"),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
@@ -478,7 +480,7 @@ webhook_endpoints = Table(
     Column("id", Identifier, nullable=False),
     Column("name", Text, nullable=False),
     Column("url", Text, nullable=False),
-    Column("event_types", Identifier, nullable=False, comment="parted by spaces; * is all"),
+    Column("event_types", Identifier, nullable=False, comment="separated by spaces; * is all"),
     Column("status", Text, nullable=False),
     Column("disabled_at", Instant),
     Column("disabled_for", Text, comment="why it is disabled"),
@@ -490,7 +492,7 @@ webhook_endpoints = Table(
     Column("sealed", Bytes, comment="secrets and own headers; null once deleted"),
     Column("header_names", Json, nullable=False),
     Column("secret_overlap_until", Instant, comment="until then the secret before signs too"),
-    Column("deleted_at", Instant, comment="gone, but for deliveries still to be removed"),
+    Column("deleted_at", Instant, comment="deleted, except deliveries still to be removed"),
     _version(),
     PrimaryKeyConstraint("workspace_id", "id"),
     CheckConstraint("status IN ('active', 'disabled')", name="status"),
@@ -513,7 +515,7 @@ webhook_queues = Table(
     Column("webhook_id", Identifier, nullable=False),
     Column("due_at", Instant, comment="not later than the first due delivery; null without one"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
     Column("succeeded_at", Instant, comment="when an attempt last succeeded"),
     PrimaryKeyConstraint("workspace_id", "webhook_id"),
     ForeignKeyConstraint(
@@ -583,8 +585,8 @@ delivery_attempts = Table(
     Column("delivery_id", Identifier, nullable=False),
     Column("number", Integer, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("status", Integer, comment="of the answer; null where none came"),
-    Column("error", Text, comment="why it failed; null where it succeeded"),
+    Column("status", Integer, comment="of the response; null without one"),
+    Column("error", Text, comment="why it failed; null if it succeeded"),
     Column("milliseconds", Integer, nullable=False),
     PrimaryKeyConstraint("workspace_id", "delivery_id", "number"),
     ForeignKeyConstraint(
@@ -603,7 +605,7 @@ key_notices = Table(
     Column("workspace_id", Identifier, nullable=False),
     Column("key_id", Identifier, nullable=False),
     Column("kind", Text, nullable=False, comment="expired, expiring, unused, refused"),
-    Column("mark", Text, nullable=False, comment="what was told last: it is told once"),
+    Column("mark", Text, nullable=False, comment="the last reported, to report it only once"),
     Column("at", Instant, nullable=False),
     PrimaryKeyConstraint("workspace_id", "key_id", "kind"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
@@ -634,13 +636,13 @@ digests = Table(
     "digests",
     metadata,
     Column("workspace_id", Identifier, ForeignKey("workspaces.id"), primary_key=True),
-    Column("newest", Count, nullable=False, comment="the last event to be told of"),
+    Column("newest", Count, nullable=False, comment="the last event to be reported"),
     Column("told_through", Count, nullable=False, server_default="0"),
-    Column("due_at", Instant, comment="null where there is nothing to tell"),
+    Column("due_at", Instant, comment="null if there is nothing to report"),
     Column("sent_at", Instant),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
     Index(
         "digests_due",
@@ -656,7 +658,7 @@ digest_letters = Table(
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),
-    Column("through", Count, nullable=False, comment="the last event that the member was told of"),
+    Column("through", Count, nullable=False, comment="the last event reported to the member"),
     PrimaryKeyConstraint("workspace_id", "user_id"),
     ForeignKeyConstraint(
         ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
@@ -669,7 +671,7 @@ notice_choices = Table(
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),
-    Column("topics", Text, nullable=False, comment="parted by spaces"),
+    Column("topics", Text, nullable=False, comment="separated by spaces"),
     PrimaryKeyConstraint("workspace_id", "user_id"),
     ForeignKeyConstraint(
         ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"

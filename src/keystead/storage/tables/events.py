@@ -1,4 +1,4 @@
-"""Events in rows: appended in the transaction of the change they tell of, read newest first, never changed."""
+"""Events: appended in the transaction of the change that they report, read newest first, never changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
-from keystead.storage.freshness.revocation_log import note_ending
+from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.schema.tables import events, workspaces
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
@@ -27,18 +27,18 @@ def append_event(
     target: Target,
     data: Mapping[str, object] | None = None,
 ) -> Event:
-    """Records what happened under the workspace's next sequence number, and a delivery for each webhook that chose it.
+    """Append an event with the workspace's next sequence number, and a delivery for each webhook that chose it.
 
     The caller holds the workspace's lock.
     """
-    sequence, is_heard = _next_sequence(tx, workspace_id)
+    sequence, has_listeners = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, data or {})
     tx.execute(insert(events), _to_row(event))
     if type in TOPIC_OF:
         make_digest_due(tx, event)
     if (ending := entry_of(event)) is not None:
-        note_ending(tx, ending)
-    if is_heard:
+        note_revocation(tx, ending)
+    if has_listeners:
         enqueue(tx, event)
     return event
 
@@ -51,7 +51,7 @@ def append_event_for(
     act: Act,
     target: Target,
 ) -> Event:
-    """Records what happened, and a delivery for that webhook alone, whatever types it chose."""
+    """Append an event with a delivery for that webhook only, whatever types it chose."""
     sequence, _ = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, {})
     tx.execute(insert(events), _to_row(event))
@@ -68,9 +68,9 @@ def page_of_events(
     types: Sequence[EventType] = (),
     target_id: str | None = None,
 ) -> list[Event]:
-    """At most `limit` events, newest first, with a sequence below `before`; of these types, or of all.
+    """Return at most `limit` events, newest first, with a sequence below `before`.
 
-    `target_id`: only what happened to that one thing.
+    `types` and `target_id` narrow them, if given.
     """
     query = select(events).where(events.c.workspace_id == workspace_id)
     if before is not None:
@@ -84,7 +84,7 @@ def page_of_events(
 
 
 def event_of(row: Row[Any]) -> Event:
-    """The event of a row of `events`."""
+    """Return the event of a row of `events`."""
     return Event(
         id=row.id,
         workspace_id=row.workspace_id,
@@ -99,21 +99,21 @@ def event_of(row: Row[Any]) -> Event:
 
 
 def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
-    """SQLite, which keeps no statistics here, must be told that few events are about one thing, to use their index."""
+    # We keep no statistics on SQLite: without the hint its planner doesn't use the index by target.
     about = events.c.target_id == target_id
     return func.unlikely(about) if tx.dialect.name == "sqlite" else about
 
 
 def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
-    """The workspace's next number, and, in the same statement, whether anybody is told of its events."""
+    """Take the workspace's next number; returns it, and whether the workspace has active endpoints."""
     counted = (
         update(workspaces)
         .where(workspaces.c.id == workspace_id)
         .values(last_event=workspaces.c.last_event + 1)
-        .returning(workspaces.c.last_event, listening(workspace_id).label("is_heard"))
+        .returning(workspaces.c.last_event, listening(workspace_id).label("has_listeners"))
     )
     row = tx.execute(counted).one()
-    return row.last_event, bool(row.is_heard)
+    return row.last_event, bool(row.has_listeners)
 
 
 def _new_event(

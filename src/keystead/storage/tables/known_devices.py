@@ -1,4 +1,4 @@
-"""Known devices in rows, found by the SHA-256 of the secret that the browser holds."""
+"""Known devices, found by the SHA-256 of the browser's secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.storage.schema.tables import known_devices
 
 
 def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
-    """Adds a device; of more than ten the ones that were not used for longest are forgotten."""
+    """Insert a device. Deletes the user's least recently used ones beyond ten."""
     row = {
         "digest": digest,
         "user_id": device.user_id,
@@ -32,17 +32,17 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
 
 
 def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
-    """The device, whether it still stands or not."""
+    """Return the device, expired or not."""
     row = tx.execute(select(known_devices).where(known_devices.c.digest == digest)).first()
     return None if row is None else KnownDevice(row.user_id, row.created_at, row.used_at)
 
 
 def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
-    """Notes that the person signed in on the device again."""
+    """Record that the user signed in on the device again."""
     used = update(known_devices).where(known_devices.c.digest == digest)
     tx.execute(used.values(used_at=now))
 
 
 def delete_devices(tx: Tx, user_id: UserId) -> None:
-    """Forgets all devices of a user."""
+    """Delete all devices of a user."""
     tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))

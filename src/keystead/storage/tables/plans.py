@@ -1,4 +1,4 @@
-"""Plans in rows, and which limits hold for a workspace: its plan's, with its own overrides."""
+"""Plans, and the limits of a workspace: its plan's with its own overrides."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from keystead.storage.schema.tables import plans, workspaces
 
 
 def all_plans(tx: Tx) -> list[Plan]:
-    """Every plan, from small to large."""
+    """Return all plans, smallest first."""
     rows = tx.execute(select(plans).order_by(plans.c.position, plans.c.id))
     return [_from_row(row) for row in rows]
 
 
 def find_plan(tx: Tx, plan_id: str) -> Plan | None:
-    """The plan of that id."""
+    """Return the plan of that id."""
     row = tx.execute(select(plans).where(plans.c.id == plan_id)).first()
     return None if row is None else _from_row(row)
 
 
 def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
-    """The workspace's plan, its limits with the workspace's overrides applied. NotFound without the workspace."""
+    """Return the workspace's plan with the workspace's overrides applied. Raises NotFound."""
     query = (
         select(plans, workspaces.c.limit_overrides)
         .join(workspaces, workspaces.c.plan_id == plans.c.id)
@@ -43,7 +43,7 @@ def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
 
 
 def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
-    """Makes `wanted` all the plans there are. The caller has seen that no workspace is on a plan that goes."""
+    """Replace all plans by `wanted`. The caller has checked that no removed plan is in use."""
     kept = {plan.id for plan in wanted}
     tx.execute(delete(plans).where(plans.c.id.not_in(kept)))
     present = {plan.id for plan in all_plans(tx)}
@@ -55,17 +55,15 @@ def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
 
 
 def lock_plans(tx: Tx) -> None:
-    """Takes the table of plans and its rows: changes of plans and the making of workspaces go in turn.
-
-    The table too, because without a plan there is no row to take.
-    """
+    """Serialize changes of plans and the creation of workspaces."""
     if tx.dialect.name == "postgresql":
+        # The table too: without any plan there are no rows to lock.
         tx.execute(text("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE"))
     tx.execute(select(plans.c.id).order_by(plans.c.id).with_for_update()).all()
 
 
 def plans_in_use(tx: Tx) -> set[str]:
-    """The ids of the plans that workspaces are on."""
+    """Return the ids of the plans in use."""
     return set(tx.execute(select(workspaces.c.plan_id).distinct()).scalars())
 
 

@@ -1,4 +1,4 @@
-"""Which rate limits hold for a key: its plan's, or the one it has of its own."""
+"""The rate limits of a key: its plan's, or its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keystead.storage.schema.tables import key_rates, plans, workspaces
 
 
 def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimits:
-    """What holds for requests with that key; its own rate limit stands in the place of the plan's for each key."""
+    """Return the rate limits for requests with that key. Its own limit replaces the plan's per-key limit."""
     own = and_(key_rates.c.workspace_id == workspaces.c.id, key_rates.c.key_id == literal(key_id))
     query = (
         select(
@@ -28,7 +28,7 @@ def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimi
 
 
 def find_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> int | None:
-    """The rate limit that the key has of its own."""
+    """Return the key's own rate limit."""
     query = select(key_rates.c.per_minute).where(
         key_rates.c.workspace_id == workspace_id, key_rates.c.key_id == key_id
     )
@@ -37,7 +37,7 @@ def find_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> int | Non
 
 
 def set_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, per_minute: int | None) -> None:
-    """Gives the workspace's key a rate limit of its own, or takes it away. The workspace is locked."""
+    """Set or remove the key's own rate limit, under the workspace's lock."""
     tx.execute(
         delete(key_rates).where(
             key_rates.c.workspace_id == workspace_id, key_rates.c.key_id == key_id

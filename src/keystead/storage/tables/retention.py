@@ -1,4 +1,4 @@
-"""Forgetting what is past its keeping time, in small batches that keys and indexes find."""
+"""Deleting what is past its retention period, in small batches found by keys and indexes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from keystead.storage.database import Tx
 from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
 
 CallerId = tuple[str, str, str, str]
-"""Key, reason, address, agent: which caller of which key."""
+"""Key, reason, address, agent: a caller of a key."""
 UseDayId = tuple[str, int]
-"""Key, day since 1970-01-01: which count of uses."""
+"""Key and day since 1970-01-01: a daily count of uses."""
 
 
 def workspaces_with_old_rows(
@@ -27,7 +27,7 @@ def workspaces_with_old_rows(
     deliveries_before: datetime | None,
     limit: int,
 ) -> list[WorkspaceId]:
-    """At most `limit` workspaces, in the order of their ids, that have something to forget; None forgets nothing."""
+    """Return at most `limit` workspaces with rows to delete, in the order of their ids. None keeps everything."""
     old: list[ColumnElement[bool]] = []
     if events_before is not None:
         old.append(_old_event(events_before, workspaces.c.id).correlate(workspaces).exists())
@@ -42,7 +42,7 @@ def workspaces_with_old_rows(
 
 
 def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
-    """Drops at most `limit` deliveries made before `instant` that nobody will try again, with their attempts."""
+    """Delete at most `limit` deliveries from before `instant`, except pending ones, with their attempts."""
     old = _old_delivery(instant, workspace_id).order_by(deliveries.c.id).limit(limit)
     gone = delete(deliveries).where(
         deliveries.c.workspace_id == workspace_id, deliveries.c.id.in_(old)
@@ -51,7 +51,7 @@ def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, 
 
 
 def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
-    """Drops at most `limit` events from before `instant`, the oldest first; those of kept deliveries stay."""
+    """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries."""
     old = _old_event(instant, workspace_id).order_by(events.c.sequence).limit(limit)
     gone = delete(events).where(events.c.workspace_id == workspace_id, events.c.sequence.in_(old))
     return tx.execute(gone).rowcount
@@ -76,7 +76,7 @@ def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
 def walk_over_callers(
     tx: Tx, after: CallerId | None, limit: int
 ) -> list[tuple[CallerId, datetime]]:
-    """The next `limit` callers in the order of their ids, and when each last came."""
+    """Return the next `limit` callers in keyset order, and when each last called."""
     identity = _caller_columns()
     query = select(*identity, key_callers.c.last_at).order_by(*identity).limit(limit)
     if after is not None:
@@ -85,7 +85,7 @@ def walk_over_callers(
 
 
 def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
-    """Drops those of these callers who did not come again since `instant`."""
+    """Delete those of these callers who have not called since `instant`."""
     named = tuple_(*_caller_columns()).in_(among)
     return tx.execute(delete(key_callers).where(named, key_callers.c.last_at < instant)).rowcount
 
@@ -99,12 +99,12 @@ def _old_delivery(instant: datetime, workspace_id: WorkspaceId | ColumnElement[s
 
 
 def _old_event(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
-    told = exists().where(
+    is_delivered = exists().where(
         deliveries.c.workspace_id == events.c.workspace_id,
         deliveries.c.event_sequence == events.c.sequence,
     )
     return select(events.c.sequence).where(
-        events.c.workspace_id == workspace_id, events.c.id < least_id("evt", instant), ~told
+        events.c.workspace_id == workspace_id, events.c.id < least_id("evt", instant), ~is_delivered
     )
 
 

@@ -1,4 +1,4 @@
-"""Sign-in links and sessions in rows, found by the SHA-256 of what the person holds."""
+"""Sign-in links and sessions, found by the SHA-256 of their secret."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LINK_COLUMNS = [sign_in_links.c[name] for name in SignInLink.__slots__]
 
 
 def insert_link(tx: Tx, digest: bytes, link: SignInLink, now: datetime) -> None:
-    """Adds a sign-in link."""
+    """Insert a sign-in link."""
     row = {"digest": digest, "created_at": now, **_values(link)}
     tx.execute(insert(sign_in_links), row)
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
-    """Uses the link up, if it is unused and has not expired; of two at once, one gets it."""
+    """Use the link if it is unused and has not expired. Only one of two concurrent calls gets it."""
     used = (
         update(sign_in_links)
         .where(
@@ -44,50 +44,50 @@ def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
 
 
 def insert_session(tx: Tx, digest: bytes, session: Session) -> None:
-    """Adds a session."""
+    """Insert a session."""
     tx.execute(insert(sessions), {"digest": digest, **_values(session)})
 
 
 def find_session(tx: Tx, digest: bytes) -> Session | None:
-    """The session, whether it still stands or not."""
+    """Return the session, ended or not."""
     row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
     return None if row is None else _session(row)
 
 
 def touch_session(tx: Tx, digest: bytes, now: datetime) -> None:
-    """Notes that the session was used; forward only."""
+    """Record that the session was used; the time only moves forward."""
     seen = update(sessions).where(sessions.c.digest == digest, sessions.c.seen_at < now)
     tx.execute(seen.values(seen_at=now))
 
 
 def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
-    """Ends the session; the first end stays."""
+    """End the session, unless it has ended before."""
     ended = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
     tx.execute(ended.values(ended_at=now))
 
 
 def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
-    """The user's sessions that stand, the newest first."""
+    """Return the user's valid sessions, newest first."""
     query = select(sessions).where(
         sessions.c.user_id == user_id,
         sessions.c.ended_at.is_(None),
         sessions.c.created_at > now - ABSOLUTE_LIMIT,
     )
-    found = map(
+    candidates = map(
         _session, tx.execute(query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()))
     )
-    return [session for session in found if session.is_active(now)]
+    return [session for session in candidates if session.is_active(now)]
 
 
 def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
-    """Puts a session under another secret, with a new proof; False where it has ended meanwhile."""
+    """Give a session another secret and a new proof of identity. Returns False if it has ended."""
     changed = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
     values = {"digest": renewed, **_values(session)}
     return tx.execute(changed.values(values).returning(sessions.c.id)).first() is not None
 
 
 def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
-    """Ends one of the user's sessions by its id; False where there is none of that id that had not ended."""
+    """End one of the user's sessions. Returns False if it doesn't exist or has ended before."""
     ended = update(sessions).where(
         sessions.c.id == session_id,
         sessions.c.user_id == user_id,
@@ -97,7 +97,7 @@ def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime
 
 
 def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) -> int:
-    """Ends all of the user's sessions but one; how many that were."""
+    """End all of the user's sessions except one. Returns how many."""
     ended = update(sessions).where(
         sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
     )
@@ -105,7 +105,7 @@ def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) 
 
 
 def delete_unused_links(tx: Tx, user_id: UserId) -> None:
-    """Takes back the user's links that were not used yet."""
+    """Delete the user's unused links."""
     unused = delete(sign_in_links).where(
         sign_in_links.c.user_id == user_id, sign_in_links.c.used_at.is_(None)
     )

@@ -115,7 +115,7 @@ def _create_tenants() -> None:
         sa.Column(
             "sign_in_email",
             IDENTIFIER,
-            comment="the address in one case; null where it signs nobody in",
+            comment="the address in one case; null if it cannot sign in",
         ),
         sa.Column("password_hash", TEXT),
         sa.Column("password_set_at", COUNT),
@@ -247,7 +247,7 @@ def _create_keys() -> None:
         "key_callers",
         sa.Column("key_id", IDENTIFIER, nullable=False),
         sa.Column(
-            "reason", TEXT, nullable=False, comment="why it was refused; empty where it was not"
+            "reason", TEXT, nullable=False, comment="why it was refused; empty if it was not"
         ),
         sa.Column("address", TEXT, nullable=False),
         sa.Column("agent", TEXT, nullable=False),

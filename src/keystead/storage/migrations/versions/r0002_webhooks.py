@@ -1,4 +1,4 @@
-"""Webhooks: endpoints, their queues, deliveries and attempts; and what is told once of each key."""
+"""Webhooks: endpoints, their queues, deliveries and attempts; and the lifecycle events reported of each key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def _create_endpoints() -> None:
         sa.Column("id", IDENTIFIER, nullable=False),
         sa.Column("name", TEXT, nullable=False),
         sa.Column("url", TEXT, nullable=False),
-        sa.Column("event_types", IDENTIFIER, nullable=False, comment="parted by spaces; * is all"),
+        sa.Column(
+            "event_types", IDENTIFIER, nullable=False, comment="separated by spaces; * is all"
+        ),
         sa.Column("status", TEXT, nullable=False),
         sa.Column("disabled_at", COUNT),
         sa.Column("disabled_for", TEXT, comment="why it is disabled"),
@@ -44,7 +46,7 @@ def _create_endpoints() -> None:
         sa.Column("sealed", BYTES, comment="secrets and own headers; null once deleted"),
         sa.Column("header_names", TEXT, nullable=False),
         sa.Column("secret_overlap_until", COUNT, comment="until then the secret before signs too"),
-        sa.Column("deleted_at", COUNT, comment="gone, but for deliveries still to be removed"),
+        sa.Column("deleted_at", COUNT, comment="deleted, except deliveries still to be removed"),
         sa.CheckConstraint(
             "status IN ('active', 'disabled')", name="webhook_endpoints_status_check"
         ),
@@ -77,7 +79,7 @@ def _create_queues() -> None:
             "due_at", COUNT, comment="not later than the first due delivery; null without one"
         ),
         sa.Column("leased_until", COUNT),
-        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null where none is"),
+        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null if not leased"),
         sa.Column("succeeded_at", COUNT, comment="when an attempt last succeeded"),
         sa.CheckConstraint(
             "(lease IS NULL) = (leased_until IS NULL)", name="webhook_queues_lease_check"
@@ -154,8 +156,8 @@ def _create_attempts() -> None:
         sa.Column("delivery_id", IDENTIFIER, nullable=False),
         sa.Column("number", NUMBER, nullable=False),
         sa.Column("at", COUNT, nullable=False),
-        sa.Column("status", NUMBER, comment="of the answer; null where none came"),
-        sa.Column("error", TEXT, comment="why it failed; null where it succeeded"),
+        sa.Column("status", NUMBER, comment="of the response; null without one"),
+        sa.Column("error", TEXT, comment="why it failed; null if it succeeded"),
         sa.Column("milliseconds", NUMBER, nullable=False),
         sa.CheckConstraint("status BETWEEN 100 AND 999", name="delivery_attempts_status_check"),
         sa.CheckConstraint(
@@ -181,7 +183,9 @@ def _create_notices() -> None:
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
         sa.Column("key_id", IDENTIFIER, nullable=False),
         sa.Column("kind", TEXT, nullable=False, comment="expired, expiring, unused, refused"),
-        sa.Column("mark", TEXT, nullable=False, comment="what was told last: it is told once"),
+        sa.Column(
+            "mark", TEXT, nullable=False, comment="the last reported, to report it only once"
+        ),
         sa.Column("at", COUNT, nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_id", "key_id"],

@@ -120,7 +120,7 @@ def upgrade() -> None:
     op.create_index("workspaces_by_name", "workspaces", ["name"])
     if on_postgresql:
         op.create_index("collections_by_age", "collections", ["workspace_id", sa.text(BY_AGE)])
-        op.drop_index("api_keys_by_any_pepper")  # at last: from here on nobody reads the table
+        op.drop_index("api_keys_by_any_pepper")  # last: from here on the table cannot be read
 
 
 def _create_counts() -> None:

@@ -1,4 +1,4 @@
-"""Digests by e-mail: which workspaces are to be told something, and what each member chose to be told."""
+"""Notification digests: which workspaces have something to report, and which topics each member chose."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def upgrade() -> None:
     op.create_table(
         "digests",
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
-        sa.Column("newest", COUNT, nullable=False, comment="the last event to be told of"),
+        sa.Column("newest", COUNT, nullable=False, comment="the last event to be reported"),
         sa.Column("told_through", COUNT, nullable=False, server_default="0"),
-        sa.Column("due_at", COUNT, comment="null where there is nothing to tell"),
+        sa.Column("due_at", COUNT, comment="null if there is nothing to report"),
         sa.Column("sent_at", COUNT),
         sa.Column("failures", NUMBER, nullable=False, server_default="0"),
         sa.Column("leased_until", COUNT),
-        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null where none is"),
+        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null if not leased"),
         sa.CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="digests_lease_check"),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspaces.id"], name="digests_workspace_id_fk"
@@ -46,7 +46,7 @@ def upgrade() -> None:
         "notice_choices",
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
         sa.Column("user_id", IDENTIFIER, nullable=False),
-        sa.Column("topics", TEXT, nullable=False, comment="parted by spaces"),
+        sa.Column("topics", TEXT, nullable=False, comment="separated by spaces"),
         sa.ForeignKeyConstraint(
             ["workspace_id", "user_id"],
             ["members.workspace_id", "members.user_id"],

@@ -1,4 +1,4 @@
-"""Rate limits: requests a minute, by plan and by key. Nothing is written there before somebody sets one."""
+"""Rate limits: requests a minute, by plan and by key. Nothing is written there until a rate is set."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Emails are confirmed before mail goes there, and each letter of a digest is recorded when it was sent.
+"""Emails are confirmed before other mail is sent to them, and each sent digest is recorded.
 
-Confirmed are the emails that somebody vouches for: a product's users', those by which an invitation was accepted, and
-those of owners whom an operator added and who have not changed it since. Of any other nobody knows whose it is: it
-gets one confirmation letter as soon as a worker sends mail.
+Already confirmed are the emails of a product's users, those by which an invitation was accepted, and those of owners
+whom an operator added and who have not changed it since. Any other gets one confirmation email as soon as a worker
+sends mail.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def upgrade() -> None:
     op.add_column(
         "users",
         sa.Column(
-            "email_confirmed_at", COUNT, comment="null: only a confirmation letter may go there"
+            "email_confirmed_at", COUNT, comment="null: only a confirmation email may be sent there"
         ),
     )
     _create_confirmations()
@@ -59,7 +59,7 @@ def upgrade() -> None:
         sa.Column("workspace_id", IDENTIFIER, nullable=False),
         sa.Column("user_id", IDENTIFIER, nullable=False),
         sa.Column(
-            "through", COUNT, nullable=False, comment="the last event that the member was told of"
+            "through", COUNT, nullable=False, comment="the last event reported to the member"
         ),
         sa.ForeignKeyConstraint(
             ["workspace_id", "user_id"],
@@ -81,11 +81,11 @@ def _create_confirmations() -> None:
         sa.Column("user_id", IDENTIFIER, nullable=False),
         sa.Column("email", TEXT, nullable=False, comment="the user's, or to become it"),
         sa.Column("requested_at", COUNT, nullable=False),
-        sa.Column("due_at", COUNT, comment="of its letter; null once that was sent or given up"),
+        sa.Column("due_at", COUNT, comment="of its email; null once that was sent or given up"),
         sa.Column("failures", NUMBER, nullable=False, server_default="0"),
         sa.Column("leased_until", COUNT),
-        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null where none is"),
-        sa.Column("digest", BYTES, comment="of the link's secret; null until a letter is made"),
+        sa.Column("lease", IDENTIFIER, comment="of the worker that is sending; null if not leased"),
+        sa.Column("digest", BYTES, comment="of the link's secret; null until the email is written"),
         sa.Column("expires_at", COUNT, comment="of the link"),
         sa.CheckConstraint(
             "(lease IS NULL) = (leased_until IS NULL)", name="email_confirmations_lease_check"

@@ -1,4 +1,4 @@
-"""The hot statement on both engines: what it reads, how it costs nothing more, and what happens when nobody answers."""
+"""Point reads on both engines: what they read, what that costs, and what happens while the database is away."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ from keystead.domain.verification import KeyRecord, Verified
 from keystead.storage.database import Database
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.freshness.write_watch import lookup_statement, shared_lookup_statement
-from keystead.storage.point_reads.key_lookup import LINES, Lookup, SqliteLookup, lookup_of
+from keystead.storage.point_reads.by_id import (
+    Lookup,
+    SqliteLookup,
+    SqlitePointReads,
+    point_reads_of,
+)
+from keystead.storage.point_reads.postgresql import CONNECTIONS
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 from tests.installations import (
     Ground,
     fresh_ground,
@@ -38,9 +44,9 @@ ABSENT = KeyId("key_0000000000000000000000")
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> Lookup:
-    """The installation's own."""
-    return ground.installation.lookup
+def lookup(ground: Ground) -> Lookup[KeyRecord]:
+    """The installation's own, of keys."""
+    return ground.installation.reads.lookup(KEY)
 
 
 def _open_files(file: Path) -> int:
@@ -49,10 +55,12 @@ def _open_files(file: Path) -> int:
     )
 
 
-def test_the_columns_are_the_records(ground: Ground, lookup: Lookup) -> None:
+def test_the_columns_are_the_records(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
     """What is read is the record, field by field: the digest as bytes, instants as whole microseconds."""
-    for statement in (lookup_statement(), shared_lookup_statement()):
-        assert [c.name for c in statement.selected_columns] == ["id", *KeyRecord._fields]
+    for query in (KEY, KEY_METADATA, CREDENTIAL):
+        fields = [*getattr(query.record, "_fields")]  # noqa: B009 - of every named tuple
+        assert [column.name for column in query.one.selected_columns] == fields
+        assert [column.name for column in query.many.selected_columns] == [*fields, "id"]
     tenant = ground.tenant()
     created = ground.key(tenant, "sync", scopes=["keys:read", "documents:read"])
     record = lookup.find(created.key.id)
@@ -72,11 +80,11 @@ def test_the_columns_are_the_records(ground: Ground, lookup: Lookup) -> None:
     assert lookup.find(ABSENT) is None
 
 
-def test_two_searches(ground: Ground, lookup: Lookup) -> None:
+def test_two_searches(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
     """The hot statement searches for the key by its id, and for the workspace among those that are suspended."""
     if isinstance(lookup, SqliteLookup):
         connection = lookup._open()
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {lookup._sql}", (ABSENT,)).fetchall()
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {lookup.sql}", (ABSENT,)).fetchall()
         connection.close()
         assert [row[3] for row in rows] == [
             "SEARCH api_keys USING PRIMARY KEY (id=?)",
@@ -84,27 +92,27 @@ def test_two_searches(ground: Ground, lookup: Lookup) -> None:
             "SEARCH workspaces USING COVERING INDEX workspaces_suspended (id=? AND suspended_at>?)",
         ]
     else:
-        plan = plan_of(ground.database, lookup_statement().params(key_id=ABSENT))
+        plan = plan_of(ground.database, KEY.one.params(id=ABSENT))
         assert "api_keys_pk" in plan
         assert "workspaces_suspended" in plan
         assert "Seq Scan" not in plan
 
 
-def test_every_read_is_of_now(ground: Ground, lookup: Lookup) -> None:
+def test_every_read_is_of_now(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
     """A read that begins after a commit sees it, on every connection: none holds an old state."""
     tenant = ground.tenant()
     created = ground.key(tenant)
-    together = threading.Barrier(LINES)
+    together = threading.Barrier(CONNECTIONS)
 
     def read() -> bool:
         together.wait(30)
         record = lookup.find(created.key.id)
         return record is not None and record.revoked_at is not None
 
-    with ThreadPoolExecutor(LINES) as pool:
-        assert not any(pool.map(lambda _: read(), range(LINES)))
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        assert not any(pool.map(lambda _: read(), range(CONNECTIONS)))
         ground.services.keys.revoke(tenant, created.key.id)
-        assert all(pool.map(lambda _: read(), range(LINES)))
+        assert all(pool.map(lambda _: read(), range(CONNECTIONS)))
 
 
 def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
@@ -113,7 +121,7 @@ def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
         return
     tenant = own_ground.tenant()
     created, _ = own_ground.key(tenant), own_ground.key(tenant)
-    lookup = own_ground.installation.lookup
+    lookup = own_ground.installation.reads.lookup(KEY)
     for key_id in (created.key.id, ABSENT):
         lookup.find(key_id)
         own_ground.services.keys.update(tenant, created.key.id, KeyPatch(description=key_id))
@@ -127,7 +135,7 @@ def test_it_cannot_write(
 ) -> None:
     """The embedded lookup's connections are read-only: verification cannot change a row."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        connection = SqliteLookup(str(sqlite_file(ground)))._open()
+        connection = SqlitePointReads(str(sqlite_file(ground))).open()
         with pytest.raises(sqlite_driver.OperationalError, match="readonly"):
             connection.execute("UPDATE api_keys SET revoked_at = NULL")
         connection.close()
@@ -170,10 +178,10 @@ def test_away_and_back(private_postgres: OwnPostgres) -> None:
         tenant = ground.tenant()
         live, dead = ground.key(tenant), ground.key(tenant)
         ground.services.keys.revoke(tenant, dead.key.id)
-        with ThreadPoolExecutor(LINES) as pool:
-            list(pool.map(lambda _: ground.verify(live), range(5 * LINES)))
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(lambda _: ground.verify(live), range(5 * CONNECTIONS)))
         private_postgres.kill()
-        for created in (live, dead) * LINES:
+        for created in (live, dead) * CONNECTIONS:
             with pytest.raises(Unavailable):
                 ground.verify(created)
         private_postgres.start()
@@ -181,14 +189,14 @@ def test_away_and_back(private_postgres: OwnPostgres) -> None:
         assert ground.key(tenant).token is not None
 
 
-def test_cut_lines_are_not_noticed(private_postgres: OwnPostgres) -> None:
+def test_cut_connections_are_not_noticed(private_postgres: OwnPostgres) -> None:
     """When PostgreSQL ends its connections, as at a restart, the next verifications go through all the same."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
-        with ThreadPoolExecutor(LINES) as pool:
-            list(pool.map(lambda _: ground.verify(created), range(5 * LINES)))
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(lambda _: ground.verify(created), range(5 * CONNECTIONS)))
         private_postgres.restart()
-        for _ in range(2 * LINES):
+        for _ in range(2 * CONNECTIONS):
             assert isinstance(ground.verify(created), Verified)
 
 
@@ -231,17 +239,17 @@ def test_no_lookup_without_its_database(
     with fresh_url(request, tmp_path_factory, "sqlite") as url:
         for address in (url, "sqlite:////nowhere/at/all.db"):
             database = Database(address)
-            lookup = lookup_of(database)
+            reads = point_reads_of(database)
             with pytest.raises(Unavailable):
-                lookup.find(ABSENT)
-            lookup.close()
+                reads.lookup(KEY).find(ABSENT)
+            reads.close()
             database.close()
 
 
 def test_closed(ground: Ground) -> None:
-    """A closed lookup holds no connection; closing it again is nothing."""
-    lookup = lookup_of(ground.database)
+    """Closing the point reads a second time does nothing."""
+    reads = point_reads_of(ground.database)
     created = ground.key(ground.tenant())
-    assert lookup.find(created.key.id) is not None
-    lookup.close()
-    lookup.close()
+    assert reads.lookup(KEY).find(created.key.id) is not None
+    reads.close()
+    reads.close()

@@ -1,4 +1,4 @@
-"""Credentials from memory: the answers of a read, none of its costs, and nothing that outlives its row."""
+"""Credentials from cache: the answers of a read, none of its costs, and nothing that outlives its row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from keystead.domain.credentials import ActingCredential, CredentialKind, Creden
 from keystead.domain.errors import InvalidToken
 from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.services.credential_memory import CredentialMemory
-from keystead.services.credential_verifier import CredentialVerifier
-from keystead.services.verification_cache import KEPT
-from keystead.storage.credential_lookup import CredentialLookup
+from keystead.services.verification_cache import MAX_AGE, VerificationCache
+from keystead.services.verifier import CredentialCache, CredentialVerifier
 from keystead.storage.engine.connections import sqlite_driver
-from keystead.storage.freshness.generation_file import Stamp
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import CREDENTIAL
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
 
@@ -28,16 +28,22 @@ OPERATOR, SERVICE = CredentialKind.OPERATOR, CredentialKind.SERVICE
 BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 
 
-class WatchedLookup(CredentialLookup):
+class WatchedLookup:
     """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
 
-    asked = 0
-    then: Callable[[], object] = staticmethod(lambda: None)
+    def __init__(self, lookup: Lookup[CredentialRecord]) -> None:
+        self.asked = 0
+        self.then: Callable[[], object] = lambda: None
+        self._lookup = lookup
 
-    async def find_on_loop(self, credential_id: CredentialId) -> CredentialRecord | None:
+    def find(self, credential_id: str) -> CredentialRecord | None:
+        """As the real one."""
+        return self._lookup.find(credential_id)
+
+    async def find_on_loop(self, credential_id: str) -> CredentialRecord | None:
         """As the real one."""
         self.asked += 1
-        record = await super().find_on_loop(credential_id)
+        record = await self._lookup.find_on_loop(credential_id)
         then, self.then = self.then, lambda: None
         then()
         return record
@@ -49,7 +55,7 @@ def shared(
 ) -> Iterator[Ground]:
     """An embedded installation, whose stamp is there."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        stamp_of(ground).attach()
+        generation_file_of(ground).open()
         yield ground
 
 
@@ -60,28 +66,28 @@ def ground(shared: Ground) -> Ground:
     return shared
 
 
-def stamp_of(ground: Ground) -> Stamp:
+def generation_file_of(ground: Ground) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.stamp is not None
-    return ground.database.stamp
+    assert ground.database.generation_file is not None
+    return ground.database.generation_file
 
 
 @pytest.fixture
 def lookup(ground: Ground) -> WatchedLookup:
     """Counts what the verifier asks the database."""
-    return WatchedLookup(ground.installation.readings)
+    return WatchedLookup(ground.installation.reads.lookup(CREDENTIAL))
 
 
 @pytest.fixture
-def memory(ground: Ground) -> CredentialMemory:
+def cache(ground: Ground) -> CredentialCache:
     """Empty."""
-    return CredentialMemory(stamp_of(ground), capacity=10)
+    return VerificationCache(generation_file_of(ground), capacity=10)
 
 
 @pytest.fixture
-def verifier(ground: Ground, lookup: WatchedLookup, memory: CredentialMemory) -> CredentialVerifier:
+def verifier(ground: Ground, lookup: WatchedLookup, cache: CredentialCache) -> CredentialVerifier:
     """A server that remembers."""
-    return CredentialVerifier(lookup, PEPPERS, ground.clock, memory)
+    return CredentialVerifier(lookup, PEPPERS, ground.clock, cache)
 
 
 def made(ground: Ground, kind: CredentialKind = SERVICE) -> tuple[CredentialId, str]:
@@ -107,7 +113,7 @@ def refused(verifier: CredentialVerifier, text: str, *kinds: CredentialKind) -> 
 def test_the_second_check_costs_no_read(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """Whoever was checked is known from memory, and is told the same; who was refused is read again each time."""
+    """Whoever was checked is known from cache, and is told the same; who was refused is read again each time."""
     id, text = made(ground)
     assert [check(verifier, text) for _ in range(3)] == [(id, SERVICE, "search")] * 3
     assert lookup.asked == 1
@@ -155,16 +161,16 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert refused(verifier, text)
 
 
-def test_in_doubt_nothing_is_remembered(
+def test_while_invalid_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """While the mark stands every check reads its row, and none is kept for the time when it is gone."""
     _, text = made(ground)
-    stamp_of(ground).doubt()
+    generation_file_of(ground).invalidate()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 3
-    stamp_of(ground).settle()
+    generation_file_of(ground).publish()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 4
@@ -176,7 +182,7 @@ def test_a_hand_on_the_file(ground: Ground, verifier: CredentialVerifier) -> Non
     check(verifier, text)
     with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
         hand.execute("UPDATE credentials SET revoked_at = 1 WHERE id = ?", (id,))
-    ground.clock.advance(timedelta(microseconds=KEPT - 1))
+    ground.clock.advance(timedelta(microseconds=MAX_AGE - 1))
     assert not refused(verifier, text)
     ground.clock.advance(microseconds=1)
     assert refused(verifier, text)
@@ -203,28 +209,28 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Credenti
 
 
 def test_so_many_and_no_more(
-    ground: Ground, lookup: WatchedLookup, memory: CredentialMemory, verifier: CredentialVerifier
+    ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
 ) -> None:
-    """A full memory begins anew; strangers fill none of it."""
+    """A full cache begins anew; strangers fill none of it."""
     texts = [made(ground)[1] for _ in range(11)]
     for text in texts[:10]:
         check(verifier, text)
         assert refused(verifier, text[:-1])
-    assert (len(memory), lookup.asked) == (10, 10)
+    assert (len(cache), lookup.asked) == (10, 10)
     check(verifier, texts[10])
-    assert (len(memory), lookup.asked) == (1, 11)
+    assert (len(cache), lookup.asked) == (6, 11)
 
 
 def test_nothing_of_a_token_is_kept(
-    ground: Ground, lookup: WatchedLookup, memory: CredentialMemory, verifier: CredentialVerifier
+    ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
 ) -> None:
-    """Of all that the memory refers to nothing is the token, its secret, or the digest that the database has."""
+    """Of all that the cache refers to nothing is the token, its secret, or the digest that the database has."""
     own, text = made(ground)
     check(verifier, text)
     record = asyncio.run(lookup.find_on_loop(own))
     assert record is not None
     assert repr(record) == f"<CredentialRecord of {own}>"
-    ahead: list[object] = [memory]
+    ahead: list[object] = [cache]
     seen = set()
     while ahead:
         found = ahead.pop()
@@ -237,11 +243,11 @@ def test_nothing_of_a_token_is_kept(
         if isinstance(found, bytes):
             assert text[-40:-10].encode() not in found
         ahead += gc.get_referents(found)
-    assert len(memory) == 1
+    assert len(cache) == 1
 
 
 def test_a_server_that_reads_remembers_nothing(ground: Ground, lookup: WatchedLookup) -> None:
-    """`verification = "read"` is without this memory too."""
+    """`verification = "read"` is without this cache too."""
     _, text = made(ground)
     verifier = CredentialVerifier(lookup, PEPPERS, ground.clock)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What `keystead doctor` looks at, one check at a time; each says what is wrong and how to mend it."""
+"""The checks of `keystead doctor`: each finds one problem and says how to fix it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from keystead.domain.errors import StorageError
-from keystead.operation import ports
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
+from keystead.operation.server import ports
 
 MIB: Final = 1024 * 1024
 LEAST_FREE: Final = 100 * MIB
@@ -23,20 +23,20 @@ LITTLE_FREE: Final = 1024 * MIB
 SOUND_SQLITE: Final = (3, 51, 3)
 OLDEST_POSTGRESQL: Final = (15,)
 SOUND_PYTHONS: Final = {(3, 11): (3, 11, 10), (3, 12): (3, 12, 6)}
-"""By series, the first Python without the known faults that matter here; later series never had them."""
+"""For each series, the first Python without known vulnerabilities that matter here."""
 LARGEST_SKEW: Final = timedelta(seconds=5)
 DURABLE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "SQLite": {"journal_mode": ("wal",), "synchronous": ("2", "3"), "foreign_keys": ("1",)},
     "PostgreSQL": {"synchronous_commit": ("on", "remote_apply")},
 }
-"""The values with which an acknowledged change is on disk."""
-ROLE_WANTED: Final = "The server logs in as the role that `keystead migrate` makes for it."
+"""For each engine, the settings under which an acknowledged change is on disk."""
+ROLE_WANTED: Final = "The server must log in as the role that `keystead migrate` creates for it."
 UNSAFE_SERVER: Final = {"fsync": "on", "full_page_writes": "on"}
-"""What only a PostgreSQL for tests has otherwise."""
+"""PostgreSQL settings that only a server for tests may change."""
 
 
 class Verdict(StrEnum):
-    """How a check came out. A fault keeps the server from running, or from keeping its promises."""
+    """The result of a check. A fault keeps the server from running, or breaks its guarantees."""
 
     OK = "ok"
     WARNING = "warning"
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and how to mend it."""
+    """What one check found, and how to fix it."""
 
     check: str
     verdict: Verdict
@@ -53,23 +53,23 @@ class Finding:
 
 
 def attempt(check: str, look: Callable[[], Finding | str]) -> Finding:
-    """The finding of `look`; its text alone is good news, what it raises is a fault."""
+    """Return the finding of `look`: a text means OK, a configuration or storage error is a fault."""
     try:
-        found = look()
+        finding = look()
     except (ConfigurationError, StorageError) as error:
         return Finding(check, Verdict.FAULT, str(error))
-    return found if isinstance(found, Finding) else Finding(check, Verdict.OK, found)
+    return finding if isinstance(finding, Finding) else Finding(check, Verdict.OK, finding)
 
 
 def check_interpreter(version: tuple[int, int, int]) -> Finding:
-    """Whether this Python reads what strangers send without known faults."""
+    """Check for known vulnerabilities of this Python."""
     says = f"Python {'.'.join(map(str, version))}"
     sound = SOUND_PYTHONS.get(version[:2], version)
     if version < sound:
         return Finding(
             "interpreter",
             Verdict.WARNING,
-            f"{says} has known security faults: cookies can take quadratic time in frameworks (CVE-2024-7592),"
+            f"{says} has known vulnerabilities: cookies can take quadratic time in frameworks (CVE-2024-7592),"
             " and line breaks can add fields to emails (CVE-2024-6923). Upgrade to"
             f" {'.'.join(map(str, sound))} or newer.",
         )
@@ -77,7 +77,7 @@ def check_interpreter(version: tuple[int, int, int]) -> Finding:
 
 
 def check_disk(folder: Path) -> Finding:
-    """Whether there is room for what is to come."""
+    """Check the free disk space."""
     free = shutil.disk_usage(folder).free
     says = f"{free // MIB} MiB are free on the disk of {folder}"
     if free < LEAST_FREE:
@@ -90,13 +90,13 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_engine(engine: str, version: tuple[int, ...]) -> Finding:
-    """Whether the engine is one that is known to be sound."""
+    """Check the version of the database engine."""
     says = f"{engine} {'.'.join(map(str, version))}"
     if engine == "SQLite" and version < SOUND_SQLITE:
         return Finding(
             "engine",
             Verdict.WARNING,
-            f"{says} can corrupt a database when several processes check-point at once (fixed in 3.51.3): "
+            f"{says} can corrupt a database when several processes checkpoint at the same time (fixed in 3.51.3): "
             "install pysqlite3, or run one worker.",
         )
     if engine == "PostgreSQL" and version < OLDEST_POSTGRESQL:
@@ -105,7 +105,7 @@ def check_engine(engine: str, version: tuple[int, ...]) -> Finding:
 
 
 def check_durability(engine: str, keeps: Mapping[str, str]) -> Finding:
-    """Whether what was acknowledged is on disk."""
+    """Check that an acknowledged change is on disk."""
     weak = [name for name, good in DURABLE[engine].items() if keeps[name] not in good]
     if weak:
         wanted = ", ".join(f"{name} = {DURABLE[engine][name][0]}" for name in weak)
@@ -113,43 +113,46 @@ def check_durability(engine: str, keeps: Mapping[str, str]) -> Finding:
         return Finding("durability", Verdict.FAULT, says)
     unsafe = [name for name, good in UNSAFE_SERVER.items() if keeps.get(name, good) != good]
     if unsafe:
-        says = f"{engine} runs without {' and '.join(unsafe)}, as only one for tests may."
+        says = f"{engine} runs without {' and '.join(unsafe)}, which only a server for tests may."
         return Finding("durability", Verdict.WARNING, says)
-    return Finding("durability", Verdict.OK, f"An acknowledged change is on disk{_beyond(keeps)}.")
+    return Finding(
+        "durability", Verdict.OK, f"An acknowledged change is on disk{_standbys(keeps)}."
+    )
 
 
-def _beyond(keeps: Mapping[str, str]) -> str:
-    """Where else it is: on which standbys, if any."""
+def _standbys(keeps: Mapping[str, str]) -> str:
     standbys = keeps.get("synchronous_standby_names")
     if standbys is None:
         return ""
     if not standbys:
-        return " of this one server: no standby is synchronous, so a failover can lose it"
-    return f", and on that of synchronous standbys: {standbys}"
+        return " of this server only: no standby is synchronous, so a failover can lose it"
+    return f", and on the disks of synchronous standbys: {standbys}"
 
 
 def check_role(fault: str | None) -> Finding:
-    """Whether row security holds the role that the server logs in as (`fault`: why not)."""
+    """Check that row-level security binds the server's login role; `fault` says why it doesn't."""
     if fault is not None:
         return Finding("role", Verdict.FAULT, f"{fault}. {ROLE_WANTED}")
-    return Finding("role", Verdict.OK, "The server's role in PostgreSQL is one that may little.")
+    return Finding(
+        "role", Verdict.OK, "The server's PostgreSQL role has only the privileges it needs."
+    )
 
 
-def check_clock(told: datetime) -> Finding:
-    """Whether this machine's clock and the database's (`told`, read just now) agree."""
-    skew = abs(datetime.now(UTC) - told)
+def check_clock(database_time: datetime) -> Finding:
+    """Check that this machine's clock agrees with the database's, which was read just now."""
+    skew = abs(datetime.now(UTC) - database_time)
     says = f"{skew.total_seconds():.1f} s apart"
     if skew > LARGEST_SKEW:
         return Finding(
             "clock",
             Verdict.WARNING,
-            f"The clocks of this machine and of the database are {says}; the database's decides. Run NTP on both.",
+            f"The clocks of this machine and the database are {says}; the database's decides. Run NTP on both.",
         )
     return Finding("clock", Verdict.OK, f"The clocks of machine and database are {says}.")
 
 
 def check_port(host: str, port: int, *, tls: bool) -> Finding:
-    """Whether the server can listen, or does already."""
+    """Check that the server can listen, or already does."""
     if _answers(host, port, tls=tls):
         return Finding("port", Verdict.OK, f"Keystead answers on port {port} of {host}.")
     return attempt("port", lambda: _free(host, port))
@@ -161,7 +164,7 @@ def _free(host: str, port: int) -> str:
 
 
 def _answers(host: str, port: int, *, tls: bool) -> bool:
-    """Whether Keystead is there; nothing secret is sent, so nobody's certificate is asked for."""
+    # No secret is sent, so the certificate need not be verified.
     unchecked = ssl.create_default_context()
     unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
     connection = (

@@ -1,4 +1,4 @@
-"""Rows that are no longer needed, found by their age and deleted by their key: one way for five tables."""
+"""Rows that are no longer needed, found by age and deleted by key, for five tables in the same way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keystead.storage.schema import tables as schema
 
 
 class Spent(StrEnum):
-    """What is swept away, by the name of its table."""
+    """A kind of row, by the name of its table."""
 
     LINKS = "sign_in_links"
     CONFIRMATIONS = "email_confirmations"
@@ -30,7 +30,7 @@ _AGES: Final[Mapping[Spent, Column[Any]]] = {
     Spent.DEVICES: schema.known_devices.c.used_at,
     Spent.FAILURES: schema.throttles.c.last_at,
 }
-"""The column with a row's age. A confirmation whose letter was not sent yet has none, and stays."""
+"""The column with a row's age; null in a confirmation that was not sent yet, which stays."""
 
 
 def keys_before(

@@ -1,4 +1,4 @@
-"""The post: sends what is due, each letter by itself, so that one that fails holds up no other."""
+"""The mailer: sends what an outbox holds, each email by itself, so that one failure delays no other."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import structlog
 from keystead.domain.errors import StorageError
 from keystead.domain.mail import Email
 from keystead.http.redaction import places, type_names
-from keystead.worker.mail import MailAway, Mailer, MailRefused, message_of
+from keystead.worker.mail import MailAway, MailRefused, MailTransport, message_of
 
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.post")
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.mailer")
 
 
 class Sending(Protocol):
-    """Letters that are settled together."""
+    """Emails that are settled together."""
 
     @property
     def name(self) -> str:
@@ -26,17 +26,17 @@ class Sending(Protocol):
 
     @property
     def once(self) -> str:
-        """A text that no other sending has."""
+        """A text that is unique to this sending."""
         ...
 
     @property
     def letters(self) -> list[Email]:
-        """What is left to send."""
+        """The emails that are not sent yet."""
         ...
 
     @property
     def at(self) -> datetime:
-        """When it was composed."""
+        """The time when it was composed."""
         ...
 
 
@@ -51,7 +51,7 @@ class Outbox(Protocol[S]):
         ...
 
     def note(self, sending: S, letter: Email, /) -> bool:
-        """Record that one letter was sent. Return False if the lease is lost."""
+        """Record that one email was sent. Returns False if the lease is lost."""
         ...
 
     def settle(self, sending: S, /) -> None:
@@ -67,30 +67,32 @@ class Outbox(Protocol[S]):
         ...
 
 
-class Post(Generic[S]):
-    """One worker's share of sending what one outbox holds."""
+class Mailer(Generic[S]):
+    """Sends the emails of one outbox. Several may run: each leases what it sends."""
 
-    def __init__(self, outbox: Outbox[S], mailer: Mailer, *, sender: str, base_url: str) -> None:
-        self._outbox, self._mailer = outbox, mailer
+    def __init__(
+        self, outbox: Outbox[S], transport: MailTransport, *, sender: str, base_url: str
+    ) -> None:
+        self._outbox, self._transport = outbox, transport
         self._sender, self._base_url = sender, base_url
 
     def send_due(self) -> int:
-        """Send everything that is due. Return how many sendings were settled."""
-        sent = 0
+        """Send everything that is due. Returns how many sendings were settled."""
+        settled = 0
         while claimed := self._outbox.claim():
             for position, sending in enumerate(claimed):
                 try:
-                    sent += self._sent(sending)
+                    settled += self._send_all(sending)
                 except MailAway:
-                    # Every other letter would wait for the same time-out: the run ends here.
+                    # Every other email would run into the same timeout: end this run.
                     for unsent in claimed[position:]:
                         self._outbox.wait(unsent)
-                    _log.warning("mail is away", item=sending.name)
-                    return sent
-        return sent
+                    _log.warning("mail server unavailable", item=sending.name)
+                    return settled
+        return settled
 
-    def _sent(self, sending: S) -> bool:
-        """Return whether everything was sent. MailAway and StorageError end the run; nothing else does."""
+    def _send_all(self, sending: S) -> bool:
+        """Return whether everything was sent. Only MailAway and StorageError are raised, and end the run."""
         failure: Exception | None = None
         try:
             for letter in sending.letters:
@@ -98,9 +100,10 @@ class Post(Generic[S]):
                     self._send(sending, letter)
                 except MailAway:
                     raise
-                except Exception as error:  # noqa: BLE001 - the next member's letter may be fine
+                except Exception as error:  # noqa: BLE001 - the next member's email may be fine
                     failure = error
                     continue
+                # Recorded one by one: a retry, or another worker, sends no email twice.
                 if not self._outbox.note(sending, letter):
                     return False
             if failure is None:
@@ -109,9 +112,12 @@ class Post(Generic[S]):
                 self._outbox.fail(sending, failure)
         except (MailAway, StorageError):
             raise
-        except Exception as error:  # noqa: BLE001 - its lease runs out, and then it is tried again
+        except Exception as error:  # noqa: BLE001 - retried when its lease has expired
             _log.error(
-                "sending failed", item=sending.name, errors=type_names(error), places=places(error)
+                "mail outcome not recorded",
+                item=sending.name,
+                errors=type_names(error),
+                places=places(error),
             )
             return False
         return failure is None
@@ -125,6 +131,6 @@ class Post(Generic[S]):
             now=sending.at,
         )
         try:
-            asyncio.run(self._mailer.send(message))
+            asyncio.run(self._transport.send(message))
         except MailRefused:
-            _log.warning("address refused", item=sending.name)
+            _log.warning("email refused", item=sending.name)

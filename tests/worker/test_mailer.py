@@ -11,7 +11,7 @@ from keystead.domain.notification_digests import GATHERING_DELAY
 from keystead.domain.principals import operator
 from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
-from keystead.worker.post import Post
+from keystead.worker.mailer import Mailer
 from tests.installations import Ground
 
 
@@ -46,9 +46,12 @@ def _full_workspace(ground: Ground, email: str) -> None:
         ground.key(tenant)
 
 
-def _post(ground: Ground, postman: Postman) -> Post[Digest]:
-    return Post(
-        ground.services.digests, postman, sender="keys@example.com", base_url="https://k.example"
+def _post(ground: Ground, postman: Postman) -> Mailer[Digest]:
+    return Mailer(
+        ground.services.notification_digests,
+        postman,
+        sender="keys@example.com",
+        base_url="https://k.example",
     )
 
 

@@ -1,4 +1,4 @@
-"""Confirmations of emails in rows: one at most for each user, found by the digest of its link's secret."""
+"""Pending confirmations of email addresses: at most one per user, found by the digest of its link's secret."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.ids import UserId, new_id
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import upsert
 from keystead.storage.schema.tables import email_confirmations as rows
 from keystead.storage.schema.tables import users
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedConfirmation:
-    """A letter that is to be sent, under a lease. `failures` in a row so far."""
+    """A confirmation email to send, under a lease, after that many consecutive failures."""
 
     user_id: UserId
     email: str
@@ -27,8 +27,8 @@ class ClaimedConfirmation:
 
 
 def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> None:
-    """Have a letter sent to that email, in place of any earlier request; the earlier link stops working."""
-    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(rows)
+    """Have a confirmation sent to that address. It replaces an earlier request, whose link stops working."""
+    fresh = upsert(tx, rows)
     request: dict[str, Any] = {
         "email": email,
         "requested_at": now,
@@ -51,34 +51,35 @@ def find_pending(tx: Tx, user_id: UserId) -> PendingConfirmation | None:
 
 
 def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
-    """Return whose link it is and the email that it confirms; None if it has expired or never was."""
+    """Return the link's user and the address that it confirms; None if it has expired or does not exist."""
     query = select(rows.c.user_id, rows.c.email).where(rows.c.digest == digest)
     row = tx.execute(query.where(rows.c.expires_at > now)).first()
     return None if row is None else (row.user_id, row.email)
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
-    """Use the link up and return what `find_by_link` does; of two at the same time, one succeeds."""
+    """Use the link and return what `find_by_link` does. Only one of two concurrent calls succeeds."""
     used = delete(rows).where(rows.c.digest == digest, rows.c.expires_at > now)
     row = tx.execute(used.returning(rows.c.user_id, rows.c.email)).first()
     return None if row is None else (row.user_id, row.email)
 
 
 def withdraw_change(tx: Tx, user_id: UserId) -> None:
-    """Take back a request for another email than the user's own."""
+    """Cancel a request to change the user's address."""
     own = exists().where(users.c.id == user_id, users.c.email == rows.c.email)
     tx.execute(delete(rows).where(rows.c.user_id == user_id, ~own))
 
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
-    """Return whether a letter waits for a worker."""
+    """Return whether a confirmation is due."""
     return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
 
 
 def claim_confirmations(
     tx: Tx, now: datetime, until: datetime, limit: int
 ) -> list[ClaimedConfirmation]:
-    """Lease at most `limit` due letters until then, the longest due first; others' are passed over."""
+    """Lease at most `limit` due confirmations until then, the longest due first."""
+    # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
     waiting = (
         select(rows.c.user_id, rows.c.email, rows.c.failures)
         .where(*_due(now))
@@ -87,11 +88,11 @@ def claim_confirmations(
         .with_for_update(skip_locked=True)
     )
     lease = new_id("lease", now)
-    found = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
-    if found:
-        among = rows.c.user_id.in_([claimed.user_id for claimed in found])
+    claims = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
+    if claims:
+        among = rows.c.user_id.in_([claimed.user_id for claimed in claims])
         tx.execute(update(rows).where(among).values(lease=lease, leased_until=until))
-    return found
+    return claims
 
 
 def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: datetime) -> bool:
@@ -101,15 +102,15 @@ def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: da
 
 
 def settle_confirmation(tx: Tx, claimed: ClaimedConfirmation) -> None:
-    """Record that the letter was sent or given up, so none is due."""
-    _give_back(tx, claimed, due_at=None)
+    """Record that the confirmation was sent or given up."""
+    _release(tx, claimed, due_at=None)
 
 
 def postpone_confirmation(
     tx: Tx, claimed: ClaimedConfirmation, until: datetime, failures: int
 ) -> None:
-    """Give the lease back and make the letter due at `until`."""
-    _give_back(tx, claimed, due_at=until, failures=failures)
+    """Release the lease and make the confirmation due at `until`."""
+    _release(tx, claimed, due_at=until, failures=failures)
 
 
 def _due(now: datetime) -> tuple[Any, ...]:
@@ -121,7 +122,7 @@ def _held(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
     return rows.c.user_id == claimed.user_id, rows.c.lease == claimed.lease
 
 
-def _give_back(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
-    """Nothing, if the lease is lost or another letter was requested meanwhile."""
-    given = update(rows).where(*_held(claimed))
-    tx.execute(given.values(lease=None, leased_until=None, **values))
+def _release(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
+    # Matches no row if the lease was lost, or replaced by a new request.
+    released = update(rows).where(*_held(claimed))
+    tx.execute(released.values(lease=None, leased_until=None, **values))

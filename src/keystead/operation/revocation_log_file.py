@@ -1,4 +1,4 @@
-"""The journal of endings: a file apart from the database, which a restored backup does not take back."""
+"""The revocation log: a file outside the database, so that restoring a backup cannot undo a revocation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from keystead.operation.files import overwrite
 
 FILE_NAME: Final = "endings"
 
-_log = Logger("keystead.journal")
+_log = Logger("keystead.revocation_log")
 
 
-class Journal:
-    """Acts that took authority away, one a line, in the order in which this server's processes acknowledged them."""
+class RevocationLogFile:
+    """Acts that revoked access, one per line, in the order in which this server's processes acknowledged them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, endings: Sequence[RevocationEntry]) -> None:
-        """On disk when this returns. What cannot be written is said in the log: the acts themselves are done."""
+        """Append the acts and sync them. A failed write is logged, not raised: the acts are committed."""
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
             try:
@@ -34,27 +34,28 @@ class Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            _log.error("journal not written", error=error.strerror, acts=len(endings))
+            _log.error("revocation log not written", error=error.strerror, acts=len(endings))
 
     def read(self) -> list[RevocationEntry]:
-        """All of it; nothing where there is no file."""
+        """Return all acts; an empty list if there is no file."""
         try:
             return parse_entries(self.path.read_bytes())
         except FileNotFoundError:
             return []
 
     def settle(self, redone: Iterable[RevocationEntry]) -> None:
-        """After a restore: keep the acts that it has `redone`, whose numbers say nothing of the new database.
+        """Rewrite the log after a restore: the acts that it has `redone` lose their sequence numbers.
 
-        What the restore itself has appended keeps its numbers, by which another restore of the same backup knows it.
+        Those numbers mean nothing in the restored database. What the restore itself appended keeps
+        its numbers, by which another restore of the same backup recognizes it.
         """
         before = dict.fromkeys(redone)
-        appended = [one for one in self.read() if one not in before]
-        acts = [replace(one, sequence=0) for one in before]
+        appended = [ending for ending in self.read() if ending not in before]
+        acts = [replace(ending, sequence=0) for ending in before]
         overwrite(self.path, format_entries([*acts, *appended]))
 
 
 def _write(descriptor: int, lines: bytes) -> None:
-    """In one write, so that lines of several processes do not mix."""
+    # One write with O_APPEND, so that lines of several processes do not mix.
     if os.write(descriptor, lines) < len(lines):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,7 +8,7 @@ import pytest
 
 from keystead.domain.errors import Invalid
 from keystead.domain.passwords import Password
-from keystead.services.housekeeping import BATCH, Housekeeping
+from keystead.services.cleanup import BATCH, ExpiredRows
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links, throttles
 from tests.installations import Ground
 from tests.people import WRONG, Crowd, email_of
@@ -17,7 +17,7 @@ from tests.people import WRONG, Crowd, email_of
 def test_spent_links_and_old_sessions_are_forgotten(own_ground: Ground) -> None:
     """A link goes a day after it expired, a session thirty days after it began; until then both stay."""
     services, clock = own_ground.services, own_ground.clock
-    sweep = Housekeeping(own_ground.database, clock).sweep
+    sweep = ExpiredRows(own_ground.database, clock).run
     secret, _ = services.sign_in.make_link(services.workspaces.first())
     services.sign_in.redeem(secret)
     assert sweep() == 0
@@ -35,14 +35,14 @@ def test_more_than_a_batch_is_swept(own_ground: Ground) -> None:
         services.sign_in.make_link(owner)
     clock.advance(timedelta(days=2))
     services.sign_in.make_link(owner)
-    assert Housekeeping(own_ground.database, clock).sweep() == BATCH + 1
+    assert ExpiredRows(own_ground.database, clock).run() == BATCH + 1
     assert own_ground.count(sign_in_links) == 1
 
 
 def test_devices_and_wrong_passwords_are_forgotten(own_ground: Ground) -> None:
     """A device goes 180 days after its last sign-in, a count of wrong passwords 90 days after the last of them."""
     crowd = Crowd(own_ground)
-    sweep = Housekeeping(own_ground.database, own_ground.clock).sweep
+    sweep = ExpiredRows(own_ground.database, own_ground.clock).run
     ada = crowd.owner()
     crowd.give_password(ada)
     with pytest.raises(Invalid):

@@ -1,6 +1,6 @@
-"""The file in the data folder that says where the running server is reached, for the commands beside it.
+"""The file in the data folder with the running server's URL, for other commands on this machine.
 
-A server takes its port and public URL from options too, which another command does not see.
+A server may get its port and public URL from options, which another command can't see.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 from keystead.operation.files import overwrite
 
 FILE_NAME: Final = "address"
-_LONGEST: Final = 2_048
+_MAX_BYTES: Final = 2_048
 
 
 @contextmanager
 def published(folder: Path, url: str) -> Iterator[None]:
-    """Keep `url` in the folder's file while the server runs.
+    """Keep `url` in the folder's file while the server runs, if it can be written.
 
-    The server does without: on PostgreSQL there may be no folder, and a full disk must not stop it.
+    On PostgreSQL there may be no folder, and a full disk must not stop the server.
     """
     file = folder / FILE_NAME
     with suppress(OSError):
@@ -28,7 +28,7 @@ def published(folder: Path, url: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Another server over the same folder may have written its own since.
+        # Another server over the same folder may have written its own URL since.
         if published_url(folder) == url:
             with suppress(OSError):
                 file.unlink()
@@ -38,7 +38,7 @@ def published_url(folder: Path) -> str | None:
     """Return the URL of the server that runs over this folder, or of one that was killed; None without a file."""
     try:
         with (folder / FILE_NAME).open("rb") as file:
-            url = file.read(_LONGEST).decode().strip()
+            url = file.read(_MAX_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError):
         return None
     return url if url.startswith(("http://", "https://")) and url.isprintable() else None

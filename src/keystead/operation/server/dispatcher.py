@@ -1,4 +1,4 @@
-"""One ASGI application over all front doors: who answers which path, and what happens when a server starts and ends."""
+"""The ASGI application over all front doors: dispatches requests by path, and runs the lifespan hooks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from keystead.http.asgi import App, Receive, Scope, Send
 
 
-class Front:
-    """Sends a request to the application of the longest path it lies under; `/` is everything else.
+class Dispatcher:
+    """Dispatches each request to the application with the longest matching path; `/` matches all.
 
-    `start` runs before the first request, `stop` after the last and may take its time.
+    `start` runs before the first request; `stop` runs on a thread after the last one and may block.
     """
 
     def __init__(
@@ -21,16 +21,16 @@ class Front:
         self._start, self._stop = start, stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: http and lifespan."""
+        """Serve ASGI's `http` and `lifespan` scopes."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await self._app(scope["path"])(scope, receive, send)
 
     def _app(self, path: str) -> App:
         return next(app for root, app in self._apps if _is_under(path, root))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -46,13 +46,16 @@ def _is_under(path: str, root: str) -> bool:
     return root in {"/", path} or path.startswith(f"{root}/")
 
 
-def beside(root: str, app: App, rest: App) -> App:
-    """`app` for the paths under `root`, `rest` for everything else. It only hands on, so it costs next to nothing."""
+def mount(root: str, app: App, rest: App) -> App:
+    """Return an application that serves paths under `root` with `app` and everything else with `rest`.
+
+    It runs in front of the whole stack, so it adds next to nothing to a request.
+    """
     below = f"{root}/"
 
-    def chosen(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope.get("path", "")
-        is_for_app = path.startswith(below) or path == root
-        return (app if is_for_app else rest)(scope, receive, send)
+        is_mounted = path.startswith(below) or path == root
+        return (app if is_mounted else rest)(scope, receive, send)
 
-    return chosen
+    return dispatch
