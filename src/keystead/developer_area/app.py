@@ -81,8 +81,8 @@ def create_developer_area(
     Raises:
         ValueError: The brand's colors are invalid.
     """
-    render, sessions = Renderer(brand), Sessions(services)
-    dependencies = Dependencies(services, render, sessions, base_url, plans_url)
+    render, sessions = Renderer(brand, plans_url), Sessions(services)
+    dependencies = Dependencies(services, render, sessions, base_url)
     confirmation = Confirmation(services, render, sessions)
     routes = _Routes(base_url, sessions, confirmation)
     _add_visitor_routes(routes, services, render, sessions)
@@ -146,6 +146,7 @@ def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
     collection = "/collections/{name}"
     document = f"{collection}/documents/{{id}}"
     routes.member("/collections", get=collections.index, post=collections.create)
+    # Not below the collections, where any name may be a collection's.
     routes.member("/new-collection", get=collections.new)
     routes.member(collection, get=collections.show)
     routes.member(f"{collection}/delete", get=collections.delete_form, post=collections.delete)

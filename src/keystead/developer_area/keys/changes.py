@@ -126,7 +126,6 @@ class KeyChanges(KeyPages):
             once=new_nonce(),
             overlaps=_overlap_choices(key, now, visit) if rotation else (),
             successor_expires=visit.timestamp(rotation.successor.expires_at) if rotation else None,
-            keys_url=visit.keys_url,
         )
         return self._render(page, status)
 

@@ -11,6 +11,7 @@ from keystead.developer_area.web.contexts import (
     Difference,
     FramedPage,
     Link,
+    Pager,
     QuotaLine,
     Timestamp,
 )
@@ -49,7 +50,6 @@ class LimitNotice:
 
     reason: str
     candidates: Sequence[KeyRow]
-    plans_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +66,16 @@ class KeysPage(FramedPage):
     """The table of keys. `finding` is the hygiene finding that the table is filtered by."""
 
     template: ClassVar[str] = "keys.html"
-    message: str
     quota: QuotaLine
     limit: LimitNotice | None
     may_create: bool
-    new_url: str
-    keys_url: str
     findings: Sequence[HygieneLine]
     finding: HygieneLine | None
     shows: Sequence[Link]
     show: str
     query: str
     rows: Sequence[KeyRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,6 @@ class NewKeyPage(KeyFormPage):
     template: ClassVar[str] = "new_key.html"
     quota: QuotaLine
     limit: LimitNotice | None
-    keys_url: str
     once: str
 
 
@@ -133,7 +128,6 @@ class KeyCreatedPage(FramedPage):
     token: str
     curl: str
     replaced: str
-    keys_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +136,6 @@ class KeyCreatedBeforePage(FramedPage):
 
     template: ClassVar[str] = "key_created_before.html"
     key: KeyRow
-    keys_url: str
-    new_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +147,6 @@ class RevokeKeyPage(FramedPage):
     consequence: str
     confirmation: str
     problem: str
-    keys_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +160,6 @@ class RotateKeyPage(FramedPage):
     once: str
     overlaps: Sequence[Choice]
     successor_expires: Timestamp | None
-    keys_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +225,6 @@ class KeyPage(FramedPage):
     """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key."""
 
     template: ClassVar[str] = "key.html"
-    message: str
-    keys_url: str
     key: KeyRow
     predecessor: Link | None
     is_over: bool

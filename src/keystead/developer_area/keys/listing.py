@@ -12,7 +12,7 @@ from keystead.developer_area.keys.contexts import HygieneLine, KeysPage
 from keystead.developer_area.keys.pages import KeyPages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link, QuotaLine
-from keystead.developer_area.web.navigation import first_url, next_url, see_other, with_query
+from keystead.developer_area.web.navigation import pager, see_other, with_query
 from keystead.domain.errors import InvalidCursor, NotFound
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.key_hygiene import HygieneFinding
@@ -109,13 +109,10 @@ class KeyList(KeyPages):
         quota = self._key_quota(visit, key_quota)
         counts = self._services.keys.habits(principal, key_quota)
         context = KeysPage(
-            frame=visit.frame(),
-            message=self._message(visit, quota),
+            frame=visit.frame(self._message(visit, quota)),
             quota=quota,
             limit=self._limit_notice(visit, quota),
             may_create=principal.scopes.permit(KEYS_WRITE),
-            new_url=f"{visit.keys_url}/new",
-            keys_url=visit.keys_url,
             findings=[
                 _hygiene_line(finding, counts[finding], visit)
                 for finding in _ADVICE
@@ -131,8 +128,7 @@ class KeyList(KeyPages):
             show=name,
             query=query,
             rows=self._rows(visit, keys),
-            first_url=first_url(visit.keys_url, page, show=name, query=query),
-            next_url=next_url(visit.keys_url, page, position, show=name, query=query),
+            pages=pager(visit.keys_url, page, position, show=name, query=query),
         )
         return self._render(context)
 

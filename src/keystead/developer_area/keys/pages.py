@@ -59,19 +59,17 @@ class KeyPages(WorkspacePages):
         if not quota.is_full or not visit.principal.scopes.permit(KEYS_WRITE):
             return None
         candidates = self._services.keys.candidates(visit.principal)
-        return limit_notice(quota, self._rows(visit, candidates), self._plans_url)
+        return limit_notice(quota, self._rows(visit, candidates))
 
     def _created(self, visit: MemberVisit, created: CreatedKey, replaced: str = "") -> Response:
         """Show a token, in this response only. A form that arrives again gets the key without its token."""
         row, frame = self._row(visit, created.key), visit.frame()
         if created.token is None:
-            new_url = f"{visit.keys_url}/new"
-            return self._render(KeyCreatedBeforePage(frame, row, visit.keys_url, new_url))
+            return self._render(KeyCreatedBeforePage(frame, row))
         token = created.token.reveal()
         whoami = shlex.quote(f"{self._base_url}/v1/whoami")
         curl = f'curl -H "Authorization: Bearer {token}" {whoami}'
-        page = KeyCreatedPage(frame, row, token, curl, replaced, visit.keys_url)
-        return self._render(page, 201)
+        return self._render(KeyCreatedPage(frame, row, token, curl, replaced), 201)
 
 
 def new_nonce() -> str:

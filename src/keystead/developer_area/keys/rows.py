@@ -101,13 +101,13 @@ def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Sequence[Choice]:
     return [Choice(scope, names.get(scope, scope), descriptions.get(scope, "")) for scope in scopes]
 
 
-def limit_notice(quota: QuotaLine, candidates: list[KeyRow], plans_url: str | None) -> LimitNotice:
+def limit_notice(quota: QuotaLine, candidates: list[KeyRow]) -> LimitNotice:
     """Return why no key can be created now."""
     reason = (
         f"The {quota.plan} plan allows {plural(quota.limit or 0, 'active key')}, and {quota.used:,}"
         f" {'is' if quota.used == 1 else 'are'} in use. Revoke one to make room."
     )
-    return LimitNotice(reason, candidates, plans_url)
+    return LimitNotice(reason, candidates)
 
 
 def revoke_consequence(key: ApiKey, now: datetime) -> str:

@@ -49,9 +49,7 @@ class KeyViews(KeyPages):
         callers = self._services.usage.callers(principal, key.id)
         history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
-            frame=visit.frame(),
-            message=_message(visit, history.items, now),
-            keys_url=visit.keys_url,
+            frame=visit.frame(_message(visit, history.items, now)),
             key=self._row(visit, key),
             predecessor=self._predecessor(visit, key),
             is_over=key.status(now) is not KeyStatus.ACTIVE,
@@ -123,7 +121,6 @@ class KeyViews(KeyPages):
             scopes=entry.scope_choices(visit.principal, keys.catalog),
             quota=quota,
             limit=self._limit_notice(visit, quota),
-            keys_url=visit.keys_url,
             once=new_nonce(),
         )
         return self._render(page, status)
@@ -136,7 +133,6 @@ class KeyViews(KeyPages):
             consequence=revoke_consequence(key, now),
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
-            keys_url=visit.keys_url,
         )
         return self._render(page, 422 if problem else 200)
 

@@ -134,9 +134,7 @@ class AccountPages(WorkspacePages):
         pending = accounts.pending_email(visit.secret) if sends else None
         page = AccountPage(
             frame=visit.frame(),
-            message=visit.message,
             url=_account_url(visit),
-            notifications_url=f"{visit.workspace_url}/notices",
             of_portal=user.is_of_portal,
             name=form.one("name") if "name" in form.fields else user.name,
             email=form.one("email") if "email" in form.fields else user.email or "",
@@ -157,7 +155,6 @@ class AccountPages(WorkspacePages):
         page = PasswordPage(
             frame=visit.frame(),
             url=f"{_account_url(visit)}/password",
-            account_url=_account_url(visit),
             email=visit.user.email or "",
             has_password=has_password,
             asks_current=has_password and not by_link,

@@ -12,6 +12,7 @@ from keystead.developer_area.web.contexts import (
     Difference,
     FramedPage,
     Link,
+    Pager,
     QuotaLine,
     Timestamp,
 )
@@ -39,9 +40,7 @@ class AccountPage(FramedPage):
     """
 
     template: ClassVar[str] = "account.html"
-    message: str
     url: str
-    notifications_url: str
     of_portal: bool
     name: str
     email: str
@@ -59,7 +58,6 @@ class PasswordPage(FramedPage):
 
     template: ClassVar[str] = "password.html"
     url: str
-    account_url: str
     email: str
     has_password: bool
     asks_current: bool
@@ -96,17 +94,14 @@ class MembersPage(FramedPage):
     """The members of a workspace and the permissions of each role."""
 
     template: ClassVar[str] = "members.html"
-    message: str
     tabs: Sequence[Link]
     quota: QuotaLine
-    plan_url: str
     may_manage: bool
     invite_url: str
     name_url: str | None
     leave_url: str
     rows: Sequence[MemberRow]
-    next_url: str | None
-    first_url: str | None
+    pages: Pager
     roles: Sequence[str]
     rights: Sequence[PermissionRow]
 
@@ -118,7 +113,6 @@ class RolePage(FramedPage):
     template: ClassVar[str] = "member_role.html"
     name: str
     url: str
-    members_url: str
     roles: Sequence[Choice]
     version: int
     differences: Sequence[Difference] | None
@@ -134,8 +128,6 @@ class EndMembershipPage(FramedPage):
     is_self: bool
     workspace: str
     url: str
-    keys_url: str
-    members_url: str
     problem: str
 
 
@@ -148,7 +140,6 @@ class WorkspaceNamePage(FramedPage):
     version: int
     differences: Sequence[Difference] | None
     url: str
-    members_url: str
     problem: str
 
 
@@ -171,12 +162,10 @@ class InvitationsPage(FramedPage):
     """The invitations of a workspace, newest first."""
 
     template: ClassVar[str] = "invitations.html"
-    message: str
     tabs: Sequence[Link]
     invite_url: str
     rows: Sequence[InvitationRow]
-    next_url: str | None
-    first_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +174,6 @@ class InvitePage(FramedPage):
 
     template: ClassVar[str] = "invite.html"
     url: str
-    members_url: str
     full: bool
     email: str
     roles: Sequence[Choice]
@@ -201,7 +189,6 @@ class InvitedPage(FramedPage):
     role: str
     link: str
     expires: Timestamp
-    invitations_url: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,8 @@ from keystead.developer_area.web.contexts import ErrorPage, QuestionPage
 from keystead.developer_area.web.error_pages import SIGN_IN
 from keystead.developer_area.web.labels import people_problems, role_choices
 from keystead.developer_area.web.navigation import (
-    first_url,
     keys_url,
-    next_url,
+    pager,
     see_other,
     sign_in_url,
     with_query,
@@ -63,12 +62,10 @@ class InvitationPages(WorkspacePages):
         )
         context = InvitationsPage(
             frame=visit.frame(),
-            message=visit.message,
             tabs=member_tabs(visit, "invitations"),
             invite_url=f"{url}/new",
             rows=[_row(invitation, visit) for invitation in invitations.items],
-            next_url=next_url(url, page, invitations.next),
-            first_url=first_url(url, page),
+            pages=pager(url, page, invitations.next),
         )
         return self._render(context)
 
@@ -94,7 +91,6 @@ class InvitationPages(WorkspacePages):
             role=invitation.role,
             link=f"{self._base_url}/invitation?link={link.reveal()}",
             expires=visit.timestamp(invitation.expires_at),
-            invitations_url=_invitations_url(visit),
         )
         return self._render(page, 201)
 
@@ -132,7 +128,6 @@ class InvitationPages(WorkspacePages):
         page = InvitePage(
             frame=visit.frame(),
             url=_invitations_url(visit),
-            members_url=members_url(visit),
             full=self._quota(visit, "members", "member").is_full,
             email=visit.form.one("email"),
             roles=role_choices(roles, next((r for r in roles if r == chosen), None)),

@@ -26,7 +26,7 @@ from keystead.developer_area.web.labels import (
     role_choices,
     with_article,
 )
-from keystead.developer_area.web.navigation import first_url, next_url, see_other
+from keystead.developer_area.web.navigation import pager, see_other
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import PERMISSIONS, Permission, may_assign, permission_to_assign
@@ -62,17 +62,14 @@ class MemberPages(WorkspacePages):
         may_rename = visit.principal.may(Permission.RENAME_WORKSPACE)
         context = MembersPage(
             frame=visit.frame(),
-            message=visit.message,
             tabs=member_tabs(visit, "members"),
             quota=self._quota(visit, "members", "member"),
-            plan_url=f"{visit.workspace_url}/plan",
             may_manage=visit.principal.may(Permission.MANAGE_MEMBERS),
             invite_url=f"{url}/invitations/new",
             name_url=f"{url}/workspace-name" if may_rename else None,
             leave_url=f"{url}/leave",
             rows=[_row(member, visit) for member in members.items],
-            next_url=next_url(url, page, members.next),
-            first_url=first_url(url, page),
+            pages=pager(url, page, members.next),
             roles=list(Role),
             rights=_PERMISSIONS,
         )
@@ -164,7 +161,6 @@ class MemberPages(WorkspacePages):
             frame=visit.frame(),
             name=member.user.name,
             url=_member_url(visit, member, "role"),
-            members_url=members_url(visit),
             roles=role_choices(roles, member.role),
             version=member.version,
             differences=changes,
@@ -182,8 +178,6 @@ class MemberPages(WorkspacePages):
             is_self=is_self,
             workspace=visit.workspace.name,
             url=f"{url}/leave" if is_self else _member_url(visit, member, "remove"),
-            keys_url=visit.keys_url,
-            members_url=url,
             problem=problem,
         )
         return self._render(page, status)
@@ -202,7 +196,6 @@ class MemberPages(WorkspacePages):
             version=visit.workspace.version,
             differences=changes,
             url=f"{members_url(visit)}/workspace-name",
-            members_url=members_url(visit),
             problem=problem,
         )
         return self._render(page, status)

@@ -13,16 +13,12 @@ from keystead.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What all pages are built from.
-
-    `base_url` is this server's public URL without a trailing slash, `plans_url` where customers change their plan.
-    """
+    """What all pages are built from. `base_url` is this server's public URL, without a trailing slash."""
 
     services: Services
     render: Renderer
     sessions: Sessions
     base_url: str
-    plans_url: str | None
 
 
 class WorkspacePages:
@@ -33,7 +29,6 @@ class WorkspacePages:
         self._render = dependencies.render
         self._sessions = dependencies.sessions
         self._base_url = dependencies.base_url
-        self._plans_url = dependencies.plans_url
 
     def _quota(self, visit: MemberVisit, limit: str, noun: str) -> QuotaLine:
         """Return the use of a limit of the workspace's plan."""

@@ -77,11 +77,6 @@ class Visit:
         """Return a query parameter, empty if absent."""
         return self.request.query_params.get(name, "")
 
-    @property
-    def message(self) -> str:
-        """Return the message of the redirect that led here."""
-        return cookies.find_message(self.request)
-
     def log_refusal(self, method: str, reason: str) -> None:
         """Log a refused sign-in with its source."""
         log_refused_sign_in(self.request.scope, method, reason)
@@ -157,8 +152,8 @@ class MemberVisit(Visit):
             cursor=self.query("cursor") or None,
         )
 
-    def frame(self) -> Frame:
-        """Return the layout around the page."""
+    def frame(self, message: str = "") -> Frame:
+        """Return the layout around the page. The message of a redirect to it is the default."""
         path = str(self.request.scope["path"])  # Request.url raises if the query isn't UTF-8
         return Frame(
             workspace=self.workspace.name,
@@ -166,6 +161,8 @@ class MemberVisit(Visit):
             person=self.user.name,
             role=self.member.role,
             form_token=form_token(self.secret, self.user.id),
+            message=message or cookies.find_message(self.request),
+            url=self.workspace_url,
             home_url=self.keys_url,
             links=sidebar_links(self.workspace.id, path),
             switch=self._other_workspaces(),

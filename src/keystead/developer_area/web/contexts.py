@@ -37,7 +37,8 @@ class Link:
 class Frame:
     """The layout around every page of a signed-in user.
 
-    `switch` links to the user's other workspaces, `return_url` back to the product that sent a portal user.
+    `message` says what has just happened. `url` is the prefix of the workspace's pages, `home_url` its keys. `switch`
+    links to the user's other workspaces, `return_url` back to the product that sent a portal user.
     """
 
     workspace: str
@@ -45,6 +46,8 @@ class Frame:
     person: str
     role: str
     form_token: str
+    message: str
+    url: str
     home_url: str
     links: Sequence[Link]
     switch: Sequence[Link] = ()
@@ -57,6 +60,14 @@ class FramedPage:
     """Base of the contexts of pages inside the frame."""
 
     frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """Links to the first and the next page of a list, None if there is no such page."""
+
+    first: str | None
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from keystead.developer_area.web.contexts import Link
+from keystead.developer_area.web.contexts import Link, Pager
 from keystead.domain.ids import WorkspaceId
 from keystead.http.asgi import Scope
 from keystead.http.paging import Page
@@ -61,14 +61,12 @@ def with_query(url: str, **parameters: str) -> str:
     return f"{url}?{query}" if query else url
 
 
-def first_url(url: str, page: Page[Any], **filters: str) -> str | None:
-    """Return the first page of the list at `url`, or None on the first page itself."""
-    return None if page.after is None else with_query(url, **filters)
-
-
-def next_url(url: str, page: Page[Any], position: str | int | None, **filters: str) -> str | None:
-    """Return the page of the list at `url` that follows `position`, or None at the end."""
-    return None if position is None else with_query(url, **filters, cursor=page.cursor(position))
+def pager(url: str, page: Page[Any], position: str | int | None, **filters: str) -> Pager:
+    """Return the links of a page of the list at `url`; `position` is where the next page begins, None at the end."""
+    first = None if page.after is None else with_query(url, **filters)
+    if position is None:
+        return Pager(first, None)
+    return Pager(first, with_query(url, **filters, cursor=page.cursor(position)))
 
 
 def requested_url(scope: Scope) -> str:

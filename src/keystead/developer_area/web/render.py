@@ -43,7 +43,7 @@ _CACHE: Final = _MemoryCache()
 class Renderer:
     """Renders pages to responses."""
 
-    def __init__(self, brand: Brand) -> None:
+    def __init__(self, brand: Brand, plans_url: str | None = None) -> None:
         self.assets = Assets(brand)
         self.environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -54,7 +54,11 @@ class Renderer:
             auto_reload=False,
             bytecode_cache=_CACHE,
         )
-        self.environment.globals = {"asset": self.assets.url, "brand": brand}
+        self.environment.globals = {
+            "asset": self.assets.url,
+            "brand": brand,
+            "plans_url": plans_url,
+        }
 
     def __call__(
         self, page: Page, status: int = 200, headers: Mapping[str, str] | None = None

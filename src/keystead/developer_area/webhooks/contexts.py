@@ -11,6 +11,7 @@ from keystead.developer_area.web.contexts import (
     ChoiceGroup,
     Difference,
     FramedPage,
+    Pager,
     QuotaLine,
     Timestamp,
 )
@@ -34,13 +35,10 @@ class WebhooksPage(FramedPage):
     """The webhooks of a workspace."""
 
     template: ClassVar[str] = "webhooks.html"
-    message: str
     quota: QuotaLine
-    plans_url: str | None
     new_url: str | None
     rows: Sequence[WebhookRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,6 @@ class WebhookFormPage(FramedPage):
     version: int | None
     differences: Sequence[Difference] | None
     is_full: bool
-    plans_url: str | None
     url: str
     back_url: str
     problems: Mapping[str, str]
@@ -106,7 +103,6 @@ class WebhookPage(FramedPage):
     """A webhook with a page of its deliveries. `statuses` filters them."""
 
     template: ClassVar[str] = "webhook.html"
-    message: str
     id: str
     name: str
     status: str
@@ -122,8 +118,7 @@ class WebhookPage(FramedPage):
     may_change: bool
     statuses: Sequence[Choice]
     rows: Sequence[DeliveryRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,6 @@ class DeliveryPage(FramedPage):
     """A delivery: its payload, attempts and next attempt. Without `resend_url`, `resend_hint` may say why."""
 
     template: ClassVar[str] = "delivery.html"
-    message: str
     id: str
     type: str
     status: str

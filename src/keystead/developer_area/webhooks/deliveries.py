@@ -52,7 +52,6 @@ class DeliveryPages(WebhookPages):
         older = delivery.attempted - len(delivery.attempts)
         page = DeliveryPage(
             frame=visit.frame(),
-            message=visit.message,
             id=delivery.id,
             type=delivery.event_type,
             status=delivery.status,

@@ -54,7 +54,6 @@ class WebhookPages(WorkspacePages):
             version=None if webhook is None else webhook.version,
             differences=differences,
             is_full=webhook is None and self._quota(visit, "webhooks", "webhook").is_full,
-            plans_url=self._plans_url,
             url=webhook_url if webhook is None else f"{webhook_url}/edit",
             back_url=webhook_url,
             problems=problems or {},

@@ -11,7 +11,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, QuestionPage
 from keystead.developer_area.web.forms import form_version
 from keystead.developer_area.web.labels import plural
-from keystead.developer_area.web.navigation import first_url, next_url
+from keystead.developer_area.web.navigation import pager
 from keystead.developer_area.webhooks.contexts import WebhookPage, WebhookRow, WebhooksPage
 from keystead.developer_area.webhooks.deliveries import delivery_row
 from keystead.developer_area.webhooks.forms import WebhookEntry, webhook_problems
@@ -58,13 +58,10 @@ class WebhookViews(WebhookPages):
         webhooks = self._services.webhooks.list(visit.principal, limit=page.limit, before=before)
         context = WebhooksPage(
             frame=visit.frame(),
-            message=visit.message,
             quota=self._quota(visit, "webhooks", "webhook"),
-            plans_url=self._plans_url,
             new_url=f"{url}/new" if _may_change(visit) else None,
             rows=[_row(webhook, visit) for webhook in webhooks.items],
-            first_url=first_url(url, page),
-            next_url=next_url(url, page, webhooks.next),
+            pages=pager(url, page, webhooks.next),
         )
         return self._render(context)
 
@@ -99,7 +96,6 @@ class WebhookViews(WebhookPages):
         overlap = webhook.secret_overlap_until
         context = WebhookPage(
             frame=visit.frame(),
-            message=visit.message,
             id=webhook.id,
             name=webhook.name,
             status=webhook.status,
@@ -118,8 +114,7 @@ class WebhookViews(WebhookPages):
                 for value, text in _STATUSES.items()
             ],
             rows=[delivery_row(delivery, url, visit) for delivery in deliveries.items],
-            first_url=first_url(url, page),
-            next_url=next_url(url, page, deliveries.next, status=status or ""),
+            pages=pager(url, page, deliveries.next, status=status or ""),
         )
         return self._render(context)
 

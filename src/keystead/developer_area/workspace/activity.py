@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from keystead.developer_area.sign_in.pages import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, ChoiceGroup
-from keystead.developer_area.web.navigation import first_url, next_url, with_query
+from keystead.developer_area.web.navigation import pager, with_query
 from keystead.developer_area.workspace.activity_exports import csv_lines, json_lines
 from keystead.developer_area.workspace.contexts import ActivityPage, EventRow
 from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of, sentence
@@ -45,8 +45,7 @@ class ActivityPages(WorkspacePages):
             rows=[_event_row(event, visit) for event in events.items],
             csv_url=with_query(f"{url}.csv", type=type_filter),
             json_url=with_query(f"{url}.jsonl", type=type_filter),
-            first_url=first_url(url, page, type=type_filter),
-            next_url=next_url(url, page, events.next, type=type_filter),
+            pages=pager(url, page, events.next, type=type_filter),
         )
         return self._render(context)
 

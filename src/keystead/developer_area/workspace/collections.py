@@ -12,7 +12,7 @@ from starlette.responses import Response
 from keystead.developer_area.sign_in.pages import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.labels import field_problems, plural
-from keystead.developer_area.web.navigation import first_url, next_url, see_other, with_query
+from keystead.developer_area.web.navigation import pager, see_other, with_query
 from keystead.developer_area.workspace.code_samples import push_samples
 from keystead.developer_area.workspace.contexts import (
     CollectionPage,
@@ -52,16 +52,11 @@ class CollectionPages(WorkspacePages):
             visit.principal, limit=page.limit, before=before
         )
         context = CollectionsPage(
-            frame=visit.frame(),
-            message=self._message(visit),
+            frame=visit.frame(self._message(visit)),
             quota=self._quota(visit, "collections", "collection"),
-            plans_url=self._plans_url,
             may_write=_may_write(visit),
-            # Not below the collections, where any name may be a collection's.
-            new_url=f"{visit.workspace_url}/new-collection",
             rows=[_collection_row(collection, visit) for collection in collections.items],
-            first_url=first_url(url, page),
-            next_url=next_url(url, page, collections.next),
+            pages=pager(url, page, collections.next),
         )
         return self._render(context)
 
@@ -108,8 +103,7 @@ class CollectionPages(WorkspacePages):
             rows=[_document_row(document, url, visit) for document in documents],
             is_empty=not collection.documents,
             lines=push_samples(self._base_url, collection.name),
-            first_url=first_url(url, page),
-            next_url=next_url(url, page, position, query=query),
+            pages=pager(url, page, position, query=query),
         )
         return self._render(context, 422 if problem else 200)
 
@@ -198,7 +192,6 @@ class CollectionPages(WorkspacePages):
             frame=visit.frame(),
             url=_collections_url(visit),
             quota=self._quota(visit, "collections", "collection"),
-            plans_url=self._plans_url,
             problems=problems,
             name=visit.form.one("name"),
             title=visit.form.one("title"),

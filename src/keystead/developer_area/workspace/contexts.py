@@ -11,6 +11,7 @@ from keystead.developer_area.web.contexts import (
     ChoiceGroup,
     FramedPage,
     Link,
+    Pager,
     QuotaLine,
     Timestamp,
 )
@@ -50,7 +51,6 @@ class PlansPage(FramedPage):
     rows: Sequence[str]
     plans: Sequence[PlanColumn]
     may_choose: bool
-    plans_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,7 @@ class ActivityPage(FramedPage):
     rows: Sequence[EventRow]
     csv_url: str
     json_url: str
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +110,10 @@ class CollectionsPage(FramedPage):
     """The collections of a workspace."""
 
     template: ClassVar[str] = "collections.html"
-    message: str
     quota: QuotaLine
-    plans_url: str | None
     may_write: bool
-    new_url: str
     rows: Sequence[CollectionRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +123,6 @@ class NewCollectionPage(FramedPage):
     template: ClassVar[str] = "new_collection.html"
     url: str
     quota: QuotaLine
-    plans_url: str | None
     problems: Mapping[str, str]
     name: str
     title: str
@@ -164,8 +158,7 @@ class CollectionPage(FramedPage):
     rows: Sequence[DocumentRow]
     is_empty: bool
     lines: Sequence[CodeTab]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +199,6 @@ class QuickStartPage(FramedPage):
     template: ClassVar[str] = "quick_start.html"
     keys: str
     has_keys: bool
-    keys_url: str
-    new_key_url: str
     may_create: bool
     whoami: str
     collection: str
@@ -215,7 +206,6 @@ class QuickStartPage(FramedPage):
     collection_url: str
     push: Sequence[CodeTab]
     query: Sequence[CodeTab]
-    activity_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +213,7 @@ class NotificationsPage(FramedPage):
     """The member's notification preferences. `email` is empty without one."""
 
     template: ClassVar[str] = "notifications.html"
-    message: str
     url: str
     email: str
     confirmed: bool
     topics: Sequence[Choice]
-    account_url: str

@@ -20,12 +20,10 @@ class NotificationPages(WorkspacePages):
         chosen = self._services.notification_preferences.get(visit.principal)
         page = NotificationsPage(
             frame=visit.frame(),
-            message=visit.message,
             url=f"{visit.workspace_url}/notices",
             email=visit.user.email or "",
             confirmed=visit.user.confirmed_email is not None,
             topics=[Choice(topic, TOPIC_LABELS[topic], "", topic in chosen) for topic in Topic],
-            account_url=f"{visit.workspace_url}/account",
         )
         return self._render(page)
 

@@ -56,7 +56,6 @@ class PlanPages(WorkspacePages):
             rows=[limit.name for limit in _LIMITS.values()],
             plans=[_column(plan, plan.id == use.plan.id) for plan in plans],
             may_choose=visit.principal.may(Permission.CHOOSE_PLAN),
-            plans_url=self._plans_url,
         )
         return self._render(page)
 

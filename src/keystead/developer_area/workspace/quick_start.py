@@ -30,8 +30,6 @@ class QuickStart(WorkspacePages):
             frame=visit.frame(),
             keys=plural(keys, "active key"),
             has_keys=keys > 0,
-            keys_url=visit.keys_url,
-            new_key_url=f"{visit.keys_url}/new",
             may_create=KEYS_WRITE in set(visit.principal.scopes),
             whoami=f'curl -H "Authorization: Bearer $KEYSTEAD_TOKEN" {whoami}',
             collection=collection,
@@ -39,7 +37,6 @@ class QuickStart(WorkspacePages):
             collection_url=f"{base}/collections/{collection}",
             push=push_samples(self._base_url, collection, create=name is None),
             query=search_samples(self._base_url, collection),
-            activity_url=f"{base}/activity",
         )
         return self._render(page)
 
