@@ -109,7 +109,7 @@ class Tour:
         expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
         page.get_by_role("link", name="Revoke billing export").click()
         page.get_by_role("button", name="Revoke key").click()
-        expect(page.get_by_role("status").first).to_contain_text("is revoked")
+        expect(page.get_by_role("status").first).to_contain_text("was revoked")
         self._at("revoked")
 
     def refusals(self) -> None:

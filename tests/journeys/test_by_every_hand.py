@@ -185,7 +185,7 @@ def revoke(journey: Journey, key: ApiKey) -> None:
     if field.count():
         hand.write(field, key.hint[-4:])
     hand.press(journey.button("Revoke key"))
-    expect(page.get_by_role("status").first).to_contain_text("is revoked")
+    expect(page.get_by_role("status").first).to_contain_text("was revoked")
 
 
 def good_habits(journey: Journey) -> None:

@@ -185,7 +185,7 @@ def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words
     expect(page.locator(".area #content")).to_be_attached()
     mended(page)
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("status").first).to_contain_text("is revoked.")
+    expect(page.get_by_role("status").first).to_contain_text("was revoked.")
     expect(page.locator("dialog")).to_be_hidden()
 
 

@@ -14,13 +14,12 @@ from starlette.routing import Route
 from keystead.developer_area.keys.changes import KeyChanges
 from keystead.developer_area.keys.listing import KeyList
 from keystead.developer_area.keys.views import KeyViews
-from keystead.developer_area.people.account import AccountPages
+from keystead.developer_area.people.account import AccountPages, NotificationPages
 from keystead.developer_area.people.invitations import AcceptInvitationPages, InvitationPages
 from keystead.developer_area.people.members import MemberPages
 from keystead.developer_area.sign_in.confirm_email import ConfirmEmailPages
 from keystead.developer_area.sign_in.confirmation import Confirmation, Handler, renewed_cookies
-from keystead.developer_area.sign_in.pages import Dependencies
-from keystead.developer_area.sign_in.session import Sessions
+from keystead.developer_area.sign_in.session import Dependencies, Sessions
 from keystead.developer_area.sign_in.views import SignInPages
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
@@ -31,7 +30,6 @@ from keystead.developer_area.webhooks.deliveries import DeliveryPages
 from keystead.developer_area.webhooks.views import WebhookViews
 from keystead.developer_area.workspace.activity import ActivityPages
 from keystead.developer_area.workspace.collections import CollectionPages
-from keystead.developer_area.workspace.notifications import NotificationPages
 from keystead.developer_area.workspace.plans import PlanPages
 from keystead.developer_area.workspace.quick_start import QuickStart
 from keystead.domain.confirmations import PATH as CONFIRM_EMAIL

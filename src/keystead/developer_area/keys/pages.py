@@ -15,7 +15,7 @@ from keystead.developer_area.keys.contexts import (
     LimitNotice,
 )
 from keystead.developer_area.keys.rows import key_row, limit_notice
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import QuotaLine
 from keystead.domain.ids import KeyId

@@ -1,4 +1,4 @@
-"""The user's own account: name, email, password, time zone and sessions."""
+"""The user's own account: name, email, password, time zone, sessions, and notification preferences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.people.contexts import AccountPage, PasswordPage, SessionRow
+from keystead.developer_area.people.contexts import (
+    AccountPage,
+    NotificationsPage,
+    PasswordPage,
+    SessionRow,
+)
 from keystead.developer_area.sign_in.cookies import redirect_with_message
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, ChoiceGroup
 from keystead.developer_area.web.labels import browser_label, people_problems, plural
@@ -20,6 +25,7 @@ from keystead.developer_area.web.timestamps import zone_label
 from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.errors import EmailTaken, Forbidden, Invalid, RateLimited
 from keystead.domain.ids import SessionId
+from keystead.domain.notification_digests import TOPIC_LABELS, Topic
 from keystead.domain.passwords import MIN_LENGTH, Password
 from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.step_up import SensitiveAction
@@ -162,6 +168,27 @@ class AccountPages(WorkspacePages):
             problems=problems or {},
         )
         return self._render(page, status)
+
+
+class NotificationPages(WorkspacePages):
+    """The pages of notification preferences."""
+
+    def index(self, visit: MemberVisit) -> Response:
+        """Show the member's preferences."""
+        chosen = self._services.notification_preferences.get(visit.principal)
+        page = NotificationsPage(
+            frame=visit.frame(),
+            url=f"{visit.workspace_url}/notices",
+            email=visit.user.email or "",
+            confirmed=visit.user.confirmed_email is not None,
+            topics=[Choice(topic, TOPIC_LABELS[topic], "", topic in chosen) for topic in Topic],
+        )
+        return self._render(page)
+
+    def save(self, visit: MemberVisit) -> Response:
+        """Save the member's preferences."""
+        self._services.notification_preferences.choose(visit.principal, visit.form.many("topic"))
+        return redirect_with_message(f"{visit.workspace_url}/notices", "Saved.")
 
 
 def _account_url(visit: MemberVisit) -> str:

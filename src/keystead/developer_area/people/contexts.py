@@ -53,6 +53,17 @@ class AccountPage(FramedPage):
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationsPage(FramedPage):
+    """The member's notification preferences. `email` is empty without one."""
+
+    template: ClassVar[str] = "notifications.html"
+    url: str
+    email: str
+    confirmed: bool
+    topics: Sequence[Choice]
+
+
+@dataclass(frozen=True, slots=True)
 class PasswordPage(FramedPage):
     """The form of a password. `has_password`: it replaces one, which `asks_current` requires too."""
 

@@ -23,8 +23,7 @@ from keystead.developer_area.people.members import (
     parse_role,
 )
 from keystead.developer_area.sign_in.cookies import redirect_with_message
-from keystead.developer_area.sign_in.pages import WorkspacePages
-from keystead.developer_area.sign_in.session import Sessions
+from keystead.developer_area.sign_in.session import Sessions, WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.contexts import ErrorPage, QuestionPage
 from keystead.developer_area.web.error_pages import SIGN_IN

@@ -16,7 +16,7 @@ from keystead.developer_area.people.contexts import (
     WorkspaceNamePage,
 )
 from keystead.developer_area.sign_in.cookies import redirect_with_message
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Difference, Link, differences
 from keystead.developer_area.web.forms import form_version

@@ -1,13 +1,17 @@
-"""The session behind a request: the signed-in user, and the member of the workspace in the path."""
+"""The session behind a request, and the base of the pages that require one."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
+from keystead.developer_area.web.contexts import QuotaLine
 from keystead.developer_area.web.error_pages import SignedOut
 from keystead.developer_area.web.navigation import see_other
+from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import NotFound
 from keystead.domain.ids import WorkspaceId, is_id
 from keystead.domain.workspaces import Member
@@ -57,6 +61,31 @@ class Sessions:
         response = see_other("/sign-in")
         cookies.drop_all_but_device(response)
         return response
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What all pages are built from. `base_url` is this server's public URL, without a trailing slash."""
+
+    services: Services
+    render: Renderer
+    sessions: Sessions
+    base_url: str
+
+
+class WorkspacePages:
+    """Base of the handlers of a workspace's pages."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._services = dependencies.services
+        self._render = dependencies.render
+        self._sessions = dependencies.sessions
+        self._base_url = dependencies.base_url
+
+    def _quota(self, visit: MemberVisit, limit: str, noun: str) -> QuotaLine:
+        """Return the use of a limit of the workspace's plan."""
+        use = self._services.plans.use(visit.principal)
+        return QuotaLine.of(use.quotas[limit], noun, use.plan.name)
 
 
 def _find_member(visit: Visit, visitor: Visitor) -> Member | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, ChoiceGroup
 from keystead.developer_area.web.navigation import pager, with_query

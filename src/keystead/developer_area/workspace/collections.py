@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.labels import field_problems, plural
 from keystead.developer_area.web.navigation import pager, see_other, with_query

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from keystead.developer_area.web.contexts import (
-    Choice,
     ChoiceGroup,
     FramedPage,
     Link,
@@ -206,14 +205,3 @@ class QuickStartPage(FramedPage):
     collection_url: str
     push: Sequence[CodeTab]
     query: Sequence[CodeTab]
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationsPage(FramedPage):
-    """The member's notification preferences. `email` is empty without one."""
-
-    template: ClassVar[str] = "notifications.html"
-    url: str
-    email: str
-    confirmed: bool
-    topics: Sequence[Choice]

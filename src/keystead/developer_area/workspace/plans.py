@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
 from keystead.developer_area.workspace.contexts import LimitUse, PlanColumn, PlansPage

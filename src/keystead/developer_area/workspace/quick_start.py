@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.sign_in.pages import WorkspacePages
+from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.labels import plural
 from keystead.developer_area.workspace.code_samples import push_samples, search_samples
