@@ -80,12 +80,12 @@ class House:
         return f"/invitation?link={secret.reveal()}"
 
     def confirmation(self) -> str:
-        """The link of a fresh confirmation letter to a viewer."""
+        """The link of a fresh confirmation email to a viewer."""
         services = self.installation.services
         secret, _ = services.sign_in.make_link(self.person(Role.VIEWER, "Una Unconfirmed"))
         services.accounts.change_email(services.sign_in.redeem(secret).secret, "una@keys.example")
-        [letter] = services.confirmations.claim()[-1].letters
-        [link] = [line for line in letter.text.splitlines() if "?link=" in line]
+        [email] = services.confirmations.claim()[-1].emails
+        [link] = [line for line in email.text.splitlines() if "?link=" in line]
         return link.removeprefix(self.installation.settings.base_url)
 
     def person(self, role: Role, name: str, email: str | None = None) -> Member:

@@ -30,7 +30,7 @@ Verify = Callable[[str], Verification]
 SHARE = 0.003
 CACHES = {"a cache of 25 ms": 25, "a cache of 1 ms": 1}
 ENDERS = 2
-"""So many of the processes end keys too, each so seldom: more of them would be waiting for one another."""
+"""How many of the processes revoke keys too, with SHARE of their acts: more would wait for one another."""
 
 
 @dataclass

@@ -47,19 +47,19 @@ class FaultProxy:
         """Accept connections until closed."""
         with suppress(OSError):
             while True:
-                taken, _ = self._listener.accept()
-                self._pass_on(taken)
+                client, _ = self._listener.accept()
+                self._pass_on(client)
 
-    def _pass_on(self, taken: socket.socket) -> None:
+    def _pass_on(self, client: socket.socket) -> None:
         try:
-            there = socket.create_connection(self._to, 5)
+            server = socket.create_connection(self._to, 5)
         except OSError:
-            taken.close()
+            client.close()
             return
-        there.settimeout(None)
-        pair = (taken, there)
-        for one in pair:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server.settimeout(None)
+        pair = (client, server)
+        for side in pair:
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._guard:
             self._pairs.add(pair)
             is_open = self._open
@@ -76,27 +76,27 @@ class FaultProxy:
         target: socket.socket,
     ) -> None:
         with suppress(OSError):
-            while heard := source.recv(CHUNK):
-                target.sendall(heard)
+            while data := source.recv(CHUNK):
+                target.sendall(data)
         self._end(pair)
 
     def _end(self, pair: tuple[socket.socket, socket.socket]) -> None:
         with self._guard:
             self._pairs.discard(pair)
-        for one in pair:
+        for side in pair:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                side.shutdown(socket.SHUT_RDWR)
+            side.close()
 
 
 @contextmanager
 def fault_proxy(host: str, port: int) -> Iterator[FaultProxy]:
     """Run a fault proxy in front of that address."""
-    made = FaultProxy(host, port)
-    thread = threading.Thread(target=made.accept, daemon=True)
+    proxy = FaultProxy(host, port)
+    thread = threading.Thread(target=proxy.accept, daemon=True)
     thread.start()
     try:
-        yield made
+        yield proxy
     finally:
-        made.close()
+        proxy.close()
         thread.join()

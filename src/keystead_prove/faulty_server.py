@@ -148,11 +148,11 @@ class Handler(BaseHTTPRequestHandler):
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         end = sent.get("expires_at")
         token = f"faulty_{secrets.token_hex(16)}"
-        made = self.register.add(token, datetime.fromisoformat(end) if end else None)
-        if made is None:
+        created = self.register.add(token, datetime.fromisoformat(end) if end else None)
+        if created is None:
             self._answer(409)
         else:
-            self._answer(201, {"id": made.id, "token": token, "expires_at": end})
+            self._answer(201, {"id": created.id, "token": token, "expires_at": end})
 
     def do_DELETE(self) -> None:
         """Revoke a key."""

@@ -98,11 +98,11 @@ def judge(operations: Iterable[Operation]) -> Judgement:
 
 def _bounds(history: Sequence[Operation], kind: Kind) -> _Bounds | None:
     """Return the time from the first request to the first response; None without a request."""
-    asked = [o for o in history if o.kind is kind]
-    if not asked:
+    requests = [o for o in history if o.kind is kind]
+    if not requests:
         return None
-    answered = [o.ended for o in asked if o.answer is Answer.DONE]
-    return _Bounds(min(o.began for o in asked), min(answered, default=NEVER))
+    answered = [o.ended for o in requests if o.answer is Answer.DONE]
+    return _Bounds(min(o.began for o in requests), min(answered, default=NEVER))
 
 
 def _worst(accepted: Sequence[Operation], ending: _Bounds) -> int | None:

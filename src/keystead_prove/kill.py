@@ -136,8 +136,8 @@ def _killed(
 def _kill_faulty_server(on_step: Callable[[int], None]) -> Losses:
     with tempfile.TemporaryDirectory(prefix="keystead-prove-") as folder:
         command = (sys.executable, "-m", "keystead_prove.faulty_server")
-        named = ("--fault", Fault.UNSYNCED.name, "--journal", str(Path(folder) / "journal"))
-        with start_servers(1, (*command, *named), Path(folder)) as servers:
+        options = ("--fault", Fault.UNSYNCED.name, "--journal", str(Path(folder) / "journal"))
+        with start_servers(1, (*command, *options), Path(folder)) as servers:
             target = Target([server.url for server in servers], MANAGER)
             return _killed(target, servers, SEEDED_KILLS, on_step)
 

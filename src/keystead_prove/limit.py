@@ -72,26 +72,26 @@ def run(
 def _rounds(
     target: Target, operator: Operator, rounds: int, on_step: Callable[[int], None]
 ) -> Rounds:
-    seen = Rounds()
+    results = Rounds()
     with ExitStack() as stack:
         managers = [stack.enter_context(connection) for connection in target.managers()]
         connections = [
             stack.enter_context(Connection(target.urls[n % len(target.urls)], target.token))
             for n in range(THREADS)
         ]
-        kept = clear(managers[0])
-        operator.limit_keys(len(kept) + ROOM)
+        present = clear(managers[0])
+        operator.limit_keys(len(present) + ROOM)
         try:
             for _ in range(rounds):
-                _round(managers, connections, kept, seen)
+                _round(managers, connections, present, results)
                 on_step(1)
         finally:
             operator.limit_keys(None)
-    return seen
+    return results
 
 
 def _round(
-    managers: list[Connection], connections: list[Connection], kept: set[str], seen: Rounds
+    managers: list[Connection], connections: list[Connection], present: set[str], results: Rounds
 ) -> None:
     """Run one round, then revoke its keys, which makes room for the next."""
     barrier = threading.Barrier(THREADS)
@@ -106,11 +106,11 @@ def _round(
         statuses = [status for statuses in pool.map(create, connections) for status in statuses]
     acknowledged = statuses.count(201)
     unanswered = len(statuses) - acknowledged - statuses.count(409)
-    active = [{key["id"] for key in active_keys(connection)} - kept for connection in managers]
-    seen.number += 1
-    seen.unanswered += unanswered
-    seen.over += any(len(keys) > ROOM for keys in active) or acknowledged > ROOM
-    seen.under += any(len(keys) < ROOM for keys in active) and not unanswered
-    seen.lost += any(not 0 <= len(keys) - acknowledged <= unanswered for keys in active)
+    active = [{key["id"] for key in active_keys(connection)} - present for connection in managers]
+    results.number += 1
+    results.unanswered += unanswered
+    results.over += any(len(keys) > ROOM for keys in active) or acknowledged > ROOM
+    results.under += any(len(keys) < ROOM for keys in active) and not unanswered
+    results.lost += any(not 0 <= len(keys) - acknowledged <= unanswered for keys in active)
     for id in set[str]().union(*active):
         managers[0].send("DELETE", f"/v1/keys/{id}")

@@ -37,13 +37,13 @@ class Tally:
         for judgement in judgements:
             self._note(judgement)
 
-    def note_observations(self, seen: Iterable[Observation], answered: int) -> None:
+    def note_observations(self, observations: Iterable[Observation], answered: int) -> None:
         """Add verifications of keys that were revoked at that time."""
-        for one in seen:
-            self.statuses[one.status] += 1
-            if one.operation.began > answered:
+        for observation in observations:
+            self.statuses[observation.status] += 1
+            if observation.operation.began > answered:
                 self.after += 1
-                self.kept += one.opened < answered
+                self.kept += observation.opened < answered
 
     def _note(self, judgement: Judgement) -> None:
         self.late += judgement.late
@@ -95,21 +95,21 @@ class Tallies:
     def note(
         self,
         writes: Sequence[Operation],
-        seen: Sequence[Observation],
+        observations: Sequence[Observation],
         answered: int,
         *,
         apart: bool,
     ) -> None:
         """Add one key. `apart`: judge each endpoint alone, since each may have its own moment of the revocation."""
-        parts = by_endpoint(seen) if apart else [seen]
+        parts = by_endpoint(observations) if apart else [observations]
         self.whole.note_key([judge([*writes, *_operations(part)]) for part in parts])
-        self.whole.note_observations(seen, answered)
-        for name in {one.name for one in seen}:
+        self.whole.note_observations(observations, answered)
+        for name in {observation.name for observation in observations}:
             mine = [_of_name(part, name) for part in parts]
             judged = [judge([*writes, *_operations(part)]) for part in mine if part]
             self.by_name[name].note_key(judged)
             self.by_name[name].note_observations(
-                (one for one in seen if one.name == name), answered
+                (observation for observation in observations if observation.name == name), answered
             )
 
     def add(self, other: Tallies) -> None:
@@ -121,11 +121,15 @@ class Tallies:
 
 def _of_name(part: Sequence[Observation], name: str) -> list[Observation]:
     """Return what this probe accepted, and what any probe refused: afterwards this one must not accept."""
-    return [one for one in part if one.name == name or one.operation.answer is Answer.REFUSED]
+    return [
+        observation
+        for observation in part
+        if observation.name == name or observation.operation.answer is Answer.REFUSED
+    ]
 
 
-def _operations(seen: Iterable[Observation]) -> Iterable[Operation]:
-    return (one.operation for one in seen)
+def _operations(observations: Iterable[Observation]) -> Iterable[Operation]:
+    return (observation.operation for observation in observations)
 
 
 def _later(one: int | None, other: int | None) -> int | None:

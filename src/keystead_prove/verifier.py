@@ -135,9 +135,9 @@ class Verifier(threading.Thread):
         return Observation(which, name, reply.status, reply.opened, operation)
 
 
-def by_endpoint(seen: Iterable[Observation]) -> list[list[Observation]]:
+def by_endpoint(observations: Iterable[Observation]) -> list[list[Observation]]:
     """Return the observations of each endpoint."""
     parts: dict[int, list[Observation]] = {}
-    for one in seen:
-        parts.setdefault(one.operation.server, []).append(one)
+    for observation in observations:
+        parts.setdefault(observation.operation.server, []).append(observation)
     return list(parts.values())

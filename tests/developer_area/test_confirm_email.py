@@ -28,10 +28,10 @@ def mailing(database_url: str) -> Iterator[Area]:
 
 
 def link_of(area: Area) -> str:
-    """The link of the one letter that is due."""
+    """The link of the one email that is due."""
     [confirmation] = area.services.confirmations.claim()
-    [letter] = confirmation.letters
-    [line] = [line for line in letter.text.splitlines() if PATH in line]
+    [email] = confirmation.emails
+    [line] = [line for line in email.text.splitlines() if PATH in line]
     return line.removeprefix(area.installation.settings.base_url)
 
 

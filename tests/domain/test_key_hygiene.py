@@ -1,4 +1,4 @@
-"""Habits: which keys deserve a look, to the microsecond, and which never do."""
+"""Key hygiene: which keys need a review, to the microsecond, and which never do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEY = ApiKey(
 
 
 def key(**changed: Any) -> ApiKey:
-    """A key about which there is nothing to say, but for what is changed."""
+    """A key without findings, except for `changed`."""
     return replace(KEY, **changed)
 
 
@@ -42,7 +42,7 @@ def habits(key: ApiKey, now: datetime = NOON) -> set[HygieneFinding]:
 
 
 def test_nothing_is_said_of_a_good_key() -> None:
-    """A young key that is used and that ends some day is passed over."""
+    """A young key that is used and expires some day has no finding."""
     assert habits(KEY) == set()
 
 
@@ -67,7 +67,7 @@ def test_a_key_without_end() -> None:
 
 
 def test_several_may_hold() -> None:
-    """Of an old, forgotten key without an end everything is said that holds."""
+    """An old, unused key that never expires has several findings."""
     old = key(created_at=NOON - 400 * DAY, last_use=None, expires_at=None)
     assert habits(old) == {
         HygieneFinding.NEVER_USED,

@@ -57,7 +57,7 @@ def test_default_plans() -> None:
 
 
 def test_every_limit_has_words() -> None:
-    """Every limit can be told to a person."""
+    """Every limit has a label for people."""
     assert set(LIMIT_NAMES) <= set(LIMIT_LABELS)
 
 
@@ -75,7 +75,7 @@ def test_unknown_limits() -> None:
 
 
 def test_overrides() -> None:
-    """A workspace's own limits stand in the place of its plan's, unlimited included; the others stay."""
+    """A workspace's own limits replace its plan's, unlimited included; the others stay."""
     limits = Limits(5, 3, 1000, 1, 3).overridden({"api_keys": 7, "documents": None})
     assert limits == Limits(7, 3, None, 1, 3)
     assert limits.get("api_keys") == 7

@@ -1,4 +1,4 @@
-"""The journal of endings: what is written is what is read, and which events are endings at all."""
+"""The revocation log: entries are read back as they were written, and revoking events have entries."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_every_permission_is_in_words() -> None:
 
 
 def test_more_is_never_less() -> None:
-    """Whoever stands higher may do all that those below may."""
+    """A higher role has all permissions of a lower one."""
     for lower, higher in pairwise(FROM_LEAST):
         assert PROMISED[lower] < PROMISED[higher]
         assert ROLE_SCOPES[higher].cover(ROLE_SCOPES[lower])
@@ -85,7 +85,7 @@ def test_a_key_is_no_person(permission: Permission) -> None:
 
 
 def test_a_refusal_is_in_words() -> None:
-    """Who may not is told what, and by which role."""
+    """The refusal names the permission and the role."""
     with pytest.raises(Forbidden, match="role developer does not allow this: invite and remove"):
         _member(Role.DEVELOPER).require_permission(Permission.MANAGE_MEMBERS)
 
@@ -93,6 +93,6 @@ def test_a_refusal_is_in_words() -> None:
 @pytest.mark.parametrize("appointer", Role)
 @pytest.mark.parametrize("role", Role)
 def test_who_appoints_whom(appointer: Role, role: Role) -> None:
-    """Only owners make owners; admins appoint the others; developers and viewers nobody."""
+    """Only owners appoint owners; admins appoint the others; developers and viewers can't appoint."""
     expected = appointer is Role.OWNER or (appointer is Role.ADMIN and role is not Role.OWNER)
     assert may_assign(appointer, role) == expected

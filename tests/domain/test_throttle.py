@@ -1,4 +1,4 @@
-"""How many wrong passwords are looked at."""
+"""Throttling: how many wrong passwords are checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECOND = timedelta(seconds=1)
 def _guess_for(
     allowance: BackoffPolicy, time: timedelta, pause: timedelta
 ) -> tuple[int, ThrottleState]:
-    """How many guesses are looked at, when one is sent at every `pause`."""
+    """Return how many guesses are checked if one is sent after every `pause`."""
     failures, looked_at, now = NO_FAILURES, 0, NOON
     while now < NOON + time:
         if decide(failures, allowance, now).allowed:
@@ -63,13 +63,13 @@ def test_waits_grow_to_a_bound(allowance: BackoffPolicy) -> None:
 
 
 def test_a_storm_on_one_account() -> None:
-    """Of a thousand guesses in a second only the free ones are looked at."""
+    """In a thousand guesses within a second, only the free ones are checked."""
     looked_at, _ = _guess_for(ACCOUNT, SECOND, timedelta(milliseconds=1))
     assert looked_at == ACCOUNT.free
 
 
 def test_a_patient_attacker() -> None:
-    """Guessing at every chance for a year: a hundred are looked at, then none until the owner came in."""
+    """In a year of guesses, a hundred are checked, and no more until the owner signs in."""
     looked_at, failures = _guess_for(ACCOUNT, timedelta(days=365), timedelta(hours=1))
     assert looked_at == 100
     verdict = decide(failures, ACCOUNT, NOON + timedelta(days=10_000))
@@ -83,14 +83,14 @@ def test_it_takes_days_to_use_up_an_account() -> None:
 
 
 def test_an_address_is_slowed_and_never_closed() -> None:
-    """One address gets through a few hundred a day, whatever it guesses at, and is never shut out for good."""
+    """One address can make a few hundred guesses a day on any accounts, and is never locked out permanently."""
     looked_at, failures = _guess_for(ADDRESS, timedelta(days=1), timedelta(seconds=10))
     assert looked_at < 250
     assert decide(failures, ADDRESS, NOON + timedelta(days=1) + ADDRESS.longest).allowed
 
 
 def test_an_address_is_forgiven() -> None:
-    """After two quiet hours an address begins anew; the bound comes to the microsecond."""
+    """After two hours without a failure the count of an address restarts, to the microsecond."""
     failures = ThrottleState(1000, NOON)
     assert ADDRESS.forget_after is not None
     before = NOON + ADDRESS.forget_after - timedelta(microseconds=1)
@@ -137,7 +137,7 @@ def test_a_clock_that_was_set_back() -> None:
     ],
 )
 def test_who_counts_as_one_address(one: str | None, other: str, same: bool) -> None:
-    """An IPv4 address however it is written, an IPv6 /64, and all that are no addresses together."""
+    """An IPv4 address in any notation, an IPv6 /64, and one subject for all invalid addresses."""
     assert (address_subject(one) == address_subject(other)) == same
 
 
@@ -148,7 +148,7 @@ def test_an_account_is_not_readable() -> None:
 
 
 def test_a_pace_holds_in_each_window() -> None:
-    """So many acts in a window that begins with the first; then one waits for its end, and the next begins anew."""
+    """A window begins with its first action and has a maximum; after its end, another one begins."""
     pace, seen = WindowLimit(3, timedelta(minutes=1)), NO_FAILURES
     for number in range(3):
         step = count_in_window(seen, pace, NOON + number * SECOND)
@@ -161,7 +161,7 @@ def test_a_pace_holds_in_each_window() -> None:
 
 
 def test_a_clock_that_was_set_back_holds_nobody_to_a_pace() -> None:
-    """A window that begins far in the future is none; a small step back does not begin another."""
+    """A window that begins far in the future is ignored; a small step back of the clock does not start another."""
     pace, seen = WindowLimit(1, timedelta(minutes=1)), ThrottleState(1, NOON)
     assert count_in_window(seen, pace, NOON - timedelta(hours=1)) == ThrottleState(
         1, NOON - timedelta(hours=1)

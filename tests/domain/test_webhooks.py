@@ -58,7 +58,7 @@ def outcome(status: int | None, at: datetime = NOON, wait: timedelta | None = No
 
 
 def test_the_schedule_is_the_standard_s() -> None:
-    """Ten attempts: at once, then after 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 hours, each within a tenth."""
+    """Ten attempts: immediately, then after 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 hours, each within a tenth."""
     assert [wait.total_seconds() for wait in RETRY_DELAYS] == [
         5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400,
     ]  # fmt: skip
@@ -94,7 +94,7 @@ def test_everything_else_is_tried_again(status: int | None) -> None:
 
 
 def test_gone_is_gone() -> None:
-    """410 fails the delivery and disables the endpoint at once."""
+    """410 fails the delivery and disables the endpoint immediately."""
     step = next_step(DELIVERY, outcome(410), jitter=0.5)
     assert (step.delivery.status, step.disable) == (DeliveryStatus.FAILED, DisabledReason.GONE)
 
@@ -191,7 +191,7 @@ def test_what_no_endpoint_may_be(chosen: dict[str, Any], pointers: list[str]) ->
 
 
 def test_a_receiver_s_own_credentials_may_be_sent() -> None:
-    """Authorization is the receiver's to ask for. No repr tells its value."""
+    """A receiver may need an Authorization header. No repr shows its value."""
     draft = replace(DRAFT, headers={"Authorization": "Bearer hush"}, events=["key.updated"] * 2)
     checked = check_draft(draft, Destinations())
     assert checked.headers == {"Authorization": "Bearer hush"}
@@ -200,7 +200,7 @@ def test_a_receiver_s_own_credentials_may_be_sent() -> None:
 
 
 def test_a_payload_is_bounded() -> None:
-    """At most 20 kB: what an event tells by type is left out before that, never the event."""
+    """A payload has at most 20 kB: a longer event loses its inner data, but is still sent."""
     actor = Actor(PrincipalKind.MEMBER, "usr_1", "Ada")
     event = Event(
         EventId("evt_1"), WorkspaceId("ws_1"), 1, EventType.KEY_CREATED, NOON, actor,

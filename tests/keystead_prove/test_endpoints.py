@@ -11,7 +11,6 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.domain.credentials import CredentialKind
-from keystead.storage.row_security.diff import SERVER_ROLE
 from keystead_prove import restart, revocation
 from keystead_prove.acts import ACTS, REVOKED, Act
 from keystead_prove.endpoints import Endpoint
@@ -19,13 +18,12 @@ from keystead_prove.environment import on_running
 from keystead_prove.finding import Finding, Verdict
 from keystead_prove.report import at_line, summary
 from keystead_prove.target import Target
-from tests.before import Before, before, migrate, sources
 from tests.keystead_prove.command_line import commands_of
 from tests.keystead_prove.entrances import Application, behind_nginx, hosted, with_middleware
 from tests.keystead_prove.grounds import Servers, servers_of
-from tests.serving import HOST, Serving, serving
-
-__all__ = ["before", "sources"]
+from tests.postgres import Postgres
+from tests.serving import Serving
+from tests.versions import two_versions
 
 SHORT = 15
 FEW = 3
@@ -215,25 +213,22 @@ def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: P
 
 @pytest.mark.prove
 @pytest.mark.timeout(7200)
-def test_five_hundred_keys_beside_the_version_before(before: Before) -> None:
-    """A server of the version before and one of this one: what either ends is dead at both with the answer."""
-    with before.serving():
-        migrate(before)
-        url = before.url.replace("before_walls@", f"{SERVER_ROLE}@")
-        with serving(url, data=before.data) as after:
-            urls = [f"http://{HOST}:{before.port}", after.base_url]
-            with on_running(Place(before.data, url), urls) as setup:
-                environment = setup.environment
-                made = Servers(
-                    [after],
-                    replace(
-                        setup, environment=replace(environment, target=told(environment.target))
-                    ),
-                )
-                target = made.setup.environment.target
-                for act in revocation.acts_of(target):
-                    check(race(made, act, LONG), LONG, target.endpoints)
-                    check_kept(race(made, act, LONG, kept(target)), LONG, target.endpoints)
+def test_five_hundred_keys_beside_the_version_before(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of this version and one of a later one: what either ends is dead at both with the answer."""
+    with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
+        place = Place(before.data, before.database_url)
+        with on_running(place, [before.base_url, after.base_url]) as setup:
+            environment = setup.environment
+            made = Servers(
+                [after],
+                replace(setup, environment=replace(environment, target=told(environment.target))),
+            )
+            target = made.setup.environment.target
+            for act in revocation.acts_of(target):
+                check(race(made, act, LONG), LONG, target.endpoints)
+                check_kept(race(made, act, LONG, kept(target)), LONG, target.endpoints)
 
 
 def told(target: Target) -> Target:

@@ -1,4 +1,4 @@
-"""Authorization of changes: whoever lost a right while waiting for the workspace's lock changes nothing any more."""
+"""Authorization of changes: a caller that lost a right while it waited for the workspace's lock changes nothing."""
 
 from __future__ import annotations
 
@@ -198,14 +198,14 @@ SYSTEM: Final = {
     "Workspaces.first",
     "Authorization._record_limit",
 }
-"""Changes by the system itself, which nobody can take a right from."""
+"""Changes by the system itself, which has no rights to lose."""
 
 
 # --- what ends an actor ---
 
 
 class Ending(NamedTuple):
-    """What somebody else does to an actor, in a transaction for that purpose, and what the actor is answered."""
+    """A loss of rights, caused by another transaction for that purpose, and the refusal that the actor gets."""
 
     kind: PrincipalKind
     end: Callable[[Tx, Stage, Principal], None]
@@ -342,7 +342,7 @@ def test_whoever_has_the_right_changes(patient: Ground, kind: PrincipalKind) -> 
 
 
 def test_every_change_is_in_the_table() -> None:
-    """A use case that opens a change stands in the table, or is the system's own: none is forgotten."""
+    """Every use case that opens a change is in the table, or in the list of the system's own."""
     openers = {"changing", "operating", "_changing", "_managing"}
     found: set[str] = set()
     for path in sorted(SERVICES.glob("*.py")):

@@ -100,14 +100,14 @@ def create_once(crowd: Crowd, owner: Member) -> Act:
 
 
 def rotate(crowd: Crowd, owner: Member) -> Act:
-    """A successor beside the old key."""
+    """A successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
     key, hour = crowd.ground.key(tenant).key, timedelta(hours=1)
     return lambda: crowd.ground.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(crowd: Crowd, owner: Member) -> Act:
-    """The end of a key, told once, after the commit."""
+    """A revocation, reported once, after the commit."""
     tenant, database = acting_operator(owner.workspace_id), crowd.ground.database
     key = crowd.ground.key(tenant).key
 
@@ -236,7 +236,7 @@ def delete_collection(crowd: Crowd, owner: Member) -> Act:
 
 
 def hook(crowd: Crowd, owner: Member) -> Act:
-    """A webhook, and an event that it is told of."""
+    """A webhook, and an event for it."""
     tenant = acting_operator(owner.workspace_id)
 
     def make() -> None:
@@ -283,7 +283,7 @@ def try_out(crowd: Crowd, owner: Member) -> Act:
 
 
 def watch(crowd: Crowd, owner: Member) -> Act:
-    """A key that is about to end, told of."""
+    """An event about a key that will expire soon."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
     look = KeyLifecycle(crowd.ground.database, crowd.clock).run
@@ -297,7 +297,7 @@ def watch(crowd: Crowd, owner: Member) -> Act:
 
 
 def plan(crowd: Crowd, owner: Member) -> Act:
-    """All plans anew."""
+    """Replacing all plans."""
     return lambda: crowd.ground.services.plans.apply(DEFAULT_PLANS)
 
 
@@ -351,7 +351,7 @@ def test_whichever_step_of_any_act_collides(crowd: Crowd, look: Look, scene: Sce
 
 
 def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
-    """The act once undisturbed, then once for each of its steps, which collides."""
+    """Run the act without conflicts, then with each of its steps conflicting in turn."""
     act = _set_up(crowd, scene)
     before = look.counted()
     act()

@@ -114,7 +114,7 @@ def test_callers_of_long_ago_go(own_ground: Ground) -> None:
 
 
 def test_more_than_a_batch(own_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much there is, it goes in one sweep, a few rows in each transaction; nobody else's rows do."""
+    """One run deletes everything that is due, a few rows in each transaction, and no row of another workspace."""
     monkeypatch.setattr(retention, "BATCH", 2)
     old = [own_ground.tenant() for _ in range(5)]
     for tenant in old:

@@ -53,7 +53,7 @@ class WatchedLookup:
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Ground]:
-    """An embedded installation, whose stamp is there."""
+    """An embedded installation with a generation file."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
         generation_file_of(ground).open()
         yield ground
@@ -113,7 +113,7 @@ def refused(verifier: CredentialVerifier, text: str, *kinds: CredentialKind) -> 
 def test_the_second_check_costs_no_read(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """Whoever was checked is known from cache, and is told the same; who was refused is read again each time."""
+    """A verified credential comes from the cache, with the same answer; a refused one is read again each time."""
     id, text = made(ground)
     assert [check(verifier, text) for _ in range(3)] == [(id, SERVICE, "search")] * 3
     assert lookup.asked == 1
@@ -126,7 +126,7 @@ def test_the_second_check_costs_no_read(
 def test_who_is_remembered_is_still_of_one_kind(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """A service that is remembered is no operator for it."""
+    """A cached service is still not an operator."""
     _, text = made(ground)
     for kinds, is_refused in (
         ((SERVICE,), False),
@@ -154,7 +154,7 @@ def test_the_end_is_seen_at_once_by_every_server(ground: Ground) -> None:
 def test_a_read_that_the_end_overtook_is_not_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """A row read before the end, and answered after it, is nothing that a later check is told (R32)."""
+    """A row read before the revocation, and answered after it, is not in the cache of a later check (R32)."""
     id, text = made(ground)
     lookup.then = lambda: ground.services.credentials.revoke(id, BY)
     assert check(verifier, text).id == id
@@ -191,7 +191,7 @@ def test_a_hand_on_the_file(ground: Ground, verifier: CredentialVerifier) -> Non
 def test_before_it_was_read_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """With a clock that was set back the row is read: how old the entry is cannot be told."""
+    """With a clock that was set back the row is read: the age of the entry is unknown."""
     _, text = made(ground)
     check(verifier, text)
     ground.clock.set(NOON - timedelta(hours=1))
@@ -211,7 +211,7 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Credenti
 def test_so_many_and_no_more(
     ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
 ) -> None:
-    """A full cache begins anew; strangers fill none of it."""
+    """A full cache drops what was not used; strangers fill no part of it."""
     texts = [made(ground)[1] for _ in range(11)]
     for text in texts[:10]:
         check(verifier, text)
@@ -224,7 +224,7 @@ def test_so_many_and_no_more(
 def test_nothing_of_a_token_is_kept(
     ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
 ) -> None:
-    """Of all that the cache refers to nothing is the token, its secret, or the digest that the database has."""
+    """The cache refers neither to the token, nor to its secret, nor to the digest of the database."""
     own, text = made(ground)
     check(verifier, text)
     record = asyncio.run(lookup.find_on_loop(own))

@@ -31,7 +31,7 @@ def _made(ground: Ground, name: str = "Backend") -> tuple[CredentialId, Token]:
 
 
 def test_a_credential_is_made(ground: Ground) -> None:
-    """It has a name, a maker, a hint, and a token of its own kind that verifies."""
+    """It has a name, a creator, a hint, and a token of its own kind that verifies."""
     credential, token = ground.services.credentials.create("Backend", OPERATOR)
     assert (credential.kind, credential.name) == (CredentialKind.OPERATOR, "Backend")
     assert (credential.created_at, credential.created_by) == (ground.clock.now(), OPERATOR)
@@ -74,7 +74,7 @@ def test_a_service_is_no_operator(ground: Ground) -> None:
 
 
 def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
-    """A key's token is no credential, a credential's no key (R56), not even with the other's prefix put on."""
+    """A key's token never passes as a credential, nor the reverse (R56), not even with the other's prefix."""
     key = text_of(ground.key(ground.tenant()))
     _, token = _made(ground)
     with pytest.raises(InvalidToken):
@@ -115,7 +115,7 @@ def test_near_misses(ground: Ground) -> None:
 
 
 def test_revoked_at_once(ground: Ground) -> None:
-    """From the revocation on no server takes it; revoking again changes nothing; an unknown one is told."""
+    """From the revocation on no server accepts it; revoking again changes nothing; an unknown one is not found."""
     id, token = _made(ground)
     another = ground.another()
     assert calling(another, token.reveal()).id == id
@@ -147,7 +147,7 @@ def _later(ground: Ground, name: str) -> tuple[CredentialId, Token]:
 
 
 def test_an_event_of_the_installation(own_ground: Ground) -> None:
-    """Making and revoking a credential is one event each, of no workspace, without a secret; repeating is none."""
+    """Creating and revoking add one event each, of the installation, without a secret; repeating adds no event."""
     services = own_ground.services
     credential, token = services.credentials.create("Backend", OPERATOR)
     own_ground.clock.advance(seconds=1)
@@ -194,7 +194,7 @@ def test_a_name_is_for_people(ground: Ground, name: str) -> None:
 
 
 def test_without_its_pepper(own_ground: Ground) -> None:
-    """A server that lacks the pepper of a living credential calls nobody invalid; of a dead one it may."""
+    """A server without the pepper answers "unavailable" for an active credential, and "invalid" for a revoked one."""
     id, token = _made(own_ground)
     lacking: Installation = own_ground.another(ELSEWHERE)
     with pytest.raises(Unavailable):

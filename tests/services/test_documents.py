@@ -51,7 +51,7 @@ def store(
 
 
 def many(count: int, start: int = 0) -> Push:
-    """So many small documents."""
+    """Return this many small documents."""
     return Push([DocumentDraft(f"n{number}", "") for number in range(start, start + count)])
 
 
@@ -69,7 +69,7 @@ def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, obj
 
 
 def test_a_new_collection(store: Store) -> None:
-    """It is empty, titled by its name unless told otherwise, and an event tells who made it."""
+    """It is empty, titled by its name by default, and an event names its creator."""
     tenant = store.tenant()
     made = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
     assert (made.name, made.title, made.documents) == ("docs", "docs", 0)
@@ -96,7 +96,7 @@ def test_a_name_is_taken_once_in_each_workspace(store: Store) -> None:
 
 
 def test_collections_are_limited(store: Store) -> None:
-    """The plan's limit holds, tells itself, and gives way when a collection goes."""
+    """The plan's limit is enforced, recorded as an event, and deleting a collection makes room."""
     tenant = store.tenant("free", collections=2)
     for name in ("a", "b"):
         store.documents.create_collection(tenant, CollectionDraft(name))
@@ -219,7 +219,7 @@ def test_a_put_replaces_the_whole_document(store: Store) -> None:
 
 
 def test_the_same_put_again_changes_nothing(store: Store) -> None:
-    """Neither the document's instants, nor its collection's, and no event tells of it."""
+    """Neither the document's times nor its collection's change, and there is no event."""
     tenant = store.shelf(Push([A]))
     before = store.documents.get_collection(tenant, "docs")
     first = store.documents.get(tenant, "docs", "a")
@@ -272,7 +272,7 @@ def test_a_document_is_deleted_once(store: Store) -> None:
 
 
 def test_a_push_reports_what_became_of_it(store: Store) -> None:
-    """Created, updated, unchanged and deleted are told; the same push again finds everything as it wants it."""
+    """The report counts created, updated, unchanged and deleted; the same push again finds everything unchanged."""
     tenant = store.shelf(Push([A, replace(A, id="b"), replace(A, id="c")]))
     push = Push([A, replace(A, id="b", text="Beta"), replace(A, id="d")], ["c", "absent"])
     assert store.documents.push(tenant, "docs", push) == PushReport(1, 1, 1, 1)
@@ -378,7 +378,7 @@ def test_documents_come_newest_first_in_pages(store: Store) -> None:
 
 
 def test_positions_tell_nothing_of_the_neighbours(store: Store) -> None:
-    """Where a page continues is the same, whatever other workspaces and collections hold."""
+    """The position where a page continues doesn't depend on other workspaces and collections."""
     store.shelf(many(50))
     tenant = store.shelf(many(4))
     store.documents.create_collection(tenant, CollectionDraft("other"))

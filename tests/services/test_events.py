@@ -69,7 +69,7 @@ def test_pages_newest_first(ground: Ground) -> None:
 
 
 def test_by_type(ground: Ground) -> None:
-    """Events can be asked for by type: by one, by several, by none."""
+    """Events can be filtered by one type, by several, or not at all."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     ground.services.keys.revoke(tenant, created.key.id)
@@ -118,7 +118,7 @@ def test_a_workspaces_own(ground: Ground) -> None:
 
 
 def test_reading_needs_a_scope(ground: Ground) -> None:
-    """Events are told to who holds `events:read`."""
+    """Reading events takes `events:read`."""
     tenant = ground.tenant()
     assert ground.services.events.list(ground.caller(tenant, "events:read")).items
     with pytest.raises(InsufficientScope):

@@ -40,7 +40,7 @@ def ada(crowd: Crowd) -> Member:
 
 @pytest.fixture
 def email(crowd: Crowd) -> str:
-    """An address that nobody has."""
+    """Return an unused address."""
     return f"guest.{crowd.origin().address}@example.com"
 
 
@@ -168,7 +168,7 @@ def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
 
 @pytest.mark.parametrize("way", ["accept", "join"])
 def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
-    """Of 12 who use one link at once, through two servers, one becomes a member, and nobody else is left behind."""
+    """Of 12 who use one link concurrently, through two servers, one becomes a member; the others leave no rows."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()
@@ -196,7 +196,7 @@ def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("given", Role)
 def test_who_invites_whom(crowd: Crowd, ada: Member, email: str, role: Role, given: Role) -> None:
-    """Owners invite everybody, admins all but owners, the others nobody; so do they revoke."""
+    """Owners may invite and revoke any role, admins all but owners, other roles no one."""
     actor = acting(crowd.join(ada, role))
     allowed = role is Role.OWNER or (role is Role.ADMIN and given is not Role.OWNER)
     expected = None if allowed else Forbidden
@@ -268,7 +268,7 @@ def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -
 
 
 def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
-    """Revoking what was revoked or accepted changes nothing, and tells nothing."""
+    """Revoking what was revoked or accepted changes nothing, and adds no event."""
     _, first = crowd.invitations.invite(acting(ada), email, Role.VIEWER)
     link, second = crowd.invitations.invite(acting(ada), f"x{email}", Role.VIEWER)
     crowd.invitations.accept(link, "Bo")
@@ -280,7 +280,7 @@ def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
-    """A hundred are open at most; a new link for an address that has one is none more, and revoking makes room."""
+    """At most a hundred are open; a new link for an address replaces its old one, and revoking makes room."""
     for number in range(MAX_OPEN - 1):
         _invite(crowd, ada, f"{number}{email}")
     link = _invite(crowd, ada, f"last{email}")
@@ -292,7 +292,7 @@ def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_what_is_recorded(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting, joining and signing in are one event each, with who, whom and from where; none holds the link."""
+    """Inviting, joining and signing in add one event each, with actor, target and origin, without the link."""
     origin = crowd.origin()
     link, invitation = crowd.invitations.invite(acting(ada), email, Role.VIEWER, origin)
     member = crowd.invitations.accept(link, "Bo", origin=origin).member
@@ -327,7 +327,7 @@ def test_what_is_recorded(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting takes no place; joining without room is refused, makes nobody, and the link works once there is room."""
+    """Inviting takes no place. Joining without room is refused, without a new user; the link works later."""
     _limit(crowd, ada, 2)
     links = [_invite(crowd, ada, f"{number}{email}") for number in range(3)]
     first = crowd.invitations.accept(links[0], "Bo").member
@@ -340,7 +340,7 @@ def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: 
 
 
 def test_exactly_so_many_members(own_ground: Ground) -> None:
-    """Of twelve who accept at once under a limit of five, through two servers, exactly as many join as fit (R39)."""
+    """Of twelve who accept concurrently under a limit of five, through two servers, as many join as fit (R39)."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()

@@ -1,4 +1,4 @@
-"""Isolation: who is at fault is found with few calls, and a dead store or a general fault gives nobody up."""
+"""Isolation: a failing item is found with few calls, and a dead store or a general failure gives no item up."""
 
 from __future__ import annotations
 

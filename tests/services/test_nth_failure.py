@@ -88,7 +88,7 @@ class Failing(Saboteur):
 
 
 def collision(is_sqlite: bool) -> Exception:
-    """What the driver raises where a transaction cannot go on beside others'."""
+    """Return what the driver raises for a serialization conflict."""
     if not is_sqlite:
         return psycopg.errors.SerializationFailure("sabotage")
     error: Exception = sqlite_driver.OperationalError("sabotage")
@@ -225,7 +225,7 @@ def test_whichever_step_fails(ground: Ground, scene: Scene, fault: Fault) -> Non
 
 
 def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
-    """The act once for each of its steps, which fails, and once whole."""
+    """Run the act with each of its steps failing in turn, and then undisturbed."""
     fired, saboteur = 0, Failing(ground, fault)
     with sabotage(saboteur):
         for number in range(1, MOST):

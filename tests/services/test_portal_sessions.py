@@ -1,4 +1,4 @@
-"""Portal sessions: a product signs its own users in, and nobody else's."""
+"""Portal sessions: a product signs in its own users, and no others."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_same_user_again(crowd: Crowd, ada: Member) -> None:
 
 
 def test_one_id_in_two_workspaces_is_two_people(crowd: Crowd, ada: Member) -> None:
-    """The product's id counts within a workspace: what is told there changes nobody here (R47)."""
+    """The product's id counts within a workspace: a request there changes no user here (R47)."""
     elsewhere = crowd.owner()
     here, there = _member(crowd, ada), _member(crowd, elsewhere)
     assert here.user.id != there.user.id
@@ -182,7 +182,7 @@ def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
     ],
 )
 def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
-    """A way back that does not lead to a configured origin, to every reader, is refused, and nobody is made (R72)."""
+    """A return URL that could lead elsewhere than to a configured origin is refused, and no user is created (R72)."""
     with pytest.raises(Invalid) as refused:
         _link(crowd, ada, "nobody", return_url=url)
     assert [error.pointer for error in refused.value.errors] == ["/return_url"]
@@ -239,7 +239,7 @@ def test_customers_take_places(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_removed_customer(crowd: Crowd, ada: Member) -> None:
-    """A removed customer is out at once; the product may let the same person in again."""
+    """A removed customer is out immediately; the product may let the same person in again."""
     session = crowd.portal_session(ada)
     unused = _link(crowd, ada)
     pat = crowd.sign_in.memberships(session)[0]
@@ -260,7 +260,7 @@ def test_a_demotion_by_the_product(crowd: Crowd, ada: Member) -> None:
 
 
 def test_one_person_however_many_links_at_once(own_ground: Ground) -> None:
-    """Of twelve links for a new user at once, through two servers, all sign in one and the same person."""
+    """Twelve concurrent links for a new user, through two servers, all sign in one and the same person."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()

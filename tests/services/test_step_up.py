@@ -26,7 +26,7 @@ HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))
 
 @dataclass
 class Stage:
-    """An owner with a password and a session, and what there is to act upon in their workspace."""
+    """An owner with a password and a session, and things to act on in their workspace."""
 
     crowd: Crowd
     owner: Member
@@ -150,7 +150,7 @@ def test_what_widens_nothing_asks_for_nothing(stage: Stage, name: str) -> None:
 
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.OWNER])
 def test_a_long_session_makes_no_second_one(stage: Stage, role: Role) -> None:
-    """Nobody is invited to a role that could then make, freshly signed in, the key that this session may not make."""
+    """An invitation can't give a role that could then, freshly signed in, create a key that this session may not."""
     stage.crowd.clock.advance(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired):
         stage.crowd.invitations.invite(stage.principal, "second@example.com", role)

@@ -67,7 +67,7 @@ def test_the_last_use_only_moves_forward(ground: Ground) -> None:
 
 
 def test_refused_tokens_are_no_use(ground: Ground) -> None:
-    """A verification that was refused is no use of the key: not its last one, and not in its count (R43)."""
+    """A refused verification doesn't count as a use of the key: not as its last one, and not in its count (R43)."""
     tenant = ground.tenant()
     narrow, dead = ground.key(tenant, scopes=["documents:read"]), ground.key(tenant)
     ground.services.keys.revoke(tenant, dead.key.id)
@@ -91,7 +91,7 @@ def test_use_never_touches_the_key(ground: Ground) -> None:
 
 
 def test_nothing_to_flush(ground: Ground) -> None:
-    """A flush with nothing noted writes nothing; one tells how many keys were used."""
+    """A flush with nothing noted writes nothing; otherwise it returns how many keys were used."""
     ground.flush()
     assert ground.flush() == 0
     tenant = ground.tenant()
@@ -153,7 +153,7 @@ def test_uses_beside_flushes(ground: Ground) -> None:
 
 
 def test_servers_flush_side_by_side(ground: Ground) -> None:
-    """Two servers that flush uses of the same keys at once, in any order, never wait for each other in a circle."""
+    """Two servers that flush uses of the same keys concurrently, in any order, never deadlock."""
     tenant = ground.tenant()
     keys = [ground.key(tenant) for _ in range(60)]
     servers = (ground.services, ground.another().services)

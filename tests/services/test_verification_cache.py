@@ -109,7 +109,7 @@ def reader_of(ground: Ground) -> Verifier:
 def test_the_second_answer_costs_no_read(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """Whoever was verified is answered from memory, whatever the scope; who was refused is read again each time."""
+    """A verified key comes from the cache, for any scope; a refused one is read again each time."""
     tenant = ground.tenant()
     text = text_of(ground.key(tenant, scopes=[READ]))
     for scope in (READ, None, WRITE, "keys:write", READ):
@@ -173,7 +173,7 @@ def test_every_end_is_seen_at_once_by_every_server(
 def test_a_read_that_the_end_overtook_is_not_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """A row read before the end, and answered after it, is nothing that a later verification is told (R32)."""
+    """A row read before the revocation, and answered after it, is not in the cache of a later verification (R32)."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     lookup.then = lambda: ground.services.keys.revoke(tenant, created.key.id)
@@ -219,7 +219,7 @@ def test_expiry_to_the_microsecond(ground: Ground, verifier: Verifier) -> None:
 def test_before_it_was_read_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """With a clock that was set back the row is read: how old the entry is cannot be told."""
+    """With a clock that was set back the row is read: the age of the entry is unknown."""
     text = text_of(ground.key(ground.tenant()))
     verifier.verify(text)
     ground.clock.set(NOON - timedelta(hours=1))
@@ -229,7 +229,7 @@ def test_before_it_was_read_nothing_is_remembered(
 
 @pytest.mark.parametrize("text", ["", "x", "ks_\ud800", "ks_é", "k" * 100_000, "ks_\x00"])
 def test_garbage(lookup: WatchedLookup, verifier: Verifier, text: str) -> None:
-    """Whatever is no token is malformed, and costs no read."""
+    """Any other text than a token is malformed, and costs no read."""
     assert repr(verifier.verify(text)).startswith("Denied(reason=<DenialReason.MALFORMED")
     assert lookup.asked == 0
 
@@ -244,7 +244,7 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Verifier
 
 
 def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage) -> None:
-    """Full, it forgets those that nobody asked for; a key in use stays."""
+    """When full, it drops what was not used; a key in use stays."""
     cache: KeyCache = VerificationCache(generation_file_of(ground), capacity=10)
     verifier = Verifier(lookup, PEPPERS, ground.clock, usage, cache)
     tenant = ground.tenant()
@@ -257,7 +257,7 @@ def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage
 
 
 def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
-    """Of all that the verifier refers to nothing is the token, its secret, or the digest that the database has."""
+    """The verifier refers neither to the token, nor to its secret, nor to the digest of the database."""
     created = ground.key(ground.tenant())
     text = text_of(created)
     verifier.verify(text)
@@ -368,11 +368,11 @@ def test_a_long_race_of_servers(
     keys: int,
     wrong: bool,
 ) -> None:
-    """The same with thousands of keys, with writers held up between commit and stamp, and with a shorter cache."""
+    """The same with thousands of keys, with writers delayed between commit and publication, and a shorter cache."""
     assert (_race(request, tmp_path_factory, keys, fault) > 0) is wrong
 
 
-# --- beside a server that remembers nothing ---
+# --- next to a server without a cache ---
 
 STEPS = st.one_of(
     st.tuples(st.just("verify"), st.integers(0, 3), st.sampled_from([None, READ, WRITE])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Iterator
@@ -169,7 +170,7 @@ def test_expiry_to_the_microsecond(ground: Ground) -> None:
 
 
 def test_suspended_workspace(ground: Ground) -> None:
-    """Every key of a suspended workspace is refused at once, on every server, and works again when it is resumed."""
+    """Every key of a suspended workspace is refused immediately, on every server, and works again once resumed."""
     tenant, other = ground.tenant(), ground.tenant()
     created, neighbour = ground.key(tenant), ground.key(other)
     server = ground.another()
@@ -273,3 +274,25 @@ def test_verification_goes_on_without_a_writers_connection(own_ground: Ground) -
     finally:
         for connection in held:
             connection.close()
+
+
+def test_each_verdict_is_reported_once(ground: Ground, lookup: CountedLookup) -> None:
+    """The callback gets `verified`, the reason of a denial, or `unavailable`, from a thread and from an event loop."""
+    verdicts: list[str] = []
+    usage, on_verdict = Usage(ground.database), verdicts.append
+    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, on_verdict=on_verdict)
+    text = text_of(ground.key(ground.tenant(), scopes=["documents:read"]))
+    for required in ("documents:read", "documents:write"):
+        verifier.verify(text, required)
+        asyncio.run(verifier.verify_on_loop(text, required))
+    verifier.verify("x")
+    others = Peppers(Pepper("other", os.urandom(32)))
+    blind = Verifier(lookup, others, ground.clock, usage, on_verdict=on_verdict)
+    with pytest.raises(Unavailable):
+        blind.verify(text)
+    assert verdicts == [
+        *["verified"] * 2,
+        *["insufficient_scope"] * 2,
+        "malformed",
+        "unavailable",
+    ]

@@ -68,7 +68,7 @@ def claimed(ground: Ground, made: CreatedWebhook, deliveries: Deliveries | None 
 
 
 def answer(ground: Ground, batch: Batch, status: int) -> None:
-    """Every message of the batch is answered alike, and the lease given back."""
+    """Settle every message of the batch alike, and release the lease."""
     attempt = Attempt(ground.clock.now(), status, error_for_status(status), 3)
     sent = [Sent(message.delivery, Outcome(attempt)) for message in batch.messages]
     ground.services.deliveries.settle(sent, [batch])
@@ -81,7 +81,7 @@ def statuses(ground: Ground, tenant: Principal, made: CreatedWebhook) -> list[st
 
 
 def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
-    """`whsec_` and the base64 of 32 bytes, another for each endpoint; no repr tells it."""
+    """`whsec_` and the base64 of 32 bytes, another for each endpoint; no repr contains it."""
     tenant = ground.tenant()
     secrets = {hook(ground, tenant).secret for _ in range(3)}
     assert len(secrets) == 3
@@ -97,7 +97,7 @@ def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
 
 
 def test_who_has_the_database_reads_no_secret(own_ground: Ground) -> None:
-    """Neither signing secrets nor the values of own headers stand in any row, in any spelling, before or after."""
+    """No row contains a signing secret or a custom header's value, in any spelling, before or after a change."""
     tenant = own_ground.tenant()
     made = hook(own_ground, tenant)
     again = own_ground.services.webhooks.rotate_secret(tenant, made.endpoint.id)
@@ -206,7 +206,7 @@ def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
 
 
 def test_what_arrives_during_a_lease_is_due_after_it(ground: Ground) -> None:
-    """An event that is committed while a worker sends is claimed as soon as the lease is given back."""
+    """An event that is committed while a worker sends is claimed as soon as the lease is released."""
     tenant = ground.tenant()
     made = hook(ground, tenant, "key.created", "key.revoked")
     key = ground.key(tenant).key
@@ -286,7 +286,7 @@ def test_gone_disables_at_once_and_holds_what_waits(ground: Ground) -> None:
 
 
 def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
-    """Whatever came of it: at once, the same event, with a whole schedule; what was tried stays to be seen."""
+    """Whatever the outcome was: immediately, the same event, with a whole schedule; earlier attempts stay visible."""
     tenant = ground.tenant()
     made = hook(ground, tenant, "key.created")
     ground.key(tenant)
@@ -367,7 +367,7 @@ def test_stored_headers_go_nowhere_else(ground: Ground, url: str) -> None:
 
 
 def test_headers_change_one_by_one(ground: Ground) -> None:
-    """One stays with its value, which nobody has to know; one gets another, one goes, one comes."""
+    """A header keeps its value without being sent again; one gets another value, one goes, one comes."""
     tenant = ground.tenant()
     made = hook(ground, tenant)
     change, before = ground.services.webhooks.update, len(ground.events(tenant))
@@ -384,7 +384,7 @@ def test_headers_change_one_by_one(ground: Ground) -> None:
 
 
 def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
-    """So many a minute in a workspace, both together; nothing of one too many is done, and no neighbour waits."""
+    """At most so many of both a minute in a workspace; a refused one has no effect, and no other workspace waits."""
     tenant, neighbour = ground.tenant(), ground.tenant()
     made, other = hook(ground, tenant), hook(ground, neighbour)
     webhooks = ground.services.webhooks
@@ -405,7 +405,7 @@ def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
 
 
 def test_what_is_not_there_does_not_count(ground: Ground) -> None:
-    """However often somebody asks for what is not theirs, is not there or is off: the answer is that, to the end."""
+    """However often a caller asks for what isn't theirs, doesn't exist or is off, the answer stays the same."""
     tenant, neighbour = ground.tenant(), ground.tenant()
     made, foreign = hook(ground, tenant), hook(ground, neighbour)
     webhooks = ground.services.webhooks
@@ -423,7 +423,7 @@ def test_what_is_not_there_does_not_count(ground: Ground) -> None:
 
 
 def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
-    """At once for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
+    """Immediately for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
     tenant = ground.tenant()
     made = hook(ground, tenant)
     for _ in range(3):
@@ -452,7 +452,7 @@ def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
 
 
 def test_the_plan_limits_webhooks(ground: Ground) -> None:
-    """As many as it allows, exactly, however many ask at once; a deleted one makes room."""
+    """Exactly as many as it allows, under any number of concurrent requests; a deleted one makes room."""
     tenant = ground.tenant()
     ground.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 3})
     made: list[CreatedWebhook] = []
@@ -516,7 +516,7 @@ def test_a_key_sets_up_nothing_that_outlives_it(ground: Ground) -> None:
 
 
 def test_limits_are_told_once_an_hour(ground: Ground) -> None:
-    """However often one is met, and by however many at once; each limit for itself; nothing of what was refused."""
+    """Once an hour for each limit, under any number of concurrent refusals; nothing else stays."""
     tenant = ground.tenant(limit=0)
     draft = KeyDraft("x", None, Scopes(["keys:read"]))
 

@@ -36,7 +36,7 @@ def test_the_first_workspace(own_ground: Ground) -> None:
 
 @pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
 def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
-    """Eight servers that start at once on an empty installation make one first workspace between them (R70)."""
+    """Eight servers that start concurrently on an empty installation create one first workspace (R70)."""
     if not planned:
         with write_behind(own_ground.database) as tx:
             tx.execute(delete(schema.plans))
@@ -99,7 +99,7 @@ def test_refused_workspaces(ground: Ground, asked: dict[str, str], pointer: str)
 
 
 def test_suspension_is_recorded_once(ground: Ground) -> None:
-    """Suspending and resuming are an event each; doing either again is none and keeps the first instant."""
+    """Suspending and resuming add an event each; repeating adds no event and keeps the first time."""
     tenant = ground.tenant()
     workspaces, id = ground.services.workspaces, tenant.workspace_id
     assert workspaces.suspend(id).suspended_at == NOON

@@ -30,8 +30,6 @@ WHERE = {
         "schema/key_count_triggers.py",
         "schema/search.py",
         "migrations/versions/r0001_first_schema.py",
-        "migrations/versions/r0003_row_security.py",
-        "migrations/versions/r0004_scale.py",
     },
 }
 """Where each is known to stand, and what docs/scaling.md says of it."""

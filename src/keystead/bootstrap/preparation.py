@@ -23,7 +23,8 @@ from keystead.operation.revocation_log_file import RevocationLogFile
 from keystead.services.restoration import forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
-from keystead.storage.database import Database, StatementFault
+from keystead.storage.database import Database
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate as migrations

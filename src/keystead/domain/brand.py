@@ -62,15 +62,15 @@ def dark_variant(colour: str) -> str:
     return _readable(check_colour(colour), (DARK.ink,), DARK)
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2, section "contrast ratio")."""
-    dark, bright = sorted((_luminance(one), _luminance(other)))
+    dark, bright = sorted((_luminance(first), _luminance(second)))
     return (bright + 0.05) / (dark + 0.05)
 
 
-def mix(one: str, other: str, share: float) -> str:
-    """Return `one` mixed with a share, 0 to 1, of `other`."""
-    pairs = zip(_parts(one), _parts(other), strict=True)
+def mix(colour: str, other: str, share: float) -> str:
+    """Return `colour` mixed with a share, 0 to 1, of `other`."""
+    pairs = zip(_parts(colour), _parts(other), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from keystead.domain.rate_limits import RateExceeded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,13 @@ class NotFound(KeysteadError):
 
     code = "not-found"
     title = "Not found"
+
+    @classmethod
+    def unless(cls, value: T | None, noun: str) -> T:
+        """Return `value`. Raise NotFound if it is None; `noun` names it in the message."""
+        if value is None:
+            raise cls(f"There is no such {noun}.")
+        return value
 
 
 class Conflict(KeysteadError):

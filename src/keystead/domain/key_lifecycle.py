@@ -105,7 +105,7 @@ def refusal_event(
     if status is KeyStatus.ACTIVE:
         return None
     refused = [caller for caller in callers if caller.caller.reason is not None][:MAX_CALLERS]
-    shown = [
+    refusals = [
         {
             "address": caller.caller.address or None,
             "agent": caller.caller.agent or None,
@@ -114,7 +114,7 @@ def refusal_event(
         }
         for caller in refused
     ]
-    data = {**_common_data(key), "reason": status, "callers": shown}
+    data = {**_common_data(key), "reason": status, "callers": refusals}
     return LifecycleEvent(
         LifecycleKind.REFUSED, EventType.KEY_REFUSED, refusal_dedup_key(now), data
     )

@@ -142,8 +142,8 @@ def parse(text: str) -> Token | None:
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None
-    written, id_part, secret, high, middle, low = match.groups()
-    body = written.encode("ascii")
+    text_part, id_part, secret, high, middle, low = match.groups()
+    body = text_part.encode("ascii")
     check = _VALUES[high] * 14776336 + _VALUES[middle] * 3844 + _VALUES[low]
     if crc32(body) != check or secret > MAX_SECRET:
         return None

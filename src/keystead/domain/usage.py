@@ -61,7 +61,7 @@ class KeyCaller:
 
 
 @dataclass(slots=True)
-class KeyUsage:
+class UsageBuffer:
     """The usage of one key since the last flush: the last use, uses per day, and callers.
 
     `last_at` in microseconds since 1970, 0 if all were refused; days (UTC) are counted from 1970-01-01.
@@ -87,7 +87,7 @@ class KeyUsage:
         """Count a refusal of a key whose secret was right."""
         self._count(Caller(reason, address or "", agent or ""), at, 1)
 
-    def merge(self, earlier: KeyUsage) -> None:
+    def merge(self, earlier: UsageBuffer) -> None:
         """Add the usage that an earlier flush failed to write."""
         for day, uses in earlier.days.items():
             self.days[day] = self.days.get(day, 0) + uses

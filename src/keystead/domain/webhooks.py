@@ -316,11 +316,11 @@ def payload_of(event: Event) -> bytes:
 
     `data` has the event as the API shows it, without its inner `data` if it would be too long.
     """
-    shown = wire_event(event)
-    body = {"type": event.type, "timestamp": shown["occurred_at"], "data": shown}
+    data = wire_event(event)
+    body = {"type": event.type, "timestamp": data["occurred_at"], "data": data}
     payload = _compact(body)
     if len(payload) > MAX_PAYLOAD:
-        payload = _compact({**body, "data": {**shown, "data": {}}})
+        payload = _compact({**body, "data": {**data, "data": {}}})
     return payload
 
 

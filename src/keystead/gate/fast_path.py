@@ -2,7 +2,7 @@
 
 It may answer because it refuses nothing: it accepts a head only if the head would pass every check of `Stack`, and
 leaves all others, and all refusals, to the stack. Tests put the same requests on both paths and compare the answers.
-docs/decisions/0016-the-lean-path.md has the figures.
+The decision about the fast path, in docs/decisions, has the figures.
 """
 
 from __future__ import annotations

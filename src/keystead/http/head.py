@@ -66,24 +66,24 @@ def read_head(headers: Sequence[Header]) -> Head:
     """Return the head of raw ASGI `headers`, whose names are in lower case."""
     # Every request comes through here, so each field is looked up once, and the characters of all values are checked
     # together, in C.
-    found = defaultdict[bytes, list[bytes]](list)
+    fields = defaultdict[bytes, list[bytes]](list)
     for name, value in headers:
         if name in _READ:
-            found[name].append(value)
-    lengths = found.get(b"content-length", _NONE)
+            fields[name].append(value)
+    lengths = fields.get(b"content-length", _NONE)
     return Head(
         fields=len(headers),
         block=block_of(headers),
         clean=is_clean(b" ".join([value for _, value in headers])),
-        codings=found.get(b"transfer-encoding", _NONE),
-        body=b"transfer-encoding" in found or any(length != b"0" for length in lengths),
-        credentials=len(found.get(b"authorization", _NONE)),
-        hosts=found.get(b"host", _NONE),
+        codings=fields.get(b"transfer-encoding", _NONE),
+        body=b"transfer-encoding" in fields or any(length != b"0" for length in lengths),
+        credentials=len(fields.get(b"authorization", _NONE)),
+        hosts=fields.get(b"host", _NONE),
         content_length=lengths,
-        agent=b" ".join(found.get(b"user-agent", _NONE)),
-        forwarded_for=found.get(b"x-forwarded-for", _NONE),
-        forwarded_proto=found.get(b"x-forwarded-proto", _NONE),
-        request_id=found.get(b"x-request-id", _NONE),
+        agent=b" ".join(fields.get(b"user-agent", _NONE)),
+        forwarded_for=fields.get(b"x-forwarded-for", _NONE),
+        forwarded_proto=fields.get(b"x-forwarded-proto", _NONE),
+        request_id=fields.get(b"x-request-id", _NONE),
     )
 
 

@@ -191,8 +191,9 @@ def _fault_inside(value: dict[str, Any] | list[Any], depth: int) -> _Fault | Non
 
 
 def _text_fault(text: str) -> _Fault | None:
-    if is_storable(text):
-        return None
     if "\0" in text:
         return _Fault((), "The character NUL is not allowed.")
+    # isascii first: most texts are, and a call for each string of a large body would show.
+    if text.isascii() or is_storable(text):
+        return None
     return _Fault((), "A lone surrogate is not a character.")

@@ -171,7 +171,7 @@ def parse_routes(texts: Iterable[str]) -> list[Route]:
 
 
 def parse_keysteads(texts: Iterable[str]) -> list[Address]:
-    """Parse the addresses of interchangeable servers. ValueError without any, or if they can't share a configuration."""
+    """Parse the addresses of interchangeable servers. ValueError if empty, or if they can't share a configuration."""
     addresses = [parse_address(text) for text in texts]
     if not addresses:
         raise ValueError("give the address of Keystead, such as http://127.0.0.1:8080")
@@ -239,9 +239,9 @@ def _route(text: str) -> Route:
         )
     if scope != ANY and not is_scope(scope):
         raise ValueError(f"{scope!r} must be a scope such as documents:read, or {ANY}")
-    named = tuple(dict.fromkeys(methods.split(","))) if methods else ()
+    chosen = tuple(dict.fromkeys(methods.split(","))) if methods else ()
     return Route(
-        prefix, scope, (*named, "HEAD") if "GET" in named and "HEAD" not in named else named
+        prefix, scope, (*chosen, "HEAD") if "GET" in chosen and "HEAD" not in chosen else chosen
     )
 
 

@@ -36,7 +36,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import confirmations, known_devices, throttles, users, workspaces
+from keystead.storage.tables import confirmations, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
 OWN_ACCOUNT = "account"
@@ -100,7 +100,7 @@ class Accounts:
             return user
         self._throttle.require_rate(change_subject(user.id), CHANGE_LIMIT, "changes of your email")
         if self.confirms:
-            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "letters to one email")
+            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "messages to one email")
         return self._change_email(secret, email, origin)
 
     @retry_on_conflict
@@ -127,8 +127,8 @@ class Accounts:
 
         Raises:
             ReauthenticationRequired: The last proof of identity is too old.
-            Invalid: At /current, if the current password is needed and not given: always, unless the user has none
-                or signed in with a one-time link.
+            Invalid: At /current, if the current password is missing. It is needed unless the user signed in with a
+                one-time link, or never had a password.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
             user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)
@@ -207,7 +207,7 @@ class Accounts:
             confirmations.withdraw_change(tx, user.id)
             rows.end_other_sessions(tx, user.id, session.id, now)
             renewed = renew_session(tx, secret, replace(session, seen_at=now))
-            known_devices.delete_devices(tx, user.id)
+            rows.delete_devices(tx, user.id)
             device = remember_device(tx, user.id, None, now)
             throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
             members = workspaces.memberships_of(tx, user.id)

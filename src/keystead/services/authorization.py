@@ -74,7 +74,7 @@ class Authorization:
         ):
             now = self._clock.now()
             # The caller may have lost its rights while it waited for the lock. Without this second check a key
-            # that was just revoked could still create a key, and live on in it.
+            # that was just revoked could still create another one, which keeps working.
             current = principal if own_key else _reread(tx, principal, now)
             _require(current, *needed)
             yield tx, AuthorizedAct(principal.actor, now, origin, principal=current)
@@ -175,7 +175,7 @@ def _reread_member(tx: Tx, principal: Principal) -> Principal:
 
 
 def _require_credential(tx: Tx, id: str) -> None:
-    """Raise InvalidToken if the credential was revoked. The command line has none: it acts under an account's name."""
+    """Raise InvalidToken if the id is a revoked credential's. The command line acts under the name of an account."""
     if kind_of_id(id) is None:
         return
     if not credentials.hold_credential(tx, CredentialId(id)):

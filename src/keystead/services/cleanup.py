@@ -16,9 +16,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
-from keystead.storage.tables import spent
-from keystead.storage.tables.retention import CallerId, UseDayId
-from keystead.storage.tables.spent import Spent
+from keystead.storage.tables.retention import CallerId, Spent, UseDayId
 
 RETENTION_TASK: Final = "retention"
 EXPIRED_TASK: Final = "expired_rows"
@@ -45,12 +43,12 @@ class Retention:
         self,
         database: Database,
         clock: Clock,
-        keeping: RetentionPolicy,
+        policy: RetentionPolicy,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._keeping = keeping
+        self._policy = policy
         self._last_caller: CallerId | None = None
         self._workspaces = Isolation[WorkspaceId](RETENTION_TASK, clock, on_failure)
         # The log names a key, never its caller's address and agent.
@@ -70,8 +68,8 @@ class Retention:
 
     @retry_on_conflict
     def _delete_of_workspaces(self, now: datetime) -> int:
-        events_before = retention_cutoff(self._keeping.events, now)
-        deliveries_before = retention_cutoff(self._keeping.deliveries, now)
+        events_before = retention_cutoff(self._policy.events, now)
+        deliveries_before = retention_cutoff(self._policy.deliveries, now)
         work = partial(
             self._delete_of_workspace,
             events_before=events_before,
@@ -110,7 +108,7 @@ class Retention:
         return total
 
     def _delete_uses(self, now: datetime) -> int:
-        until = retention_cutoff(self._keeping.use, now)
+        until = retention_cutoff(self._policy.use, now)
         if until is None:
             return 0
         return _drain(
@@ -125,7 +123,7 @@ class Retention:
             return rows.find_old_use(tx, until.date(), self._uses.held(), BATCH)
 
     def _delete_callers(self, now: datetime) -> int:
-        until = retention_cutoff(self._keeping.callers, now)
+        until = retention_cutoff(self._policy.callers, now)
         if until is None:
             return 0
         total = 0
@@ -191,12 +189,12 @@ class ExpiredRows:
     def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
         held = [key for held_kind, key in self._isolation.held() if held_kind is kind]
         with self._database.read_across(Purpose.WORKER) as tx:
-            return spent.keys_before(tx, kind, instant, held, BATCH)
+            return rows.spent_rows(tx, kind, instant, held, BATCH)
 
     @retry_on_conflict
     def _delete(self, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
         with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
-            return spent.delete_rows(tx, kind, keys, instant)
+            return rows.delete_spent(tx, kind, keys, instant)
 
 
 def _drain(

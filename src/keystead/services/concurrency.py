@@ -33,7 +33,7 @@ class FairSemaphore:
             self.release(owner)
 
     async def acquire(self, owner: Hashable) -> None:
-        """Wait for a permit of the owner's share. A cancelled waiter holds none."""
+        """Wait for a permit of the owner's share. A cancelled waiter gives it up."""
         if self._shares.take(owner):
             return
         mine = asyncio.get_running_loop().create_future()

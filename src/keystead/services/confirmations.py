@@ -34,7 +34,7 @@ class Confirmation:
     """One message that is to be sent."""
 
     claimed: ClaimedConfirmation
-    letters: list[Email]
+    emails: list[Email]
     at: datetime
 
     @property
@@ -145,10 +145,10 @@ class Confirmations:
         # Only the fingerprint of the secret is stored, so every attempt needs a fresh link.
         secret = Secret.fresh()
         rows.set_link(tx, claimed, secret.fingerprint(), now + CONFIRMATION_LIFETIME)
-        letter = rules.compose(
+        email = rules.compose(
             claimed.user_id, claimed.email, secret.reveal(), self._product, self._base_url
         )
-        return Confirmation(claimed, [letter], now)
+        return Confirmation(claimed, [email], now)
 
 
 def _record_change(tx: Tx, user: User, email: str, now: datetime, origin: Origin) -> None:

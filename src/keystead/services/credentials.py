@@ -23,7 +23,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials as rows
-from keystead.storage.tables.installation_events import append_installation_event
+from keystead.storage.tables.events import append_installation_event
 
 
 class Credentials:
@@ -62,9 +62,8 @@ class Credentials:
         """Revoke the credential, irreversibly and immediately. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):
             is_credential_id = kind_of_id(credential_id) is not None
-            credential = rows.find_credential(tx, credential_id) if is_credential_id else None
-            if credential is None:
-                raise NotFound("There is no such credential.")
+            row = rows.find_credential(tx, credential_id) if is_credential_id else None
+            credential = NotFound.unless(row, "credential")
             if credential.revoked_at is None:
                 rows.revoke_credential(tx, credential_id, act.at, actor.name)
                 credential = replace(credential, revoked_at=act.at, revoked_by=actor.name)

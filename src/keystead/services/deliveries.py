@@ -29,7 +29,8 @@ from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.sealing import Sealed, Sealing, Unsealable, open_secrets, place_of
 from keystead.services.webhooks import disable
 from keystead.storage.clock import Clock
-from keystead.storage.database import Busy, Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import Busy, StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as rows
@@ -151,7 +152,7 @@ class Deliveries:
         loading: QueueId | None = None
         try:
             with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
-                # SKIP LOCKED: a queue that another worker is claiming is passed over. The lease, which is committed
+                # SKIP LOCKED: this skips a queue that another worker is claiming. The lease, which is committed
                 # here, keeps it away from others after the transaction too, while requests are sent without one.
                 claimed = queues.claim_queues(
                     tx,

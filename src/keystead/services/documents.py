@@ -109,12 +109,10 @@ class Documents:
             )
         return page_of(page, limit, lambda collection: collection.id)
 
-    @retry_on_conflict
     def get_collection(self, principal: Principal, name: str) -> Collection:
         """Return one collection. Raises NotFound, also for a name of another workspace."""
         principal.require(COLLECTIONS_READ)
-        with self._database.read(principal.workspace_id) as tx:
-            return _find(tx, principal, name)
+        return self.require(principal, name)
 
     @retry_on_conflict
     def require(self, principal: Principal, name: str) -> Collection:
@@ -367,16 +365,12 @@ def _find(tx: Tx, principal: Principal, name: str) -> Collection:
     collection = None
     if rules.is_collection_name(name):
         collection = collections.find_collection(tx, principal.workspace_id, name)
-    if collection is None:
-        raise NotFound("There is no such collection.")
-    return collection
+    return NotFound.unless(collection, "collection")
 
 
 def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
     document = rows.find_document(tx, collection, id) if rules.is_document_id(id) else None
-    if document is None:
-        raise NotFound("There is no such document.")
-    return document
+    return NotFound.unless(document, "document")
 
 
 def _version(tx: Tx, collection: Collection, id: str) -> int | None:

@@ -16,10 +16,6 @@ from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events as rows
-from keystead.storage.tables.installation_events import (
-    installation_events_after,
-    page_of_installation_events,
-)
 from keystead.storage.tables.key_lifecycle import find_watermark, move_watermark
 
 TASK: Final = "log_installation"
@@ -69,7 +65,7 @@ class Events:
     ) -> Page[InstallationEvent, EventId]:
         """Return one page of the installation's own events, newest first."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            events = page_of_installation_events(tx, limit=limit + 1, before=before)
+            events = rows.page_of_installation_events(tx, limit=limit + 1, before=before)
         return page_of(events, limit, lambda event: event.id)
 
 
@@ -103,7 +99,7 @@ class InstallationLog:
         with self._database.read_across(Purpose.WORKER) as tx:
             watermark = find_watermark(tx, WATERMARK)
             before = None if watermark is None else watermark[0]
-            events = installation_events_after(tx, before or "", BATCH)
+            events = rows.installation_events_after(tx, before or "", BATCH)
         if not events:
             return []
         # Moving the watermark is a compare-and-swap: of several servers one moves it, and only that one logs.

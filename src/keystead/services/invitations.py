@@ -279,9 +279,7 @@ def _find(tx: Tx, principal: Principal, invitation_id: InvitationId) -> Invitati
     invitation = None
     if is_id("inv", invitation_id):
         invitation = rows.find_invitation(tx, principal.workspace_id, invitation_id)
-    if invitation is None:
-        raise NotFound("There is no such invitation.")
-    return invitation
+    return NotFound.unless(invitation, "invitation")
 
 
 def _find_open(tx: Tx, link: Secret, now: datetime) -> Invitation:

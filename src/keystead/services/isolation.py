@@ -84,7 +84,7 @@ class Isolation(Generic[T]):
             try:
                 results.append(work(item))
             except StorageError as error:
-                # One busy or slow workspace is no reason to leave the others; a dead database is.
+                # One busy or slow workspace must not stop the others; a dead database must.
                 self.fail(item, error)
                 refused, in_a_row = error, in_a_row + 1
                 if in_a_row == AWAY_AFTER:

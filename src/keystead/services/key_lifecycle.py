@@ -143,14 +143,14 @@ class KeyLifecycle:
         workspace_id, key_id, judge = suspect
         with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, act):
             key = keys.find_key(tx, workspace_id, key_id)
-            notice = None if key is None else judge(tx, key, act.at)
+            event = None if key is None else judge(tx, key, act.at)
             # Another server may have written it since the search: `note_notice` returns False then.
-            if notice is None or not rows.note_notice(
-                tx, workspace_id, key_id, notice.kind, notice.dedup_key, act.at
+            if event is None or not rows.note_notice(
+                tx, workspace_id, key_id, event.kind, event.dedup_key, act.at
             ):
                 return False
             target = Target("key", key_id)
-            events.append_event(tx, workspace_id, notice.type, act, target, notice.data)
+            events.append_event(tx, workspace_id, event.type, act, target, event.data)
             return True
 
     @retry_on_conflict

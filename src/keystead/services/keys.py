@@ -38,7 +38,7 @@ from keystead.services.plans import quota_of, require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, key_counts, plans, rate_limits, workspaces
+from keystead.storage.tables import events, key_counts, plans, workspaces
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
@@ -93,7 +93,7 @@ class Keys:
         principal.require(KEYS_WRITE)
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
-                return CreatedKey(self._get(principal, KeyId(run.result)), None)
+                return CreatedKey(self.require(principal, KeyId(run.result)), None)
             try:
                 return self._create(principal, draft, origin, run)
             except LimitReached as refusal:
@@ -109,11 +109,11 @@ class Keys:
         *,
         status: KeyStatus | None = None,
         query: str = "",
-        habit: HygieneFinding | None = None,
+        finding: HygieneFinding | None = None,
         limit: int = 50,
         before: KeyId | None = None,
     ) -> QuotaPage[ApiKey, KeyId]:
-        """Return one page of keys, newest first, and the use of the limit. `habit`: only keys that need this review."""
+        """Return one page of keys, newest first, and the use of the limit. `finding`: only keys with this one."""
         principal.require(KEYS_READ)
         rules.check_query(query)
         workspace_id, now = principal.workspace_id, self._clock.now()
@@ -126,7 +126,7 @@ class Keys:
                 before=before,
                 status=status,
                 query=query,
-                finding=habit,
+                finding=finding,
             )
             quota = self._quota(tx, workspace_id, now)
         return page_of(keys, limit, lambda key: key.id).with_quota(quota)
@@ -141,7 +141,7 @@ class Keys:
     def get(self, principal: Principal, key_id: KeyId) -> ApiKey:
         """Return one key. Raises NotFound, also for an id of another workspace."""
         principal.require(KEYS_READ)
-        return self._get(principal, key_id)
+        return self.require(principal, key_id)
 
     @retry_on_conflict
     def whoami(self, principal: Principal) -> CurrentKey:
@@ -152,9 +152,11 @@ class Keys:
         assert workspace is not None  # noqa: S101 - the key's row refers to it
         return CurrentKey(key, workspace)
 
+    @retry_on_conflict
     def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
         """Return the key, without a check of scopes. Raises NotFound, which comes before Invalid values."""
-        return self._get(principal, key_id)
+        with self._database.read(principal.workspace_id) as tx:
+            return self._find(tx, principal, key_id)
 
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
         """Return the keys that are safest to revoke: never used, then longest unused."""
@@ -162,7 +164,9 @@ class Keys:
         return self._candidates(principal.workspace_id)
 
     @retry_on_conflict
-    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[HygieneFinding, int]:
+    def count_hygiene_findings(
+        self, principal: Principal, quota: Quota | None = None
+    ) -> dict[HygieneFinding, int]:
         """Count the keys that need each kind of review; kinds without any are absent.
 
         Nothing is counted beyond a number of keys that people look through: it would read every one of them. `quota`
@@ -254,7 +258,7 @@ class Keys:
         principal.require(KEYS_WRITE)
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
-                return CreatedKey(self._get(principal, KeyId(run.result)), None)
+                return CreatedKey(self.require(principal, KeyId(run.result)), None)
             return self._rotate(principal, key_id, overlap, expires_at, origin, run)
 
     def now(self) -> datetime:
@@ -305,17 +309,10 @@ class Keys:
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    @retry_on_conflict
-    def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
-        with self._database.read(principal.workspace_id) as tx:
-            return self._find(tx, principal, key_id)
-
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
         is_key_id = is_id("key", key_id)
         key = rows.find_key(tx, principal.workspace_id, key_id) if is_key_id else None
-        if key is None:
-            raise NotFound("There is no such key.")
-        return key
+        return NotFound.unless(key, "key")
 
     def _issue(
         self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
@@ -361,9 +358,9 @@ class Keys:
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
     succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
     rows.update_key(tx, replace(succeeded, version=old.version + 1))
-    own_rate = rate_limits.find_key_rate(tx, old.workspace_id, old.id)
+    own_rate = plans.find_key_rate(tx, old.workspace_id, old.id)
     if own_rate is not None:
-        rate_limits.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
+        plans.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
     if rotation.revoke_now:
         rows.revoke_key(tx, old.workspace_id, old.id, now)
 

@@ -58,9 +58,7 @@ class Members:
             if "@" not in text or not is_one_line(text):
                 return _find(tx, principal, UserId(text))
             member = rows.find_member_by_email(tx, principal.workspace_id, text)
-        if member is None:
-            raise NotFound("There is no such member.")
-        return member
+        return NotFound.unless(member, "member")
 
     @retry_on_conflict
     def change_role(
@@ -107,7 +105,7 @@ class Members:
 def require_proof_for_roles(
     principal: Principal, before: Role | None, after: Role | None, now: datetime
 ) -> None:
-    """Raise ReauthenticationRequired if this change of role needs a recent authentication; None is no membership."""
+    """Raise ReauthenticationRequired if this change of role (None: not a member) needs a recent authentication."""
     for act in actions_for_role_change(before, after):
         principal.require_recent_authentication(act, now)
 
@@ -166,9 +164,7 @@ def _find_manageable(tx: Tx, principal: Principal, user_id: UserId) -> Member:
 def _find(tx: Tx, principal: Principal, user_id: UserId) -> Member:
     is_user_id = is_id("usr", user_id)
     member = rows.find_member(tx, principal.workspace_id, user_id) if is_user_id else None
-    if member is None:
-        raise NotFound("There is no such member.")
-    return member
+    return NotFound.unless(member, "member")
 
 
 def _end(tx: Tx, principal: Principal, member: Member, act: Act) -> None:

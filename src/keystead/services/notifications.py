@@ -63,7 +63,7 @@ class Digest:
 
     claimed: ClaimedDigest
     through: int
-    letters: list[Email]
+    emails: list[Email]
     at: datetime
 
     @property
@@ -107,11 +107,11 @@ class NotificationDigests:
         return digests
 
     @retry_on_conflict
-    def note(self, digest: Digest, letter: Email) -> bool:
+    def note(self, digest: Digest, email: Email) -> bool:
         """Record that an email was sent, and extend the lease. Returns False if another worker has it."""
         with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             until = self._clock.now() + LEASE
-            return rows.note_letter(tx, digest.claimed, letter.user_id, digest.through, until)
+            return rows.note_letter(tx, digest.claimed, email.user_id, digest.through, until)
 
     @retry_on_conflict
     def settle(self, digest: Digest) -> None:
@@ -150,7 +150,7 @@ class NotificationDigests:
 
     @retry_on_conflict
     def _compose(self, claimed: ClaimedDigest, now: datetime) -> Digest:
-        workspace_id, begin = claimed.workspace_id, claimed.told_through
+        workspace_id, begin = claimed.workspace_id, claimed.reported_through
         with self._database.read(workspace_id) as tx:
             sent = rows.letters_sent(tx, workspace_id)
             unreported = _unreported(tx, claimed, min([begin, *sent.values()]))
@@ -163,12 +163,12 @@ class NotificationDigests:
             starts = {m.user.id: sent.get(m.user.id, begin) for m in members}
             waiting = [m for m in members if starts[m.user.id] <= begin]
             lines = {start: _lines(tx, unreported, start, now) for start in {*starts.values()}}
-        letters: list[Email | None] = []
+        emails: list[Email | None] = []
         for member in waiting:
             topics = chosen.get(member.user.id, default_topics(member.role))
             wanted = [line for line in lines[starts[member.user.id]] if line.topic in topics]
-            letters.append(rules.compose(workspace.name, member, wanted, self._base_url))
-        return Digest(claimed, through, [letter for letter in letters if letter], now)
+            emails.append(rules.compose(workspace.name, member, wanted, self._base_url))
+        return Digest(claimed, through, [email for email in emails if email], now)
 
 
 def _require_member(principal: Principal) -> UserId:

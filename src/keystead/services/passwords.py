@@ -39,7 +39,7 @@ class Slots:
 
     @contextmanager
     def hold(self, owner: Hashable) -> Iterator[None]:
-        """Hold a slot for the work inside. Raises RateLimited if none comes free in time, or the queue is full."""
+        """Hold a slot for the work inside. Raises RateLimited if the wait is too long, or the queue is full."""
         with _turn(self._admitted, owner, 0), _turn(self._running, owner, self._wait_seconds):
             yield
 

@@ -69,9 +69,7 @@ class Plans:
     def of_workspace(self, workspace_id: WorkspaceId) -> WorkspaceUse:
         """Return a workspace with its plan and use, for the operator."""
         with self._database.read(workspace_id) as tx:
-            workspace = workspaces.find_workspace(tx, workspace_id)
-            if workspace is None:
-                raise NotFound("There is no such workspace.")
+            workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
             overrides = workspaces.overrides_of(tx, workspace_id)
             return WorkspaceUse(workspace, overrides, self._use(tx, workspace_id))
 
@@ -79,10 +77,7 @@ class Plans:
     def get(self, plan_id: str) -> Plan:
         """Return the plan of that id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            plan = rows.find_plan(tx, plan_id)
-        if plan is None:
-            raise NotFound("There is no such plan.")
-        return plan
+            return NotFound.unless(rows.find_plan(tx, plan_id), "plan")
 
     def _use(self, tx: Tx, workspace_id: WorkspaceId) -> PlanUse:
         plan, used = rows.plan_of(tx, workspace_id), self._used(tx, workspace_id)

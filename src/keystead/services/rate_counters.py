@@ -34,7 +34,7 @@ class Counters(Protocol):
     """Whether `take` takes longer than an event loop may be held up."""
 
     def take(self, buckets: Buckets) -> RateExceeded | None:
-        """Count a request in every bucket, or in none and return the full one with the longest wait."""
+        """Count a request in every bucket. If one is full, count in none, and return the one with the longest wait."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,7 +63,7 @@ class MemoryCounters:
         return len(self._windows)
 
     def take(self, buckets: Buckets) -> RateExceeded | None:
-        """Never raises Unavailable."""
+        """Count in this process, so never raise Unavailable."""
         with self._counting:
             now = self._seconds()
             windows = [self._window(name, policy, now) for name, policy in buckets]
@@ -77,7 +77,7 @@ class MemoryCounters:
         return _longest(full)
 
     def close(self) -> None:
-        """Has nothing to close."""
+        """Do nothing."""
 
     def _window(self, name: str, policy: RatePolicy, now: float) -> _Window:
         window = self._windows.get(name)
@@ -133,7 +133,7 @@ class ValkeyCounters:
         self._errors = (ValkeyError, OSError)
 
     def take(self, buckets: Buckets) -> RateExceeded | None:
-        """Raises Unavailable if the server doesn't reply in time, or refuses."""
+        """Count on the server. Raise Unavailable if it doesn't reply in time, or refuses."""
         names = [PREFIX + name for name, _ in buckets]
         numbers = [n for _, policy in buckets for n in (policy.quota, policy.window * 1_000)]
         try:

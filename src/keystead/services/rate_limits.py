@@ -31,7 +31,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, keys
-from keystead.storage.tables import rate_limits as rows
+from keystead.storage.tables import plans as rows
 
 CACHE_SECONDS: Final = 5.0
 """How long the limits of a key are cached; a change takes effect that much later."""
@@ -50,7 +50,7 @@ class _CachedBuckets(NamedTuple):
 
 
 class RateLimiter:
-    """Counts each verified request, introspection's aside. Any number of threads may use it."""
+    """Counts each verified request except introspections. Any number of threads may use it."""
 
     def __init__(
         self,
@@ -163,8 +163,7 @@ class KeyRates:
         """Return the key's own requests a minute, if it has a limit, and the limits that apply with its plan's."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
-            if keys.find_key(tx, principal.workspace_id, key_id) is None:
-                raise NotFound("There is no such key.")
+            NotFound.unless(keys.find_key(tx, principal.workspace_id, key_id), "key")
             own_rate = rows.find_key_rate(tx, principal.workspace_id, key_id)
             return own_rate, rows.rate_limits_of(tx, principal.workspace_id, key_id)
 
@@ -185,9 +184,7 @@ class KeyRates:
         if per_minute is not None and not is_rate(per_minute):
             raise Invalid.field("/per_minute", f"must be a whole number from 1 to {MAX_RATE}")
         with self._authorization.changing(principal, origin) as (tx, act):
-            key = keys.find_key(tx, principal.workspace_id, key_id)
-            if key is None:
-                raise NotFound("There is no such key.")
+            key = NotFound.unless(keys.find_key(tx, principal.workspace_id, key_id), "key")
             if rows.find_key_rate(tx, principal.workspace_id, key_id) == per_minute:
                 return
             rows.set_key_rate(tx, principal.workspace_id, key_id, per_minute)

@@ -30,7 +30,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import known_devices, sessions, throttles, users
+from keystead.storage.tables import sessions, throttles, users
 from keystead.storage.tables.users import Account
 
 
@@ -129,12 +129,10 @@ class Reauthentication:
         if device is None:
             return False
         digest = device.fingerprint()
-        known = known_devices.find_device(tx, digest)
-        if (
-            known is None
-            or known.user_id != account.user.id
-            or not known.is_active(self._clock.now())
-        ):
+        known = sessions.find_device(tx, digest)
+        if known is None or known.user_id != account.user.id:
+            return False
+        if not known.is_active(self._clock.now()):
             return False
         subject = device_subject(digest)
         return throttles.find_failures(tx, [subject])[subject].count < (DEVICE.most or 0)

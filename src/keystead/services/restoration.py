@@ -27,7 +27,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, invitations, known_devices, users, workspaces
+from keystead.storage.tables import events, invitations, sessions, users, workspaces
 
 LOOKED_AT: Final = 10_000
 """The newest revocations, each of which is looked up; older ones are judged by the numbers of events alone."""
@@ -45,24 +45,24 @@ class Redone:
 
 
 @retry_on_conflict
-def forgotten(database: Database, endings: Sequence[RevocationEntry]) -> list[RevocationEntry]:
+def forgotten(database: Database, entries: Sequence[RevocationEntry]) -> list[RevocationEntry]:
     """Return the revocations that this database doesn't know of; none if it is the one they were written to.
 
     Events of a workspace are numbered without gaps, so a lower last number is an older state. The revocations are
     looked up too, for a database that was restored and has written new events since.
     """
-    newest = endings[-LOOKED_AT:]
+    newest = entries[-LOOKED_AT:]
     with database.read_across(Purpose.OPERATOR) as tx:
-        numbers = rows.last_events(tx, (one.workspace_id for one in endings if one.sequence))
+        numbers = rows.last_events(tx, (entry.workspace_id for entry in entries if entry.sequence))
         credentials = rows.unrevoked_credentials(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
         keys = rows.unrevoked_keys(tx, newest)
     alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
     return [
-        ending
-        for ending in endings
-        if ending.target_id in alive.get(ending.type, ())
-        or ending.sequence > numbers.get(ending.workspace_id, 0)
+        entry
+        for entry in entries
+        if entry.target_id in alive.get(entry.type, ())
+        or entry.sequence > numbers.get(entry.workspace_id, 0)
     ]
 
 
@@ -89,21 +89,19 @@ class Restoration:
         self._webhooks = webhooks
         self._clock = clock
 
-    def redo(self, endings: Sequence[RevocationEntry], actor: Actor) -> Redone:
+    def redo(self, entries: Sequence[RevocationEntry], actor: Actor) -> Redone:
         """Repeat every act, in order. What no longer exists is counted as unknown.
 
         A key that was updated or rotated since the backup is revoked: its present scopes and expiry are unknown.
         """
         redone = Redone()
-        for ending in endings:
-            principal, repeat = operator(actor.name, ending.workspace_id), _REPEAT.get(ending.type)
+        for entry in entries:
+            principal, repeat = operator(actor.name, entry.workspace_id), _REPEAT.get(entry.type)
             if repeat is None:  # written by a newer version
-                redone.to_look_at.append(
-                    f"{ending.type} {ending.target_id}: unknown to this version"
-                )
+                redone.to_look_at.append(f"{entry.type} {entry.target_id}: unknown to this version")
                 continue
-            with _reporting(redone, f"{ending.type} {ending.target_id}"):
-                repeat(self, principal, ending, redone)
+            with _reporting(redone, f"{entry.type} {entry.target_id}"):
+                repeat(self, principal, entry, redone)
         return redone
 
     def hold(self, actor: Actor) -> int:
@@ -142,33 +140,31 @@ class Restoration:
                     " Invite again if needed."
                 )
 
-    def _suspend(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
-        self._workspaces.suspend(WorkspaceId(ending.target_id), principal.actor)
+    def _suspend(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._workspaces.suspend(WorkspaceId(entry.target_id), principal.actor)
         redone.done["workspaces suspended"] += 1
 
-    def _resume(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
-        self._workspaces.resume(WorkspaceId(ending.target_id), principal.actor)
+    def _resume(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._workspaces.resume(WorkspaceId(entry.target_id), principal.actor)
         redone.done["workspaces suspended"] -= 1
 
-    def _remove_member(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
-        self._members.remove(principal, UserId(ending.target_id))
+    def _remove_member(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._members.remove(principal, UserId(entry.target_id))
         redone.done["members removed"] += 1
 
     def _revoke_credential(
-        self, principal: Principal, ending: RevocationEntry, redone: Redone
+        self, principal: Principal, entry: RevocationEntry, redone: Redone
     ) -> None:
-        self._credentials.revoke(CredentialId(ending.target_id), principal.actor)
+        self._credentials.revoke(CredentialId(entry.target_id), principal.actor)
         redone.done["credentials revoked"] += 1
 
-    def _delete_webhook(
-        self, principal: Principal, ending: RevocationEntry, redone: Redone
-    ) -> None:
-        self._webhooks.delete(principal, WebhookId(ending.target_id))
+    def _delete_webhook(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._webhooks.delete(principal, WebhookId(entry.target_id))
         redone.done["webhooks deleted"] += 1
 
-    def _lower_role(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
+    def _lower_role(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
         """Give the member the recorded role if it is a lesser one. A greater one is an owner's to give."""
-        member, role = self._members.get(principal, UserId(ending.target_id)), ending.detail
+        member, role = self._members.get(principal, UserId(entry.target_id)), entry.detail
         who = f"{member.user.name} ({member.user.id}) of {member.workspace_id}"
         if not role:  # written by a version that did not record it
             redone.to_look_at.append(f"{who} is {member.role}, as before a change of their role")
@@ -177,13 +173,11 @@ class Restoration:
             redone.done["roles lowered"] += 1
             redone.named.append(f"{who}: {role} again.")
 
-    def _unset_password(
-        self, principal: Principal, ending: RevocationEntry, redone: Redone
-    ) -> None:
-        self._withdraw_sign_in(UserId(ending.target_id), principal.actor, redone, email=False)
+    def _unset_password(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(entry.target_id), principal.actor, redone, email=False)
 
-    def _unset_email(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
-        self._withdraw_sign_in(UserId(ending.target_id), principal.actor, redone, email=True)
+    def _unset_email(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(entry.target_id), principal.actor, redone, email=True)
 
     @retry_on_conflict
     def _withdraw_sign_in(
@@ -201,7 +195,7 @@ class Restoration:
             if not (had_password or (email and user.email)):
                 return
             users.withdraw_sign_in(tx, user_id, email=email)
-            known_devices.delete_devices(tx, user_id)
+            sessions.delete_devices(tx, user_id)
             act = Act(actor, self._clock.now())
             for member in workspaces.memberships_of(tx, user_id):
                 _record_withdrawal(tx, member, act, password=had_password, email=email)
@@ -218,10 +212,10 @@ class Restoration:
             )
 
     def _disable_webhook(
-        self, principal: Principal, ending: RevocationEntry, redone: Redone
+        self, principal: Principal, entry: RevocationEntry, redone: Redone
     ) -> None:
         """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
-        endpoint = self._webhooks.get(principal, WebhookId(ending.target_id))
+        endpoint = self._webhooks.get(principal, WebhookId(entry.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
             patch = WebhookPatch(status=WebhookStatus.DISABLED)
             self._webhooks.update(principal, endpoint.id, patch)
@@ -231,8 +225,8 @@ class Restoration:
                 " headers and secret, then enable it."
             )
 
-    def _revoke_key(self, principal: Principal, ending: RevocationEntry, redone: Redone) -> None:
-        key = self._keys.get(principal, KeyId(ending.target_id))
+    def _revoke_key(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        key = self._keys.get(principal, KeyId(entry.target_id))
         if key.revoked_at is None:
             self._keys.revoke(principal, key.id)
             redone.done["keys revoked"] += 1
@@ -240,7 +234,7 @@ class Restoration:
 
 @contextmanager
 def _reporting(redone: Redone, what: str) -> Iterator[None]:
-    """Report what fails inside, so that it holds up nothing else: a restore that ends early protects nobody.
+    """Report what fails inside, so that it holds up nothing else: a restore must reach its end.
 
     Raises:
         StorageError: The database is away; the restore has to be run again.
@@ -259,7 +253,7 @@ def _reporting(redone: Redone, what: str) -> Iterator[None]:
 
 
 def _nothing(_: Restoration, __: Principal, ___: RevocationEntry, ____: Redone) -> None:
-    """Every open invitation is revoked in any case."""
+    """Do nothing: every open invitation is revoked in any case."""
 
 
 _REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, Redone], None]]] = {
@@ -279,7 +273,7 @@ _REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, R
     EventType.WEBHOOK_DISABLED: Restoration._disable_webhook,
     CREDENTIAL_REVOKED: Restoration._revoke_credential,
 }
-"""What repeats each type of ending."""
+"""What repeats each type of entry."""
 
 _FROM_LEAST: Final = (Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER)
 

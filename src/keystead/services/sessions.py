@@ -16,7 +16,7 @@ from keystead.domain.token import Secret
 from keystead.domain.usage import printable
 from keystead.domain.workspaces import Member, User
 from keystead.storage.database import Tx
-from keystead.storage.tables import events, known_devices, throttles
+from keystead.storage.tables import events, throttles
 from keystead.storage.tables import sessions as rows
 
 
@@ -32,7 +32,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A sign-in of a user who is a member of any number of workspaces, or of none."""
+    """A sign-in of a user with any number of memberships."""
 
     secret: Secret
     user: User
@@ -103,13 +103,13 @@ def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetim
     """Make the device known, with a full allowance. Returns its new secret, or None if it keeps the one it has."""
     if device is not None:
         digest = device.fingerprint()
-        known = known_devices.find_device(tx, digest)
+        known = rows.find_device(tx, digest)
         if known is not None and known.user_id == user_id and known.is_active(now):
-            known_devices.touch_device(tx, digest, now)
+            rows.touch_device(tx, digest, now)
             throttles.delete_failures(tx, device_subject(digest))
             return None
     fresh = Secret.fresh()
-    known_devices.insert_device(tx, fresh.fingerprint(), KnownDevice(user_id, now, now))
+    rows.insert_device(tx, fresh.fingerprint(), KnownDevice(user_id, now, now))
     return fresh
 
 

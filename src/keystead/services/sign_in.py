@@ -125,7 +125,7 @@ class SignIn:
             members = workspaces.memberships_of(tx, session.user_id)
             user = members[0].user if members else users.get_user(tx, session.user_id)
         if session.needs_touch(now):
-            # Reading goes on when nothing can be written, so a full disk signs nobody out.
+            # Reading goes on when nothing can be written, so a full disk doesn't sign users out.
             with suppress(StorageError):
                 self._touch(digest, now)
         return Visitor(session, user, with_proof(members, session))
@@ -137,10 +137,8 @@ class SignIn:
 
     def member(self, secret: Secret, workspace_id: WorkspaceId) -> Member:
         """Return the session's user as a member of that workspace. Raises NotFound."""
-        for member in self.memberships(secret):
-            if member.workspace_id == workspace_id:
-                return member
-        raise NotFound("There is no such workspace.")
+        members = (m for m in self.memberships(secret) if m.workspace_id == workspace_id)
+        return NotFound.unless(next(members, None), "workspace")
 
     @retry_on_conflict
     def sign_out(self, secret: Secret, origin: Origin = NO_ORIGIN) -> None:

@@ -12,7 +12,7 @@ from zlib import crc32
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
-from keystead.domain.usage import MAX_CALLERS, KeyCaller, KeyUsage, UseRun
+from keystead.domain.usage import MAX_CALLERS, KeyCaller, UsageBuffer, UseRun
 from keystead.domain.verification import Denied
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
@@ -47,7 +47,7 @@ class Usage:
         self._writing = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._trimming = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._streaks: dict[_Who, UseRun] = {}
-        self._tallies: dict[KeyId, KeyUsage] = {}
+        self._tallies: dict[KeyId, UsageBuffer] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
         """Note a successful verification of a key at that microsecond."""
@@ -119,7 +119,7 @@ class Usage:
         self._trimming.together(due, self._drop_callers)
 
     @retry_on_conflict
-    def _write(self, taken: Mapping[KeyId, KeyUsage]) -> None:
+    def _write(self, taken: Mapping[KeyId, UsageBuffer]) -> None:
         with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.record_use(tx, taken)
 
@@ -138,14 +138,14 @@ class Usage:
             self._streaks = {}
         self._streaks[who] = UseRun.begin(workspace_id, at)
 
-    def _take(self) -> dict[KeyId, KeyUsage]:
+    def _take(self) -> dict[KeyId, UsageBuffer]:
         with self._noting:
             taken, self._tallies = self._tallies, {}
             streaks, self._streaks = self._streaks, {}
         _end_streaks(taken, streaks)
         return taken
 
-    def _put_back(self, taken: dict[KeyId, KeyUsage]) -> None:
+    def _put_back(self, taken: dict[KeyId, UsageBuffer]) -> None:
         with self._noting:
             for key_id, earlier in taken.items():
                 later = self._tallies.get(key_id)
@@ -155,19 +155,21 @@ class Usage:
                     later.merge(earlier)
 
 
-def _tally(tallies: dict[KeyId, KeyUsage], key_id: KeyId, workspace_id: WorkspaceId) -> KeyUsage:
+def _tally(
+    tallies: dict[KeyId, UsageBuffer], key_id: KeyId, workspace_id: WorkspaceId
+) -> UsageBuffer:
     tally = tallies.get(key_id)
     if tally is None:
-        tally = tallies[key_id] = KeyUsage(key_id, workspace_id)
+        tally = tallies[key_id] = UsageBuffer(key_id, workspace_id)
     return tally
 
 
-def _end_streaks(tallies: dict[KeyId, KeyUsage], streaks: dict[_Who, UseRun]) -> None:
+def _end_streaks(tallies: dict[KeyId, UsageBuffer], streaks: dict[_Who, UseRun]) -> None:
     for who, streak in streaks.items():
         _end_streak(tallies, who, streak)
 
 
-def _end_streak(tallies: dict[KeyId, KeyUsage], who: _Who, streak: UseRun) -> None:
+def _end_streak(tallies: dict[KeyId, UsageBuffer], who: _Who, streak: UseRun) -> None:
     key_id, address, agent = who
     tally = _tally(tallies, KeyId(key_id), streak.workspace_id)
     tally.note(streak.last_at, address, agent, streak.times)

@@ -59,7 +59,7 @@ class Verifier:
         rates: RateLimiter | None = None,
         on_verdict: OnVerdict | None = None,
     ) -> None:
-        """Without a cache every verification reads its row; without `rates` there are no rate limits."""
+        """Omit `cache` to read the row at every verification, and `rates` to have no rate limits."""
         self._lookup = lookup
         self._peppers = peppers
         self._clock = clock
@@ -184,7 +184,7 @@ class CredentialVerifier:
         clock: Clock,
         cache: CredentialCache | None = None,
     ) -> None:
-        """Without a cache every verification reads its row."""
+        """Omit `cache` to read the row at every verification."""
         self._lookup = lookup
         self._peppers = peppers
         self._clock = clock

@@ -167,7 +167,7 @@ class Webhooks:
         origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
-        """Delete the endpoint for good, with its deliveries: nothing more is sent to it."""
+        """Delete the endpoint permanently, with its deliveries: nothing more is sent to it."""
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             endpoint = _find(tx, principal, webhook_id)
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
@@ -304,9 +304,9 @@ class Webhooks:
         return seal_secrets(self._sealing, secrets, place_of(endpoint.workspace_id, endpoint.id))
 
     def _open(self, tx: Tx, endpoint: WebhookEndpoint) -> WebhookSecrets:
-        sealed = rows.find_sealed(tx, endpoint.workspace_id, endpoint.id)
-        if sealed is None:
-            raise NotFound("There is no such webhook.")
+        sealed = NotFound.unless(
+            rows.find_sealed(tx, endpoint.workspace_id, endpoint.id), "webhook"
+        )
         place = place_of(endpoint.workspace_id, endpoint.id)
         return open_secrets(self._sealing, Sealed(*sealed), place)
 
@@ -328,9 +328,7 @@ def _find(tx: Tx, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoin
     endpoint = None
     if is_id("wh", webhook_id):
         endpoint = rows.find_endpoint(tx, principal.workspace_id, webhook_id)
-    if endpoint is None:
-        raise NotFound("There is no such webhook.")
-    return endpoint
+    return NotFound.unless(endpoint, "webhook")
 
 
 def _find_delivery(tx: Tx, principal: Principal, delivery_id: DeliveryId) -> Delivery:

@@ -190,10 +190,7 @@ class Workspaces:
 
 
 def _find(tx: Tx, workspace_id: WorkspaceId) -> Workspace:
-    workspace = rows.find_workspace(tx, workspace_id)
-    if workspace is None:
-        raise NotFound("There is no such workspace.")
-    return workspace
+    return NotFound.unless(rows.find_workspace(tx, workspace_id), "workspace")
 
 
 def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:

@@ -1,4 +1,4 @@
-"""The database: transactions with their locks, and the translation of driver errors into storage errors."""
+"""The database: transactions with their locks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import psycopg
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
+from keystead.domain.errors import NotFound, OutcomeUnknown, Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
@@ -28,6 +27,15 @@ from keystead.storage.engine.connections import (
     sqlite_engine,
 )
 from keystead.storage.engine.disk_reserve import DiskReserve
+from keystead.storage.engine.errors import (
+    FORBIDDEN,
+    Busy,
+    driver_code,
+    fault_of,
+    had_no_effect,
+    storage_error,
+    translated_errors,
+)
 from keystead.storage.engine.fifo_lock import FifoLock
 from keystead.storage.engine.liveness import LivenessProbe
 from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Purpose
@@ -42,13 +50,6 @@ Tx = Connection
 OnRevocations = Callable[[Sequence[RevocationEntry]], None]
 """Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
 
-_FULL = ("SQLITE_FULL", "53100")
-_READ_ONLY = ("25006", "SQLITE_READONLY")
-_STANDBY = "hot standby mode"
-"""Part of libpq's message if it found nothing but standbys."""
-_POOLER = "unsupported startup parameter"
-"""Part of PgBouncer's message about session settings."""
-_NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
 _PROBE: Final = "SELECT 1"
 _DURABLE: Final = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
@@ -69,35 +70,9 @@ _FIRST: Final = {
 Role and workspace are set for this transaction only, so the next user of the connection has neither. A write waits for
 the disk, whatever the server or the role is set to.
 """
-_NO_LOCK: Final = "55P03"
-_ROLLED_BACK: Final = ("40001", "40P01", "SQLITE_BUSY_SNAPSHOT")
-"""A conflict with a concurrent transaction: a serialization failure, a deadlock, an outdated snapshot."""
-_FORBIDDEN: Final = "42501"
-_NO_ROLE: Final = ("22023", _FORBIDDEN)
+_NO_ROLE: Final = ("22023", FORBIDDEN)
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """All statements of a read see one state: on PostgreSQL through this, on SQLite always."""
-
-
-class StatementFault(Exception):
-    """A statement that the database refused: this program's fault. Has its code, constraint and text, never a value."""
-
-    @property
-    def code(self) -> str:
-        """SQLite's error name, or PostgreSQL's SQLSTATE."""
-        return str(self.args[1])
-
-    @property
-    def is_forbidden(self) -> bool:
-        """Whether the role lacks a grant."""
-        return self.code == _FORBIDDEN
-
-
-class Busy(Unavailable):
-    """A lock that was not free in time."""
-
-
-class RolledBack(Unavailable):
-    """A transaction that the database undid because of a concurrent one. It may run again: see `retry_on_conflict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +136,10 @@ class Database:
            polls, which favors the thread that polls most often.
         3. Take a pooled connection, and give up while PostgreSQL is silent.
         4. Begin. SQLite takes its write lock now (BEGIN IMMEDIATE): a lock taken at the first change could fail there.
-           PostgreSQL gets role, workspace and durability in one statement, which also finds out a dead connection; it
-           is replaced, because nothing was done on it yet.
-        5. SQLite: map the generation file, and publish a generation if a writer that died left it INVALID. Only the
-           holder of the write lock knows that no such writer is alive.
+           PostgreSQL gets role, workspace and durability in one statement, which also detects a dead connection; it is
+           replaced, because nothing was done on it yet.
+        5. SQLite: map the generation file, and publish a generation if an earlier writer left it INVALID. The lock shows
+           that this writer has committed, rolled back or died.
         6. Lock the workspace's row. So two changes of a workspace never read the same state and both act on it.
         7. The caller's statements. Before the first change the generation becomes INVALID, unless the write keeps
            access; from then on every verification reads its row. It must precede the commit: a crash in between costs
@@ -352,7 +327,7 @@ def _set_role(tx: Tx, begin: str, work: _Work) -> None:
                 values = {"role": f"_{work.role}", "workspace": work.workspace}
                 tx.exec_driver_sql(_FIRST[begin, True], values)
     except DBAPIError as error:
-        if _driver_code(error) not in _NO_ROLE:
+        if driver_code(error) not in _NO_ROLE:
             raise
         raise Unavailable(
             "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
@@ -378,8 +353,8 @@ def _commit(tx: Tx) -> None:
         tx.commit()
     except DBAPIError as error:
         fault = storage_error(error)
-        if fault is None or _had_no_effect(error):
-            raise fault or _fault_of(error) from None
+        if fault is None or had_no_effect(error):
+            raise fault or fault_of(error) from None
         # The connection broke after COMMIT was sent: it may have been executed.
         raise OutcomeUnknown("The database did not confirm the change.") from None
     if warnings:
@@ -391,51 +366,3 @@ def _abandon(tx: Tx) -> None:
         tx.rollback()
     except SQLAlchemyError:
         tx.invalidate()
-
-
-def _had_no_effect(error: DBAPIError) -> bool:
-    """Return whether a failed commit is known to have had no effect."""
-    return _driver_code(error).startswith(_NO_EFFECT)
-
-
-def _driver_code(error: DBAPIError) -> str:
-    """Return SQLite's error name, or PostgreSQL's SQLSTATE; empty if the driver gives none."""
-    origin = error.orig
-    if isinstance(origin, psycopg.Error):
-        return origin.sqlstate or ""
-    return str(getattr(origin, "sqlite_errorname", ""))
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Translate faults of the store into storage errors, and this program's own into StatementFault."""
-    try:
-        yield
-    except PoolTimeout:
-        raise Unavailable("The database is busy.") from None
-    except DBAPIError as error:
-        raise storage_error(error) or _fault_of(error) from None
-
-
-def storage_error(error: DBAPIError) -> StorageError | None:
-    """Return the storage error for a driver's; None if the statement is at fault and not the store."""
-    code = _driver_code(error)
-    if code in _FULL:
-        return DiskFull("The database has no room left.")
-    if _STANDBY in str(error.orig):
-        return Unavailable("The database is a standby: give the address of its primary, or all.")
-    if _POOLER in str(error.orig):
-        return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
-    if code == _NO_LOCK:
-        return Busy("The database is busy.")
-    if code in _ROLLED_BACK:
-        return RolledBack("A concurrent change conflicted with yours.")
-    is_away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
-    return Unavailable("The database does not answer.") if is_away or code in _READ_ONLY else None
-
-
-def _fault_of(error: DBAPIError) -> StatementFault:
-    # Without PostgreSQL's own message, which repeats the whole refused row, digest and all.
-    origin = error.orig
-    constraint = origin.diag.constraint_name if isinstance(origin, psycopg.Error) else None
-    return StatementFault(type(origin).__name__, _driver_code(error), constraint, error.statement)

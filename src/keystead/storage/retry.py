@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.database import RolledBack
+from keystead.storage.engine.errors import RolledBack
 
 SECONDS: Final = 5.0
 """No attempt begins later than this after the first: the time for which others wait for a lock."""

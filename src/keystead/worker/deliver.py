@@ -76,25 +76,25 @@ class DeliveryWorker:
         self._thread.join(STOP_SECONDS * 2)
 
     def _main(self) -> None:
-        asyncio.run(_Deliverer(self._deliveries, self._sender, self._on_outcome).run(self))
-
-    def is_stopping(self) -> bool:
-        """Return whether `stop` was called."""
-        return self._stopping.is_set()
-
-    @property
-    def poll(self) -> float:
-        """Seconds between two polls."""
-        return self._poll
+        deliverer = _Deliverer(
+            self._deliveries, self._sender, self._on_outcome, self._stopping, self._poll
+        )
+        asyncio.run(deliverer.run())
 
 
 class _Deliverer:
     """The worker's work on its event loop."""
 
-    def __init__(self, deliveries: Deliveries, sender: Sender, on_outcome: OnOutcome) -> None:
-        self._deliveries = deliveries
-        self._sender = sender
-        self._on_outcome = on_outcome
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        sender: Sender,
+        on_outcome: OnOutcome,
+        stopping: threading.Event,
+        poll: float,
+    ) -> None:
+        self._deliveries, self._sender, self._on_outcome = deliveries, sender, on_outcome
+        self._stopping, self._poll = stopping, poll
         self._database = ThreadPoolExecutor(2, thread_name_prefix="deliver")
         self._busy: dict[asyncio.Task[None], Batch] = {}
         self._sent: list[Sent] = []
@@ -102,18 +102,18 @@ class _Deliverer:
         self._to_settle = asyncio.Event()
         self._failures = 0
 
-    async def run(self, worker: DeliveryWorker) -> None:
+    async def run(self) -> None:
         """Deliver until the worker stops."""
         settling = asyncio.create_task(self._keep_settling())
         extending = asyncio.create_task(self._keep_extending())
-        while not worker.is_stopping():
+        while not self._stopping.is_set():
             batches = await self._claim()
             for batch in batches:
-                task = asyncio.create_task(self._deliver(batch, worker))
+                task = asyncio.create_task(self._deliver(batch))
                 self._busy[task] = batch
                 task.add_done_callback(self._busy.pop)
             if not batches:
-                await asyncio.sleep(self._wait(worker.poll))
+                await asyncio.sleep(self._wait(self._poll))
         if self._busy:
             _, late = await asyncio.wait(self._busy, timeout=STOP_SECONDS)
             for task in late:
@@ -146,14 +146,14 @@ class _Deliverer:
         self._recover()
         return claimed
 
-    async def _deliver(self, batch: Batch, worker: DeliveryWorker) -> None:
+    async def _deliver(self, batch: Batch) -> None:
         """Send a batch, then release its lease."""
         deadline = time.monotonic() + START_SECONDS
         messages = iter(batch.messages)  # shared: each attempt takes the next message
 
         async def send_next() -> None:
             for message in messages:
-                if worker.is_stopping() or time.monotonic() > deadline:
+                if self._stopping.is_set() or time.monotonic() > deadline:
                     return
                 self._note(message, await self._attempt(batch, message))
 

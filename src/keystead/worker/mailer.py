@@ -30,7 +30,7 @@ class Sending(Protocol):
         ...
 
     @property
-    def letters(self) -> list[Email]:
+    def emails(self) -> list[Email]:
         """The emails that are not sent yet."""
         ...
 
@@ -50,7 +50,7 @@ class Outbox(Protocol[S]):
         """Lease some of what is due."""
         ...
 
-    def note(self, sending: S, letter: Email, /) -> bool:
+    def note(self, sending: S, email: Email, /) -> bool:
         """Record that one email was sent. Returns False if the lease is lost."""
         ...
 
@@ -95,16 +95,16 @@ class Mailer(Generic[S]):
         """Return whether everything was sent. Only MailAway and StorageError are raised, and end the run."""
         failure: Exception | None = None
         try:
-            for letter in sending.letters:
+            for email in sending.emails:
                 try:
-                    self._send(sending, letter)
+                    self._send(sending, email)
                 except MailAway:
                     raise
                 except Exception as error:  # noqa: BLE001 - the next member's email may be fine
                     failure = error
                     continue
                 # Recorded one by one: a retry, or another worker, sends no email twice.
-                if not self._outbox.note(sending, letter):
+                if not self._outbox.note(sending, email):
                     return False
             if failure is None:
                 self._outbox.settle(sending)
@@ -122,9 +122,9 @@ class Mailer(Generic[S]):
             return False
         return failure is None
 
-    def _send(self, sending: S, letter: Email) -> None:
+    def _send(self, sending: S, email: Email) -> None:
         message = message_of(
-            letter,
+            email,
             sender=self._sender,
             base_url=self._base_url,
             once=sending.once,

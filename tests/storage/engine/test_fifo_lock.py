@@ -1,4 +1,4 @@
-"""FifoLock: one at a time, first come, first served, and owner after owner."""
+"""The FIFO lock: one holder at a time, first come, first served, and owner after owner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.postgres import wait_until
 
 
 def queued(lock: FifoLock, name: int, order: list[int], owner: str = "a") -> threading.Thread:
-    """A thread that takes a turn, notes its name and hands on."""
+    """Start a thread that acquires the lock, notes its name and releases it."""
 
     def run() -> None:
         lock.acquire(owner, 30)
@@ -24,12 +24,12 @@ def queued(lock: FifoLock, name: int, order: list[int], owner: str = "a") -> thr
 
 
 def waits(lock: FifoLock) -> int:
-    """How many threads wait for a turn."""
+    """Return how many threads wait for the lock."""
     return sum(map(len, lock._shares._waiting.values()))
 
 
 def test_it_is_acquired_in_the_order_in_which_they_were_asked_for() -> None:
-    """Whoever hands on and asks again comes after those who were waiting."""
+    """A thread that releases the lock and acquires it again comes after those that were waiting."""
     lock, order = FifoLock(), list[int]()
     lock.acquire("a", 1)
     waiting = []
@@ -46,7 +46,7 @@ def test_it_is_acquired_in_the_order_in_which_they_were_asked_for() -> None:
 
 
 def test_owners_rotate() -> None:
-    """One that asks many times waits with all but its first behind each other owner's first."""
+    """An owner with many requests waits, with all except its first, behind each other owner's first."""
     lock, order = FifoLock(), list[int]()
     lock.acquire("a", 1)
     waiting = []
@@ -60,7 +60,7 @@ def test_owners_rotate() -> None:
 
 
 def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
-    """Who gave up is passed over, and those behind get their turn."""
+    """A waiter that gave up is skipped, and those behind it get the lock."""
     lock, order = FifoLock(), list[int]()
     lock.acquire("a", 1)
     with pytest.raises(TimeoutError):
@@ -73,7 +73,7 @@ def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
 
 
 def test_only_one_is_at_it() -> None:
-    """Under many threads, never two have the turn at once."""
+    """Under many threads, no two hold the lock at the same time."""
     lock, inside, most = FifoLock(), 0, 0
 
     def run() -> None:

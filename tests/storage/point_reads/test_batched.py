@@ -1,4 +1,4 @@
-"""Reads that the tasks of an event loop share: each as fresh as one of its own, and nobody waits for ever."""
+"""Reads that the tasks of an event loop share: each as fresh as one of its own, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def relay(ground: Ground) -> Iterator[Relay]:
 
 @pytest.fixture
 def far_reads(ground: Ground, relay: Relay) -> Iterator[PostgresqlPointReads]:
-    """Point reads that go through the relay."""
+    """Point reads through the relay."""
     reads = PostgresqlPointReads(ground.database.url.set(port=relay.port))
     yield reads
     reads.close()
@@ -77,26 +77,26 @@ def far(far_reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
 
 @dataclass
 class Held:
-    """The real reads, whose answers are held back until they are let go; `sent`: the keys of each, in order."""
+    """The real reads, whose answers are held back; `sent`: the ids of each, in order."""
 
     sent: list[list[str]] = field(default_factory=list)
     answers: deque[asyncio.Event] = field(default_factory=deque)
 
     async def reads(self, count: int) -> None:
-        """Waits until so many reads have had their answer."""
+        """Wait until that many reads have had their answer."""
         async with asyncio.timeout(20):
             while len(self.sent) < count:  # noqa: ASYNC110 - one turn of the loop at a time
                 await asyncio.sleep(0)
 
     def let_go(self) -> None:
-        """Lets the answers that are held back go."""
+        """Release the answers that are held back."""
         while self.answers:
             self.answers.popleft().set()
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Holds back what connections have read."""
+    """Hold back what connections have read."""
     kept = Held()
     read = AsyncReadConnection.read
 
@@ -126,7 +126,7 @@ def _ids(ground: Ground, count: int) -> list[KeyId]:
 
 
 def _found(records: list[KeyRecord | None]) -> list[int]:
-    """Of which of `_ids` the records are, by their place."""
+    """Return the places in `_ids` of these records."""
     return [int(record.description) for record in records if record is not None]
 
 
@@ -136,7 +136,7 @@ def _found(records: list[KeyRecord | None]) -> list[int]:
 def test_only_a_read_that_is_not_sent_is_joined(
     ground: Ground, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """Who asks after a revocation is not answered by a read that was sent before it and is still on its way."""
+    """A read that begins after a revocation is not answered by one that was sent before it."""
     tenant = ground.tenant()
     key_id = ground.key(tenant).key.id
 
@@ -158,7 +158,7 @@ def test_only_a_read_that_is_not_sent_is_joined(
 def test_those_who_wait_share_one_read(
     ground: Ground, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """While every line is at work the others gather, each key once, and are read together; an absent key is None."""
+    """While every connection is busy the others gather, each id once, and share a read; an absent key is None."""
     ids = _ids(ground, 20)
 
     async def main() -> None:
@@ -185,7 +185,7 @@ def test_no_read_is_for_too_many(
     held: Held,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """More than fit go with the next reads, first come, first served."""
+    """Rows beyond the size of a batch go with the next reads, first come, first served."""
     monkeypatch.setattr(batched, "BATCH_ROWS", 8)
     ids = _ids(ground, 20)
 
@@ -202,7 +202,7 @@ def test_no_read_is_for_too_many(
 
 
 def test_two_hundred_in_flight(ground: Ground) -> None:
-    """With two hundred verifications always in flight, none that begins after the revocation's answer accepts (R32)."""
+    """Among two hundred verifications in flight, those that begin after the revocation's answer are refused (R32)."""
     tenant = ground.tenant()
     verify = ground.services.verifier.verify_on_loop
 
@@ -228,7 +228,7 @@ def test_two_hundred_in_flight(ground: Ground) -> None:
 
 
 def test_the_batched_statement_searches_by_primary_key(ground: Ground) -> None:
-    """However many keys are asked for at once, each is found by the index, and so is its workspace."""
+    """With any number of ids, each key is found by the index, and so is its workspace."""
     statement = KEY.many.params(ids=[ABSENT, ABSENT])
     plan = plan_of(ground.database, statement)
     assert "api_keys_pk" in plan
@@ -239,7 +239,7 @@ def test_the_batched_statement_searches_by_primary_key(ground: Ground) -> None:
 
 
 def test_who_gives_up_harms_nobody(ground: Ground, lookup: Lookup[KeyRecord], held: Held) -> None:
-    """A task that is cancelled leaves the others of its read their answer; what nobody waits for is not asked."""
+    """A cancelled task leaves the others of its batch their answer; an id without a waiting task is not sent."""
     ids = _ids(ground, 2)
 
     async def main() -> None:
@@ -283,7 +283,7 @@ def test_away_and_back(
     far: Lookup[KeyRecord],
     trouble: str,
 ) -> None:
-    """Cut off from the server, or with a silent one, everybody learns it; from its return on all are answered (R36)."""
+    """Cut off from the server, or if it is silent, every task fails; from its return on all are answered (R36)."""
     ids = _ids(ground, 10)
 
     async def main() -> None:
@@ -305,7 +305,7 @@ def test_away_and_back(
 
 
 def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: Lookup[KeyRecord]) -> None:
-    """A server that takes a connection and says nothing keeps nobody waiting either."""
+    """A server that accepts a connection and is silent keeps no task waiting either."""
     ids = _ids(ground, 2)
     relay.silence()
     _run(lambda: _all_unavailable(far, ids))
@@ -314,7 +314,7 @@ def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: Lookup[Key
 def test_ended_connections_are_not_noticed(
     ground: Ground, relay: Relay, far: Lookup[KeyRecord]
 ) -> None:
-    """When the server ends its connections, as at a restart, the next reads go through all the same."""
+    """After the server has ended its connections, as at a restart, the next reads succeed."""
     ids = _ids(ground, 5)
 
     async def main() -> None:
@@ -326,7 +326,7 @@ def test_ended_connections_are_not_noticed(
 
 
 def test_a_fault_of_the_statement_is_no_denial(reads: PostgresqlPointReads) -> None:
-    """Where the tables are gone, everybody gets the error, and nobody is called unknown."""
+    """If the tables are gone, every task gets the error, and no key is called unknown."""
 
     async def main() -> None:
         absent = (reads.batched().find("SELECT nothing FROM nowhere", ABSENT) for _ in range(3))
@@ -346,7 +346,7 @@ def _connections(ground: Ground, name: str) -> int:
 
 
 def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
-    """A lookup serves one loop after another, has no more than one loop's connections, and none once it is closed."""
+    """Point reads serve one loop after another, with the connections of one loop, and without any once closed."""
     url = ground.database.url.update_query_dict({"application_name": "loops"})
     reads = PostgresqlPointReads(url)
     lookup = reads.lookup(KEY)
@@ -370,7 +370,7 @@ def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
 def test_closing_answers_those_who_wait(
     ground: Ground, reads: PostgresqlPointReads, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """A lookup that is closed on a running loop leaves nobody waiting."""
+    """Closing the point reads on a running loop fails every task that waits."""
     (key_id,) = _ids(ground, 1)
 
     async def main() -> None:
@@ -391,7 +391,7 @@ def test_closing_answers_those_who_wait(
 
 
 def test_the_row_tells_the_time(ground: Ground) -> None:
-    """A verification takes the server's time from its row: it asks for it in no other way, and never waits for it."""
+    """A verification takes the server's time from its row, in no other way, and never waits for it."""
     clock = DatabaseClock(ground.database)
     reads = point_reads_of(ground.database, clock)
     lookup = reads.lookup(KEY)

@@ -45,7 +45,7 @@ ABSENT = KeyId("key_0000000000000000000000")
 
 @pytest.fixture
 def lookup(ground: Ground) -> Lookup[KeyRecord]:
-    """The installation's own, of keys."""
+    """The installation's lookup of keys."""
     return ground.installation.reads.lookup(KEY)
 
 
@@ -56,7 +56,7 @@ def _open_files(file: Path) -> int:
 
 
 def test_the_columns_are_the_records(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
-    """What is read is the record, field by field: the digest as bytes, instants as whole microseconds."""
+    """The columns are the fields of the record: the digest as bytes, times as whole microseconds."""
     for query in (KEY, KEY_METADATA, CREDENTIAL):
         fields = [*getattr(query.record, "_fields")]  # noqa: B009 - of every named tuple
         assert [column.name for column in query.one.selected_columns] == fields
@@ -81,7 +81,7 @@ def test_the_columns_are_the_records(ground: Ground, lookup: Lookup[KeyRecord]) 
 
 
 def test_two_searches(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
-    """The hot statement searches for the key by its id, and for the workspace among those that are suspended."""
+    """The query finds the key by its id, and the workspace among those that are suspended."""
     if isinstance(lookup, SqliteLookup):
         connection = lookup._open()
         rows = connection.execute(f"EXPLAIN QUERY PLAN {lookup.sql}", (ABSENT,)).fetchall()
@@ -99,7 +99,7 @@ def test_two_searches(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
 
 
 def test_every_read_is_of_now(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
-    """A read that begins after a commit sees it, on every connection: none holds an old state."""
+    """A read that begins after a commit sees it, on every connection."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     together = threading.Barrier(CONNECTIONS)
@@ -116,7 +116,7 @@ def test_every_read_is_of_now(ground: Ground, lookup: Lookup[KeyRecord]) -> None
 
 
 def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
-    """Once it has answered, the embedded lookup keeps no old state open: the write-ahead log can be emptied."""
+    """After its answer, a read on SQLite keeps no snapshot: the write-ahead log can be emptied."""
     if not own_ground.database.is_sqlite:
         return
     tenant = own_ground.tenant()
@@ -133,7 +133,7 @@ def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
 def test_it_cannot_write(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The embedded lookup's connections are read-only: verification cannot change a row."""
+    """The connections of point reads on SQLite are read-only: verification cannot change a row."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
         connection = SqlitePointReads(str(sqlite_file(ground))).open()
         with pytest.raises(sqlite_driver.OperationalError, match="readonly"):
@@ -142,7 +142,7 @@ def test_it_cannot_write(
 
 
 def test_threads_that_come_and_go_leave_nothing_open(own_ground: Ground) -> None:
-    """However many threads have verified one after another, no more connections stay open than work at once."""
+    """Threads that verify one after another leave no more connections open than were used at the same time."""
     created = own_ground.key(own_ground.tenant())
     own_ground.verify(created)
 
@@ -190,7 +190,7 @@ def test_away_and_back(private_postgres: OwnPostgres) -> None:
 
 
 def test_cut_connections_are_not_noticed(private_postgres: OwnPostgres) -> None:
-    """When PostgreSQL ends its connections, as at a restart, the next verifications go through all the same."""
+    """After PostgreSQL has ended its connections, as at a restart, the next verifications succeed."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
         with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -201,7 +201,7 @@ def test_cut_connections_are_not_noticed(private_postgres: OwnPostgres) -> None:
 
 
 def test_a_server_that_is_silent(private_postgres: OwnPostgres) -> None:
-    """A PostgreSQL that is there and does not answer makes verifications unavailable: none waits for ever (R36)."""
+    """A silent PostgreSQL makes verifications unavailable: no wait is endless (R36)."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
         ground.verify(created)
@@ -222,7 +222,7 @@ def test_a_server_that_is_silent(private_postgres: OwnPostgres) -> None:
 
 
 def test_locked_out(private_postgres: OwnPostgres) -> None:
-    """While somebody holds the whole table, as a careless migration would, verifications are unavailable."""
+    """While another transaction locks the whole table, as a careless migration would, verifications are unavailable."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
         with psycopg.connect(as_owner(ground.url)) as other:
@@ -235,7 +235,7 @@ def test_locked_out(private_postgres: OwnPostgres) -> None:
 def test_no_lookup_without_its_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A lookup in a file without tables, or in none, is unavailable and not a denial."""
+    """A lookup in a file without tables, or without a file, is unavailable and not a denial."""
     with fresh_url(request, tmp_path_factory, "sqlite") as url:
         for address in (url, "sqlite:////nowhere/at/all.db"):
             database = Database(address)

@@ -15,7 +15,8 @@ from sqlalchemy import text
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import database as databases
-from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import APPLICATION, PURPOSES, ROLES, SETTING, Purpose
 from keystead.storage.row_security import diff as row_security
 from keystead.storage.row_security.diff import SERVER_ROLE

@@ -62,14 +62,18 @@ def test_habits_are_counted_as_the_rules_say(ground: Ground) -> None:
         habit: [key.id for key in keys if has_finding(key, habit, NOON)] for habit in HygieneFinding
     }
     assert all(expected.values())
-    assert ground.services.keys.habits(tenant) == {h: len(ids) for h, ids in expected.items()}
-    assert {habit: ground.ids(tenant, habit=habit, limit=3) for habit in HygieneFinding} == expected
+    assert ground.services.keys.count_hygiene_findings(tenant) == {
+        h: len(ids) for h, ids in expected.items()
+    }
+    assert {
+        habit: ground.ids(tenant, finding=habit, limit=3) for habit in HygieneFinding
+    } == expected
 
 
 def test_habits_of_an_empty_workspace(ground: Ground) -> None:
     """Where there are no keys there is nothing to say, whatever other workspaces hold."""
     all_kinds(ground)
-    assert ground.services.keys.habits(ground.tenant()) == {}
+    assert ground.services.keys.count_hygiene_findings(ground.tenant()) == {}
 
 
 @contextmanager

@@ -107,7 +107,7 @@ class KeyList(KeyPages):
         show, principal = _SHOWS[name], visit.principal
         keys, position, key_quota = self._keys(visit, show, query, page)
         quota = self._key_quota(visit, key_quota)
-        counts = self._services.keys.habits(principal, key_quota)
+        counts = self._services.keys.count_hygiene_findings(principal, key_quota)
         context = KeysPage(
             frame=visit.frame(self._message(visit, quota)),
             quota=quota,
@@ -146,7 +146,7 @@ class KeyList(KeyPages):
                 visit.principal,
                 status=show.statuses[place],
                 query=query,
-                habit=show.finding,
+                finding=show.finding,
                 # At least 1: a full page still has to know if the next status has any key.
                 limit=max(1, page.limit - len(keys)),
                 before=before,

@@ -74,7 +74,7 @@ class GenerationFile:
     def begin_write(self) -> None:
         """Map the current file at the start of a write, under its lock.
 
-        A generation that is INVALID now was left by a writer that died; its rows are committed or rolled back.
+        If it is INVALID now, the writer that left it so has committed, rolled back or died: this one has the lock.
         """
         self._follow(create=False)
         if self.is_invalid:

@@ -17,7 +17,7 @@ from keystead.storage.row_security.apply import lock_schema, retry_while_busy
 
 REVISIONS: Final = Path(__file__).parents[1] / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
-_FOUND: Final = select(_VERSIONS.c.version_num)
+_CURRENT: Final = select(_VERSIONS.c.version_num)
 
 
 class SchemaStatus(StrEnum):
@@ -41,7 +41,7 @@ class SchemaState:
 def state(database: Database) -> SchemaState:
     """Return the state of the database's schema."""
     with database.read_across(Purpose.SERVER) as tx:
-        found = _found(tx)
+        found = _current_revision(tx)
     needed = newest_revision()
     return SchemaState(found, needed, _status(found, needed))
 
@@ -76,7 +76,7 @@ def _upgrade_to(database: Database, revision: str) -> None:
             be_patient(tx)
             lock_schema(tx)
         # Check again under the lock: another process may have migrated meanwhile.
-        if (_found(tx) or "") < revision:
+        if (_current_revision(tx) or "") < revision:
             config.attributes["connection"] = tx
             command.upgrade(config, revision)
 
@@ -86,11 +86,11 @@ def _revisions() -> list[str]:
     return sorted(file.name[1:5] for file in REVISIONS.glob("versions/r[0-9]*.py"))
 
 
-def _found(tx: Tx) -> str | None:
-    found: str | None = None
-    if inspect(tx).has_table(_VERSIONS.name):
-        found = tx.execute(_FOUND).scalar()
-    return found
+def _current_revision(tx: Tx) -> str | None:
+    if not inspect(tx).has_table(_VERSIONS.name):
+        return None
+    revision: str | None = tx.execute(_CURRENT).scalar()
+    return revision
 
 
 def _status(found: str | None, needed: str) -> SchemaStatus:

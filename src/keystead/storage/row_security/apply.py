@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 
 from sqlalchemy import text
 
-from keystead.storage.database import Busy, Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import Busy, StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security import diff
 from keystead.storage.row_security.diff import Difference

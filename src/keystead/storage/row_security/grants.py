@@ -70,9 +70,9 @@ _KEY_STATE: Final = (
 )
 
 _DIGEST: Final = (
-    _select(schema.digests, "workspace_id", "due_at", "sent_at", "newest"),
-    _insert(schema.digests),
-    _update(schema.digests, "due_at", "newest"),
+    _select(schema.notification_digests, "workspace_id", "due_at", "sent_at", "newest"),
+    _insert(schema.notification_digests),
+    _update(schema.notification_digests, "due_at", "newest"),
 )
 """To make a notification digest due."""
 
@@ -141,9 +141,9 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _update(schema.invitations, "revoked_at"),
         *_all(schema.key_counts),
         *_all(schema.webhook_endpoints, schema.webhook_queues),
-        *_all(schema.deliveries, schema.delivery_attempts, schema.key_notices),
-        *_all(schema.digests, schema.notice_choices),
-        _select(schema.digest_letters),
+        *_all(schema.deliveries, schema.delivery_attempts, schema.key_lifecycle_marks),
+        *_all(schema.notification_digests, schema.notification_preferences),
+        _select(schema.digest_emails),
         _select(schema.key_rates),
         _insert(schema.key_rates),
         _delete(schema.key_rates),
@@ -191,11 +191,17 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.deliveries),
         _update(schema.deliveries, "status", "started_at", "step", "attempts", "next_attempt_at"),
         _insert(schema.delivery_attempts),
-        _select(schema.digests),
+        _select(schema.notification_digests),
         _update(
-            schema.digests, "told_through", "due_at", "sent_at", "failures", "leased_until", "lease"
+            schema.notification_digests,
+            "reported_through",
+            "due_at",
+            "sent_at",
+            "failures",
+            "leased_until",
+            "lease",
         ),
-        *_all(schema.digest_letters),
+        *_all(schema.digest_emails),
         _select(schema.email_confirmations),
         _update(
             schema.email_confirmations,
@@ -206,7 +212,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
-        _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
+        _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
         *_all(schema.watermarks),
         _select(schema.installation_events),
         *_APPLIES_RETENTION,

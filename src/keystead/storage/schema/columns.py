@@ -1,4 +1,4 @@
-"""Column types, and the two expressions that differ by dialect: ids in order of age, and upserts."""
+"""Column types, actors in rows, and what differs by dialect: ids in order of age, and upserts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Integer,
     LargeBinary,
+    Row,
     Table,
     Text,
     collate,
@@ -22,6 +24,7 @@ from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from keystead.domain.instants import from_microseconds, to_microseconds
+from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.scopes import Scopes
 
 Identifier = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -43,6 +46,22 @@ workspace with old keys it would walk back through the keys of all others.
 def by_age(tx: Connection, id: ColumnElement[str]) -> ColumnElement[str]:
     """Return the id column, which rises with time, as the indexes by workspace and id have it."""
     return id if tx.dialect.name == "sqlite" else collate(id, BY_AGE)
+
+
+def actor_columns(prefix: str) -> list[Column[str]]:
+    """Return the three columns of an actor."""
+    return [Column(f"{prefix}_{part}", Text, nullable=False) for part in ("kind", "id", "name")]
+
+
+def actor_values(prefix: str, actor: Actor) -> dict[str, str]:
+    """Return the values of an actor's columns."""
+    return {f"{prefix}_{part}": getattr(actor, part) for part in ("kind", "id", "name")}
+
+
+def actor_of(row: Row[Any], prefix: str) -> Actor:
+    """Return the actor in a row."""
+    kind, id, name = (getattr(row, f"{prefix}_{part}") for part in ("kind", "id", "name"))
+    return Actor(PrincipalKind(kind), id, name)
 
 
 def upsert(tx: Connection, table: Table) -> Any:

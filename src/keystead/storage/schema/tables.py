@@ -1,4 +1,4 @@
-"""Every table, constraint and index, once, for both dialects. Foreign keys carry the workspace."""
+"""All tables, constraints and indexes, for both dialects. Foreign keys include the workspace."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from keystead.storage.schema.columns import (
     Instant,
     Json,
     ScopeSet,
+    actor_columns,
 )
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
@@ -45,7 +46,7 @@ metadata = MetaData(
 )
 _STRICT: dict[str, Any] = {"sqlite_strict": True}
 _CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
-"""SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
+"""SQLite stores such a table in the B-tree of its primary key: one descent finds the row."""
 
 
 def _version() -> Column[int]:
@@ -152,9 +153,7 @@ api_keys = Table(
     Column("digest", Bytes, nullable=False),
     Column("scopes", ScopeSet, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
@@ -165,22 +164,15 @@ api_keys = Table(
         ["api_keys.workspace_id", "api_keys.id"],
     ),
     CheckConstraint("length(digest) = 32", name="digest_length"),
-    Index(
-        "api_keys_live",  # holds all that the count of a quota reads
+    _partial(
+        "api_keys_live",  # covers the count of a quota
+        "revoked_at IS NULL",
         "workspace_id",
         "rotated_to",
         "expires_at",
         "revoked_at",
-        sqlite_where=text("revoked_at IS NULL"),
-        postgresql_where=text("revoked_at IS NULL"),
     ),
-    Index(
-        "api_keys_predecessor",
-        "workspace_id",
-        "rotated_to",
-        sqlite_where=text("rotated_to IS NOT NULL"),
-        postgresql_where=text("rotated_to IS NOT NULL"),
-    ),
+    _partial("api_keys_predecessor", "rotated_to IS NOT NULL", "workspace_id", "rotated_to"),
     _partial("api_keys_by_pepper", "revoked_at IS NULL", "pepper_id", "expires_at"),
     _partial(
         "api_keys_overlapping",
@@ -188,12 +180,7 @@ api_keys = Table(
         "workspace_id",
         "expires_at",
     ),
-    Index(
-        "api_keys_by_expiry",
-        "expires_at",
-        sqlite_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
-        postgresql_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
-    ),
+    _partial("api_keys_by_expiry", "expires_at IS NOT NULL AND revoked_at IS NULL", "expires_at"),
     Index("api_keys_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
         dialect="postgresql"
     ),
@@ -249,12 +236,7 @@ key_callers = Table(
     Column("times", Count, nullable=False),
     PrimaryKeyConstraint("key_id", "reason", "address", "agent"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
-    Index(
-        "key_callers_refused",
-        "last_at",
-        sqlite_where=text("reason IN ('expired', 'revoked')"),
-        postgresql_where=text("reason IN ('expired', 'revoked')"),
-    ),
+    _partial("key_callers_refused", "reason IN ('expired', 'revoked')", "last_at"),
     **_CLUSTERED,
 )
 
@@ -280,9 +262,7 @@ events = Table(
     Column("id", Identifier, nullable=False),
     Column("type", Identifier, nullable=False),
     Column("occurred_at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *actor_columns("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", Identifier, nullable=False),
     Column("address", Text),
@@ -301,9 +281,7 @@ installation_events = Table(
     Column("id", Identifier, primary_key=True),
     Column("type", Identifier, nullable=False),
     Column("occurred_at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *actor_columns("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", Identifier, nullable=False),
     Column("data", Json, nullable=False),
@@ -441,9 +419,7 @@ invitations = Table(
     Column("digest", Bytes, nullable=False),
     Column("email", Text, nullable=False),
     Column("role", Text, nullable=False),
-    Column("invited_by_kind", Text, nullable=False),
-    Column("invited_by_id", Text, nullable=False),
-    Column("invited_by_name", Text, nullable=False),
+    *actor_columns("invited_by"),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("accepted_at", Instant),
@@ -464,9 +440,7 @@ credentials = Table(
     Column("pepper_id", Text, nullable=False),
     Column("digest", Bytes, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("revoked_at", Instant),
     Column("revoked_by", Text),
     CheckConstraint("length(digest) = 32", name="digest_length"),
@@ -485,9 +459,7 @@ webhook_endpoints = Table(
     Column("disabled_at", Instant),
     Column("disabled_for", Text, comment="why it is disabled"),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("pepper_id", Text, nullable=False, comment="under which the secrets are sealed"),
     Column("sealed", Bytes, comment="secrets and own headers; null once deleted"),
     Column("header_names", Json, nullable=False),
@@ -499,12 +471,7 @@ webhook_endpoints = Table(
     CheckConstraint("(status = 'disabled') = (disabled_at IS NOT NULL)", name="disabled"),
     CheckConstraint("(sealed IS NULL) = (deleted_at IS NOT NULL)", name="deleted"),
     Index("webhook_endpoints_by_pepper", "pepper_id"),
-    Index(
-        "webhook_endpoints_deleted",
-        "deleted_at",
-        sqlite_where=text("deleted_at IS NOT NULL"),
-        postgresql_where=text("deleted_at IS NOT NULL"),
-    ),
+    _partial("webhook_endpoints_deleted", "deleted_at IS NOT NULL", "deleted_at"),
     **_CLUSTERED,
 )
 
@@ -524,12 +491,7 @@ webhook_queues = Table(
         ondelete="CASCADE",
     ),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
-    Index(
-        "webhook_queues_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _partial("webhook_queues_due", "due_at IS NOT NULL", "due_at"),
     **_CLUSTERED,
 )
 
@@ -559,21 +521,11 @@ deliveries = Table(
     CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="pending"),
     CheckConstraint("step >= 0 AND attempts >= step", name="counts"),
     Index("deliveries_by_event", "workspace_id", "event_sequence"),
-    Index(
-        "deliveries_due",
-        "workspace_id",
-        "webhook_id",
-        "next_attempt_at",
-        sqlite_where=text("status = 'pending'"),
-        postgresql_where=text("status = 'pending'"),
+    _partial(
+        "deliveries_due", "status = 'pending'", "workspace_id", "webhook_id", "next_attempt_at"
     ),
-    Index(
-        "deliveries_failed",
-        "workspace_id",
-        "webhook_id",
-        "event_sequence",
-        sqlite_where=text("status = 'failed'"),
-        postgresql_where=text("status = 'failed'"),
+    _partial(
+        "deliveries_failed", "status = 'failed'", "workspace_id", "webhook_id", "event_sequence"
     ),
     **_CLUSTERED,
 )
@@ -599,8 +551,8 @@ delivery_attempts = Table(
     **_CLUSTERED,
 )
 
-key_notices = Table(
-    "key_notices",
+key_lifecycle_marks = Table(
+    "key_lifecycle_marks",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("key_id", Identifier, nullable=False),
@@ -632,29 +584,24 @@ watermarks = Table(
     **_CLUSTERED,
 )
 
-digests = Table(
-    "digests",
+notification_digests = Table(
+    "notification_digests",
     metadata,
     Column("workspace_id", Identifier, ForeignKey("workspaces.id"), primary_key=True),
     Column("newest", Count, nullable=False, comment="the last event to be reported"),
-    Column("told_through", Count, nullable=False, server_default="0"),
+    Column("reported_through", Count, nullable=False, server_default="0"),
     Column("due_at", Instant, comment="null if there is nothing to report"),
     Column("sent_at", Instant),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("leased_until", Instant),
     Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
-    Index(
-        "digests_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _partial("notification_digests_due", "due_at IS NOT NULL", "due_at"),
     **_CLUSTERED,
 )
 
-digest_letters = Table(
-    "digest_letters",
+digest_emails = Table(
+    "digest_emails",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),
@@ -666,8 +613,8 @@ digest_letters = Table(
     **_CLUSTERED,
 )
 
-notice_choices = Table(
-    "notice_choices",
+notification_preferences = Table(
+    "notification_preferences",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),

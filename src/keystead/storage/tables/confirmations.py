@@ -97,7 +97,7 @@ def claim_confirmations(
 
 def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: datetime) -> bool:
     """Store the digest of the link's secret. Return False if the lease is lost."""
-    linked = update(rows).where(*_held(claimed)).values(digest=digest, expires_at=expires_at)
+    linked = update(rows).where(*_leased(claimed)).values(digest=digest, expires_at=expires_at)
     return tx.execute(linked).rowcount == 1
 
 
@@ -118,11 +118,11 @@ def _due(now: datetime) -> tuple[Any, ...]:
     return rows.c.due_at <= now, free
 
 
-def _held(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
+def _leased(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
     return rows.c.user_id == claimed.user_id, rows.c.lease == claimed.lease
 
 
 def _release(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
     # Matches no row if the lease was lost, or replaced by a new request.
-    released = update(rows).where(*_held(claimed))
+    released = update(rows).where(*_leased(claimed))
     tx.execute(released.values(lease=None, leased_until=None, **values))

@@ -10,10 +10,10 @@ from sqlalchemy import Row, func, insert, select, update
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
 from keystead.domain.ids import CredentialId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import credentials
 
 _COLUMNS = [column for column in credentials.c if column.name not in {"digest", "pepper_id"}]
@@ -31,9 +31,7 @@ def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
             "pepper_id": digest.pepper_id,
             "digest": digest.value,
             "created_at": credential.created_at,
-            "created_by_kind": credential.created_by.kind,
-            "created_by_id": credential.created_by.id,
-            "created_by_name": credential.created_by.name,
+            **actor_values("created_by", credential.created_by),
         },
     )
 
@@ -89,9 +87,7 @@ def _from_row(row: Row[Any]) -> Credential:
         name=row.name,
         hint=row.hint,
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         revoked_at=row.revoked_at,
         revoked_by=row.revoked_by,
     )

@@ -1,4 +1,4 @@
-"""Events: appended in the transaction of the change that they report, read newest first, never changed."""
+"""Events of workspaces and of the installation: appended with the change that they report, never changed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
-from keystead.domain.events import Act, Event, EventType, Origin, Target
+from keystead.domain.events import (
+    Act,
+    Event,
+    EventType,
+    InstallationEvent,
+    InstallationEventType,
+    Origin,
+    Target,
+)
 from keystead.domain.ids import EventId, WebhookId, WorkspaceId, new_id
 from keystead.domain.notification_digests import TOPIC_OF
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
-from keystead.storage.schema.tables import events, workspaces
+from keystead.storage.schema.columns import actor_of, actor_values
+from keystead.storage.schema.tables import events, installation_events, workspaces
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
 
@@ -91,7 +99,7 @@ def event_of(row: Row[Any]) -> Event:
         sequence=row.sequence,
         type=EventType(row.type),
         occurred_at=row.occurred_at,
-        actor=Actor(PrincipalKind(row.actor_kind), row.actor_id, row.actor_name),
+        actor=actor_of(row, "actor"),
         target=Target(row.target_type, row.target_id),
         origin=Origin(row.address, row.request_id),
         data=row.data,
@@ -144,12 +152,55 @@ def _to_row(event: Event) -> dict[str, Any]:
         "id": event.id,
         "type": event.type,
         "occurred_at": event.occurred_at,
-        "actor_kind": event.actor.kind,
-        "actor_id": event.actor.id,
-        "actor_name": event.actor.name,
+        **actor_values("actor", event.actor),
         "target_type": event.target.type,
         "target_id": event.target.id,
         "address": event.origin.address,
         "request_id": event.origin.request_id,
         "data": dict(event.data),
     }
+
+
+def append_installation_event(
+    tx: Tx, type: InstallationEventType, act: Act, target: Target, data: Mapping[str, object]
+) -> None:
+    """Insert an event that belongs to no workspace."""
+    row = {
+        "id": new_id("evt", act.at),
+        "type": type,
+        "occurred_at": act.at,
+        **actor_values("actor", act.actor),
+        "target_type": target.type,
+        "target_id": target.id,
+        "data": dict(data),
+    }
+    tx.execute(insert(installation_events), row)
+
+
+def page_of_installation_events(
+    tx: Tx, *, limit: int, before: EventId | None = None
+) -> list[InstallationEvent]:
+    """Return at most `limit` events, newest first, with an id below `before`."""
+    query = select(installation_events).order_by(installation_events.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(installation_events.c.id < before)
+    return [_installation_event(row) for row in tx.execute(query)]
+
+
+def installation_events_after(tx: Tx, mark: str, limit: int) -> list[InstallationEvent]:
+    """Return at most `limit` events, oldest first, with an id above `mark`."""
+    query = select(installation_events).where(installation_events.c.id > mark)
+    rows = tx.execute(query.order_by(installation_events.c.id).limit(limit))
+    return [_installation_event(row) for row in rows]
+
+
+def _installation_event(row: Row[Any]) -> InstallationEvent:
+    return InstallationEvent(
+        id=row.id,
+        # Not made an InstallationEventType: one of a later version must not hide the others.
+        type=row.type,
+        occurred_at=row.occurred_at,
+        actor=actor_of(row, "actor"),
+        target=Target(row.target_type, row.target_id),
+        data=row.data,
+    )

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import Invitation
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.workspaces import Role
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import invitations
 
 _COLUMNS = [column for column in invitations.c if column.name != "digest"]
@@ -27,9 +27,7 @@ def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
             "workspace_id": invitation.workspace_id,
             "email": invitation.email,
             "role": invitation.role,
-            "invited_by_kind": invitation.invited_by.kind,
-            "invited_by_id": invitation.invited_by.id,
-            "invited_by_name": invitation.invited_by.name,
+            **actor_values("invited_by", invitation.invited_by),
             "created_at": invitation.created_at,
             "expires_at": invitation.expires_at,
         },
@@ -116,9 +114,7 @@ def _from_row(row: Row[Any]) -> Invitation:
         workspace_id=row.workspace_id,
         email=row.email,
         role=Role(row.role),
-        invited_by=Actor(
-            PrincipalKind(row.invited_by_kind), row.invited_by_id, row.invited_by_name
-        ),
+        invited_by=actor_of(row, "invited_by"),
         created_at=row.created_at,
         expires_at=row.expires_at,
         accepted_at=row.accepted_at,

@@ -12,7 +12,13 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import upsert
-from keystead.storage.schema.tables import api_keys, key_callers, key_notices, key_use, watermarks
+from keystead.storage.schema.tables import (
+    api_keys,
+    key_callers,
+    key_lifecycle_marks,
+    key_use,
+    watermarks,
+)
 
 _ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
 """Literals, as in the partial index `key_callers_refused`, which contains these reasons only."""
@@ -53,8 +59,13 @@ def keys_ending(
     In keyset order by time and id, since many keys may expire at the same time.
     """
     query = (
-        select(api_keys.c.workspace_id, api_keys.c.id, api_keys.c.expires_at, key_notices.c.mark)
-        .outerjoin(key_notices, _note_on(api_keys.c.workspace_id, api_keys.c.id, kind))
+        select(
+            api_keys.c.workspace_id,
+            api_keys.c.id,
+            api_keys.c.expires_at,
+            key_lifecycle_marks.c.mark,
+        )
+        .outerjoin(key_lifecycle_marks, _note_on(api_keys.c.workspace_id, api_keys.c.id, kind))
         .where(
             api_keys.c.revoked_at.is_(None),
             api_keys.c.expires_at >= after[0],
@@ -78,11 +89,12 @@ def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
             api_keys.c.id,
             api_keys.c.created_at,
             key_use.c.last_used_at,
-            key_notices.c.mark,
+            key_lifecycle_marks.c.mark,
         )
         .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
         .outerjoin(
-            key_notices, _note_on(api_keys.c.workspace_id, api_keys.c.id, LifecycleKind.UNUSED)
+            key_lifecycle_marks,
+            _note_on(api_keys.c.workspace_id, api_keys.c.id, LifecycleKind.UNUSED),
         )
         .where(api_keys.c.id > after)
         .order_by(api_keys.c.id)
@@ -101,10 +113,10 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Candidate]:
             key_callers.c.workspace_id,
             key_callers.c.key_id,
             key_callers.c.last_at,
-            key_notices.c.mark,
+            key_lifecycle_marks.c.mark,
         )
         .outerjoin(
-            key_notices,
+            key_lifecycle_marks,
             _note_on(key_callers.c.workspace_id, key_callers.c.key_id, LifecycleKind.REFUSED),
         )
         .where(_ENDED, key_callers.c.last_at > after)
@@ -121,9 +133,9 @@ def _note_on(
     workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: LifecycleKind
 ) -> ColumnElement[bool]:
     return and_(
-        key_notices.c.workspace_id == workspace_id,
-        key_notices.c.key_id == key_id,
-        key_notices.c.kind == kind,
+        key_lifecycle_marks.c.workspace_id == workspace_id,
+        key_lifecycle_marks.c.key_id == key_id,
+        key_lifecycle_marks.c.kind == kind,
     )
 
 
@@ -138,10 +150,10 @@ def note_notice(
         "mark": mark,
         "at": at,
     }
-    fresh = upsert(tx, key_notices).values(row)
+    fresh = upsert(tx, key_lifecycle_marks).values(row)
     noted = fresh.on_conflict_do_update(
-        index_elements=[key_notices.c[name] for name in ("workspace_id", "key_id", "kind")],
+        index_elements=[key_lifecycle_marks.c[name] for name in ("workspace_id", "key_id", "kind")],
         set_={"mark": fresh.excluded.mark, "at": fresh.excluded.at},
-        where=key_notices.c.mark != fresh.excluded.mark,
-    ).returning(key_notices.c.mark)
+        where=key_lifecycle_marks.c.mark != fresh.excluded.mark,
+    ).returning(key_lifecycle_marks.c.mark)
     return tx.execute(noted).first() is not None

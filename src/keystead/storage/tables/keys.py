@@ -26,9 +26,9 @@ from keystead.domain.digest import Digest
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, HygieneFinding
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold_for_search
-from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.principals import PrincipalKind
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import by_age
+from keystead.storage.schema.columns import actor_of, actor_values, by_age
 from keystead.storage.schema.tables import api_keys, key_use, members
 
 EXAMINED_KEYS: Final = 5_000
@@ -56,9 +56,7 @@ def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
             "digest": digest.value,
             "scopes": key.scopes,
             "created_at": key.created_at,
-            "created_by_kind": key.created_by.kind,
-            "created_by_id": key.created_by.id,
-            "created_by_name": key.created_by.name,
+            **actor_values("created_by", key.created_by),
             "expires_at": key.expires_at,
         },
     )
@@ -78,10 +76,10 @@ def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey
 
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
     """Return the hints of these keys of the workspace."""
-    named = select(api_keys.c.id, api_keys.c.hint).where(
+    hints = select(api_keys.c.id, api_keys.c.hint).where(
         api_keys.c.workspace_id == workspace_id, api_keys.c.id.in_(key_ids)
     )
-    return {row.id: row.hint for row in tx.execute(named)}
+    return {row.id: row.hint for row in tx.execute(hints)}
 
 
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
@@ -280,9 +278,7 @@ def _from_row(row: Row[Any]) -> ApiKey:
         hint=row.hint,
         scopes=row.scopes,
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         rotated_to=row.rotated_to,

@@ -24,17 +24,19 @@ from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import Instant, upsert
-from keystead.storage.schema.tables import digest_letters, digests, notice_choices
+from keystead.storage.schema.tables import digest_emails
+from keystead.storage.schema.tables import notification_digests as digests
+from keystead.storage.schema.tables import notification_preferences as preferences
 
 _DAY: Final = round(INTERVAL.total_seconds()) * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDigest:
-    """A due digest of a workspace's events after `told_through`, leased, after that many consecutive failures."""
+    """A due digest of a workspace's events after `reported_through`, leased, after that many consecutive failures."""
 
     workspace_id: WorkspaceId
-    told_through: int
+    reported_through: int
     failures: int
     lease: str
 
@@ -65,7 +67,7 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
     """Lease at most `limit` due digests until then, the longest due first."""
     # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
     waiting = (
-        select(digests.c.workspace_id, digests.c.told_through, digests.c.failures)
+        select(digests.c.workspace_id, digests.c.reported_through, digests.c.failures)
         .where(
             digests.c.due_at <= now,
             or_(digests.c.leased_until.is_(None), digests.c.leased_until <= now),
@@ -84,8 +86,8 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
 
 def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
     """Return the last event reported to each member whose emails differ from the workspace's digest."""
-    query = select(digest_letters.c.user_id, digest_letters.c.through)
-    rows = tx.execute(query.where(digest_letters.c.workspace_id == workspace_id))
+    query = select(digest_emails.c.user_id, digest_emails.c.through)
+    rows = tx.execute(query.where(digest_emails.c.workspace_id == workspace_id))
     return {row.user_id: row.through for row in rows}
 
 
@@ -96,12 +98,12 @@ def note_letter(
 
     Returns False, and records nothing, if the lease is lost.
     """
-    held = update(digests).where(*_held(claimed)).values(leased_until=until)
-    if tx.execute(held).rowcount == 0:
+    extended = update(digests).where(*_leased(claimed)).values(leased_until=until)
+    if tx.execute(extended).rowcount == 0:
         return False
-    fresh = upsert(tx, digest_letters)
+    fresh = upsert(tx, digest_emails)
     noted = fresh.on_conflict_do_update(
-        index_elements=[digest_letters.c.workspace_id, digest_letters.c.user_id],
+        index_elements=[digest_emails.c.workspace_id, digest_emails.c.user_id],
         set_={"through": fresh.excluded.through},
     )
     row = {"workspace_id": claimed.workspace_id, "user_id": user_id, "through": through}
@@ -113,12 +115,12 @@ def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -
     """Record that all events up to `through` were reported; later ones are due in a day."""
     # Members who got their email in an earlier attempt at this digest are behind: keep their rows, and
     # make another digest due, which sends them the rest even if nothing else happens.
-    behind = digest_letters.c.through.between(claimed.told_through + 1, through - 1)
-    of_workspace = digest_letters.c.workspace_id == claimed.workspace_id
-    tx.execute(delete(digest_letters).where(of_workspace, ~behind))
+    behind = digest_emails.c.through.between(claimed.reported_through + 1, through - 1)
+    of_workspace = digest_emails.c.workspace_id == claimed.workspace_id
+    tx.execute(delete(digest_emails).where(of_workspace, ~behind))
     is_more = or_(digests.c.newest > through, exists(select(literal(1)).where(of_workspace)))
     later = case((is_more, literal(now + INTERVAL, Instant)), else_=None)
-    done = {"told_through": through, "sent_at": now, "due_at": later, "failures": 0}
+    done = {"reported_through": through, "sent_at": now, "due_at": later, "failures": 0}
     _release(tx, claimed, done)
 
 
@@ -129,14 +131,14 @@ def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime, failures: i
 
 def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
     """Drop the digest; the next event starts a new one."""
-    done = {"told_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
+    done = {"reported_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
     _release(tx, claimed, done)
 
 
 def topics_chosen(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, frozenset[Topic]]:
     """Return the topics of the members who have chosen any."""
-    query = select(notice_choices.c.user_id, notice_choices.c.topics)
-    rows = tx.execute(query.where(notice_choices.c.workspace_id == workspace_id))
+    query = select(preferences.c.user_id, preferences.c.topics)
+    rows = tx.execute(query.where(preferences.c.workspace_id == workspace_id))
     return {row.user_id: _parse(row.topics) for row in rows}
 
 
@@ -144,9 +146,9 @@ def choose_topics(
     tx: Tx, workspace_id: WorkspaceId, user_id: UserId, topics: frozenset[Topic]
 ) -> None:
     """Store a member's topics."""
-    fresh = upsert(tx, notice_choices)
+    fresh = upsert(tx, preferences)
     chosen = fresh.on_conflict_do_update(
-        index_elements=[notice_choices.c.workspace_id, notice_choices.c.user_id],
+        index_elements=[preferences.c.workspace_id, preferences.c.user_id],
         set_={"topics": fresh.excluded.topics},
     )
     row = {"workspace_id": workspace_id, "user_id": user_id, "topics": " ".join(sorted(topics))}
@@ -161,9 +163,9 @@ def _parse(topics: str) -> frozenset[Topic]:
 
 def _release(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
     # Matches no row if the lease expired and another worker took over.
-    released = update(digests).where(*_held(claimed))
+    released = update(digests).where(*_leased(claimed))
     tx.execute(released.values(lease=None, leased_until=None, **values))
 
 
-def _held(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
+def _leased(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
     return digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease

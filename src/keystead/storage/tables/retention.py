@@ -1,17 +1,19 @@
-"""Deleting what is past its retention period, in small batches found by keys and indexes."""
+"""Deleting what is past its retention period or no longer needed, in small batches found by keys and indexes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Select, Table, delete, exists, or_, select, tuple_
 
 from keystead.domain.ids import WorkspaceId, least_id
 from keystead.domain.instants import EPOCH
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
+from keystead.storage.schema import tables as schema
 from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
 
 CallerId = tuple[str, str, str, str]
@@ -86,8 +88,8 @@ def walk_over_callers(
 
 def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
     """Delete those of these callers who have not called since `instant`."""
-    named = tuple_(*_caller_columns()).in_(among)
-    return tx.execute(delete(key_callers).where(named, key_callers.c.last_at < instant)).rowcount
+    is_among = tuple_(*_caller_columns()).in_(among)
+    return tx.execute(delete(key_callers).where(is_among, key_callers.c.last_at < instant)).rowcount
 
 
 def _old_delivery(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
@@ -110,3 +112,50 @@ def _old_event(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]
 
 def _caller_columns() -> list[Any]:
     return [key_callers.c[name] for name in ("key_id", "reason", "address", "agent")]
+
+
+class Spent(StrEnum):
+    """A kind of row, by the name of its table."""
+
+    LINKS = "sign_in_links"
+    CONFIRMATIONS = "email_confirmations"
+    SESSIONS = "sessions"
+    DEVICES = "known_devices"
+    FAILURES = "throttles"
+
+
+_AGES: Final[Mapping[Spent, Column[Any]]] = {
+    Spent.LINKS: schema.sign_in_links.c.expires_at,
+    Spent.CONFIRMATIONS: schema.email_confirmations.c.expires_at,
+    Spent.SESSIONS: schema.sessions.c.created_at,
+    Spent.DEVICES: schema.known_devices.c.used_at,
+    Spent.FAILURES: schema.throttles.c.last_at,
+}
+"""The column with a row's age; null in a confirmation that was not sent yet, which stays."""
+
+
+def spent_rows(
+    tx: Tx, kind: Spent, instant: datetime, but: Collection[bytes | str], limit: int
+) -> list[bytes | str]:
+    """Return the keys of at most `limit` rows from before `instant`, without those in `but`."""
+    key = _primary_key_of(kind)
+    old = select(key).where(_AGES[kind] < instant)
+    if but:
+        old = old.where(key.not_in(but))
+    return list(tx.execute(old.limit(limit)).scalars())
+
+
+def delete_spent(tx: Tx, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
+    """Delete those of the rows that are still from before `instant`. Return how many were deleted."""
+    key = _primary_key_of(kind)
+    gone = delete(_table_of(kind)).where(key.in_(keys), _AGES[kind] < instant)
+    return len(tx.execute(gone.returning(key)).all())
+
+
+def _table_of(kind: Spent) -> Table:
+    return schema.metadata.tables[kind]
+
+
+def _primary_key_of(kind: Spent) -> Column[Any]:
+    [key] = _table_of(kind).primary_key
+    return key

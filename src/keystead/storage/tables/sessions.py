@@ -1,4 +1,4 @@
-"""Sign-in links and sessions, found by the SHA-256 of their secret."""
+"""Sign-in links, sessions and known devices, found by the SHA-256 of their secret."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from sqlalchemy import Row, delete, insert, select, update
 from keystead.domain.ids import SessionId, UserId
 from keystead.domain.sessions import (
     ABSOLUTE_LIMIT,
+    MAX_DEVICES,
     AuthenticationMethod,
+    KnownDevice,
     LinkPurpose,
     Session,
     SignInLink,
 )
 from keystead.storage.database import Tx
-from keystead.storage.schema.tables import sessions, sign_in_links
+from keystead.storage.schema.tables import known_devices, sessions, sign_in_links
 
 _LINK_COLUMNS = [sign_in_links.c[name] for name in SignInLink.__slots__]
 
@@ -96,10 +98,10 @@ def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime
     return tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).first() is not None
 
 
-def end_other_sessions(tx: Tx, user_id: UserId, kept: SessionId, now: datetime) -> int:
+def end_other_sessions(tx: Tx, user_id: UserId, current: SessionId, now: datetime) -> int:
     """End all of the user's sessions except one. Returns how many."""
     ended = update(sessions).where(
-        sessions.c.user_id == user_id, sessions.c.id != kept, sessions.c.ended_at.is_(None)
+        sessions.c.user_id == user_id, sessions.c.id != current, sessions.c.ended_at.is_(None)
     )
     return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
 
@@ -139,3 +141,39 @@ def _session(row: Row[Any]) -> Session:
         proven_by=AuthenticationMethod(row.proven_by),
         return_url=row.return_url,
     )
+
+
+def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
+    """Insert a device. Deletes the user's least recently used ones beyond ten."""
+    row = {
+        "digest": digest,
+        "user_id": device.user_id,
+        "created_at": device.created_at,
+        "used_at": device.used_at,
+    }
+    tx.execute(insert(known_devices), row)
+    of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
+    newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
+    latest = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
+    tx.execute(
+        delete(known_devices).where(
+            known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(latest)
+        )
+    )
+
+
+def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
+    """Return the device, expired or not."""
+    row = tx.execute(select(known_devices).where(known_devices.c.digest == digest)).first()
+    return None if row is None else KnownDevice(row.user_id, row.created_at, row.used_at)
+
+
+def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
+    """Record that the user signed in on the device again."""
+    used = update(known_devices).where(known_devices.c.digest == digest)
+    tx.execute(used.values(used_at=now))
+
+
+def delete_devices(tx: Tx, user_id: UserId) -> None:
+    """Delete all devices of a user."""
+    tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))

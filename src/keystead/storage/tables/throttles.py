@@ -18,8 +18,8 @@ def find_failures(tx: Tx, subjects: Iterable[Subject]) -> dict[Subject, Throttle
     """Return the failures of each subject."""
     wanted = list(subjects)
     rows = tx.execute(select(throttles).where(throttles.c.subject.in_(wanted)))
-    found = {Subject(row.subject): ThrottleState(row.failures, row.last_at) for row in rows}
-    return {subject: found.get(subject, NO_FAILURES) for subject in wanted}
+    states = {Subject(row.subject): ThrottleState(row.failures, row.last_at) for row in rows}
+    return {subject: states.get(subject, NO_FAILURES) for subject in wanted}
 
 
 def lock_failures(

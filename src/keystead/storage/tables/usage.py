@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, case, delete, func, select, tuple_
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
-from keystead.domain.usage import CallCount, Caller, KeyCaller, KeyUsage, printable
+from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, printable
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import upsert
@@ -21,7 +21,7 @@ SERVED: Final = ""
 """The `reason` of a caller whose key was accepted."""
 
 
-def record_use(tx: Tx, tallies: Mapping[KeyId, KeyUsage]) -> None:
+def record_use(tx: Tx, tallies: Mapping[KeyId, UsageBuffer]) -> None:
     """Add the uses that were noted in memory."""
     # In the order of the ids, so that two servers that flush at the same time cannot deadlock.
     ordered = [tallies[key_id] for key_id in sorted(tallies)]
@@ -115,7 +115,7 @@ def _met_again(tx: Tx) -> Any:
     )
 
 
-def _last_use_row(tally: KeyUsage) -> dict[str, Any]:
+def _last_use_row(tally: UsageBuffer) -> dict[str, Any]:
     return {
         "key_id": tally.key_id,
         "workspace_id": tally.workspace_id,
@@ -125,14 +125,14 @@ def _last_use_row(tally: KeyUsage) -> dict[str, Any]:
     }
 
 
-def _day_rows(tally: KeyUsage) -> list[dict[str, Any]]:
+def _day_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
     return [
         {"key_id": tally.key_id, "workspace_id": tally.workspace_id, "day": day, "uses": uses}
         for day, uses in sorted(tally.days.items())
     ]
 
 
-def _caller_rows(tally: KeyUsage) -> list[dict[str, Any]]:
+def _caller_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
     return [
         {
             "key_id": tally.key_id,

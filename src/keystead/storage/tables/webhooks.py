@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Update, delete, func, insert, select, update
 
 from keystead.domain.ids import WebhookId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import (
     deliveries,
     delivery_attempts,
@@ -155,9 +155,7 @@ def _to_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "disabled_at": endpoint.disabled_at,
         "disabled_for": endpoint.disabled_for,
         "created_at": endpoint.created_at,
-        "created_by_kind": endpoint.created_by.kind,
-        "created_by_id": endpoint.created_by.id,
-        "created_by_name": endpoint.created_by.name,
+        **actor_values("created_by", endpoint.created_by),
         "header_names": list(endpoint.header_names),
         "secret_overlap_until": endpoint.secret_overlap_until,
         "version": endpoint.version,
@@ -172,9 +170,7 @@ def _from_row(row: Row[Any]) -> WebhookEndpoint:
         url=row.url,
         events=tuple(row.event_types.split()),
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         header_names=tuple(row.header_names),
         disabled_at=row.disabled_at,
         disabled_for=row.disabled_for and DisabledReason(row.disabled_for),

@@ -1,4 +1,4 @@
-"""What needs a recent proof of who one is, and how long a proof is recent."""
+"""Which actions need a recent sign-in, and how long a sign-in is recent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_fifteen_minutes() -> None:
 
 
 def test_a_sessions_proof() -> None:
-    """A session tells when, how and where its person last proved who they are, not when it began."""
+    """A session has the time, method and return URL of the last authentication, not of its start."""
     later = NOON + timedelta(hours=1)
     session = Session(SessionId("ses_1"), UserId("usr_1"), NOON, later, later)
     session = replace(
@@ -78,7 +78,7 @@ def test_what_a_link_proves(purpose: LinkPurpose) -> None:
 
 @pytest.mark.parametrize("scopes", [["*"], [KEYS_WRITE], ["documents:read", KEYS_WRITE], UNSET])
 def test_full_rights_need_a_recent_proof(scopes: list[str] | Unset) -> None:
-    """Who signed in 15 minutes ago makes no key with full rights any more, chosen or not; a moment before, they do."""
+    """15 minutes after a sign-in, a person can no longer create a full-access key; a moment earlier they can."""
     draft = KeyDraft("all", scopes=scopes)
     grant(draft, _proven(REAUTHENTICATION_AGE - MOMENT), CATALOG, NOON)
     with pytest.raises(ReauthenticationRequired):
@@ -111,7 +111,7 @@ def test_only_people_prove_themselves() -> None:
 
 
 def test_where_the_proof_is_given() -> None:
-    """A product's own user is told where to go; everybody else, to sign in again."""
+    """A product's own user is sent back to the product; everyone else signs in again."""
     long_ago = NOON - timedelta(hours=1)
     portal = Authentication(long_ago, AuthenticationMethod.PORTAL, "https://app.example.com/back")
     with pytest.raises(ReauthenticationRequired, match="Come back from the product") as refused:

@@ -1,4 +1,4 @@
-"""The lean path lets nothing pass that the whole path would not, and tells of what passes the very same."""
+"""The fast path accepts only what the stack would accept, with the very same answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COUNTED: list[tuple[str, str, int]] = []
 
 
 class Both:
-    """One application twice: as it is, and with its lean path taken away."""
+    """One application twice: as it is, and with its fast path taken away."""
 
     def __init__(self, doors: Doors) -> None:
         def make() -> ForwardAuth:
@@ -35,13 +35,13 @@ class Both:
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
-        self.doors, self.lean, self.whole = doors, make(), make()
+        self.doors, self.fast, self.whole = doors, make(), make()
         self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
         """Both answers to the same question."""
         answers = []
-        for app in (self.lean, self.whole):
+        for app in (self.fast, self.whole):
             self.doors.app = app
             answers.append(self.doors.send({**scope, "state": {}}))
         return answers[0], answers[1]
@@ -127,10 +127,10 @@ def test_both_paths_agree(both: Both, tokens: list[bytes], data: st.DataObject) 
 
 def agree(both: Both, scope: dict[str, Any]) -> None:
     """Both answer a question alike, and count it alike."""
-    lean, whole = both.ask(scope)
-    assert (lean.status, lean.body) == (whole.status, whole.body)
+    fast, whole = both.ask(scope)
+    assert (fast.status, fast.body) == (whole.status, whole.body)
     for name in (*IDENTITY, "cache-control", "www-authenticate", "x-keystead-denied-status"):
-        assert lean.header(name) == whole.header(name)
+        assert fast.header(name) == whole.header(name)
     assert _COUNTED[-2] == _COUNTED[-1]
 
 
@@ -170,7 +170,7 @@ VALUES = (
 @pytest.mark.parametrize("name", [*FIELDS, "authorization"])
 @pytest.mark.parametrize("peer", ["127.0.0.1", PROXY])
 def test_one_hostile_field(both: Both, tokens: list[bytes], name: str, peer: str) -> None:
-    """Whatever a field holds, the lean path answers as the whole one, or leaves the request to it."""
+    """Whatever a field holds, the fast path answers as the whole one, or leaves the request to it."""
     for value in VALUES:
         fields = {b"host": HOST[1], b"authorization": b"Bearer " + tokens[0]}
         fields[name.encode()] = fields.get(name.encode(), b"") * (name == "authorization") + value
@@ -180,9 +180,9 @@ def test_one_hostile_field(both: Both, tokens: list[bytes], name: str, peer: str
 def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:
     """The two paths are two: a good question does not reach the stack, which would give its answer an id."""
     scope = scope_of(headers=[HOST, *bearer(tokens[0].decode())], raw_path=b"/forward-auth/any")
-    lean, whole = both.ask(scope)
-    assert (lean.status, whole.status) == (200, 200)
-    assert lean.header("x-request-id") is None
+    fast, whole = both.ask(scope)
+    assert (fast.status, whole.status) == (200, 200)
+    assert fast.header("x-request-id") is None
     assert whole.header("x-request-id") is not None
 
 
@@ -193,8 +193,8 @@ def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status
     fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
     assert block_of(fields) == size * 1024
     scope = scope_of(headers=fields, raw_path=b"/forward-auth/any")
-    lean, whole = both.ask(scope)
-    assert (lean.status, whole.status) == (status, status)
+    fast, whole = both.ask(scope)
+    assert (fast.status, whole.status) == (status, status)
 
 
 @pytest.mark.parametrize("name", [b"user-agent", b"host", b"x-forwarded-for"])
@@ -216,7 +216,7 @@ def test_the_cache_keeps_few_bytes_of_strangers(
 
 
 def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:
-    """The caller is the last address that is no proxy of ours; from everybody else the field says nothing."""
+    """The caller is the last address that isn't a configured proxy; from other peers the field is ignored."""
     tenant = shared_ground.tenant()
     key = shared_ground.key(tenant)
     forwarded = [
@@ -229,8 +229,8 @@ def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:
             raw_path=b"/forward-auth/any",
             client=(peer, "5"),
         )
-        lean, whole = both.ask(scope)
-        assert (lean.status, whole.status) == (200, 200)
+        fast, whole = both.ask(scope)
+        assert (fast.status, whole.status) == (200, 200)
         shared_ground.flush()
         shared_ground.clock.advance(seconds=1)
         own = shared_ground.services.keys.get(tenant, key.key.id)

@@ -1,4 +1,4 @@
-"""The lean path of introspection answers nothing that the whole path would not, and the very same."""
+"""The fast path of introspection answers nothing that the whole path would not, and the very same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keystead.gate.introspection import Introspection
 from keystead.http.asgi import Header
 from keystead.http.client import parse_networks
 from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.gate.test_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
+from tests.gate.test_forward_auth_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.http.raw import HOST, Response, scope_of
 from tests.installations import Ground, text_of
 
@@ -23,7 +23,7 @@ _COUNTED: list[tuple[str, str, int]] = []
 
 
 class Both:
-    """One application twice: as it is, and with its lean path taken away."""
+    """One application twice: as it is, and with its fast path taken away."""
 
     def __init__(self, doors: Doors) -> None:
         def make() -> Introspection:
@@ -34,19 +34,19 @@ class Both:
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
-        self.doors, self.lean, self.whole = doors, make(), make()
+        self.doors, self.fast, self.whole = doors, make(), make()
         self.whole._fast_path.accepts = lambda scope: False  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any], body: bytes) -> tuple[Response, Response]:
         """Both answers to the same question."""
         answers = []
-        for app in (self.lean, self.whole):
+        for app in (self.fast, self.whole):
             self.doors.app = app
             answers.append(self.doors.send({**scope, "state": {}}, body))
         return answers[0], answers[1]
 
     def ask_plainly(self, field: Header, body: bytes) -> Response:
-        """The lean application's answer to an ordinary question."""
+        """The fast application's answer to an ordinary question."""
         return self.ask(posted([HOST, field, FORM, length_of(body)]), body)[0]
 
 
@@ -180,7 +180,7 @@ UNUSUAL: list[dict[str, Any]] = [
 def test_one_thing_unusual(
     both: Both, fields: list[Header], forms: list[str], change: dict[str, Any]
 ) -> None:
-    """Each check that the whole path makes of a head is made on the lean one, or left to the whole one."""
+    """Each check that the whole path makes of a head is made on the fast one, or left to the whole one."""
     more, body = dict(change), forms[0].encode()
     both.ask_plainly(fields[0], body)
     headers = [
@@ -198,7 +198,7 @@ def test_one_thing_unusual(
 def test_one_hostile_field(
     both: Both, fields: list[Header], forms: list[str], name: str, peer: str
 ) -> None:
-    """Whatever a field holds, the lean path answers as the whole one, or leaves the question to it."""
+    """Whatever a field holds, the fast path answers as the whole one, or leaves the question to it."""
     body = forms[0].encode()
     both.ask_plainly(fields[0], body)
     for value in VALUES:
@@ -209,10 +209,10 @@ def test_one_hostile_field(
 
 def agree(both: Both, scope: dict[str, Any], body: bytes) -> None:
     """Both answer a question alike, and count it alike."""
-    lean, whole = both.ask(scope, body)
-    assert (lean.status, lean.body) == (whole.status, whole.body)
+    fast, whole = both.ask(scope, body)
+    assert (fast.status, fast.body) == (whole.status, whole.body)
     for name in PROMISED:
-        assert values_of(lean, name) == values_of(whole, name)
+        assert values_of(fast, name) == values_of(whole, name)
     assert _COUNTED[-2] == _COUNTED[-1]
 
 
@@ -238,7 +238,7 @@ def test_what_is_answered_is_lean(
 def test_the_log_knows_who_asks(
     both: Both, forms: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each credential that asks has a line of its own at once, and again after a minute, however often it asks."""
+    """Each calling credential is logged immediately, and at most once a minute after that."""
     seconds = [1_000.0]
     monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
     body = forms[0].encode()
@@ -261,8 +261,8 @@ def test_one_use_for_one_question(both: Both, shared_ground: Ground, fields: lis
     body = f"token={text_of(key)}".encode()
     field = bearer(both.doors.credential()[1])[0]
     for _ in range(3):
-        lean, whole = both.ask(posted([HOST, field, FORM, length_of(body)]), body)
-        assert (lean.status, whole.status) == (200, 200)
+        fast, whole = both.ask(posted([HOST, field, FORM, length_of(body)]), body)
+        assert (fast.status, whole.status) == (200, 200)
     shared_ground.flush()
     today = shared_ground.clock.now().date()
     assert shared_ground.services.usage.per_day(tenant, key.key.id, today) == {today: 6}
