@@ -154,6 +154,5 @@ class LargeBodies:
         """Return the result of `decode`, which reads `length` bytes on a thread."""
         if length <= LARGE:
             return await run_in_threadpool(decode)
-        # An owner's share of two places is one (`domain.shares`), so no owner waits for another's whole queue.
-        async with self._parsing.of(owner):
-            return await run_in_threadpool(decode)
+        # An owner's share of two threads is one (`domain.shares`), so no owner waits for another's whole queue.
+        return await self._parsers.run(owner, decode)
