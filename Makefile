@@ -59,7 +59,7 @@ async-client: dev ## Generate the asynchronous half of the SDK from the synchron
 
 screenshots: ## Take pictures of every page, wide, dark and narrow, into ./screenshots (ARGS=narrow for one look)
 	@$(PYTHON) scripts/bootstrap.py dev --browser
-	@$(BIN)/python -m tests.journeys.screenshots $(ARGS)
+	@$(BIN)/python -m tests.support.screenshots $(ARGS)
 
 clean: ## Remove .venv and caches (./data stays)
 	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

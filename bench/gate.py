@@ -18,8 +18,8 @@ from bench.load import HOST, rate
 from keystead import bootstrap
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.postgres import wait_until
-from tests.serving import Serving, free_port, serving
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess, free_port, serving
 
 SECONDS: Final = 2.0
 CONNECTIONS: Final = 32
@@ -66,7 +66,7 @@ def asking(token: str) -> bytes:
     return f"GET /forward-auth/documents:read HTTP/1.1\r\n{fields}\r\n".encode()
 
 
-def introspecting(server: Serving, token: str) -> bytes:
+def introspecting(server: ServerProcess, token: str) -> bytes:
     """A service's question."""
     installation = bootstrap.open_safely(server.settings)
     try:
@@ -82,7 +82,7 @@ def introspecting(server: Serving, token: str) -> bytes:
 
 
 @contextmanager
-def served(name: str, core: int) -> Iterator[Serving]:
+def served(name: str, core: int) -> Iterator[ServerProcess]:
     """A server with one process on that core, and as much of a database as it takes."""
     with ExitStack() as stack:
         environment = {}

@@ -14,9 +14,9 @@ from bench.figures import ROUNDS, Figure, rates
 from bench.gate import CONNECTIONS, SECONDS, asking, pin, served, server_and_load
 from bench.load import HOST, rate
 from keystead.operation.gateways import render
-from tests.gateways.gateways import NGINX, setup, started
-from tests.postgres import wait_until
-from tests.serving import free_port
+from tests.support.gateways import NGINX, setup, started
+from tests.support.postgres import wait_until
+from tests.support.server_process import free_port
 
 ENDLESS: Final = "http { access_log off; keepalive_requests 1000000;"
 """Nothing is written for each request, and no connection is given up after so many."""

@@ -21,8 +21,8 @@ from keystead.domain.principals import Principal, system
 from keystead.domain.token import Token, mint
 from keystead.settings import Settings
 from keystead.storage.schema import tables as schema
-from tests.postgres import Postgres, own_postgres
-from tests.walls import installed
+from tests.support.postgres import PostgresServer, own_postgres
+from tests.support.row_security import installed
 
 BATCH: Final = 20_000
 MEMORY: Final = ("shared_buffers = '1GB'", "max_wal_size = '16GB'", "checkpoint_timeout = '30min'")
@@ -40,7 +40,11 @@ class Ground:
 
 @contextmanager
 def filled(
-    keys: int, server: Postgres | None = None, *, verification: str = "read", sampled: int = SAMPLES
+    keys: int,
+    server: PostgresServer | None = None,
+    *,
+    verification: str = "read",
+    sampled: int = SAMPLES,
 ) -> Iterator[Ground]:
     """An installation without limits, holding `keys` keys in one workspace; on SQLite unless a server is given."""
     with emptied(server, verification) as (installation, pepper):
@@ -51,7 +55,7 @@ def filled(
 
 
 @contextmanager
-def crowded(crowd: Crowd, server: Postgres | None = None) -> Iterator[Ground]:
+def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[Ground]:
     """An installation that holds a crowd; its owner is that of the largest workspace."""
     with emptied(server, "read", crowd) as (installation, pepper):
         yield Ground(installation, system(LARGEST), crowd.tokens, pepper)
@@ -59,7 +63,7 @@ def crowded(crowd: Crowd, server: Postgres | None = None) -> Iterator[Ground]:
 
 @contextmanager
 def emptied(
-    server: Postgres | None, verification: str, crowd: Crowd | None = None
+    server: PostgresServer | None, verification: str, crowd: Crowd | None = None
 ) -> Iterator[tuple[Installation, Pepper]]:
     """A migrated installation, with nothing in it but the crowd, and its pepper. It vanishes afterwards."""
     pepper = Pepper("bench", os.urandom(32)) if crowd is None else crowd.pepper
@@ -82,7 +86,7 @@ def emptied(
 
 
 @contextmanager
-def postgresql() -> Iterator[Postgres]:
+def postgresql() -> Iterator[PostgresServer]:
     """A server that syncs, with memory for large tables: what an operator would give it."""
     with own_postgres() as server:
         for setting in MEMORY:

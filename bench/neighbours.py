@@ -21,7 +21,7 @@ from keystead import bootstrap
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
 from keystead.domain.scopes import Scopes
-from tests.serving import Serving, serving
+from tests.support.server_process import ServerProcess, serving
 
 CONNECTIONS: Final = 8
 """The other workspace's, each asking again as soon as it has its answer."""
@@ -59,12 +59,12 @@ def figures_of(engine: str, calls: int) -> Iterator[Figure]:
         assert _quota(server, mine) == quota
 
 
-def _quota(server: Serving, token: str) -> Any:
+def _quota(server: ServerProcess, token: str) -> Any:
     return server.call("GET", "/v1/plan", token=token).json()
 
 
 @contextmanager
-def _served(engine: str) -> Iterator[Serving]:
+def _served(engine: str) -> Iterator[ServerProcess]:
     with ExitStack() as stack:
         if engine == "postgresql":
             server = stack.enter_context(postgresql())
@@ -75,7 +75,7 @@ def _served(engine: str) -> Iterator[Serving]:
         yield stack.enter_context(serving(url, workers=WORKERS))
 
 
-def _tokens(server: Serving) -> tuple[str, str]:
+def _tokens(server: ServerProcess) -> tuple[str, str]:
     """A key of each of two workspaces, with the same plan: the quiet one's first."""
     installation = bootstrap.open_safely(server.settings)
     try:

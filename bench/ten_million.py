@@ -23,7 +23,7 @@ from keystead.domain.principals import Principal, system
 from keystead.storage.clock import clock_of
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.tables.keys import pepper_ids_of_live_keys
-from tests.postgres import Postgres
+from tests.support.postgres import PostgresServer
 
 LARGE: Final = (10_000_000, 100_000, 1_000_000)
 MIDDLE: Final = (100_000, 1_000, 10_000)
@@ -47,7 +47,7 @@ def on_postgresql(quick: bool) -> Iterator[Figure]:
         yield from _figures("PostgreSQL", server, quick)
 
 
-def _figures(engine: str, server: Postgres | None, quick: bool) -> Iterator[Figure]:
+def _figures(engine: str, server: PostgresServer | None, quick: bool) -> Iterator[Figure]:
     shape = MIDDLE if quick else LARGE
     with _ground(shape, server) as large, _ground(SMALL, server) as small:
         keys, _, most = shape
@@ -73,7 +73,7 @@ def _medians(
 
 
 @contextmanager
-def _ground(shape: tuple[int, int, int], server: Postgres | None) -> Iterator[Ground]:
+def _ground(shape: tuple[int, int, int], server: PostgresServer | None) -> Iterator[Ground]:
     with crowded(Crowd(*shape, Pepper("bench", os.urandom(32))), server) as ground:
         yield ground
 

@@ -20,7 +20,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.storage.tables import events as event_rows
 from keystead.worker.deliver import ATTEMPTS_PER_ENDPOINT, POLL_SECONDS, DeliveryWorker
-from tests.receivers import Received, Receiver, hook, open_office, sender
+from tests.support.receivers import Received, Receiver, hook, open_office, sender
 
 CALLS: Final = 60
 DELIVERIES: Final = 1_000

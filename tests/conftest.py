@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 import hypothesis
 import pytest
 
-from tests.postgres import OwnPostgres, Postgres, find_binaries, own_postgres, shared_postgres
+from tests.support.postgres import (
+    PostgresServer,
+    PrivatePostgres,
+    find_binaries,
+    own_postgres,
+    shared_postgres,
+)
 
 if TYPE_CHECKING:
-    from tests.serving import Serving
+    from tests.support.server_process import ServerProcess
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
 TESTS = Path(__file__).resolve().parent
@@ -96,7 +102,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A real PostgreSQL, started once for the whole run; a skip where its binaries are not to be had."""
     _require_postgres()
     base = tmp_path_factory.getbasetemp()
@@ -105,7 +111,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def private_postgres() -> Iterator[OwnPostgres]:
+def private_postgres() -> Iterator[PrivatePostgres]:
     """A PostgreSQL of the test's own, syncing to disk, to be stopped, killed and started again."""
     _require_postgres()
     with own_postgres() as server:
@@ -126,8 +132,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'keystead.db'}"
         return
-    server: Postgres = request.getfixturevalue("postgres")
-    from tests.walls import installed_database, server_url
+    server: PostgresServer = request.getfixturevalue("postgres")
+    from tests.support.row_security import installed_database, server_url
 
     name = installed_database(server)
     yield server_url(server, name)
@@ -140,16 +146,16 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'keystead.db'}"
         return
-    server: Postgres = request.getfixturevalue("postgres")
+    server: PostgresServer = request.getfixturevalue("postgres")
     name = server.create_database()
     yield server.dsn(name)
     server.drop_database(name)
 
 
 @pytest.fixture
-def server(database_url: str) -> Iterator[Serving]:
+def server(database_url: str) -> Iterator[ServerProcess]:
     """A real server, once on each engine: the test that asks for it runs twice."""
-    from tests.serving import serving
+    from tests.support.server_process import serving
 
     with serving(database_url) as started:
         yield started

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.world import Tenant, World, open_world
-from tests.walls import installed_database, server_url
+from tests.support.api_client import Tenant, World, open_world
+from tests.support.row_security import installed_database, server_url
 
 
 @pytest.fixture(scope="session")

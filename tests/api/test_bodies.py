@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import Client, Tenant, pointers, problem
+from tests.support.api_client import Client, Tenant, pointers, problem
 
 SERVER_OWNED = {
     "id": "key_02tcRIyrxLXTR81B3dqdOx",

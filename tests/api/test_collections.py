@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import Tenant, pointers, problem
+from tests.support.api_client import Tenant, pointers, problem
 
 MEMBERS = {"name", "title", "documents", "created_at", "updated_at"}
 

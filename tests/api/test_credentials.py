@@ -14,7 +14,7 @@ from keystead.domain.ids import number_of
 from keystead.domain.instants import format_instant
 from keystead.domain.scopes import BUILT_IN
 from keystead.domain.token import Token, assemble
-from tests.api.world import Client, Headers, Tenant, problem, said
+from tests.support.api_client import Client, Headers, Tenant, problem, said
 
 CHALLENGE = 'Bearer realm="keystead"'
 OPERATIONS = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.world import Client, Tenant, pointers, problem, said
+from tests.support.api_client import Client, Tenant, pointers, problem, said
 
 SUMMARY = {"id", "title", "url", "attributes", "created_at", "updated_at"}
 

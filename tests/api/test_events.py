@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.api.world import Tenant, pointers
+from tests.support.api_client import Tenant, pointers
 
 MEMBERS = {"id", "type", "occurred_at", "actor", "target", "address", "request_id", "data"}
 

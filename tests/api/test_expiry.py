@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keystead.domain.instants import format_instant
-from tests.api.world import Tenant, pointers
+from tests.support.api_client import Tenant, pointers
 
 EXACT = {
     "2030-01-31T12:00:00Z": "2030-01-31T12:00:00Z",

@@ -13,7 +13,7 @@ import pytest
 
 from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
-from tests.client.stranger import TOKEN, json_answer, stranger
+from tests.support.stub_server import TOKEN, json_answer, stranger
 
 COMMITTED: Final = Path(__file__).parents[2] / "openapi.json"
 DOCUMENT: Final = describe()

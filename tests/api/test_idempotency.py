@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from keystead.storage.schema import tables as schema
-from tests.api.world import Client, Headers, Tenant, problem
-from tests.behind import read_behind
+from tests.support.administrator import read_behind
+from tests.support.api_client import Client, Headers, Tenant, problem
 
 
 def once(key: str) -> Headers:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.api.world import Client, World, problem
+from tests.support.api_client import Client, World, problem
 
 ABSENT: Final = "0000000000000000000000"
 URL: Final = "https://hooks.example/keystead"

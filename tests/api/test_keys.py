@@ -10,7 +10,7 @@ import pytest
 
 from keystead.domain.instants import format_instant
 from keystead.domain.token import TOKEN_PATTERN
-from tests.api.world import Client, Tenant, pointers, problem
+from tests.support.api_client import Client, Tenant, pointers, problem
 
 KEY_MEMBERS = {
     "id", "description", "hint", "scopes", "status", "created_at", "created_by", "expires_at",

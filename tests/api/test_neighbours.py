@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from tests.api.world import Client, World, said
+from tests.support.api_client import Client, World, said
 
 CALLS: Final = 80
 

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.api.world import Client, Tenant, World, open_world, pointers, problem, said
+from tests.support.api_client import Client, Tenant, World, open_world, pointers, problem, said
 
 PATH = "/operator/v1/workspaces"
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")

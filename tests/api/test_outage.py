@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx2
 
-from tests.api.world import open_world, problem
-from tests.postgres import OwnPostgres, wait_until
+from tests.support.api_client import open_world, problem
+from tests.support.postgres import PrivatePostgres, wait_until
 
 
-def test_without_its_database_the_api_says_so(private_postgres: OwnPostgres) -> None:
+def test_without_its_database_the_api_says_so(private_postgres: PrivatePostgres) -> None:
     """503 with Retry-After for a live key and for a revoked one, 401 for garbage; then all is as before."""
     name = private_postgres.create_database()
     with open_world(private_postgres.dsn(name)) as world:

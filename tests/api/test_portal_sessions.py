@@ -14,7 +14,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
-from tests.api.world import BASE, Client, Tenant, World, open_world, problem
+from tests.support.api_client import BASE, Client, Tenant, World, open_world, problem
 
 PATH = "/operator/v1/portal-sessions"
 ORIGIN = "https://app.example.com"

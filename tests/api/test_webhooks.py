@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keystead.domain.throttle import SENDING
-from tests.api.world import Client, Tenant, pointers, problem
+from tests.support.api_client import Client, Tenant, pointers, problem
 
 MEMBERS = {
     "id",

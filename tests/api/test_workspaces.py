@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keystead.domain.instants import format_instant
-from tests.api.world import Tenant
+from tests.support.api_client import Tenant
 
 
 def test_whoami_tells_key_and_workspace(tenant: Tenant) -> None:

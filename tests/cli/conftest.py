@@ -14,7 +14,7 @@ import pytest
 from keystead import bootstrap, cli
 from keystead.bootstrap import Installation
 from keystead.settings import Settings
-from tests.serving import begin
+from tests.support.server_process import begin
 
 
 @dataclass(frozen=True)

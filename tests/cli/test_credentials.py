@@ -9,7 +9,7 @@ from keystead.cli.outcome import Exit
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.errors import InvalidToken
 from tests.cli.conftest import Keystead, one_engine
-from tests.installations import calling
+from tests.support.installations import calling
 
 
 def test_a_credential_is_made_and_works(keystead: Keystead, installation: Installation) -> None:

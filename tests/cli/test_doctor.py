@@ -13,7 +13,7 @@ from keystead.operation import checks
 from keystead.operation.checks import Verdict
 from keystead.settings import Settings
 from tests.cli.conftest import Ended, Keystead, one_engine
-from tests.serving import Serving
+from tests.support.server_process import ServerProcess
 
 CHECKS = {
     "interpreter",
@@ -80,7 +80,7 @@ def test_each_fault_is_found_and_told_how_to_mend(
     keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open files, a lost pepper and another server on the port: three faults in one run, with exit code 1."""
-    Serving(str(settings.database), settings.data).token()
+    ServerProcess(str(settings.database), settings.data).token()
     file = Path(str(settings.database).removeprefix("sqlite:///"))
     file.chmod(0o644)
     (settings.data / "peppers").unlink()
@@ -100,7 +100,7 @@ def test_each_fault_is_found_and_told_how_to_mend(
 
 
 @pytest.mark.slow
-def test_a_server_that_runs_is_no_fault(server: Serving) -> None:
+def test_a_server_that_runs_is_no_fault(server: ServerProcess) -> None:
     """While Keystead answers on the port, the port is as it should be."""
     told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
     assert told.returncode == 0

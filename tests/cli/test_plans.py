@@ -15,7 +15,7 @@ from keystead.domain.errors import Invalid
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
 from keystead.domain.rate_limits import RateLimits
 from tests.cli.conftest import Keystead, one_engine
-from tests.cli.terminal import at_terminal
+from tests.support.terminal import at_terminal
 
 FILE = """
 [[plans]]

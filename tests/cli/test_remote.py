@@ -16,10 +16,10 @@ import pytest
 from keystead.cli.outcome import Exit
 from keystead.domain.credentials import CredentialKind
 from tests.cli.conftest import Ended, Keystead
-from tests.cli.terminal import at_terminal
-from tests.client.stranger import TOKEN, stranger
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess, serving
+from tests.support.stub_server import TOKEN, stranger
+from tests.support.terminal import at_terminal
 
 FIRST = ("--workspace", "My workspace")
 """The workspace that the server's tokens are of; other tests make more."""
@@ -28,7 +28,7 @@ SCOPES = {"KEYSTEAD_SCOPES": json.dumps({"invoices:read": "Read invoices"})}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over SQLite, of a product with a scope of its own."""
     place = f"sqlite:///{tmp_path_factory.mktemp('remote') / 'keystead.db'}"
     with serving(place, environment=SCOPES) as server:
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 class Remote:
     """Runs commands in this process: at the server with `--url`, or on its own database."""
 
-    def __init__(self, run: Keystead, server: Serving, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, run: Keystead, server: ServerProcess, patch: pytest.MonkeyPatch) -> None:
         self.server, self._run, self._patch = server, run, patch
 
     def __call__(self, *words: str, token: str | None = None) -> Ended:
@@ -64,7 +64,7 @@ class Remote:
 
 
 @pytest.fixture
-def remote(run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch) -> Remote:
+def remote(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Remote:
     """Commands for that server."""
     return Remote(run, server, monkeypatch)
 

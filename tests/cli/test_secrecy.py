@@ -15,9 +15,9 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from tests.cli.conftest import Keystead, one_engine
-from tests.cli.terminal import at_terminal
-from tests.client.stranger import TOKEN
-from tests.nursery import KEYSTEAD
+from tests.support.processes import KEYSTEAD
+from tests.support.stub_server import TOKEN
+from tests.support.terminal import at_terminal
 
 TOKEN_LIKE = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 

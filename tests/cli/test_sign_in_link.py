@@ -17,9 +17,9 @@ from keystead.domain.token import Secret
 from keystead.operation.server.address_file import published
 from keystead.settings import Settings
 from tests.cli.conftest import Keystead
-from tests.nursery import KEYSTEAD
-from tests.postgres import wait_until
-from tests.serving import serving
+from tests.support.postgres import wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import serving
 
 LINK = re.compile(r"http://127\.0\.0\.1:8080/sign-in\?link=(\S{43})\n")
 

@@ -10,7 +10,7 @@ import pytest
 from keystead import cli
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.token_file import read_token
-from tests.client.stranger import TOKEN
+from tests.support.stub_server import TOKEN
 
 
 @pytest.fixture(autouse=True)

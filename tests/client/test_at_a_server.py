@@ -27,8 +27,8 @@ from keystead.client import (
 )
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.client.both import KINDS, OPERATORS, opened
-from tests.serving import Serving, serving
+from tests.support.sdk_clients import KINDS, OPERATORS, opened
+from tests.support.server_process import ServerProcess, serving
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/sdk.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
@@ -36,13 +36,13 @@ TABLES = {"Client": (Client, AsyncClient), "Operator": (Operator, AsyncOperator)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over SQLite."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('guide') / 'keystead.db'}") as server:
         yield server
 
 
-def credential(server: Serving, kind: CredentialKind) -> str:
+def credential(server: ServerProcess, kind: CredentialKind) -> str:
     """Return the token of a new credential."""
     installation = bootstrap.open_safely(server.settings)
     try:
@@ -52,7 +52,7 @@ def credential(server: Serving, kind: CredentialKind) -> str:
         installation.close()
 
 
-def test_the_guide_works(server: Serving) -> None:
+def test_the_guide_works(server: ServerProcess) -> None:
     """Every block of the page runs, in order, and prints no token."""
     shown: list[Any] = []
     kept: list[Any] = []
@@ -98,7 +98,7 @@ def methods(kind: type[Any]) -> set[str]:
     return found
 
 
-def test_a_token_is_shown_to_nobody(server: Serving) -> None:
+def test_a_token_is_shown_to_nobody(server: ServerProcess) -> None:
     """A created key prints without its token, on a real response too."""
     with Client(server.base_url, server.token()) as client:
         created = client.keys.create("quiet")
@@ -107,7 +107,7 @@ def test_a_token_is_shown_to_nobody(server: Serving) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_service_asks_about_tokens(server: Serving, kind: type[Any]) -> None:
+def test_a_service_asks_about_tokens(server: ServerProcess, kind: type[Any]) -> None:
     """A service reads the state of tokens, and revokes one that was found."""
     service = credential(server, CredentialKind.SERVICE)
     token = server.token("documents:read")
@@ -135,7 +135,7 @@ def test_star_permits_all_but_managing_keys() -> None:
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None:
+def test_a_backend_sees_to_its_tenants(server: ServerProcess, kind: type[Any]) -> None:
     """An operator creates, finds, suspends and resumes a workspace, sets its plan, and signs a user in."""
     token = credential(server, CredentialKind.OPERATOR)
     with opened(kind, server.base_url, token) as operator:
@@ -153,7 +153,7 @@ def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None
             operator.workspaces.get("ws_02tcRIyrxLXTR81B3dqdOx")
 
 
-def test_a_bad_batch_names_its_documents(server: Serving) -> None:
+def test_a_bad_batch_names_its_documents(server: ServerProcess) -> None:
     """The error lists every refused document by its ID, and nothing was pushed."""
     drafts = [
         DocumentDraft("fine", "text"),

@@ -21,8 +21,8 @@ from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, O
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
 from keystead.domain.token import Secret, Token
-from tests.client.both import KINDS, OPERATORS, opened
-from tests.client.stranger import TOKEN
+from tests.support.sdk_clients import KINDS, OPERATORS, opened
+from tests.support.stub_server import TOKEN
 
 DOCUMENT = describe()
 OPERATIONS = {o["operationId"]: (path, method, o) for path, method, o in operations(DOCUMENT)}

@@ -20,8 +20,8 @@ from keystead.client import (
     UnexpectedAnswer,
     Unreachable,
 )
-from tests.client.both import KINDS, OPERATORS, opened
-from tests.client.stranger import TOKEN, json_answer, stranger
+from tests.support.sdk_clients import KINDS, OPERATORS, opened
+from tests.support.stub_server import TOKEN, json_answer, stranger
 
 HURRIED = Patience(attempts=2, first=0.001)
 NOTHING = json_answer({"items": [], "next_cursor": None})

@@ -10,7 +10,7 @@ import pytest
 from keystead.client import Key, Page, PlanWithLimits, Quota, Token, Whoami
 from keystead.client.decoding import InvalidAnswer, decode
 from keystead.client.results import CreatedKey, Introspection, KeyPage
-from tests.client.stranger import TOKEN
+from tests.support.stub_server import TOKEN
 
 KEY: dict[str, Any] = {
     "id": "key_1",

@@ -23,8 +23,8 @@ from keystead.client import (
 )
 from keystead.client.errors import Refusal, problem_of
 from keystead.http.problems import STATUS
-from tests.client.both import KINDS, opened
-from tests.client.stranger import TOKEN
+from tests.support.sdk_clients import KINDS, opened
+from tests.support.stub_server import TOKEN
 
 ONCE = Patience(attempts=1)
 

@@ -20,8 +20,8 @@ from keystead.client.errors import (
 )
 from keystead.client.exchange import Patience, Reply
 from keystead.client.requests import Request
-from tests.client.stranger import TOKEN
-from tests.clocks import OUT_OF_RANGE
+from tests.support.clocks import OUT_OF_RANGE
+from tests.support.stub_server import TOKEN
 
 READ = Request("GET", "/v1/whoami")
 CREATE = Request("POST", "/v1/collections", body=b"{}", repeatable=False)

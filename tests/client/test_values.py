@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from keystead.client import ClientError, DocumentDraft, InvalidValue, NotAToken
-from tests.client.both import KINDS, OPERATORS, opened
-from tests.client.stranger import TOKEN
+from tests.support.sdk_clients import KINDS, OPERATORS, opened
+from tests.support.stub_server import TOKEN
 
 URL = "https://keys.example.com"
 HALF = "\ud83d"

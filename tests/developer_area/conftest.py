@@ -26,14 +26,14 @@ from keystead.http.stack import Stack
 from keystead.services import Services
 from keystead.settings import Settings
 from keystead.storage.tables import users, workspaces
-from tests.behind import write_behind
-from tests.clocks import ManualClock
-from tests.developer_area.browser import ORIGIN, Browser
-from tests.people import acting
-from tests.walls import declared
+from tests.support.administrator import write_behind
+from tests.support.browser import ORIGIN, Browser
+from tests.support.clocks import ManualClock
+from tests.support.people import acting
+from tests.support.row_security import declared
 
 if TYPE_CHECKING:
-    from tests.developer_area.surface import Survey
+    from tests.support.surface import Survey
 
 PEPPER = bytes(range(32))
 
@@ -151,6 +151,6 @@ def each_area(database_url: str) -> Iterator[Area]:
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
     """What everybody sees of a furnished area, walked through once."""
-    from tests.developer_area.surface import survey
+    from tests.support.surface import survey
 
     return survey(tmp_path_factory.mktemp("survey"))

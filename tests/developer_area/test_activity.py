@@ -21,9 +21,9 @@ from keystead.domain.ids import EventId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area, session_of
 from tests.developer_area.test_templates import PAYLOADS, skeleton
+from tests.support.browser import Seen
 
 FROM = Origin("10.2.3.4", "req_1")
 ACTOR = Actor(PrincipalKind.MEMBER, "usr_1", "Owner")

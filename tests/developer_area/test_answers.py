@@ -10,11 +10,11 @@ from sqlalchemy import text
 
 from keystead.developer_area.web.assets import FOLDER
 from keystead.developer_area.web.timestamps import relative, timestamp
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
-from tests.developer_area.surface import routes_of
-from tests.postgres import OwnPostgres
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser, Seen
+from tests.support.postgres import PrivatePostgres
+from tests.support.surface import routes_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -170,7 +170,7 @@ def test_no_address_leads_away(area: Area, target: str) -> None:
         assert browser.open(f"/?{name}={target}").path == area.keys_url
 
 
-def test_without_the_store_the_page_says_so(private_postgres: OwnPostgres) -> None:
+def test_without_the_store_the_page_says_so(private_postgres: PrivatePostgres) -> None:
     """When keys cannot be read, the answer is 503 with a sentence that does not frighten, and no detail."""
     with opened(private_postgres.dsn()) as area:
         browser = area.signed_in()

@@ -8,11 +8,11 @@ import pytest
 
 from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, PATH
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, opened
 from tests.developer_area.people.test_account import change, status_of, url
-from tests.developer_area.visitors import EMAIL, enter, with_password
-from tests.people import RIGHT
+from tests.support.browser import Browser
+from tests.support.people import RIGHT
+from tests.support.visitors import EMAIL, enter, with_password
 
 NEW = "ada@other.example"
 TAKEN = "bob@keys.example"

@@ -10,11 +10,11 @@ import pytest
 from keystead.developer_area.sign_in.cookies import KEPT_FORM, SESSION
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import workspaces
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.visitors import EMAIL, OTHER, enter, portal_link, with_password
-from tests.people import RIGHT, WRONG
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser, Seen, filled
+from tests.support.people import RIGHT, WRONG
+from tests.support.visitors import EMAIL, OTHER, enter, portal_link, with_password
 
 FULL = {"description": "warehouse sync", "expiry": "90", "access": "full"}
 

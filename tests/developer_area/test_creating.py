@@ -12,8 +12,8 @@ import pytest
 from keystead.domain.keys import ApiKey
 from keystead.domain.scopes import READ_ONLY
 from keystead.domain.token import parse
-from tests.developer_area.browser import ORIGIN, Browser, Seen, filled
 from tests.developer_area.conftest import Area
+from tests.support.browser import ORIGIN, Browser, Seen, filled
 
 
 def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Seen:

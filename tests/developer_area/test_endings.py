@@ -16,11 +16,11 @@ from keystead.domain.token import Secret
 from keystead.domain.verification import Denied
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import users
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
-from tests.furnishing import PASSWORD
-from tests.people import acting
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser, Seen, filled
+from tests.support.people import acting
+from tests.support.sample_workspace import PASSWORD
 
 POLLERS = 3
 SHORT, LONG = 2, 170

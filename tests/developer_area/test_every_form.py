@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from keystead.developer_area.sign_in.cookies import SESSION
-from tests.developer_area.browser import Browser, Seen
-from tests.developer_area.surface import FoundForm, Ground, Survey
+from tests.support.browser import Browser, Seen
+from tests.support.surface import FoundForm, Ground, Survey
 
 FEWEST_FORMS = 20
 FOREIGN = "You've been signed out"

@@ -14,9 +14,9 @@ from keystead.developer_area.keys.forms import KeyEntry
 from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.keys import MAX_EXPIRY, KeyDraft
 from keystead.domain.token import Secret
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
 from tests.developer_area.test_creating import newest
+from tests.support.browser import Browser, Seen
 
 ZONES = ("UTC", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Honolulu", "Australia/Lord_Howe")
 CHOICES = {"30": "30 days", "90": "90 days", "365": "1 year"}

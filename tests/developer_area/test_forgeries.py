@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import ORIGIN, Browser, Seen, filled
 from tests.developer_area.conftest import Area, session_of
+from tests.support.browser import ORIGIN, Browser, Seen, filled
 
 Fields = list[tuple[str, str]]
 FORM = "application/x-www-form-urlencoded"

@@ -18,8 +18,8 @@ from keystead.developer_area.sign_in.cookies import DEVICE, KEPT_FORM, SESSION
 from keystead.developer_area.web.forms import FORM_TOKEN, form_token
 from keystead.domain.token import Secret
 from keystead.http.asgi import Message, Scope
-from tests.developer_area.surface import Ground, Survey
-from tests.furnishing import PASSWORD
+from tests.support.sample_workspace import PASSWORD
+from tests.support.surface import Ground, Survey
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "X")
 SEED: Final = 20261201

@@ -13,9 +13,9 @@ import pytest
 from keystead.http.client import parse_networks
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
-from tests.developer_area.browser import ORIGIN, Browser, Seen
-from tests.developer_area.surface import Ground, Survey
-from tests.furnishing import EMAIL, PASSWORD
+from tests.support.browser import ORIGIN, Browser, Seen
+from tests.support.sample_workspace import EMAIL, PASSWORD
+from tests.support.surface import Ground, Survey
 
 ADDRESSES = [f"198.51.100.{number}" for number in range(1, 51)]
 MOST_LOOKED_AT = 100

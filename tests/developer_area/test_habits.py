@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.clocks import NOON
 from tests.developer_area.conftest import Area
 from tests.developer_area.test_seeing import descriptions, unlimited, used
+from tests.support.clocks import NOON
 
 LINES = {
     "1 key expires within 14 days": "Rotate before then",

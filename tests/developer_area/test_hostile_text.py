@@ -13,9 +13,9 @@ import pytest
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser, Seen
-from tests.developer_area.markup import Element, parse
-from tests.developer_area.surface import FoundForm, Ground, Survey, Walk, is_html
+from tests.support.browser import Browser, Seen
+from tests.support.markup import Element, parse
+from tests.support.surface import FoundForm, Ground, Survey, Walk, is_html
 
 FEWEST_FIELDS: Final = 7
 MARK: Final = "zq-hostile-7"

@@ -6,10 +6,10 @@ import pytest
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.workspaces import Role
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area
 from tests.developer_area.test_creating import create
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser, Seen
 
 NOWHERE = "ws_0000000000000000000000"
 NO_KEY = "key_0000000000000000000000"

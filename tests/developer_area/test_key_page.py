@@ -17,11 +17,11 @@ from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
 from keystead.storage.tables.events import append_event
-from tests.behind import write_behind
-from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area
-from tests.developer_area.markup import Element
 from tests.developer_area.test_seeing import used
+from tests.support.administrator import write_behind
+from tests.support.browser import Seen
+from tests.support.markup import Element
 
 
 def opened(area: Area, token: Token) -> Seen:

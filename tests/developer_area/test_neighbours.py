@@ -11,8 +11,8 @@ import pytest
 
 from keystead.domain.sessions import TOUCH_INTERVAL
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import ORIGIN, Browser
 from tests.developer_area.conftest import Area
+from tests.support.browser import ORIGIN, Browser
 
 MANY: Final = 160
 """Requests of one browser at the same time: more than there are places of any kind."""

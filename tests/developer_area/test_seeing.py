@@ -11,8 +11,8 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area
+from tests.support.browser import Browser, Seen
 
 
 def unlimited(area: Area) -> None:

@@ -11,11 +11,11 @@ from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.developer_area.web.navigation import own_path
 from keystead.domain.workspaces import Role
 from keystead.http import access_log
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.visitors import EMAIL, enter, portal_link, sign_in, with_password
-from tests.people import RIGHT, WRONG
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser, Seen
+from tests.support.people import RIGHT, WRONG
+from tests.support.visitors import EMAIL, enter, portal_link, sign_in, with_password
 
 STRANGER = "bob@keys.example"
 HOSTILE = [

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from tests.developer_area.browser import Seen
-from tests.developer_area.markup import Element
-from tests.developer_area.surface import Survey, assets_of, is_html
+from tests.support.browser import Seen
+from tests.support.markup import Element
+from tests.support.surface import Survey, assets_of, is_html
 
 MOST_BYTES = 100_000
 """Of a page with all that its first visit loads, compressed."""

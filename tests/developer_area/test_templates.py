@@ -19,11 +19,11 @@ from keystead.developer_area.web.assets import FOLDER
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.render import TEMPLATES, Renderer
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
-from tests.developer_area.markup import Element
 from tests.developer_area.test_creating import create, forced
 from tests.developer_area.test_seeing import used
+from tests.support.browser import Browser, Seen
+from tests.support.markup import Element
 
 ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from keystead.domain.token import Token, parse
-from tests.developer_area.browser import Seen
-from tests.developer_area.surface import Ground, Survey, Walk
+from tests.support.browser import Seen
+from tests.support.surface import Ground, Survey, Walk
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 BIRTHS = ("/keys", "/rotate")

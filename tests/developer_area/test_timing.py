@@ -14,11 +14,11 @@ import pytest
 
 from keystead.domain.token import checksum, parse
 from keystead.storage.schema.tables import throttles
-from tests.behind import write_behind
-from tests.developer_area.surface import Survey
 from tests.developer_area.test_guessing import ADDRESSES, Guesser
-from tests.furnishing import EMAIL
-from tests.serving import HOST, serving
+from tests.support.administrator import write_behind
+from tests.support.sample_workspace import EMAIL
+from tests.support.server_process import HOST, serving
+from tests.support.surface import Survey
 
 LOGIN_SECONDS: Final = 0.005
 TOKEN_SECONDS: Final = 0.000_050

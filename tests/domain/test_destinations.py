@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.domain.destinations import Destination, Destinations, is_global_unicast
-from tests.urls import HOSTILE_URLS
+from tests.support.hostile_urls import HOSTILE_URLS
 
 INTERNET = Destinations()
 OWN = Destinations([ipaddress.ip_network("10.0.0.0/8")], allow_http=True, ports=frozenset({9000}))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keystead.domain import ids
 from keystead.domain.instants import EPOCH
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 NUMBERS = st.integers(0, (1 << 128) - 1)
 INSTANTS = st.datetimes(

@@ -18,7 +18,7 @@ from keystead.domain.invitations import (
 )
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.workspaces import Role
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 INVITATION = Invitation(
     InvitationId("inv_1"),

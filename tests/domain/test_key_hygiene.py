@@ -13,7 +13,7 @@ from keystead.domain.key_hygiene import HygieneFinding, has_finding, is_in_use
 from keystead.domain.keys import ApiKey, KeyUse
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.scopes import FULL
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)

@@ -23,8 +23,8 @@ from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, of_key, operator
 from keystead.domain.scopes import BUILT_IN, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member, Role, User
-from tests.clocks import NOON
-from tests.people import acting
+from tests.support.clocks import NOON
+from tests.support.people import acting
 
 WORKSPACE = WorkspaceId("ws_1")
 CATALOG = ScopeCatalog({"invoices:read": "Read invoices"})

@@ -15,7 +15,7 @@ from keystead.domain.principals import (
 )
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
 from keystead.domain.workspaces import Member, Role, User
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 WORKSPACE = WorkspaceId("ws_1")
 

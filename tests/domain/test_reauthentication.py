@@ -21,8 +21,8 @@ from keystead.domain.sessions import (
     SignInLink,
 )
 from keystead.domain.workspaces import Member, Role, User
-from tests.clocks import NOON
-from tests.people import acting
+from tests.support.clocks import NOON
+from tests.support.people import acting
 
 WORKSPACE = WorkspaceId("ws_1")
 CATALOG = ScopeCatalog({})

@@ -14,7 +14,7 @@ from keystead.domain.revocation_log import (
     format_entries,
     parse_entries,
 )
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 WORKSPACE = WorkspaceId("ws_1")
 

@@ -12,7 +12,7 @@ from keystead.domain.principals import Principal, of_key, of_member, operator, s
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_assign
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
 from keystead.domain.workspaces import Member, Role, User
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 WORKSPACE = WorkspaceId("ws_1")
 FROM_LEAST = [Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER]

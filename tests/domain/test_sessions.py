@@ -7,7 +7,7 @@ import pytest
 
 from keystead.domain.ids import SessionId, UserId
 from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME, Session
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 SESSION = Session(SessionId("ses_1"), UserId("usr_1"), NOON, NOON, NOON)
 INSTANT = timedelta(microseconds=1)

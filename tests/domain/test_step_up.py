@@ -15,8 +15,8 @@ from keystead.domain.roles import Permission, may
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, READ_ONLY, ScopeCatalog, Scopes
 from keystead.domain.step_up import STEP_UP, SensitiveAction, actions_for_role_change, is_wide
 from keystead.domain.workspaces import Member, Role, User
-from tests.clocks import NOON
-from tests.people import acting
+from tests.support.clocks import NOON
+from tests.support.people import acting
 
 WORKSPACE = WorkspaceId("ws_1")
 ADA = Member(WORKSPACE, User(UserId("usr_1"), "Ada", None, NOON), Role.OWNER)

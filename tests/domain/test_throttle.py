@@ -23,7 +23,7 @@ from keystead.domain.throttle import (
     decide,
     wait_after,
 )
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 ALL = [ACCOUNT, ADDRESS, DEVICE, SESSION]
 SECOND = timedelta(seconds=1)

@@ -8,7 +8,7 @@ import pytest
 
 from keystead.domain.errors import ChangedMeanwhile, InvalidRequest
 from keystead.domain.versions import IfMatch, etag, first_version, require_match
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 
 @pytest.mark.parametrize(

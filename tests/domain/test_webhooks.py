@@ -30,7 +30,7 @@ from keystead.domain.webhooks import (
     parse_retry_after,
     restart_schedule,
 )
-from tests.clocks import NOON, OUT_OF_RANGE
+from tests.support.clocks import NOON, OUT_OF_RANGE
 
 DRAFT = WebhookDraft("CRM", "https://example.com/hooks", ["key.created"])
 DELIVERY = Delivery(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gate.doors import Doors, doors_of
-from tests.installations import Ground, ground, own_ground, shared_ground
+from tests.support.gate import Doors, doors_of
+from tests.support.installations import Ground, ground, own_ground, shared_ground
 
 __all__ = ["ground", "own_ground", "shared_ground"]
 

@@ -11,10 +11,10 @@ from keystead.domain.ids import KeyId
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import KeyPatch
 from keystead.http.asgi import Header
-from tests.clocks import NOON
-from tests.gate.doors import IDENTITY, Doors, basic, bearer
-from tests.http.raw import HOST, Response
-from tests.installations import Ground, text_of
+from tests.support.asgi import HOST, Response
+from tests.support.clocks import NOON
+from tests.support.gate import IDENTITY, Doors, basic, bearer
+from tests.support.installations import Ground, text_of
 
 READ = "/documents:read"
 NGINX: Header = (b"x-keystead-gateway", b"nginx")

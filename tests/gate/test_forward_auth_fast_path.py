@@ -14,9 +14,9 @@ from keystead.gate.forward_auth import PREFIX, ForwardAuth
 from keystead.http.client import parse_networks
 from keystead.http.head import block_of
 from keystead.http.problems import Problems
-from tests.gate.doors import IDENTITY, Doors, bearer, doors_of
-from tests.http.raw import HOST, Response, scope_of
-from tests.installations import Ground, text_of
+from tests.support.asgi import HOST, Response, scope_of
+from tests.support.gate import IDENTITY, Doors, bearer, doors_of
+from tests.support.installations import Ground, text_of
 
 PROXY = "192.0.2.7"
 RAW = b"/forward-auth/any"

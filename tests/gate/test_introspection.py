@@ -12,11 +12,11 @@ import pytest
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.instants import to_microseconds
 from keystead.http.asgi import Header
-from tests.clocks import NOON
-from tests.gate.doors import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.http.raw import HOST, Response, scope_of
-from tests.installations import Ground, ground_on, prepare, text_of
-from tests.postgres import OwnPostgres
+from tests.support.asgi import HOST, Response, scope_of
+from tests.support.clocks import NOON
+from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
+from tests.support.installations import Ground, ground_on, prepare, text_of
+from tests.support.postgres import PrivatePostgres
 
 INACTIVE = {"active": False}
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
@@ -215,7 +215,7 @@ def test_what_is_told_follows_the_workspace(ground: Ground, doors: Doors) -> Non
     assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
 
 
-def test_away_is_never_a_refusal(private_postgres: OwnPostgres, runner: asyncio.Runner) -> None:
+def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyncio.Runner) -> None:
     """While PostgreSQL is unavailable, every answer is 503; from its return on, answers are complete again (R36)."""
     url = private_postgres.dsn(private_postgres.create_database())
     prepare(url)

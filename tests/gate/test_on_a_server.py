@@ -7,15 +7,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.gateways.wire import ask, bearer, line
-from tests.serving import Serving, serving
+from tests.support.raw_http import ask, bearer, line
+from tests.support.server_process import ServerProcess, serving
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 LINES = 8
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Two processes, each of which answers from memory."""
     url = f"sqlite:///{tmp_path_factory.mktemp('gate') / 'keystead.db'}"
     with serving(url, workers=2, environment={"KEYSTEAD_VERIFICATION": "stamp"}) as started:
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.mark.slow
-def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
+def test_a_token_that_is_sent_back_is_dead_everywhere(server: ServerProcess) -> None:
     """With the answer of /revoke it is refused on every open connection of every process, and never accepted again."""
     token = server.token("documents:read")
     with ExitStack() as stack:
@@ -38,7 +38,7 @@ def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_a_body_is_nobodys_next_request(server: Serving) -> None:
+def test_a_body_is_nobodys_next_request(server: ServerProcess) -> None:
     """A body that comes with a request is never read as another request."""
     token = server.token("documents:read")
     inner = f"GET /forward-auth/any HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"

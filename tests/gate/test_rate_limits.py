@@ -12,10 +12,10 @@ from keystead.domain.errors import RateLimited
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.settings import Settings
-from tests.gate.doors import Doors, bearer, doors_of
-from tests.http.raw import scope_of
-from tests.installations import Ground, text_of
-from tests.paces import paced_ground, paced_tenant
+from tests.support.asgi import scope_of
+from tests.support.gate import Doors, bearer, doors_of
+from tests.support.installations import Ground, text_of
+from tests.support.rate_limits import paced_ground, paced_tenant
 
 
 @pytest.fixture

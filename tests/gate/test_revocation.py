@@ -13,10 +13,10 @@ from keystead.domain.principals import PrincipalKind
 from keystead.domain.throttle import REVOCATION
 from keystead.domain.token import CHECKSUM_WIDTH, checksum, parse
 from keystead.domain.verification import Denied
-from tests.clocks import NOON
-from tests.gate.doors import FORM, Doors, bearer
-from tests.http.raw import HOST, Response, scope_of
-from tests.installations import Ground, calling, text_of
+from tests.support.asgi import HOST, Response, scope_of
+from tests.support.clocks import NOON
+from tests.support.gate import FORM, Doors, bearer
+from tests.support.installations import Ground, calling, text_of
 
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 

@@ -15,11 +15,11 @@ from keystead import bootstrap
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.ids import CredentialId
 from keystead.services import Services
-from tests.gate.doors import OPERATOR
-from tests.gateways.wire import Line, bearer, line
-from tests.postgres import Postgres, wait_until
-from tests.serving import Serving, serving
-from tests.walls import installed_database, server_url
+from tests.support.gate import OPERATOR
+from tests.support.postgres import PostgresServer, wait_until
+from tests.support.raw_http import Line, bearer, line
+from tests.support.row_security import installed_database, server_url
+from tests.support.server_process import ServerProcess, serving
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 LINES = 6
@@ -30,7 +30,7 @@ MODES = [("sqlite", "stamp"), ("sqlite", "read"), ("postgresql", "read")]
 class Place:
     """A server of two processes, and the services of a third one over the same database."""
 
-    server: Serving
+    server: ServerProcess
     services: Services
     body: bytes
 
@@ -60,7 +60,7 @@ def place(
         if engine == "sqlite":
             url = f"sqlite:///{tmp_path_factory.mktemp('place') / 'keystead.db'}"
         else:
-            postgres: Postgres = request.getfixturevalue("postgres")
+            postgres: PostgresServer = request.getfixturevalue("postgres")
             name = installed_database(postgres)
             stack.callback(postgres.drop_database, name)
             url = server_url(postgres, name)

@@ -19,8 +19,8 @@ from authlib.oauth2.rfc7662 import IntrospectTokenValidator
 
 from keystead import bootstrap
 from keystead.domain.credentials import CredentialKind
-from tests.gate.doors import OPERATOR
-from tests.serving import Serving, serving
+from tests.support.gate import OPERATOR
+from tests.support.server_process import ServerProcess, serving
 
 NODE: Final = "KEYSTEAD_TEST_NODE"
 """A folder in which `npm install oauth4webapi` was run."""
@@ -28,7 +28,7 @@ SCRIPT: Final = Path(__file__).parent / "stranger.mjs"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A real server."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('strangers') / 'keystead.db'}") as started:
         started.put_on("scale")
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def credential(server: Serving) -> tuple[str, str]:
+def credential(server: ServerProcess) -> tuple[str, str]:
     """Id and token of a service's credential: to OAuth, a client's id and secret."""
     installation = bootstrap.open_safely(server.settings)
     try:
@@ -47,7 +47,7 @@ def credential(server: Serving) -> tuple[str, str]:
         installation.close()
 
 
-def guarded(server: Serving, credential: tuple[str, str]) -> ResourceProtector:
+def guarded(server: ServerProcess, credential: tuple[str, str]) -> ResourceProtector:
     """Authlib's resource server, whose validator asks with Authlib's own client."""
     asking = OAuth2Session(*credential, token_endpoint_auth_method="client_secret_basic")
 
@@ -65,7 +65,7 @@ def guarded(server: Serving, credential: tuple[str, str]) -> ResourceProtector:
     return protector
 
 
-def test_authlib(server: Serving, credential: tuple[str, str]) -> None:
+def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
     """Its validator lets a good token through, and refuses a dead one, and one without the scope, by its own rules."""
     protector = guarded(server, credential)
     token = server.token("documents:read", "plan:read")
@@ -81,7 +81,7 @@ def test_authlib(server: Serving, credential: tuple[str, str]) -> None:
         protector.validate_request(["documents:read"], request)
 
 
-def asked_from_node(server: Serving, credential: tuple[str, str], **more: object) -> Any:
+def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
     """What oauth4webapi makes of the answers."""
     if not shutil.which("node") or not os.environ.get(NODE):
         pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
@@ -94,7 +94,7 @@ def asked_from_node(server: Serving, credential: tuple[str, str], **more: object
 
 
 @pytest.mark.prove
-def test_oauth4webapi(server: Serving, credential: tuple[str, str]) -> None:
+def test_oauth4webapi(server: ServerProcess, credential: tuple[str, str]) -> None:
     """A JavaScript library takes the answers on a good token, a dead one, a revocation, and a bad credential."""
     token = server.token("documents:read")
     good = asked_from_node(server, credential, token=token)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways.gateways import EACH, Gateway, running
-from tests.gateways.wire import Got, Reached, Recorder, application, ask, bearer, recorder
-from tests.serving import Serving, serving
+from tests.support.gateways import EACH, Gateway, running
+from tests.support.raw_http import Got, Reached, Recorder, application, ask, bearer, recorder
+from tests.support.server_process import ServerProcess, serving
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Site:
 
     gateway: Gateway
     port: int
-    keystead: Serving
+    keystead: ServerProcess
     application: Recorder
     token: str
 
@@ -41,7 +41,7 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def keystead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def keystead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A real server, for all that does not end it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('gateways') / 'keystead.db'}"
     with serving(url) as server:
@@ -57,7 +57,7 @@ def behind() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="session")
-def reader(keystead: Serving) -> str:
+def reader(keystead: ServerProcess) -> str:
     """The token of a key that may read documents."""
     return keystead.token("documents:read")
 
@@ -66,7 +66,7 @@ def reader(keystead: Serving) -> str:
 def site(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    keystead: Serving,
+    keystead: ServerProcess,
     behind: Recorder,
     reader: str,
 ) -> Iterator[Site]:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.gateways.gateways import EACH, NGINX, Gateway, deployed, running
-from tests.gateways.wire import Field, Recorder, ask, bearer
 from tests.operation.test_canary import Secrets
-from tests.serving import Serving
+from tests.support.gateways import EACH, NGINX, Gateway, deployed, running
+from tests.support.raw_http import Field, Recorder, ask, bearer
+from tests.support.server_process import ServerProcess
 
 PATHS = ("/documents", "/sign-in", "/invitation", "/v1/keys", "/else")
 NOBODY = 1
@@ -23,7 +23,7 @@ NOBODY = 1
 KEPT = ("nginx.conf", "Caddyfile", "traefik.yml", "traefik-routes.yml", "envoy.yaml")
 
 
-def secrets(keystead: Serving) -> Secrets:
+def secrets(keystead: ServerProcess) -> Secrets:
     """A live token, one that is nearly it, a sign-in link, and bytes that URLs must escape."""
     token = keystead.token("documents:read")
     link = token_urlsafe(32)
@@ -80,14 +80,14 @@ def betrayed(folder: Path, known: Secrets) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def known(keystead: Serving) -> Secrets:
+def known(keystead: ServerProcess) -> Secrets:
     """What no log may hold."""
     return secrets(keystead)
 
 
 @pytest.mark.parametrize("gateway", EACH)
 def test_no_gateway_logs_a_secret(
-    gateway: Gateway, keystead: Serving, behind: Recorder, known: Secrets, tmp_path: Path
+    gateway: Gateway, keystead: ServerProcess, behind: Recorder, known: Secrets, tmp_path: Path
 ) -> None:
     """While all answer, while the application is away, and while Keystead is."""
     for servers in ((keystead.port, behind.port), (keystead.port, NOBODY), (NOBODY, behind.port)):
@@ -100,7 +100,7 @@ def test_no_gateway_logs_a_secret(
 
 
 def test_the_proxy_before_keystead_logs_no_secret(
-    keystead: Serving, known: Secrets, tmp_path: Path
+    keystead: ServerProcess, known: Secrets, tmp_path: Path
 ) -> None:
     """While Keystead answers, and while it is down: a link that it could not redeem is still good."""
     for server in (keystead.port, NOBODY):

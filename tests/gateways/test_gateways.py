@@ -10,9 +10,9 @@ from keystead.domain.errors import KeysteadError, RateLimited, Unavailable
 from keystead.gate.forward_auth import ForwardAuth
 from keystead.http.problems import Problems
 from tests.gateways.conftest import Site
-from tests.gateways.gateways import ALL, ENVOY, NGINX, ORIGIN, TRAEFIK, Gateway, running
-from tests.gateways.wire import Got, Reached, application, ask, bearer, line, recorder
-from tests.serving import Serving, serving
+from tests.support.gateways import ALL, ENVOY, NGINX, ORIGIN, TRAEFIK, Gateway, running
+from tests.support.raw_http import Got, Reached, application, ask, bearer, line, recorder
+from tests.support.server_process import ServerProcess, serving
 
 TWO = {(400, "invalid-request"), (401, "invalid-request"), (401, "invalid-token")}
 IDENTITY = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes")
@@ -314,7 +314,7 @@ def assert_unavailable(gateway: Gateway, got: Got) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [RateLimited(7), Unavailable()], ids=["429", "503"])
 def test_refusals_for_a_time(
-    site: Site, error: KeysteadError, keystead: Serving, tmp_path: Path
+    site: Site, error: KeysteadError, keystead: ServerProcess, tmp_path: Path
 ) -> None:
     """429 and 503 reach the client as what they are, with the time to wait; a stand-in answers as Keystead does."""
 

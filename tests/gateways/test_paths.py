@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import pytest
 
 from tests.gateways.conftest import Site
-from tests.gateways.gateways import EACH, TRAEFIK, Gateway, running
-from tests.gateways.wire import Recorder, ask, bearer
-from tests.serving import Serving
+from tests.support.gateways import EACH, TRAEFIK, Gateway, running
+from tests.support.raw_http import Recorder, ask, bearer
+from tests.support.server_process import ServerProcess
 
 NESTED: Final = (
     "/=any", "/documents=documents:read", "/documents.csv=documents:read", "/documents/tasks=documents:write",
@@ -117,7 +117,7 @@ class Passing:
 def nested(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    keystead: Serving,
+    keystead: ServerProcess,
     behind: Recorder,
     reader: str,
 ) -> Iterator[Passing]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from keystead.operation.gateways import Address
-from tests.certificates import self_signed
-from tests.gateways.gateways import EACH, NGINX, Gateway, running_setup, setup
-from tests.gateways.wire import application, recorder
-from tests.serving import HOST, free_port, serving
+from tests.support.certificates import self_signed
+from tests.support.gateways import EACH, NGINX, Gateway, running_setup, setup
+from tests.support.raw_http import application, recorder
+from tests.support.server_process import HOST, free_port, serving
 
 
 def status(port: int, certificate: Path, token: str) -> int:

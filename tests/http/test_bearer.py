@@ -25,7 +25,7 @@ from keystead.http.bearer import (
     challenge,
     read_bearer,
 )
-from tests.http.raw import scope_of
+from tests.support.asgi import scope_of
 
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 TOKEN68 = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/")

@@ -6,7 +6,7 @@ import pytest
 
 from keystead.http.client import AGENT_LENGTH, Client, parse_networks, read_client
 from keystead.http.head import read_head
-from tests.http.raw import HOST
+from tests.support.asgi import HOST
 
 PROXIES = parse_networks(["10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48"])
 

@@ -16,7 +16,7 @@ from keystead.http.bearer import bearer_of
 from keystead.http.exception_handlers import install_handlers
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
-from tests.http.raw import HOST, Response, call, scope_of
+from tests.support.asgi import HOST, Response, call, scope_of
 
 PROBLEMS = Problems("https://keys.example.com")
 JSON = (b"content-type", b"application/json")

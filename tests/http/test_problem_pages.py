@@ -16,8 +16,8 @@ from keystead.http import problem_pages
 from keystead.http.problem_pages import PACKAGED, PREFIX, ProblemPages, source
 from keystead.http.problems import STATUS, Problems
 from keystead.http.stack import Stack
-from tests.http.raw import call, scope_of
 from tests.http.test_problems import classes
+from tests.support.asgi import call, scope_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "problems"
 PROBLEMS = Problems("https://keys.example.com")

@@ -15,7 +15,7 @@ from keystead.http.body import MAX_BODY, read_body
 from keystead.http.client import client_of, note_caller, note_route, parse_networks, record_of
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
-from tests.http.raw import HOST, Response, call, scope_of
+from tests.support.asgi import HOST, Response, call, scope_of
 
 PROBLEMS = Problems("https://keys.example.com")
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"

@@ -8,9 +8,9 @@ import pytest
 
 from keystead.integrations import Guard, connect
 from keystead.integrations.remote import Remote
-from tests.installations import ENGINES, fresh_url
-from tests.integrations.world import World, world_on
-from tests.serving import serving
+from tests.support.callers import World, world_on
+from tests.support.installations import ENGINES, fresh_url
+from tests.support.server_process import serving
 
 
 @pytest.fixture(scope="session", params=ENGINES)

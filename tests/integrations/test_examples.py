@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.integrations.world import World
-from tests.postgres import wait_until
-from tests.serving import HOST, free_port
+from tests.support.callers import World
+from tests.support.postgres import wait_until
+from tests.support.server_process import HOST, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = {

@@ -14,8 +14,8 @@ from keystead.integrations import Guard, connect
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.operation.files import ConfigurationError
-from tests.integrations.products import PRODUCTS, Product
-from tests.integrations.world import REQUIRED, Asked, World, bearer
+from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.guarded_products import PRODUCTS, Product
 
 
 @pytest.fixture

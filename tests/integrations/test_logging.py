@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.world import World
+from tests.support.callers import World
 
 SOURCE = Path(__file__).parents[2] / "src/keystead"
 PROGRAM = """

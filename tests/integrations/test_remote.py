@@ -15,9 +15,9 @@ from keystead.integrations import Guard, connect
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.remote import CACHE_SIZE, Remote, VerificationCache
 from keystead.operation.files import ConfigurationError
-from tests.integrations.products import PRODUCTS, Product
-from tests.integrations.world import REQUIRED, Asked, World, bearer
-from tests.serving import HOST, free_port
+from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.guarded_products import PRODUCTS, Product
+from tests.support.server_process import HOST, free_port
 
 
 @pytest.fixture

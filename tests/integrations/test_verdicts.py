@@ -7,8 +7,8 @@ import json
 import pytest
 
 from keystead.integrations import Guard
-from tests.integrations.products import PRODUCTS, Product
-from tests.integrations.world import Answered, World
+from tests.support.callers import Answered, World
+from tests.support.guarded_products import PRODUCTS, Product
 
 ADMITTED = {"good", "everything", "lower case scheme"}
 

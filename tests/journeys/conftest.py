@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.journeys.product import Customer, Product, opened
-from tests.postgres import Postgres
-from tests.serving import Serving, serving
+from tests.support.postgres import PostgresServer
+from tests.support.product import Customer, Product, opened
+from tests.support.server_process import ServerProcess, serving
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -21,7 +21,7 @@ def product(
         with serving(url) as server, opened(server) as product:
             yield product
         return
-    postgres: Postgres = request.getfixturevalue("postgres")
+    postgres: PostgresServer = request.getfixturevalue("postgres")
     name = postgres.create_database()
     with serving(postgres.dsn(name)) as server, opened(server) as product:
         yield product
@@ -29,7 +29,7 @@ def product(
 
 
 @pytest.fixture(scope="session")
-def both_servers(product: Product) -> Iterator[list[Serving]]:
+def both_servers(product: Product) -> Iterator[list[ServerProcess]]:
     """The product's server and another one over the same database, as in an installation of two machines."""
     first = product.server
     with serving(first.database_url, data=first.data) as second:

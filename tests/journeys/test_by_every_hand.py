@@ -17,10 +17,10 @@ from keystead.bootstrap import Installation, open_installation
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
-from tests.clocks import ManualClock
-from tests.journeys.chromium import chromium, person
-from tests.journeys.hands import Keyboard, Mouse, NoScripts
-from tests.serving import Serving, serving
+from tests.support.chromium import chromium, person
+from tests.support.clocks import ManualClock
+from tests.support.input_methods import Keyboard, Mouse, NoScripts
+from tests.support.server_process import ServerProcess, serving
 
 HANDS: list[type[Mouse]] = [Mouse, Keyboard, NoScripts]
 ZONES = ["Pacific/Auckland", "America/New_York", "UTC"]
@@ -32,7 +32,7 @@ TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 class Journey:
     """One person before their browser, in a workspace of their own."""
 
-    server: Serving
+    server: ServerProcess
     installation: Installation
     clock: ManualClock
     workspace_id: WorkspaceId
@@ -228,7 +228,7 @@ HEADINGS: list[Callable[[Journey], None]] = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server as `keystead serve` starts it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('hands') / 'keystead.db'}"
     with serving(url) as server:
@@ -236,7 +236,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def past(server: Serving) -> Iterator[tuple[Installation, ManualClock]]:
+def past(server: ServerProcess) -> Iterator[tuple[Installation, ManualClock]]:
     """What the server stands on, with a clock that can be set back."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None
@@ -264,7 +264,7 @@ def ways() -> Iterator[object]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("hand", "zone"), list(ways()))
 def test_every_heading_by_every_hand(
-    server: Serving,
+    server: ServerProcess,
     past: tuple[Installation, ManualClock],
     browser: Browser,
     hand: type[Mouse],

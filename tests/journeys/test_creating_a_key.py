@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from tests.journeys.product import Customer, key_of
-from tests.serving import Serving
+from tests.support.product import Customer, key_of
+from tests.support.server_process import ServerProcess
 
 
 def test_i_create_a_key_and_see_its_token_once(customer: Customer) -> None:
@@ -30,7 +30,7 @@ def test_i_create_a_key_and_see_its_token_once(customer: Customer) -> None:
 
 
 def test_my_new_key_works_at_once_and_everywhere(
-    customer: Customer, both_servers: list[Serving]
+    customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
     """The first request with a fresh token gets in, on the server that made it and on any other."""
     for _ in range(10):

@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
-from tests.furnishing import House
-from tests.journeys.chromium import chromium, person
-from tests.journeys.states import STILL, Tour, house_of
 from tests.journeys.test_in_the_browser import everything_kept
-from tests.serving import Serving, serving
+from tests.support.chromium import chromium, person
+from tests.support.page_states import STILL, Tour, house_of
+from tests.support.sample_workspace import House
+from tests.support.server_process import ServerProcess, serving
 
 FEWEST_STATES: Final = 45
 COLOURS: Final = {"runOnly": ["color-contrast", "link-in-text-block"]}
@@ -26,7 +26,7 @@ SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collectio
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server as `keystead serve` starts it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('states') / 'keystead.db'}"
     with serving(url, environment=STILL) as server:
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def house(server: Serving) -> Iterator[House]:
+def house(server: ServerProcess) -> Iterator[House]:
     """What the server stands on, furnished."""
     with house_of(server) as house:
         yield house
@@ -48,7 +48,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def somebody(browser: Browser, server: Serving) -> Iterator[Page]:
+def somebody(browser: Browser, server: ServerProcess) -> Iterator[Page]:
     """A page of somebody who is not signed in yet."""
     with person(browser, base_url=server.base_url, reduced_motion="reduce") as page:
         yield page
@@ -65,7 +65,9 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_everybody_can_use_every_state(browser: Browser, server: Serving, house: House) -> None:
+def test_everybody_can_use_every_state(
+    browser: Browser, server: ServerProcess, house: House
+) -> None:
     """axe-core finds nothing: on each page, in each dialog, light and dark."""
     found: dict[str, list[Any]] = {}
 
@@ -93,7 +95,7 @@ PAYLOADS: Final = (
 
 
 @pytest.mark.slow
-def test_text_opens_no_dialog(browser: Browser, server: Serving, house: House) -> None:
+def test_text_opens_no_dialog(browser: Browser, server: ServerProcess, house: House) -> None:
     """Text that would act, in names of keys, people and documents, does nothing on any page, and calls nobody."""
     for number, payload in enumerate(PAYLOADS):
         person_ = house.person(Role.DEVELOPER, payload)
@@ -130,7 +132,7 @@ def foreign(url: str, own: str, found: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_no_state_keeps_a_token(browser: Browser, server: Serving, house: House) -> None:
+def test_no_state_keeps_a_token(browser: Browser, server: ServerProcess, house: House) -> None:
     """After the answer that showed it, no page, storage or history of the browser holds the token."""
     tokens: list[str] = []
     kept: list[str] = []

@@ -14,9 +14,9 @@ from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import of_member
-from tests.journeys.chromium import chromium, person
 from tests.journeys.test_in_the_browser import enter, require_accessible, row
-from tests.serving import Serving, serving
+from tests.support.chromium import chromium, person
+from tests.support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow
 DIALOGS = re.compile(r"/keys(/key_\w+)?/(new|revoke|edit|rotate)$")
@@ -24,7 +24,7 @@ SENT = re.compile(r"/keys(/key_\w+/(revoke|edit|rotate))?$")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server as `keystead serve` starts it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('failing') / 'keystead.db'}"
     with serving(url) as server:
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def installation(server: Serving) -> Iterator[Installation]:
+def installation(server: ServerProcess) -> Iterator[Installation]:
     """What the server stands on, for preparing."""
     installation = bootstrap.open_safely(server.settings)
     workspace_id = installation.services.workspaces.first().workspace_id
@@ -49,7 +49,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def at_the_keys(browser: Browser, installation: Installation, server: Serving) -> Iterator[Page]:
+def at_the_keys(
+    browser: Browser, installation: Installation, server: ServerProcess
+) -> Iterator[Page]:
     """A signed-in person's page over a line that fails on purpose."""
     with person(browser, failing=True, base_url=server.base_url) as page:
         enter(page, fresh_link(installation, server.base_url)[0])
@@ -57,7 +59,7 @@ def at_the_keys(browser: Browser, installation: Installation, server: Serving) -
 
 
 @pytest.fixture
-def page(browser: Browser, installation: Installation, server: Serving) -> Iterator[Page]:
+def page(browser: Browser, installation: Installation, server: ServerProcess) -> Iterator[Page]:
     """The same, for a whole test."""
     with at_the_keys(browser, installation, server) as page:
         yield page
@@ -238,7 +240,7 @@ def test_the_alert_is_for_everybody(page: Page) -> None:
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_no_token_is_printed(
-    browser: Browser, installation: Installation, server: Serving, scripts: bool
+    browser: Browser, installation: Installation, server: ServerProcess, scripts: bool
 ) -> None:
     """Printed, the page of a new key shows neither the key nor the line that sends it, and says so."""
     with person(browser, base_url=server.base_url, java_script_enabled=scripts) as page:

@@ -6,9 +6,9 @@ import threading
 import time
 from functools import partial
 
-from tests.journeys.product import Customer, in_days, next_second, written
-from tests.postgres import wait_until
-from tests.serving import Serving
+from tests.support.postgres import wait_until
+from tests.support.product import Customer, in_days, next_second, written
+from tests.support.server_process import ServerProcess
 
 CARRIED_SECONDS = 0.25
 """How far from the instant a natural expiry may be seen: the database's clock is carried by the machine's own."""
@@ -21,7 +21,7 @@ def test_a_key_for_each_job_ends_without_the_others(customer: Customer) -> None:
     assert [customer.works(key) for key in jobs] == [True, False, True]
 
 
-def test_a_key_ends_when_i_said(customer: Customer, both_servers: list[Serving]) -> None:
+def test_a_key_ends_when_i_said(customer: Customer, both_servers: list[ServerProcess]) -> None:
     """It works until its end and is refused from it on, to a quarter of a second, on both servers, for good."""
     ends = next_second()
     key = customer.create("for today's import", expires_at=written(ends))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.journeys.product import Customer, Key, Product, next_second, written
-from tests.postgres import wait_until
+from tests.support.postgres import wait_until
+from tests.support.product import Customer, Key, Product, next_second, written
 
 
 def full(product: Product) -> tuple[Customer, list[Key]]:

@@ -17,14 +17,14 @@ from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import of_member
-from tests.journeys.chromium import chromium, person
-from tests.serving import Serving, serving
+from tests.support.chromium import chromium, person
+from tests.support.server_process import ServerProcess, serving
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server as `keystead serve` starts it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('browser') / 'keystead.db'}"
     with serving(url) as server:
@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def installation(server: Serving) -> Iterator[Installation]:
+def installation(server: ServerProcess) -> Iterator[Installation]:
     """What the server stands on, for preparing and clearing away."""
     installation = bootstrap.open_safely(server.settings)
     yield installation
@@ -64,7 +64,9 @@ def no_keys(installation: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def at_the_keys(browser: Browser, server: Serving, session: Any, **options: Any) -> Iterator[Page]:
+def at_the_keys(
+    browser: Browser, server: ServerProcess, session: Any, **options: Any
+) -> Iterator[Page]:
     """A page that shows the keys."""
     with person(browser, storage_state=session, base_url=server.base_url, **options) as page:
         page.goto("/")
@@ -73,7 +75,7 @@ def at_the_keys(browser: Browser, server: Serving, session: Any, **options: Any)
 
 @pytest.fixture(params=[True, False], ids=["scripts", "no scripts"])
 def page(
-    request: pytest.FixtureRequest, browser: Browser, server: Serving, session: Any
+    request: pytest.FixtureRequest, browser: Browser, server: ServerProcess, session: Any
 ) -> Iterator[Page]:
     """A signed-in person's page, with scripts and without."""
     with at_the_keys(browser, server, session, java_script_enabled=request.param) as page:
@@ -81,7 +83,7 @@ def page(
 
 
 @pytest.fixture
-def scripted(browser: Browser, server: Serving, session: Any) -> Iterator[Page]:
+def scripted(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Page]:
     """The same with scripts alone."""
     allowed = ["clipboard-read", "clipboard-write"]
     with at_the_keys(browser, server, session, permissions=allowed) as page:
@@ -89,7 +91,7 @@ def scripted(browser: Browser, server: Serving, session: Any) -> Iterator[Page]:
 
 
 @pytest.fixture
-def plain(browser: Browser, server: Serving, session: Any) -> Iterator[Page]:
+def plain(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Page]:
     """The same without scripts alone."""
     with at_the_keys(browser, server, session, java_script_enabled=False) as page:
         yield page
@@ -127,7 +129,7 @@ def revoke(page: Page, description: str) -> None:
     expect(page.get_by_role("status").first).to_contain_text(f"“{description}” was revoked.")
 
 
-def sent(server: Serving, curl: str) -> int:
+def sent(server: ServerProcess, curl: str) -> int:
     """The status that the page's curl line gets."""
     program, option, header, url = shlex.split(curl)
     assert (program, option) == ("curl", "-H")
@@ -146,7 +148,9 @@ def wait_for_use(page: Page, description: str) -> None:
     raise AssertionError("the use did not appear")
 
 
-def test_the_link_that_the_server_prints_opens_the_door(browser: Browser, server: Serving) -> None:
+def test_the_link_that_the_server_prints_opens_the_door(
+    browser: Browser, server: ServerProcess
+) -> None:
     """The first start prints a link; it signs in once, and the second time the page says how to get another."""
     link = server.sign_in_url
     with person(browser) as page:
@@ -169,7 +173,7 @@ def test_signing_out_ends_it(browser: Browser, installation: Installation, scrip
         expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
 
 
-def test_a_key_is_created_used_watched_and_revoked(page: Page, server: Serving) -> None:
+def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerProcess) -> None:
     """The main job: the token once with a curl line that works, the use that appears, the end that is at once."""
     create(page, "data-warehouse sync", "90 days")
     token = page.get_by_label("API key", exact=True).input_value()
@@ -359,7 +363,7 @@ def test_the_focus_goes_on_to_the_next_row(scripted: Page) -> None:
     expect(page.get_by_role("heading", name="API keys")).to_be_focused()
 
 
-def test_a_key_is_rotated_and_edited(page: Page, server: Serving) -> None:
+def test_a_key_is_rotated_and_edited(page: Page, server: ServerProcess) -> None:
     """Both tokens work while they overlap; the old key's row says so; the new one is described anew."""
     create(page, "nightly job")
     old = page.get_by_label("Try it").input_value()
@@ -408,7 +412,7 @@ def test_a_webhooks_headers_are_changed(page: Page) -> None:
     expect(page.get_by_text("The webhook alerts was deleted.")).to_be_visible()
 
 
-def test_without_scripts_a_reload_shows_no_token(plain: Page, server: Serving) -> None:
+def test_without_scripts_a_reload_shows_no_token(plain: Page, server: ServerProcess) -> None:
     """The page with the token, sent again by the browser, tells that the key exists and no more."""
     page = plain
     create(page, "reloaded")
@@ -439,7 +443,9 @@ def test_going_back_shows_no_token(page: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, scheme: Any) -> None:
+def test_everybody_can_use_it(
+    browser: Browser, server: ServerProcess, session: Any, scheme: Any
+) -> None:
     """axe-core finds nothing to complain about: on each page and in each state of the dialog, light and dark."""
     with at_the_keys(browser, server, session, color_scheme=scheme) as page:
         require_accessible(page)
@@ -474,7 +480,7 @@ def require_accessible(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_it_fits_a_narrow_window(
-    browser: Browser, server: Serving, session: Any, width: int
+    browser: Browser, server: ServerProcess, session: Any, width: int
 ) -> None:
     """Down to 320 pixels nothing is cut off sideways: the same as a zoom of 400 % (WCAG 2.2, 1.4.10)."""
     size: Any = {"width": width, "height": 700}

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.journeys.product import Customer, OpenConnection, next_second, written
-from tests.postgres import wait_until
-from tests.serving import Serving
+from tests.support.postgres import wait_until
+from tests.support.product import Customer, OpenConnection, next_second, written
+from tests.support.server_process import ServerProcess
 
 
 def test_i_see_when_and_from_where_a_key_was_last_used(customer: Customer) -> None:
@@ -52,7 +52,7 @@ def test_i_revoke_a_key_and_the_same_curl_line_answers_401(customer: Customer) -
 
 
 def test_a_revoked_key_is_refused_on_open_connections_of_every_server(
-    customer: Customer, both_servers: list[Serving]
+    customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
     """Connections that were let in a moment ago, to either of two servers, are refused with their next request."""
     for _ in range(5):
@@ -66,7 +66,7 @@ def test_a_revoked_key_is_refused_on_open_connections_of_every_server(
 
 
 def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
-    customer: Customer, both_servers: list[Serving]
+    customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
     """Whatever is under way at both servers: no request that begins after the answer gets in."""
     key, began, revoked = customer.create(), threading.Barrier(5), threading.Event()
@@ -134,7 +134,7 @@ def test_i_narrow_a_key_and_it_can_do_less_from_the_next_request_on(customer: Cu
 
 
 def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
-    customer: Customer, both_servers: list[Serving]
+    customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
     """Both work until the overlap ends; from then on the old one is refused on both servers, and the new one is not."""
     old = customer.create("rotated")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from keystead.cli.outcome import Exit
-from tests.journeys.product import Customer
-from tests.postgres import wait_until
+from tests.support.postgres import wait_until
+from tests.support.product import Customer
 
 DOCS = Path(__file__).parents[2] / "docs"
 

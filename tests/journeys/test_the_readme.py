@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.nursery import KEYSTEAD
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.postgres import wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import ServerProcess, serving
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """What `make serve` starts."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
         yield server
 
 
-def sh(server: Serving, script: str, **environment: str) -> str:
+def sh(server: ServerProcess, script: str, **environment: str) -> str:
     """What the lines print on standard output, run from the repository's root with that server in the place of 8080."""
     for written, here in (
         ("http://127.0.0.1:8080", server.base_url),
@@ -49,14 +49,14 @@ def sh(server: Serving, script: str, **environment: str) -> str:
     return done.stdout
 
 
-def was_used(server: Serving) -> bool:
+def was_used(server: ServerProcess) -> bool:
     """Whether the list of keys tells of a use."""
     [key] = json.loads(server.cli("keys", "list", "--json").stdout)["items"]
     return key["last_used_at"] is not None
 
 
 @pytest.mark.slow
-def test_the_lines_do_what_the_readme_says(server: Serving) -> None:
+def test_the_lines_do_what_the_readme_says(server: ServerProcess) -> None:
     """A key is made and used, real documents are pushed and found, the use shows, and the revoked key is refused."""
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")

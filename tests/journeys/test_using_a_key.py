@@ -10,7 +10,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from keystead.client import Client, InsufficientScope, InvalidToken
-from tests.journeys.product import Customer, Json, Key, Product
+from tests.support.product import Customer, Json, Key, Product
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -14,7 +14,7 @@ from keystead.domain.principals import system
 from keystead.domain.workspaces import Workspace
 from keystead_prove.environment import on_running
 from tests.cli.conftest import Ended, Keystead, one_engine, run
-from tests.serving import Serving
+from tests.support.server_process import ServerProcess
 
 __all__ = ["run"]
 
@@ -52,7 +52,7 @@ def test_all_of_it_on_an_installation_of_its_own(run: Keystead, database_url: st
 
 @one_engine
 def test_on_a_running_installation(
-    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+    run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It works in a workspace of its own, which it leaves without a live key and suspended; others are as they were."""
     token = server.token()
@@ -72,7 +72,7 @@ def test_on_a_running_installation(
 
 
 @one_engine
-def test_a_proof_that_fails_leaves_nothing_alive(server: Serving) -> None:
+def test_a_proof_that_fails_leaves_nothing_alive(server: ServerProcess) -> None:
     """However it ends, its keys are revoked and its workspace is suspended."""
     place = Place(server.data, server.database_url)
     with suppress(KeyboardInterrupt), on_running(place, [server.base_url]) as setup:
@@ -85,7 +85,7 @@ def test_a_proof_that_fails_leaves_nothing_alive(server: Serving) -> None:
 
 @one_engine
 def test_what_cannot_be_run_is_said(
-    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+    run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unknown experiment, one that would stop somebody's server, sizes of nothing: one line, and no try."""
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
@@ -102,7 +102,7 @@ def test_what_cannot_be_run_is_said(
 
 @one_engine
 def test_through_another_address(
-    run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
+    run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address that accepts only requests with a key is an endpoint like a server's own; any other is refused."""
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
@@ -127,7 +127,7 @@ def test_through_another_address(
 
 @one_engine
 def test_a_server_of_another_installation_is_refused(
-    run: Keystead, server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Keystead, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the server does not know the key that was made, nothing is tried."""
     other = tmp_path / "other"
@@ -139,7 +139,7 @@ def test_a_server_of_another_installation_is_refused(
 
 
 @one_engine
-def test_a_database_in_use_is_not_touched(run: Keystead, server: Serving) -> None:
+def test_a_database_in_use_is_not_touched(run: Keystead, server: ServerProcess) -> None:
     """Without --url an installation of its own is made, never one where somebody's keys are."""
     server.token()
     refused: Ended = run("prove", "--database", server.database_url)
@@ -147,7 +147,7 @@ def test_a_database_in_use_is_not_touched(run: Keystead, server: Serving) -> Non
     assert "This database is in use." in refused.err
 
 
-def _workspaces(server: Serving) -> list[Workspace]:
+def _workspaces(server: ServerProcess) -> list[Workspace]:
     from keystead import bootstrap
 
     installation = bootstrap.open_safely(server.settings)
@@ -157,7 +157,7 @@ def _workspaces(server: Serving) -> list[Workspace]:
         installation.close()
 
 
-def _live_keys(server: Serving, workspace: Workspace) -> int:
+def _live_keys(server: ServerProcess, workspace: Workspace) -> int:
     from keystead import bootstrap
 
     installation = bootstrap.open_safely(server.settings)

@@ -17,12 +17,12 @@ from keystead_prove.race.acts import ACTS, REVOKED, Act
 from keystead_prove.report import Finding, Verdict, at_line, summary
 from keystead_prove.servers.endpoints import Endpoint
 from keystead_prove.servers.target import Target
-from tests.keystead_prove.command_line import commands_of
-from tests.keystead_prove.entrances import Application, behind_nginx, hosted, with_middleware
-from tests.keystead_prove.grounds import Servers, servers_of
-from tests.postgres import Postgres
-from tests.serving import Serving
-from tests.versions import two_versions
+from tests.support.entrances import Application, behind_nginx, hosted, with_middleware
+from tests.support.postgres import PostgresServer
+from tests.support.revoking_commands import commands_of
+from tests.support.server_process import ServerProcess
+from tests.support.two_servers import Servers, servers_of
+from tests.support.versions import two_versions
 
 SHORT = 15
 FEW = 3
@@ -40,7 +40,7 @@ def entrances_of(database_url: str, mode: str, folder: Path) -> Iterator[Servers
     """Two servers, nginx that asks both, and an application in a process of its own over the same database."""
 
     @contextmanager
-    def through(servers: Sequence[Serving]) -> Iterator[Sequence[str]]:
+    def through(servers: Sequence[ServerProcess]) -> Iterator[Sequence[str]]:
         gateway, application = folder / "gateway", folder / "application"
         gateway.mkdir()
         with (
@@ -147,7 +147,7 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
     """An nginx that caches for a second, and an application that remembers for a quarter, are told by name."""
 
     @contextmanager
-    def through(servers: Sequence[Serving]) -> Iterator[Sequence[str]]:
+    def through(servers: Sequence[ServerProcess]) -> Iterator[Sequence[str]]:
         server, folder = servers[0], tmp_path / "application"
         folder.mkdir()
         known = {"KEYSTEAD_SERVICE_TOKEN": service(server)}
@@ -213,7 +213,7 @@ def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: P
 @pytest.mark.prove
 @pytest.mark.timeout(7200)
 def test_five_hundred_keys_beside_the_version_before(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server of this version and one of a later one: what either ends is dead at both with the answer."""
     with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
@@ -237,10 +237,10 @@ def told(target: Target) -> Target:
     return replace(target, endpoints=[replace(older, probes=asked), newer])
 
 
-def service(server: Serving) -> str:
+def service(server: ServerProcess) -> str:
     """The token of a service that introspects."""
     from keystead import bootstrap
-    from tests.gate.doors import OPERATOR
+    from tests.support.gate import OPERATOR
 
     installation = bootstrap.open_safely(server.settings)
     try:

@@ -11,10 +11,10 @@ from http.client import HTTPException
 
 import pytest
 
-from tests.ledger import DEAD, LIVE, Ledger, at_work, verify
-from tests.patroni import TTL_SECONDS, Cluster, cluster
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.ledger import DEAD, LIVE, Ledger, at_work, verify
+from tests.support.patroni import TTL_SECONDS, Cluster, cluster
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess, serving
 
 AWAY = 503
 OWN_SECONDS = 5.0
@@ -58,7 +58,7 @@ def switchover(cluster: Cluster) -> None:
 class Watcher(threading.Thread):
     """Verifies keys of the ledgers on one server until it is stopped, and records each wrong verdict."""
 
-    def __init__(self, server: Serving, ledgers: Sequence[Ledger]) -> None:
+    def __init__(self, server: ServerProcess, ledgers: Sequence[Ledger]) -> None:
         super().__init__()
         self.wrong: list[str] = []
         self.verified = 0
@@ -91,7 +91,7 @@ class Watcher(threading.Thread):
 
 
 @contextmanager
-def servers_over(cluster: Cluster) -> Iterator[list[Serving]]:
+def servers_over(cluster: Cluster) -> Iterator[list[ServerProcess]]:
     """Two servers of one installation, each with its own way to the cluster."""
     with ExitStack() as stack:
         first = stack.enter_context(serving(cluster.url(0)))
@@ -101,7 +101,7 @@ def servers_over(cluster: Cluster) -> Iterator[list[Serving]]:
 
 
 @contextmanager
-def watched(servers: Sequence[Serving], ledgers: Sequence[Ledger]) -> Iterator[list[Watcher]]:
+def watched(servers: Sequence[ServerProcess], ledgers: Sequence[Ledger]) -> Iterator[list[Watcher]]:
     """Verify keys on each server until the block ends."""
     watchers = [Watcher(server, ledgers) for server in servers]
     for watcher in watchers:
@@ -113,7 +113,7 @@ def watched(servers: Sequence[Serving], ledgers: Sequence[Ledger]) -> Iterator[l
             watcher.stop()
 
 
-def survive(cluster: Cluster, servers: Sequence[Serving], token: str, fault: Fault) -> int:
+def survive(cluster: Cluster, servers: Sequence[ServerProcess], token: str, fault: Fault) -> int:
     """Let a fault happen under load. Returns the number of promises that were checked and kept."""
     with at_work(servers, token) as ledgers, watched(servers, ledgers) as watchers:
         time.sleep(random.uniform(0.2, 0.6))

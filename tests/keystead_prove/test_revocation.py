@@ -11,9 +11,9 @@ from keystead_prove.environment import Setup
 from keystead_prove.experiments import revocation
 from keystead_prove.race.acts import ACTS, EXPIRED, REVOKED, Act
 from keystead_prove.report import Finding, Verdict
-from tests.keystead_prove.grounds import ground_of
-from tests.pgbouncer import pgbouncer
-from tests.postgres import Postgres
+from tests.support.pgbouncer import pgbouncer
+from tests.support.postgres import PostgresServer
+from tests.support.two_servers import ground_of
 
 SERVERS = {"sqlite": 4, "postgresql": 3}
 MODES: Mapping[str, Mapping[str, str]] = {
@@ -106,7 +106,7 @@ def test_two_hundred_verifications_in_flight(database_url: str) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_revocation_through_pgbouncer(database_url: str, postgres: Postgres) -> None:
+def test_revocation_through_pgbouncer(database_url: str, postgres: PostgresServer) -> None:
     """Servers that share few connections through PgBouncer in transaction mode refuse as soon as any other."""
     with (
         pgbouncer(postgres, SERVER_ROLE, "postgres", connections=4) as pooler,

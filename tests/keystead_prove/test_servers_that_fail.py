@@ -23,8 +23,8 @@ from keystead_prove.experiments import away, clock, kill, limit, restart
 from keystead_prove.report import Finding, Verdict
 from keystead_prove.servers.fault_proxy import fault_proxy
 from keystead_prove.servers.processes import Server, free_port, keystead
-from tests.keystead_prove.grounds import ground_of, servers_of
-from tests.serving import begin
+from tests.support.server_process import begin
+from tests.support.two_servers import ground_of, servers_of
 
 SHIM = Path(__file__).with_name("skew.c")
 MINUTES = 600

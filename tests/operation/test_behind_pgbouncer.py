@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keystead.storage.row_security.diff import SERVER_ROLE
-from tests.pgbouncer import pgbouncer
-from tests.postgres import Postgres
-from tests.serving import Serving, serving
-from tests.walls import installed_database, server_url
+from tests.support.pgbouncer import pgbouncer
+from tests.support.postgres import PostgresServer
+from tests.support.row_security import installed_database, server_url
+from tests.support.server_process import ServerProcess, serving
 
 KEYS = 60
 
 
 @pytest.fixture
-def pair(postgres: Postgres) -> Iterator[tuple[Serving, Serving]]:
+def pair(postgres: PostgresServer) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     """Two servers over one database, to which two connections lead."""
     url = server_url(postgres, installed_database(postgres))
     with (
@@ -32,7 +32,7 @@ def pair(postgres: Postgres) -> Iterator[tuple[Serving, Serving]]:
 
 
 @pytest.mark.slow
-def test_a_journey_through_the_pooler(pair: tuple[Serving, Serving]) -> None:
+def test_a_journey_through_the_pooler(pair: tuple[ServerProcess, ServerProcess]) -> None:
     """Keys are made, used and revoked by ten at once: what one server has answered holds at the other from then on."""
     one, other = pair
     token = one.token()

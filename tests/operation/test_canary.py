@@ -20,7 +20,7 @@ from keystead import bootstrap
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
 from keystead.domain.token import Token
-from tests.serving import HOST, Serving, free_port, serving
+from tests.support.server_process import HOST, ServerProcess, free_port, serving
 
 API: Final[Sequence[tuple[str, str]]] = [
     (method.upper(), path)
@@ -63,7 +63,7 @@ def forms_of(text: str) -> Iterator[bytes]:
 class House:
     """A running server and the secrets of the people in it."""
 
-    server: Serving
+    server: ServerProcess
     secrets: Secrets
     metrics_port: int
     http: httpx2.Client
@@ -98,7 +98,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield House(server, Secrets(_made(server)), port, http)
 
 
-def _made(server: Serving) -> dict[str, str]:
+def _made(server: ServerProcess) -> dict[str, str]:
     installation = bootstrap.open_safely(server.settings)
     try:
         services = installation.services

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import text
 
 from keystead.storage.database import Database
-from tests.behind import read_behind
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.administrator import read_behind
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess, serving
 
 CLIENTS = 4
 EVENTS = "SELECT target_id, type FROM events WHERE type IN ('key.created', 'key.revoked')"
@@ -66,7 +66,7 @@ class Client:
         self.asked = None
 
 
-def crash(server: Serving, token: str, acknowledged: int) -> list[Client]:
+def crash(server: ServerProcess, token: str, acknowledged: int) -> list[Client]:
     """Kill the whole server with SIGKILL once four clients have so many keys acknowledged, and start it again."""
     clients = [Client(server.base_url, token) for _ in range(CLIENTS)]
     threads = [threading.Thread(target=client.run) for client in clients]
@@ -83,7 +83,7 @@ def crash(server: Serving, token: str, acknowledged: int) -> list[Client]:
     return clients
 
 
-def check_promises(server: Serving, token: str, clients: list[Client]) -> int:
+def check_promises(server: ServerProcess, token: str, clients: list[Client]) -> int:
     """Every acknowledged creation verifies, every acknowledged revocation is refused; how many promises that were."""
     listed = {key["id"]: key for key in _all_keys(server, token)}
     with httpx2.Client(base_url=server.base_url, trust_env=False) as http:
@@ -97,7 +97,7 @@ def check_promises(server: Serving, token: str, clients: list[Client]) -> int:
     return sum(len(client.created) + len(client.revoked) for client in clients)
 
 
-def _all_keys(server: Serving, token: str) -> Iterator[dict[str, str]]:
+def _all_keys(server: ServerProcess, token: str) -> Iterator[dict[str, str]]:
     cursor = ""
     while True:
         page = server.call("GET", f"/v1/keys?limit=200{cursor}", token=token).json()
@@ -107,7 +107,7 @@ def _all_keys(server: Serving, token: str) -> Iterator[dict[str, str]]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def check_wholeness(server: Serving, clients: list[Client]) -> None:
+def check_wholeness(server: ServerProcess, clients: list[Client]) -> None:
     """No change is half done: every key and every end has its one event; a key that nobody heard of was asked for."""
     with _opened(server) as database, read_behind(database) as tx:
         events = Counter((row.target_id, row.type) for row in tx.execute(text(EVENTS)))
@@ -131,7 +131,7 @@ def check_wholeness(server: Serving, clients: list[Client]) -> None:
 
 
 @contextmanager
-def _opened(server: Serving) -> Iterator[Database]:
+def _opened(server: ServerProcess) -> Iterator[Database]:
     database = Database(server.database_url)
     try:
         yield database

@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.ledger import DEAD, LIVE, verify
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.ledger import DEAD, LIVE, verify
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess, serving
 
 SIZE: Final = "8m"
 REVOCATIONS: Final = 40
@@ -51,7 +51,7 @@ def fill(disk: Path) -> Path:
 
 
 @contextmanager
-def server_on(disk: Path, logs: Path) -> Iterator[Serving]:
+def server_on(disk: Path, logs: Path) -> Iterator[ServerProcess]:
     """A server whose database is on that disk, and whose own output is not."""
     logs.mkdir()
     data = disk / "data"
@@ -64,7 +64,7 @@ def server_on(disk: Path, logs: Path) -> Iterator[Serving]:
         yield server
 
 
-def change(server: Serving, token: str, method: str, path: str) -> tuple[int, str]:
+def change(server: ServerProcess, token: str, method: str, path: str) -> tuple[int, str]:
     """Status and, of a refusal, the code."""
     body = {"description": "x" * 200} if method == "POST" else None
     answer = server.call(method, path, token=token, json=body)

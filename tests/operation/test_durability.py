@@ -16,9 +16,9 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.nursery import KEYSTEAD
-from tests.postgres import wait_until
-from tests.serving import Serving, free_port, serving
+from tests.support.postgres import wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import ServerProcess, free_port, serving
 
 CHANGES: Final = 20
 CALLS: Final = "trace=fsync,fdatasync,recvfrom,read,readv,write,writev,sendto,sendmsg"
@@ -100,7 +100,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _change(server: Serving) -> None:
+def _change(server: ServerProcess) -> None:
     bearer = {"authorization": f"Bearer {server.token()}"}
     with httpx2.Client(base_url=server.base_url, headers=bearer, trust_env=False) as http:
         for number in range(CHANGES):

@@ -18,8 +18,8 @@ from sqlalchemy import text
 
 from keystead import bootstrap
 from keystead.storage.database import Database
-from tests.behind import read_behind
-from tests.serving import Serving, serving
+from tests.support.administrator import read_behind
+from tests.support.server_process import ServerProcess, serving
 
 LIMIT: Final = 10
 CLIENTS: Final = 8
@@ -43,7 +43,7 @@ NOW: Final = {
 class Pair:
     """Two servers over one database, and the token of a key that makes keys in a workspace with room for ten."""
 
-    servers: tuple[Serving, Serving]
+    servers: tuple[ServerProcess, ServerProcess]
     token: str = field(repr=False)
 
     def clients(self, count: int) -> list[httpx2.Client]:

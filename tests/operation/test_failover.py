@@ -13,18 +13,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.ledger import DEAD, LIVE, at_work, verify
-from tests.nursery import run_apart
-from tests.postgres import OwnPostgres, wait_until
-from tests.relay import relay_to
-from tests.serving import HOST, Serving, serving
-from tests.standby import Pair, standby_of
+from tests.support.ledger import DEAD, LIVE, at_work, verify
+from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.processes import run_apart
+from tests.support.relay import relay_to
+from tests.support.server_process import HOST, ServerProcess, serving
+from tests.support.standby import Pair, standby_of
 
 UNKNOWN = (503, "outcome-unknown")
 
 
 @contextmanager
-def servers_on(url: str, number: int = 2) -> Iterator[list[Serving]]:
+def servers_on(url: str, number: int = 2) -> Iterator[list[ServerProcess]]:
     """So many servers of one installation over that database, its first workspace without limits."""
     with ExitStack() as stack:
         first = stack.enter_context(serving(url))
@@ -34,7 +34,7 @@ def servers_on(url: str, number: int = 2) -> Iterator[list[Serving]]:
 
 
 @contextmanager
-def synchronous_pair(primary: OwnPostgres) -> Iterator[tuple[Pair, list[Serving]]]:
+def synchronous_pair(primary: PrivatePostgres) -> Iterator[tuple[Pair, list[ServerProcess]]]:
     """Two servers over a primary with a synchronous standby; they know the addresses of both."""
     with standby_of(primary) as pair:
         standby = pair.standby
@@ -44,12 +44,12 @@ def synchronous_pair(primary: OwnPostgres) -> Iterator[tuple[Pair, list[Serving]
             yield pair, servers
 
 
-def are_ready(servers: Sequence[Serving]) -> None:
+def are_ready(servers: Sequence[ServerProcess]) -> None:
     """Wait until every server's database answers."""
     wait_until(lambda: all(server.is_ready() for server in servers), "all servers are ready")
 
 
-def ask(server: Serving, token: str, method: str, path: str) -> httpx2.Response:
+def ask(server: ServerProcess, token: str, method: str, path: str) -> httpx2.Response:
     """One change, waited for as long as it may take."""
     body = {"description": "asked"} if method == "POST" else None
     bearer = {"authorization": f"Bearer {token}"}
@@ -71,7 +71,7 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 # --- the primary is killed, and comes back ---
 
 
-def kill_the_database(postgres: OwnPostgres, times: int) -> int:
+def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
     """So many kills under load, each followed by a start; how many promises were kept."""
     kept = 0
     with servers_on(postgres.dsn()) as servers:
@@ -87,7 +87,7 @@ def kill_the_database(postgres: OwnPostgres, times: int) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: OwnPostgres) -> None:
+def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: PrivatePostgres) -> None:
     """PostgreSQL is killed under load and comes back: no acknowledged key is lost, none that was revoked lives."""
     assert kill_the_database(private_postgres, 1) > 10
 
@@ -95,7 +95,7 @@ def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: OwnPo
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_a_primary_killed_fifty_times(
-    private_postgres: OwnPostgres, record_property: Callable[[str, object], None]
+    private_postgres: PrivatePostgres, record_property: Callable[[str, object], None]
 ) -> None:
     """Fifty kills."""
     kept = kill_the_database(private_postgres, 50)
@@ -106,7 +106,7 @@ def test_a_primary_killed_fifty_times(
 # --- the standby is promoted ---
 
 
-def fail_over(primary: OwnPostgres) -> tuple[int, float]:
+def fail_over(primary: PrivatePostgres) -> tuple[int, float]:
     """One promotion under load: how many promises were kept, and for how many seconds there was no answer."""
     with synchronous_pair(primary) as (pair, servers):
         token = servers[0].token()
@@ -132,7 +132,9 @@ def fail_over(primary: OwnPostgres) -> tuple[int, float]:
 
 
 @pytest.mark.slow
-def test_a_promoted_standby_has_all_that_was_acknowledged(private_postgres: OwnPostgres) -> None:
+def test_a_promoted_standby_has_all_that_was_acknowledged(
+    private_postgres: PrivatePostgres,
+) -> None:
     """The primary dies, its synchronous standby takes over, servers follow by themselves: 0 lost, 0 revived (R35)."""
     kept, away = fail_over(private_postgres)
     assert kept > 5
@@ -143,7 +145,7 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(private_postgres: OwnP
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cycle", range(20))
 def test_twenty_promotions(
-    private_postgres: OwnPostgres, cycle: int, record_property: Callable[[str, object], None]
+    private_postgres: PrivatePostgres, cycle: int, record_property: Callable[[str, object], None]
 ) -> None:
     """Each of twenty."""
     kept, away = fail_over(private_postgres)
@@ -154,7 +156,7 @@ def test_twenty_promotions(
 
 
 @pytest.mark.prove
-def test_a_primary_that_falls_silent_is_left(private_postgres: OwnPostgres) -> None:
+def test_a_primary_that_falls_silent_is_left(private_postgres: PrivatePostgres) -> None:
     """It closes no connection and answers nothing, as a machine that froze: servers find the promoted standby."""
     with standby_of(private_postgres) as pair, relay_to(private_postgres.port) as relay:
         url = f"postgresql://postgres@{HOST}:{relay.port},{HOST}:{pair.standby.port}/postgres"
@@ -175,7 +177,7 @@ def test_a_primary_that_falls_silent_is_left(private_postgres: OwnPostgres) -> N
 # --- a commit that is given up waiting for ---
 
 
-def give_up_waiting(primary: OwnPostgres, times: int) -> None:
+def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
     """So many changes that the standby did not confirm; then it is promoted, which has heard of none of them."""
     with synchronous_pair(primary) as (pair, servers):
         token, path = servers[0].token(), "/v1/keys/{id}"
@@ -199,7 +201,7 @@ def give_up_waiting(primary: OwnPostgres, times: int) -> None:
 
 
 def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(
-    private_postgres: OwnPostgres,
+    private_postgres: PrivatePostgres,
 ) -> None:
     """The standby stands still and PostgreSQL gives up waiting: 503 outcome-unknown, never 2xx (R34).
 
@@ -209,13 +211,13 @@ def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(
 
 
 @pytest.mark.prove
-def test_twenty_commits_that_no_standby_confirmed(private_postgres: OwnPostgres) -> None:
+def test_twenty_commits_that_no_standby_confirmed(private_postgres: PrivatePostgres) -> None:
     """Twenty."""
     give_up_waiting(private_postgres, 20)
 
 
 @pytest.mark.prove
-def test_an_old_primary_acknowledges_nothing(private_postgres: OwnPostgres) -> None:
+def test_an_old_primary_acknowledges_nothing(private_postgres: PrivatePostgres) -> None:
     """Beside its promoted standby a primary that nobody fenced goes on: its clients are told "unknown"."""
     with standby_of(private_postgres) as pair, servers_on(private_postgres.dsn(), 1) as servers:
         token = servers[0].token()
@@ -234,7 +236,7 @@ def test_an_old_primary_acknowledges_nothing(private_postgres: OwnPostgres) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("swallow", [True, False], ids=["before", "after"])
 def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
-    private_postgres: OwnPostgres, swallow: bool
+    private_postgres: PrivatePostgres, swallow: bool
 ) -> None:
     """The connection breaks at COMMIT, before it arrives or after: 503 outcome-unknown; then all servers agree."""
     database = private_postgres.create_database()
@@ -263,7 +265,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
 
 
 @pytest.mark.slow
-def test_a_standby_alone_is_refused(private_postgres: OwnPostgres, tmp_path: Path) -> None:
+def test_a_standby_alone_is_refused(private_postgres: PrivatePostgres, tmp_path: Path) -> None:
     """A server that is given only a standby does not start, and says why."""
     with standby_of(private_postgres) as pair:
         with serving(private_postgres.dsn(), start=False) as server:

@@ -12,13 +12,13 @@ import pytest
 
 from keystead.http.asgi import Header
 from keystead.http.body import JSON_LIMIT, KIB, MIB
-from tests.gate.doors import FORM, Doors, doors_of
-from tests.growth import WORST, growth, pumped
-from tests.http.raw import HOST, scope_of
-from tests.installations import ground_on, prepare, text_of
-from tests.serving import HOST as ADDRESS
-from tests.serving import Serving, serving
 from tests.standing.test_growth import BODIES, FIELD, QUERY
+from tests.support.asgi import HOST, scope_of
+from tests.support.gate import FORM, Doors, doors_of
+from tests.support.growth import WORST, growth, pumped
+from tests.support.installations import ground_on, prepare, text_of
+from tests.support.server_process import HOST as ADDRESS
+from tests.support.server_process import ServerProcess, serving
 
 JSON: Final[Header] = (b"content-type", b"application/json")
 KEY, SERVICE = b"Bearer <key>", b"Bearer <service>"
@@ -146,7 +146,7 @@ def test_a_request_is_linear(doors: Doors, known: dict[bytes, bytes], name: str)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, bytes]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, bytes]]:
     """A server, and the token of a key there."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('served') / 'keystead.db'}") as started:
         yield started, started.token().encode()
@@ -154,7 +154,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORST_KNOWN)
-def test_a_request_to_a_server_is_linear(served: tuple[Serving, bytes], name: str) -> None:
+def test_a_request_to_a_server_is_linear(served: tuple[ServerProcess, bytes], name: str) -> None:
     """At a real server, by the CPU time of its processes."""
     server, token = served
     make, longest = REQUESTS[name]
@@ -177,7 +177,7 @@ def test_a_request_to_a_server_is_linear(served: tuple[Serving, bytes], name: st
     assert worst <= WORST, f"grew {worst:.1f}-fold in a doubling"
 
 
-def spent(server: Serving) -> float:
+def spent(server: ServerProcess) -> float:
     """CPU seconds of all threads of the server's processes (proc(5), schedstat)."""
     tasks = (
         task for process in server.processes() for task in Path(f"/proc/{process}/task").iterdir()

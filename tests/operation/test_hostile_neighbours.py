@@ -29,8 +29,8 @@ from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services import Services
 from keystead.settings import Settings
-from tests.receivers import HOST, SETTINGS, Receiver
-from tests.serving import Serving, serving
+from tests.support.receivers import HOST, SETTINGS, Receiver
+from tests.support.server_process import ServerProcess, serving
 
 HOSTILE: Final = 3
 FLOODS: Final = ("push", "search", "create", "accept", "verify")
@@ -69,7 +69,7 @@ def listen(services: Services, of: Workspace, url: str, endpoints: int) -> None:
 class Client:
     """Somebody who calls with one workspace's credentials, from an address of their own."""
 
-    def __init__(self, server: Serving, of: Workspace, address: str) -> None:
+    def __init__(self, server: ServerProcess, of: Workspace, address: str) -> None:
         transport = httpx2.HTTPTransport(local_address=address, retries=0)
         self._http = httpx2.Client(
             base_url=server.base_url, transport=transport, timeout=60, trust_env=False
@@ -120,7 +120,9 @@ class Client:
 
 
 @contextmanager
-def flooding(server: Serving, hostile: list[Workspace], clients: int) -> Iterator[Counter[str]]:
+def flooding(
+    server: ServerProcess, hostile: list[Workspace], clients: int
+) -> Iterator[Counter[str]]:
     """Every hostile workspace calls all it can, with so many clients for each kind; how often it was answered."""
     answered: Counter[str] = Counter()
     stopping, counting = threading.Event(), threading.Lock()

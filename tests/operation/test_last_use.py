@@ -17,9 +17,9 @@ from keystead import bootstrap
 from keystead.bootstrap.background import FLUSH_SECONDS
 from keystead.domain.ids import KeyId
 from keystead.domain.principals import system
-from tests.installations import Ground, own_ground
-from tests.postgres import wait_until
-from tests.serving import Serving
+from tests.support.installations import Ground, own_ground
+from tests.support.postgres import wait_until
+from tests.support.server_process import ServerProcess
 
 __all__ = ["own_ground"]
 
@@ -32,7 +32,7 @@ SLACK = 10.0
 class Callers:
     """Eight clients that use keys over and over. `answered`: when, for each key, a request of its was answered 200."""
 
-    server: Serving
+    server: ServerProcess
     tokens: list[str] = field(repr=False)
     stopping: threading.Event = field(default_factory=threading.Event)
     answered: list[list[float]] = field(default_factory=list)
@@ -66,12 +66,12 @@ class Callers:
                 self.answered[key].append(time.time())
 
 
-def ids_of(server: Serving, tokens: list[str]) -> list[str]:
+def ids_of(server: ServerProcess, tokens: list[str]) -> list[str]:
     """The keys of these tokens. Asking is a use of each."""
     return [str(server.call("GET", "/v1/whoami", token=t).json()["key"]["id"]) for t in tokens]
 
 
-def counted(server: Serving, ids: list[str]) -> list[int]:
+def counted(server: ServerProcess, ids: list[str]) -> list[int]:
     """How many uses are written down for each of these keys."""
     installation = bootstrap.open_safely(server.settings)
     try:
@@ -83,13 +83,13 @@ def counted(server: Serving, ids: list[str]) -> list[int]:
         installation.close()
 
 
-def last_used(server: Serving, watcher: str, id: str) -> datetime | None:
+def last_used(server: ServerProcess, watcher: str, id: str) -> datetime | None:
     """When the key was last used, as it is shown."""
     shown = server.call("GET", f"/v1/keys/{id}", token=watcher).json()["last_used_at"]
     return None if shown is None else datetime.fromisoformat(shown)
 
 
-def use_under_load(server: Serving, each: int) -> int:
+def use_under_load(server: ServerProcess, each: int) -> int:
     """So many verifications by each of eight clients; all are counted soon after, and no last use moves back."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(5))
@@ -112,20 +112,20 @@ def use_under_load(server: Serving, each: int) -> int:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_every_use_is_counted_and_shown(server: Serving) -> None:
+def test_every_use_is_counted_and_shown(server: ServerProcess) -> None:
     """400 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
     assert use_under_load(server, 50) == 404
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(600)
-def test_ten_thousand_uses_are_counted_and_shown(server: Serving) -> None:
+def test_ten_thousand_uses_are_counted_and_shown(server: ServerProcess) -> None:
     """10,000."""
     assert use_under_load(server, 1250) == 10_004
 
 
 @pytest.mark.prove
-def test_a_kill_loses_no_more_than_one_interval(server: Serving) -> None:
+def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
     """SIGKILL under load: what was used an interval before is written down; what is shown is not from the future."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(3))
@@ -147,7 +147,7 @@ def test_a_kill_loses_no_more_than_one_interval(server: Serving) -> None:
 
 
 @pytest.mark.prove
-def test_a_refused_attempt_moves_nothing(server: Serving) -> None:
+def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
     """A request beyond the key's scopes leaves the last use where it was."""
     watcher, narrow = server.token(), server.token("documents:read")
     (id,) = ids_of(server, [narrow])

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.postgres import wait_until
-from tests.serving import HOST, free_port, serving
+from tests.support.postgres import wait_until
+from tests.support.server_process import HOST, free_port, serving
 
 LABELS = {"method", "route", "status", "le", "verdict", "task", "version", "python", "database"}
 

@@ -26,9 +26,9 @@ from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.point_reads.by_id import point_reads_of
 from keystead.storage.row_security.apply import apply_row_security, grant_owner_access
 from keystead.storage.schema.verification_reads import KEY as BY_ID
-from tests.nursery import Ended, run_apart
-from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
-from tests.versions import revisions_with
+from tests.support.postgres import OLDEST, PostgresServer, find_binaries, own_postgres
+from tests.support.processes import Ended, run_apart
+from tests.support.versions import revisions_with
 
 OWNER = "keeper"
 KEY = KeyId("key_1")
@@ -36,7 +36,7 @@ READ_SECONDS = 2.5
 
 
 @pytest.fixture(scope="module", params=["newest", pytest.param("oldest", marks=pytest.mark.prove)])
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A PostgreSQL with an owner of databases who may make roles, and one who may not."""
     binaries = OLDEST if request.param == "oldest" else None
     if binaries is None and find_binaries() is None:
@@ -53,7 +53,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
 class Place:
     """A database of a test's own, and the login of its servers."""
 
-    postgres: Postgres
+    postgres: PostgresServer
     folder: Path
     name: str
     login: str
@@ -87,7 +87,7 @@ class Place:
 
 
 @pytest.fixture
-def place(postgres: Postgres, tmp_path: Path) -> Place:
+def place(postgres: PostgresServer, tmp_path: Path) -> Place:
     """A database that is OWNER's, and empty."""
     name = postgres.create_database()
     postgres.execute(f'ALTER DATABASE "{name}" OWNER TO {OWNER}')

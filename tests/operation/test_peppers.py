@@ -11,7 +11,7 @@ import pytest
 
 from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import make_peppers, parse_peppers, read_peppers
-from tests.nursery import together
+from tests.support.processes import together
 
 KEY = bytes(range(7, 39))
 ENCODED = base64.b64encode(KEY).decode()

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.nursery import KEYSTEAD
 from tests.operation.test_durability import UNSYNCED, end
-from tests.postgres import wait_until
-from tests.serving import free_port, serving
+from tests.support.postgres import wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import free_port, serving
 
 CHANGES: Final = 20
 CALLS: Final = "trace=pwrite64,ftruncate,fsync,fdatasync,write,writev,sendto,sendmsg"

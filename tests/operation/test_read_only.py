@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap.background import FLUSH_SECONDS
-from tests.ledger import DEAD, LIVE
 from tests.operation.test_last_use import counted, ids_of
 from tests.operation.test_store_away import can_create
-from tests.outages import RECOVERY_SECONDS, keys_of
-from tests.postgres import OwnPostgres, wait_until
-from tests.serving import Serving, serving
+from tests.support.ledger import DEAD, LIVE
+from tests.support.outages import RECOVERY_SECONDS, keys_of
+from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.server_process import ServerProcess, serving
 
 USES = 7
 
 
 @contextmanager
-def postgresql_takes_no_writes(postgres: OwnPostgres) -> Iterator[Callable[[], None]]:
+def postgresql_takes_no_writes(postgres: PrivatePostgres) -> Iterator[Callable[[], None]]:
     """`default_transaction_read_only` for all sessions, those that there are too; the block ends it."""
 
     def put(value: str) -> None:
@@ -38,7 +38,7 @@ def postgresql_takes_no_writes(postgres: OwnPostgres) -> Iterator[Callable[[], N
 
 
 @contextmanager
-def no_file_can_be_written(server: Serving) -> Iterator[Callable[[], None]]:
+def no_file_can_be_written(server: ServerProcess) -> Iterator[Callable[[], None]]:
     """Every write to a file fails in the serving process, on the files that it has open too; the block ends it."""
     (process,) = server.processes()
     before = resource.prlimit(process, resource.RLIMIT_FSIZE)
@@ -54,7 +54,7 @@ def no_file_can_be_written(server: Serving) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[Serving]:
+def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server over SQLite, whose own output goes to no file."""
     with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}", start=False) as server:
         for name in ("output", "log"):
@@ -64,20 +64,20 @@ def embedded(tmp_path: Path) -> Iterator[Serving]:
 
 
 @pytest.mark.slow
-def test_a_postgresql_that_takes_no_writes(private_postgres: OwnPostgres) -> None:
+def test_a_postgresql_that_takes_no_writes(private_postgres: PrivatePostgres) -> None:
     """As after `ALTER SYSTEM SET default_transaction_read_only`: verdicts, 503 for changes, all well within seconds."""
     with serving(private_postgres.dsn()) as server:
         go_without_writing(server, postgresql_takes_no_writes(private_postgres))
 
 
 @pytest.mark.slow
-def test_a_sqlite_that_takes_no_writes(embedded: Serving) -> None:
+def test_a_sqlite_that_takes_no_writes(embedded: ServerProcess) -> None:
     """As on a file system that has become read-only under open files: the same."""
     go_without_writing(embedded, no_file_can_be_written(embedded))
 
 
 def go_without_writing(
-    server: Serving, without_writes: AbstractContextManager[Callable[[], None]]
+    server: ServerProcess, without_writes: AbstractContextManager[Callable[[], None]]
 ) -> None:
     """What is promised while nothing can be written, and what when it can be again."""
     tokens = keys_of(server)
@@ -100,7 +100,7 @@ def go_without_writing(
     assert told == [LIVE, DEAD, DEAD]
 
 
-def require_no_change(server: Serving, token: str, key: str) -> None:
+def require_no_change(server: ServerProcess, token: str, key: str) -> None:
     """Making, changing and ending keys is refused, says when to come again, and does nothing."""
     for method, path, body in (
         ("POST", "/v1/keys", {"description": "no"}),
@@ -116,6 +116,6 @@ def require_no_change(server: Serving, token: str, key: str) -> None:
     assert told.json()["key"]["description"] != "no"
 
 
-def passes(server: Serving, token: str) -> int:
+def passes(server: ServerProcess, token: str) -> int:
     """What a gateway is told of a request with that token."""
     return server.call("GET", "/forward-auth/any", token=token).status_code

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.serving import HOST, Serving, serving
+from tests.support.server_process import HOST, ServerProcess, serving
 
 KIB: Final = 1024
 SIZES: Final = (1, 16 * KIB, 1024 * KIB)
@@ -29,13 +29,13 @@ REFUSALS: Final = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that outlives them all."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('refused') / 'keystead.db'}") as started:
         yield started
 
 
-def connect(server: Serving) -> socket.socket:
+def connect(server: ServerProcess) -> socket.socket:
     """A connection that gives up after a while."""
     return socket.create_connection((HOST, server.port), timeout=30)
 
@@ -62,7 +62,7 @@ def length_in(told: bytes) -> int:
     return int(length)
 
 
-def refuse_on_and_on(server: Serving, name: str, rounds: int) -> None:
+def refuse_on_and_on(server: ServerProcess, name: str, rounds: int) -> None:
     """Send that request over one connection: its body with the head, or only once the answer is there."""
     line, fields, status = REFUSALS[name]
     with connect(server) as connection:
@@ -82,13 +82,13 @@ def refuse_on_and_on(server: Serving, name: str, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_arrives_whole(server: Serving, name: str) -> None:
+def test_a_refusal_arrives_whole(server: ServerProcess, name: str) -> None:
     """Bodies of 1 B, 16 KiB and 1 MiB, sent before and after the answer: it is read whole, and so is the next one."""
     refuse_on_and_on(server, name, 1)
 
 
 @pytest.mark.parametrize("line", ["GET /v1/whoami", "POST /forward-auth/any"])
-def test_a_good_answer_that_asks_for_no_body(server: Serving, line: str) -> None:
+def test_a_good_answer_that_asks_for_no_body(server: ServerProcess, line: str) -> None:
     """A body that means nothing to the call does no harm to the connection either, on the lean path neither."""
     fields = f"Authorization: Bearer {server.token()}\r\n"
     with connect(server) as connection:
@@ -100,12 +100,12 @@ def test_a_good_answer_that_asks_for_no_body(server: Serving, line: str) -> None
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals_arrive_a_hundred_times(server: Serving, name: str) -> None:
+def test_refusals_arrive_a_hundred_times(server: ServerProcess, name: str) -> None:
     """The same, a hundred times each."""
     refuse_on_and_on(server, name, 100)
 
 
-def test_a_body_without_a_length_is_taken_in_too(server: Serving) -> None:
+def test_a_body_without_a_length_is_taken_in_too(server: ServerProcess) -> None:
     """In chunks, as clients stream: the refusal is there at once, and the connection goes on after the last chunk."""
     with connect(server) as connection:
         for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_body_without_a_length_is_taken_in_too(server: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_nobody_is_read_for_ever(server: Serving) -> None:
+def test_nobody_is_read_for_ever(server: ServerProcess) -> None:
     """A body of a gigabyte and one that trickles are answered, and cut off; so is one that is no body at all."""
     with connect(server) as huge, connect(server) as slow, connect(server) as broken:
         slow.sendall(head("POST /v1/keys", "", 100_000) + b"a")

@@ -18,42 +18,42 @@ from keystead.domain.revocation_log import parse_entries
 from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
-from tests.ledger import DEAD, LIVE, at_work, verify
-from tests.nursery import Ended, run_apart
-from tests.postgres import Postgres
-from tests.serving import Serving, serving
+from tests.support.ledger import DEAD, LIVE, at_work, verify
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Ended, run_apart
+from tests.support.server_process import ServerProcess, serving
 
 CONFIGURATION = 78
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[Serving]:
+def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server over SQLite whose first workspace has no limits."""
     with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}") as server:
         server.put_on("scale")
         yield server
 
 
-def create(server: Serving, token: str) -> dict[str, str]:
+def create(server: ServerProcess, token: str) -> dict[str, str]:
     """A new key, with its token."""
     made = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
     assert made.status_code == 201
     return {"id": made.json()["id"], "token": made.json()["token"]}
 
 
-def revoke(server: Serving, token: str, key: dict[str, str]) -> None:
+def revoke(server: ServerProcess, token: str, key: dict[str, str]) -> None:
     """The end of a key, acknowledged."""
     assert server.call("DELETE", f"/v1/keys/{key['id']}", token=token).status_code == 204
 
 
-def begin(server: Serving) -> Ended:
+def begin(server: ServerProcess) -> Ended:
     """A start that is expected to be refused."""
     for name in ("output", "log"):
         (server.data / name).unlink(missing_ok=True)
     return run_apart(("serve", "--port", str(server.port)), server._environment(), server.data)
 
 
-def restore(server: Serving, *arguments: str) -> dict[str, Any]:
+def restore(server: ServerProcess, *arguments: str) -> dict[str, Any]:
     """`keystead restore`, and what it says."""
     done = server.cli("restore", *arguments, "--json")
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def restore(server: Serving, *arguments: str) -> dict[str, Any]:
     return told
 
 
-def copied(server: Serving, folder: Path) -> Path:
+def copied(server: ServerProcess, folder: Path) -> Path:
     """The database's own files, copied while nobody uses them."""
     folder.mkdir()
     for file in server.data.glob("keystead.db*"):
@@ -70,7 +70,7 @@ def copied(server: Serving, folder: Path) -> Path:
     return folder
 
 
-def put_back(server: Serving, folder: Path) -> None:
+def put_back(server: ServerProcess, folder: Path) -> None:
     """Those files in the place of the database's."""
     for file in server.data.glob("keystead.db*"):
         file.unlink()
@@ -80,7 +80,7 @@ def put_back(server: Serving, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
-    embedded: Serving, tmp_path: Path
+    embedded: ServerProcess, tmp_path: Path
 ) -> None:
     """Backup, 100 revocations, restore: 0 of 100 are accepted; the others live, what was made since is unknown."""
     token = embedded.token()
@@ -108,7 +108,7 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
 
 @pytest.mark.slow
 def test_a_backup_that_is_put_in_place_by_hand_is_refused(
-    embedded: Serving, tmp_path: Path
+    embedded: ServerProcess, tmp_path: Path
 ) -> None:
     """Where there is nothing but the file and the peppers, the server does not start on a backup as it was made."""
     token = embedded.token()
@@ -131,7 +131,7 @@ def test_a_backup_that_is_put_in_place_by_hand_is_refused(
 
 
 @pytest.mark.slow
-def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Path) -> None:
+def test_a_copy_of_the_files_is_found_to_be_old(embedded: ServerProcess, tmp_path: Path) -> None:
     """Without `keystead backup`, a copy of the database's files put back is refused by what the journal remembers."""
     token = embedded.token()
     key = create(embedded, token)
@@ -152,7 +152,7 @@ def test_a_copy_of_the_files_is_found_to_be_old(embedded: Serving, tmp_path: Pat
 
 @pytest.mark.slow
 def test_everything_that_took_authority_away_is_done_again(
-    embedded: Serving, tmp_path: Path
+    embedded: ServerProcess, tmp_path: Path
 ) -> None:
     """A rotated and a narrowed key, a suspended workspace, a credential, sessions: none is as before the act."""
     token = embedded.token()
@@ -182,7 +182,7 @@ def test_everything_that_took_authority_away_is_done_again(
 
 
 @pytest.mark.prove
-def test_a_backup_of_a_server_at_work_is_whole(embedded: Serving, tmp_path: Path) -> None:
+def test_a_backup_of_a_server_at_work_is_whole(embedded: ServerProcess, tmp_path: Path) -> None:
     """Taken while four clients create and revoke, it is sound, and holds all that was acknowledged before it."""
     token = embedded.token()
     file = tmp_path / "backup"
@@ -201,7 +201,9 @@ def test_a_backup_of_a_server_at_work_is_whole(embedded: Serving, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_an_older_postgresql_is_refused_and_made_safe(postgres: Postgres, tmp_path: Path) -> None:
+def test_an_older_postgresql_is_refused_and_made_safe(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
     """A dump restored after a revocation: every server that acknowledged one refuses, until it is done again."""
     name = postgres.create_database()
     with serving(postgres.dsn(name)) as server:
@@ -223,7 +225,7 @@ def test_an_older_postgresql_is_refused_and_made_safe(postgres: Postgres, tmp_pa
         assert verify(server, kept["token"]) == LIVE
 
 
-def test_the_journal_is_written_before_the_answer(embedded: Serving) -> None:
+def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> None:
     """Each acknowledged revocation is in the file at once, which is private; creations are not in it."""
     token = embedded.token()
     keys = [create(embedded, token) for _ in range(3)]
@@ -245,7 +247,7 @@ def test_a_torn_line_of_the_journal_is_none() -> None:
 
 
 @pytest.mark.prove
-def test_a_backup_overwrites_nothing(embedded: Serving, tmp_path: Path) -> None:
+def test_a_backup_overwrites_nothing(embedded: ServerProcess, tmp_path: Path) -> None:
     """A file that is there stays as it is; one that cannot be written is said in one line."""
     file = tmp_path / "backup"
     file.write_text("precious")
@@ -295,7 +297,7 @@ def test_a_target_that_appears_meanwhile_stays(
 
 
 @pytest.mark.prove
-def test_a_damaged_backup_is_refused(embedded: Serving, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_refused(embedded: ServerProcess, tmp_path: Path) -> None:
     """A file that is no database, and one with a page overwritten, replace nothing."""
     token = embedded.token()
     file = tmp_path / "backup"

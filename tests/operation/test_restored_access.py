@@ -31,10 +31,10 @@ from keystead.domain.verification import Verified
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.settings import Settings
-from tests.installations import ENGINES, UNLIMITED
-from tests.people import RIGHT, email_of
-from tests.postgres import Postgres
-from tests.walls import installed_database, server_url
+from tests.support.installations import ENGINES, UNLIMITED
+from tests.support.people import RIGHT, email_of
+from tests.support.postgres import PostgresServer
+from tests.support.row_security import installed_database, server_url
 
 BY: Final = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 NONE: Final = WorkspaceId("")
@@ -225,7 +225,7 @@ class Place:
     """Where an installation runs, and how it is copied and put back."""
 
     settings: Settings
-    postgres: Postgres | None
+    postgres: PostgresServer | None
     copy: str = ""
 
     def back_up(self) -> None:
@@ -249,7 +249,7 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A prepared installation on each engine."""
     peppers = f"test:{base64.b64encode(bytes(range(32))).decode()}"
-    postgres: Postgres | None = None
+    postgres: PostgresServer | None = None
     database = None
     if request.param == "postgresql":
         postgres = request.getfixturevalue("postgres")

@@ -20,27 +20,27 @@ from sqlalchemy import select
 from keystead.operation.peppers import make_peppers
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import api_keys
-from tests.behind import read_behind
-from tests.nursery import KEYSTEAD
-from tests.postgres import OwnPostgres, wait_until
-from tests.serving import HOST, Serving, free_port, serving
+from tests.support.administrator import read_behind
+from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import HOST, ServerProcess, free_port, serving
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[Serving]:
+def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server over SQLite."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
         yield server
 
 
-def connect(server: Serving, sent: bytes) -> socket.socket:
+def connect(server: ServerProcess, sent: bytes) -> socket.socket:
     """A connection on which that much was sent."""
     connection = socket.create_connection((HOST, server.port), timeout=20)
     connection.sendall(sent)
     return connection
 
 
-def last_use(server: Serving, watcher: str, description: str) -> str | None:
+def last_use(server: ServerProcess, watcher: str, description: str) -> str | None:
     """When the key of that description was last used, as another key sees it."""
     listed = server.call("GET", f"/v1/keys?query={description}", token=watcher).json()["items"]
     used: str | None = listed[0]["last_used_at"]
@@ -48,7 +48,7 @@ def last_use(server: Serving, watcher: str, description: str) -> str | None:
 
 
 @pytest.mark.slow
-def test_use_is_written_within_seconds_and_at_the_end(server: Serving) -> None:
+def test_use_is_written_within_seconds_and_at_the_end(server: ServerProcess) -> None:
     """The use of a key shows by itself soon after; one just before SIGTERM is written too, and the exit code is 0."""
     watcher, used, late = (server.token(description=d) for d in ("watcher", "used", "late"))
     assert server.call("GET", "/v1/whoami", token=used).status_code == 200
@@ -60,7 +60,7 @@ def test_use_is_written_within_seconds_and_at_the_end(server: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_a_database_that_is_away_is_said_to_be_away(private_postgres: OwnPostgres) -> None:
+def test_a_database_that_is_away_is_said_to_be_away(private_postgres: PrivatePostgres) -> None:
     """Without PostgreSQL /healthz is 200, /readyz and a live key get 503 with Retry-After; with it all is as before."""
     with serving(private_postgres.dsn()) as server:
         token = server.token()
@@ -82,7 +82,7 @@ def test_a_database_that_is_away_is_said_to_be_away(private_postgres: OwnPostgre
 
 
 @pytest.mark.slow
-def test_slow_and_big_heads_are_cut_off(embedded: Serving) -> None:
+def test_slow_and_big_heads_are_cut_off(embedded: ServerProcess) -> None:
     """Half a head, and a connection that says nothing, are closed; a head over 32 KiB gets 431; others are served."""
     slow = [
         connect(embedded, sent) for sent in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
@@ -101,7 +101,7 @@ def test_slow_and_big_heads_are_cut_off(embedded: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_a_running_request_ends_before_the_server(embedded: Serving) -> None:
+def test_a_running_request_ends_before_the_server(embedded: ServerProcess) -> None:
     """A request whose body is still under way when SIGTERM comes is answered, and what it made is there."""
     token = embedded.token()
     body = b'{"description": "half-way"}'
@@ -120,7 +120,7 @@ def test_a_running_request_ends_before_the_server(embedded: Serving) -> None:
     assert len(embedded.call("GET", "/v1/keys?query=half-way", token=token).json()["items"]) == 1
 
 
-def _listens(server: Serving) -> bool:
+def _listens(server: ServerProcess) -> bool:
     try:
         socket.create_connection((HOST, server.port), timeout=1).close()
     except ConnectionRefusedError:
@@ -129,7 +129,7 @@ def _listens(server: Serving) -> bool:
 
 
 @pytest.mark.slow
-def test_control_c_ends_all_processes_well(embedded: Serving) -> None:
+def test_control_c_ends_all_processes_well(embedded: ServerProcess) -> None:
     """SIGINT to the whole process group, as a terminal sends it, is a clean end: the parent alone acts on it."""
     (process,) = embedded.processes()
     os.kill(process, signal.SIGINT)
@@ -141,7 +141,7 @@ def test_control_c_ends_all_processes_well(embedded: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: Serving) -> None:
+def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: ServerProcess) -> None:
     """Hundreds of SIGINT, SIGTERM and SIGHUP in a row, as from an impatient hand: exit code 0, and nothing hangs."""
     with suppress(ProcessLookupError):
         for _ in range(200):
@@ -168,7 +168,7 @@ def test_a_server_at_a_terminal_ends_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:
+def test_a_process_that_dies_is_replaced(embedded: ServerProcess) -> None:
     """After SIGKILL to the serving process another one takes its place."""
     (before,) = embedded.processes()
     os.kill(before, signal.SIGKILL)
@@ -178,14 +178,14 @@ def test_a_process_that_dies_is_replaced(embedded: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_processes_do_not_outlive_their_parent(embedded: Serving) -> None:
+def test_processes_do_not_outlive_their_parent(embedded: ServerProcess) -> None:
     """After SIGKILL to the parent alone its processes end, and the address is free."""
     embedded.signal(signal.SIGKILL)
     wait_until(lambda: not _listens(embedded), "the address is free")
 
 
 @pytest.mark.slow
-def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None:
+def test_a_renewal_takes_over_new_peppers_without_a_gap(server: ServerProcess) -> None:
     """After SIGHUP new keys use the new pepper, those of the old one live on, and no request fails meanwhile.
 
     A pepper file that could not start a server is not taken over: the processes go on as they are.
@@ -207,7 +207,7 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None
 
 
 @pytest.mark.slow
-def test_a_renewal_answers_whoever_has_connected(embedded: Serving) -> None:
+def test_a_renewal_answers_whoever_has_connected(embedded: ServerProcess) -> None:
     """A connection that was accepted just before its process is renewed has its request answered all the same."""
     (before,) = embedded.processes()
     over, answers = threading.Event(), list[bytes]()
@@ -222,7 +222,7 @@ def test_a_renewal_answers_whoever_has_connected(embedded: Serving) -> None:
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 401"}
 
 
-def _ask(server: Serving, over: threading.Event, answers: list[bytes]) -> None:
+def _ask(server: ServerProcess, over: threading.Event, answers: list[bytes]) -> None:
     """Connects, hesitates, asks, and reads the answer to its end, again and again."""
     question = b"GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     while not over.is_set():
@@ -236,7 +236,7 @@ def _ask(server: Serving, over: threading.Event, answers: list[bytes]) -> None:
         answers.append(answer)
 
 
-def _pepper_of_new_key(server: Serving, token: str) -> str:
+def _pepper_of_new_key(server: ServerProcess, token: str) -> str:
     made = server.call("POST", "/v1/keys", token=token, json={"description": "probe"})
     assert made.status_code == 201
     database = Database(server.database_url)
@@ -249,7 +249,7 @@ def _pepper_of_new_key(server: Serving, token: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_local_start_prints_a_link_and_logs_none(embedded: Serving) -> None:
+def test_a_local_start_prints_a_link_and_logs_none(embedded: ServerProcess) -> None:
     """The printed link opens a page of the Developer area, once more after each start, and is in no line of the log."""
     wait_until(lambda: "Ctrl+C" in embedded.output(), "the greeting")
     first = embedded.sign_in_url

@@ -15,9 +15,9 @@ from keystead import bootstrap
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.arrivals import Call, Told, arrive
-from tests.ledger import LIVE, verify
-from tests.outages import (
+from tests.support.ledger import LIVE, verify
+from tests.support.open_loop import Call, Told, arrive
+from tests.support.outages import (
     RECOVERY_SECONDS,
     Outage,
     Taking,
@@ -29,9 +29,9 @@ from tests.outages import (
     silent,
     threads_of,
 )
-from tests.postgres import OwnPostgres, wait_until
-from tests.relay import relay_to
-from tests.serving import Serving, serving
+from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.relay import relay_to
+from tests.support.server_process import ServerProcess, serving
 
 LEAD_SECONDS: Final = 0.5
 MOST_THREADS: Final = 100
@@ -50,7 +50,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def calls_to(server: Serving) -> list[Call]:
+def calls_to(server: ServerProcess) -> list[Call]:
     """All kinds of requests that need the database: by keys, by services, by the product, by people."""
     tokens = keys_of(server)
     server.put_on("scale")
@@ -64,7 +64,7 @@ def calls_to(server: Serving) -> list[Call]:
     return calls + calls_without_a_key(server, tokens["live"])
 
 
-def calls_without_a_key(server: Serving, live: str) -> list[Call]:
+def calls_without_a_key(server: ServerProcess, live: str) -> list[Call]:
     """Those that no verification of a key refuses before they come to their own reads."""
     installation = bootstrap.open_safely(server.settings)
     try:
@@ -91,7 +91,7 @@ def calls_without_a_key(server: Serving, live: str) -> list[Call]:
 class Away:
     """A server, and when its database was taken away and given back (monotonic seconds)."""
 
-    server: Serving
+    server: ServerProcess
     port: int
     outage: Outage
     began: float = 0.0
@@ -116,7 +116,7 @@ class Away:
 
 
 @contextmanager
-def without(postgres: OwnPostgres, taking: Taking) -> Iterator[Away]:
+def without(postgres: PrivatePostgres, taking: Taking) -> Iterator[Away]:
     """A server over PostgreSQL that can be taken away from it."""
     with relay_to(postgres.port) as relay:
         url = postgres.dsn().replace(str(postgres.port), str(relay.port))
@@ -154,7 +154,9 @@ def require_refusals(told: list[Told]) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_asks_a_silent_database_is_refused_in_time(private_postgres: OwnPostgres) -> None:
+def test_whoever_asks_a_silent_database_is_refused_in_time(
+    private_postgres: PrivatePostgres,
+) -> None:
     """Verifications, reads and writes, by keys, services, the product and people: 503 within two seconds (R36).
 
     On a machine that does other things the bound is wider by how late a request is answered that needs no database.
@@ -166,7 +168,7 @@ def test_whoever_asks_a_silent_database_is_refused_in_time(private_postgres: Own
 @pytest.mark.prove
 @pytest.mark.parametrize("taking", [silent, frozen])
 def test_two_hundred_requests_a_second_for_half_a_minute(
-    private_postgres: OwnPostgres, taking: Taking
+    private_postgres: PrivatePostgres, taking: Taking
 ) -> None:
     """Exactly two seconds, from the first request on; neither threads nor connections grow."""
     with without(private_postgres, taking) as away:
@@ -174,7 +176,7 @@ def test_two_hundred_requests_a_second_for_half_a_minute(
 
 
 @pytest.mark.prove
-def test_a_database_that_takes_no_new_connection(private_postgres: OwnPostgres) -> None:
+def test_a_database_that_takes_no_new_connection(private_postgres: PrivatePostgres) -> None:
     """Its old ones are answered: what is told is true, or 503, and within two seconds."""
     with without(private_postgres, half_frozen) as away:
         told = endure(away, 100, 10.0, exactly=False)

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.ledger import DEAD, LIVE, verify
-from tests.outages import (
+from tests.support.ledger import DEAD, LIVE, verify
+from tests.support.outages import (
     RECOVERY_SECONDS,
     Taking,
     bound,
@@ -28,9 +28,9 @@ from tests.outages import (
     stopped,
     threads_of,
 )
-from tests.postgres import OwnPostgres, wait_until
-from tests.relay import relay_to
-from tests.serving import Serving, serving
+from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.relay import relay_to
+from tests.support.server_process import ServerProcess, serving
 
 SHORT, LONG = 1.5, 30.0
 
@@ -39,7 +39,7 @@ SHORT, LONG = 1.5, 30.0
 class Watch:
     """Clients that ask without a pause, and what they were told: by kind of key, how often which status."""
 
-    server: Serving
+    server: ServerProcess
     tokens: dict[str, str] = field(repr=False)
     told: dict[str, Counter[int]] = field(default_factory=dict)
     slowest: float = 0.0
@@ -70,7 +70,7 @@ class Watch:
 
 
 @contextmanager
-def watched(server: Serving, tokens: dict[str, str], clients: int) -> Iterator[Watch]:
+def watched(server: ServerProcess, tokens: dict[str, str], clients: int) -> Iterator[Watch]:
     """So many clients for each kind of key, while the block runs."""
     watch = Watch(server, tokens)
     threads = [
@@ -87,7 +87,7 @@ def watched(server: Serving, tokens: dict[str, str], clients: int) -> Iterator[W
 
 
 def endure(
-    server: Serving,
+    server: ServerProcess,
     begin: Callable[[], None],
     end: Callable[[], None],
     seconds: float,
@@ -114,7 +114,7 @@ def endure(
     return watch
 
 
-def can_create(server: Serving, token: str) -> bool:
+def can_create(server: ServerProcess, token: str) -> bool:
     """Whether a key is made."""
     return (
         server.call("POST", "/v1/keys", token=token, json={"description": "x"}).status_code == 201
@@ -145,7 +145,7 @@ WORST = pytest.mark.parametrize("outage", [silent])
 
 
 def endure_without_postgresql(
-    postgres: OwnPostgres,
+    postgres: PrivatePostgres,
     outage: Taking,
     seconds: float,
     clients: int,
@@ -161,7 +161,7 @@ def endure_without_postgresql(
 @pytest.mark.slow
 @WORST
 def test_without_postgresql_everything_is_503(
-    private_postgres: OwnPostgres,
+    private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
     """A silent one for a while: 503 with Retry-After in time; no 401, nobody let in (R36)."""
@@ -171,7 +171,7 @@ def test_without_postgresql_everything_is_503(
 @pytest.mark.prove
 @OUTAGES
 def test_without_postgresql_for_half_a_minute(
-    private_postgres: OwnPostgres,
+    private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
     """Thirty seconds."""
@@ -182,14 +182,14 @@ def test_without_postgresql_for_half_a_minute(
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[Serving]:
+def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server over SQLite in a folder of its own."""
     with serving(f"sqlite:///{tmp_path / 'data' / 'keystead.db'}") as server:
         yield server
 
 
 @pytest.mark.prove
-def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: Serving) -> None:
+def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: ServerProcess) -> None:
     """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as ever."""
     other = sqlite_driver.connect(embedded.data / "keystead.db", isolation_level=None)
 
@@ -207,7 +207,7 @@ def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_a_sqlite_that_was_moved_away_is_no_database(embedded: Serving) -> None:
+def test_a_sqlite_that_was_moved_away_is_no_database(embedded: ServerProcess) -> None:
     """The file under another name: what is told is true, and no empty one takes its place."""
     file = embedded.data / "keystead.db"
     away = embedded.data / "moved"
@@ -230,7 +230,7 @@ def test_a_sqlite_that_was_moved_away_is_no_database(embedded: Serving) -> None:
 # --- one server of several is paused, cut off or killed while another revokes ---
 
 
-def revoke(server: Serving, token: str, key: str) -> None:
+def revoke(server: ServerProcess, token: str, key: str) -> None:
     """The end of a key, acknowledged."""
     assert server.call("DELETE", f"/v1/keys/{key}", token=token).status_code == 204
 
@@ -269,7 +269,7 @@ def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) ->
 
 
 @pytest.mark.slow
-def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: OwnPostgres) -> None:
+def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostgres) -> None:
     """A key is revoked while one server has lost the database: that one says 503, then 401, and never 200."""
     with relay_to(private_postgres.port) as relay:
         url = private_postgres.dsn().replace(str(private_postgres.port), str(relay.port))

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.postgres import Postgres
-from tests.serving import Serving
-from tests.versions import two_versions
+from tests.support.postgres import PostgresServer
+from tests.support.server_process import ServerProcess
+from tests.support.versions import two_versions
 
 ROUNDS: Final = 50
 
 
-def make(server: Serving, token: str, number: int) -> dict[str, Any]:
+def make(server: ServerProcess, token: str, number: int) -> dict[str, Any]:
     """A new key."""
     answer = server.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
     assert answer.status_code == 201, answer.text
@@ -24,7 +24,7 @@ def make(server: Serving, token: str, number: int) -> dict[str, Any]:
 
 @pytest.mark.prove
 def test_two_versions_side_by_side(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one makes the other verifies; what one revokes the other refuses from the answer on.
 
@@ -45,7 +45,7 @@ def test_two_versions_side_by_side(
         assert quota == before.call("GET", "/v1/keys", token=token).json()["quota"]["used"] == 1
 
 
-def _push_and_find(before: Serving, after: Serving, token: str) -> None:
+def _push_and_find(before: ServerProcess, after: ServerProcess, token: str) -> None:
     after.call("POST", "/v1/collections", token=token, json={"name": "docs"})
     for server, word in ((before, "herons"), (after, "weirs")):
         path = f"/v1/collections/docs/documents/{word}"

@@ -13,8 +13,8 @@ import pytest
 
 from keystead.operation.server import serving as server_module
 from tests.operation.test_wire import is_served, memory
-from tests.postgres import wait_until
-from tests.serving import HOST, Serving, serving
+from tests.support.postgres import wait_until
+from tests.support.server_process import HOST, ServerProcess, serving
 
 PAGE: Final = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
 PAGES: Final = 60
@@ -72,7 +72,7 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         assert connection.fileno() > 0
 
 
-def unread_are_given_up(server: Serving, number: int) -> None:
+def unread_are_given_up(server: ServerProcess, number: int) -> None:
     """Holds that many, and sees them go while an honest client is served."""
     before, memory_before = held(server.port), memory(server)
     with unread(server.port, number):

@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.gateways.gateways import deployed
-from tests.serving import HOST, Serving, serving
+from tests.support.gateways import deployed
+from tests.support.server_process import HOST, ServerProcess, serving
 
 GET: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST: Final = b"POST /healthz HTTP/1.1\r\nHost: a\r\n"
@@ -59,14 +59,14 @@ BARE: Final = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server, for all that does not end it."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('wire') / 'keystead.db'}") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def proxy(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Nginx before it, with the configuration of the guide, without its certificate; the port."""
     with deployed(tmp_path_factory.mktemp("proxy"), server.port) as port:
         yield port
@@ -94,7 +94,7 @@ def is_served(port: int) -> bool:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_no_request_is_no_request(server: Serving, name: str) -> None:
+def test_no_request_is_no_request(server: ServerProcess, name: str) -> None:
     """One 400 (505 for a version), and what follows on the connection is not read as a request of somebody else."""
     assert answers(server.port, REFUSED[name]) in ([400], [505])
     after = answers(server.port, REFUSED[name] + SMUGGLED)
@@ -110,7 +110,7 @@ def test_no_request_is_no_request(server: Serving, name: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/healthz", "/openapi.json", "/docs", "/problems/invalid", "/sign-in", "/v1/whoami"]
 )
-def test_head_has_no_body(server: Serving, path: str) -> None:
+def test_head_has_no_body(server: ServerProcess, path: str) -> None:
     """HEAD is answered with the fields of GET, its length included, and the next answer begins where it ends."""
     headers = {"Authorization": f"Bearer {server.token()}"} if path == "/v1/whoami" else {}
     connection = HTTPConnection(HOST, server.port, timeout=20)
@@ -128,7 +128,7 @@ def test_head_has_no_body(server: Serving, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_what_the_server_settles_itself(server: Serving, name: str) -> None:
+def test_what_the_server_settles_itself(server: ServerProcess, name: str) -> None:
     """Two lengths of one body are read one way, always the same; where they could differ, the connection ends."""
     after = answers(server.port, HIDDEN[name] + SMUGGLED)
     assert after in ([405], [405, 200])
@@ -136,7 +136,7 @@ def test_what_the_server_settles_itself(server: Serving, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*REFUSED, *HIDDEN} - OTHER_VERSIONS - {CONTROL}))
-def test_the_proxy_refuses_it_all(server: Serving, proxy: int, name: str) -> None:
+def test_the_proxy_refuses_it_all(server: ServerProcess, proxy: int, name: str) -> None:
     """Behind the proxy of the guide every one is refused, those too that the server would settle."""
     assert answers(proxy, (REFUSED | HIDDEN)[name] + SMUGGLED) in ([400], [501], [505])
     assert is_served(proxy)
@@ -150,13 +150,15 @@ def test_what_the_proxy_leaves_to_the_server(proxy: int) -> None:
 
 
 @pytest.mark.parametrize("name", BARE)
-def test_a_bare_line_feed_is_one_line_end_to_all(server: Serving, proxy: int, name: str) -> None:
+def test_a_bare_line_feed_is_one_line_end_to_all(
+    server: ServerProcess, proxy: int, name: str
+) -> None:
     """Neither server nor proxy reads two requests where the other reads one."""
     for port in (server.port, proxy):
         assert answers(port, BARE[name]) in ([200], [400])
 
 
-def memory(server: Serving) -> int:
+def memory(server: ServerProcess) -> int:
     """What the server's processes hold, in bytes."""
     held = 0
     for process in server.processes():
@@ -165,7 +167,7 @@ def memory(server: Serving) -> int:
     return held
 
 
-def test_sixteen_megabytes_of_head(server: Serving) -> None:
+def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
     """Refused while it is sent, without being kept."""
     before = memory(server)
     for _ in range(4):
@@ -181,7 +183,7 @@ def test_sixteen_megabytes_of_head(server: Serving) -> None:
 
 
 @contextmanager
-def slow(server: Serving, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
+def slow(server: ServerProcess, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
     """That many connections on which a request was begun, and goes on for as long as it is read."""
     with ExitStack() as stack:
         yield [stack.enter_context(held(server.port, sent)) for _ in range(number)]
@@ -206,7 +208,7 @@ def ended(connections: list[socket.socket]) -> int:
     return count
 
 
-def test_slow_heads_hold_nobody_up(server: Serving) -> None:
+def test_slow_heads_hold_nobody_up(server: ServerProcess) -> None:
     """Two hundred half heads: everybody else is served meanwhile, each is ended, and no memory is lost to them."""
     before = memory(server)
     with slow(server, 200, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as connections:
@@ -216,7 +218,7 @@ def test_slow_heads_hold_nobody_up(server: Serving) -> None:
 
 
 @pytest.mark.prove
-def test_two_thousand_slow_connections(server: Serving) -> None:
+def test_two_thousand_slow_connections(server: ServerProcess) -> None:
     """A thousand half heads and a thousand half bodies: the same, and the bodies end by their own deadline."""
     before = memory(server)
     body = POST.replace(b"/healthz", b"/revoke") + (

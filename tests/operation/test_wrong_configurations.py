@@ -23,11 +23,11 @@ from keystead.storage.database import Database
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate
 from keystead.storage.row_security.apply import apply_row_security
-from tests.behind import read_behind, write_behind
-from tests.nursery import Ended, run_apart
-from tests.postgres import Postgres, find_binaries, own_postgres
-from tests.serving import Serving
-from tests.walls import installed_database, server_url
+from tests.support.administrator import read_behind, write_behind
+from tests.support.postgres import PostgresServer, find_binaries, own_postgres
+from tests.support.processes import Ended, run_apart
+from tests.support.row_security import installed_database, server_url
+from tests.support.server_process import ServerProcess
 
 SECRET = base64.b64encode(bytes(range(3, 35))).decode()
 PASSWORD = "correct-horse"
@@ -129,7 +129,7 @@ def revision(number: str) -> Spoil:
 def keys_without_pepper(start: Start) -> None:
     """A live key, and the pepper file is gone."""
     start.begin()
-    Serving(start.settings.database_url, start.data).token()
+    ServerProcess(start.settings.database_url, start.data).token()
     (start.data / "peppers").unlink()
 
 
@@ -343,7 +343,7 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def roomy() -> Iterator[Postgres]:
+def roomy() -> Iterator[PostgresServer]:
     """A PostgreSQL whose roles concern no other test, with a migrated database to copy."""
     if find_binaries() is None:
         pytest.skip("no PostgreSQL binaries on this platform")
@@ -355,7 +355,7 @@ def roomy() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: Postgres) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: PostgresServer) -> Settings:
     """A sound installation on a copy, with a login of its own: spoilt as the test's parameter says."""
     spoil, _ = WRONG_ROLES[request.param]
     login = f"apart_{list(WRONG_ROLES).index(request.param)}_{os.urandom(2).hex()}"
@@ -407,7 +407,7 @@ def test_a_postgresql_that_is_behind_is_left_as_it_is(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """On an empty PostgreSQL `serve` refuses and changes nothing; it names the command that mends it."""
-    server: Postgres = request.getfixturevalue("postgres")
+    server: PostgresServer = request.getfixturevalue("postgres")
     installed_database(server)
     name = server.create_database()
     start = Start(tmp_path, environment={"KEYSTEAD_DATABASE": server_url(server, name)})

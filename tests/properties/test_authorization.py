@@ -14,7 +14,7 @@ from keystead.domain.ids import ALPHABET
 from keystead.domain.token import checksum
 from keystead.domain.verification import DenialReason, Denied, Verified
 from keystead.http.bearer import read_bearer
-from tests.installations import Ground, text_of
+from tests.support.installations import Ground, text_of
 
 Mangle = Callable[[random.Random, bytes], bytes]
 

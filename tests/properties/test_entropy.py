@@ -14,14 +14,14 @@ import pytest
 import keystead
 from keystead.domain.ids import ALPHABET, number_of
 from keystead.domain.token import SECRET_WIDTH, Secret, mint
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 
 SPACE = 1 << 256
 RANDOM_BITS = (1 << 12) - 1 << 64 | (1 << 62) - 1
 FORKED = """
 import os, sys
 from keystead.domain.token import mint
-from tests.clocks import NOON
+from tests.support.clocks import NOON
 mint("ks", NOON)
 for worker in range(4):
     if os.fork() == 0:

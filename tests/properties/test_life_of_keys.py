@@ -24,8 +24,8 @@ from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.services.keys import CreatedKey
-from tests.clocks import NOON
-from tests.installations import ENGINES, Ground, fresh_ground
+from tests.support.clocks import NOON
+from tests.support.installations import ENGINES, Ground, fresh_ground
 
 SCOPES = ("documents:read", "documents:write", "keys:read")
 SETS = st.frozensets(st.sampled_from(SCOPES), min_size=1)

@@ -13,7 +13,7 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.errors import Invalid
 from keystead.domain.principals import Principal
 from keystead.domain.search import words_of
-from tests.stores import Store, opened
+from tests.support.document_store import Store, opened
 
 ODD = [
     "key",

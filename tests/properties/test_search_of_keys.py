@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from keystead.domain.keys import KeyDraft, fold_for_search
 from keystead.domain.principals import Principal
 from keystead.storage.schema.tables import api_keys
-from tests.behind import write_behind
-from tests.installations import ENGINES, Ground, fresh_ground
+from tests.support.administrator import write_behind
+from tests.support.installations import ENGINES, Ground, fresh_ground
 
 LETTERS = st.sampled_from(
     "aAbB10%_\\/'\"; \u00e9e\u0301\u00dfs\u0131\u0130i\u03a3\u03c2\u03c3\ufb01\uff21\ud55c\u1112\U0001f600"

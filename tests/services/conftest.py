@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.installations import ground, own_ground, shared_ground
-from tests.people import crowd
+from tests.support.installations import ground, own_ground, shared_ground
+from tests.support.people import crowd
 
 __all__ = ["crowd", "ground", "own_ground", "shared_ground"]

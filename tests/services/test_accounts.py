@@ -24,9 +24,9 @@ from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.settings import Settings
 from keystead.storage.tables import users
-from tests.behind import read_behind
-from tests.installations import PEPPERS, Ground
-from tests.people import RIGHT, WRONG, Crowd, Server, email_of
+from tests.support.administrator import read_behind
+from tests.support.installations import PEPPERS, Ground
+from tests.support.people import RIGHT, WRONG, Crowd, Server, email_of
 
 NEW = "another lamp and 9 rivers"
 GONE = Secret.fresh()

@@ -34,10 +34,10 @@ from keystead.storage.engine import connections as engines
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import credentials, keys, workspaces
-from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare
-from tests.people import acting, member_of
-from tests.postgres import wait_until
-from tests.walls import as_owner
+from tests.support.installations import ENGINES, Ground, fresh_url, ground_on, prepare
+from tests.support.people import acting, member_of
+from tests.support.postgres import wait_until
+from tests.support.row_security import as_owner
 
 SERVICES: Final = Path(keystead.__file__).parent / "services"
 AT_ONCE: Final = 6

@@ -29,11 +29,11 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
-from tests.clocks import NOON
-from tests.installations import Ground
-from tests.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
 from tests.services.test_nth_failure import MOST, Failing, Fault, sabotage
-from tests.walls import as_owner
+from tests.support.clocks import NOON
+from tests.support.installations import Ground
+from tests.support.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
+from tests.support.row_security import as_owner
 
 Act = Callable[[], object]
 Scene = Callable[[Crowd, Member], Act]

@@ -19,9 +19,9 @@ from keystead.services.keys import CreatedKey
 from keystead.services.usage import FLUSHES_A_ROUND
 from keystead.settings import Settings
 from keystead.storage.schema.tables import key_callers
-from tests.behind import read_behind
-from tests.clocks import ManualClock
-from tests.walls import installed
+from tests.support.administrator import read_behind
+from tests.support.clocks import ManualClock
+from tests.support.row_security import installed
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from keystead.services import cleanup as retention
 from keystead.services.cleanup import Retention
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 DAY = timedelta(days=1)
 KEEPING = RetentionPolicy(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=90 * DAY)

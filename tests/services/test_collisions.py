@@ -39,11 +39,11 @@ from keystead.storage import retry
 from keystead.storage.engine import connections as engines
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
-from tests.behind import read_behind
-from tests.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
-from tests.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
-from tests.postgres import wait_until
-from tests.walls import as_owner
+from tests.support.administrator import read_behind
+from tests.support.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
+from tests.support.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
+from tests.support.postgres import wait_until
+from tests.support.row_security import as_owner
 
 AT_ONCE = 6
 SERIALIZATION, DEADLOCK = "40001", "40P01"

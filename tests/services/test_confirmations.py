@@ -22,9 +22,9 @@ from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
 from keystead.services.notifications import NotificationDigests
 from keystead.storage.schema import tables as schema
-from tests.behind import read_behind
-from tests.installations import Ground
-from tests.people import RIGHT, Crowd, acting, acting_operator, email_of
+from tests.support.administrator import read_behind
+from tests.support.installations import Ground
+from tests.support.people import RIGHT, Crowd, acting, acting_operator, email_of
 
 BASE_URL = "https://keys.example.com"
 NEW = "new@example.net"

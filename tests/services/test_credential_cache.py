@@ -21,8 +21,8 @@ from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import CREDENTIAL
-from tests.clocks import NOON
-from tests.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
+from tests.support.clocks import NOON
+from tests.support.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
 
 OPERATOR, SERVICE = CredentialKind.OPERATOR, CredentialKind.SERVICE
 BY = Actor(PrincipalKind.OPERATOR, "cli", "root")

@@ -18,8 +18,8 @@ from keystead.services.credentials import Credentials
 from keystead.services.events import InstallationLog
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
-from tests.behind import read_behind
-from tests.installations import PEPPERS, Ground, calling, text_of
+from tests.support.administrator import read_behind
+from tests.support.installations import PEPPERS, Ground, calling, text_of
 
 OPERATOR = Actor(PrincipalKind.OPERATOR, "cli", "root")
 ELSEWHERE = Peppers(Pepper("p2", bytes(range(60, 92))))

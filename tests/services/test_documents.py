@@ -34,7 +34,7 @@ from keystead.domain.scopes import Scopes
 from keystead.services.documents import DELETED_AT_ONCE, Documents
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import collections
-from tests.stores import Store, opened
+from tests.support.document_store import Store, opened
 
 ORIGIN = Origin("192.0.2.1", "req_1")
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

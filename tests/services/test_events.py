@@ -10,7 +10,7 @@ import pytest
 from keystead.domain.errors import InsufficientScope, KeysteadError
 from keystead.domain.events import EventType
 from keystead.domain.keys import KeyDraft, KeyPatch
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 HOUR = timedelta(hours=1)
 

@@ -10,8 +10,8 @@ from keystead.domain.errors import Invalid
 from keystead.domain.passwords import Password
 from keystead.services.cleanup import BATCH, ExpiredRows
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links, throttles
-from tests.installations import Ground
-from tests.people import WRONG, Crowd, email_of
+from tests.support.installations import Ground
+from tests.support.people import WRONG, Crowd, email_of
 
 
 def test_spent_links_and_old_sessions_are_forgotten(own_ground: Ground) -> None:

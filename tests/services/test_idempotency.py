@@ -21,7 +21,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE
 from keystead.services.idempotency import Idempotency, Once
 from keystead.services.keys import CreatedKey
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(hours=24)

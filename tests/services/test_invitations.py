@@ -25,8 +25,8 @@ from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
-from tests.installations import UNLIMITED, Ground
-from tests.people import RIGHT, Crowd, Server, acting, acting_operator, email_of
+from tests.support.installations import UNLIMITED, Ground
+from tests.support.people import RIGHT, Crowd, Server, acting, acting_operator, email_of
 
 MOMENT = timedelta(microseconds=1)
 ABSENT = InvitationId("inv_0000000000000000000000")

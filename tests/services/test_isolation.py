@@ -17,7 +17,7 @@ from keystead.services.isolation import (
     Isolation,
     run_all,
 )
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 
 
 class Bench:

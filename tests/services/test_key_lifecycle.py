@@ -12,7 +12,7 @@ from keystead.domain.events import Event
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.services.key_lifecycle import KeyLifecycle
-from tests.installations import Ground, text_of
+from tests.support.installations import Ground, text_of
 
 DAY = timedelta(days=1)
 

@@ -28,10 +28,10 @@ from keystead.domain.token import parse
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
 from keystead.storage.schema import tables as schema
-from tests.behind import read_behind
-from tests.clocks import NOON
-from tests.installations import Ground, text_of
-from tests.people import acting, member_of
+from tests.support.administrator import read_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, text_of
+from tests.support.people import acting, member_of
 
 HOUR = timedelta(hours=1)
 ABSENT = KeyId("key_0000000000000000000000")

@@ -14,8 +14,8 @@ from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft, KeyStatus
 from keystead.domain.principals import Principal
 from keystead.services.keys import CreatedKey
-from tests.clocks import NOON
-from tests.installations import Ground, text_of
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, text_of
 
 HOUR = timedelta(hours=1)
 THREADS = 32

@@ -27,8 +27,8 @@ from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import of_key
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.workspaces import Member, Role
-from tests.installations import Ground
-from tests.people import PRODUCT, Crowd, Server, acting, acting_operator, email_of
+from tests.support.installations import Ground
+from tests.support.people import PRODUCT, Crowd, Server, acting, acting_operator, email_of
 
 ABSENT = UserId("usr_0000000000000000000000")
 

@@ -15,8 +15,8 @@ from keystead.domain.workspaces import Member, Role
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.keys import CreatedKey
 from keystead.services.notifications import LEASE, Digest
-from tests.installations import Ground
-from tests.people import acting
+from tests.support.installations import Ground
+from tests.support.people import acting
 
 DAY = timedelta(days=1)
 

@@ -19,8 +19,8 @@ from keystead.storage.engine import connections as engines
 from keystead.storage.engine.connections import ImpatientConnection, sqlite_driver
 from keystead.storage.point_reads import by_id
 from keystead.storage.schema import tables as schema
-from tests.behind import read_behind
-from tests.installations import Ground, fresh_ground
+from tests.support.administrator import read_behind
+from tests.support.installations import Ground, fresh_ground
 
 MOST: Final = 60
 """No act takes so many statements."""

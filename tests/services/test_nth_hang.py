@@ -13,10 +13,6 @@ from sqlalchemy import make_url, text
 
 from keystead.domain.errors import OutcomeUnknown
 from keystead.services.keys import CreatedKey
-from tests.behind import read_behind
-from tests.installations import Ground, fresh_ground, fresh_url, ground_on, prepare
-from tests.postgres import wait_until
-from tests.relay import Relay, relay_to
 from tests.services.test_nth_failure import (
     MOST,
     SCENES,
@@ -30,6 +26,10 @@ from tests.services.test_nth_failure import (
     sabotage,
     told_of,
 )
+from tests.support.administrator import read_behind
+from tests.support.installations import Ground, fresh_ground, fresh_url, ground_on, prepare
+from tests.support.postgres import wait_until
+from tests.support.relay import Relay, relay_to
 
 NEVER, UNANSWERED = "never arrives", "is not answered"
 

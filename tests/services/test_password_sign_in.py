@@ -26,9 +26,9 @@ from keystead.services.sessions import Admitted
 from keystead.services.sign_in import SignIn
 from keystead.storage.schema.tables import throttles
 from keystead.storage.tables import users
-from tests.behind import read_behind
-from tests.installations import Ground
-from tests.people import RIGHT, WRONG, Crowd, Server, acting, email_of
+from tests.support.administrator import read_behind
+from tests.support.installations import Ground
+from tests.support.people import RIGHT, WRONG, Crowd, Server, acting, email_of
 
 HOME = Origin("192.0.2.1")
 MOMENT = timedelta(microseconds=1)

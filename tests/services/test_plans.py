@@ -12,7 +12,7 @@ from keystead.domain.errors import InsufficientScope, Invalid, NotFound
 from keystead.domain.keys import KeyDraft
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan, Quota
 from keystead.domain.principals import operator
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 SOLO = Plan("solo", "Solo", Limits(api_keys=1), 0)
 

@@ -23,8 +23,8 @@ from keystead.domain.sessions import (
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.schema.tables import users
-from tests.installations import UNLIMITED, Ground
-from tests.people import PRODUCT, RIGHT, Crowd, Server, acting, email_of
+from tests.support.installations import UNLIMITED, Ground
+from tests.support.people import PRODUCT, RIGHT, Crowd, Server, acting, email_of
 
 MOMENT = timedelta(microseconds=1)
 BACK = "https://app.example.com/keys?from=portal"

@@ -29,9 +29,9 @@ from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
 from keystead.storage.schema.verification_reads import KEY
-from tests.installations import PEPPERS, Ground, text_of
-from tests.paces import Ticker, counting, pace, paced_tenant, pacing
-from tests.serving import free_port
+from tests.support.installations import PEPPERS, Ground, text_of
+from tests.support.rate_limits import Ticker, counting, pace, paced_tenant, pacing
+from tests.support.server_process import free_port
 
 __all__ = ["counting"]
 

@@ -17,8 +17,8 @@ from keystead.domain.errors import (
     RotationInProgress,
 )
 from keystead.domain.keys import KeyPatch, KeyStatus
-from tests.clocks import NOON
-from tests.installations import Ground, text_of
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, text_of
 
 HOUR = timedelta(hours=1)
 

@@ -17,9 +17,9 @@ from keystead.domain.workspaces import Member
 from keystead.services.sign_in import SignIn
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import sessions
-from tests.behind import read_behind
-from tests.clocks import NOON
-from tests.installations import Ground, read_only
+from tests.support.administrator import read_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, read_only
 
 INSTANT = timedelta(microseconds=1)
 

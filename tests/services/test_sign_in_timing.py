@@ -18,9 +18,9 @@ from keystead.services.accounts import Accounts
 from keystead.services.passwords import Passwords
 from keystead.services.sign_in import SignIn
 from keystead.storage.schema.tables import throttles
-from tests.behind import write_behind
-from tests.installations import Ground
-from tests.people import RIGHT, WRONG, Crowd, email_of
+from tests.support.administrator import write_behind
+from tests.support.installations import Ground
+from tests.support.people import RIGHT, WRONG, Crowd, email_of
 
 PAIRS = 2_000
 """Ten times fewer than for tokens: the gate is five milliseconds, a hash's own spread below one."""

@@ -18,7 +18,7 @@ from keystead.domain.step_up import STEP_UP, SensitiveAction
 from keystead.domain.token import Secret
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
-from tests.people import RIGHT, Crowd, acting, acting_operator
+from tests.support.people import RIGHT, Crowd, acting, acting_operator
 
 NAMED = [scope for scope in BUILT_IN if scope not in {EVERYTHING, KEYS_WRITE}]
 HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))

@@ -17,8 +17,8 @@ from keystead.domain.verification import Verified
 from keystead.services.idempotency import Once
 from keystead.services.keys import CreatedKey
 from keystead.storage.schema.tables import metadata
-from tests.behind import read_behind
-from tests.installations import PEPPERS, Ground, sqlite_file, text_of
+from tests.support.administrator import read_behind
+from tests.support.installations import PEPPERS, Ground, sqlite_file, text_of
 
 
 def _in_every_form(secret: bytes) -> Iterator[bytes]:

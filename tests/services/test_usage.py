@@ -20,8 +20,8 @@ from keystead.domain.principals import of_key
 from keystead.services.keys import CreatedKey
 from keystead.services.usage import MAX_RUNS
 from keystead.storage.schema import tables as schema
-from tests.clocks import NOON
-from tests.installations import Ground, read_only, text_of
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, read_only, text_of
 
 DAY = timedelta(days=1)
 TODAY = NOON.date()

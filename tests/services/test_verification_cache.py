@@ -28,9 +28,9 @@ from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import KEY
-from tests.clocks import NOON
-from tests.installations import PEPPERS, Ground, fresh_ground, sqlite_file, text_of
-from tests.racing import Race, race
+from tests.support.clocks import NOON
+from tests.support.installations import PEPPERS, Ground, fresh_ground, sqlite_file, text_of
+from tests.support.racing import Race, race
 
 READ, WRITE = "documents:read", "documents:write"
 

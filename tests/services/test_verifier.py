@@ -33,9 +33,9 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.tables import api_keys
 from keystead.storage.schema.verification_reads import KEY
-from tests.behind import read_behind, write_behind
-from tests.clocks import NOON
-from tests.installations import PEPPERS, Ground, text_of
+from tests.support.administrator import read_behind, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import PEPPERS, Ground, text_of
 
 HOUR = timedelta(hours=1)
 

@@ -13,8 +13,8 @@ from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.errors import Unavailable
 from keystead.domain.token import assemble
 from keystead.settings import Settings
-from tests.clocks import NOON
-from tests.installations import Ground, text_of
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, text_of
 
 ADDRESS, AGENT = "192.0.2.1", "curl"
 

@@ -46,9 +46,9 @@ from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.schema import tables as schema
 from keystead.wire.webhooks import payload
-from tests.behind import read_behind
-from tests.installations import PEPPERS, Ground
-from tests.people import acting, member_of
+from tests.support.administrator import read_behind
+from tests.support.installations import PEPPERS, Ground
+from tests.support.people import acting, member_of
 
 URL = "https://example.com/hooks/T0-hush"
 HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}

@@ -14,9 +14,9 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import of_member, operator
 from keystead.domain.workspaces import Role
 from keystead.storage.schema import tables as schema
-from tests.behind import write_behind
-from tests.clocks import NOON
-from tests.installations import Ground
+from tests.support.administrator import write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground
 
 ABSENT = WorkspaceId("ws_0000000000000000000000")
 

@@ -17,8 +17,8 @@ from keystead.api.route import SECURITY
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.schema import tables as schema
-from tests.api.world import Client, Tenant, World, open_world, problem
-from tests.behind import read_behind
+from tests.support.administrator import read_behind
+from tests.support.api_client import Client, Tenant, World, open_world, problem
 
 DOCUMENT = describe()
 OPERATIONS = list(operations(DOCUMENT))

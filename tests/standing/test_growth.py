@@ -38,9 +38,9 @@ from keystead.http.client import parse_networks, read_client
 from keystead.http.head import MAX_BLOCK, MAX_URL, check_head, read_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
-from tests.gate.doors import FORM
-from tests.growth import WORST, Act, growth, pumped
-from tests.http.raw import HOST, scope_of
+from tests.support.asgi import HOST, scope_of
+from tests.support.gate import FORM
+from tests.support.growth import WORST, Act, growth, pumped
 
 FIELD: Final = MAX_BLOCK - KIB
 """Bytes of one field that the stack lets through with what stands beside it."""

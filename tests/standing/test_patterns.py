@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.growth import WORST, hidden_patterns, modules, patterns, patterns_in, worst_of
+from tests.support.growth import WORST, hidden_patterns, modules, patterns, patterns_in, worst_of
 
 USES = sorted(patterns().items(), key=lambda item: str(item[0].pattern))
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.postgres import OwnPostgres, Postgres, shared_postgres, wait_until
+from tests.support.postgres import PostgresServer, PrivatePostgres, shared_postgres, wait_until
 
 ROOT = Path(__file__).parents[2]
 USER_OF_THE_SERVER = """
 import sys, time
 from pathlib import Path
-from tests.postgres import shared_postgres
+from tests.support.postgres import shared_postgres
 with shared_postgres(Path(sys.argv[1])) as server:
     print(server.port, flush=True)
     sys.stdin.read()
@@ -38,7 +38,7 @@ def start_user(meeting_place: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 @pytest.mark.slow
-def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: Postgres) -> None:
+def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: PostgresServer) -> None:
     """A fresh database is PostgreSQL 18, UTF-8, collation C and without a table."""
     name = postgres.create_database()
     with psycopg.connect(postgres.dsn(name)) as connection:
@@ -52,7 +52,7 @@ def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: Postgres) -> Non
 
 
 @pytest.mark.slow
-def test_a_copy_of_a_template_brings_its_tables(postgres: Postgres) -> None:
+def test_a_copy_of_a_template_brings_its_tables(postgres: PostgresServer) -> None:
     """A database made from a template begins with the template's tables, and is its own."""
     template = postgres.create_database()
     with psycopg.connect(postgres.dsn(template)) as connection:
@@ -74,7 +74,7 @@ def test_each_engine_gets_its_turn(database_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_committed_survives_a_kill(private_postgres: OwnPostgres) -> None:
+def test_what_was_committed_survives_a_kill(private_postgres: PrivatePostgres) -> None:
     """A row that was committed is there after SIGKILL and a start at the same address."""
     with psycopg.connect(private_postgres.dsn()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
@@ -87,7 +87,7 @@ def test_what_was_committed_survives_a_kill(private_postgres: OwnPostgres) -> No
 
 
 @pytest.mark.slow
-def test_a_private_server_syncs_to_disk(private_postgres: OwnPostgres) -> None:
+def test_a_private_server_syncs_to_disk(private_postgres: PrivatePostgres) -> None:
     """Where durability is proven, fsync is on; a clean restart keeps the address."""
     private_postgres.restart()
     with psycopg.connect(private_postgres.dsn()) as connection:

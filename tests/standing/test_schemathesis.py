@@ -18,8 +18,8 @@ from keystead.api.openapi.document import describe
 from keystead.api.route import MATCH_HEADER, MATCH_PARAMETER
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Receive, Scope, Send
-from tests.api.world import BASE, Client, World, open_world
-from tests.postgres import Postgres
+from tests.support.api_client import BASE, Client, World, open_world
+from tests.support.postgres import PostgresServer
 
 # A description tells the form of a value; whether an end is past or a cursor fits is not to be told by a form.
 # And one path is two resources: POST …/documents/batch beside the document that is called batch.
@@ -68,7 +68,7 @@ def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def postgresql_world(postgres: Postgres) -> Iterator[World]:
+def postgresql_world(postgres: PostgresServer) -> Iterator[World]:
     """An installation on PostgreSQL."""
     name = postgres.create_database()
     with open_world(postgres.dsn(name)) as world:

@@ -24,8 +24,8 @@ from keystead.api.route import SECURITY
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
 from keystead.storage.schema import tables as schema
-from tests.api.world import Client, Tenant, World, open_world, problem
-from tests.behind import read_behind
+from tests.support.administrator import read_behind
+from tests.support.api_client import Client, Tenant, World, open_world, problem
 
 DOCUMENT = describe()
 OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["security"][0]]

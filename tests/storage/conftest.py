@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.installations import ground, own_ground, shared_ground
+from tests.support.installations import ground, own_ground, shared_ground
 
 __all__ = ["ground", "own_ground", "shared_ground"]

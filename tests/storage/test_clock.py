@@ -17,7 +17,7 @@ from keystead.domain.instants import to_microseconds
 from keystead.storage import clock as clocks
 from keystead.storage.clock import DatabaseClock, SystemClock, clock_of
 from keystead.storage.database import Database
-from tests.postgres import OwnPostgres, Postgres
+from tests.support.postgres import PostgresServer, PrivatePostgres
 
 MILLISECOND = 1_000
 NOW_SQL = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -27,7 +27,7 @@ HALTING_SQL = f"""
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
+def database(postgres: PostgresServer) -> Iterator[Database]:
     """PostgreSQL, with nothing in it."""
     opened = Database(postgres.dsn())
     yield opened
@@ -45,7 +45,7 @@ def _bracketed(
     return before[0], told, after[0]
 
 
-def test_the_databases_time(database: Database, postgres: Postgres) -> None:
+def test_the_databases_time(database: Database, postgres: PostgresServer) -> None:
     """The clock returns PostgreSQL's time, up to the round trip of a query."""
     clock = DatabaseClock(database)
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
@@ -97,7 +97,7 @@ def test_the_machines_own_clock_does_not_matter(
 
 
 def test_time_goes_on_while_the_database_is_away(
-    private_postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
+    private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While PostgreSQL is away the clock goes on, and queries again when it is back; it cannot begin without it."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)

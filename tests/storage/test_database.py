@@ -24,8 +24,8 @@ from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.point_reads.by_id import SqlitePointReads
 from keystead.storage.schema.tables import api_keys, workspaces
-from tests.behind import read_behind, write_behind
-from tests.installations import (
+from tests.support.administrator import read_behind, write_behind
+from tests.support.installations import (
     Ground,
     fresh_ground,
     read_only,
@@ -204,7 +204,7 @@ def test_one_copy_of_sqlite(tmp_path: Any) -> None:
     """A server's process loads one SQLite library: a second copy's close would drop the first one's file locks."""
     script = f"""
 import sys
-from tests.installations import ground_on, prepare
+from tests.support.installations import ground_on, prepare
 url = "sqlite:///{tmp_path}/keystead.db"
 prepare(url)
 with ground_on(url) as ground:

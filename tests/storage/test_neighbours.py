@@ -11,8 +11,8 @@ from bench import neighbours
 from keystead.domain.errors import LimitReached
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
-from tests.installations import ENGINES, Ground, text_of
-from tests.postgres import wait_until
+from tests.support.installations import ENGINES, Ground, text_of
+from tests.support.postgres import wait_until
 
 LOUD = 4
 

@@ -12,11 +12,6 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import server_version
-from tests.clocks import NOON
-from tests.furnishing import furnish
-from tests.installations import Ground, ground_on
-from tests.postgres import OLDEST, Postgres, own_postgres
-from tests.serving import serving
 from tests.storage.row_security.test_diff import (  # noqa: F401 - they run here, too
     fill,
     test_a_purpose_reads_its_own_alone,
@@ -29,11 +24,16 @@ from tests.storage.row_security.test_diff import (  # noqa: F401 - they run here
     test_without_a_workspace,
     test_writing_for_somebody_else,
 )
-from tests.walls import installed_database, server_url
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, ground_on
+from tests.support.postgres import OLDEST, PostgresServer, own_postgres
+from tests.support.row_security import installed_database, server_url
+from tests.support.sample_workspace import furnish
+from tests.support.server_process import serving
 
 
 @pytest.fixture(scope="module")
-def oldest() -> Iterator[Postgres]:
+def oldest() -> Iterator[PostgresServer]:
     """A PostgreSQL 15; skips if it is not installed."""
     if not (OLDEST / "postgres").exists():
         pytest.skip(f"no PostgreSQL 15 in {OLDEST}: Debian 12 has it as postgresql-15")
@@ -42,7 +42,7 @@ def oldest() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def database(oldest: Postgres) -> Iterator[Database]:
+def database(oldest: PostgresServer) -> Iterator[Database]:
     """The database of the tests of row security, on it."""
     with closing(Database(server_url(oldest, installed_database(oldest)))) as opened:
         fill(opened)
@@ -50,7 +50,7 @@ def database(oldest: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def aged(oldest: Postgres) -> Iterator[Ground]:
+def aged(oldest: PostgresServer) -> Iterator[Ground]:
     """An installation on it."""
     with ground_on(server_url(oldest, installed_database(oldest))) as ground:
         yield ground
@@ -93,7 +93,7 @@ def test_search_and_pushes(aged: Ground) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_on_it(oldest: Postgres) -> None:
+def test_a_server_on_it(oldest: PostgresServer) -> None:
     """A key is created, used and revoked over HTTP; after the revocation's answer it is refused."""
     with serving(server_url(oldest, installed_database(oldest))) as server:
         made = server.call(

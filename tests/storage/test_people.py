@@ -24,9 +24,9 @@ from keystead.storage.database import Tx
 from keystead.storage.schema.tables import users as user_rows
 from keystead.storage.tables import credentials, sessions, throttles, users
 from keystead.storage.tables.keys import _keys_of
-from tests.behind import read_behind, write_behind
-from tests.clocks import NOON
-from tests.installations import Ground, plan_of
+from tests.support.administrator import read_behind, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, plan_of
 
 MAKER = Actor(PrincipalKind.OPERATOR, "cli", "root")
 

@@ -13,22 +13,22 @@ from keystead.domain.verification import Verified
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import SERVER_ROLE
-from tests.installations import Ground, ground_on
-from tests.pgbouncer import PgBouncer, pgbouncer
-from tests.postgres import Postgres
 from tests.storage.row_security.test_diff import fill, interleave
-from tests.walls import installed_database, server_url
+from tests.support.installations import Ground, ground_on
+from tests.support.pgbouncer import PgBouncer, pgbouncer
+from tests.support.postgres import PostgresServer
+from tests.support.row_security import installed_database, server_url
 
 
 @pytest.fixture(scope="module")
-def pooler(postgres: Postgres) -> Iterator[PgBouncer]:
+def pooler(postgres: PostgresServer) -> Iterator[PgBouncer]:
     """A PgBouncer with two connections for each database."""
     with pgbouncer(postgres, SERVER_ROLE) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def url(postgres: Postgres, pooler: PgBouncer) -> Iterator[str]:
+def url(postgres: PostgresServer, pooler: PgBouncer) -> Iterator[str]:
     """The URL of a migrated database through it."""
     name = installed_database(postgres)
     with closing(Database(server_url(postgres, name))) as direct:

@@ -28,9 +28,9 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema.tables import api_keys, events, key_use, workspaces
 from keystead.storage.tables.keys import pepper_ids_of_live_keys
 from keystead.storage.tables.usage import delete_old_callers
-from tests.behind import tidy, write_behind
-from tests.clocks import NOON
-from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground
+from tests.support.administrator import tidy, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import ENGINES, UNLIMITED, Ground, fresh_ground
 
 WORKSPACES = 100
 ROWS = 10_000

@@ -14,7 +14,7 @@ from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
 from keystead.storage import retry
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.errors import RolledBack, StatementFault
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 CODES = {
     "sqlite": ["SQLITE_BUSY_SNAPSHOT"],

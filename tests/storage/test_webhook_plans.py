@@ -19,9 +19,9 @@ from keystead.services.deliveries import Deliveries, Sent
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.sealing import Sealing, WebhookSecrets, place_of, seal_secrets
 from keystead.storage.schema import tables as schema
-from tests.behind import tidy, write_behind
-from tests.clocks import NOON
-from tests.installations import ENGINES, PEPPERS, UNLIMITED, Ground, fresh_ground
+from tests.support.administrator import tidy, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import ENGINES, PEPPERS, UNLIMITED, Ground, fresh_ground
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
 """Each workspace has these endpoints, each endpoint a delivery of every event: some ten thousand."""

@@ -8,8 +8,8 @@ import pytest
 
 from keystead.bootstrap import Installation
 from keystead.domain.principals import Principal, operator
-from tests.installations import own_ground
-from tests.receivers import Receiver, open_office
+from tests.support.installations import own_ground
+from tests.support.receivers import Receiver, open_office
 
 __all__ = ["office", "own_ground", "receiver", "tenant"]
 

@@ -8,7 +8,7 @@ from keystead.bootstrap import Installation
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
 from keystead.wire.webhooks import MAX_PAYLOAD
-from tests.receivers import Receiver, delivering, hook
+from tests.support.receivers import Receiver, delivering, hook
 
 
 def test_every_change_reaches_its_receiver(

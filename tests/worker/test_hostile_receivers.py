@@ -20,8 +20,8 @@ from keystead.bootstrap import Installation
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
 from keystead.domain.webhooks import AttemptError, DeliveryStatus, WebhookStatus
-from tests.certificates import self_signed
-from tests.receivers import HOST, Receiver, delivering, hook
+from tests.support.certificates import self_signed
+from tests.support.receivers import HOST, Receiver, delivering, hook
 
 Script = Callable[[socket.socket], None]
 MEGABYTE = 1 << 20

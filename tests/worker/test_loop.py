@@ -10,7 +10,7 @@ import pytest
 from keystead.domain.errors import Unavailable
 from keystead.logger import Line
 from keystead.worker.loop import LONGEST_WAIT, Loop, Task, wait_after
-from tests.postgres import wait_until
+from tests.support.postgres import wait_until
 
 SECRET = "swordfish"
 

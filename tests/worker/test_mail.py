@@ -25,7 +25,7 @@ from keystead.worker.mail import (
     Smtp,
     message_of,
 )
-from tests.serving import HOST, free_port
+from tests.support.server_process import HOST, free_port
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ADA = UserId("usr_1")

@@ -12,7 +12,7 @@ from keystead.domain.principals import operator
 from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
 from keystead.worker.mailer import Mailer
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 
 class Postman:

@@ -23,9 +23,9 @@ from keystead.domain.webhooks import WebhookDraft
 from keystead.storage.schema import tables as schema
 from keystead.worker.deliver import DeliveryWorker
 from keystead.worker.safe_network import RESOLVERS, SystemResolver
-from tests.behind import read_behind
-from tests.postgres import wait_until
-from tests.receivers import HOST, Receiver, sender
+from tests.support.administrator import read_behind
+from tests.support.postgres import wait_until
+from tests.support.receivers import HOST, Receiver, sender
 
 HOSTILE: Final = 3
 ENDPOINTS: Final = 50

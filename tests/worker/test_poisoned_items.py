@@ -24,12 +24,12 @@ from keystead.services import events
 from keystead.services.deliveries import LEASE, Batch, Sent
 from keystead.storage.schema import tables as schema
 from keystead.worker.loop import Task
-from tests.behind import read_behind, write_behind
-from tests.clocks import ManualClock
-from tests.installations import ENGINES, Ground, fresh_url, text_of
-from tests.people import acting
-from tests.receivers import Receiver, delivering, hook, open_office
-from tests.serving import HOST, free_port
+from tests.support.administrator import read_behind, write_behind
+from tests.support.clocks import ManualClock
+from tests.support.installations import ENGINES, Ground, fresh_url, text_of
+from tests.support.people import acting
+from tests.support.receivers import Receiver, delivering, hook, open_office
+from tests.support.server_process import HOST, free_port
 
 DAY: Final = timedelta(days=1)
 DELIVER: Final = "deliver"

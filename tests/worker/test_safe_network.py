@@ -25,9 +25,9 @@ from keystead.services.deliveries import Batch
 from keystead.storage.schema import tables as schema
 from keystead.worker.safe_network import SystemResolver
 from keystead.worker.sending import Sender, tls_context
-from tests.behind import write_behind
-from tests.receivers import ALL_PORTS, open_office, sender
-from tests.urls import HOSTILE_URLS
+from tests.support.administrator import write_behind
+from tests.support.hostile_urls import HOSTILE_URLS
+from tests.support.receivers import ALL_PORTS, open_office, sender
 
 INTERNET = Destinations(allow_http=True, ports=ALL_PORTS)
 """Everything is allowed but private networks: what is refused is refused for its address alone."""

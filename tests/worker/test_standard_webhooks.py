@@ -17,8 +17,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
-from tests.clocks import ManualClock
-from tests.receivers import Received, Receiver, delivering, hook, open_office
+from tests.support.clocks import ManualClock
+from tests.support.receivers import Received, Receiver, delivering, hook, open_office
 
 HERE = Path(__file__).parent
 VENDORED = HERE.parent / "vendored" / "standardwebhooks"

@@ -21,11 +21,11 @@ from keystead.domain.principals import Principal, system
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.services.webhooks import CreatedWebhook
 from keystead.settings import Settings
-from tests.nursery import KEYSTEAD
-from tests.postgres import OwnPostgres
-from tests.receivers import LOOPBACK, SETTINGS, Receiver, hook, ids_told
-from tests.serving import Serving, serving
-from tests.walls import installed_database, server_url
+from tests.support.postgres import PrivatePostgres
+from tests.support.processes import KEYSTEAD
+from tests.support.receivers import LOOPBACK, SETTINGS, Receiver, hook, ids_told
+from tests.support.row_security import installed_database, server_url
+from tests.support.server_process import ServerProcess, serving
 
 EVENTS = 300
 MANY_EVENTS = 1000
@@ -37,7 +37,7 @@ DRAIN_SECONDS = 100
 class Flow:
     """Keys that are created without a break, by clients that go on after every failure."""
 
-    server: Serving
+    server: ServerProcess
     token: str
     wanted: int
     acknowledged: set[str] = field(default_factory=set)
@@ -88,14 +88,14 @@ def environment(*receivers: Receiver) -> dict[str, str]:
     }
 
 
-def open_beside(server: Serving) -> Installation:
+def open_beside(server: ServerProcess) -> Installation:
     """The server's installation, in this process."""
     settings = server.settings
     return open_safely(Settings(data=settings.data, database=settings.database, **SETTINGS))
 
 
 def run(
-    server: Serving,
+    server: ServerProcess,
     receivers: tuple[Receiver, ...],
     disturb: Callable[[], None],
     *,
@@ -142,7 +142,7 @@ def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
     assert {len(ids) for ids in by_key.values()} == {1}
 
 
-def _killing(server: Serving) -> tuple[Callable[[], None], Callable[[], None]]:
+def _killing(server: ServerProcess) -> tuple[Callable[[], None], Callable[[], None]]:
     """What kills server and worker with SIGKILL and starts both anew; and what ends the worker for good."""
     worker: list[Popen[bytes]] = [server.popen(KEYSTEAD, "worker")]
 
@@ -189,7 +189,7 @@ def _survive(database_url: str, folder: Path, *, events: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_database_that_goes_away_loses_nothing(
-    private_postgres: OwnPostgres, how: str, tmp_path: Path
+    private_postgres: PrivatePostgres, how: str, tmp_path: Path
 ) -> None:
     """PostgreSQL restarted, or killed, under load: deliveries go on by themselves, and none is lost."""
     url = server_url(private_postgres, installed_database(private_postgres))

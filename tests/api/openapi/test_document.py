@@ -16,7 +16,7 @@ from keystead.api.bodies import Body
 from keystead.api.openapi.document import describe, operations, to_json
 from keystead.domain.scopes import BUILT_IN
 from keystead.http.problems import STATUS
-from tests.api.world import Tenant
+from tests.support.api_client import Tenant
 
 COMMITTED = Path(__file__).parents[3] / "openapi.json"
 DOCUMENT = describe()

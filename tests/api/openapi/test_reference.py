@@ -12,7 +12,7 @@ from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
-from tests.api.world import BASE, Client, Tenant, problem, said
+from tests.support.api_client import BASE, Client, Tenant, problem, said
 
 SAMPLE = "ws_02tcRIyrxLXTR81B3dqdOx"
 """The workspace of sample requests."""

@@ -15,15 +15,15 @@ from keystead.cli.outcome import Exit
 from keystead.client import Client, Problem
 from keystead.wire import resources
 from tests.cli.conftest import Keystead
-from tests.cli.terminal import at_terminal
-from tests.client.stranger import TOKEN, Stranger, json_answer, stranger
-from tests.nursery import KEYSTEAD
-from tests.postgres import wait_until
-from tests.serving import Serving, serving
+from tests.support.postgres import wait_until
+from tests.support.processes import KEYSTEAD
+from tests.support.server_process import ServerProcess, serving
+from tests.support.stub_server import TOKEN, Stranger, json_answer, stranger
+from tests.support.terminal import at_terminal
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all of these tests; each uses a collection of its own."""
     folder = tmp_path_factory.mktemp("server")
     folder.chmod(0o700)
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def keystead(run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch) -> Keystead:
+def keystead(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Keystead:
     """Runs a command that speaks to the server with the token of a fresh key."""
     monkeypatch.setenv("KEYSTEAD_URL", server.base_url)
     monkeypatch.setenv("KEYSTEAD_TOKEN", server.token())
@@ -187,7 +187,7 @@ def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
 
 
 def test_a_revoked_key_pushes_nothing(
-    keystead: Keystead, server: Serving, folder: Path, monkeypatch: pytest.MonkeyPatch
+    keystead: Keystead, server: ServerProcess, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the revocation of its key the same command ends with the code of a denial, and says why in one line."""
     push = ("documents", "push", str(folder), "--collection", "ended", "--create-collection")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keystead.cli.documents.files import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
-from tests.growth import WORST, growth
+from tests.support.growth import WORST, growth
 
 PARTS = st.text("aA-._ é/\u0301\udcff", min_size=1, max_size=12).filter(
     lambda part: "/" not in part and part not in {".", ".."}

@@ -6,10 +6,10 @@ import pytest
 
 from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.visitors import EMAIL, OTHER, enter, portal_link, sign_in, with_password
-from tests.people import RIGHT, WRONG
+from tests.support.browser import Browser, Seen
+from tests.support.people import RIGHT, WRONG
+from tests.support.visitors import EMAIL, OTHER, enter, portal_link, sign_in, with_password
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 

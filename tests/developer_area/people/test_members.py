@@ -11,10 +11,10 @@ from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.roles import PERMISSIONS, Permission
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
-from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.visitors import OTHER, enter, portal_link, sign_in, with_password
-from tests.people import RIGHT, acting
+from tests.support.browser import Browser, Seen
+from tests.support.people import RIGHT, acting
+from tests.support.visitors import OTHER, enter, portal_link, sign_in, with_password
 
 GUEST = "gus@keys.example"
 

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.workspaces import Role
-from tests.behind import write_behind
-from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, session_of
+from tests.support.administrator import write_behind
+from tests.support.browser import Browser
 
 
 def redeem(area: Area, link: str, browser: Browser | None = None) -> int:

@@ -9,8 +9,8 @@ import pytest
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.plans import DEFAULT_PLANS, LIMIT_NAMES, Limits
 from keystead.domain.workspaces import Role
-from tests.developer_area.browser import Seen
 from tests.developer_area.conftest import Area
+from tests.support.browser import Seen
 
 
 def plan_url(area: Area) -> str:

@@ -17,7 +17,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.serving import Serving
+from tests.support.server_process import ServerProcess
 
 LANGUAGES = ("curl", "python", "javascript", "cli")
 
@@ -84,7 +84,7 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_lines_work_as_they_stand(server: Serving, tmp_path: Path, language: str) -> None:
+def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, language: str) -> None:
     """In each language the lines make the collection, push into it, push again without harm, and find."""
     installation = open_safely(server.settings)
     try:

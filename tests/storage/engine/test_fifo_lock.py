@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from keystead.storage.engine.fifo_lock import FifoLock
-from tests.postgres import wait_until
+from tests.support.postgres import wait_until
 
 
 def queued(lock: FifoLock, name: int, order: list[int], owner: str = "a") -> threading.Thread:

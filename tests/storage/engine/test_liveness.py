@@ -13,22 +13,22 @@ from keystead.domain.errors import Unavailable
 from keystead.storage.database import Database
 from keystead.storage.engine.liveness import SILENT_SECONDS, SUSPECT_SECONDS, LivenessProbe
 from keystead.storage.engine.roles import Purpose
-from tests.postgres import Postgres, wait_until
-from tests.relay import Relay, relay_to
+from tests.support.postgres import PostgresServer, wait_until
+from tests.support.relay import Relay, relay_to
 
 LONG = text(f"SELECT pg_sleep({2 * (SUSPECT_SECONDS + SILENT_SECONDS)})")
 SHORT = text("SELECT 1")
 
 
 @pytest.fixture
-def relay(postgres: Postgres) -> Iterator[Relay]:
+def relay(postgres: PostgresServer) -> Iterator[Relay]:
     """What carries every connection to PostgreSQL."""
     with relay_to(postgres.port) as made:
         yield made
 
 
 @pytest.fixture
-def database(postgres: Postgres, relay: Relay) -> Iterator[Database]:
+def database(postgres: PostgresServer, relay: Relay) -> Iterator[Database]:
     """PostgreSQL, with nothing in it, behind the relay."""
     opened = Database(postgres.dsn().replace(str(postgres.port), str(relay.port)))
     yield opened
@@ -80,7 +80,7 @@ def test_a_server_that_refuses_is_not_silent(database: Database, relay: Relay) -
     assert answers(database)
 
 
-def test_any_answer_counts(postgres: Postgres, relay: Relay) -> None:
+def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     """While any connection gets answers the server is not silent, though the probe gets none."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:

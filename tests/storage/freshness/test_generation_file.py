@@ -35,7 +35,7 @@ from keystead.storage.freshness.generation_file import (
     is_generation,
 )
 from keystead.storage.schema.tables import api_keys, workspaces
-from tests.installations import PEPPERS, Ground, fresh_ground, prepare, sqlite_file
+from tests.support.installations import PEPPERS, Ground, fresh_ground, prepare, sqlite_file
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from keystead.storage.schema.tables import (
     metadata,
     workspaces,
 )
-from tests.installations import Ground
+from tests.support.installations import Ground
 
 NEXT_EVENT = update(workspaces).values(last_event=workspaces.c.last_event + 1)
 STATEMENTS = [

@@ -19,10 +19,10 @@ from keystead.storage.maintenance import migrate
 from keystead.storage.maintenance.migrate import SchemaStatus
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import plans
-from tests.behind import read_behind, write_behind
-from tests.nursery import together
-from tests.postgres import Postgres
-from tests.versions import LATER, later_version, revisions_with
+from tests.support.administrator import read_behind, write_behind
+from tests.support.postgres import PostgresServer
+from tests.support.processes import together
+from tests.support.versions import LATER, later_version, revisions_with
 
 __all__ = ["later_version"]
 
@@ -59,7 +59,7 @@ def from_metadata(
     if database.is_sqlite:
         yield from _declared(f"sqlite:///{tmp_path / 'declared.db'}")
         return
-    server: Postgres = request.getfixturevalue("postgres")
+    server: PostgresServer = request.getfixturevalue("postgres")
     name = server.create_database()
     yield from _declared(server.dsn(name))
     server.drop_database(name)
@@ -197,7 +197,7 @@ LOCKED_OUT = """
 
 
 def test_revisions_lock_tables_in_the_order_of_a_verification(
-    postgres: Postgres, later_version: Path
+    postgres: PostgresServer, later_version: Path
 ) -> None:
     """A revision that locks readers out of `workspaces` has `api_keys` by then, or leaves it alone: no deadlock."""
     name = postgres.create_database()

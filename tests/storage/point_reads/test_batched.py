@@ -23,8 +23,8 @@ from keystead.storage.point_reads.by_id import Lookup, point_reads_of
 from keystead.storage.point_reads.connections import AsyncReadConnection, Row
 from keystead.storage.point_reads.postgresql import PostgresqlPointReads
 from keystead.storage.schema.verification_reads import KEY
-from tests.installations import Ground, fresh_ground, plan_of, text_of
-from tests.relay import Relay, relay_to
+from tests.support.installations import Ground, fresh_ground, plan_of, text_of
+from tests.support.relay import Relay, relay_to
 
 ABSENT = KeyId("key_0000000000000000000000")
 

@@ -28,7 +28,7 @@ from keystead.storage.point_reads.by_id import (
 )
 from keystead.storage.point_reads.postgresql import CONNECTIONS
 from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
-from tests.installations import (
+from tests.support.installations import (
     Ground,
     fresh_ground,
     fresh_url,
@@ -37,8 +37,8 @@ from tests.installations import (
     prepare,
     sqlite_file,
 )
-from tests.postgres import OwnPostgres
-from tests.walls import as_owner
+from tests.support.postgres import PrivatePostgres
+from tests.support.row_security import as_owner
 
 ABSENT = KeyId("key_0000000000000000000000")
 
@@ -165,14 +165,14 @@ def test_threads_that_come_and_go_leave_nothing_open(own_ground: Ground) -> None
 
 
 @contextmanager
-def _ground_on(server: OwnPostgres) -> Iterator[Ground]:
+def _ground_on(server: PrivatePostgres) -> Iterator[Ground]:
     url = server.dsn(server.create_database())
     prepare(url)
     with ground_on(url) as ground:
         yield ground
 
 
-def test_away_and_back(private_postgres: OwnPostgres) -> None:
+def test_away_and_back(private_postgres: PrivatePostgres) -> None:
     """While PostgreSQL is away verifications are unavailable, never denied; the first after its return works."""
     with _ground_on(private_postgres) as ground:
         tenant = ground.tenant()
@@ -189,7 +189,7 @@ def test_away_and_back(private_postgres: OwnPostgres) -> None:
         assert ground.key(tenant).token is not None
 
 
-def test_cut_connections_are_not_noticed(private_postgres: OwnPostgres) -> None:
+def test_cut_connections_are_not_noticed(private_postgres: PrivatePostgres) -> None:
     """After PostgreSQL has ended its connections, as at a restart, the next verifications succeed."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
@@ -200,7 +200,7 @@ def test_cut_connections_are_not_noticed(private_postgres: OwnPostgres) -> None:
             assert isinstance(ground.verify(created), Verified)
 
 
-def test_a_server_that_is_silent(private_postgres: OwnPostgres) -> None:
+def test_a_server_that_is_silent(private_postgres: PrivatePostgres) -> None:
     """A silent PostgreSQL makes verifications unavailable: no wait is endless (R36)."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())
@@ -221,7 +221,7 @@ def test_a_server_that_is_silent(private_postgres: OwnPostgres) -> None:
         assert isinstance(ground.verify(created), Verified)
 
 
-def test_locked_out(private_postgres: OwnPostgres) -> None:
+def test_locked_out(private_postgres: PrivatePostgres) -> None:
     """While another transaction locks the whole table, as a careless migration would, verifications are unavailable."""
     with _ground_on(private_postgres) as ground:
         created = ground.key(ground.tenant())

@@ -22,10 +22,10 @@ from keystead.storage.row_security import diff as row_security
 from keystead.storage.row_security.diff import SERVER_ROLE
 from keystead.storage.row_security.grants import GRANTS, LOGIN, OPEN_TABLES, TENANT_ROWS, role_name
 from keystead.storage.schema import tables as schema
-from tests.behind import read_behind, write_behind
-from tests.installations import UNLIMITED
-from tests.postgres import Postgres
-from tests.walls import installed_database, server_url
+from tests.support.administrator import read_behind, write_behind
+from tests.support.installations import UNLIMITED
+from tests.support.postgres import PostgresServer
+from tests.support.row_security import installed_database, server_url
 
 OURS, THEIRS = WorkspaceId("ws_ours"), WorkspaceId("ws_theirs")
 TENANT_TABLES: Final = sorted(TENANT_ROWS)
@@ -43,7 +43,7 @@ FORBIDDEN: Final = "42501"
 
 
 @pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[Database]:
+def database(postgres: PostgresServer) -> Iterator[Database]:
     """PostgreSQL with a row of each of two workspaces in every table that belongs to one."""
     name = installed_database(postgres)
     with closing(Database(server_url(postgres, name))) as opened:
@@ -387,7 +387,7 @@ def test_names_are_unique_within_a_workspace(database: Database) -> None:
 
 
 def test_the_workspace_never_outlives_its_transaction(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, database: Database
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """Over a pool of two, transactions of two workspaces and of none see each their own, however they follow (R52)."""
     interleave(_dsn(database), 2_000, monkeypatch)
@@ -443,7 +443,7 @@ def test_a_login_without_roles_does_nothing(roomless: str) -> None:
 
 
 @pytest.fixture
-def roomless(postgres: Postgres) -> Iterator[str]:
+def roomless(postgres: PostgresServer) -> Iterator[str]:
     """A sound database, and a URL of it that names its administrator."""
     name = installed_database(postgres)
     yield postgres.dsn(name)

@@ -24,9 +24,9 @@ from keystead.storage.schema.tables import (
     sign_in_links,
     workspaces,
 )
-from tests.behind import read_behind, write_behind
-from tests.clocks import NOON
-from tests.installations import Ground
+from tests.support.administrator import read_behind, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground
 
 TENANTS = [t for t in metadata.sorted_tables if "workspace_id" in t.c]
 PERSONAL = {"users"}

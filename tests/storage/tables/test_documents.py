@@ -18,8 +18,8 @@ from keystead.domain.search import clauses, index_terms
 from keystead.storage.database import Database
 from keystead.storage.schema import search
 from keystead.storage.tables import collections, documents
-from tests.behind import write_behind
-from tests.stores import Store, opened
+from tests.support.administrator import write_behind
+from tests.support.document_store import Store, opened
 
 TEXT_BYTES = 256 * 1024
 

@@ -19,9 +19,9 @@ from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
 from keystead.storage.schema.tables import api_keys, key_counts
 from keystead.storage.tables.key_counts import SETTLED_AT, count_keys, settled_count
-from tests.behind import read_behind, write_behind
-from tests.clocks import NOON
-from tests.installations import Ground
+from tests.support.administrator import read_behind, write_behind
+from tests.support.clocks import NOON
+from tests.support.installations import Ground
 
 HOUR = timedelta(hours=1)
 MANY = SETTLED_AT + 5

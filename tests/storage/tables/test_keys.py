@@ -15,9 +15,9 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.key_hygiene import HygieneFinding, has_finding
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Principal, of_key
-from tests.behind import tidy
-from tests.clocks import NOON
-from tests.installations import Ground, plan_of
+from tests.support.administrator import tidy
+from tests.support.clocks import NOON
+from tests.support.installations import Ground, plan_of
 
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)

@@ -1,0 +1,107 @@
+"""The gate's applications over a real installation, called as a server calls them: in process, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from keystead.bootstrap.applications import application
+from keystead.domain.credentials import CredentialKind
+from keystead.domain.ids import CredentialId
+from keystead.domain.principals import Actor, PrincipalKind
+from keystead.http.asgi import App, Header, Message
+from tests.support.asgi import HOST, Response, scope_of
+from tests.support.installations import Ground, text_of
+
+OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "root")
+FORM: Final[Header] = (b"content-type", b"application/x-www-form-urlencoded")
+IDENTITY: Final = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes")
+
+
+@dataclass
+class Doors:
+    """The whole server's application, over that ground."""
+
+    ground: Ground
+    app: App
+    runner: asyncio.Runner
+
+    def ask(self, path: str, token: str | None = None, **more: Any) -> Response:
+        """Return the answer to a gateway's `/forward-auth<path>` for a request with that token; `path` is raw."""
+        headers = [HOST, *bearer(token), *more.pop("headers", ())]
+        raw = f"/forward-auth{path}".encode()
+        return self.send(scope_of(path="/forward-auth/x", headers=headers, raw_path=raw, **more))
+
+    def ask_scope(self, headers: Sequence[Header], scope: dict[str, Any]) -> Response:
+        """The same for a whole scope."""
+        return self.send(scope_of(headers=headers, **scope))
+
+    def post(
+        self, path: str, form: Sequence[tuple[str, str]] | bytes, *headers: Header, **more: Any
+    ) -> Response:
+        """The answer to a form."""
+        body = form if isinstance(form, bytes) else urlencode(form).encode()
+        fields = [HOST, FORM, *headers]
+        return self.send(scope_of("POST", path, fields, **more), body)
+
+    def introspect(self, token: str, *headers: Header) -> Response:
+        """Return the answer about a token to the caller with that credential."""
+        return self.post("/introspect", [("token", token)], *headers)
+
+    def revoke(self, token: str, **more: Any) -> Response:
+        """Return the answer to a token that is sent to be revoked."""
+        return self.post("/revoke", [("token", token)], **more)
+
+    def send(self, scope: dict[str, Any], body: bytes = b"") -> Response:
+        """One request."""
+        return self.runner.run(_exchange(self.app, scope, body))
+
+    def token(self, *scopes: str, **chosen: Any) -> str:
+        """The token of a new key of a new workspace."""
+        return text_of(self.ground.key(self.ground.tenant(), scopes=scopes or ("*",), **chosen))
+
+    def credential(self, kind: CredentialKind = CredentialKind.SERVICE) -> tuple[CredentialId, str]:
+        """Id and token of a new credential of a service."""
+        made, token = self.ground.services.credentials.create("search", OPERATOR, kind)
+        return made.id, token.reveal()
+
+    def service(self) -> Header:
+        """The Authorization field of a new service."""
+        return bearer(self.credential()[1])[0]
+
+
+def doors_of(ground: Ground, runner: asyncio.Runner) -> Doors:
+    """The endpoints of an installation."""
+    return Doors(ground, application(ground.installation, None), runner)
+
+
+def bearer(token: str | None) -> list[Header]:
+    """The Authorization field that carries a token, if there is one."""
+    return [] if token is None else [(b"authorization", b"Bearer " + token.encode())]
+
+
+def basic(client_id: str, password: str) -> Header:
+    """The Authorization field of a client that authenticates by HTTP Basic."""
+    return (b"authorization", b"Basic " + b64encode(f"{client_id}:{password}".encode()))
+
+
+async def _exchange(app: App, scope: dict[str, Any], body: bytes) -> Response:
+    sent: list[Message] = []
+    parts = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return parts.pop(0) if parts else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, *rest = sent
+    assert start["type"] == "http.response.start"
+    return Response(
+        start["status"], list(start["headers"]), b"".join(m.get("body", b"") for m in rest)
+    )

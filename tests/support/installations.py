@@ -1,0 +1,265 @@
+"""Whole installations for tests: services over a real database of either engine, with a clock that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event, func, select, text
+
+from keystead.bootstrap import Installation, open_installation
+from keystead.domain.credentials import ActingCredential, CredentialKind
+from keystead.domain.digest import Pepper, Peppers
+from keystead.domain.events import Event
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.keys import ApiKey, KeyDraft
+from keystead.domain.principals import Principal, operator
+from keystead.domain.verification import Denied, Verification, Verified
+from keystead.services import Services
+from keystead.services.keys import CreatedKey
+from keystead.settings import Settings
+from keystead.storage.clock import Clock
+from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
+from tests.support.administrator import read_behind
+from tests.support.clocks import NOON, ManualClock
+from tests.support.postgres import PostgresServer
+from tests.support.row_security import as_server, installed, installed_database, server_url
+
+ENGINES: Final = ("sqlite", "postgresql")
+PEPPERS: Final = Peppers(Pepper("p1", bytes(range(100, 132))))
+UNLIMITED: Final = "scale"
+_numbers = count(1)
+
+
+@dataclass
+class Ground:
+    """An installation on a database of its own, whose clock stands still; tests keep to workspaces of their own."""
+
+    url: str
+    installation: Installation
+    clock: ManualClock
+    more: list[Installation] = field(default_factory=list)
+
+    @property
+    def services(self) -> Services:
+        """The use cases."""
+        return self.installation.services
+
+    @property
+    def database(self) -> Database:
+        """The rows."""
+        return self.installation.database
+
+    def tenant(self, limit: int | None = None) -> Principal:
+        """Who may do everything in a new workspace, with room for `limit` keys."""
+        workspace = self.services.workspaces.create(f"W{next(_numbers)}", plan_id=UNLIMITED)
+        tenant = operator("tests", workspace.id)
+        if limit is not None:
+            self.limit(tenant, limit)
+        return tenant
+
+    def limit(self, tenant: Principal, limit: int | None) -> None:
+        """Other room for keys."""
+        self.services.workspaces.set_plan(tenant.workspace_id, UNLIMITED, {"api_keys": limit})
+
+    def key(self, tenant: Principal, description: str = "sync", **chosen: Any) -> CreatedKey:
+        """A new key."""
+        return self.services.keys.create(tenant, KeyDraft(description, **chosen))
+
+    def caller(self, tenant: Principal, *scopes: str, **chosen: Any) -> Principal:
+        """A new key with those scopes, as who acts."""
+        return self.principal(self.key(tenant, scopes=scopes, **chosen))
+
+    def principal(self, created: CreatedKey) -> Principal:
+        """The key as who acts."""
+        verdict = self.verify(created)
+        assert isinstance(verdict, Verified)
+        return verdict.principal
+
+    def verify(self, created: CreatedKey, required: str | None = None) -> Verification:
+        """What its token is worth now."""
+        return self.services.verifier.verify(text_of(created), required)
+
+    def verdict(self, created: CreatedKey, required: str | None = None) -> str:
+        """The same in a word: verified, or the reason of the denial."""
+        found = self.verify(created, required)
+        return str(found.reason) if isinstance(found, Denied) else "verified"
+
+    def used(self, tenant: Principal) -> int:
+        """How many keys count towards the limit."""
+        return self.services.keys.list(tenant, limit=1).quota.used
+
+    def ids(self, tenant: Principal, **asked: Any) -> list[KeyId]:
+        """The ids of all keys that a list gives, page by page."""
+        return [key.id for key in self.keys(tenant, **asked)]
+
+    def keys(self, tenant: Principal, **asked: Any) -> list[ApiKey]:
+        """All keys that a list gives, page by page."""
+        page = self.services.keys.list(tenant, **asked)
+        found = page.items
+        while page.next is not None:
+            page = self.services.keys.list(tenant, before=page.next, **asked)
+            found += page.items
+        return found
+
+    def events(self, tenant: Principal) -> list[Event]:
+        """What happened, the oldest first."""
+        page = self.services.events.list(tenant, limit=10_000)
+        assert page.next is None
+        return page.items[::-1]
+
+    def happened(self, tenant: Principal) -> list[str]:
+        """The types of what happened to the workspace's keys, the oldest first."""
+        return [str(e.type) for e in self.events(tenant) if e.target.type == "key"]
+
+    def flush(self) -> int:
+        """Writes what was noted of uses."""
+        return self.services.usage.flush()
+
+    def count(self, table: Any) -> int:
+        """How many rows a table has."""
+        with read_behind(self.database) as tx:
+            return tx.execute(select(func.count()).select_from(table)).scalar_one()
+
+    def another(self, peppers: Peppers = PEPPERS, clock: Clock | None = None) -> Installation:
+        """A second server over the same database; closed with the first."""
+        opened = open_installation(_settings(self.url), peppers, clock or self.clock)
+        self.more.append(opened)
+        return opened
+
+    def restart(self) -> None:
+        """Closes the server and opens another one in its place."""
+        self.installation.close()
+        self.installation = open_installation(_settings(self.url), PEPPERS, self.clock)
+
+    def close(self) -> None:
+        """Closes all servers."""
+        for opened in (*self.more, self.installation):
+            opened.close()
+
+
+def text_of(created: CreatedKey) -> str:
+    """The text of a created key's token."""
+    assert created.token is not None
+    return created.token.reveal()
+
+
+def calling(installation: Installation, text: str, *kinds: CredentialKind) -> ActingCredential:
+    """Which credential calls with that token, on an event loop of its own."""
+    return asyncio.run(installation.services.credential_verifier.verify(text, *kinds))
+
+
+def prepare(url: str) -> None:
+    """Brings an empty database to the newest schema, with the default plans."""
+    installed(url)
+
+
+@contextmanager
+def ground_on(url: str) -> Iterator[Ground]:
+    """An installation on a prepared database."""
+    clock, url = ManualClock(), as_server(url)
+    ground = Ground(url, open_installation(_settings(url), PEPPERS, clock), clock)
+    try:
+        yield ground
+    finally:
+        ground.close()
+
+
+@contextmanager
+def fresh_url(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
+) -> Iterator[str]:
+    """The URL of a fresh database of that engine, for its server; for fixtures of any scope."""
+    if engine == "sqlite":
+        yield f"sqlite:///{folders.mktemp('ground') / 'keystead.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = installed_database(server)
+    yield server_url(server, name)
+    server.drop_database(name)
+
+
+@contextmanager
+def fresh_ground(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
+) -> Iterator[Ground]:
+    """An installation on a fresh database of that engine; for fixtures of any scope."""
+    with fresh_url(request, folders, engine) as url:
+        prepare(url)
+        with ground_on(url) as ground:
+            yield ground
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def shared_ground(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """One installation for all tests of a file, once on each engine."""
+    with fresh_ground(request, tmp_path_factory, request.param) as ground:
+        yield ground
+
+
+@pytest.fixture
+def ground(shared_ground: Ground) -> Ground:
+    """The file's installation, at noon."""
+    shared_ground.clock.set(NOON)
+    return shared_ground
+
+
+@pytest.fixture(params=ENGINES)
+def own_ground(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    """An installation of the test's own, once on each engine."""
+    with fresh_ground(request, tmp_path_factory, request.param) as ground:
+        yield ground
+
+
+@contextmanager
+def read_only(database: Database) -> Iterator[None]:
+    """A time in which the database takes no writes, as after a failover or on a broken disk."""
+    refuse = (
+        "PRAGMA query_only = ON" if database.is_sqlite else "SET default_transaction_read_only = on"
+    )
+
+    def stiffen(connection: Any, _: object) -> None:
+        connection.execute(refuse)
+        connection.commit()
+
+    event.listen(database.engine, "connect", stiffen)
+    database.engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "connect", stiffen)
+        database.engine.dispose()
+
+
+def sqlite_file(ground: Ground) -> Path:
+    """The file of an embedded database."""
+    return Path(str(ground.database.url.database))
+
+
+def plan_of(database: Database, statement: Any, workspace_id: WorkspaceId | None = None) -> str:
+    """How the engine would run a statement, values filled in: within a workspace, or by the login itself.
+
+    PostgreSQL scans a table only where no index serves.
+    """
+    sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
+    reading = database.read(workspace_id) if workspace_id else database.read_across(Purpose.SERVER)
+    with reading as tx:
+        if database.is_sqlite:
+            return "\n".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
+        tx.execute(text("SET LOCAL enable_seqscan = off"))
+        return "\n".join(row[0] for row in tx.execute(text(f"EXPLAIN {sql}")))
+
+
+def _settings(url: str) -> Settings:
+    return Settings(database=url)

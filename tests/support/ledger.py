@@ -1,0 +1,120 @@
+"""Clients that create and revoke keys whatever becomes of the store, and a ledger of what they were promised."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+
+import httpx2
+
+from tests.support.postgres import wait_until
+from tests.support.server_process import HOST, ServerProcess
+
+LIVE, DEAD = 200, 401
+
+
+@dataclass
+class Ledger:
+    """What was acknowledged: keys `created`, each with its token, and keys `revoked`. What was not is `in_doubt`.
+
+    `refusals`: how often it was answered 503, by the problem's code; `slowest`: the longest such wait in seconds.
+    """
+
+    created: dict[str, str] = field(default_factory=dict, repr=False)
+    revoked: set[str] = field(default_factory=set)
+    in_doubt: set[str] = field(default_factory=set)
+    refusals: dict[str, int] = field(default_factory=dict)
+    slowest: float = 0.0
+
+    def create(self, http: httpx2.Client) -> None:
+        """Asks for a key, and notes it where it was made."""
+        if (answer := self._asked(http, "POST", "/v1/keys", {"description": "ledger"})) is not None:
+            assert answer.status_code == 201
+            self.created[answer.json()["id"]] = answer.json()["token"]
+
+    def revoke(self, http: httpx2.Client) -> None:
+        """Asks for the end of a key; without a 204 the key is in doubt."""
+        alive = [key for key in self.created if key not in self.revoked | self.in_doubt]
+        if not alive:
+            return
+        key = random.choice(alive)
+        self.in_doubt.add(key)
+        if (answer := self._asked(http, "DELETE", f"/v1/keys/{key}")) is not None:
+            assert answer.status_code == 204
+            self.in_doubt.discard(key)
+            self.revoked.add(key)
+
+    def _asked(
+        self, http: httpx2.Client, method: str, path: str, json: object = None
+    ) -> httpx2.Response | None:
+        """The answer of a change that was made; None for one that was not, or may not have been."""
+        began = time.monotonic()
+        try:
+            answer = http.request(method, path, json=json)
+        except httpx2.TransportError:
+            return None
+        if answer.status_code not in {503, 507}:
+            return answer
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        code = str(answer.json()["code"])
+        self.refusals[code] = self.refusals.get(code, 0) + 1
+        time.sleep(0.02)
+        return None
+
+    def check(self, servers: Sequence[ServerProcess]) -> int:
+        """Every acknowledged key is live, every acknowledged end is final, all servers agree; how many promises."""
+        for key, token in self.created.items():
+            statuses = {verify(server, token) for server in servers}
+            assert len(statuses) == 1, "servers disagree"
+            (status,) = statuses
+            assert status in {LIVE, DEAD}
+            if key not in self.in_doubt:
+                assert status == (DEAD if key in self.revoked else LIVE), "a promise is broken"
+        return len(self.created) + len(self.revoked)
+
+
+def verify(server: ServerProcess, token: str) -> int:
+    """The status that a request with this token gets, on a connection of its own."""
+    connection = HTTPConnection(HOST, server.port, timeout=30)
+    try:
+        connection.request("GET", "/v1/whoami", headers={"authorization": f"Bearer {token}"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@contextmanager
+def at_work(
+    servers: Sequence[ServerProcess], token: str, clients: int = 4
+) -> Iterator[list[Ledger]]:
+    """So many clients, spread over the servers, at work until the block ends; a ledger of each."""
+    ledgers = [Ledger() for _ in range(clients)]
+    stopping = threading.Event()
+    threads = [
+        threading.Thread(target=_work, args=(servers[n % len(servers)], token, ledger, stopping))
+        for n, ledger in enumerate(ledgers)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: all(ledger.created for ledger in ledgers), "all clients are at work")
+        yield ledgers
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def _work(server: ServerProcess, token: str, ledger: Ledger, stopping: threading.Event) -> None:
+    bearer = {"authorization": f"Bearer {token}"}
+    with httpx2.Client(
+        base_url=server.base_url, headers=bearer, trust_env=False, timeout=40
+    ) as http:
+        while not stopping.is_set():
+            ledger.create(http)
+            ledger.revoke(http)

@@ -1,0 +1,143 @@
+"""Requests that arrive whether or not the earlier ones were answered, and how long each waited, beside an idle one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.support.server_process import HOST
+
+CONTROL: Final = "control"
+GIVEN_UP_SECONDS: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kind of request, by a name."""
+
+    name: str
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def wire(self) -> bytes:
+        """The request, on a connection of its own."""
+        named = {"host": HOST, "connection": "close", "content-length": str(len(self.body))}
+        fields = "".join(
+            f"{name}: {value}\r\n" for name, value in (named | dict(self.headers)).items()
+        )
+        return f"{self.method} {self.path} HTTP/1.1\r\n{fields}\r\n".encode() + self.body
+
+
+CONTROL_CALL: Final = Call(CONTROL, "GET", "/healthz")
+"""Asks the process alone: how late it is answered is the machine's doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a request was answered: instants of the monotonic clock; status 0 for no answer."""
+
+    name: str
+    began: float
+    ended: float
+    status: int
+    says_when: bool
+    """Whether the answer has Retry-After."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What all were told, and by how much this process itself was late at worst."""
+
+    told: Sequence[Told]
+    late: float
+
+    def within(self, began: float, ended: float) -> list[Told]:
+        """Those that began and ended between these instants, without the control's."""
+        return [
+            one
+            for one in self.told
+            if one.name != CONTROL and began < one.began and one.ended < ended
+        ]
+
+    def longest(self, began: float, ended: float) -> float:
+        """How many seconds anybody waited at most between these instants."""
+        return max(
+            min(one.ended, ended) - max(one.began, began)
+            for one in self.told
+            if one.name != CONTROL
+        )
+
+    @property
+    def lag(self) -> float:
+        """How many seconds the machine took at worst for what waits for nothing."""
+        controls = [one.ended - one.began for one in self.told if one.name == CONTROL]
+        return max(*controls, self.late)
+
+
+def arrive(
+    port: int,
+    calls: Sequence[Call],
+    rate: float,
+    seconds: float,
+    then: Sequence[tuple[float, Callable[[], object]]],
+) -> Arrivals:
+    """`rate` requests a second, the calls in turn, for so long; each of `then` is done at its second, in a thread."""
+    return asyncio.run(_Crowd(port).arrive(calls, rate, seconds, then))
+
+
+class _Crowd:
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._told: list[Told] = []
+        self._late = 0.0
+
+    async def arrive(
+        self,
+        calls: Sequence[Call],
+        rate: float,
+        seconds: float,
+        then: Sequence[tuple[float, Callable[[], object]]],
+    ) -> Arrivals:
+        began = time.monotonic()
+        acts = [asyncio.create_task(self._act(began + at, act)) for at, act in then]
+        asked = []
+        for number, call in enumerate(itertools.cycle((*calls, CONTROL_CALL))):
+            due = began + number / rate
+            if due > began + seconds:
+                break
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self._late = max(self._late, time.monotonic() - due)
+            asked.append(asyncio.create_task(self._ask(call)))
+        await asyncio.gather(*asked, *acts)
+        return Arrivals(self._told, self._late)
+
+    async def _act(self, due: float, act: Callable[[], object]) -> None:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.to_thread(act)
+
+    async def _ask(self, call: Call) -> None:
+        began = time.monotonic()
+        answer = b""
+        try:
+            async with asyncio.timeout(GIVEN_UP_SECONDS):
+                answer = await self._answer(call)
+        except (OSError, TimeoutError):
+            pass
+        head = answer.partition(b"\r\n\r\n")[0].lower()
+        status = int(head[9:12] or 0)
+        ended = time.monotonic()
+        self._told.append(Told(call.name, began, ended, status, b"\r\nretry-after:" in head))
+
+    async def _answer(self, call: Call) -> bytes:
+        reader, writer = await asyncio.open_connection(HOST, self._port)
+        try:
+            writer.write(call.wire())
+            return await reader.read()
+        finally:
+            writer.close()

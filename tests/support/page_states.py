@@ -1,0 +1,164 @@
+"""Every state of every page in a real browser: what links reach, what opens as a dialog, and what answers a form."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import product
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from playwright.sync_api import Page, expect
+
+from keystead import bootstrap
+from keystead.bootstrap import open_installation
+from tests.support.clocks import ManualClock
+from tests.support.sample_workspace import House, furnish
+from tests.support.server_process import ServerProcess
+
+STILL: Final = {"KEYSTEAD_WEBHOOK_DELIVERY": "false"}
+"""For a server over a furnished house: its webhooks lead to nobody, and nothing is to be sent."""
+
+Arrived = Callable[[str], None]
+"""What is to be done in each state: it is told the state's name."""
+
+
+@contextmanager
+def house_of(server: ServerProcess) -> Iterator[House]:
+    """The server's installation, furnished as if it had been used for a year; its clock can be set back."""
+    peppers = bootstrap.find_peppers(server.settings)
+    assert peppers is not None, "the server has made them"
+    clock = ManualClock()
+    installation = open_installation(server.settings, peppers, clock)
+    try:
+        yield furnish(installation, clock, datetime.now(UTC).replace(microsecond=0))
+    finally:
+        installation.close()
+
+
+class Tour:
+    """Leads a person's page through all states, each under a name that tells where it is."""
+
+    def __init__(self, page: Page, house: House, arrived: Arrived) -> None:
+        self.page, self.house, self.arrived = page, house, arrived
+        self.names: list[str] = []
+
+    def everything(self) -> None:
+        """All of it."""
+        self.doors()
+        self.pages()
+        self.forms()
+        self.refusals()
+
+    def doors(self) -> None:
+        """What somebody sees who is not signed in; at the end they are."""
+        for name, url in (
+            ("signed-out", "/sign-in"),
+            ("sign-in", self.house.link()),
+            ("invitation", self.house.invitation()),
+        ):
+            self._open(url, name)
+        self.enter()
+
+    def enter(self) -> None:
+        """Signs in by a link."""
+        self.page.goto(self.house.link())
+        self.page.get_by_role("button", name="Continue").click()
+        expect(self.page.get_by_role("heading", name="API keys")).to_be_visible()
+
+    def pages(self) -> None:
+        """Every page that links reach, once of a kind, and every dialog that opens on it."""
+        queue = deque([f"{self.house.base}/keys"])
+        while queue:
+            url = queue.popleft()
+            if (name := self._new_name(url)) is not None:
+                self._open(url, name)
+                queue += [link for link in self._links() if link.startswith(self.house.base)]
+                self._dialogs(url)
+        for name, key in self.house.keys.items():
+            if name in {"data-warehouse sync", "old CI", "laptop of Lee"}:
+                self._open(f"{self.house.base}/keys/{key.id}", f"key-{name.replace(' ', '-')}")
+        for other, page in product((self.house.full, self.house.suspended), ("keys", "plan")):
+            url = f"/w/{other}/{page}"
+            self._open(url, name_of(url, self.house))
+
+    def forms(self) -> None:
+        """From the empty form for a key over a refused one to the token, and the question before leaving it."""
+        page = self.page
+        page.goto(f"{self.house.base}/keys")
+        page.get_by_role("link", name="Create key").first.click()
+        page.get_by_label("Description").fill("   ")
+        page.get_by_label("Custom date").check()
+        page.get_by_label("Last day").fill("2099-12-31")
+        page.get_by_label("Custom access").check()
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_text("Enter a description")).to_be_visible()
+        self._at("create-refused")
+        page.get_by_label("Description").fill("billing export")
+        page.get_by_label("documents:read").check()
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_role("button", name="Copy key")).to_be_visible()
+        self._at("created")
+        page.keyboard.press("Escape")
+        expect(page.get_by_text("Close without copying?")).to_be_visible()
+        self._at("created-leaving")
+        page.get_by_role("link", name="Close", exact=True).click()
+        expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
+        page.get_by_role("link", name="Revoke billing export").click()
+        page.get_by_role("button", name="Revoke key").click()
+        expect(page.get_by_role("status").first).to_contain_text("was revoked")
+        self._at("revoked")
+
+    def refusals(self) -> None:
+        """What is not there, and a form that is refused."""
+        self._open("/nothing", "refusal")
+
+    def _open(self, url: str, name: str) -> None:
+        self.page.goto(url)
+        self._at(name)
+
+    def _at(self, name: str) -> None:
+        self.names.append(name)
+        self.arrived(name)
+
+    def _dialogs(self, url: str) -> None:
+        openers = self.page.locator('a[hx-target="#dialog"]:visible')
+        for target in dict.fromkeys(
+            openers.evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        ):
+            own = self._new_name(target, "dialog-")
+            if own is None:
+                continue
+            self.page.locator(f'a[hx-target="#dialog"][href="{target}"]:visible').first.click()
+            expect(self.page.locator("dialog[open] #panel")).to_be_visible()
+            self._at(own)
+            self.page.goto(url)
+
+    def _links(self) -> list[str]:
+        found = self.page.locator("main a[href^='/'], nav a[href^='/'], .side a[href^='/']")
+        return list(
+            dict.fromkeys(found.evaluate_all("all => all.map(a => a.getAttribute('href'))"))
+        )
+
+    def _new_name(self, url: str, kind: str = "") -> str | None:
+        """What the state is called; None for what is a file, or was seen already."""
+        name = kind + name_of(url, self.house)
+        if name in self.names or re.search(r"\.(csv|jsonl)|/text$", urlsplit(url).path):
+            return None
+        return name
+
+
+def name_of(url: str, house: House) -> str:
+    """The path without its ids, and the names of what it is asked for."""
+    parts = urlsplit(urljoin("/", url))
+    where = {house.full: "full-", house.suspended: "suspended-"}
+    other = next((word for id, word in where.items() if id in parts.path), "")
+    path = re.sub(r"^/w/ws_\w+/", "", parts.path).strip("/")
+    path = re.sub(r"(key|usr|inv|ses|ws)_\w{22}", r"\1", path)
+    path = re.sub(r"documents/[\w-]+", "document", path)
+    asked = [p.partition("=") for p in parts.query.split("&") if p]
+    said = [value if name == "show" else name for name, _, value in asked]
+    return other + "-".join([*path.split("/"), *said])

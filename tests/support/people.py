@@ -1,0 +1,161 @@
+"""People for tests: members who proved just now who they are, and whole crowds with passwords that cost little."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from typing import Any, Final, Literal
+
+import pytest
+from argon2 import PasswordHasher
+
+from keystead.domain.credentials import ActingCredential, CredentialKind
+from keystead.domain.events import Event, Origin
+from keystead.domain.ids import CredentialId, UserId, WorkspaceId, new_id
+from keystead.domain.passwords import Password
+from keystead.domain.portal import PortalRequest, PortalUser
+from keystead.domain.principals import Principal, of_member, operator
+from keystead.domain.sessions import Authentication, AuthenticationMethod
+from keystead.domain.token import Secret
+from keystead.domain.workspaces import Member, Role, User
+from keystead.services.accounts import Accounts
+from keystead.services.invitations import Invitations
+from keystead.services.members import Members
+from keystead.services.passwords import Passwords
+from keystead.services.portal import PortalSessions
+from keystead.services.sign_in import SignIn
+from keystead.storage.tables import users, workspaces
+from tests.support.administrator import write_behind
+from tests.support.clocks import NOON, ManualClock
+from tests.support.installations import UNLIMITED, Ground
+
+RIGHT: Final = "zebra lamp ocean 7 pie"
+WRONG: Final = "zebra lamp ocean 8 pie"
+ORIGINS: Final = ("https://app.example.com", "http://localhost:3000")
+PRODUCT: Final = ActingCredential(CredentialId("op_1"), CredentialKind.OPERATOR, "Backend")
+_numbers = count(1)
+
+
+def acting(member: Member, at: datetime = NOON) -> Principal:
+    """The member as who acts, signed in at that instant."""
+    return of_member(replace(member, authentication=Authentication(at, AuthenticationMethod.LINK)))
+
+
+class Counting(PasswordHasher):
+    """The real hash at the least cost, counting how many passwords were looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, salt_len=8)
+        self.looked_at = 0
+        self._lock = threading.Lock()
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
+        """As always, and one more."""
+        with self._lock:
+            self.looked_at += 1
+        return super().verify(hash, password)
+
+
+@dataclass
+class Server:
+    """The use cases of people on one server."""
+
+    ground: Ground
+    hasher: Counting = field(default_factory=Counting)
+
+    def __post_init__(self) -> None:
+        database, clock = self.ground.database, self.ground.clock
+        self.passwords = Passwords(self.hasher, at_once=8, waiting=200)
+        self.sign_in = SignIn(database, clock, self.passwords)
+        self.accounts = Accounts(database, clock, self.passwords)
+        self.members = Members(database, clock)
+        self.invitations = Invitations(database, clock, self.passwords)
+        self.portal = PortalSessions(database, clock, origins=ORIGINS)
+
+
+class Crowd(Server):
+    """People in workspaces of their own, each with an address of their own."""
+
+    @property
+    def clock(self) -> ManualClock:
+        """What time it is."""
+        return self.ground.clock
+
+    def origin(self) -> Origin:
+        """An address that nobody else has."""
+        number = next(_numbers)
+        return Origin(f"198.18.{number // 250}.{number % 250 + 1}")
+
+    def owner(self, name: str = "Ada") -> Member:
+        """The owner of a new workspace."""
+        workspaces = self.ground.services.workspaces
+        number = next(_numbers)
+        made = workspaces.create(
+            f"Workspace {number}", plan_id=UNLIMITED, owner=name, email=f"p{number}@example.com"
+        )
+        return workspaces.owner(made.id)
+
+    def join(self, owner: Member, role: Role, name: str = "Bo") -> Member:
+        """A new person in the owner's workspace."""
+        number = next(_numbers)
+        link, _ = self.invitations.invite(acting(owner), f"p{number}@example.com", role)
+        return self.invitations.accept(link, name).member
+
+    def signed_in(self, member: Member) -> Secret:
+        """A session that a one-time link began."""
+        return self.sign_in.redeem(self.sign_in.make_link(member)[0]).secret
+
+    def give_password(self, member: Member, text: str = RIGHT) -> Secret:
+        """Sets a password; the session in which that was done."""
+        return self.accounts.change_password(self.signed_in(member), Password(text)).secret
+
+    def portal_session(self, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
+        """A session of a product's own user in the owner's workspace."""
+        user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
+        role = asked.pop("role", Role.ADMIN)
+        request = PortalRequest(owner.workspace_id, user, role, **asked)
+        return self.sign_in.redeem(self.portal.create(PRODUCT, request)[0]).secret
+
+    def member(self, member: Member) -> Member | None:
+        """What the person is in that workspace now."""
+        page = self.ground.services.members.list(acting_operator(member.workspace_id), limit=1000)
+        found = [one for one in page.items if one.user.id == member.user.id]
+        return found[0] if found else None
+
+    def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:
+        """What happened there, of these types, the oldest first."""
+        found = self.ground.events(acting_operator(workspace_id))
+        return [event for event in found if not types or event.type in types]
+
+    def stands(self, session: Secret) -> bool:
+        """Whether the session opens anything."""
+        return self.sign_in.visitor(session) is not None
+
+
+def acting_operator(workspace_id: WorkspaceId) -> Principal:
+    """Who runs the installation, acting there."""
+    return operator("tests", workspace_id)
+
+
+def email_of(member: Member) -> str:
+    """The address by which a member signs in."""
+    assert member.user.email is not None
+    return member.user.email
+
+
+@pytest.fixture
+def crowd(ground: Ground) -> Crowd:
+    """People on the file's installation, at noon."""
+    return Crowd(ground)
+
+
+def member_of(ground: Ground, tenant: Principal, role: Role, name: str = "Ada") -> Member:
+    """A new person who is a member of the tenant's workspace."""
+    now = ground.clock.now()
+    member = Member(tenant.workspace_id, User(UserId(new_id("usr", now)), name, None, now), role)
+    with write_behind(ground.database) as tx:
+        users.insert_user(tx, member.user)
+        workspaces.insert_member(tx, member, now)
+    return member

@@ -1,0 +1,97 @@
+"""One process for the whole run that has imported the program, and forks a child whenever a test needs a process.
+
+A fresh interpreter takes two seconds to import what a server needs; a child of the nursery has it already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any, Final
+
+from keystead.cli import run
+from tests.support.postgres import PR_SET_PDEATHSIG
+
+KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
+"""The console script."""
+PROGRAM: Final = (
+    "alembic.command",
+    "keystead.api.app",
+    "keystead.cli.doctor",
+    "keystead.cli.migrate",
+    "keystead.cli.serve",
+    "keystead.developer_area.app",
+    "keystead.operation.server.serving",
+    "keystead.worker.loop",
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, standard output, standard error."""
+
+    code: int | None
+    output: str
+    log: str
+
+
+@cache
+def nursery() -> ForkServerContext:
+    """The context whose processes are the nursery's children."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__, *PROGRAM])
+    return context
+
+
+def run_apart(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 30
+) -> Ended:
+    """Run a command as the console script does, in a process of its own; `code` is None where it went on too long."""
+    child = nursery().Process(target=live, args=(arguments, environment, str(folder)))
+    child.start()
+    child.join(seconds)
+    code = child.exitcode
+    if code is None:
+        child.kill()
+        child.join()
+    return Ended(code, (folder / "output").read_text(), (folder / "log").read_text())
+
+
+def live(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    """What the console script does, in a process group, an environment and a folder of its own.
+
+    Output goes to the files `output` and `log` in that folder.
+    """
+    os.setsid()
+    die_with_parent()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name, number in (("output", 1), ("log", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+    sys.exit(run(arguments))
+
+
+def together(target: Any, *arguments: Sequence[Any]) -> list[int | None]:
+    """Run `target(gate, *arguments)` in one process each; `gate.wait()` lets all through at once. Their exit codes."""
+    gate = nursery().Barrier(len(arguments))
+    racers = [nursery().Process(target=target, args=(gate, *given)) for given in arguments]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    return [racer.exitcode for racer in racers]
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that began it ends. Linux only; elsewhere it does nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

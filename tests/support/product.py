@@ -1,0 +1,183 @@
+"""A product that hands out keys with Keystead, and its customers: started servers, real HTTP, no back doors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from typing import Any, Final
+
+import httpx2
+
+from keystead import bootstrap
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import operator
+from keystead.services import Services
+from keystead.settings import Settings
+from tests.support.server_process import HOST, ServerProcess
+
+Json = dict[str, Any]
+EVERY_SCOPE: Final = ("*", "keys:write")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as its owner holds it: what the answer said of it, and the token, which no output of a test shows."""
+
+    said: Json
+    token: str = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its public name."""
+        return str(self.said["id"])
+
+
+@dataclass
+class Product:
+    """A running server, and the hand of who runs it."""
+
+    server: ServerProcess
+    services: Services
+    http: httpx2.Client
+
+    def customer(self, plan: str = "scale") -> Customer:
+        """Somebody with a workspace on that plan, and a first key for the code that makes their other keys."""
+        workspace = self.services.workspaces.create("A customer", plan_id=plan)
+        draft = KeyDraft("provisioning", None, EVERY_SCOPE)
+        token = self.services.keys.create(operator("journeys", workspace.id), draft).token
+        assert token is not None
+        return Customer(self, workspace.id, token.reveal())
+
+    def set_limit(self, customer: Customer, plan: str, **limits: int | None) -> None:
+        """Put a customer on another plan, or give them limits of their own."""
+        self.services.workspaces.set_plan(customer.workspace_id, plan, limits)
+
+
+@dataclass
+class Customer:
+    """A customer of the product. Each request goes over a connection of its own, as a script's does."""
+
+    product: Product
+    workspace_id: WorkspaceId
+    token: str = field(repr=False)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: Key | None = None,
+        server: ServerProcess | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """One request with that key, or with the provisioning key; at that server, or at the first."""
+        url = (server or self.product.server).base_url + path
+        token = key.token if key else self.token
+        sent = {"authorization": f"Bearer {token}", **(headers or {})}
+        return self.product.http.request(method, url, json=body, headers=sent)
+
+    def told(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        status: int = 200,
+        key: Key | None = None,
+    ) -> Any:
+        """What an answer of that status says."""
+        answer = self.send(method, path, body, key=key)
+        assert answer.status_code == status, answer.reason_phrase
+        return answer.json() if answer.content else None
+
+    def create(self, description: str = "nightly export", **draft: Any) -> Key:
+        """A new key."""
+        return key_of(self.send("POST", "/v1/keys", {"description": description, **draft}))
+
+    def rotate(self, key: Key, **how: Any) -> Key:
+        """The key that succeeds it."""
+        return key_of(self.send("POST", f"/v1/keys/{key.id}/rotate", how))
+
+    def revoke(self, key: Key) -> None:
+        """End it."""
+        self.told("DELETE", f"/v1/keys/{key.id}", status=204)
+
+    def see(self, key: Key) -> Json:
+        """What the list of keys says of it."""
+        seen: Json = self.told("GET", f"/v1/keys/{key.id}")
+        return seen
+
+    def keys(self, filters: str = "") -> list[Json]:
+        """The keys that the list shows."""
+        listed: list[Json] = self.told("GET", f"/v1/keys{filters}")["items"]
+        return listed
+
+    def works(self, key: Key, server: ServerProcess | None = None) -> bool:
+        """Whether a request with it gets in. A refusal tells no reason."""
+        answer = self.send("GET", "/v1/whoami", key=key, server=server)
+        if answer.status_code == 200:
+            return True
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid-token")
+        return False
+
+
+class OpenConnection:
+    """A connection that stays open, as a pool keeps it; a lost one is an error and never opened again."""
+
+    def __init__(self, server: ServerProcess, key: Key) -> None:
+        self._connection = HTTPConnection(HOST, server.port, timeout=10)
+        self._connection.connect()
+        self._connection.auto_open = 0
+        self._headers = {"Authorization": f"Bearer {key.token}"}
+
+    def status(self) -> int:
+        """Of one more request over it."""
+        self._connection.request("GET", "/v1/whoami", headers=self._headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        return answer.status
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def key_of(answer: httpx2.Response) -> Key:
+    """The key that an answer hands over."""
+    assert answer.status_code == 201, answer.json()["code"]
+    said: Json = answer.json()
+    return Key(said, said.pop("token"))
+
+
+def next_second(after: float = 1.0) -> datetime:
+    """The first whole second that is at least `after` seconds away."""
+    return datetime.fromtimestamp(int(time.time() + after) + 1, UTC)
+
+
+def written(instant: datetime) -> str:
+    """RFC 3339 with `Z`."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def in_days(days: int) -> str:
+    """That many days from now."""
+    return written(next_second() + timedelta(days=days))
+
+
+@contextmanager
+def opened(server: ServerProcess) -> Iterator[Product]:
+    """A product over that server; its operator works from this process, as the command line does."""
+    settings = Settings(data=server.data, database=server.database_url, port=server.port)
+    installation = bootstrap.open_safely(settings)
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    try:
+        with httpx2.Client(trust_env=False, timeout=10, limits=limits) as http:
+            yield Product(server, installation.services, http)
+    finally:
+        installation.close()

@@ -1,0 +1,188 @@
+"""Receivers of webhooks for tests, and installations whose worker may send to them: to this machine alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
+
+from keystead.bootstrap import Installation, open_installation
+from keystead.domain.destinations import Address, Destinations
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import Principal
+from keystead.domain.webhooks import WebhookDraft, WebhookEndpoint
+from keystead.services.webhooks import CreatedWebhook
+from keystead.settings import Settings
+from keystead.storage.clock import Clock
+from keystead.worker.deliver import DeliveryWorker
+from keystead.worker.sending import Sender, tls_context
+from tests.support.installations import PEPPERS, prepare
+from tests.support.row_security import as_server
+
+HOST: Final = "127.0.0.1"
+LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+ALL_PORTS: Final = frozenset(range(1, 65536))
+HERE: Final = Destinations(private_networks=LOOPBACK, allow_http=True, ports=ALL_PORTS)
+"""This machine's own addresses and nothing else: what tests send to."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it came."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its `webhook-id`."""
+        return self.headers["webhook-id"]
+
+
+Answer = Callable[[Received], tuple[int, Mapping[str, str]]]
+
+
+def _taken(_: Received) -> tuple[int, Mapping[str, str]]:
+    return 204, {}
+
+
+class Receiver:
+    """A receiver over plain HTTP on a free port. It keeps what it gets, and answers as it is told."""
+
+    def __init__(self, answer: Answer = _taken, port: int = 0) -> None:
+        self.answer = answer
+        self.received: list[Received] = []
+        self._arrived = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # whoever sent it was killed in the middle: that is no request
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, more = receiver.take(Received(self.path, headers, body))
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **more}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Says nothing."""
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A sender that was killed is none of the test's business."""
+
+        self._server = Server((HOST, port), Handler)
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://{HOST}:{self.port}/hooks"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def take(self, received: Received) -> tuple[int, Mapping[str, str]]:
+        """Keeps a request, and says what to answer."""
+        with self._arrived:
+            self.received.append(received)
+            self._arrived.notify_all()
+        return self.answer(received)
+
+    def wait_until(
+        self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30
+    ) -> None:
+        """Until what was received is as wanted; AssertionError after so many seconds."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
+
+    def wait_for(self, number: int, seconds: float = 30) -> Sequence[Received]:
+        """That many requests."""
+        self.wait_until(lambda received: len(received) >= number, seconds)
+        return self.received
+
+    def counts(self) -> Counter[str]:
+        """How often each id came."""
+        return Counter(received.id for received in self.received)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+SETTINGS: Final[Mapping[str, Any]] = {
+    "webhook_private_networks": [str(network) for network in LOOPBACK],
+    "webhook_allow_http": True,
+    "webhook_ports": sorted(ALL_PORTS),
+}
+"""Webhooks may be sent to this machine."""
+
+
+@contextmanager
+def open_office(url: str, clock: Clock | None = None, **chosen: Any) -> Iterator[Installation]:
+    """An installation on the database at `url`, by the true time unless a clock is given."""
+    prepare(url)
+    settings = Settings(database=as_server(url), **{**SETTINGS, **chosen})
+    office = open_installation(settings, PEPPERS, clock)
+    try:
+        yield office
+    finally:
+        office.close()
+
+
+async def resolve_here(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
+    """Every name is this machine."""
+    try:
+        return [ipaddress.ip_address(host)]
+    except ValueError:
+        return [ipaddress.ip_address(HOST)]
+
+
+def sender(**chosen: Any) -> Sender:
+    """Sends to this machine alone."""
+    options: dict[str, Any] = {"destinations": HERE, "resolve": resolve_here, "tls": tls_context()}
+    return Sender(**options | chosen)
+
+
+@contextmanager
+def delivering(installation: Installation, **chosen: Any) -> Iterator[DeliveryWorker]:
+    """A worker of that installation, stopped at the end."""
+    worker = DeliveryWorker(installation.services.deliveries, sender(**chosen), poll=0.02)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def hook(
+    installation: Installation, tenant: Principal, url: str, *events: str, **headers: str
+) -> CreatedWebhook:
+    """A webhook of the tenant's, for these types of events or all."""
+    draft = WebhookDraft("receiver", url, events or ("*",), headers)
+    return installation.services.webhooks.create(tenant, draft)
+
+
+def ids_told(installation: Installation, endpoint: WebhookEndpoint, tenant: Principal) -> set[str]:
+    """The ids of all events that there are deliveries of, to that endpoint."""
+    webhooks, found, before = installation.services.webhooks, set[str](), None
+    while True:
+        page = webhooks.deliveries(tenant, endpoint.id, limit=200, before=before)
+        found |= {delivery.event_id for delivery in page.items}
+        if page.next is None:
+            return found
+        before = page.next

@@ -1,0 +1,130 @@
+"""Keys ended by the command line, in a process of its own each time; its answer is the word by which it says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+from keystead.cli import run
+from keystead_prove.race.acts import Act
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.servers.calls import Key
+from keystead_prove.servers.connection import Connection, Reply
+from tests.support.processes import die_with_parent, nursery
+from tests.support.two_servers import Servers
+
+REMEMBERS = 1_000 * MILLISECOND
+"""What a seeded cache keeps an answer for: a command says that it is done a good while after it is."""
+DONE = 204
+FAILED = 500
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a command finds in its environment; some of it is secret."""
+
+    settings: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Where commands are run: on the installation's own machine, or at one of its servers with a token."""
+
+    folder: Path
+    here: Environment
+    workspace: str
+    url: str
+    token: str = field(repr=False)
+
+    def acts(self) -> list[Act]:
+        """What the command line ends keys by."""
+        made = [
+            Act("command", "revoked by `keystead keys revoke` on the machine", self.revoke_here),
+            Act("remote", "revoked by `keystead keys revoke --url`", self.revoke_there),
+            Act("own", "revoked by `keystead keys revoke --url` with its own token", self.end_self),
+            Act("rotated here", "rotated by `keystead keys rotate` on the machine", self.rotate),
+            Act("rotated", "rotated by `keystead keys rotate --url`", self.rotate_there),
+            Act(
+                "suspended",
+                "its workspace suspended by `keystead workspaces suspend`",
+                self.suspend,
+                with_operator=True,
+            ),
+        ]
+        return [replace(act, remembers=REMEMBERS) for act in made]
+
+    def revoke_here(self, _: Connection, key: Key) -> Reply:
+        """Over the installation's own database."""
+        words = ("keys", "revoke", key.id, "--yes", "--workspace", self.workspace)
+        return self._run("Revoked", words, self.here)
+
+    def revoke_there(self, _: Connection, key: Key) -> Reply:
+        """At a server."""
+        return self._at_server("Revoked", "revoke", key.id, "--yes")
+
+    def end_self(self, _: Connection, key: Key) -> Reply:
+        """At a server, with what is to be ended."""
+        return self._at_server("Revoked", "revoke", key.id, "--yes", token=key.token)
+
+    def rotate(self, _: Connection, key: Key) -> Reply:
+        """Over the installation's own database; the new token is what it says first."""
+        words = ("keys", "rotate", key.id, "--workspace", self.workspace)
+        return self._run("ks_", words, self.here)
+
+    def rotate_there(self, _: Connection, key: Key) -> Reply:
+        """At a server."""
+        return self._at_server("ks_", "rotate", key.id)
+
+    def suspend(self, _: Connection, __: Key) -> Reply:
+        """The workspace, which is suspended as a whole."""
+        return self._run("suspended", ("workspaces", "suspend", self.workspace), self.here)
+
+    def _at_server(self, says: str, *words: str, token: str | None = None) -> Reply:
+        known = Environment({"KEYSTEAD_TOKEN": token or self.token})
+        return self._run(says, ("keys", *words, "--url", self.url), known)
+
+    def _run(self, says: str, words: Sequence[str], known: Environment) -> Reply:
+        """Begun when the command was, ended when it had said that word."""
+        context = nursery()
+        reading, writing = context.Pipe(duplex=False)
+        child = context.Process(target=speak, args=(words, known, str(self.folder), writing))
+        began = time.monotonic_ns()
+        child.start()
+        writing.close()
+        said, ended = b"", 0
+        while heard := os.read(reading.fileno(), 65_536):
+            said += heard
+            if not ended and says.encode() in said:
+                ended = time.monotonic_ns()
+        reading.close()
+        child.join()
+        is_done = child.exitcode == 0 and ended
+        return Reply(DONE if is_done else FAILED, began, ended or time.monotonic_ns())
+
+
+def commands_of(made: Servers, folder: Path) -> Commands:
+    """The command line of that installation."""
+    first = made.servers[0]
+    place = {"KEYSTEAD_DATA": str(first.data), "KEYSTEAD_DATABASE": first.database_url}
+    folder.mkdir(exist_ok=True)
+    target = made.setup.environment.target
+    return Commands(folder, Environment(place), made.setup.workspace, first.base_url, target.token)
+
+
+def speak(words: Sequence[str], known: Environment, folder: str, writing: Pipe) -> None:
+    """What the console script does, its output going into the pipe; in a child of the nursery."""
+    os.setsid()
+    die_with_parent()
+    os.chdir(folder)
+    path = os.environ["PATH"]
+    os.environ.clear()
+    os.environ.update({"HOME": folder, "PATH": path, **known.settings})
+    for number in (1, 2):
+        os.dup2(writing.fileno(), number)
+    writing.close()
+    sys.exit(run(words))

@@ -1,0 +1,243 @@
+"""A workspace in which every page has something to show: keys of every kind, people, documents, what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import cycle
+from typing import Final
+
+from keystead.bootstrap import Installation
+from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.ids import UserId, WorkspaceId, new_id
+from keystead.domain.instants import to_microseconds
+from keystead.domain.keys import ApiKey, KeyDraft
+from keystead.domain.passwords import Password
+from keystead.domain.principals import Principal, of_key, of_member
+from keystead.domain.scopes import Scopes
+from keystead.domain.sessions import Authentication, AuthenticationMethod
+from keystead.domain.token import Secret
+from keystead.domain.verification import DenialReason, Denied
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Delivery,
+    Outcome,
+    WebhookDraft,
+    WebhookPatch,
+    WebhookStatus,
+)
+from keystead.domain.workspaces import Member, Role, User
+from keystead.services.deliveries import Sent
+from keystead.storage.engine.roles import Purpose
+from keystead.storage.tables import users, workspaces
+from tests.support.clocks import ManualClock
+
+EMAIL: Final = "owner@keys.example"
+PASSWORD: Final = "seven tall herons by the weir"
+"""The password of every person here who has one."""
+ROOM: Final = {"api_keys": 150, "collections": 80, "members": 80, "documents": 2_000}
+
+
+@dataclass
+class House:
+    """A furnished installation. `full` has no room for keys; `suspended` is that; all belong to the same owner."""
+
+    installation: Installation
+    clock: ManualClock
+    owner: Member
+    full: WorkspaceId
+    suspended: WorkspaceId
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """Below which the pages of the furnished workspace stand."""
+        return f"/w/{self.owner.workspace_id}"
+
+    @property
+    def principal(self) -> Principal:
+        """The owner, who has just proved who they are."""
+        return self.acting(self.owner)
+
+    def acting(self, member: Member) -> Principal:
+        """A person who has just proved who they are."""
+        return of_member(
+            replace(
+                member, authentication=Authentication(self.clock.now(), AuthenticationMethod.LINK)
+            )
+        )
+
+    def link(self, member: Member | None = None) -> str:
+        """A fresh sign-in link: the owner's, unless another is named."""
+        secret, _ = self.installation.services.sign_in.make_link(member or self.owner)
+        return f"/sign-in?link={secret.reveal()}"
+
+    def invitation(self, email: str = "invited@keys.example") -> str:
+        """A fresh invitation to the furnished workspace."""
+        invite = self.installation.services.invitations.invite
+        secret, _ = invite(self.principal, email, Role.DEVELOPER)
+        return f"/invitation?link={secret.reveal()}"
+
+    def confirmation(self) -> str:
+        """The link of a fresh confirmation email to a viewer."""
+        services = self.installation.services
+        secret, _ = services.sign_in.make_link(self.person(Role.VIEWER, "Una Unconfirmed"))
+        services.accounts.change_email(services.sign_in.redeem(secret).secret, "una@keys.example")
+        [email] = services.confirmations.claim()[-1].emails
+        [link] = [line for line in email.text.splitlines() if "?link=" in line]
+        return link.removeprefix(self.installation.settings.base_url)
+
+    def person(self, role: Role, name: str, email: str | None = None) -> Member:
+        """A new member of the furnished workspace."""
+        now = self.clock.now()
+        user = User(UserId(new_id("usr", now)), name, email, now)
+        member = Member(self.owner.workspace_id, user, role)
+        with self.installation.database.write_across(Purpose.PEOPLE) as tx:
+            users.insert_user(tx, user)
+            workspaces.insert_member(tx, member, now)
+        return member
+
+    def set_password(self, member: Member) -> None:
+        """Gives somebody with an address the password of this house."""
+        services = self.installation.services
+        secret, _ = services.sign_in.make_link(member)
+        session = services.sign_in.redeem(secret).secret
+        admitted = services.accounts.change_password(session, Password(PASSWORD))
+        services.sign_in.sign_out(admitted.secret)
+
+    def key(self, name: str, days: float | None, *scopes: str, by: Member | None = None) -> ApiKey:
+        """A key made now, for so many days."""
+        ends = None if days is None else self.clock.now() + timedelta(days=days)
+        draft = KeyDraft(name, ends, Scopes(scopes or ("*",)))
+        key = self.installation.services.keys.create(self.acting(by or self.owner), draft).key
+        self.keys[name] = key
+        return key
+
+    def use(self, key: ApiKey, at: datetime, address: str, agent: str) -> None:
+        """A use of the key at that instant."""
+        caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+        usage = self.installation.services.usage
+        usage.note(caller, to_microseconds(at), address, agent)
+        usage.flush()
+
+
+def furnish(installation: Installation, clock: ManualClock, now: datetime) -> House:
+    """Furnishes an installation whose tables are empty, as if its history had ended at `now`."""
+    clock.set(now - timedelta(days=420))
+    house = _house(installation, clock)
+    _fill_with_people(house)
+    _fill_with_keys(house, now)
+    _fill_with_documents(house)
+    _fill_with_webhooks(house)
+    clock.set(now)
+    return house
+
+
+def _house(installation: Installation, clock: ManualClock) -> House:
+    made = installation.services.workspaces
+    owner = made.first()
+    made.set_plan(owner.workspace_id, "team", ROOM)
+    with installation.database.write_across(Purpose.PEOPLE) as tx:
+        users.set_email(tx, owner.user.id, EMAIL, confirmed_at=clock.now())
+    owner = made.owner(owner.workspace_id)
+    clock.advance(hours=1)
+    full = made.create("Staging").id
+    clock.advance(hours=1)
+    suspended = made.create("Archive").id
+    house = House(installation, clock, owner, full, suspended)
+    with installation.database.write_across(Purpose.PEOPLE) as tx:
+        for id in (full, suspended):
+            workspaces.insert_member(tx, replace(owner, workspace_id=id), clock.now())
+    elsewhere = replace(house, owner=replace(owner, workspace_id=house.full))
+    for number in range(5):
+        elsewhere.key(f"preview {number + 1}", None)
+    made.suspend(house.suspended)
+    return house
+
+
+def _fill_with_people(house: House) -> None:
+    house.set_password(house.owner)
+    house.person(Role.ADMIN, "Ada Admin", "ada@keys.example")
+    house.person(Role.VIEWER, "Vic Viewer", "vic@keys.example")
+    leaver = house.person(Role.DEVELOPER, "Lee Leaver", "lee@keys.example")
+    house.key("laptop of Lee", None, by=leaver)
+    house.installation.services.members.remove(house.principal, leaver.user.id)
+
+
+def _fill_with_keys(house: House, now: datetime) -> None:
+    keys = house.installation.services.keys
+    house.key("legacy importer", None)
+    house.clock.set(now - timedelta(days=300))
+    house.key("old laptop", 20)
+    house.clock.set(now - timedelta(days=50))
+    gone = house.key("old CI", None)
+    house.clock.set(now - timedelta(days=20))
+    house.key("nightly report", 30, "collections:read", "documents:read")
+    rolled = house.key("mobile backend", 90)
+    house.clock.set(now - timedelta(days=1))
+    house.key("data-warehouse sync", 90)
+    keys.rotate(house.principal, rolled.id, overlap=timedelta(days=7))
+    house.use(gone, now - timedelta(days=40), "192.0.2.7", "Jenkins/2.462")
+    keys.revoke(house.principal, gone.id)
+    _use_keys(house, gone, now)
+
+
+def _use_keys(house: House, gone: ApiKey, now: datetime) -> None:
+    agents = (("10.2.3.4", "python-requests/2.32.3"), ("2001:db8::17", "curl/8.14.1"))
+    for day in range(30, -1, -1):
+        address, agent = agents[day % 2]
+        at = now - timedelta(days=day, minutes=4)
+        if at > house.keys["data-warehouse sync"].created_at:
+            house.use(house.keys["data-warehouse sync"], at, address, agent)
+        if day > 3:
+            house.use(house.keys["legacy importer"], at, address, agent)
+    usage = house.installation.services.usage
+    refused = to_microseconds(now - timedelta(hours=2))
+    denied = Denied(DenialReason.REVOKED, key_id=gone.id, workspace_id=gone.workspace_id)
+    usage.note_refusal(denied, refused, "192.0.2.7", "Jenkins/2.462")
+    usage.flush()
+
+
+def _fill_with_documents(house: House) -> None:
+    documents, owner = house.installation.services.documents, house.principal
+    documents.create_collection(owner, CollectionDraft("handbook", "Handbook"))
+    documents.create_collection(owner, CollectionDraft("empty-shelf"))
+    texts = [
+        DocumentDraft(f"page-{n}", f"What one should know of matter {n}.", f"Matter {n}")
+        for n in range(60)
+    ]
+    documents.push(owner, "handbook", Push(upsert=texts))
+
+
+def _fill_with_webhooks(house: House) -> None:
+    """One that delivers, with an attempt of every kind behind it, and one that is off."""
+    webhooks, owner = house.installation.services.webhooks, house.principal
+    url = "https://hooks.example/keystead"
+    chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
+    off = webhooks.create(owner, WebhookDraft("old CRM", f"{url}/crm", ("key.revoked",)))
+    house.key("told to webhooks", 90)
+    webhooks.test(owner, chat.endpoint.id)
+    webhooks.update(owner, off.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
+    _try_deliveries(house)
+
+
+def _try_deliveries(house: House) -> None:
+    """Settles what is due as a worker does: taken, refused, not reached."""
+    deliveries = house.installation.services.deliveries
+    answers = cycle([(204, None), (500, AttemptError.STATUS), (None, AttemptError.TIMEOUT)])
+    batches = deliveries.claim(endpoints=10, messages=10)
+    for batch in batches:
+        tries = zip(batch.messages, answers, strict=False)
+        deliveries.settle(
+            [_sent(house, message.delivery, *try_) for message, try_ in tries], [batch]
+        )
+
+
+def _sent(house: House, delivery: Delivery, status: int | None, error: AttemptError | None) -> Sent:
+    return Sent(delivery, Outcome(Attempt(house.clock.now(), status, error, 120)))
+
+
+def secret_of(link: str) -> Secret:
+    """The secret that a link of this house carries."""
+    return Secret(link.partition("link=")[2])

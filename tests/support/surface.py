@@ -1,0 +1,353 @@
+"""What there is to see and to send in a Developer area, found by following its links: no list to keep up to date."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx2
+from sqlalchemy import select
+from starlette.routing import Match, Route
+
+from keystead.bootstrap import Installation
+from keystead.developer_area.sign_in.cookies import KEPT_FORM
+from keystead.domain.sessions import LinkPurpose
+from keystead.domain.workspaces import Role
+from keystead.http.asgi import App
+from keystead.storage.schema import tables as schema
+from tests.developer_area.conftest import Area, opened
+from tests.support.administrator import read_behind
+from tests.support.browser import Browser, Seen
+from tests.support.clocks import NOON
+from tests.support.markup import Element
+from tests.support.sample_workspace import PASSWORD, House, furnish
+
+MOST: Final = 3
+TEXTUAL: Final = frozenset({"", "text", "search", "email", "url", "tel", "password"})
+_OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date": "2027-03-01"}
+
+
+@dataclass(frozen=True)
+class FoundForm:
+    """A form that is sent by POST: the page it stands on, where it leads, and what it asks for."""
+
+    page: str
+    action: str
+    pattern: str
+    names: tuple[str, ...]
+    element: Element = field(compare=False, repr=False)
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...]]:
+        """What makes it another form than the others."""
+        return self.pattern, self.names
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the fields that take any text."""
+        return [e.attributes["name"] for e in _controls(self.element) if _is_textual(e)]
+
+    @property
+    def passwords(self) -> list[str]:
+        """The names of the fields that take a password."""
+        controls = _controls(self.element)
+        return [e.attributes["name"] for e in controls if e.attributes.get("type") == "password"]
+
+    def filled(self, **texts: str) -> list[tuple[str, str]]:
+        """Its fields as a person fills them in, with these texts in those of that name."""
+        return list(_filled(self.element, texts))
+
+
+class Walk:
+    """One person's way through all that they can reach, in their browser.
+
+    Of one kind of page they look at three at most, in the workspace where they begin; at one in their others.
+    """
+
+    def __init__(self, browser: Browser, app: App) -> None:
+        self.browser, self._home = browser, ""
+        self.routes = routes_of(app)
+        self.pages: list[Seen] = []
+        self.forms: dict[tuple[str, tuple[str, ...]], FoundForm] = {}
+        self._counts: Counter[object] = Counter()
+        self._asked: set[str] = set()
+
+    def through(self, *urls: str) -> Walk:
+        """Walks from these addresses on."""
+        queue = deque(urls)
+        self._home = self._home or _workspace(urls[0])
+        while queue:
+            url = queue.popleft()
+            if not self._wants(url):
+                continue
+            seen = self.look(url)
+            queue += links_of(seen) if is_html(seen) else ()
+        return self
+
+    def look(self, url: str) -> Seen:
+        """Looks at one page, and notes the forms on it."""
+        seen = self.browser.open(url)
+        self.pages.append(seen)
+        if is_html(seen):
+            self._note_forms(seen)
+        return seen
+
+    def patterns(self) -> set[str]:
+        """The routes whose pages were seen."""
+        return {self.pattern_of(seen.path) for seen in self.pages if seen.status < 400}
+
+    def pattern_of(self, url: str) -> str:
+        """The route that answers an address; empty where none does."""
+        path = urlsplit(url).path
+        for route in self.routes:
+            if route.matches({"type": "http", "path": path, "method": "GET"})[0] is not Match.NONE:
+                return route.path
+        return ""
+
+    def _wants(self, url: str) -> bool:
+        pattern = self.pattern_of(url)
+        if not pattern or pattern.startswith("/static") or url in self._asked:
+            return False
+        self._asked.add(url)
+        kind = (pattern, _workspace(url), frozenset(dict(parse_qsl(urlsplit(url).query))))
+        self._counts[kind] += 1
+        return self._counts[kind] <= (MOST if _workspace(url) == self._home else 1)
+
+    def _note_forms(self, seen: Seen) -> None:
+        for element in seen.tree.all("form", method="post"):
+            action = element.attributes["action"]
+            names = tuple(sorted({e.attributes["name"] for e in _controls(element)}))
+            found = FoundForm(seen.path, action, self.pattern_of(action), names, element)
+            self.forms.setdefault(found.kind, found)
+
+
+def _workspace(url: str) -> str:
+    return url.split("/")[2] if url.startswith("/w/") else ""
+
+
+def routes_of(app: App) -> list[Route]:
+    """The routes of the pages, from within what stands around them."""
+    inner: Any = app
+    while not hasattr(inner, "routes"):
+        inner = inner._app
+    return [route for route in inner.routes if isinstance(route, Route)]
+
+
+def is_html(seen: Seen) -> bool:
+    """Whether it is a page, and not a file."""
+    return seen.headers.get("content-type", "").startswith("text/html") and bool(seen.html)
+
+
+def links_of(seen: Seen) -> Iterator[str]:
+    """Where a page leads: its links, what it opens in its dialog, and its searches."""
+    for element in seen.tree.walk():
+        for name in ("href", "hx-get"):
+            if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
+                yield element.attributes[name]
+        if element.tag == "form" and element.attributes.get("method", "get") == "get":
+            yield f"{element.attributes['action']}?{urlencode(list(_filled(element, {})))}"
+
+
+def _controls(form: Element) -> list[Element]:
+    tags = {"input", "textarea", "select", "button"}
+    return [e for e in form.walk() if e.tag in tags and "name" in e.attributes]
+
+
+def _is_textual(control: Element) -> bool:
+    if control.tag == "textarea":
+        return True
+    return control.tag == "input" and control.attributes.get("type", "") in TEXTUAL
+
+
+def _filled(form: Element, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    chosen: set[str] = set()
+    for control in _controls(form):
+        name, kind = control.attributes["name"], control.attributes.get("type", "")
+        value = control.attributes.get("value", "")
+        if "disabled" in control.attributes or control.tag == "button" or kind == "submit":
+            continue
+        if control.tag == "select":
+            options = [o.attributes.get("value", o.text) for o in control.all("option")]
+            yield name, next((o for o in options if o), "")
+        elif kind in {"radio", "checkbox"}:
+            if name not in chosen:
+                chosen.add(name)
+                yield name, value
+        elif kind == "hidden":
+            yield name, value
+        else:
+            yield name, texts.get(name) or value or _OFFERED.get(kind, "words")
+
+
+# --- a furnished area in which everybody has looked at everything; copied for each test ---
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who walked through all that they can reach: their cookies, the instant, what they saw."""
+
+    cookies: httpx2.Cookies = field(repr=False)
+    at: datetime
+    pages: list[Seen]
+    forms: list[FoundForm]
+    patterns: set[str]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What all kinds of people see of a furnished area; the database as it was when they had seen it."""
+
+    file: Path
+    house: House
+    visitors: Mapping[str, Visitor]
+    routes: list[Route]
+    files: Mapping[str, int]
+    """The files that pages load, and their bytes as they travel, compressed."""
+
+    @property
+    def pages(self) -> list[Seen]:
+        """Every page that somebody saw."""
+        return [seen for visitor in self.visitors.values() for seen in visitor.pages]
+
+    @property
+    def forms(self) -> list[tuple[str, FoundForm]]:
+        """Every kind of form, and who found it first."""
+        found: dict[object, tuple[str, FoundForm]] = {}
+        for who, visitor in self.visitors.items():
+            for form in visitor.forms:
+                found.setdefault(form.kind, (who, form))
+        return list(found.values())
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[Ground]:
+        """The area as they left it, for a test to do with as it likes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.file, folder / "keystead.db")
+        with opened(f"sqlite:///{folder / 'keystead.db'}") as area:
+            house = replace(self.house, installation=area.installation, clock=area.clock)
+            yield Ground(area, house, self.visitors)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A furnished area of a test's own."""
+
+    area: Area
+    house: House
+    visitors: Mapping[str, Visitor]
+
+    def browser(self, who: str) -> Browser:
+        """The browser in which that visitor walked; the clock stands where it stood then."""
+        visitor = self.visitors[who]
+        self.area.clock.set(visitor.at)
+        browser = self.area.browser()
+        browser.cookies = httpx2.Cookies(visitor.cookies)
+        return browser
+
+    def form(self, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
+        """The visitor's browser, with the form as it stands on its page now."""
+        browser = self.browser(who)
+        walk = Walk(browser, self.area.app)
+        walk.look(wanted.page)
+        return browser, walk.forms[wanted.kind]
+
+    def state(self) -> dict[str, int]:
+        """A digest of all rows of each table, but for what merely looking changes."""
+        return {name: hash(rows) for name, rows in _rows_of(self.area.installation)}
+
+    def tables_with(self, text: str) -> list[str]:
+        """The tables of which some row holds that text."""
+        written = repr(text)[1:-1]
+        rows_of = _rows_of(self.area.installation)
+        return [name for name, rows in rows_of if any(written in row for row in rows)]
+
+
+def survey(folder: Path) -> Survey:
+    """Furnishes an area, and sends everybody through it."""
+    file = folder / "keystead.db"
+    with opened(f"sqlite:///{file}") as area:
+        house = furnish(area.installation, area.clock, NOON)
+        visitors = {who: _visit(area, *start) for who, start in _starts(area, house).items()}
+        routes, files = routes_of(area.app), _files(area, visitors)
+    return Survey(file, house, visitors, routes, files)
+
+
+def assets_of(seen: Seen) -> set[str]:
+    """Addresses of all that a page loads."""
+    links = {e.attributes["href"] for e in seen.tree.all("link")}
+    return links | {e.attributes["src"] for e in seen.tree.walk() if "src" in e.attributes}
+
+
+def _files(area: Area, visitors: Mapping[str, Visitor]) -> dict[str, int]:
+    pages = [seen for visitor in visitors.values() for seen in visitor.pages if is_html(seen)]
+    files = {url: area.browser().open(url) for url in set().union(*map(assets_of, pages))}
+    assert all(file.status == 200 for file in files.values())
+    return {url: int(file.headers["content-length"]) for url, file in files.items()}
+
+
+def _visit(area: Area, browser: Browser, at: datetime, urls: Sequence[str]) -> Visitor:
+    area.clock.set(at)
+    cookies = httpx2.Cookies(browser.cookies)
+    walk = Walk(browser, area.app).through(*urls)
+    return Visitor(cookies, at, walk.pages, list(walk.forms.values()), walk.patterns())
+
+
+def _starts(area: Area, house: House) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
+    """Who walks, when, and from where: everybody who uses the pages, and every way in."""
+    viewer = house.person(Role.VIEWER, "Somebody")
+    later = NOON + timedelta(minutes=50)
+    home = [f"/w/{id}/keys" for id in (house.owner.workspace_id, house.full, house.suspended)]
+    return {
+        "owner": (_entered(area, house.link()), NOON, home),
+        "viewer": (_entered(area, house.link(viewer)), NOON, home[:1]),
+        "stranger": (area.browser(), NOON, list(_doors(area, house))),
+        "owner who was away": (_entered(area, house.link()), later, home),
+        "admin who came back": (_come_back(area, house, later), later, [f"{house.base}/resume"]),
+    }
+
+
+def _come_back(area: Area, house: House, later: datetime) -> Browser:
+    """Who has no password, was asked for a proof amid a form, and comes back by a link: the form waits for them."""
+    admin = house.person(Role.ADMIN, "Cam Comeback")
+    browser = _entered(area, house.link(admin))
+    area.clock.set(later)
+    page = browser.open(f"{house.base}/keys/new")
+    asked = browser.submit(
+        page, f"{house.base}/keys", description="waits", expiry="never", access="full"
+    )
+    waits = browser.cookies[KEPT_FORM]
+    assert asked.status == 403
+    landed = browser.submit(browser.open(house.link(admin)), "/sign-in")
+    assert landed.path.endswith("/resume")
+    browser.cookies.set(KEPT_FORM, waits, domain=urlsplit(browser.origin).hostname or "")
+    return browser
+
+
+def _entered(area: Area, link: str) -> Browser:
+    browser = area.browser()
+    seen = browser.submit(browser.open(link), "/sign-in")
+    assert seen.status == 200
+    return browser
+
+
+def _doors(area: Area, house: House) -> Iterator[str]:
+    sign_in = house.installation.services.sign_in
+    reset, _ = sign_in.make_link(house.owner, LinkPurpose.PASSWORD)
+    yield from ("/", "/sign-in", house.link(), f"/sign-in?link={reset.reveal()}")
+    if any(route.path == "/invitation" for route in routes_of(area.app)):
+        yield house.invitation()
+    yield house.confirmation()
+
+
+def _rows_of(installation: Installation) -> Iterator[tuple[str, frozenset[str]]]:
+    with read_behind(installation.database) as tx:
+        for table in schema.metadata.sorted_tables:
+            columns = [c for c in table.c if (table.name, c.name) != ("sessions", "seen_at")]
+            yield table.name, frozenset(repr(tuple(row)) for row in tx.execute(select(*columns)))
