@@ -20,7 +20,7 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.support.postgres import HOST, NOBODY, Server
+from tests.support.postgres import HOST, NOBODY, Server, wait_until
 from tests.support.processes import die_with_parent
 from tests.support.relay import CHUNK, Relay, relay_to
 from tests.support.server_process import free_port
@@ -246,10 +246,19 @@ def _etcd(program: str, folder: Path) -> Iterator[int]:
             preexec_fn=die_with_parent,  # noqa: PLW1509 - a test that is killed leaves no etcd behind
         )
     try:
+        # Patroni ends if it finds etcd still without a cluster version.
+        wait_until(lambda: _is_decided(client), "etcd has decided its version")
         yield int(client.rpartition(":")[2])
     finally:
         process.kill()
         process.wait()
+
+
+def _is_decided(etcd: str) -> bool:
+    with suppress(httpx2.RequestError):
+        version = httpx2.get(f"{etcd}/version", trust_env=False).json()
+        return bool(version["etcdcluster"] != "not_decided")
+    return False
 
 
 def _node(
