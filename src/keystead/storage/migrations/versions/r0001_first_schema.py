@@ -783,7 +783,13 @@ ON_POSTGRESQL = (
 
 def upgrade() -> None:
     connection = op.get_bind()
-    METADATA.create_all(connection)
+    for table in METADATA.sorted_tables:
+        # In one order, the last name first: a table's indexes are a set, and SQLite, as long as it has no statistics,
+        # takes the latest of several that it thinks equal. By chance, installations would have different plans.
+        indexes, table.indexes = sorted(table.indexes, key=lambda index: str(index.name)), set()
+        table.create(connection)
+        for index in reversed(indexes):
+            index.create(connection)
     for statement in ON_SQLITE if connection.dialect.name == "sqlite" else ON_POSTGRESQL:
         op.execute(statement)
     op.bulk_insert(plans, [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS])
