@@ -323,7 +323,7 @@ class Settings(BaseSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:
-            raise ValueError("verification = stamp needs SQLite: on PostgreSQL use read")
+            raise ValueError("`verification = stamp` needs SQLite: on PostgreSQL use `read`")
         if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "

@@ -226,7 +226,7 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "scope of another's name": (environment(KEYSTEAD_SCOPES='{"keys:read": "mine"}'), "scopes: "),
     "accent that cannot be read": (
         environment(KEYSTEAD_ACCENT="#ffee00"),
-        "accent: is hard to read: #ffffff on #ffee00 has a contrast of 1.20, and needs 4.5",
+        "accent: is hard to read: #ffffff on #ffee00 has a contrast of 1.20; use at least 4.5",
     ),
     "dark accent that cannot be read": (toml("accent_dark = '#1b1b22'"), "accent_dark: is hard"),
     "accent that is no colour": (toml("accent = 'red;}'"), "accent: must be a colour"),

@@ -86,5 +86,5 @@ def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> No
 def test_no_stamp_on_postgresql() -> None:
     """To ask for it there is a wrong configuration, said in one line."""
     asked = {"database": "postgresql://localhost/name", "verification": "stamp"}
-    with pytest.raises(ValidationError, match="verification = stamp needs SQLite"):
+    with pytest.raises(ValidationError, match="verification = stamp` needs SQLite"):
         Settings.model_validate(asked)
