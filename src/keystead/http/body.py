@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from keystead.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from keystead.http.asgi import Header, Message, Receive
-from keystead.services.concurrency import FairThreadPool
+from keystead.services.concurrency import FairSemaphore
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -133,7 +133,7 @@ class LargeBodies:
     """Limits for the large bodies of one process, so that no owner (a workspace) takes all its memory or processors."""
 
     def __init__(self) -> None:
-        self._parsers = FairThreadPool(PARSED_AT_ONCE, "parse")
+        self._parsing = FairSemaphore(PARSED_AT_ONCE)
         self._held: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -154,5 +154,6 @@ class LargeBodies:
         """Return the result of `decode`, which reads `length` bytes on a thread."""
         if length <= LARGE:
             return await run_in_threadpool(decode)
-        # An owner's share of two threads is one (`domain.shares`), so no owner waits for another's whole queue.
-        return await self._parsers.run(owner, decode)
+        # An owner's share of two permits is one (`domain.shares`), so no owner waits for another's whole queue.
+        async with self._parsing.held(owner):
+            return await run_in_threadpool(decode)
