@@ -20,9 +20,8 @@ from keystead.cli.outcome import Exit, Failure
 
 if TYPE_CHECKING:
     from keystead_prove.environment import Setup
-    from keystead_prove.experiments import Sizes
-    from keystead_prove.finding import Finding
-    from keystead_prove.report import Report
+    from keystead_prove.experiments.catalog import Sizes
+    from keystead_prove.report import Finding, Report
 
 HERE: Final = Place()
 Urls = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)]
@@ -72,9 +71,9 @@ def prove(
     report
         File to write the report to, as Markdown.
     """
-    from keystead.cli.core_dumps import forbid_core_dumps
-    from keystead_prove.calls import Refused
+    from keystead.cli.outcome import forbid_core_dumps
     from keystead_prove.report import Report
+    from keystead_prove.servers.calls import Refused
 
     forbid_core_dumps()
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)
@@ -103,7 +102,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _sizes(full: bool, **given: float | None) -> Sizes:
-    from keystead_prove.experiments import FULL, QUICK
+    from keystead_prove.experiments.catalog import FULL, QUICK
 
     sizes = FULL if full else QUICK
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -138,7 +137,7 @@ def _setup(
 
 
 def _run(setup: Setup, names: Sequence[str], sizes: Sizes) -> Iterator[Finding]:
-    from keystead_prove.experiments import possible
+    from keystead_prove.experiments.catalog import possible
     from keystead_prove.report import summary
 
     available = possible(setup.environment)

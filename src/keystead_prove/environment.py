@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from keystead.cli.operator import account, actor
+from keystead.cli.installation import account, actor
 from keystead.cli.options import Place
 from keystead.cli.outcome import Exit, Failure
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from keystead.bootstrap import Installation
     from keystead.domain.principals import Principal
     from keystead.domain.workspaces import Workspace
-    from keystead_prove.experiments import Environment
-    from keystead_prove.fault_proxy import FaultProxy
-    from keystead_prove.target import Target
+    from keystead_prove.experiments.catalog import Environment
+    from keystead_prove.servers.fault_proxy import FaultProxy
+    from keystead_prove.servers.target import Target
 
 DESCRIPTION: Final = "keystead prove"
 POSTGRESQL: Final = 5432
@@ -91,8 +91,8 @@ def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) ->
     """
     from keystead.cli.installation import opened
     from keystead.client import UnsafeAddress
-    from keystead.client.address import page_address, server_address
-    from keystead_prove.experiments import Environment
+    from keystead.client.connection import page_address, server_address
+    from keystead_prove.experiments.catalog import Environment
 
     try:
         addresses = [server_address(url) for url in urls]
@@ -113,8 +113,8 @@ def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) ->
 def on_own(database: str | None, count: int) -> Iterator[Setup]:
     """Create a workspace on a temporary installation: that many servers on this machine over one database."""
     from keystead.cli.installation import opened
-    from keystead_prove.experiments import Environment
-    from keystead_prove.servers import keystead, start_servers
+    from keystead_prove.experiments.catalog import Environment
+    from keystead_prove.servers.processes import keystead, start_servers
 
     with tempfile.TemporaryDirectory(prefix="keystead-prove-") as name, _isolated(Path(name)):
         folder = Path(name)
@@ -139,7 +139,7 @@ def on_own(database: str | None, count: int) -> Iterator[Setup]:
 @contextmanager
 def _through_proxy(database: str) -> Iterator[tuple[str, FaultProxy | None]]:
     """Yield the database's URL through a fault proxy; unchanged for a file, or for several addresses."""
-    from keystead_prove.fault_proxy import HOST, fault_proxy
+    from keystead_prove.servers.fault_proxy import HOST, fault_proxy
 
     parts = urlsplit(database)
     if parts.scheme != "postgresql" or not parts.hostname or "," in parts.netloc:
@@ -239,10 +239,10 @@ def _credential(installation: Installation) -> Iterator[str]:
 
 
 def _target(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Target:
-    from keystead_prove.calls import SCOPE_TO_KEEP, create, unready
-    from keystead_prove.connection import Connection
-    from keystead_prove.endpoints import of_servers, through
-    from keystead_prove.target import Target
+    from keystead_prove.servers.calls import SCOPE_TO_KEEP, create, unready
+    from keystead_prove.servers.connection import Connection
+    from keystead_prove.servers.endpoints import of_servers, through
+    from keystead_prove.servers.target import Target
 
     away = unready(urls, token)
     if away:

@@ -1,4 +1,4 @@
-"""The doctor says what is wrong and how to mend it, and changes nothing."""
+"""The doctor reports what is wrong and how to fix it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_nothing_is_made_by_looking(run: Keystead) -> None:
 def test_each_fault_is_found_and_told_how_to_mend(
     keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Open files, a lost pepper and somebody else's server on the port: three faults at once, with exit code 1."""
+    """Open files, a lost pepper and another server on the port: three faults in one run, with exit code 1."""
     Serving(str(settings.database), settings.data).token()
     file = Path(str(settings.database).removeprefix("sqlite:///"))
     file.chmod(0o644)
@@ -111,7 +111,7 @@ def test_a_server_that_runs_is_no_fault(server: Serving) -> None:
 def test_a_wrong_configuration_is_the_one_finding(
     keystead: Keystead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the settings cannot be read nothing else is looked at."""
+    """If the settings can't be read, nothing else is checked."""
     monkeypatch.setenv("KEYSTEAD_HOST", "0.0.0.0")
     told = keystead("doctor", "--json")
     assert findings(told) == {"configuration": "fault"}
@@ -119,7 +119,7 @@ def test_a_wrong_configuration_is_the_one_finding(
 
 
 def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address is closed: told, not waited for."""
+    """A closed address is reported without waiting."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", "postgresql://nobody:swordfish@127.0.0.1:1/none")
     told = run("doctor", "--json")
     assert findings(told)["database"] == "fault"
@@ -148,7 +148,7 @@ def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> No
     ],
 )
 def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
-    """The doctor tells whether losing one server of PostgreSQL could lose what was acknowledged."""
+    """The doctor reports whether losing one server of PostgreSQL could lose acknowledged changes."""
     keeps = {"synchronous_commit": "on", "synchronous_standby_names": standbys}
     assert checks.check_durability("PostgreSQL", keeps).says == (
         f"An acknowledged change is {says}"

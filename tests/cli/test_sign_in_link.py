@@ -84,7 +84,7 @@ def test_the_link_leads_to_the_server_that_runs(tmp_path: Path) -> None:
 
 
 def test_commands_that_find_the_server_need_no_words() -> None:
-    """With the usual folder and port nothing has to be exported; with another of either both are told."""
+    """With the usual folder and port nothing has to be exported; with another of either, both exports are shown."""
     assert export_lines(Settings()) == []
     for other in (Settings(port=8090), Settings(data=Path("a b"))):
         *_, data, url = export_lines(other)

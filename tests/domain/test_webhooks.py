@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,11 +10,9 @@ import pytest
 
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import Invalid
-from keystead.domain.events import Event, EventType, Target
+from keystead.domain.events import EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.webhooks import (
-    MAX_PAYLOAD,
     MAX_RETRY_DELAY,
     RETRY_DELAYS,
     Attempt,
@@ -31,7 +28,6 @@ from keystead.domain.webhooks import (
     error_for_status,
     next_step,
     parse_retry_after,
-    payload_of,
     restart_schedule,
 )
 from tests.clocks import NOON, OUT_OF_RANGE
@@ -197,18 +193,3 @@ def test_a_receiver_s_own_credentials_may_be_sent() -> None:
     assert checked.headers == {"Authorization": "Bearer hush"}
     assert checked.events == ("key.updated",)
     assert "hush" not in repr(checked)
-
-
-def test_a_payload_is_bounded() -> None:
-    """A payload has at most 20 kB: a longer event loses its inner data, but is still sent."""
-    actor = Actor(PrincipalKind.MEMBER, "usr_1", "Ada")
-    event = Event(
-        EventId("evt_1"), WorkspaceId("ws_1"), 1, EventType.KEY_CREATED, NOON, actor,
-        Target("key", "key_1"), data={"callers": ["é" * 100] * 200},
-    )  # fmt: skip
-    sent = payload_of(event)
-    assert len(sent) <= MAX_PAYLOAD
-    told = json.loads(sent)
-    assert (told["type"], told["data"]["id"], told["data"]["data"]) == ("key.created", "evt_1", {})
-    small = json.loads(payload_of(replace(event, data={"hint": "ks_…laf3"})))
-    assert small["data"]["data"] == {"hint": "ks_…laf3"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from keystead.domain.errors import RateLimited
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.settings import Settings
 from tests.gate.doors import Doors, bearer, doors_of
@@ -91,7 +91,7 @@ def test_inside_an_application(ground: Ground) -> None:
         {"database": ground.url, "peppers": peppers, "rate_limits": "memory"}
     )
     guard = InProcess(settings)
-    asked = Presented(bearer(text_of(created)))
+    asked = RequestHead(bearer(text_of(created)))
     try:
         guard.admit(asked)
         asyncio.run(guard.admit_on_loop(asked))

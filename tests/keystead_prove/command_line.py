@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from keystead.cli import run
-from keystead_prove.acts import Act
-from keystead_prove.calls import Key
-from keystead_prove.connection import Connection, Reply
-from keystead_prove.history import MILLISECOND
+from keystead_prove.race.acts import Act
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.servers.calls import Key
+from keystead_prove.servers.connection import Connection, Reply
 from tests.keystead_prove.grounds import Servers
 from tests.nursery import die_with_parent, nursery
 

@@ -18,7 +18,7 @@ from keystead.http.asgi import Answer, App, Receive, Scope, Send, send_answer
 from keystead.integrations import connect
 from keystead.integrations.asgi import KeysteadMiddleware
 from keystead.operation.server.serving import Address, serve
-from keystead_prove.connection import NO_ANSWER, Connection
+from keystead_prove.servers.connection import NO_ANSWER, Connection
 from tests.gateways.gateways import NGINX, running
 from tests.nursery import die_with_parent, nursery
 from tests.postgres import wait_until

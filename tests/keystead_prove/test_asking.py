@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from keystead_prove.calls import Refused, create
-from keystead_prove.connection import Connection, Reply
-from keystead_prove.endpoints import INTROSPECTION, Endpoint, Probe, through
-from keystead_prove.faulty_server import MANAGER, Fault, faulty_server
-from keystead_prove.finding import At, Finding, SeededFault, Verdict
-from keystead_prove.report import Report, as_json, as_markdown
+from keystead_prove.report import At, Finding, Report, SeededFault, Verdict, as_json, as_markdown
+from keystead_prove.servers.calls import Refused, create
+from keystead_prove.servers.connection import Connection, Reply
+from keystead_prove.servers.endpoints import INTROSPECTION, Endpoint, Probe, through
+from keystead_prove.servers.faulty_server import MANAGER, Fault, faulty_server
 
 INTROSPECTING = Probe(INTROSPECTION, "/introspect", "/introspect", "a credential")
 

@@ -11,13 +11,12 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.domain.credentials import CredentialKind
-from keystead_prove import restart, revocation
-from keystead_prove.acts import ACTS, REVOKED, Act
-from keystead_prove.endpoints import Endpoint
 from keystead_prove.environment import on_running
-from keystead_prove.finding import Finding, Verdict
-from keystead_prove.report import at_line, summary
-from keystead_prove.target import Target
+from keystead_prove.experiments import restart, revocation
+from keystead_prove.race.acts import ACTS, REVOKED, Act
+from keystead_prove.report import Finding, Verdict, at_line, summary
+from keystead_prove.servers.endpoints import Endpoint
+from keystead_prove.servers.target import Target
 from tests.keystead_prove.command_line import commands_of
 from tests.keystead_prove.entrances import Application, behind_nginx, hosted, with_middleware
 from tests.keystead_prove.grounds import Servers, servers_of

@@ -18,11 +18,11 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.settings import Settings
-from keystead_prove import away, clock, kill, limit, restart
 from keystead_prove.environment import Setup, on_running
-from keystead_prove.fault_proxy import fault_proxy
-from keystead_prove.finding import Finding, Verdict
-from keystead_prove.servers import Server, free_port, keystead
+from keystead_prove.experiments import away, clock, kill, limit, restart
+from keystead_prove.report import Finding, Verdict
+from keystead_prove.servers.fault_proxy import fault_proxy
+from keystead_prove.servers.processes import Server, free_port, keystead
 from tests.keystead_prove.grounds import ground_of, servers_of
 from tests.serving import begin
 

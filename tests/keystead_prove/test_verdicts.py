@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from keystead_prove import away, clock, kill, limit, revocation
-from keystead_prove.acts import REVOKED
-from keystead_prove.faulty_server import MANAGER, Fault, Register, faulty_server, served
-from keystead_prove.finding import Finding, SeededFault, Verdict
-from keystead_prove.report import Report, as_json, as_markdown
-from keystead_prove.servers import start_servers
-from keystead_prove.target import Target
+from keystead_prove.experiments import away, clock, kill, limit, revocation
+from keystead_prove.race.acts import REVOKED
+from keystead_prove.report import Finding, Report, SeededFault, Verdict, as_json, as_markdown
+from keystead_prove.servers.faulty_server import MANAGER, Fault, Register, faulty_server, served
+from keystead_prove.servers.processes import start_servers
+from keystead_prove.servers.target import Target
 
 FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, SeededFault("a fault", 10, 9), worst=-1.25)
 
@@ -67,7 +66,7 @@ def test_a_server_whose_clock_is_late_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None:
     """What it had acknowledged and lost with the kill is seen."""
-    command = (sys.executable, "-m", "keystead_prove.faulty_server", "--fault", "UNSYNCED")
+    command = (sys.executable, "-m", "keystead_prove.servers.faulty_server", "--fault", "UNSYNCED")
     with start_servers(1, (*command, "--journal", str(tmp_path / "journal")), tmp_path) as servers:
         target = Target([servers[0].url], MANAGER)
         finding = kill.run(target, servers, 2)

@@ -99,7 +99,7 @@ def test_three_commands(place: Place) -> None:
     """A role and a database of the owner's, and one command: the server's role is there, and a server may start."""
     first = place.run("migrate")
     assert first.code == 0, first.log
-    assert f"Row security is now in force; servers log in as {place.login}." in first.output
+    assert f"Row-level security is now on. Servers log in as {place.login}." in first.output
     assert f"\\password {place.login}" in first.output
     bootstrap.prepare(place.settings)
     again = place.run("migrate", "--json")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keystead import bootstrap
-from keystead.cli.operator import actor
+from keystead.cli.installation import actor
 from keystead.domain.revocation_log import parse_entries
 from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings

@@ -1,8 +1,8 @@
-"""A model of the generation file: every interleaving of small configurations, with writers that die at any step.
+"""A model of the generation: every interleaving of small configurations, with a crash of each writer at each step.
 
 The model is of storage/freshness/generation_file.py and services/verification_cache.py as they are built, one atomic
 step a line. Then each of their rules is removed, and the shortest history with a wrong acceptance is found: a rule
-whose removal changes nothing would not be a rule.
+that can be removed unnoticed would not be a rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AnyValue = TypeVar("AnyValue")
 
 
 class Actor(NamedTuple):
-    """An actor's place in its program, and its variables."""
+    """An actor's position in its program, and its local values."""
 
     at: str = "begin"
     word: int = INVALID
@@ -32,7 +32,7 @@ class Actor(NamedTuple):
 
 
 class State(NamedTuple):
-    """One state. `words` counts the generations so far; `kept` is the tag of each process's entry, or None."""
+    """One state. `words` counts the generations so far; `kept` is the tag of each process's entry, None without one."""
 
     actors: tuple[Actor, ...]
     kept: tuple[int | None, ...]
@@ -85,7 +85,7 @@ class Configuration:
     rules: Protocol = field(default_factory=Protocol)
 
     def first(self) -> State:
-        """Return the first state: the key is active, and no verification has begun."""
+        """The initial state: the key is active, and no verification has begun."""
         actors = tuple(Actor(left=getattr(a, "times", 0)) for a in self.actors)
         processes = 1 + max(a.process for a in self.actors if isinstance(a, Reader))
         word = 1 if self.file else INVALID
@@ -333,9 +333,9 @@ def test_the_file_is_created_under_the_lock() -> None:
 
 
 def test_what_a_repetition_rests_on() -> None:
-    """A revocation that finds the key revoked may answer immediately: the file is invalid, or has a later generation.
+    """A revocation that finds the key revoked may answer immediately: INVALID is still set, or a generation followed.
 
-    Without invalidating it must not: the first writer may have died between its commit and its generation.
+    Without INVALID it must not: the first writer may have died between its commit and its generation.
     """
     at_once = Protocol(repeats_go_through=False)
     _check(Configuration(AGAIN, rules=at_once))

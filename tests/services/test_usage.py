@@ -18,7 +18,7 @@ from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
 from keystead.domain.principals import of_key
 from keystead.services.keys import CreatedKey
-from keystead.services.usage import MAX_STREAKS
+from keystead.services.usage import MAX_RUNS
 from keystead.storage.schema import tables as schema
 from tests.clocks import NOON
 from tests.installations import Ground, read_only, text_of
@@ -213,15 +213,15 @@ def test_ever_new_callers_fill_no_memory(ground: Ground) -> None:
     created = ground.key(tenant := ground.tenant())
     user, usage = ground.principal(created), ground.services.usage
     at = to_microseconds(ground.clock.now())
-    for number in range(MAX_STREAKS + 5):
+    for number in range(MAX_RUNS + 5):
         usage.note(user, at + 2 * number, "192.0.2.1", f"agent {number}")
         usage.note(user, at + 2 * number + 1, "192.0.2.1", "curl/8")
-    assert len(usage._streaks) <= MAX_STREAKS
+    assert len(usage._runs) <= MAX_RUNS
     ground.flush()
-    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_STREAKS + 5) + 1}
+    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_RUNS + 5) + 1}
     used = ground.services.keys.get(tenant, created.key.id).last_use
     assert used is not None
-    assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_STREAKS + 9), "curl/8")
+    assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_RUNS + 9), "curl/8")
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc"), st.booleans())))

@@ -45,6 +45,7 @@ from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.schema import tables as schema
+from keystead.wire.webhooks import payload
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
 from tests.people import acting, member_of
@@ -142,7 +143,7 @@ def test_during_a_rotation_both_secrets_sign(ground: Ground) -> None:
     batch = claimed(ground, made)
     assert batch.secrets == (again.secret, made.secret)
     assert dict(batch.headers) == HEADERS
-    body = batch.messages[0].body.decode()
+    body = payload(batch.messages[0].event).decode()
     signed = [Signer(secret).sign("evt_1", ground.clock.now(), body) for secret in batch.secrets]
     assert len(set(signed)) == 2
     answer(ground, batch, 500)
@@ -296,7 +297,7 @@ def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
     again = ground.services.webhooks.redeliver(tenant, before.delivery.id)
     assert again.status is DeliveryStatus.PENDING
     after = claimed(ground, made)
-    assert [m.body for m in after.messages] == [before.body]
+    assert [payload(m.event) for m in after.messages] == [payload(before.event)]
     assert after.messages[0].delivery.event_id == before.delivery.event_id
     answer(ground, after, 500)
     (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items

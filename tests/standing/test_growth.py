@@ -16,10 +16,10 @@ import pytest
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from keystead.api import bodies, operator_bodies, webhook_bodies
+from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH_VALUES
-from keystead.cli.document_names import title_of
+from keystead.cli.documents.files import title_of
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
 from keystead.developer_area.web.navigation import own_path
@@ -36,7 +36,7 @@ from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
 from keystead.http.head import MAX_BLOCK, MAX_URL, check_head, read_head
-from keystead.integrations.guard import Presented, is_identity, of_wsgi
+from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.gate.doors import FORM
 from tests.growth import WORST, Act, growth, pumped
@@ -185,7 +185,7 @@ def _form(value: str) -> None:
 
 
 def _wsgi(value: str) -> object:
-    return of_wsgi({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
+    return wsgi_head({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
 
 
 def _page(value: str) -> object:
@@ -193,7 +193,12 @@ def _page(value: str) -> object:
 
 
 _CREDENTIALS: Final = (("", ""), ("Bearer ", ""), ("Bearer a", "!"), ("Basic ", "!"), ("a ", " ="))
-_COOKIES: Final = (("", ""), ('a="', '"'), (f'{cookies.KEPT_FORM}="', '"'), (f"{cookies.KEPT_FORM}=", ""))
+_COOKIES: Final = (
+    ("", ""),
+    ('a="', '"'),
+    (f'{cookies.KEPT_FORM}="', '"'),
+    (f"{cookies.KEPT_FORM}=", ""),
+)
 _ADDRESSES: Final = (("", ""), ("https://", ""), ("https://a/", ""), ("http://[", "]"), ("a@b", ""))
 READERS: Final = (
     *(
@@ -216,7 +221,7 @@ READERS: Final = (
     Reader("basic", lambda text: basic.read_client(_authorization(text)), FIELD, _CREDENTIALS),
     Reader(
         "an application's guard",
-        lambda t: Presented(_authorization(t)).token,
+        lambda t: RequestHead(_authorization(t)).token,
         2 * FIELD,
         _CREDENTIALS,
     ),
@@ -326,14 +331,9 @@ BODIES: Final[dict[str, Callable[[int], bytes]]] = {
 
 def models() -> Iterator[type[BaseModel]]:
     """All bodies of the API."""
-    for module in (bodies, operator_bodies, webhook_bodies):
-        for found in vars(module).values():
-            if (
-                isinstance(found, type)
-                and issubclass(found, bodies.Body)
-                and found is not bodies.Body
-            ):
-                yield found
+    for found in vars(bodies).values():
+        if isinstance(found, type) and issubclass(found, bodies.Body) and found is not bodies.Body:
+            yield found
 
 
 @pytest.mark.parametrize("name", BODIES)

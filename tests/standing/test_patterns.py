@@ -29,7 +29,7 @@ def test_no_pattern_is_hidden() -> None:
     assert len(USES) >= 40
 
 
-WRITTEN_BY_USERS = {"keystead.cli.exclusions"}
+WRITTEN_BY_USERS = {"keystead.cli.documents.found"}
 """Compile what the person who runs the command has given, for that command alone."""
 QUADRATIC = {
     "the search of joined fields": (rb",[ \t,]*[a-z]+ +[^ ,=]", "search"),

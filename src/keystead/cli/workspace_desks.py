@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.cli import shapes
-from keystead.cli.operator import actor
+from keystead.cli.installation import actor
 from keystead.cli.server import operating, server_of
 from keystead.cli.shapes import Shape
 

@@ -306,6 +306,13 @@ class Unavailable(StorageError):
     title = "The service is not available right now"
 
 
+class ServerUnreachable(Unavailable):
+    """An application that asks a Keystead server cannot reach it."""
+
+    def __init__(self) -> None:
+        super().__init__("The Keystead server cannot be reached. Try again.")
+
+
 class OutcomeUnknown(StorageError):
     """The commit's answer was lost, so the change may or may not have been made."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,8 @@ from typing import Final
 
 from keystead.domain.destinations import Destinations, origin_of
 from keystead.domain.errors import FieldError, Invalid
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
-from keystead.domain.instants import format_instant
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.principals import Actor
 from keystead.domain.text import check_line
@@ -25,7 +23,6 @@ MAX_NAME: Final = 100
 MAX_HEADERS: Final = 10
 MAX_HEADER_NAME: Final = 64
 MAX_HEADER_VALUE: Final = 1024
-MAX_PAYLOAD: Final = 20_000
 SECRET_OVERLAP: Final = timedelta(hours=24)
 MAX_RETRY_DELAY: Final = timedelta(hours=24)
 """The longest Retry-After that is followed."""
@@ -309,38 +306,6 @@ def _require_headers_for_origin(endpoint: WebhookEndpoint, patch: WebhookPatch) 
             "/headers",
             f"must be entered again or removed, because the URL has another origin: {names}",
         )
-
-
-def payload_of(event: Event) -> bytes:
-    """Return the body for an event: the same bytes at every attempt, at most 20 kB.
-
-    `data` has the event as the API shows it, without its inner `data` if it would be too long.
-    """
-    data = wire_event(event)
-    body = {"type": event.type, "timestamp": data["occurred_at"], "data": data}
-    payload = _compact(body)
-    if len(payload) > MAX_PAYLOAD:
-        payload = _compact({**body, "data": {**data, "data": {}}})
-    return payload
-
-
-def wire_event(event: Event) -> dict[str, object]:
-    """Return an event as the API shows it."""
-    actor, target, origin = event.actor, event.target, event.origin
-    return {
-        "id": event.id,
-        "type": event.type,
-        "occurred_at": format_instant(event.occurred_at),
-        "actor": {"type": actor.kind, "id": actor.id, "name": actor.name},
-        "target": {"type": target.type, "id": target.id},
-        "address": origin.address,
-        "request_id": origin.request_id,
-        "data": dict(event.data),
-    }
-
-
-def _compact(body: Mapping[str, object]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _ordered(events: Iterable[str]) -> tuple[str, ...]:

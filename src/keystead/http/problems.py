@@ -13,6 +13,7 @@ from keystead.domain.errors import (
     InvalidToken,
     KeysteadError,
     RateLimited,
+    ServerUnreachable,
     Unauthenticated,
 )
 from keystead.http.asgi import NO_STORE, Answer, Header
@@ -129,7 +130,7 @@ class Problems:
             "type": f"{self.address}/{error.code}",
             "title": error.title,
             "status": STATUS[error.code],
-            "detail": _FIXED_DETAIL.get(error.code, error.detail),
+            "detail": _detail(error),
             "code": error.code,
             **error.extras(),
         }
@@ -141,6 +142,12 @@ class Problems:
 def _answer(status: int, error: KeysteadError, members: dict[str, object]) -> Answer:
     body = json.dumps(members, separators=(",", ":"))
     return Answer(status, _headers(error), body.encode("ascii"))
+
+
+def _detail(error: KeysteadError) -> str:
+    if isinstance(error, ServerUnreachable):
+        return error.detail
+    return _FIXED_DETAIL.get(error.code, error.detail)
 
 
 def _headers(error: KeysteadError) -> tuple[Header, ...]:

@@ -120,7 +120,7 @@ class Retention:
     @retry_on_conflict
     def _old_uses(self, until: datetime) -> list[UseDayId]:
         with self._database.read_across(Purpose.WORKER) as tx:
-            return rows.find_old_use(tx, until.date(), self._uses.held(), BATCH)
+            return rows.find_old_use(tx, until.date(), self._uses.held_back(), BATCH)
 
     def _delete_callers(self, now: datetime) -> int:
         until = retention_cutoff(self._policy.callers, now)
@@ -187,7 +187,7 @@ class ExpiredRows:
 
     @retry_on_conflict
     def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
-        held = [key for held_kind, key in self._isolation.held() if held_kind is kind]
+        held = [key for held_kind, key in self._isolation.held_back() if held_kind is kind]
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.spent_rows(tx, kind, instant, held, BATCH)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from keystead.domain.errors import StorageError
+from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.shares import FreePlaces
@@ -22,7 +23,6 @@ from keystead.domain.webhooks import (
     WebhookEndpoint,
     WebhookStatus,
     next_step,
-    payload_of,
 )
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
@@ -60,10 +60,10 @@ class _Unloadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A delivery with its body, as it is signed and sent."""
+    """A delivery with its event."""
 
     delivery: Delivery
-    body: bytes = field(repr=False)
+    event: Event = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Deliveries:
 
         wanted = {each.queue for each in sent} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
-        self._queues.forgive(wanted - set(self._queues.held()))
+        self._queues.forgive(wanted - set(self._queues.held_back()))
 
     def _settle_each(self, sent: Sequence[Sent]) -> set[QueueId]:
         """Settle each outcome under its workspace's lock, until one of the locks isn't free in time.
@@ -329,7 +329,7 @@ class Deliveries:
             endpoint=endpoint,
             secrets=opened.signing(endpoint, now),
             headers=tuple(opened.headers.items()),
-            messages=tuple(Message(delivery, payload_of(event)) for delivery, event in due),
+            messages=tuple(Message(delivery, event) for delivery, event in due),
         )
 
     def _settle(self, tx: Tx, sent: Sent, succeeded_at: datetime | None) -> Step | None:

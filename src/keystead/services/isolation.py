@@ -139,7 +139,7 @@ class Isolation(Generic[T]):
         setback = self._setbacks.get(item)
         return setback is not None and self._clock.now() < setback.until
 
-    def held(self) -> list[T]:
+    def held_back(self) -> list[T]:
         """Return the items whose pause isn't over."""
         now = self._clock.now()
         with self._lock:

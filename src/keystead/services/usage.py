@@ -22,19 +22,19 @@ from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import usage as rows
 
 TASK: Final = "flush_use"
-MAX_STREAKS: Final = 20_000
-"""About 5 MB. Beyond it streaks end early: a key that calls under ever new agents can't fill the memory."""
+MAX_RUNS: Final = 20_000
+"""About 5 MB. Beyond it runs end early: a key that calls under ever new agents can't fill the memory."""
 
 FLUSHES_A_ROUND: Final = 64
 """Flushes until the old callers of every key in use were deleted once."""
 
-_Who = tuple[str, str | None, str | None]
+_Source = tuple[str, str | None, str | None]
 
 
 class Usage:
     """Notes of uses in memory. A verification never waits for the database, and a failed flush keeps its notes.
 
-    A streak is a caller's uses of one key on one day since the last flush: another use only adds to it.
+    A run is a caller's uses of one key on one day since the last flush: another use only adds to it.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class Usage:
         self._turns = count()
         self._writing = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._trimming = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
-        self._streaks: dict[_Who, UseRun] = {}
-        self._tallies: dict[KeyId, UsageBuffer] = {}
+        self._runs: dict[_Source, UseRun] = {}
+        self._buffers: dict[KeyId, UsageBuffer] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
         """Note a successful verification of a key at that microsecond."""
-        who = (principal.id, address, agent)
+        source = (principal.id, address, agent)
         # Not `with`: on this path, once per verification, it would cost more than the rest.
         self._noting.acquire()
         try:
-            streak = self._streaks.get(who)
-            if streak is not None and streak.last_at <= at < streak.day_ends:
-                streak.last_at = at
-                streak.times += 1
+            run = self._runs.get(source)
+            if run is not None and run.last_at <= at < run.day_ends:
+                run.last_at = at
+                run.times += 1
             else:
-                self._begin_streak(who, principal.workspace_id, at)
+                self._begin_run(source, principal.workspace_id, at)
         finally:
             self._noting.release()
 
@@ -69,8 +69,8 @@ class Usage:
         if denied.key_id is None or denied.workspace_id is None:
             return
         with self._noting:
-            tally = _tally(self._tallies, denied.key_id, denied.workspace_id)
-            tally.refuse(denied.reason, at, address, agent)
+            buffer = _buffer_of(self._buffers, denied.key_id, denied.workspace_id)
+            buffer.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
         """Write what was noted since the last flush. Returns of how many keys.
@@ -128,48 +128,48 @@ class Usage:
         with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.delete_old_callers(tx, due, MAX_CALLERS)
 
-    def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
-        """Begin a streak: since the last flush, on a new day, or by a clock that was set back."""
-        earlier = self._streaks.get(who)
+    def _begin_run(self, source: _Source, workspace_id: WorkspaceId, at: int) -> None:
+        """Begin a run: since the last flush, on a new day, or by a clock that was set back."""
+        earlier = self._runs.get(source)
         if earlier is not None:
-            _end_streak(self._tallies, who, earlier)
-        elif len(self._streaks) >= MAX_STREAKS:
-            _end_streaks(self._tallies, self._streaks)
-            self._streaks = {}
-        self._streaks[who] = UseRun.begin(workspace_id, at)
+            _end_run(self._buffers, source, earlier)
+        elif len(self._runs) >= MAX_RUNS:
+            _end_runs(self._buffers, self._runs)
+            self._runs = {}
+        self._runs[source] = UseRun.begin(workspace_id, at)
 
     def _take(self) -> dict[KeyId, UsageBuffer]:
         with self._noting:
-            taken, self._tallies = self._tallies, {}
-            streaks, self._streaks = self._streaks, {}
-        _end_streaks(taken, streaks)
+            taken, self._buffers = self._buffers, {}
+            runs, self._runs = self._runs, {}
+        _end_runs(taken, runs)
         return taken
 
     def _put_back(self, taken: dict[KeyId, UsageBuffer]) -> None:
         with self._noting:
             for key_id, earlier in taken.items():
-                later = self._tallies.get(key_id)
+                later = self._buffers.get(key_id)
                 if later is None:
-                    self._tallies[key_id] = earlier
+                    self._buffers[key_id] = earlier
                 else:
                     later.merge(earlier)
 
 
-def _tally(
-    tallies: dict[KeyId, UsageBuffer], key_id: KeyId, workspace_id: WorkspaceId
+def _buffer_of(
+    buffers: dict[KeyId, UsageBuffer], key_id: KeyId, workspace_id: WorkspaceId
 ) -> UsageBuffer:
-    tally = tallies.get(key_id)
-    if tally is None:
-        tally = tallies[key_id] = UsageBuffer(key_id, workspace_id)
-    return tally
+    buffer = buffers.get(key_id)
+    if buffer is None:
+        buffer = buffers[key_id] = UsageBuffer(key_id, workspace_id)
+    return buffer
 
 
-def _end_streaks(tallies: dict[KeyId, UsageBuffer], streaks: dict[_Who, UseRun]) -> None:
-    for who, streak in streaks.items():
-        _end_streak(tallies, who, streak)
+def _end_runs(buffers: dict[KeyId, UsageBuffer], runs: dict[_Source, UseRun]) -> None:
+    for source, run in runs.items():
+        _end_run(buffers, source, run)
 
 
-def _end_streak(tallies: dict[KeyId, UsageBuffer], who: _Who, streak: UseRun) -> None:
-    key_id, address, agent = who
-    tally = _tally(tallies, KeyId(key_id), streak.workspace_id)
-    tally.note(streak.last_at, address, agent, streak.times)
+def _end_run(buffers: dict[KeyId, UsageBuffer], source: _Source, run: UseRun) -> None:
+    key_id, address, agent = source
+    buffer = _buffer_of(buffers, KeyId(key_id), run.workspace_id)
+    buffer.note(run.last_at, address, agent, run.times)

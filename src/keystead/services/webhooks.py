@@ -61,11 +61,10 @@ class CreatedWebhook:
 
 @dataclass(frozen=True, slots=True)
 class SentDelivery:
-    """A delivery with its event, and the body that is sent."""
+    """A delivery with its event."""
 
     delivery: Delivery
     event: Event
-    body: bytes
 
 
 class Webhooks:
@@ -237,13 +236,13 @@ class Webhooks:
 
     @retry_on_conflict
     def delivery(self, principal: Principal, delivery_id: DeliveryId) -> SentDelivery:
-        """Return one delivery with its event and body, which takes the right to read events too."""
+        """Return a delivery with its event. This needs the scope to read events too."""
         principal.require(WEBHOOKS_READ)
         principal.require(EVENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             delivery = _find_delivery(tx, principal, delivery_id)
             event = delivery_rows.find_event_of(tx, delivery)
-        return SentDelivery(delivery, event, rules.payload_of(event))
+        return SentDelivery(delivery, event)
 
     @retry_on_conflict
     def require_delivery(self, principal: Principal, delivery_id: DeliveryId) -> None:

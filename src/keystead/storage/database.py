@@ -138,8 +138,8 @@ class Database:
         4. Begin. SQLite takes its write lock now (BEGIN IMMEDIATE): a lock taken at the first change could fail there.
            PostgreSQL gets role, workspace and durability in one statement, which also detects a dead connection; it is
            replaced, because nothing was done on it yet.
-        5. SQLite: map the generation file, and publish a generation if an earlier writer left it INVALID. The lock shows
-           that this writer has committed, rolled back or died.
+        5. SQLite: map the generation file, and publish a generation if an earlier writer left it INVALID. The lock
+           shows that this writer has committed, rolled back or died.
         6. Lock the workspace's row. So two changes of a workspace never read the same state and both act on it.
         7. The caller's statements. Before the first change the generation becomes INVALID, unless the write keeps
            access; from then on every verification reads its row. It must precede the commit: a crash in between costs

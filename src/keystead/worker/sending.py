@@ -30,6 +30,7 @@ from keystead.domain.webhooks import (
 )
 from keystead.http.redaction import type_names
 from keystead.services.deliveries import Batch, Message
+from keystead.wire.webhooks import payload
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
 
 ATTEMPT_SECONDS: Final = 20.0
@@ -79,12 +80,13 @@ class Sender:
         except ValueError:
             return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
         try:
-            # Inside the try: a secret or body that cannot be signed fails only this delivery.
-            headers = _headers(batch, message, destination, now)
+            # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
+            body = payload(message.event)
+            headers = _headers(batch, message, body, destination, now)
             network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
-            status, retry_after = await self._exchange(network, destination, headers, message.body)
+            status, retry_after = await self._exchange(network, destination, headers, body)
             error = error_for_status(status)
-        except Exception as failure:  # noqa: BLE001 - receivers are untrusted
+        except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
         milliseconds = round((time.monotonic() - started) * 1000)
         wait = None if retry_after is None else parse_retry_after(retry_after, now)
@@ -122,14 +124,16 @@ def tls_context(more: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-def _headers(batch: Batch, message: Message, destination: Destination, now: datetime) -> Headers:
-    """Return the headers, with a signature for each secret over event id, time and the exact bytes of the body."""
-    id, text = message.delivery.event_id, message.body.decode()
+def _headers(
+    batch: Batch, message: Message, body: bytes, destination: Destination, now: datetime
+) -> Headers:
+    """Signed over the id, the time of this attempt, and the very bytes that are sent."""
+    id, text = message.delivery.event_id, body.decode()
     signatures = [Signer(secret).sign(id, now, text) for secret in batch.secrets]
     defaults = {
         "Host": destination.authority,
         "Content-Type": "application/json",
-        "Content-Length": str(len(message.body)),
+        "Content-Length": str(len(body)),
         "User-Agent": AGENT,
         "Accept": "*/*",
         "Connection": "close",

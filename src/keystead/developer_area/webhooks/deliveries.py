@@ -25,6 +25,7 @@ from keystead.domain.webhooks import (
     WebhookStatus,
 )
 from keystead.services.webhooks import SentDelivery
+from keystead.wire.webhooks import payload
 
 _ERRORS: Final = {
     AttemptError.REDIRECT: "redirects aren't followed",
@@ -59,7 +60,7 @@ class DeliveryPages(WebhookPages):
             next_attempt=_next_attempt(delivery, visit),
             attempts=[_attempt_row(attempt, visit) for attempt in reversed(delivery.attempts)],
             older=f"{plural(older, 'earlier attempt')} not stored." if older > 0 else "",
-            body=json.dumps(json.loads(sent.body), indent=2, ensure_ascii=False),
+            body=json.dumps(json.loads(payload(sent.event)), indent=2, ensure_ascii=False),
             webhook=webhook.name,
             webhook_url=webhook_url,
             resend_url=f"{url}/redeliver" if may_change and not is_paused else None,
