@@ -161,7 +161,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     fails(page, SENT)
     page.get_by_role("button", name="Create key").click()
     alert = alert_in(page, words)
-    if "such page" not in words:
+    if "Page not found" not in words:
         expect(alert).to_contain_text("We don't know whether this went through.")
     expect(page.get_by_label("Description")).to_have_value(name)
     expect(page.get_by_label("90 days")).to_be_checked()
