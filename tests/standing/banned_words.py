@@ -32,13 +32,13 @@ BANNED: Final[dict[str, str]] = {
     r"|[,;:] where (?:it|they|a|an)|Where (?:it|a|an))": "if, when",
     # Telling
     r"(?i:told|tells)": "return, report, log, notify, show",
-    r"(?i:tell)(?!(?: \S+){0,4} apart)": "return, report, log, notify, show",
+    r"(?i:tell)(?!(?: \S+){0,4} (?:apart|from))": "return, report, log, notify, show",
     r"(?:^|(?<=[.:;] ))Say (?:who|what|whose|how|which|whether|where)": "Show, Explain",
     # Word order and negation
     r"(?i:(?<!there )(?:is|are|was|were) no)(?= \w)"
     r"(?! (?:longer|more|less|later|different|better|larger|way|need|exception)\b)": "is not a, has no",
     r"(?<!there )(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
-    r"|none (?:is|are|was|that|has|can|may|of which)": ("not any, no X; or name the thing"),
+    r"|none (?:that|of which)": ("not any, no X; or name the thing"),
     r"(?:^|(?<=[.:;] ))Of (?:several|these|those|all|two|many|a|an|what|which|one|each)": "start with the subject",
     r"So (?:often|long|many|much|few)": "at most N times, every N seconds, while",
     r"(?i:but for)": "except",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "keystead"
 TOUR = (DOCS / "tour.md").read_text()
-SECURITY_MODEL = (DOCS / "security-model.md").read_text()
+EVIDENCE = (DOCS / "security" / "evidence.md").read_text()
 TREE = TOUR[TOUR.index("```\nsrc/keystead/") : TOUR.index("## One request")]
 TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 MODULE = re.compile(r"`((?:\w+/)+\w+\.py|bootstrap\.py|settings\.py)`")
@@ -55,6 +55,17 @@ def test_what_the_tree_names_is_there() -> None:
     assert [name for name in sorted(named) if not (SOURCE / name).exists()] == []
 
 
+def test_every_file_of_the_page_about_changes_exists() -> None:
+    """Each of the ten changes names files that are there."""
+    page = (DOCS / "how-to-change-it.md").read_text()
+    changes = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    assert len(changes) == 10
+    assert [change for change in changes if "Tests: `tests/" not in change] == []
+    named = re.findall(r"`((?:\w+/)*\w+\.(?:py|md|html|css|conf|json))`", page)
+    assert len(named) > 60
+    assert [name for name in named if not any((it / name).is_file() for it in (SOURCE, ROOT))] == []
+
+
 @pytest.mark.parametrize("page", ["tour.md", "flows.md"])
 def test_every_module_that_a_page_names_is_there(page: str) -> None:
     """Paths in running text are those of the source."""
@@ -63,15 +74,27 @@ def test_every_module_that_a_page_names_is_there(page: str) -> None:
     assert [name for name in sorted(named) if not (SOURCE / name).is_file()] == []
 
 
+def sections(page: str) -> list[str]:
+    """Return the headings of the second level of a page about security."""
+    return re.findall(r"^## (.+)$", (DOCS / "security" / page).read_text(), re.MULTILINE)
+
+
 def test_every_promise_names_the_tests_that_show_it() -> None:
-    """Each row of the security model ends with tests, and each of them is there under that name."""
-    rows = [line for line in SECURITY_MODEL.splitlines() if re.match(r"\| (?!promise \|)\S", line)]
-    assert len(rows) > 40
-    assert [row for row in rows if not TEST.search(row.split("|")[2])] == []
-    missing = [
-        f"{path}::{name}" for path, name in TEST.findall(SECURITY_MODEL) if not is_test(path, name)
-    ]
-    assert missing == []
+    """Each entry of the evidence is followed by tests, and each of them exists under that name."""
+    entries = re.split(r"^- ", EVIDENCE, flags=re.MULTILINE)[1:]
+    assert len(entries) > 130
+    assert [entry for entry in entries if not TEST.search(entry)] == []
+    named = TEST.findall(EVIDENCE)
+    assert [f"{path}::{name}" for path, name in named if not is_test(path, name)] == []
+
+
+def test_promises_conditions_and_evidence_have_the_same_sections() -> None:
+    """A reader finds the conditions and the evidence of a promise under its heading."""
+    promises = sections("promises.md")
+    assert sections("evidence.md") == promises
+    others = ("What an attacker can do", "Not promised yet")
+    conditions = [title for title in sections("conditions.md") if title not in others]
+    assert conditions == [title for title in promises if title in conditions]
 
 
 def is_test(path: str, name: str) -> bool:

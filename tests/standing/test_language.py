@@ -77,7 +77,6 @@ EXEMPT = (
     "docs/problems/unavailable.md",
     "docs/problems/webhook-disabled.md",
     "docs/scaling.md",
-    "docs/security-model.md",
     "docs/tour.md",
     "scripts/*",
     "src/keystead/*",
