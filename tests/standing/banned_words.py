@@ -45,7 +45,7 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:(?<!set )(?<!put )(?<!step )aside)": "except; separate",
     r"(?i:any ?more)": "no longer",
     r"(?i:for good)(?! (?:reason|measure|English))": "permanently; this can't be undone",
-    r"(?i:not at all)": "state the default",
+    r"Not at all": "state the default",
     # Translated verbs and adverbs
     r"(?i:anew)": "again; retry",
     r"(?i:mend(?:s|ed|ing)?)": "fix",
