@@ -54,7 +54,7 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:beside)": "next to, with, in addition to",
     r"(?i:parted)": "separated",
     r"(?i:hand(?:s|ed|ing)? (?:\w+ )?on)": "pass",
-    r"(?i:pass(?:ed|es|ing)? over)": "skip",
+    r"(?i:(?<!one )(?<!a )pass(?:ed|es|ing)? over)": "skip",
     r"(?i:to be had)": "available",
     r"(?i:(?:is|are|was|were|be) looked at)": "is checked, is read",
     r"(?i:g[ia]ven? back|gives? back)": "return, release",
@@ -73,7 +73,7 @@ BANNED: Final[dict[str, str]] = {
     r"(?<![-_.])(?i:stamps?)(?![-_])": "generation, generation file",
     r"(?i:(?:the|its|their|of|a|new) turns)": "FIFO lock",
     r"(?i:endings)": "revocation log, revocations",
-    r"(?i:readings|standings)": "point reads; introspection response",
+    r"(?i:(?<!two )readings|standings)": "point reads; introspection response",
     r"(?i:lanes?)": "connection, concurrent attempts",
     r"(?i:(?:takes?|took|taken|taking|ends?|ended|ending|gives?|away) authority|authority (?:ends|ended))": (
         "revoke, revokes access"
