@@ -35,8 +35,8 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:tell)(?!(?: \S+){0,4} (?:apart|from))": "return, report, log, notify, show",
     r"(?:^|(?<=[.:;] ))Say (?:who|what|whose|how|which|whether|where)": "Show, Explain",
     # Word order and negation
-    r"(?i:(?<!there )(?:is|are|was|were) no)(?= \w)"
-    r"(?! (?:longer|more|less|later|different|better|larger|way|need|exception)\b)": "is not a, has no",
+    r"(?i:(?<!there )(?:is|are|was|were) no)(?=\s\w)(?!\s\w+er\b)"
+    r"(?!\s(?:more|less|different|way|need|exception)\b)": "is not a, has no",
     r"(?<!there )(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
     r"|none (?:that|of which)": ("not any, no X; or name the thing"),
     r"(?:^|(?<=[.:;] ))Of (?:several|these|those|all|two|many|a|an|what|which|one|each)": "start with the subject",
