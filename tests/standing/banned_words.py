@@ -37,7 +37,7 @@ BANNED: Final[dict[str, str]] = {
     # Word order and negation
     r"(?i:(?<!there )(?:is|are|was|were) no)(?=\s\w)(?!\s\w+er\b)"
     r"(?!\s(?:more|less|different|way|need|exception)\b)": "is not a, has no",
-    r"(?<!there )(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
+    r"(?<!there )(?<!There )(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
     r"|none (?:that|of which)": ("not any, no X; or name the thing"),
     r"(?:^|(?<=[.:;] ))Of (?:several|these|those|all|two|many|a|an|what|which|one|each)": "start with the subject",
     r"So (?:often|long|many|much|few)": "at most N times, every N seconds, while",
