@@ -35,9 +35,9 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:tell)(?!(?: \S+){0,4} (?:apart|from))": "return, report, log, notify, show",
     r"(?:^|(?<=[.:;] ))Say (?:who|what|whose|how|which|whether|where)": "Show, Explain",
     # Word order and negation
-    r"(?i:(?<!there )(?:is|are|was|were) no)(?=\s\w)(?!\s\w+er\b)"
+    r"(?i:(?<!there\s)(?:is|are|was|were) no)(?=\s\w)(?!\s\w+er\b)"
     r"(?!\s(?:more|less|different|way|need|exception)\b)": "is not a, has no",
-    r"(?<!there )(?<!There )(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
+    r"(?<!there\s)(?<!There\s)(?:is|are|was|were) none|(?:has|have|had|with|to|for|by|of|if|holds|names) none"
     r"|none (?:that|of which)": ("not any, no X; or name the thing"),
     r"(?:^|(?<=[.:;] ))Of (?:several|these|those|all|two|many|a|an|what|which|one|each)": "start with the subject",
     r"So (?:often|long|many|much|few)": "at most N times, every N seconds, while",
