@@ -121,3 +121,39 @@ def linked(page: Path) -> set[Path]:
     """The Markdown pages that a page links to."""
     links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
     return {(page.parent / link).resolve() for link in links if "://" not in link}
+
+
+LONGEST_LINE = 100
+LONGEST_CELL = 140
+LINK_OR_CODE = re.compile(r"\]\([^)]*\)|`[^`]*`|!\[[^]]*\]|<https?:[^>]*>|<sup>|</sup>")
+
+
+def pages() -> list[Path]:
+    """Return every Markdown file of the documentation and of the top folder."""
+    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def prose_lines(text: str) -> list[str]:
+    """Return the lines outside fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL).splitlines()
+
+
+def is_too_long(line: str) -> bool:
+    """Return whether a line, or a cell of a table, is longer than a reader's eye follows."""
+    if line.startswith("|"):
+        cells = LINK_OR_CODE.sub("", line).strip("|").split("|")
+        return any(len(cell.strip()) > LONGEST_CELL or ". " in cell.strip() for cell in cells)
+    is_one_word = len(line.split()) <= len(re.findall(r"^\s*(?:[-*>] )?", line)) + 1
+    return len(line) > LONGEST_LINE and not is_one_word and "](" not in line
+
+
+def test_lines_of_pages_are_short_and_cells_hold_phrases() -> None:
+    """A line has at most 100 characters, links apart; a cell is one phrase of at most 140 besides its code."""
+    long = [
+        f"{page.relative_to(ROOT)}: {line[:60]}"
+        for page in pages()
+        if page.name not in {"glossary.md", "sdk.md", "embedding.md"}
+        for line in prose_lines(page.read_text())
+        if is_too_long(line)
+    ]
+    assert long == []
