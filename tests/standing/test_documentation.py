@@ -1,4 +1,4 @@
-"""The documentation speaks of the code as it is: its trees, its files, its tests, its own pages."""
+"""The documentation matches the code: its trees, files, tests and pages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MODULE = re.compile(r"`((?:\w+/)+\w+\.py|bootstrap\.py|settings\.py)`")
 
 
 def packages() -> set[str]:
-    """Every folder of the source that holds Python, as `storage` or `storage/migrations`."""
+    """Return every folder of the source that has Python, as `storage` or `storage/migrations`."""
     found = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
     return {str(folder) for folder in found if folder != Path()}
 
 
 def named_in_the_tree() -> set[str]:
-    """What the tour's tree names, as paths: the files of a folder stand below it, until the next folder."""
+    """Return the paths in the tour's tree; the files of a folder are listed below it."""
     named, folder = set(), ""
     for line in TREE.splitlines()[2:]:
         entry = line.replace("│", " ")
@@ -42,21 +42,21 @@ def named_in_the_tree() -> set[str]:
 
 
 def test_the_tour_names_every_package_and_top_level_module() -> None:
-    """A reader of the tree misses no folder and no module beside them."""
+    """A reader of the tree misses no folder and no top-level module."""
     modules = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
     below = {name for name in packages() if name.count("/") < 2}
     assert (modules | below) - named_in_the_tree() == set()
 
 
 def test_what_the_tree_names_is_there() -> None:
-    """Nothing in it is gone or was renamed."""
+    """Every path in it exists."""
     named = named_in_the_tree()
     assert len(named) > 30
     assert [name for name in sorted(named) if not (SOURCE / name).exists()] == []
 
 
 def test_every_file_of_the_page_about_changes_exists() -> None:
-    """Each of the ten changes names files that are there."""
+    """Each of the ten changes names existing files."""
     page = (DOCS / "how-to-change-it.md").read_text()
     changes = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
     assert len(changes) == 10
@@ -68,7 +68,7 @@ def test_every_file_of_the_page_about_changes_exists() -> None:
 
 @pytest.mark.parametrize("page", ["tour.md", "flows.md"])
 def test_every_module_that_a_page_names_is_there(page: str) -> None:
-    """Paths in running text are those of the source."""
+    """Paths in running text exist in the source."""
     named = set(MODULE.findall((DOCS / page).read_text()))
     assert len(named) > 5
     assert [name for name in sorted(named) if not (SOURCE / name).is_file()] == []
@@ -98,19 +98,19 @@ def test_promises_conditions_and_evidence_have_the_same_sections() -> None:
 
 
 def is_test(path: str, name: str) -> bool:
-    """Whether the file is there and, where a test is named, defines it."""
+    """Return whether the file exists and, if a test is named, defines it."""
     file = ROOT / path
     return file.is_file() and (not name or f"def {name}(" in file.read_text())
 
 
 def test_decisions_are_numbered_one_by_one() -> None:
-    """A number is one decision, and none is left out."""
+    """Each number is one decision, without gaps."""
     numbers = sorted(int(page.name[:4]) for page in (DOCS / "decisions").glob("0*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_the_index_leads_to_every_page() -> None:
-    """From docs/README.md every page is one link away, or two by the index of its folder."""
+    """Every page is one link away from docs/README.md, or two by the index of its folder."""
     seen = {DOCS / "README.md"}
     for _ in range(2):
         seen |= {target for page in list(seen) for target in linked(page)}
@@ -118,7 +118,7 @@ def test_the_index_leads_to_every_page() -> None:
 
 
 def linked(page: Path) -> set[Path]:
-    """The Markdown pages that a page links to."""
+    """Return the Markdown pages that a page links to."""
     links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
     return {(page.parent / link).resolve() for link in links if "://" not in link}
 

@@ -1,4 +1,4 @@
-"""The glossary and the domain say the same words."""
+"""The glossary and the domain use the same words."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ ERRORS = "errors"
 
 
 def rows() -> list[list[str]]:
-    """The cells of the glossary's rows."""
+    """Return the cells of the glossary's rows."""
     lines = [line for line in GLOSSARY.read_text().splitlines() if line.startswith("| **")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def named_in_the_glossary() -> set[str]:
-    """Every `module.Name` of its third column."""
+    """Return every `module.Name` of its third column."""
     return {name for row in rows() for name in re.findall(r"`([a-z_]+\.\w+)`", row[2])}
 
 
 def public_classes() -> set[str]:
-    """Every public class of the domain, as `module.Name`; the error tree is drawn where it stands."""
+    """Return every public class of the domain as `module.Name`, except the error tree."""
     found = set()
     for module in pkgutil.iter_modules(keystead.domain.__path__):
         loaded = importlib.import_module(f"keystead.domain.{module.name}")
@@ -44,12 +44,12 @@ def test_every_name_of_the_glossary_is_in_the_domain() -> None:
 
 
 def test_every_class_of_the_domain_is_explained() -> None:
-    """No type of the domain goes without a word."""
+    """Every class of the domain is in the glossary."""
     assert public_classes() - named_in_the_glossary() == set()
 
 
 def test_words_are_in_order_and_stand_once() -> None:
-    """A reader finds a word by its place."""
+    """Words are sorted and unique, so a reader finds a word by its place."""
     words = [row[0].strip("*") for row in rows()]
     assert len(words) > 30
     assert words == sorted(set(words), key=str.casefold)
