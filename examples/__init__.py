@@ -1,1 +1,1 @@
-"""Small products on each framework, guarded by Keystead; each file runs as it is."""
+"""Small products on each framework, guarded by Keystead; each is a file that runs as it stands."""

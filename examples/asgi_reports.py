@@ -10,7 +10,7 @@ from keystead.integrations.asgi import KeysteadMiddleware
 
 
 async def reports(scope: Any, receive: Any, send: Any) -> None:
-    """List the reports of the caller's workspace."""
+    """Lists the reports of the caller's workspace."""
     body = json.dumps({"workspace": scope["keystead"].workspace_id, "reports": []}).encode()
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -43,7 +43,7 @@ class ForwardAuth:
     """An ASGI application of its own, for the outermost place: it brings its `Stack` along.
 
     What is plainly good is answered without it, at a fraction of the cost; whatever is refused, or looks unusual, goes
-    through it: docs/decisions/0016-fast-path.md.
+    through it: docs/decisions/0016-the-lean-path.md.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class Introspection:
     """An ASGI application of its own, for a place beside the stack: it brings its `Stack` along.
 
     What is plainly asked is answered without it, at a fraction of the cost; whatever is refused, or looks unusual, goes
-    through it: docs/decisions/0016-fast-path.md.
+    through it: docs/decisions/0016-the-lean-path.md.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Credentials that this process has checked, remembered under the stamp as keys are.
 
-Nothing is remembered of a token but its SHA-256, as in `memory`: see docs/decisions/0015-verification-cache.md.
+Nothing is remembered of a token but its SHA-256, as in `memory`: see docs/decisions/0015-verifying-from-memory.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What a process read while the word had a value holds for as long as the word has it. A write that may end authority puts
 the mark "in doubt" into the word, commits, and puts a fresh value there: the first while it holds SQLite's write lock,
 the last under that lock again. While the mark stands everybody reads rows, and it may stand for any time. The argument
-is in docs/decisions/0015-verification-cache.md, the model in tests/properties/test_stamp_model.py.
+is in docs/decisions/0015-verifying-from-memory.md, the model in tests/properties/test_stamp_model.py.
 
 The file is mapped into memory by every process, as SQLite's own `-shm` file is, and needs no more of the machine than
 that one: one kernel, and nobody who truncates or removes it under a running server.
