@@ -1,8 +1,8 @@
-"""A model of the stamp: every interleaving of small configurations, with a crash of each writer at each of its steps.
+"""A model of the generation: every interleaving of small configurations, with a crash of each writer at each step.
 
 The model is of storage/freshness/generation_file.py and services/verification_cache.py as they are built, one atomic
-step a line. Then each of the rules that they keep is taken away, and the shortest history in which somebody is
-wrongly accepted is found: a rule whose loss nobody notices would be no rule.
+step a line. Then each of their rules is removed, and the shortest history with a wrong acceptance is found: a rule
+that can be removed unnoticed would not be a rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AnyValue = TypeVar("AnyValue")
 
 
 class Actor(NamedTuple):
-    """Where an actor is in its program, and what it has in hand."""
+    """An actor's position in its program, and its local values."""
 
     at: str = "begin"
     word: int = MARK
@@ -32,7 +32,7 @@ class Actor(NamedTuple):
 
 
 class State(NamedTuple):
-    """One moment. `words` counts the stamps there were; `kept` is the tag of each process's entry, None for none."""
+    """One state. `words` counts the generations so far; `kept` is the tag of each process's entry, None without one."""
 
     actors: tuple[Actor, ...]
     kept: tuple[int | None, ...]
@@ -78,14 +78,14 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Who is there. `file`: whether the stamp's file is there already."""
+    """The actors. `file`: whether the generation file exists already."""
 
     actors: Sequence[Writer | Reader]
     file: bool = True
     rules: Protocol = field(default_factory=Protocol)
 
     def first(self) -> State:
-        """The key lives; nobody has asked."""
+        """The initial state: the key is active, and no verification has begun."""
         actors = tuple(Actor(left=getattr(a, "times", 0)) for a in self.actors)
         processes = 1 + max(a.process for a in self.actors if isinstance(a, Reader))
         word = 1 if self.file else MARK
@@ -329,9 +329,9 @@ def test_the_file_is_made_under_the_lock() -> None:
 
 
 def test_what_a_repetition_rests_on() -> None:
-    """A revocation that finds the key ended may answer at once: the mark of the first stands, or a stamp followed it.
+    """A revocation that finds the key revoked may answer immediately: INVALID is still set, or a generation followed.
 
-    Without marks it must not: the first writer may have died between its commit and its stamp.
+    Without INVALID it must not: the first writer may have died between its commit and its generation.
     """
     at_once = Protocol(repeats_go_through=False)
     _check(Configuration(AGAIN, rules=at_once))

@@ -78,7 +78,7 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:(?:takes?|took|taken|taking|ends?|ended|ending|gives?|away) authority|authority (?:ends|ended))": (
         "revoke, revokes access"
     ),
-    r"(?i:habits?)": "key hygiene, finding",
+    r"(?i:(?<!good )habits?)": "key hygiene, finding",
     r"(?i:makers?)": "creator, the key that created it",
     r"(?i:(?<!front )doors?)": "endpoint, entry point, client",
     r"(?i:an instant|a span)": "a time, a duration",
