@@ -10,11 +10,11 @@ PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all prove nightly bench check format lock openapi screenshots clean dev \
+.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client screenshots clean dev \
   check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs included
 	@$(PYTHON) scripts/bootstrap.py server
@@ -53,6 +53,9 @@ lock: dev ## Resolve the locks (ARGS=--upgrade for newer versions)
 
 openapi: dev ## Write openapi.json from the code
 	@$(BIN)/python -m keystead.api.openapi.document > openapi.json.new && mv openapi.json.new openapi.json
+
+async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half
+	@$(BIN)/python scripts/async_client.py
 
 screenshots: ## Take pictures of every page, wide, dark and narrow, into ./screenshots (ARGS=narrow for one look)
 	@$(PYTHON) scripts/bootstrap.py dev --browser

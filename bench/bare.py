@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from keystead.http.asgi import Receive, Scope, Send
-from keystead.operation.serving import Address, serve
+from keystead.operation.server.serving import Address, serve
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -20,4 +20,4 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 if __name__ == "__main__":
     place = Address("127.0.0.1", int(sys.argv[1]))
-    serve(place, lambda: answer, begun=lambda: None, check=lambda: True)
+    serve(place, lambda: answer, on_started=lambda: None, may_reload=lambda: True)

@@ -14,8 +14,7 @@ from keystead.developer_area.sign_in.session import COOKIE
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
 from keystead.http.asgi import App, Scope
-from keystead.http.client import Client
-from keystead.http.record import begin_record
+from keystead.http.client import Client, begin_record
 
 KEYS = 1_000
 CALLS = 60

@@ -36,7 +36,7 @@ def figures(quick: bool) -> Iterator[Figure]:
         with filled(KEYS, verification=kind) as ground:
             heard = ground.installation.services.verifier
             parts = (heard._lookup, heard._peppers, heard._clock)
-            deaf = Verifier(*parts, _Deaf(ground.installation.database), heard._memory)
+            deaf = Verifier(*parts, _Deaf(ground.installation.database), heard._cache)
             texts = [token.reveal() for token in ground.tokens]
             sides: tuple[list[float], list[float]] = ([], [])
             for verifier in (heard, deaf):

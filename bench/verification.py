@@ -11,8 +11,9 @@ from typing import Any
 from bench.figures import Figure, at_most, durations, side_by_side
 from bench.installations import Ground, filled
 from keystead.storage.engine.connections import SQLITE_PRAGMAS, sqlite_driver
-from keystead.storage.freshness.write_watch import READ
-from keystead.storage.point_reads.key_lookup import READING
+from keystead.storage.point_reads.by_id import READ_PRAGMAS
+from keystead.storage.schema.tables import api_keys
+from keystead.storage.schema.verification_reads import KEY
 
 CALLS = 4_000
 
@@ -38,11 +39,12 @@ def verification(ground: Ground) -> Callable[[], object]:
 def _bare_read(ground: Ground) -> Callable[[], object]:
     """Compute one HMAC, and read the key's row by primary key, as much of it as a verification needs."""
     connection: Any = sqlite_driver.connect(ground.installation.database.url.database)
-    for pragma in (*SQLITE_PRAGMAS, *READING):
+    for pragma in (*SQLITE_PRAGMAS, *READ_PRAGMAS):
         connection.execute(pragma)
     tokens = itertools.cycle([(token.key_id, token.body()) for token in ground.tokens])
     key = ground.pepper._key
-    columns = ["digest", *sorted(READ["api_keys"] - {"digest"})]
+    read_columns = {c.name for c in KEY.rows.selected_columns} & set(api_keys.c.keys())
+    columns = ["digest", *sorted({"id", *read_columns} - {"digest"})]
     read = f"SELECT {', '.join(columns)} FROM api_keys WHERE id = ?"
 
     def floor() -> bool:

@@ -19,7 +19,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.storage.tables import events as event_rows
-from keystead.worker.deliver import LANES, POLL_SECONDS, DeliveryWorker
+from keystead.worker.deliver import ATTEMPTS_PER_ENDPOINT, POLL_SECONDS, DeliveryWorker
 from tests.receivers import Received, Receiver, hook, open_office, sender
 
 CALLS: Final = 60
@@ -116,7 +116,7 @@ def _untold(act: Callable[[], object]) -> Callable[[], object]:
 
 def _bare_rate(sample: Received, url: str, number: int) -> float:
     """Return requests a second with the same body, each on a connection of its own."""
-    numbers, lanes = itertools.count(), LANES * RECEIVERS
+    numbers, lanes = itertools.count(), ATTEMPTS_PER_ENDPOINT * RECEIVERS
 
     def send() -> None:
         while next(numbers) < number:

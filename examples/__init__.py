@@ -1,1 +1,1 @@
-"""Small products on each framework, guarded by Keystead; each is a file that runs as it stands."""
+"""A small product on each framework, protected by Keystead. Each file runs unchanged."""

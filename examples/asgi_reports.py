@@ -1,4 +1,4 @@
-"""Reports of a workspace, as plain ASGI behind the middleware."""
+"""Reports of a workspace as plain ASGI behind the middleware."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keystead.integrations.asgi import KeysteadMiddleware
 
 
 async def reports(scope: Any, receive: Any, send: Any) -> None:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     body = json.dumps({"workspace": scope["keystead"].workspace_id, "reports": []}).encode()
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -26,7 +26,7 @@ from keystead.integrations.django import require  # noqa: E402 - Django must be 
 
 @require("events:read")
 def reports(request: HttpRequest) -> JsonResponse:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     return JsonResponse({"workspace": request.keystead.workspace_id, "reports": []})  # type: ignore[attr-defined]
 
 

@@ -15,5 +15,5 @@ Reader = Annotated[Principal, Depends(require("events:read"))]
 
 @app.get("/reports")
 async def reports(principal: Reader) -> dict[str, Any]:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     return {"workspace": principal.workspace_id, "reports": []}

@@ -16,5 +16,5 @@ Keystead(app, connect())
 @app.get("/reports")
 @require("events:read")
 def reports() -> dict[str, Any]:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     return {"workspace": current_principal().workspace_id, "reports": []}

@@ -13,7 +13,7 @@ from keystead.integrations.starlette import authentication, requires
 
 @requires("events:read")
 async def reports(request: Request) -> JSONResponse:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     return JSONResponse({"workspace": request.user.principal.workspace_id, "reports": []})
 
 

@@ -1,4 +1,4 @@
-"""Reports of a workspace, as plain WSGI behind the middleware."""
+"""Reports of a workspace as plain WSGI behind the middleware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keystead.integrations.wsgi import KeysteadMiddleware
 
 
 def reports(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Lists the reports of the caller's workspace."""
+    """Return the reports of the caller's workspace."""
     workspace = environ["keystead.principal"].workspace_id
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps({"workspace": workspace, "reports": []}).encode()]

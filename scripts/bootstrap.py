@@ -35,6 +35,8 @@ TOOLS = (
     (("curl",), "curl", "tests of the lines that the documentation shows"),
     (("nginx",), "nginx", "tests of what a gateway hands over"),
     (("pgbouncer",), "pgbouncer", "tests of PostgreSQL behind a pooler"),
+    (("etcd",), "etcd-server", "tests on a PostgreSQL cluster"),
+    (("patroni",), "patroni", "tests on a PostgreSQL cluster"),
     (("postgres",), "postgresql-15", "tests on the oldest PostgreSQL"),
     (("node",), "nodejs", "tests of what receivers in JavaScript verify"),
     (("cc",), "gcc", "tests on servers whose clocks go wrong"),

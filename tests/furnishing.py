@@ -15,7 +15,7 @@ from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Principal, of_key, of_member
 from keystead.domain.scopes import Scopes
-from keystead.domain.sessions import Proof, ProofKind
+from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
 from keystead.domain.verification import DenialReason, Denied
 from keystead.domain.webhooks import (
@@ -62,7 +62,11 @@ class House:
 
     def acting(self, member: Member) -> Principal:
         """A person who has just proved who they are."""
-        return of_member(replace(member, proof=Proof(self.clock.now(), ProofKind.LINK)))
+        return of_member(
+            replace(
+                member, authentication=Authentication(self.clock.now(), AuthenticationMethod.LINK)
+            )
+        )
 
     def link(self, member: Member | None = None) -> str:
         """A fresh sign-in link: the owner's, unless another is named."""
@@ -76,12 +80,12 @@ class House:
         return f"/invitation?link={secret.reveal()}"
 
     def confirmation(self) -> str:
-        """The link of a fresh confirmation letter to a viewer."""
+        """The link of a fresh confirmation email to a viewer."""
         services = self.installation.services
         secret, _ = services.sign_in.make_link(self.person(Role.VIEWER, "Una Unconfirmed"))
         services.accounts.change_email(services.sign_in.redeem(secret).secret, "una@keys.example")
-        [letter] = services.confirmations.claim()[-1].letters
-        [link] = [line for line in letter.text.splitlines() if "?link=" in line]
+        [email] = services.confirmations.claim()[-1].emails
+        [link] = [line for line in email.text.splitlines() if "?link=" in line]
         return link.removeprefix(self.installation.settings.base_url)
 
     def person(self, role: Role, name: str, email: str | None = None) -> Member:

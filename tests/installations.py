@@ -103,17 +103,17 @@ class Ground:
     def keys(self, tenant: Principal, **asked: Any) -> list[ApiKey]:
         """All keys that a list gives, page by page."""
         page = self.services.keys.list(tenant, **asked)
-        found = page.keys
+        found = page.items
         while page.next is not None:
             page = self.services.keys.list(tenant, before=page.next, **asked)
-            found += page.keys
+            found += page.items
         return found
 
     def events(self, tenant: Principal) -> list[Event]:
         """What happened, the oldest first."""
         page = self.services.events.list(tenant, limit=10_000)
         assert page.next is None
-        return page.events[::-1]
+        return page.items[::-1]
 
     def happened(self, tenant: Principal) -> list[str]:
         """The types of what happened to the workspace's keys, the oldest first."""

@@ -28,9 +28,8 @@ PROGRAM: Final = (
     "keystead.cli.doctor",
     "keystead.cli.migrate",
     "keystead.cli.serve",
-    "keystead.cli.sign_in",
     "keystead.developer_area.app",
-    "keystead.operation.serving",
+    "keystead.operation.server.serving",
     "keystead.worker.loop",
 )
 

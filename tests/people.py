@@ -17,7 +17,7 @@ from keystead.domain.ids import CredentialId, UserId, WorkspaceId, new_id
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Principal, of_member, operator
-from keystead.domain.sessions import Proof, ProofKind
+from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role, User
 from keystead.services.accounts import Accounts
@@ -40,7 +40,7 @@ _numbers = count(1)
 
 def acting(member: Member, at: datetime = NOON) -> Principal:
     """The member as who acts, signed in at that instant."""
-    return of_member(replace(member, proof=Proof(at, ProofKind.LINK)))
+    return of_member(replace(member, authentication=Authentication(at, AuthenticationMethod.LINK)))
 
 
 class Counting(PasswordHasher):
@@ -121,7 +121,7 @@ class Crowd(Server):
     def member(self, member: Member) -> Member | None:
         """What the person is in that workspace now."""
         page = self.ground.services.members.list(acting_operator(member.workspace_id), limit=1000)
-        found = [one for one in page.members if one.user.id == member.user.id]
+        found = [one for one in page.items if one.user.id == member.user.id]
         return found[0] if found else None
 
     def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:

@@ -20,8 +20,9 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import operator
 from keystead.domain.verification import KeyRecord, Verification, Verified
 from keystead.settings import Settings
-from keystead.storage.freshness.generation_file import Stamp
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import PEPPERS
 
 Verify = Callable[[str], Verification]
@@ -29,7 +30,7 @@ Verify = Callable[[str], Verification]
 SHARE = 0.003
 CACHES = {"a cache of 25 ms": 25, "a cache of 1 ms": 1}
 ENDERS = 2
-"""So many of the processes end keys too, each so seldom: more of them would be waiting for one another."""
+"""How many of the processes revoke keys too, with SHARE of their acts: more would wait for one another."""
 
 
 @dataclass
@@ -58,22 +59,18 @@ class Seen:
 class Counting:
     """The real lookup, with a count of what it is asked."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self._lookup = lookup
 
-    def find(self, key_id: KeyId) -> KeyRecord | None:
+    def find(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         return self._lookup.find(key_id)
 
-    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+    async def find_on_loop(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         return self.find(key_id)
-
-    def close(self) -> None:
-        """As the real one."""
-        self._lookup.close()
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def _is_wrong(seen: list[Seen], key: int) -> bool:
 
 def _run(course: Race, number: int, start: Any, results: Any) -> None:
     installation = open_installation(Settings(database=course.url), PEPPERS)
-    lookup = installation.services.verifier._lookup = Counting(installation.lookup)
+    lookup = installation.services.verifier._lookup = Counting(installation.reads.lookup(KEY))
     verify = _planted(course.fault, installation.services.verifier.verify)
     seen, dice = Seen(), random.Random(number)
     tenant = operator("race", course.workspace_id)
@@ -129,19 +126,19 @@ def _run(course: Race, number: int, start: Any, results: Any) -> None:
 
 
 def _planted(fault: str, verify: Verify) -> Verify:
-    if fault == "no mark":
-        setattr(Stamp, "doubt", lambda _: None)  # noqa: B010
-    if fault in {"no mark", "slow writers"}:
-        setattr(Stamp, "settle", _late)  # noqa: B010
+    if fault == "no invalidation":
+        setattr(GenerationFile, "invalidate", lambda _: None)  # noqa: B010
+    if fault in {"no invalidation", "slow writers"}:
+        setattr(GenerationFile, "publish", _late)  # noqa: B010
     return _cached(verify, CACHES[fault]) if fault in CACHES else verify
 
 
-def _late(stamp: Stamp) -> None:
-    """What settling does, two milliseconds after the commit: a writer that was held up."""
+def _late(generation_file: GenerationFile) -> None:
+    """Publish as the real one, two milliseconds after the commit: a writer that was held up."""
     time.sleep(0.002)
-    with stamp._lock_at_once() as locked:
+    with generation_file._try_lock() as locked:
         if locked:
-            stamp._renew()
+            generation_file._publish()
 
 
 def _cached(verify: Verify, milliseconds: int) -> Verify:

@@ -182,7 +182,7 @@ def ids_told(installation: Installation, endpoint: WebhookEndpoint, tenant: Prin
     webhooks, found, before = installation.services.webhooks, set[str](), None
     while True:
         page = webhooks.deliveries(tenant, endpoint.id, limit=200, before=before)
-        found |= {delivery.event_id for delivery in page.deliveries}
+        found |= {delivery.event_id for delivery in page.items}
         if page.next is None:
             return found
         before = page.next

@@ -52,7 +52,7 @@ class Store:
 
     def events(self, tenant: Principal) -> list[Event]:
         """What happened to collections and documents, the oldest first."""
-        page = Events(self.database).list(tenant, limit=200).events
+        page = Events(self.database).list(tenant, limit=200).items
         return [e for e in reversed(page) if e.target.type == "collection"]
 
 

@@ -15,7 +15,7 @@ import psycopg
 
 from keystead.storage.database import Database
 from keystead.storage.maintenance import migrate
-from keystead.storage.row_security.apply import wall
+from keystead.storage.row_security.apply import apply_row_security
 from keystead.storage.row_security.diff import SERVER_ROLE
 from keystead.storage.schema import tables as schema
 from tests.postgres import Postgres
@@ -54,7 +54,7 @@ def installed(url: str) -> str:
         if before is not migrate.SchemaStatus.CURRENT:
             migrate.upgrade(database)
             if not database.is_sqlite:
-                wall(database, SERVER_ROLE, fresh=True)
+                apply_row_security(database, SERVER_ROLE, fresh=True)
     return as_server(url)
 
 

@@ -1,9 +1,8 @@
-"""Settings: read once, from the environment (`KEYSTEAD_...`) and a TOML file; frozen; unsafe ones refuse to load."""
+"""Settings, read once from the environment (`KEYSTEAD_...`) and a TOML file. Unsafe ones are refused."""
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
@@ -28,58 +27,56 @@ from pydantic_settings import (
     SettingsError,
     TomlConfigSettingsSource,
 )
+from typing_extensions import override
 
-from keystead.domain.brand import DARK, LIGHT, accent_on
+from keystead.domain.brand import DARK, LIGHT, accent_for
+from keystead.domain.destinations import is_loopback
+from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
-from keystead.domain.retention import SHORTEST, Keeping
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_networks
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import require_private
+from keystead.operation.files import ConfigurationError, require_private
 
 FILE_NAME: Final = "keystead.toml"
 PREFIX: Final = "KEYSTEAD_"
 CLIENT_NAMES: Final = frozenset(
     {"KEYSTEAD_TOKEN", "KEYSTEAD_TOKEN_FILE", "KEYSTEAD_SERVICE_TOKEN", "KEYSTEAD_URL"}
 )
-"""What the command line and the integrations read as clients of a server."""
+"""The variables that the command line and the integrations read as clients."""
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
-LONGEST_NAME: Final = 40
+MAX_PRODUCT_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
-"""The values of libpq's `sslmode` with which nothing is sent in the clear."""
+"""The values of libpq's `sslmode` that rule out plain text."""
 MEMORY: Final = "memory"
 COUNTERS_WITH_TLS: Final = frozenset({"valkeys", "rediss"})
 COUNTERS: Final = COUNTERS_WITH_TLS | {"valkey", "redis"}
 
 
+def _listed(value: object, what: str) -> list[str]:
+    """Return the parts of `a, b`, as in the environment, or of a list, as in TOML."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple | set | frozenset):
+        raise ValueError(f"must be a list of {what}")  # noqa: TRY004 - pydantic reports ValueError
+    return [str(part).strip() for part in parts]
+
+
 def _networks(value: object) -> tuple[Network, ...]:
-    """`a, b` as the environment holds it; a list as TOML does."""
-    listed = value.split(",") if isinstance(value, str) else value
-    if not isinstance(listed, list | tuple):
-        raise ValueError("must be a list of networks such as 10.0.0.0/8")  # noqa: TRY004 - pydantic's way
-    networks = parse_networks(str(part) for part in listed)
+    networks = parse_networks(_listed(value, "networks such as 10.0.0.0/8"))
     if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("a network of all addresses would let everybody forge theirs")
+        raise ValueError("a network of all addresses would let every client forge its address")
     return networks
 
 
 def _origins(value: object) -> tuple[str, ...]:
-    """`a, b` as the environment holds it; a list as TOML does."""
-    listed = value.split(",") if isinstance(value, str) else value
-    if not isinstance(listed, list | tuple):
-        raise ValueError("must be a list of origins such as https://app.example.com")  # noqa: TRY004 - pydantic's way
-    return tuple(str(_origin(str(part).strip())) for part in listed)
+    origins = _listed(value, "origins such as https://app.example.com")
+    return tuple(str(_origin(part)) for part in origins)
 
 
 def _ports(value: object) -> frozenset[int]:
-    """`a, b` as the environment holds it; a list as TOML does."""
-    listed = value.split(",") if isinstance(value, str) else value
-    if not isinstance(listed, list | tuple | set | frozenset):
-        raise ValueError("must be a list of ports such as 8443")  # noqa: TRY004 - pydantic's way
-    ports = frozenset(int(str(part)) for part in listed)
+    ports = frozenset(map(int, _listed(value, "ports such as 8443")))
     if not all(1 <= port <= 65535 for port in ports):
         raise ValueError("a port is a number from 1 to 65535")
     return ports
@@ -104,7 +101,7 @@ def _supported(url: str | None) -> str | None:
     if url is not None and not url.startswith(DATABASES):
         raise ValueError("must begin with sqlite:/// or postgresql://")
     if url is not None and (url.endswith(":///") or ":memory:" in url):
-        raise ValueError("needs a file: a database in memory is gone with its process")
+        raise ValueError("needs a file: a database in memory is lost with its process")
     return url
 
 
@@ -115,12 +112,12 @@ def _counters(where: str | None) -> str | None:
     if parts.scheme not in COUNTERS or not parts.hostname:
         raise ValueError("must be memory, or a URL such as valkey://127.0.0.1:6379")
     if parts.scheme not in COUNTERS_WITH_TLS and parts.password and not is_loopback(parts.hostname):
-        raise ValueError("must be valkeys:// where a password goes over the network")
+        raise ValueError("must be valkeys:// if a password is sent over the network")
     return where
 
 
 def _origin(url: str | None) -> str | None:
-    """`url`, if it is an origin that may be reached safely: https, or http on this machine."""
+    """Return `url` if it is a safe origin: https, or http on this machine."""
     if url is None:
         return None
     parts = urlsplit(url)
@@ -129,12 +126,12 @@ def _origin(url: str | None) -> str | None:
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must have no path, query, fragment or user")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must be https: tokens sent over plain http can be read on the way")
+        raise ValueError("must be https: tokens sent over plain http can be intercepted")
     return url.rstrip("/")
 
 
 def _page(url: str | None) -> str | None:
-    """`url`, if it is a page that people may be sent to."""
+    """Return `url` if it is an absolute web address."""
     parts = None if url is None else urlsplit(url)
     if parts and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("must be an absolute URL such as https://example.com/docs")
@@ -142,23 +139,23 @@ def _page(url: str | None) -> str | None:
 
 
 def _product_name(name: str) -> str:
-    if len(name.strip()) > LONGEST_NAME or not is_visible(name) or not is_one_line(name):
-        raise ValueError(f"must be 1 to {LONGEST_NAME} characters on one line")
+    if len(name.strip()) > MAX_PRODUCT_NAME or not is_visible(name) or not is_one_line(name):
+        raise ValueError(f"must be 1 to {MAX_PRODUCT_NAME} characters on one line")
     return name.strip()
 
 
 def _on_light(colour: str | None) -> str | None:
-    return colour and accent_on(LIGHT, colour).plain
+    return colour and accent_for(LIGHT, colour).plain
 
 
 def _on_dark(colour: str | None) -> str | None:
-    return colour and accent_on(DARK, colour).plain
+    return colour and accent_for(DARK, colour).plain
 
 
 def goes_plain(url: str) -> bool:
-    """Return whether a PostgreSQL URL names another machine and lets libpq talk to it without TLS.
+    """Return whether a PostgreSQL URL leads to another machine and permits connections without TLS.
 
-    libpq's default, `prefer`, falls back to plain text whenever somebody on the way says that there is no TLS.
+    libpq's default, `prefer`, falls back to plain text if an attacker on the network denies TLS.
     """
     parts = urlsplit(url)
     if not parts.scheme.startswith("postgresql"):
@@ -166,33 +163,28 @@ def goes_plain(url: str) -> bool:
     query = dict(parse_qsl(parts.query))
     if query.get("sslmode") in ENCRYPTED:
         return False
-    named = parts.netloc.rpartition("@")[2], query.get("host", ""), query.get("hostaddr", "")
-    hosts = [unquote(host) for some in named for host in some.split(",") if host]
+    lists = parts.netloc.rpartition("@")[2], query.get("host", ""), query.get("hostaddr", "")
+    hosts = [unquote(host) for listed in lists for host in listed.split(",") if host]
+    # Without a host, libpq takes it from its environment variables, else a Unix socket.
     hosts = hosts or [os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST") or "/"]
-    return "service" in query or not all(host.startswith("/") or _is_here(host) for host in hosts)
+    return "service" in query or not all(
+        host.startswith("/") or _is_local_host(host) for host in hosts
+    )
 
 
 _BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
 
 
-def _is_here(host: str) -> bool:
-    """Whether `host`, with or without a port, never leaves this machine."""
+def _is_local_host(host: str) -> bool:
+    """Return whether `host`, with or without a port, is this machine."""
     address = _BRACKETED.fullmatch(host)
     if address is not None:
         return is_loopback(address[1])
     return is_loopback(host) or is_loopback(host.rpartition(":")[0])
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` never leaves this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Settings(BaseSettings):
-    """How one installation runs. Every field is `KEYSTEAD_<NAME>` in the environment."""
+    """The settings of an installation. Each field is `KEYSTEAD_<NAME>` in the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
@@ -204,11 +196,11 @@ class Settings(BaseSettings):
     )
     verification: Literal["read", "stamp"] | None = Field(
         None,
-        description="`read`: every verification reads its row; `stamp`: SQLite's servers answer from memory while "
+        description="`read`: each verification reads the database; `stamp`: servers on SQLite use a cache while "
         "nothing has changed. The default is `stamp` on SQLite, `read` on PostgreSQL",
     )
     allow_plain_database: bool = Field(
-        False, description="Whether PostgreSQL on another machine may be reached without TLS"
+        False, description="Permit connections without TLS to a PostgreSQL on another machine"
     )
     migration_database: Annotated[str | None, AfterValidator(_supported)] = Field(
         None, repr=False, description="Database URL of the tables' owner, for `keystead migrate`"
@@ -221,28 +213,28 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics")
     public_url: Annotated[str | None, AfterValidator(_origin)] = Field(
-        None, description="Where people and code reach this server"
+        None, description="URL at which users and programs reach this server"
     )
     plans_url: Annotated[str | None, AfterValidator(_page)] = Field(
-        None, description="Where customers change their plan"
+        None, description="Page on which customers change their plan"
     )
     docs_url: Annotated[str | None, AfterValidator(_page)] = Field(
         None, description="The product's documentation"
     )
     product_url: Annotated[str | None, AfterValidator(_page)] = Field(
-        None, description="The way back to the product"
+        None, description="Page of the product that the Developer area links back to"
     )
     product_name: Annotated[str, AfterValidator(_product_name)] = Field(
-        "Keystead", description="What people see the Developer area named"
+        "Keystead", description="Name of the product in the Developer area"
     )
     logo: Path | None = Field(
         None, description="The product's logo, an SVG or PNG of at most 64 KiB"
     )
     accent: Annotated[str | None, AfterValidator(_on_light)] = Field(
-        None, description="Colour of buttons and links, such as #4f46e5"
+        None, description="Color of buttons and links, such as #4f46e5"
     )
     accent_dark: Annotated[str | None, AfterValidator(_on_dark)] = Field(
-        None, description="The same on dark ground; made of `accent` if unset"
+        None, description="The same on a dark background; derived from `accent` if unset"
     )
     token_prefix: Annotated[str, AfterValidator(check_prefix)] = Field(
         "ks", description="Prefix of new tokens"
@@ -251,66 +243,65 @@ class Settings(BaseSettings):
         default_factory=dict, description="The product's own scopes: name -> description"
     )
     portal_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
-        (), description="Origins of the product, to which portal users may be sent back"
+        (), description="Origins of the product to which portal users may be redirected"
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
-        (), description="Networks whose X-Forwarded-* headers are believed"
+        (), description="Networks whose X-Forwarded-* headers are trusted"
     )
     webhook_delivery: bool = Field(
-        True, description="Whether the server sends webhooks itself; else run `keystead worker`"
+        True, description="Deliver webhooks in the server; otherwise run `keystead worker`"
     )
     webhook_private_networks: Annotated[
         tuple[Network, ...], NoDecode, BeforeValidator(_networks)
-    ] = Field((), description="Networks of one's own that webhooks may be sent to")
+    ] = Field((), description="Private networks to which webhooks may be sent")
     webhook_ports: Annotated[frozenset[int], NoDecode, BeforeValidator(_ports)] = Field(
-        frozenset(), description="Ports that webhooks may be sent to, beside 443 and 8443"
+        frozenset(), description="Ports to which webhooks may be sent, in addition to 443 and 8443"
     )
-    webhook_allow_http: bool = Field(
-        False, description="Whether webhooks may be sent without TLS (also to port 80)"
-    )
+    webhook_allow_http: bool = Field(False, description="Permit webhooks without TLS (and port 80)")
     webhook_lease_seconds: int = Field(
         10,
         ge=1,
         le=600,
-        description="After how long another worker goes on with what one held that died",
+        description="Seconds after which another worker takes over the deliveries of a killed one",
     )
     webhook_ca: Path | None = Field(
-        None, description="Certificates (PEM) that receivers may be signed by, beside the public"
+        None,
+        description="Certificates (PEM) to trust for receivers, in addition to the public ones",
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM)")
     tls_key: Path | None = Field(None, description="Private key (PEM, PKCS#8)")
     peppers: SecretStr | None = Field(
         None,
-        description="`id:base64` entries parted by commas, the current first; else a file in `data`",
+        description="`id:base64` entries separated by commas, the current first; default: a file in `data`",
     )
     smtp: Annotated[SecretStr | None, AfterValidator(_mail_server)] = Field(
         None,
-        description="Mail server, smtp://user:password@host:587; without one, files in `data`/mail if embedded",
+        description="Mail server, smtp://user:password@host:587; without one, files in `data`/mail on SQLite",
     )
     mail_from: Annotated[str | None, AfterValidator(_sender)] = Field(
-        None, description="Whom mail comes from, such as keys@example.com"
+        None, description="Sender of mail, such as keys@example.com"
     )
-    keep_events_days: int = Field(400, ge=0, description="Days that events are kept; 0 for ever")
+    keep_events_days: int = Field(400, ge=0, description="Days to keep events; 0: forever")
     keep_deliveries_days: int = Field(
-        90, ge=0, description="Days that webhook deliveries are kept; 0 for ever"
+        90, ge=0, description="Days to keep webhook deliveries; 0: forever"
     )
     keep_use_days: int = Field(
-        400, ge=0, description="Days that the use of keys is kept, day by day; 0 for ever"
+        400, ge=0, description="Days to keep the daily use of keys; 0: forever"
     )
     keep_callers_days: int = Field(
-        90, ge=0, description="Days that the callers of keys are kept; 0 for ever"
+        90, ge=0, description="Days to keep the callers of keys; 0: forever"
     )
     rate_limits: Annotated[str | None, AfterValidator(_counters)] = Field(
         None,
         repr=False,
-        description="Where requests are counted for rate limits: `memory` for one process, or valkey://host:6379. "
-        "There are none if unset",
+        description="Counters of rate limits: `memory` for one process, or valkey://host:6379. Unset: no rate limits",
     )
     rate_limits_when_away: Literal["allow", "refuse"] = Field(
-        "allow", description="What becomes of requests while nobody can count them"
+        "allow", description="What to do with requests while the counters are unavailable"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level")
 
+    @override
     @classmethod
     def settings_customise_sources(
         cls,
@@ -320,14 +311,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then `keystead.toml` in the working folder."""
+        # Arguments first, then the environment, then `keystead.toml` in the working folder.
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(FILE_NAME))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.migration_database is not None and self.is_embedded:
             raise ValueError(
-                "migration_database is PostgreSQL's: it goes with the servers' own URL in database"
+                "migration_database needs a PostgreSQL in database, with the servers' own login"
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
@@ -336,13 +327,15 @@ class Settings(BaseSettings):
         if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
-                "with the network of the proxy that ends TLS"
+                "with the network of the proxy that terminates TLS"
             )
         if self.smtp is not None and self.mail_from is None:
-            raise ValueError("smtp needs mail_from, the address that mail comes from")
-        for name, days in self._keeping_days().items():
-            if 0 < days < SHORTEST.days:
-                raise ValueError(f"{name} must be at least {SHORTEST.days}: pages show a month")
+            raise ValueError("smtp needs mail_from, the sender's address")
+        for name, days in self._retention_days().items():
+            if 0 < days < MIN_RETENTION.days:
+                raise ValueError(
+                    f"{name} must be at least {MIN_RETENTION.days}: pages show a month"
+                )
         if self.metrics_port and (self.metrics_port, self.metrics_host) == (self.port, self.host):
             raise ValueError("metrics_port must not be the port of the server")
         return self
@@ -368,21 +361,21 @@ class Settings(BaseSettings):
 
     @property
     def catalog(self) -> ScopeCatalog:
-        """The scopes that keys may be given."""
+        """Return the scopes that keys may be given."""
         return ScopeCatalog(self.scopes)
 
     @property
     def database_url(self) -> str:
-        """The database: the one that is set, else the embedded one."""
+        """Return the database: the one that is set, else the embedded one."""
         return self.database or f"sqlite:///{self.data / 'keystead.db'}"
 
     @property
-    def keeping(self) -> Keeping:
-        """How long is kept what piles up by itself."""
-        days = self._keeping_days().values()
-        return Keeping(*(timedelta(days=kept) if kept else None for kept in days))
+    def retention(self) -> RetentionPolicy:
+        """Return the retention policy."""
+        days = self._retention_days().values()
+        return RetentionPolicy(*(timedelta(days=number) if number else None for number in days))
 
-    def _keeping_days(self) -> dict[str, int]:
+    def _retention_days(self) -> dict[str, int]:
         return {
             "keep_events_days": self.keep_events_days,
             "keep_deliveries_days": self.keep_deliveries_days,
@@ -392,46 +385,50 @@ class Settings(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the database is SQLite, in a file of this machine."""
+        """Return whether the database is SQLite, in a file of this machine."""
         return self.database_url.startswith("sqlite:")
 
     @property
     def sends_mail(self) -> bool:
-        """Whether mail leaves: to the server that is set, else into a folder if the database is embedded."""
+        """Return whether mail is sent: to the mail server, or into a folder if the database is embedded."""
         return self.smtp is not None or self.is_embedded
 
     @property
-    def remembers(self) -> bool:
-        """Whether verified tokens are answered from memory while the stamp beside the database holds."""
+    def caches_verifications(self) -> bool:
+        """Return whether verifications are cached while the generation file is unchanged."""
         return self.is_embedded and self.verification != "read"
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a start on one's own machine: nobody else can reach the server, nothing stands before it."""
+        """Return whether only this machine can reach the server, with no proxy in front of it."""
         return is_loopback(self.host) and self.public_url is None and not self.trusted_proxies
 
     @property
     def base_url(self) -> str:
-        """Where people and code reach this server, without a slash at the end."""
+        """Return the server's public URL without a trailing slash; without one, the listening URL."""
         return self.public_url or self.listening_url
 
     @property
     def listening_url(self) -> str:
-        """Return where the server listens, without a slash at the end."""
+        """Return the URL at which the server listens, without a trailing slash."""
         scheme = "https" if self.tls_cert else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
 
 
 def read_settings(**arguments: object) -> Settings:
-    """The settings; `arguments` (None: not given) win over environment and file. ConfigurationError in one line."""
+    """Return the settings; `arguments` that are not None win over environment and file.
+
+    Raises:
+        ConfigurationError: all faults, in one line.
+    """
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
-    given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+    values: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
     try:
-        return Settings(**given)
+        return Settings(**values)
     except ValidationError as error:
-        lines = [_fault(one["loc"], one["msg"], one["type"]) for one in error.errors()]
+        lines = [_message(each["loc"], each["msg"], each["type"]) for each in error.errors()]
         raise ConfigurationError("; ".join(lines)) from None
     except SettingsError as error:
         raise ConfigurationError(str(error)) from None
@@ -440,23 +437,23 @@ def read_settings(**arguments: object) -> Settings:
 
 
 def export(arguments: dict[str, object]) -> None:
-    """Puts `arguments` (None: not given) into the environment, for the server's processes to read."""
+    """Put `arguments` that are not None into the environment, for the server's processes to read."""
     for name, value in arguments.items():
         if value is not None:
             listed = value if isinstance(value, list | tuple) else [value]
             os.environ[PREFIX + name.upper()] = ",".join(map(str, listed))
 
 
-def _fault(place: tuple[int | str, ...], message: str, kind: str) -> str:
+def _message(place: tuple[int | str, ...], message: str, kind: str) -> str:
     name = ".".join(map(str, place))
     if kind == "extra_forbidden":
         return f"{FILE_NAME}: there is no setting {name}{_nearest(name)}"
-    said = message.removeprefix("Value error, ")
-    return f"{name}: {said}" if name else said
+    text = message.removeprefix("Value error, ")
+    return f"{name}: {text}" if name else text
 
 
 def _refuse_unknown_names() -> None:
-    """A misspelt name would be a setting that silently is not made."""
+    # Otherwise a misspelled setting would silently have no effect.
     known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_NAMES
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN_NAMES):
@@ -470,11 +467,11 @@ def _nearest(name: str) -> str:
 
 
 def _refuse_open_file(path: Path) -> None:
-    """A settings file that holds secrets is private."""
+    """Raise ConfigurationError if a settings file with secrets is not private."""
     try:
-        holds = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return
-    secret = holds.keys() & {"peppers", "database", "migration_database", "smtp"}
-    if secret or "@" in str(holds.get("rate_limits", "")):
+    secret = content.keys() & {"peppers", "database", "migration_database", "smtp"}
+    if secret or "@" in str(content.get("rate_limits", "")):
         require_private(path, "With secrets in it, the settings file")

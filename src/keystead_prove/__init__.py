@@ -1,6 +1,6 @@
-"""The experiments of `keystead prove`: they use an installation over HTTP, as its clients do, and judge what they saw.
+"""The experiments of `keystead prove`: they use an installation over HTTP, like its clients, and judge the responses.
 
-Nothing here opens a database or knows a rule of the product; what only an operator can do is handed in.
+No experiment opens a database or knows a rule of the product; what only an operator can do is passed in.
 """
 
 from __future__ import annotations

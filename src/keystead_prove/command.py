@@ -1,4 +1,4 @@
-"""`keystead prove`: the promises put to the proof, on a running installation or on one that is made for it."""
+"""`keystead prove`: tests the guarantees on a running installation or a temporary one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from keystead.cli.options import Json, Place
 from keystead.cli.outcome import Exit, Failure
 
 if TYPE_CHECKING:
-    from keystead_prove.environment import Ground
-    from keystead_prove.experiments import Sizes
-    from keystead_prove.finding import Finding
-    from keystead_prove.report import Report
+    from keystead_prove.environment import Setup
+    from keystead_prove.experiments.catalog import Sizes
+    from keystead_prove.report import Finding, Report
 
 HERE: Final = Place()
 Urls = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)]
@@ -41,60 +40,60 @@ def prove(
     place: Place = HERE,
     json: Json = False,
 ) -> int:
-    """Put the promises to the proof: that ends hold at once, limits are exact, and what was answered is kept.
+    """Test the guarantees: revocation is immediate, limits are exact, and acknowledged changes are kept.
 
-    Without --url it makes an installation for it on this machine, and throws it away: on the embedded database, or on
-    the empty one of --database. With the --url of every server, run on the machine of a running installation, it works
-    in a workspace of its own there; at the end it revokes that workspace's keys and suspends it.
+    Without --url, the command creates a temporary installation on this machine: on the embedded database, or on the
+    empty database of --database. With the --url of every server of a running installation, run on its machine, it
+    works in a new workspace there. At the end it revokes that workspace's keys and suspends it.
 
-    In each experiment a fault is planted that it must see; otherwise it is not conclusive. Exit code 0 only where
-    every promise held and every planted fault was seen.
+    Each experiment must also see a seeded fault; otherwise it is not conclusive. Exit code 0 only if every promise held
+    and every seeded fault was seen.
 
     Parameters
     ----------
     experiments
-        Which ones, such as revocation; all that can be run there, unless named.
+        Names, such as revocation; default: all that can be run.
     url
-        A server of the running installation; once for each.
+        A server of the running installation; repeatable.
     through
-        With --url: an address behind your gateway, or in your application, that answers GET with 2xx to any key of full
-        access, and with 401 or 403 to whom it does not let in. Keys are verified there too; once for each.
+        With --url: an address behind your gateway, or in your application, that answers GET with 2xx to any key with
+        full access, and with 401 or 403 otherwise. Keys are verified there too; repeatable.
     servers
         How many servers to start, without --url.
     full
-        The sizes of a thorough proof, which takes an hour, instead of some minutes'.
+        Run for about an hour, instead of some minutes.
     keys
         How many keys to revoke.
     rounds
-        How many rounds of the experiments that go by rounds: limit, clock, kill, restart.
+        How many rounds of the experiments limit, clock, kill and restart.
     seconds
-        How long the database is away.
+        How long the database is unavailable.
     report
         File to write the report to, as Markdown.
     """
-    from keystead.cli.core_dumps import forbid_core_dumps
+    from keystead.cli.outcome import forbid_core_dumps
     from keystead_prove.report import Report
-    from keystead_prove.target import Refused
+    from keystead_prove.servers.calls import Refused
 
     forbid_core_dumps()
     sizes = _sizes(full, keys=keys, rounds=rounds, seconds=seconds)
-    begun_at, began = datetime.now(UTC), time.monotonic()
+    started_at, started = datetime.now(UTC), time.monotonic()
     try:
-        with _ending_well(), _ground(place, url, through, servers) as ground:
-            render.note(f"In the workspace {ground.workspace}.")
-            findings = list(_run(ground, experiments, sizes))
+        with _sigterm_as_interrupt(), _setup(place, url, through, servers) as setup:
+            render.note(f"In the workspace {setup.workspace}.")
+            findings = list(_run(setup, experiments, sizes))
     except Refused as error:
-        raise Failure(f"The proof ended: {error}.", Exit.UNAVAILABLE) from None
+        raise Failure(f"The test was interrupted: {error}.", Exit.UNAVAILABLE) from None
     if url:
-        render.note(f"The keys of {ground.workspace} are revoked, and it is suspended.")
-    done = Report(begun_at, time.monotonic() - began, ground.about, findings)
-    _tell(done, report, json)
+        render.note(f"The keys of {setup.workspace} are revoked, and it is suspended.")
+    done = Report(started_at, time.monotonic() - started, setup.about, findings)
+    _print(done, report, json)
     return Exit.DONE if done.verdict == "held" else Exit.REFUSED
 
 
 @contextmanager
-def _ending_well() -> Iterator[None]:
-    """SIGTERM is as Ctrl+C: what was started is ended, and the workspace is left without a live key."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl+C, so that started servers stop and the workspace keeps no live key."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -103,29 +102,29 @@ def _ending_well() -> Iterator[None]:
 
 
 def _sizes(full: bool, **given: float | None) -> Sizes:
-    from keystead_prove.experiments import FULL, QUICK
+    from keystead_prove.experiments.catalog import FULL, QUICK
 
     sizes = FULL if full else QUICK
     chosen = {name: value for name, value in given.items() if value is not None}
     if "rounds" in chosen:
         chosen["kills"] = chosen["restarts"] = chosen["rounds"]
     if any(value <= 0 for value in chosen.values()):
-        raise Failure("Sizes are greater than zero.", Exit.USAGE)
+        raise Failure("Sizes must be greater than zero.", Exit.USAGE)
     if "keys" in chosen:
         chosen["keys_each"] = min(sizes.keys_each, chosen["keys"])
     return replace(sizes, **chosen)  # type: ignore[arg-type] # as typed by the command's own parameters
 
 
-def _ground(
+def _setup(
     place: Place, urls: Sequence[str], others: Sequence[str], servers: int
-) -> AbstractContextManager[Ground]:
+) -> AbstractContextManager[Setup]:
     from keystead_prove.environment import on_own, on_running
 
     if urls:
         return on_running(place, urls, others)
     if others:
         raise Failure(
-            "--through is for a running installation: give the --url of its servers.", Exit.USAGE
+            "--through needs a running installation: give the --url of its servers.", Exit.USAGE
         )
     if place.data is not None:
         raise Failure(
@@ -137,23 +136,23 @@ def _ground(
     return on_own(place.database, servers)
 
 
-def _run(ground: Ground, names: Sequence[str], sizes: Sizes) -> Iterator[Finding]:
-    from keystead_prove.experiments import possible
-    from keystead_prove.report import line
+def _run(setup: Setup, names: Sequence[str], sizes: Sizes) -> Iterator[Finding]:
+    from keystead_prove.experiments.catalog import possible
+    from keystead_prove.report import summary
 
-    there = possible(ground.scene)
-    unknown = [name for name in names if name not in there]
+    available = possible(setup.environment)
+    unknown = [name for name in names if name not in available]
     if unknown:
         raise Failure(
-            f"There is no experiment {unknown[0]} here; there are {', '.join(there)}.", Exit.USAGE
+            f"Unknown experiment {unknown[0]}. Available: {', '.join(available)}.", Exit.USAGE
         )
-    for name in names or there:
-        for finding in there[name](ground.scene, sizes, render.progress):
-            render.note(line(finding))
+    for name in names or available:
+        for finding in available[name](setup.environment, sizes, render.progress):
+            render.note(summary(finding))
             yield finding
 
 
-def _tell(done: Report, file: Path | None, json: bool) -> None:
+def _print(done: Report, file: Path | None, json: bool) -> None:
     from keystead_prove.report import HEADINGS, as_json, as_markdown, row
 
     if file is not None:
@@ -162,7 +161,7 @@ def _tell(done: Report, file: Path | None, json: bool) -> None:
         render.print_json(as_json(done))
         return
     render.print_table([heading.upper() for heading in HEADINGS], map(row, done.findings))
-    render.print_line(f"All together: {done.verdict}.")
+    render.print_line(f"Overall: {done.verdict}.")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Where `keystead prove` does its work: a workspace to throw away, on a running installation or on one of its own."""
+"""The environments of `keystead prove`: a new workspace on a running or on a temporary installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from keystead.cli.operator import account, actor
+from keystead.cli.installation import account, actor
 from keystead.cli.options import Place
 from keystead.cli.outcome import Exit, Failure
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from keystead.bootstrap import Installation
     from keystead.domain.principals import Principal
     from keystead.domain.workspaces import Workspace
-    from keystead_prove.experiments import Scene
-    from keystead_prove.fault_proxy import Breaker
-    from keystead_prove.target import Site
+    from keystead_prove.experiments.catalog import Environment
+    from keystead_prove.servers.fault_proxy import FaultProxy
+    from keystead_prove.servers.target import Target
 
 DESCRIPTION: Final = "keystead prove"
 POSTGRESQL: Final = 5432
@@ -31,14 +31,14 @@ PAGE: Final = 200
 ATTEMPTS: Final = 20
 ATTEMPT_SECONDS: Final = 0.1
 INHERITED: Final = ("KEYSTEAD_VERIFICATION", "KEYSTEAD_MIGRATION_DATABASE")
-"""The settings of the environment that hold for an installation of its own too."""
+"""The settings of the process environment that apply to a temporary installation too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """The scene of the experiments, and what a report says about it."""
+class Setup:
+    """An environment, its workspace, and the facts for the report."""
 
-    scene: Scene
+    environment: Environment
     workspace: str
     about: dict[str, str] = field(default_factory=dict)
 
@@ -51,28 +51,28 @@ class LocalOperator:
     workspace: Workspace
 
     def suspend(self) -> None:
-        """Refuses all keys of the workspace."""
+        """Suspend the workspace."""
         workspaces = self.installation.services.workspaces
-        _patiently(lambda: workspaces.suspend(self.workspace.id, actor()))
+        _retry_while_busy(lambda: workspaces.suspend(self.workspace.id, actor()))
 
     def resume(self) -> None:
-        """Lets them work again."""
+        """Resume the workspace."""
         workspaces = self.installation.services.workspaces
-        _patiently(lambda: workspaces.resume(self.workspace.id, actor()))
+        _retry_while_busy(lambda: workspaces.resume(self.workspace.id, actor()))
 
     def limit_keys(self, limit: int | None) -> None:
-        """How many active keys the workspace may have."""
+        """Set the limit of active keys."""
         self.installation.services.workspaces.set_plan(
             self.workspace.id, self.workspace.plan_id, {"api_keys": limit}, actor()
         )
 
     def now(self) -> datetime:
-        """The time that decides."""
+        """Return the installation's time."""
         return self.installation.services.keys.now()
 
 
-def _patiently(act: Callable[[], object]) -> None:
-    """Does it, and asks again where the database is busy, as it is while keys are raced."""
+def _retry_while_busy(act: Callable[[], object]) -> None:
+    """Call `act`, again while the database is busy."""
     from keystead.domain.errors import Unavailable
 
     for _ in range(ATTEMPTS):
@@ -84,15 +84,15 @@ def _patiently(act: Callable[[], object]) -> None:
 
 
 @contextmanager
-def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) -> Iterator[Ground]:
-    """A workspace on the running installation of that place, whose servers are at these URLs.
+def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) -> Iterator[Setup]:
+    """Create a workspace on the running installation of `place`, whose servers have these URLs.
 
-    `others`: URLs of gateways and applications where keys are verified too.
+    `others`: URLs of gateways and applications that verify keys too.
     """
     from keystead.cli.installation import opened
     from keystead.client import UnsafeAddress
-    from keystead.client.address import page_address, server_address
-    from keystead_prove.experiments import Scene
+    from keystead.client.connection import page_address, server_address
+    from keystead_prove.experiments.catalog import Environment
 
     try:
         addresses = [server_address(url) for url in urls]
@@ -104,54 +104,54 @@ def on_running(place: Place, urls: Sequence[str], others: Sequence[str] = ()) ->
         _workspace(installation) as (operator, token),
         _credential(installation) as credential,
     ):
-        site = _site(addresses, token, credential, pages)
-        about = _about(installation, site) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
-        yield Ground(Scene(site, operator), operator.workspace.name, about)
+        target = _target(addresses, token, credential, pages)
+        about = _about(installation, target) | {"servers": f"{len(urls)}: {', '.join(addresses)}"}
+        yield Setup(Environment(target, operator), operator.workspace.name, about)
 
 
 @contextmanager
-def on_own(database: str | None, count: int) -> Iterator[Ground]:
-    """A workspace on an installation that is made for it: so many servers of this machine over one database."""
+def on_own(database: str | None, count: int) -> Iterator[Setup]:
+    """Create a workspace on a temporary installation: that many servers on this machine over one database."""
     from keystead.cli.installation import opened
-    from keystead_prove.experiments import Scene
-    from keystead_prove.servers import fleet, keystead
+    from keystead_prove.experiments.catalog import Environment
+    from keystead_prove.servers.processes import keystead, start_servers
 
-    with tempfile.TemporaryDirectory(prefix="keystead-prove-") as made, _alone(Path(made)):
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="keystead-prove-") as name, _isolated(Path(name)):
+        folder = Path(name)
         place = Place(folder / "data", database or f"sqlite:///{folder / 'data' / 'keystead.db'}")
-        _begin(place)
+        _initialize(place)
         command = keystead("serve", "--data", str(place.data), "--log-level", "warning")
         with (
-            _before(str(place.database)) as (address, breaker),
-            fleet(count, command, folder, os.environ | {"KEYSTEAD_DATABASE": address}) as servers,
+            _through_proxy(str(place.database)) as (address, fault_proxy),
+            start_servers(
+                count, command, folder, os.environ | {"KEYSTEAD_DATABASE": address}
+            ) as servers,
             opened(place) as installation,
             _workspace(installation) as (operator, token),
             _credential(installation) as credential,
         ):
-            site = _site([server.url for server in servers], token, credential)
-            about = _about(installation, site) | {
-                "servers": f"{count}, started for this on one machine"
-            }
-            scene = Scene(site, operator, servers, breaker)
-            yield Ground(scene, operator.workspace.name, about)
+            target = _target([server.url for server in servers], token, credential)
+            about = _about(installation, target) | {"servers": f"{count}, started on this machine"}
+            environment = Environment(target, operator, servers, fault_proxy)
+            yield Setup(environment, operator.workspace.name, about)
 
 
 @contextmanager
-def _before(database: str) -> Iterator[tuple[str, Breaker | None]]:
-    """The database's URL by way of a breaker before it; as it is where it is a file, or not at one plain address."""
-    from keystead_prove.fault_proxy import HOST, breaker
+def _through_proxy(database: str) -> Iterator[tuple[str, FaultProxy | None]]:
+    """Yield the database's URL through a fault proxy; unchanged for a file, or for several addresses."""
+    from keystead_prove.servers.fault_proxy import HOST, fault_proxy
 
     parts = urlsplit(database)
     if parts.scheme != "postgresql" or not parts.hostname or "," in parts.netloc:
         yield database, None
         return
-    with breaker(parts.hostname, parts.port or POSTGRESQL) as made:
+    with fault_proxy(parts.hostname, parts.port or POSTGRESQL) as made:
         account, at, _ = parts.netloc.rpartition("@")
         yield urlunsplit(parts._replace(netloc=f"{account}{at}{HOST}:{made.port}")), made
 
 
-def _begin(place: Place) -> None:
-    """Makes the database's schema. Failure where there is something in the database already."""
+def _initialize(place: Place) -> None:
+    """Create the database's schema. Raises Failure if the database contains anything."""
     from keystead import bootstrap
     from keystead.operation.peppers import FILE_NAME, make_peppers
     from keystead.settings import read_settings
@@ -165,7 +165,7 @@ def _begin(place: Place) -> None:
         bootstrap.migrate(settings)
     installation = bootstrap.open_safely(settings)
     try:
-        in_use = installation.services.workspaces.list(limit=1).workspaces
+        in_use = installation.services.workspaces.list(limit=1).items
     finally:
         installation.close()
     if in_use:
@@ -176,8 +176,8 @@ def _begin(place: Place) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Away from the settings of this environment and folder, for as long as the block runs."""
+def _isolated(folder: Path) -> Iterator[None]:
+    """Run the block without the settings of this environment and folder."""
     before, here = os.environ.copy(), Path.cwd()
     for name in [name for name in before if name.startswith("KEYSTEAD_")]:
         if name not in INHERITED:
@@ -193,7 +193,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _workspace(installation: Installation) -> Iterator[tuple[LocalOperator, str]]:
-    """A workspace without a limit, and the token of a key that manages its others.
+    """Create a workspace without a limit, and yield the token of a key that manages the others.
 
     At the end all its keys are revoked, and it is suspended.
     """
@@ -220,49 +220,50 @@ def _revoke_all(installation: Installation, principal: Principal) -> None:
     from keystead.domain.keys import KeyStatus
 
     keys = installation.services.keys
-    while found := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).keys:
-        for key in found:
+    while page := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).items:
+        for key in page:
             keys.revoke(principal, key.id)
 
 
 @contextmanager
 def _credential(installation: Installation) -> Iterator[str]:
-    """The token of a service's credential, for introspection; it is revoked at the end."""
+    """Yield a service's credential for introspection, and revoke it at the end."""
     from keystead.domain.credentials import CredentialKind
 
     credentials = installation.services.credentials
-    made, token = credentials.create(DESCRIPTION, actor(), CredentialKind.SERVICE)
+    credential, token = credentials.create(DESCRIPTION, actor(), CredentialKind.SERVICE)
     try:
         yield token.reveal()
     finally:
-        credentials.revoke(made.id, actor())
+        credentials.revoke(credential.id, actor())
 
 
-def _site(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Site:
-    from keystead_prove.connection import Line
-    from keystead_prove.endpoints import of_servers, through
-    from keystead_prove.target import SCOPE_TO_KEEP, Site, create, unready
+def _target(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Target:
+    from keystead_prove.servers.calls import SCOPE_TO_KEEP, create, unready
+    from keystead_prove.servers.connection import Connection
+    from keystead_prove.servers.endpoints import of_servers, through
+    from keystead_prove.servers.target import Target
 
     away = unready(urls, token)
     if away:
         raise Failure(
-            f"{away} does not accept a key of this installation: is it one of its servers?",
+            f"{away} does not accept a key of this installation. Is it one of its servers?",
             Exit.UNAVAILABLE,
         )
-    doors = of_servers(urls, token, credential)
+    endpoints = of_servers(urls, token, credential)
     if others:
-        with Line(urls[0], token) as line:
-            narrow = create(line, scopes=[SCOPE_TO_KEEP])
-        doors += [through(url, token, narrow) for url in others]
-    return Site(urls, token, doors)
+        with Connection(urls[0], token) as connection:
+            narrow = create(connection, scopes=[SCOPE_TO_KEEP])
+        endpoints += [through(url, token, narrow) for url in others]
+    return Target(urls, token, endpoints)
 
 
-def _names(site: Site) -> list[str]:
-    """The ways of asking, each once."""
-    return list(dict.fromkeys(q.name for door in site.doors for q in door.questions))
+def _names(target: Target) -> list[str]:
+    """Return the names of all probes."""
+    return list(dict.fromkeys(q.name for endpoint in target.endpoints for q in endpoint.probes))
 
 
-def _about(installation: Installation, site: Site) -> dict[str, str]:
+def _about(installation: Installation, target: Target) -> dict[str, str]:
     import platform
 
     from keystead import __version__, bootstrap
@@ -276,8 +277,8 @@ def _about(installation: Installation, site: Site) -> dict[str, str]:
     return {
         "Keystead": __version__,
         "database": engine,
-        "verification": "stamp" if settings.remembers else "read",
-        "verified by": ", ".join(_names(site)),
+        "verification": "stamp" if settings.caches_verifications else "read",
+        "verified by": ", ".join(_names(target)),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores,"
         f" Python {platform.python_version()}",
     }

@@ -72,7 +72,7 @@ def test_no_body_sets_what_is_the_server_s(quick: Tenant, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_body_is_json_and_says_so(quick: Tenant, name: str) -> None:
-    """415 for another type, 400 for what is no JSON, 422 for JSON of another shape, 413 for too much of it."""
+    """415 for another type, 400 for invalid JSON, 422 for JSON of another shape, 413 for too much of it."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
@@ -119,7 +119,7 @@ def test_nothing_of_a_body_is_read_for_strangers(quick: Tenant, name: str) -> No
 
 
 def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
-    """Many thousand wrong values are no reason for as many entries: the refusal is small.
+    """Many thousand wrong values don't make as many entries: the error is small.
 
     Beyond a number of values nothing is built of them: 413.
     """
@@ -141,7 +141,7 @@ def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
 
 
 def test_large_bodies_of_one_workspace_leave_room(quick: Tenant) -> None:
-    """However many large batches one workspace sends at once, all are read, and another's is not behind them all."""
+    """However many large batches one workspace sends, all are read, and another's does not wait for all of them."""
     ended: list[str] = []
     tenants = {"many": quick, "other": quick.world.tenant()}
     text = json.dumps({"upsert": [{"id": f"d{n}", "text": "x" * 900} for n in range(100)]}).encode()
@@ -163,7 +163,7 @@ def test_large_bodies_of_one_workspace_leave_room(quick: Tenant) -> None:
 
 
 def test_an_encoded_body_is_refused_as_such(quick: Tenant) -> None:
-    """A Content-Encoding is 415, with the one that is read; identity is none."""
+    """A Content-Encoding is 415, and the response names the accepted one; identity is accepted."""
     client = quick.client()
     path = "/v1/collections"
     for coding in ("gzip", "br", "identity, gzip", "GZIP"):
@@ -175,7 +175,7 @@ def test_an_encoded_body_is_refused_as_such(quick: Tenant) -> None:
 
 
 def test_unknown_parameters_are_not_multiplied(quick: Tenant) -> None:
-    """Whatever stands in a query, the refusal names some of it, cut short, and is small."""
+    """Whatever a query contains, the error names some of it, cut short, and is small."""
     client = quick.client()
     queries = (
         "&".join(f"{number:x}" for number in range(1_500)),
@@ -240,7 +240,7 @@ def test_no_body_names_a_thing_by_what_cannot_be_seen(quick: Tenant, name: str, 
 
 
 def test_a_document_title_that_cannot_be_seen_is_none(quick: Tenant) -> None:
-    """A document that is sent with such a title has none; sent again without one it is unchanged."""
+    """A document sent with such a title has an empty one; sent again without a title it is unchanged."""
     client = quick.client()
     collection = client.collection()
     one = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})

@@ -55,7 +55,7 @@ def test_a_title_is_one_line(quick: Tenant, title: Any) -> None:
 
 
 def test_names_are_the_workspace_s_own(tenant: Tenant) -> None:
-    """Twice in one workspace is 409 `name-taken`; in another it is free, and tells nothing."""
+    """Twice in one workspace is 409 `name-taken`; in another workspace the name is free."""
     client, other = tenant.client(), tenant.world.tenant().client()
     client.collection("handbook")
     assert problem(client.post("/v1/collections", {"name": "handbook"})) == (409, "name-taken")

@@ -1,4 +1,4 @@
-"""Who may call: the bearer token, the scope, and what strangers are told."""
+"""Access to the API: the bearer token, the scope, and what strangers learn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATIONS = [
 
 
 def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Everything that an answer shows, its request id aside."""
+    """Everything in a response except its request id."""
     return (
         answer.status_code,
         answer.content,
@@ -67,7 +67,7 @@ def forged(token: Token) -> str:
 
 
 def test_every_dead_token_is_answered_alike(tenant: Tenant) -> None:
-    """Malformed, unknown, forged, expired, revoked, rotated, suspended: the same 401, byte for byte, at each door."""
+    """Malformed, unknown, forged, expired, revoked, rotated, suspended: the same 401, byte for byte, everywhere."""
     tokens = dead_tokens(tenant)
     for method, path in (("GET", "/v1/whoami"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/x")):
         answers = {
@@ -81,7 +81,7 @@ def test_every_dead_token_is_answered_alike(tenant: Tenant) -> None:
 
 
 def test_the_log_tells_why(quick: Tenant) -> None:
-    """What no answer tells, the log does: the reason of a denial, and the key where the secret was right."""
+    """The log has what no response shows: the reason of a denial, and the key if the secret was right."""
     tokens = dead_tokens(quick)
     with capture_logs() as lines:
         for token in tokens.values():
@@ -105,7 +105,7 @@ def test_the_log_tells_why(quick: Tenant) -> None:
 
 
 def test_a_suspended_workspace_works_again_when_it_is_resumed(tenant: Tenant) -> None:
-    """Suspension refuses at once, and lasts no longer than it does."""
+    """Suspension refuses immediately, and no longer than it lasts."""
     client = tenant.client()
     assert client.get("/v1/whoami").status_code == 200
     tenant.world.services.workspaces.suspend(tenant.id)
@@ -185,7 +185,7 @@ def sample_path(path: str) -> str:
 def test_each_call_needs_the_scope_that_its_description_names(
     quick: Tenant, method: str, path: str, needed: list[str]
 ) -> None:
-    """Every scope but the needed one: 403 that names it, before anything else is looked at. With it: on it goes."""
+    """With every scope except the needed one: 403 that names it, before any other check. With it: the call proceeds."""
     if not needed:
         answer = quick.client("plan:read").send(method, sample_path(path))
         expected = 403 if method == "DELETE" else 200
@@ -224,7 +224,7 @@ def test_no_call_was_left_out() -> None:
 
 
 def test_a_key_may_always_end_itself(tenant: Tenant) -> None:
-    """Revoking oneself needs no scope and works at once; of other keys, even of their existence, nothing is told."""
+    """Revoking oneself needs no scope and works immediately; it reveals nothing about other keys."""
     other = tenant.token()
     client = tenant.client("plan:read")
     for id in (other.key_id, "key_none"):

@@ -13,7 +13,7 @@ SUMMARY = {"id", "title", "url", "attributes", "created_at", "updated_at"}
 
 @pytest.fixture
 def client(tenant: Tenant) -> Client:
-    """Somebody with a collection called handbook."""
+    """A client with a collection called handbook."""
     client = tenant.client()
     client.collection()
     return client
@@ -90,7 +90,7 @@ def test_search_finds_by_words(client: Client) -> None:
 
 
 def test_a_search_has_bounds(client: Client) -> None:
-    """1-10 words, the best `limit` matches; a cursor of a list is none of a search."""
+    """1-10 words, the best `limit` matches; a list's cursor does not work for a search."""
     for number in range(3):
         client.put(f"{DOCUMENTS}/d{number}", {"text": "word"})
     assert len(client.get(f"{DOCUMENTS}?query=word&limit=2").json()["items"]) == 2
@@ -239,7 +239,7 @@ def test_what_is_missing_is_told_before_what_is_wrong(client: Client) -> None:
 
 
 def test_a_document_may_be_called_batch(client: Client) -> None:
-    """The name of a call is no reserved id: the methods differ."""
+    """The name of a call is a valid id: the methods differ."""
     path = f"{DOCUMENTS}/batch"
     assert client.put(path, {"text": "x"}).status_code == 201
     assert client.get(path).json()["id"] == "batch"

@@ -99,7 +99,7 @@ def test_what_is_no_future_instant_is_refused(quick: Tenant, sent: Any) -> None:
 
 @pytest.mark.parametrize("sent", ["NaN", "Infinity", "-Infinity", "01", "2030-01-31T12:00:00Z"])
 def test_what_is_no_json_makes_no_key(quick: Tenant, sent: str) -> None:
-    """NaN and its like, and an instant without quotes, are 400: the body is not JSON."""
+    """NaN and its like, and a time without quotes, are 400: the body is not JSON."""
     client = quick.client()
     body = f'{{"description": "x", "expires_at": {sent}}}'.encode()
     assert client.post("/v1/keys", body).status_code == 400

@@ -19,7 +19,7 @@ def once(key: str) -> Headers:
 
 
 def made(client: Client) -> list[str]:
-    """The ids of the keys that the client sees, its own aside."""
+    """The ids of the keys that the client sees, except its own."""
     items = client.get("/v1/keys").json()["items"]
     return [item["id"] for item in items if item["id"] != client.key_id]
 

@@ -118,7 +118,7 @@ def resource(world: World, request: pytest.FixtureRequest) -> Resource:
 
 
 def test_a_change_of_an_older_version_is_refused(resource: Resource) -> None:
-    """Two clients see the same version: the second to change it is refused, and loses nobody's change (R105)."""
+    """Two clients see the same version: the second change is refused, and no change is lost (R105)."""
     first, second = resource.kind.changes
     seen, _ = resource.state
     changed = resource.change(first, seen)
@@ -161,7 +161,7 @@ def test_refusals_come_in_their_order(resource: Resource) -> None:
 
 
 def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
-    """What changed since it was seen is not deleted by who saw the version before."""
+    """A client that saw an older version can't delete the resource."""
     if not resource.kind.is_deleted:
         assert "DELETE" not in resource.client.send("PUT", resource.path).headers["allow"]
         return
@@ -187,7 +187,7 @@ def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["collection", "document"])
 def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
-    """What was deleted and made anew under its name is not what an old tag was given for."""
+    """A resource deleted and created again under its name doesn't match an old tag."""
     resource = Resource(world, name)
     seen, _ = resource.state
     assert resource.delete(seen).status_code == 204
@@ -200,7 +200,7 @@ def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
 
 
 def test_use_status_and_counts_are_no_version(world: World) -> None:
-    """A key that is used, a collection that grows and a webhook that is paused are edited by nobody."""
+    """Using a key, adding to a collection and pausing a webhook are not edits."""
     key, collection, webhook = (Resource(world, n) for n in ("key", "collection", "webhook"))
     before = [each.state[0] for each in (key, collection, webhook)]
     used = world.client(

@@ -19,7 +19,7 @@ KEY_MEMBERS = {
 
 
 def end_of(tenant: Tenant, **lives: float) -> str:
-    """An instant that long after now, as it is written on the wire."""
+    """A time that long after now, as on the wire."""
     return format_instant(tenant.world.clock.now() + timedelta(**lives))
 
 
@@ -162,7 +162,7 @@ def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> N
 
 
 def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
-    """Following cursors shows every key once, in order, and none that was made meanwhile."""
+    """Following cursors shows every key once, in order, without keys made meanwhile."""
     client = tenant.client()
     made = [client.created(description=str(number))["id"] for number in range(7)]
     path: str | None = "/v1/keys?limit=3"
@@ -176,7 +176,7 @@ def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
 
 
 def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
-    """Of another filter, list, workspace, or of nobody's making: 422 `invalid-cursor`."""
+    """From another filter, list or workspace, or made up: 422 `invalid-cursor`."""
     client = tenant.client()
     for name in ("one", "two"):
         client.created(description=name)
@@ -310,7 +310,7 @@ def test_expiry_is_final(tenant: Tenant) -> None:
 
 
 def test_rotation_hands_over(tenant: Tenant) -> None:
-    """A successor with the same description and scopes and lifetime; without overlap the old token is dead at once."""
+    """The successor has the same description, scopes and lifetime; without overlap the old token stops immediately."""
     client = tenant.client()
     old = client.created(scopes=["plan:read"], expires_at=end_of(tenant, days=30))
     tenant.world.clock.advance(days=10)

@@ -1,4 +1,4 @@
-"""Calls of a process have a share for each workspace: those that wait hold up nobody else's."""
+"""Each workspace has its share of a process's calls: waiting calls don't delay other workspaces."""
 
 from __future__ import annotations
 

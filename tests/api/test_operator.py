@@ -24,7 +24,7 @@ def operator(world: World) -> Client:
 
 
 def backend(world: World) -> Client:
-    """Somebody who calls with a fresh operator's credential."""
+    """A client with a new operator's credential."""
     _, token = world.services.credentials.create("billing", BY)
     return world.client(token.reveal())
 
@@ -43,7 +43,7 @@ def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
 
 def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
     """What happened in a workspace, newest first."""
-    return world.services.events.list(Tenant(world, workspace_id).principal).events
+    return world.services.events.list(Tenant(world, workspace_id).principal).items
 
 
 def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:
@@ -69,14 +69,14 @@ def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> 
 
 
 def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
-    """Without a plan it is on the smallest one, without an owner it has none; names need not differ."""
+    """By default it is on the smallest plan, without an owner; names need not differ."""
     first, second = made(operator, "Twin"), made(operator, "Twin", plan=None, owner=None)
     assert first["plan"] == second["plan"] == "free"
     assert first["id"] != second["id"]
 
 
 def test_an_address_is_one_owner_s(operator: Client) -> None:
-    """The address of somebody who is there already: 409, and no workspace is made."""
+    """The address of an existing user: 409, and no workspace is created."""
     owner = {"name": "Ann", "email": "ann.twice@example.com"}
     made(operator, "First of two", owner=owner)
     answer = operator.post(PATH, {"name": "Second of two", "owner": owner})
@@ -150,7 +150,7 @@ def test_workspaces_are_found_by_their_names(world: World, query: str, found: li
 
 
 def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
-    """The exact id is a search too, a part of it is none."""
+    """The exact id is a search too; a part of it is not."""
     one = made(operator)
     assert good(operator.get(f"{PATH}?query={one['id']}"))["items"] == [one]
     assert good(operator.get(f"{PATH}?query={one['id'][:-1]}"))["items"] == []
@@ -174,7 +174,7 @@ def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> Non
 
 
 def test_renaming(world: World, operator: Client) -> None:
-    """Another name, seen at once; the same name again, or nothing at all, is no event."""
+    """Another name is seen immediately; the same name, or an empty change, is not an event."""
     one = made(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
         assert good(operator.patch(f"{PATH}/{one['id']}", {"name": name}))["name"] == name
@@ -208,7 +208,7 @@ def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -
 
 
 def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
-    """The whole answer with the new limits; the same again is no event; a PUT is the whole of it."""
+    """The whole response with the new limits; the same values are not an event; a PUT replaces everything."""
     one = made(operator)
     sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
     first = good(operator.put(f"{PATH}/{one['id']}/plan", sent))
@@ -301,7 +301,7 @@ def own_world(database_url: str) -> Iterator[World]:
 
 
 def test_the_list_is_the_whole_installation(own_world: World) -> None:
-    """Every workspace, whoever made it and whatever its state, and nothing else."""
+    """Every workspace, of any origin and state, and nothing else."""
     operator = backend(own_world)
     assert good(operator.get(PATH)) == {"items": [], "next_cursor": None}
     by_hand = own_world.tenant()

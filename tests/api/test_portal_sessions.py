@@ -77,7 +77,7 @@ def test_a_user_is_known_again(world: World, operator: Client) -> None:
 
 
 def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
-    """Nobody, a workspace's key of any scope, a revoked credential and nonsense: 401, and nothing is made."""
+    """No credential, a workspace's key of any scope, a revoked credential and nonsense: 401, and nothing is created."""
     tenant = world.tenant()
     ended, token = world.services.credentials.create("old", BY)
     world.services.credentials.revoke(ended.id, BY)
@@ -120,7 +120,7 @@ def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
 def test_what_is_wrong_is_named(
     world: World, operator: Client, change: dict[str, Any], pointer: str
 ) -> None:
-    """422 with the pointer of what is refused; owners are never made, and nobody is sent to a foreign origin."""
+    """422 with the pointer of the refused value; owners are never created, and users never sent to a foreign origin."""
     tenant = world.tenant()
     answer = operator.post(PATH, body(tenant, **change))
     assert problem(answer) == (422, "invalid")

@@ -86,7 +86,7 @@ def test_a_rotated_secret_is_shown_once(tenant: Tenant) -> None:
 
 
 def test_deliveries_are_listed_seen_and_sent_again(tenant: Tenant) -> None:
-    """Newest first, page by page, by status; one with the event it tells of; a test is one of them."""
+    """Newest first, page by page, by status; one with its event; a test is one of them."""
     client = tenant.client()
     made = created(client, events=["*"])
     path = f"/v1/webhooks/{made['id']}"

@@ -47,7 +47,7 @@ def test_the_plan_tells_each_limit_and_its_use(tenant: Tenant) -> None:
 
 
 def test_a_lowered_limit_stops_creation_only(tenant: Tenant) -> None:
-    """Keys beyond a new limit live on; they are shown over it, and the next one is refused."""
+    """Keys beyond a new limit keep working; they are counted over it, and the next one is refused."""
     client = tenant.client()
     keys = [client.created() for _ in range(3)]
     tenant.world.services.workspaces.set_plan(tenant.id, "free", {"api_keys": 2})

@@ -60,7 +60,7 @@ class World:
         return Tenant(self, made.id)
 
     def client(self, token: str | None = None) -> Client:
-        """Somebody who calls with that token, or without any."""
+        """A client with that token, or without any."""
         return Client(self, token)
 
 
@@ -84,13 +84,13 @@ class Tenant:
         return token
 
     def client(self, *scopes: str, lives: timedelta | None = None) -> Client:
-        """Somebody who calls with such a key."""
+        """A client with such a key."""
         token = self.token(*scopes, lives=lives)
         return Client(self.world, token.reveal(), token.key_id)
 
     def event_types(self) -> list[str]:
         """What happened, newest first."""
-        return [str(event.type) for event in self.world.services.events.list(self.principal).events]
+        return [str(event.type) for event in self.world.services.events.list(self.principal).items]
 
 
 @dataclass

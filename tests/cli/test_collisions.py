@@ -12,14 +12,14 @@ from sqlalchemy import Engine, event
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.principals import operator
-from keystead.storage import retry as anew
+from keystead.storage import retry
 from tests.cli.conftest import Keystead
 from tests.services.test_nth_failure import collision
 
 
 @contextmanager
 def colliding(installation: Installation, times: int) -> Iterator[None]:
-    """So many times the event of a change collides with others' on any connection of this process."""
+    """Let the event of a change collide with others' that many times, on any connection of this process."""
     left = times
 
     def collide(_: Any, statement: str, *__: Any) -> None:
@@ -38,8 +38,8 @@ def colliding(installation: Installation, times: int) -> Iterator[None]:
 def descriptions(installation: Installation) -> list[str]:
     """Of the keys that there are."""
     services = installation.services
-    (workspace,) = services.workspaces.list().workspaces
-    return [key.description for key in services.keys.list(operator("tests", workspace.id)).keys]
+    (workspace,) = services.workspaces.list().items
+    return [key.description for key in services.keys.list(operator("tests", workspace.id)).items]
 
 
 def test_a_command_begins_anew(keystead: Keystead, installation: Installation) -> None:
@@ -53,11 +53,11 @@ def test_a_command_begins_anew(keystead: Keystead, installation: Installation) -
 def test_a_command_gives_up(
     keystead: Keystead, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that collides for good ends as any that the database has no time for: one line, and nothing done."""
-    monkeypatch.setattr(anew, "PAUSES", (0.0, 0.0))
+    """A command that never stops colliding ends as if the database were busy: one line, and nothing done."""
+    monkeypatch.setattr(retry, "PAUSES", (0.0, 0.0))
     with colliding(installation, 1_000):
         refused = keystead("keys", "create", "-d", "sync")
     assert (refused.code, refused.out) == (Exit.UNAVAILABLE, "")
-    assert "nothing was done" in refused.err
+    assert "Nothing was saved" in refused.err
     assert len(refused.err.splitlines()) == 1
     assert descriptions(installation) == []

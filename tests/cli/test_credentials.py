@@ -1,4 +1,4 @@
-"""`keystead credentials`: made once, listed without their tokens, ended at once."""
+"""`keystead credentials`: created once, listed without their tokens, revoked immediately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.installations import calling
 
 
 def test_a_credential_is_made_and_works(keystead: Keystead, installation: Installation) -> None:
-    """Its token is alone on standard output, and is an operator's; nobody sees it again."""
+    """Its token is alone on standard output, and is an operator's; it is never shown again."""
     made = keystead("credentials", "create", "billing backend")
     assert made.code == Exit.DONE
     token = made.out.removesuffix("\n")
@@ -60,7 +60,7 @@ def test_the_installations_events(keystead: Keystead) -> None:
 
 
 def test_a_service_credential(keystead: Keystead, installation: Installation) -> None:
-    """`--kind service` makes one that is told apart in the list, and is no operator."""
+    """`--kind service` creates one that the list shows as a service, without an operator's access."""
     token = keystead("credentials", "create", "gateway", "--kind", "service").out.strip()
     assert token.startswith("ks_svc_")
     made = calling(installation, token, CredentialKind.SERVICE)
@@ -74,7 +74,7 @@ def test_a_service_credential(keystead: Keystead, installation: Installation) ->
 
 @one_engine
 def test_what_cannot_be_is_refused(keystead: Keystead, installation: Installation) -> None:
-    """An empty name, an id that is none, and a script that does not say --yes: nothing changes."""
+    """An empty name, an unknown id, and a script without --yes: nothing changes."""
     assert keystead("credentials", "create", " ").code == Exit.REFUSED
     for id in ("op_0000000000000000000000", "key_x", ""):
         refused = keystead("credentials", "revoke", id, "--yes")

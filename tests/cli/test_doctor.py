@@ -1,4 +1,4 @@
-"""The doctor says what is wrong and how to mend it, and changes nothing."""
+"""The doctor reports what is wrong and how to fix it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from keystead.bootstrap import Installation
-from keystead.operation import examination
-from keystead.operation.examination import Verdict
+from keystead.operation import checks
+from keystead.operation.checks import Verdict
 from keystead.settings import Settings
 from tests.cli.conftest import Ended, Keystead, one_engine
 from tests.serving import Serving
@@ -64,7 +64,7 @@ def test_an_interpreter_with_known_faults_is_named(
     version: tuple[int, int, int], verdict: Verdict
 ) -> None:
     """A Python whose parsers have known faults is a warning, which says what to upgrade to."""
-    found = examination.check_interpreter(version)
+    found = checks.check_interpreter(version)
     assert found.verdict is verdict
     assert ("CVE-2024-7592" in found.says) == (verdict is Verdict.WARNING)
 
@@ -79,7 +79,7 @@ def test_nothing_is_made_by_looking(run: Keystead) -> None:
 def test_each_fault_is_found_and_told_how_to_mend(
     keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Open files, a lost pepper and somebody else's server on the port: three faults at once, with exit code 1."""
+    """Open files, a lost pepper and another server on the port: three faults in one run, with exit code 1."""
     Serving(str(settings.database), settings.data).token()
     file = Path(str(settings.database).removeprefix("sqlite:///"))
     file.chmod(0o644)
@@ -111,7 +111,7 @@ def test_a_server_that_runs_is_no_fault(server: Serving) -> None:
 def test_a_wrong_configuration_is_the_one_finding(
     keystead: Keystead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the settings cannot be read nothing else is looked at."""
+    """If the settings can't be read, nothing else is checked."""
     monkeypatch.setenv("KEYSTEAD_HOST", "0.0.0.0")
     told = keystead("doctor", "--json")
     assert findings(told) == {"configuration": "fault"}
@@ -119,7 +119,7 @@ def test_a_wrong_configuration_is_the_one_finding(
 
 
 def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address is closed: told, not waited for."""
+    """A closed address is reported without waiting."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", "postgresql://nobody:swordfish@127.0.0.1:1/none")
     told = run("doctor", "--json")
     assert findings(told)["database"] == "fault"
@@ -137,20 +137,20 @@ def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.M
 )
 def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> None:
     """A commit that does not wait for the disk is a fault; a server that never syncs is one for tests."""
-    assert examination.check_durability("PostgreSQL", keeps).verdict is verdict
+    assert checks.check_durability("PostgreSQL", keeps).verdict is verdict
 
 
 @pytest.mark.parametrize(
     ("standbys", "says"),
     [
-        ("", "on disk of this one server: no standby is synchronous, so a failover can lose it."),
-        ("ANY 1 (b, c)", "on disk, and on that of synchronous standbys: ANY 1 (b, c)."),
+        ("", "on disk of this server only: no standby is synchronous, so a failover can lose it."),
+        ("ANY 1 (b, c)", "on disk, and on the disks of synchronous standbys: ANY 1 (b, c)."),
     ],
 )
 def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
-    """The doctor tells whether losing one server of PostgreSQL could lose what was acknowledged."""
+    """The doctor reports whether losing one server of PostgreSQL could lose acknowledged changes."""
     keeps = {"synchronous_commit": "on", "synchronous_standby_names": standbys}
-    assert examination.check_durability("PostgreSQL", keeps).says == (
+    assert checks.check_durability("PostgreSQL", keeps).says == (
         f"An acknowledged change is {says}"
     )
 
@@ -166,4 +166,4 @@ def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
 )
 def test_engines(engine: str, version: tuple[int, ...], verdict: Verdict) -> None:
     """A SQLite with the WAL-reset bug is warned of, a PostgreSQL that is too old is a fault."""
-    assert examination.check_engine(engine, version).verdict is verdict
+    assert checks.check_engine(engine, version).verdict is verdict

@@ -40,7 +40,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 def printed(run: Keystead, product: str, **options: str) -> str:
-    """What the command prints with these options beside the usual ones."""
+    """The command's output with these options and the usual ones."""
     named = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     ended = run("gateway", *product.split(), *(word for pair in named.items() for word in pair))
     assert ended.code == Exit.DONE, ended.err
@@ -99,18 +99,18 @@ def test_bad_values_are_refused(run: Keystead, option: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--scopes", "/a=any", "--scopes", "/A/=any"], "named twice"),
-        (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "named twice"),
-        (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "go together"),
+        (["--scopes", "/a=any", "--scopes", "/A/=any"], "given twice"),
+        (["--scopes", "GET:/a=any", "--scopes", "HEAD:/a=any"], "given twice"),
+        (["--scopes", "/a=any", "--tls-cert", "/a.pem"], "must be used together"),
         (["--scopes", "/a=any", "--keystead", "http://a", "https://b"], "all be http"),
         (["--scopes", "/a=any", "--max-body", "0"], "--max-body"),
-        (["--scopes", "/a=any", "--keystead", "https://127.0.0.1"], "host names only"),
+        (["--scopes", "/a=any", "--keystead", "https://127.0.0.1"], "of host names"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(
     run: Keystead, words: list[str], says: str
 ) -> None:
-    """Say which of them."""
+    """The message names the option."""
     named = ["--public-url", "https://k", "--application", "http://a", *words]
     ended = run("gateway", "nginx", *named)
     assert (ended.code, ended.out) == (Exit.USAGE, "")

@@ -91,7 +91,7 @@ def test_wrong_usage_is_one_line(run: Keystead, arguments: list[str]) -> None:
 
 
 def test_the_guide_knows_every_command() -> None:
-    """The guide's table names each command by its words, and none that is not there."""
+    """The guide's table names each command by its words, and no others."""
     told = set[tuple[str, ...]]()
     for cell in re.findall(r"^\| (`keystead .*?`) \|", GUIDE, re.MULTILINE):
         first, *verbs = re.findall(r"`([^`]+)`", cell)

@@ -60,7 +60,7 @@ def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
 def test_the_account_that_ran_the_command_is_on_record(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """A key made here names the operator's account as its maker, and so does its event."""
+    """A key created here names the operator's account as its creator, and so does its event."""
     made = keystead("keys", "create", "-d", "x", "--json").json
     assert made["created_by"]["type"] == "operator"
     assert made["created_by"]["name"] != ""
@@ -78,7 +78,7 @@ def test_a_span_counts_from_now(keystead: Keystead) -> None:
 
 @one_engine
 def test_an_instant_is_taken_exactly_and_never_means_never(keystead: Keystead) -> None:
-    """An instant with any offset, `never`, and no option at all are what they say."""
+    """A time with any offset, `never`, and no option at all are what they say."""
     made = keystead("keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json")
     assert made.json["expires_at"] == "2031-02-28T10:00:00Z"
     for arguments in (["--expires", "never"], []):
@@ -102,7 +102,7 @@ def test_an_end_that_cannot_be_read_makes_no_key(keystead: Keystead) -> None:
 
 @one_engine
 def test_scopes_are_named_one_by_one(keystead: Keystead, installation: Installation) -> None:
-    """A key holds the scopes that were named and no others; an unknown one is told with those there are."""
+    """A key has the named scopes and no others; the message about an unknown one lists all."""
     _, token = create(keystead, "--scope", "documents:read", "--scope", "keys:read")
     assert isinstance(verify(installation, token, "documents:read"), Verified)
     assert isinstance(verify(installation, token, "documents:write"), Denied)
@@ -164,7 +164,7 @@ def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> Non
 
 @one_engine
 def test_what_a_key_cannot_become(keystead: Keystead) -> None:
-    """Nothing to change and what is no scope are wrong usage; wider scopes and a second life are refused."""
+    """Nothing to change and an unknown scope are wrong usage; wider scopes and a second life are refused."""
     id, _ = create(keystead)
     assert keystead("keys", "update", id).code == Exit.USAGE
     assert keystead("keys", "update", id, "--scope", "nonsense:read").code == Exit.USAGE
@@ -207,7 +207,7 @@ def test_rotation_without_overlap_ends_the_old_key(
 
 @one_engine
 def test_revoking_needs_a_word(keystead: Keystead, installation: Installation) -> None:
-    """Where nobody can be asked, nothing is revoked without --yes; the line says so."""
+    """Without a terminal to ask at, nothing is revoked without --yes; the line says so."""
     id, token = create(keystead)
     refused = keystead("keys", "revoke", id)
     assert refused.code == Exit.USAGE
@@ -216,7 +216,7 @@ def test_revoking_needs_a_word(keystead: Keystead, installation: Installation) -
 
 
 def test_a_revoked_key_stays_revoked(keystead: Keystead, installation: Installation) -> None:
-    """With --yes the token is refused at once; again is done as well, and tells no second event."""
+    """With --yes the token is refused immediately; repeating it succeeds without a second event."""
     id, token = create(keystead)
     for _ in range(2):
         assert keystead("keys", "revoke", id, "--yes").code == Exit.DONE
@@ -247,7 +247,7 @@ def test_with_several_workspaces_one_is_named(
 
 @one_engine
 def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) -> None:
-    """A token in the place of an id is refused and not repeated; its key's id is told, to be revoked."""
+    """A token instead of an id is refused and not repeated; the message names its key's id, to revoke it."""
     id, token = create(keystead)
     for command, *options in (["show"], ["revoke", "--yes"], ["rotate"], ["update", "-d", "x"]):
         refused = keystead("keys", command, token, *options)
@@ -310,7 +310,7 @@ def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyP
     shown = keystead("keys", "rate-limit", id)
     assert (shown.out, shown.err) == ("unlimited\n", "")
     off = keystead("keys", "rate-limit", id, "--per-minute", "60")
-    assert off.out == "60 a minute (its own)\n"
+    assert off.out == "60 per minute (its own)\n"
     assert "Rate limits are off" in off.err
     monkeypatch.setenv("KEYSTEAD_RATE_LIMITS", "memory")
     assert keystead("keys", "rate-limit", id, "--per-minute", "60").err == ""

@@ -23,7 +23,7 @@ def place(monkeypatch: pytest.MonkeyPatch, empty_url: str, tmp_path: Path) -> Pa
 
 
 def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) -> None:
-    """Before, `--check` says empty and fails; the command mends it and makes a pepper; again it does nothing."""
+    """Before, `--check` says empty and fails; the command fixes it and makes a pepper; again it does nothing."""
     before = run("migrate", "--check", "--json")
     assert (before.code, before.json["status"]) == (1, "empty")
     assert not place.exists() or not list(place.glob("[kp]e*"))
@@ -31,12 +31,12 @@ def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) 
     made = (place / "peppers").read_text()
     after = run("migrate", "--check", "--json")
     assert (after.code, after.json["status"]) == (0, "current")
-    assert "current already" in run("migrate").out
+    assert "already current" in run("migrate").out
     assert (place / "peppers").read_text() == made
 
 
 def test_an_installation_without_its_pepper_gets_no_other(run: Keystead, place: Path) -> None:
-    """On a PostgreSQL that has begun, a server without the pepper is told to copy it, even while there is no key."""
+    """On a PostgreSQL in use, a server without the pepper asks for a copy of it, even if there is no key yet."""
     assert run("migrate").code == 0
     (place / "peppers").unlink()
     again = run("migrate")

@@ -10,13 +10,14 @@ from keystead.cli.outcome import Exit, Failure, reported
 from keystead.domain.errors import (
     DiskFull,
     InsufficientScope,
+    Invalid,
     InvalidToken,
     KeysteadError,
     LimitReached,
     NotFound,
     Unavailable,
 )
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 ENDS: list[tuple[BaseException, Exit]] = [
@@ -61,3 +62,23 @@ def test_what_is_refused_is_told_in_one_line_whatever_it_holds(
     assert said.count("\n") == 1
     assert "\x1b" not in said
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize(
+    ("pointer", "detail", "sentence"),
+    [
+        ("/description", "must be 1-200 characters", "Description must be 1-200 characters."),
+        ("/expires_at", "must be later than now", "Expiry must be later than now."),
+        ("/scopes/1", "is not a known scope", "Scope 2 is not a known scope."),
+        ("/headers/X-Source", "is too long", "Header X-Source is too long."),
+        ("plans[1].id", "is missing", "plans[1].id is missing."),
+        ("query:limit", "The limit is 1 to 200.", "The limit is 1 to 200."),
+    ],
+)
+def test_a_refused_value_is_named_in_words(
+    pointer: str, detail: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user reads which field is wrong; the pointer is for programs and stays in the JSON."""
+    with reported(as_json=False) as result:
+        raise Invalid.field(pointer, detail)
+    assert (result.code, capsys.readouterr().err) == (Exit.REFUSED, f"keystead: {sentence}\n")

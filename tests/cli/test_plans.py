@@ -1,4 +1,4 @@
-"""`keystead plans`: a file says which plans there are; every fault in it is told with its place."""
+"""`keystead plans`: a file defines the plans; every error in it is reported with its place."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_file_is_read_as_it_stands() -> None:
     ],
 )
 def test_every_fault_is_told_with_its_place(text: str, places: list[str]) -> None:
-    """What cannot hold is refused, all of it at once, each with the place where it stands."""
+    """Invalid values are all refused together, each with its place."""
     with pytest.raises(Invalid) as refused:
         read_plans(text)
     assert [error.pointer for error in refused.value.errors] == places
@@ -79,7 +79,7 @@ def test_what_is_not_toml_is_told_with_its_line() -> None:
 
 
 def test_changes_are_told_one_by_one() -> None:
-    """New, changed, gone and reordered plans are a line each; the same plans again are none."""
+    """New, changed, removed and reordered plans are a line each; unchanged plans have no line."""
     assert changes(DEFAULT_PLANS, DEFAULT_PLANS) == []
     free, team, scale = DEFAULT_PLANS
     raised = Plan("free", "Free", Limits(7, 3, 1_000, 1, 3))
@@ -112,7 +112,7 @@ def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
 
 
 def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None:
-    """What a file says of them is told, kept and shown; where no plan has any, nobody is bothered with them."""
+    """Rate limits in a file are applied, stored and shown; without any, no column or note mentions them."""
     file = tmp_path / "plans.toml"
     assert "PER MINUTE" not in keystead("plans", "list").out
     file.write_text(f"{FILE}[plans.rate_limits]\nkey_per_minute = 600\n")

@@ -113,9 +113,7 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     assert remote("whoami", token=token).err == ""
     soon = remote("keys", "create", "-d", "short", "--expires", "3d", token=own).out.strip()
-    assert re.search(
-        r"^The key of this token ends 2\S+ .* rotate it", remote("plan", token=soon).err
-    )
+    assert re.search(r"^This key expires 2\S+ .* Rotate it", remote("plan", token=soon).err)
     words = ("--description", "farther", "--expires", "60d", "--scope", "plan:read")
     changed = remote("keys", "update", id, *words, "--json", token=own).json
     assert (changed["description"], changed["scopes"]) == ("farther", ["plan:read"])
@@ -139,11 +137,11 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
 
 
 def test_a_key_may_end_itself(remote: Remote) -> None:
-    """A key without any right over keys revokes itself: said, though nobody may look at it any more."""
+    """A key without any right over keys revokes itself: the message says so, though it can no longer see itself."""
     token = remote.server.token("documents:read")
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     ended = remote("keys", "revoke", id, "--yes", token=token)
-    assert (ended.code, ended.err) == (Exit.DONE, f"Revoked: {id}.\n")
+    assert (ended.code, ended.err) == (Exit.DONE, f"Revoked {id}.\n")
     assert remote("whoami", token=token).code == Exit.DENIED
 
 
@@ -195,7 +193,7 @@ def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
 
 
 def test_each_token_opens_its_own_door(remote: Remote) -> None:
-    """A key is no operator, an operator's credential no key, and a service's neither: the sentence says which."""
+    """A key, an operator's credential and a service's don't replace one another: the message names the needed one."""
     key, operator, service = (
         remote.server.token(),
         remote.credential(),
@@ -204,13 +202,15 @@ def test_each_token_opens_its_own_door(remote: Remote) -> None:
     for words in (("workspaces", "list"), ("plans", "list")):
         asked = [remote(*words, token=token) for token in (key, service)]
         assert {one.code for one in asked} == {Exit.DENIED}
-        assert "workspace's key; this command needs that of an operator's" in asked[0].err
+        assert "workspace's key, but the command needs that of an operator's" in asked[0].err
     for line in ("keys list", "keys create -d x", "events list", "plan", "collections list"):
         asked = [remote(*line.split(), token=token) for token in (operator, service)]
         assert {one.code for one in asked} == {Exit.DENIED}
         for one, kind in zip(asked, ("operator", "service"), strict=True):
-            told = f"This is the token of {'an' if kind == 'operator' else 'a'} {kind}'s credential"
-            assert told in one.err
+            text = (
+                f"This token belongs to {'an' if kind == 'operator' else 'a'} {kind}'s credential"
+            )
+            assert text in one.err
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, t
 def test_login_keeps_nothing_that_does_not_work(
     remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
-    """What is no token, what the server does not know, and what no command could use: refused and not kept."""
+    """Text other than a token, a token unknown to the server, and one that no command can use: refused, not stored."""
     service = remote.credential(CredentialKind.SERVICE.name.lower())
     typed = {"nonsense": "hunter2", "unknown": TOKEN, "service": service}[what]
     said = logged_in(remote, monkeypatch, tmp_path, typed)
@@ -292,11 +292,11 @@ def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> 
     assert code == Exit.DONE
     assert "Token: " in shown
     assert token not in shown
-    assert "kept in" in shown
+    assert "stored in" in shown
 
 
 def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
-    """A scope of the settings is given and listed here and at the server, and means something to who asks about it."""
+    """A scope of the settings can be granted and listed here and at the server, and introspection shows it."""
     tokens = [
         remote.here(
             "keys", "create", "-d", "here", "--scope", "invoices:read", *FIRST
@@ -394,6 +394,6 @@ def test_a_shell_is_told_every_word(
         return
     installed = run("completion", shell, "--install")
     assert installed.code == Exit.DONE
-    written: Any = re.search(r"Installed as (\S+);", installed.err)
+    written: Any = re.search(r"Installed in (\S+)\. ", installed.err)
     assert Path(written[1]).read_text() == script
     assert str(tmp_path / "home") in written[1]

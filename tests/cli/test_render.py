@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 23, 13, 4, tzinfo=UTC)
 
 
 def harmful(text: str) -> bool:
-    """Whether any of its characters is a control, a format, a surrogate or a line break, joiners aside."""
+    """Whether any of its characters is a control, a format other than a joiner, a surrogate or a line break."""
     kinds = {unicodedata.category(c) for c in text if c not in "\u200c\u200d"}
     return bool(kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -104,7 +104,7 @@ def test_a_narrow_encoding_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     raw = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(raw, encoding="ascii"))
     render.print_line("ks_…laf3 é")
-    render.flush()
+    sys.stdout.flush()
     assert raw.getvalue() == b"ks_\\u2026laf3 \\xe9\n"
 
 

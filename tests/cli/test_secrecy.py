@@ -64,7 +64,7 @@ def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
 def test_a_process_with_a_token_cannot_be_dumped() -> None:
     """Handlers that ignore the limit are held off by the kernel: the process is not dumpable (prctl 3 answers 0)."""
     script = (
-        "import ctypes; from keystead.cli.core_dumps import forbid_core_dumps; forbid_core_dumps();"
+        "import ctypes; from keystead.cli.outcome import forbid_core_dumps; forbid_core_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.cli.serve import export_lines
 from keystead.domain.token import Secret
-from keystead.operation.listening import published
+from keystead.operation.server.address_file import published
 from keystead.settings import Settings
 from tests.cli.conftest import Keystead
 from tests.nursery import KEYSTEAD
@@ -84,7 +84,7 @@ def test_the_link_leads_to_the_server_that_runs(tmp_path: Path) -> None:
 
 
 def test_commands_that_find_the_server_need_no_words() -> None:
-    """With the usual folder and port nothing has to be exported; with another of either both are told."""
+    """With the usual folder and port nothing has to be exported; with another of either, both exports are shown."""
     assert export_lines(Settings()) == []
     for other in (Settings(port=8090), Settings(data=Path("a b"))):
         *_, data, url = export_lines(other)

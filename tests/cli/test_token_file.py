@@ -100,7 +100,7 @@ def test_a_link_is_judged_by_the_file_behind_it(home: Path) -> None:
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(home: Path) -> None:
-    """A pipe nobody writes to, and a folder, are refused at once."""
+    """A pipe without a writer, and a folder, are refused immediately."""
     os.mkfifo(home / "pipe", 0o600)
     assert "not a file" in refusal(home / "pipe").detail
     assert "not a file" in refusal(home).detail

@@ -71,7 +71,7 @@ def test_suspension_is_felt_at_once_and_undone(
 
 
 def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
-    """The plan's limits hold but for those the workspace was given; the quotas have the shape of the API."""
+    """The plan's limits hold except the workspace's own; the quotas have the shape of the API."""
     keystead("keys", "create", "-d", "x")
     own = ("--limit", "api_keys=20", "--limit", "documents=unlimited")
     changed = keystead("workspaces", "plan", "Acme", "team", *own, "--json").json
@@ -106,7 +106,7 @@ def test_events_tell_who_did_what(keystead: Keystead) -> None:
 
 
 def test_a_command_in_the_wrong_folder_makes_nothing(run: Keystead, tmp_path: Path) -> None:
-    """Where no installation is, a command says where it looked, and leaves no folder, database or pepper behind."""
+    """Without an installation, a command names the folder it looked in, and leaves no file there."""
     nowhere = tmp_path / "elsewhere"
     ended = run("keys", "list", "--data", str(nowhere))
     assert (ended.code, ended.out) == (Exit.CONFIGURATION, "")

@@ -1,4 +1,4 @@
-"""Both kinds of client behind one face, so that one test is of both: what is awaited is waited for."""
+"""Both kinds of client behind one interface, so that one test covers both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPERATORS: tuple[type[Any], ...] = (Operator, AsyncOperator)
 
 
 class Waited:
-    """An object whose coroutines are run, and whose asynchronous iterators are walked, as they are returned."""
+    """An object that runs the coroutines and consumes the asynchronous iterators of another one."""
 
     def __init__(self, inner: Any, runner: asyncio.Runner) -> None:
         self.inner, self._runner = inner, runner
@@ -37,23 +37,23 @@ class Waited:
 
 
 def is_part(value: object) -> bool:
-    """Whether it is a part of a client, such as its keys."""
+    """Return whether it is a resource of a client, such as its keys."""
     return type(value).__module__.startswith("keystead.client.") and hasattr(value, "_connection")
 
 
 def is_walk(value: object) -> bool:
-    """Whether it is to be walked with `async for`."""
+    """Return whether it is an asynchronous list."""
     return isinstance(value, AsyncIterator)
 
 
 async def walked(items: AsyncIterator[Any]) -> list[Any]:
-    """All of them."""
+    """Return all of them."""
     return [item async for item in items]
 
 
 @contextmanager
 def opened(kind: type[Any], *values: Any, **named: Any) -> Iterator[Any]:
-    """A client of that kind, of either, closed at the end."""
+    """Open a client of either kind, and close it at the end."""
     with asyncio.Runner() as runner:
         client = Waited(kind(*values, **named), runner)
         try:

@@ -1,4 +1,4 @@
-"""A server that is not ours: it answers as it is told and keeps what it was sent."""
+"""A server that is not Keystead: it sends prepared responses and records its requests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keystead.domain.token import assemble
 TOKEN: Final = assemble(
     "ks", UUID("01890a5d-ac96-774b-bcce-b302099a8057").int, bytes(range(32))
 ).reveal()
-"""A whole token that opens nothing anywhere: the example of the contract."""
+"""A well-formed token without a key: the contract's example."""
 
 
 @dataclass
 class Stranger:
-    """What it is told to answer, one after the other, and what it was sent: method, path, fields, body."""
+    """The responses to send, one after the other, and the requests: method, path, fields, body."""
 
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Stranger:
 
 @contextmanager
 def stranger() -> Iterator[Stranger]:
-    """Starts one, on loopback."""
+    """Start a server on loopback."""
     one = Stranger()
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ def stranger() -> Iterator[Stranger]:
         do_GET = do_POST = do_DELETE = do_CONNECT = answer  # noqa: N815 - http.server looks for these names
 
         def log_message(self, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     one.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -66,5 +66,5 @@ def stranger() -> Iterator[Stranger]:
 
 
 def json_answer(value: object) -> tuple[int, dict[str, str], bytes]:
-    """200 with JSON."""
+    """Return a response 200 with JSON."""
     return 200, {"content-type": "application/json"}, json.dumps(value).encode()

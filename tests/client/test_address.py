@@ -1,10 +1,10 @@
-"""Where a token may be sent."""
+"""The URLs to which a token may be sent."""
 
 from __future__ import annotations
 
 import pytest
 
-from keystead.client.address import server_address
+from keystead.client.connection import server_address
 from keystead.client.errors import UnsafeAddress
 
 
@@ -21,7 +21,7 @@ from keystead.client.errors import UnsafeAddress
     ],
 )
 def test_tls_and_this_machine_are_safe(url: str, address: str) -> None:
-    """TLS anywhere, and plain http to loopback, are taken; a slash at the end is dropped."""
+    """TLS to any host and plain http to loopback are accepted; a slash at the end is removed."""
     assert server_address(url) == address
 
 
@@ -53,7 +53,7 @@ def test_tls_and_this_machine_are_safe(url: str, address: str) -> None:
     ],
 )
 def test_the_network_never_sees_a_token_in_the_clear(url: str) -> None:
-    """Plain http to any other host, however it is dressed, and what is no server's URL, are refused."""
+    """Plain http to any other host, in any disguise, and malformed URLs are refused."""
     with pytest.raises(UnsafeAddress) as refused:
         server_address(url)
     assert "secret" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The SDK against a real server: its guide, line by line, and what both kinds of client do there."""
+"""The SDK against a real server: its guide block by block, and the calls of both kinds of client."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def credential(server: Serving, kind: CredentialKind) -> str:
-    """The token of a new credential."""
+    """Return the token of a new credential."""
     installation = bootstrap.open_safely(server.settings)
     try:
         by = Actor(PrincipalKind.OPERATOR, "tests", "tests")
@@ -53,7 +53,7 @@ def credential(server: Serving, kind: CredentialKind) -> str:
 
 
 def test_the_guide_works(server: Serving) -> None:
-    """Every block of the page, in its order, with a key of the first workspace; and nothing printed is a token."""
+    """Every block of the page runs, in order, and prints no token."""
     shown: list[Any] = []
     kept: list[Any] = []
     names: dict[str, Any] = {"token": server.token(), "print": shown.append, "keep": kept.append}
@@ -72,7 +72,7 @@ def test_the_guide_works(server: Serving) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_guide_knows_every_method(name: str) -> None:
-    """The tables name the methods that there are, and none that is not there."""
+    """The tables list exactly the methods of the clients."""
     rows = re.search(rf"\| `{name}`, with.*?\n\n", GUIDE, re.DOTALL)
     assert rows is not None
     told = set()
@@ -85,7 +85,7 @@ def test_the_guide_knows_every_method(name: str) -> None:
 
 
 def methods(kind: type[Any]) -> set[str]:
-    """Every method of a client and of its parts, as `keys.create`."""
+    """Return the methods of a client and of its resources, as `keys.create`."""
     found = set()
     for name in (name for name in dir(kind) if not name.startswith("_")):
         member = getattr(kind, name)
@@ -93,14 +93,13 @@ def methods(kind: type[Any]) -> set[str]:
         if part is None:
             found.add(name)
         elif part.__annotations__["return"] == name.title():
-            module = __import__(f"keystead.client.{name}", fromlist=[name])
-            inner = getattr(module, part.__annotations__["return"])
+            inner = part.__globals__[part.__annotations__["return"]]
             found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
     return found
 
 
 def test_a_token_is_shown_to_nobody(server: Serving) -> None:
-    """What a created key prints as has no token in it, on a real answer too."""
+    """A created key prints without its token, on a real response too."""
     with Client(server.base_url, server.token()) as client:
         created = client.keys.create("quiet")
     assert isinstance(created.token, Token)
@@ -109,7 +108,7 @@ def test_a_token_is_shown_to_nobody(server: Serving) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_service_asks_about_tokens(server: Serving, kind: type[Any]) -> None:
-    """Whose a live token is and what it permits; of a dead one nothing; one that is found somewhere is ended."""
+    """A service reads the state of tokens, and revokes one that was found."""
     service = credential(server, CredentialKind.SERVICE)
     token = server.token("documents:read")
     with opened(kind, server.base_url, service) as client:
@@ -128,7 +127,7 @@ def test_a_service_asks_about_tokens(server: Serving, kind: type[Any]) -> None:
 
 
 def test_star_permits_all_but_managing_keys() -> None:
-    """`*` is understood as the server understands it; what is not active permits nothing."""
+    """The SDK understands `*` as the server does; an inactive token grants nothing."""
     everything = Introspection(active=True, scopes=("*",))
     assert everything.permits("invoices:read")
     assert not everything.permits("keys:write")
@@ -137,7 +136,7 @@ def test_star_permits_all_but_managing_keys() -> None:
 
 @pytest.mark.parametrize("kind", OPERATORS)
 def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None:
-    """With an operator's credential: a workspace made, found, put on a plan, suspended; and a user signed in."""
+    """An operator creates, finds, suspends and resumes a workspace, sets its plan, and signs a user in."""
     token = credential(server, CredentialKind.OPERATOR)
     with opened(kind, server.base_url, token) as operator:
         made = operator.workspaces.create(f"Of {kind.__name__}", owner="Ann")
@@ -155,7 +154,7 @@ def test_a_backend_sees_to_its_tenants(server: Serving, kind: type[Any]) -> None
 
 
 def test_a_bad_batch_names_its_documents(server: Serving) -> None:
-    """Every refused document is in the error by its id, in its sentence and in its entries; nothing was pushed."""
+    """The error lists every refused document by its ID, and nothing was pushed."""
     drafts = [
         DocumentDraft("fine", "text"),
         DocumentDraft("one", "", url="ftp://x"),

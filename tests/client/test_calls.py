@@ -1,4 +1,4 @@
-"""Every call of the API is one of the SDK, in both kinds: what it sends, and the described answer as a typed value."""
+"""Every operation of the API is a call of both kinds of client, with the described request and result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from keystead import client as sdk
 from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
-from keystead.client.client import AsyncDoor, Door
+from keystead.client._async.client import AsyncBaseClient
+from keystead.client._sync.client import BaseClient
 from keystead.domain.token import Secret, Token
 from tests.client.both import KINDS, OPERATORS, opened
 from tests.client.stranger import TOKEN
@@ -96,20 +97,20 @@ CALLS = WORKSPACE_CALLS | OPERATOR_CALLS
 
 
 class Answering:
-    """Answers every request as it is told, and keeps the requests; a transport for either kind."""
+    """A transport that sends one response to every request, and records the requests."""
 
     def __init__(self, status: int, body: bytes) -> None:
         self.requests: list[httpx2.Request] = []
         self._status, self._body = status, body
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        """httpx2's handler."""
+        """Answer a request of httpx2."""
         self.requests.append(request)
         return httpx2.Response(self._status, content=self._body)
 
 
 def filled(schema: Any) -> Any:
-    """The schema with something where there could be nothing."""
+    """Return the schema without nulls."""
     if isinstance(schema, list):
         return [filled(one) for one in schema if one != {"type": "null"}]
     return {n: filled(s) for n, s in schema.items()} if isinstance(schema, dict) else schema
@@ -119,7 +120,7 @@ FILLED = filled(DOCUMENT)
 
 
 def described(id: str, document: dict[str, Any] = DOCUMENT) -> tuple[int, Any]:
-    """The status and a sample of the good answer that the description of an operation promises."""
+    """Return the status and a sample of an operation's described success."""
     responses = OPERATIONS[id][2]["responses"]
     status = min(code for code in responses if code.startswith("2"))
     if "content" not in responses[status]:
@@ -134,12 +135,12 @@ def described(id: str, document: dict[str, Any] = DOCUMENT) -> tuple[int, Any]:
 
 
 def kind_of(id: str, place: int) -> type[Any]:
-    """The client whose call it is."""
+    """Return the client that has the call."""
     return (KINDS if id in WORKSPACE_CALLS else OPERATORS)[place]
 
 
 def asked(id: str, place: int, document: dict[str, Any] = DOCUMENT) -> tuple[httpx2.Request, Any]:
-    """What one kind of client sends for an operation, and what it makes of the described answer."""
+    """Return the request of an operation, and the result of its described response."""
     status, told = described(id, document)
     answering = Answering(status, b"" if told is None else json.dumps(told).encode())
     transport = httpx2.MockTransport(answering)
@@ -150,13 +151,13 @@ def asked(id: str, place: int, document: dict[str, Any] = DOCUMENT) -> tuple[htt
 
 
 def test_no_call_is_left_out() -> None:
-    """What the API describes, the SDK has; a call that is added to the one is added to the other."""
+    """The SDK has exactly the operations that the API describes."""
     assert set(CALLS) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("id", CALLS)
 def test_a_call_is_sent_as_it_is_described(id: str) -> None:
-    """Method, path, parameters and members are the description's; both kinds send the same."""
+    """Method, path, parameters and members are as described, and the same for both kinds."""
     path, method, operation = OPERATIONS[id]
     (waiting, _), (awaiting, _) = asked(id, 0), asked(id, 1)
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
@@ -174,14 +175,14 @@ def test_a_call_is_sent_as_it_is_described(id: str) -> None:
 
 
 def members(operation: dict[str, Any]) -> set[str]:
-    """The members of the body that an operation takes."""
+    """Return the members of an operation's body."""
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     name = re.findall(r"schemas/(\w+)", json.dumps(schema))[0]
     return set(DOCUMENT["components"]["schemas"][name]["properties"])
 
 
 def facts(request: httpx2.Request) -> tuple[Any, ...]:
-    """What there is of a request, the Idempotency-Key that differs each time aside."""
+    """Return the facts of a request except its Idempotency-Key, which differs each time."""
     fields = {k: v for k, v in request.headers.items() if k != "idempotency-key"}
     return request.method, str(request.url), request.content, fields
 
@@ -189,7 +190,7 @@ def facts(request: httpx2.Request) -> tuple[Any, ...]:
 @pytest.mark.parametrize("document", [DOCUMENT, FILLED], ids=["with nulls", "filled"])
 @pytest.mark.parametrize("id", CALLS)
 def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any]) -> None:
-    """Every member of the described answer is in the typed value, both kinds alike; without a body it is nothing."""
+    """The typed result has every member of the described response, for both kinds."""
     _, told = described(id, document)
     result = asked(id, 0, document)[1]
     assert repr(asked(id, 1, document)[1]) == repr(result)
@@ -202,7 +203,7 @@ def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any])
 
 
 def plain(value: Any) -> Any:
-    """A typed value as the JSON that it stands for; its tag comes with a header field."""
+    """Return a typed value as JSON. Its tag comes from a header field."""
     match value:
         case Token() | Secret():
             return value.reveal()
@@ -220,7 +221,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_of(told: Any) -> Any:
-    """The JSON of an answer, its instants as Python writes them; of plans, which come in one page, the items."""
+    """Return the JSON of a response with times as Python writes them; for plans, the items of their page."""
     if isinstance(told, dict):
         only_items = {"items", "next_cursor"} == told.keys() and "limits" in told["items"][0]
         inside = {name: plain_of(one) for name, one in told.items()}
@@ -233,7 +234,7 @@ def plain_of(told: Any) -> Any:
 
 
 def test_lists_go_on_to_the_end() -> None:
-    """Each list, walked: all items of all pages, with the cursor of each page in the next request."""
+    """Each list yields the items of all pages, and sends the cursor of each page."""
     walks: dict[str, Ask] = {
         "keys_list": lambda c: c.keys.list(status="active", query="q"),
         "collections_list": lambda c: c.collections.list(),
@@ -251,7 +252,7 @@ def test_lists_go_on_to_the_end() -> None:
 
 
 def cursors_of(kind: type[Any], walk: Ask, told: Any) -> list[str | None]:
-    """The cursors that a walk over three pages asks for."""
+    """Return the cursors of a list of three pages."""
     cursors: list[str | None] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -266,7 +267,7 @@ def cursors_of(kind: type[Any], walk: Ask, told: Any) -> list[str | None]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) -> None:
-    """The repeated creation answers the key without its token: TokenLost, with the key to rotate."""
+    """A repeated creation is answered without the token: TokenLost, with the key to rotate."""
     status, told = described("keys_create")
     transport = httpx2.MockTransport(Answering(status, json.dumps(told | {"token": None}).encode()))
     with opened(kind, URL, TOKEN, transport=transport) as client, pytest.raises(TokenLost) as lost:
@@ -275,11 +276,11 @@ def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) ->
     assert told["id"] in str(lost.value)
 
 
-PAIRS = [(Door, AsyncDoor), (Client, AsyncClient), (Operator, AsyncOperator)]
+PAIRS = [(BaseClient, AsyncBaseClient), (Client, AsyncClient), (Operator, AsyncOperator)]
 
 
 def parts() -> Iterator[tuple[type[Any], type[Any]]]:
-    """Each class that waits, and the one that awaits in its place."""
+    """Yield each synchronous class with its asynchronous counterpart."""
     yield from PAIRS
     for waiting, awaiting in PAIRS:
         for name, member in inspect.getmembers(waiting, lambda m: isinstance(m, property)):
@@ -291,7 +292,7 @@ def parts() -> Iterator[tuple[type[Any], type[Any]]]:
 
 @pytest.mark.parametrize(("waiting", "awaiting"), list(parts()), ids=lambda kind: kind.__name__)
 def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any]) -> None:
-    """Name by name and parameter by parameter; what one returns the other returns awaited."""
+    """Both have the same names and parameters; the asynchronous method awaits the same result."""
     assert awaiting.__name__ == f"Async{waiting.__name__}"
     assert names(waiting) == names(awaiting)
     for name in names(waiting):
@@ -307,18 +308,18 @@ def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any
 
 
 def names(kind: type[Any]) -> set[str]:
-    """Its public methods and properties."""
+    """Return its public methods and properties."""
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
 def signature(method: Any) -> tuple[list[str], str]:
-    """What it takes and what it gives, in words."""
+    """Return the parameters and the return type of a method."""
     found = inspect.signature(method)
     return [str(each) for each in found.parameters.values()], str(found.return_annotation)
 
 
 def test_all_public_names_are_there_and_explained() -> None:
-    """`__all__` is in order, whole, and each class of it has its sentence."""
+    """`__all__` is sorted and complete, and each of its classes has a docstring."""
     assert sorted(sdk.__all__, key=lambda n: (not n.isupper(), n)) == sdk.__all__
     for name in sdk.__all__:
         found = getattr(sdk, name)

@@ -1,4 +1,4 @@
-"""Both kinds of client over real sockets: what they send, to whom, and what they never do with the token."""
+"""Both kinds of client over real sockets: their requests, and the safety of the token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ both = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 @both
 def test_a_push_is_one_request_with_the_bearer_token(kind: type[Any]) -> None:
-    """The token is in the Authorization field and nowhere else; the body is the batch of the contract."""
+    """Only the Authorization field contains the token; the body is the contract's batch."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         server.answers = [json_answer({"created": 1, "updated": 0, "unchanged": 0, "deleted": 2})]
         draft = DocumentDraft("x", "é", attributes={"n": 1})
@@ -47,7 +47,7 @@ def test_a_push_is_one_request_with_the_bearer_token(kind: type[Any]) -> None:
 
 @both
 def test_a_query_is_encoded(kind: type[Any]) -> None:
-    """Whatever is searched for arrives as it is."""
+    """A query arrives unchanged."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         server.answers = [NOTHING]
         client.documents.search("docs", "a&b=c #d/é", limit=7)
@@ -60,7 +60,7 @@ def test_a_query_is_encoded(kind: type[Any]) -> None:
 @both
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
-    """A name that a URL would drop is refused before it leaves: deleting a document deletes no collection."""
+    """A name that a URL would drop is refused: deleting a document cannot delete its collection."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         for act, names in (
             (client.documents.delete, ("docs", name)),
@@ -74,7 +74,7 @@ def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
 
 @both
 def test_a_redirect_takes_the_token_nowhere(kind: type[Any]) -> None:
-    """A redirect, even within loopback, is an unexpected answer; its target is never asked."""
+    """A redirect, even within loopback, is an unexpected answer; the client does not follow it."""
     with stranger() as server, stranger() as other, opened(kind, server.url, TOKEN) as client:
         server.answers = [(307, {"location": f"{other.url}/v1/whoami"}, b"")]
         with pytest.raises(UnexpectedAnswer):
@@ -86,7 +86,7 @@ def test_a_redirect_takes_the_token_nowhere(kind: type[Any]) -> None:
 def test_no_proxy_reads_what_goes_to_loopback(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proxies from the environment do not see requests in the clear."""
+    """Proxies of the environment do not see unencrypted requests."""
     with stranger() as server, stranger() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -101,7 +101,7 @@ def test_no_proxy_reads_what_goes_to_loopback(
 def test_a_proxy_of_the_environment_is_a_tunnel(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To a server with TLS the proxy is asked for a tunnel, and sees no token."""
+    """A proxy is asked for a tunnel to a server with TLS, and sees no token."""
     with stranger() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         options = {"patience": Patience(attempts=1)}
@@ -115,7 +115,7 @@ def test_a_proxy_of_the_environment_is_a_tunnel(
 
 @both
 def test_nobody_there_is_said_so(kind: type[Any]) -> None:
-    """A closed port is an Unreachable that names the server and not the token."""
+    """A closed port raises Unreachable, which names the server and not the token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -129,7 +129,7 @@ def test_nobody_there_is_said_so(kind: type[Any]) -> None:
 
 @both
 def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: type[Any]) -> None:
-    """A server that says nothing: Unreachable after the timeout, which may have been heard all the same."""
+    """A server that does not respond raises Unreachable after the timeout; the request may have arrived."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         options = {"timeout": 0.05, "patience": Patience(attempts=1)}
@@ -140,7 +140,7 @@ def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: ty
 
 @both
 def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
-    """503 and 429 are waited out, the same Idempotency-Key with each try, another one with the next key."""
+    """503 and 429 are retried with the same Idempotency-Key; the next key has another one."""
     busy = {"code": "unavailable", "title": "t", "status": 503, "detail": "d"}
     fields = {"content-type": "application/problem+json", "retry-after": "0"}
     with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
@@ -154,7 +154,7 @@ def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
 
 @both
 def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
-    """The header of the last good answer, as an instant; None again when it is no longer said."""
+    """The client has the expiry of the last good response, and None if there is no such field."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         status, fields, body = NOTHING
         server.answers = [
@@ -170,7 +170,7 @@ def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS + OPERATORS, ids=lambda kind: kind.__name__)
 def test_the_token_is_in_no_repr(kind: type[Any]) -> None:
-    """Neither the client nor anything it holds shows the token, and it cannot be pickled."""
+    """Neither the client nor its attributes show the token, and the client cannot be pickled."""
     with opened(kind, "https://keys.example.com", TOKEN) as client:
         assert repr(client.inner) == f"<{kind.__name__} of https://keys.example.com>"
         connection = client.inner._connection
@@ -182,7 +182,7 @@ def test_the_token_is_in_no_repr(kind: type[Any]) -> None:
 
 
 def has_dict(value: object) -> bool:
-    """Whether it has attributes of its own."""
+    """Return whether it has attributes."""
     return hasattr(value, "__dict__")
 
 
@@ -190,7 +190,7 @@ def has_dict(value: object) -> bool:
 def test_the_token_is_in_no_log_and_no_traceback(
     kind: type[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With every logger at its most talkative; and in the variables of no frame that an error passes."""
+    """No logger at its lowest level, and no variable in an error's frames, contains the token."""
     caplog.set_level(logging.DEBUG)
     with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
         server.answers = [json_answer({"no": "whoami"}), (401, {}, b"")]
@@ -213,7 +213,7 @@ def test_the_token_is_in_no_log_and_no_traceback(
 
 
 def shown(trace: TracebackType | None) -> list[str]:
-    """Every variable of every frame of the SDK and below, as a tool that prints them would show it."""
+    """Return every variable in the SDK's frames, as a tool for errors would print it."""
     found = []
     while trace is not None:
         if "/tests/" not in trace.tb_frame.f_code.co_filename:
@@ -228,7 +228,7 @@ def shown(trace: TracebackType | None) -> list[str]:
     ids=["empty", "foreign", "damaged", "with a header"],
 )
 def test_only_a_whole_token_leaves(text: str) -> None:
-    """What cannot be a token (another service's, a damaged one, one with a header in it) is refused, not repeated."""
+    """A text that cannot be a token is refused, and the error does not repeat it."""
     with pytest.raises(NotAToken) as refused:
         Client("https://keys.example.com", text)
     assert not text or text not in str(refused.value)

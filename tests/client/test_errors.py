@@ -30,7 +30,7 @@ ONCE = Patience(attempts=1)
 
 
 def refused(told: dict[str, Any], kind: type[Any] = KINDS[0], retry_after: str = "0") -> Problem:
-    """The error that a client raises for that problem."""
+    """Return the error that a client raises for a problem."""
     headers = {
         "content-type": "application/problem+json",
         "x-request-id": "req_1",
@@ -47,7 +47,7 @@ def refused(told: dict[str, Any], kind: type[Any] = KINDS[0], retry_after: str =
 
 @pytest.mark.parametrize("code", STATUS)
 def test_every_code_has_its_class(code: str) -> None:
-    """The class of each code is named like it; families are those of their statuses."""
+    """The class of each code has its name, and the family of its status."""
     told = {"code": code, "title": "T", "detail": "D", "status": STATUS[code], "type": "https://x/"}
     error = refused(told)
     assert type(error) is not Problem
@@ -59,7 +59,7 @@ def test_every_code_has_its_class(code: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_problem_arrives_whole(kind: type[Any]) -> None:
-    """Every field of the problem is a property, and the error's text is the sentence for people."""
+    """Every field of the problem is an attribute; the error's text is the detail."""
     told = examples()["invalid"]["value"]
     error = refused(told, kind)
     assert isinstance(error, Invalid)
@@ -71,7 +71,7 @@ def test_a_problem_arrives_whole(kind: type[Any]) -> None:
 
 
 def test_what_a_code_adds_has_a_name() -> None:
-    """The limit and the candidates, the scope, the wait: typed, as the API's own examples hold them."""
+    """The members that only one code has are typed, as in the API's examples."""
     full = refused(examples()["limit-reached"]["value"])
     assert isinstance(full, LimitReached)
     assert (full.limit, full.used, full.plan) == (5, 5, "Free")
@@ -86,14 +86,14 @@ def test_what_a_code_adds_has_a_name() -> None:
 
 
 def test_a_code_of_later_versions_is_a_problem() -> None:
-    """An unknown code is a Problem with that code, and what it adds."""
+    """An unknown code is a Problem with its code and members."""
     error = refused({"code": "teapot", "title": "T", "detail": "D", "status": 418, "lid": "off"})
     assert type(error) is Problem
     assert (error.code, error.extras) == ("teapot", {"lid": "off"})
 
 
 def test_an_error_goes_to_another_process_and_back() -> None:
-    """Pickled, as a pool of processes does, it is the same error."""
+    """A pickled error is the same error in another process."""
     error = problem_of(Refusal(401, "invalid-token", "T", "D", request_id="req_1"))
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own pickle
     assert type(again) is InvalidToken

@@ -1,22 +1,26 @@
-"""The steps of a call: what is tried again, after which wait, and what a caller is told in the end."""
+"""Retries: which requests are sent again, after which wait, and the error that ends a call."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from keystead.client._sync.connection import Connection
 from keystead.client.errors import (
     IdempotencyInProgress,
     Problem,
     UnexpectedAnswer,
     Unreachable,
 )
-from keystead.client.exchange import Call, Patience, Pause, Reply, Request, exchange
+from keystead.client.exchange import Patience, Reply
+from keystead.client.requests import Request
+from tests.client.stranger import TOKEN
 from tests.clocks import OUT_OF_RANGE
 
 READ = Request("GET", "/v1/whoami")
@@ -26,7 +30,7 @@ PATIENCE = Patience(attempts=4, first=0.25, longest=30.0)
 
 
 def problem(status: int, code: str, retry_after: str | None = None, **extras: object) -> Reply:
-    """A refusal as the server writes it."""
+    """Return a refusal as the server sends it."""
     body = {"type": f"https://x/problems/{code}", "title": "No", "status": status}
     headers = {"content-type": "application/problem+json", "x-request-id": "req-1"}
     if retry_after is not None:
@@ -39,30 +43,54 @@ BUSY = problem(503, "unavailable", "2")
 LOST = problem(503, "outcome-unknown", "2")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The result of these calls."""
+
+    answer: int
+
+
+class ScriptedConnection(Connection):
+    """A connection whose attempts have prepared outcomes."""
+
+    def __init__(self, outcomes: Sequence[Reply | Unreachable], patience: Patience) -> None:
+        super().__init__(
+            "https://keys.example.com",
+            TOKEN,
+            agent="tests",
+            timeout=1,
+            patience=patience,
+            tls=None,
+            transport=None,
+        )
+        self.sent: list[Request] = []
+        self._outcomes = iter(outcomes)
+
+    def _attempt(self, request: Request) -> Reply | Unreachable:
+        self.sent.append(request)
+        return next(self._outcomes)
+
+
 def drive(
     request: Request, outcomes: Sequence[Reply | Unreachable], patience: Patience = PATIENCE
 ) -> tuple[object, list[float], int]:
-    """Runs a call against prepared outcomes: its result or error, the pauses, how often the request was sent."""
-    steps = exchange(Call(request, lambda payload: payload["answer"]), patience)
-    coming, pauses, sent = iter(outcomes), list[float](), 0
-    outcome: Reply | Unreachable | None = None
-    while True:
+    """Return the result or the error of a call with prepared outcomes, its waits, and the number of attempts."""
+    waits: list[float] = []
+    result: object
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keystead.client._sync.connection.time.sleep", waits.append)
+        connection = ScriptedConnection(outcomes, patience)
         try:
-            step = steps.send(outcome)
-        except StopIteration as done:
-            return done.value, pauses, sent
+            result = connection.send(request, Answer).answer
         except (Problem, Unreachable, UnexpectedAnswer) as error:
-            return error, pauses, sent
-        if isinstance(step, Pause):
-            pauses.append(step.seconds)
-            outcome = None
-        else:
-            assert step is request
-            outcome, sent = next(coming), sent + 1
+            result = error
+        connection.close()
+    assert all(sent is request for sent in connection.sent)
+    return result, waits, len(connection.sent)
 
 
 def test_an_answer_is_read_and_nothing_is_sent_twice() -> None:
-    """A good answer ends the call after one request."""
+    """A success ends the call after one request."""
     assert drive(READ, [DONE]) == (42, [], 1)
 
 
@@ -71,7 +99,7 @@ def test_an_answer_is_read_and_nothing_is_sent_twice() -> None:
 def test_too_fast_and_away_are_tried_again_after_the_wait_that_was_asked(
     request_: Request, refusal: Reply
 ) -> None:
-    """429, and 503 with nothing done: any request again, never before Retry-After is over, not all at one instant."""
+    """429 and 503 are retried for any request, never before Retry-After, at random moments."""
     result, pauses, sent = drive(request_, [refusal, refusal, DONE])
     assert (result, sent) == (42, 3)
     assert all(2.0 <= pause <= 2.5 for pause in pauses)
@@ -80,7 +108,7 @@ def test_too_fast_and_away_are_tried_again_after_the_wait_that_was_asked(
 
 
 def test_what_may_have_been_done_is_repeated_only_where_that_is_harmless() -> None:
-    """A lost outcome, or a request that may have arrived: again for what does twice what once does, else told."""
+    """A request that may have arrived is repeated only if that is harmless; otherwise the error is raised."""
     vanished = Unreachable("Gone.", sent=True)
     assert drive(READ, [LOST, vanished, DONE])[0] == 42
     for outcome in (LOST, vanished, Reply(503, {}, b"<html>")):
@@ -90,8 +118,8 @@ def test_what_may_have_been_done_is_repeated_only_where_that_is_harmless() -> No
 
 
 def test_a_request_with_an_idempotency_key_may_be_sent_twice() -> None:
-    """Creating with one: a lost answer is asked for again, and so is one whose first request has not ended."""
-    once = Request("POST", "/v1/keys", body=b"{}", once="x")
+    """With an idempotency key, a creation is repeated after a lost response or an unfinished first request."""
+    once = Request("POST", "/v1/keys", body=b"{}", idempotency_key="x")
     busy = problem(409, "idempotency-in-progress")
     assert drive(once, [Unreachable("Gone.", sent=True), busy, DONE])[0] == 42
     error, _, sent = drive(CREATE, [busy])
@@ -100,20 +128,20 @@ def test_a_request_with_an_idempotency_key_may_be_sent_twice() -> None:
 
 
 def test_a_change_on_condition_is_not_repeated_in_doubt() -> None:
-    """Had it been made, its tag would no longer match: the repetition would be refused for what it did itself."""
-    call = Call(Request("PATCH", "/v1/keys/key_1", body=b"{}"), lambda told: told)
-    assert call.when(None) is call
-    conditional = call.when('"3"').request
-    assert (conditional.fields["if-match"], conditional.repeatable) == ('"3"', False)
+    """A repeated conditional change would be refused because of its own first attempt."""
+    unconditional = Request("PATCH", "/v1/keys/key_1", body=b"{}")
+    assert unconditional.may_repeat
+    conditional = Request("PATCH", "/v1/keys/key_1", body=b"{}", if_match='"3"')
+    assert (conditional.headers["if-match"], conditional.may_repeat) == ('"3"', False)
 
 
 def test_what_never_left_is_repeated() -> None:
-    """A connection that was not made did nothing: any request again."""
+    """Any request is repeated if its connection failed."""
     assert drive(CREATE, [Unreachable("Refused.", sent=False), DONE])[0] == 42
 
 
 def test_patience_ends() -> None:
-    """After its attempts the call is told the last refusal; the bounds of the waits between them double."""
+    """After the last attempt the call raises the last error; the waits between the attempts double."""
     error, pauses, sent = drive(READ, [Unreachable("Nobody.", sent=False)] * 4)
     assert isinstance(error, Unreachable)
     assert sent == 4
@@ -122,7 +150,7 @@ def test_patience_ends() -> None:
 
 
 def test_no_wait_is_longer_than_patience_allows() -> None:
-    """A server that asks for an hour is not waited for: the caller learns it at once, with the hour."""
+    """If the server asks for an hour, the error is raised immediately, with the hour."""
     error, pauses, sent = drive(READ, [problem(429, "rate-limited", "3600")])
     assert isinstance(error, Problem)
     assert error.refusal.retry_after == 3600
@@ -130,7 +158,7 @@ def test_no_wait_is_longer_than_patience_allows() -> None:
 
 
 def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-0000` is UTC (RFC 5322 section 3.3), wherever the machine is."""
+    """`-0000` is UTC (RFC 5322 section 3.3) in any time zone of the machine."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -143,7 +171,7 @@ def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_retry_after_may_be_a_date() -> None:
-    """Both forms of RFC 9110 section 10.2.3 are understood; a past date and nonsense ask for nothing."""
+    """Both forms of RFC 9110 section 10.2.3 work; a past date and nonsense cause no wait."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     (pause,) = drive(READ, [problem(503, "unavailable", later), DONE])[1]
     assert 15 < pause <= 20.5
@@ -165,7 +193,7 @@ def test_retry_after_may_be_a_date() -> None:
     ],
 )
 def test_a_refusal_is_final(status: int, code: str) -> None:
-    """What would be refused again is asked once, and told with its code."""
+    """A final refusal is raised after one request, with its code."""
     error, pauses, sent = drive(READ, [problem(status, code)])
     assert isinstance(error, Problem)
     assert (error.status, error.code, str(error)) == (status, code, "It is so.")
@@ -173,7 +201,7 @@ def test_a_refusal_is_final(status: int, code: str) -> None:
 
 
 def test_a_problem_arrives_whole() -> None:
-    """Fields, further members and the request's id of an RFC 9457 problem are values of the error."""
+    """The error has the fields, the further members and the request ID of the problem (RFC 9457)."""
     fields = [{"pointer": "/upsert/3/id", "detail": "is bad"}]
     error, _, _ = drive(READ, [problem(422, "invalid", errors=fields, limit=5)])
     assert isinstance(error, Problem)
@@ -199,7 +227,7 @@ def test_a_problem_arrives_whole() -> None:
     ids=lambda reply: f"{reply.status} {reply.body!r}",
 )
 def test_what_is_not_keystead_is_called_that(reply: Reply) -> None:
-    """Any other answer, a redirect too, is an UnexpectedAnswer and never half a result."""
+    """Any other response, including a redirect, raises UnexpectedAnswer."""
     error, _, sent = drive(READ, [reply])
     assert isinstance(error, UnexpectedAnswer)
     assert (error.status, sent) == (reply.status, 1)

@@ -1,4 +1,4 @@
-"""What a caller gives that cannot be sent: both kinds of client refuse it in words, before anything leaves."""
+"""Values that cannot be sent: both kinds of client refuse them before they send anything."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ UNFIT: dict[str, Ask] = {
 
 
 def unsent(_: httpx2.Request) -> httpx2.Response:
-    """Fail the test: the request left."""
+    """Fail the test: a request was sent."""
     pytest.fail("a request was sent")
 
 
 @pytest.fixture
 def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine nine hours east of Greenwich."""
+    """Set the time zone of the machine to Tokyo."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     yield
@@ -65,7 +65,7 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @both
 @pytest.mark.parametrize("given", HALVES)
 def test_half_a_character_is_an_error_of_the_client(kind: type[Any], given: str) -> None:
-    """A lone surrogate has no UTF-8: wherever it stands, the error is one that callers of the SDK catch."""
+    """A lone surrogate, anywhere, raises an error of the SDK."""
     client_of = opened(kind, URL, TOKEN, transport=httpx2.MockTransport(unsent))
     with client_of as client, pytest.raises(ClientError, match="surrogate") as refused:
         HALVES[given](client)
@@ -75,7 +75,7 @@ def test_half_a_character_is_an_error_of_the_client(kind: type[Any], given: str)
 @both
 @pytest.mark.parametrize("given", UNFIT)
 def test_what_cannot_be_written_is_an_error_of_the_client(kind: type[Any], given: str) -> None:
-    """Values that JSON, a path or a header field cannot hold are refused, as ValueErrors too."""
+    """Values that JSON, a path or a header field cannot represent raise ValueErrors."""
     client_of = opened(kind, URL, TOKEN, transport=httpx2.MockTransport(unsent))
     with client_of as client, pytest.raises(InvalidValue) as refused:
         UNFIT[given](client)
@@ -84,7 +84,7 @@ def test_what_cannot_be_written_is_an_error_of_the_client(kind: type[Any], given
 
 @both
 def test_the_document_that_cannot_be_sent_is_named(kind: type[Any]) -> None:
-    """Among a thousand documents the one at fault is found by its id."""
+    """The error names the ID of the document at fault."""
     drafts = [DocumentDraft("fine", "text"), DocumentDraft("broken", HALF)]
     client_of = opened(kind, URL, TOKEN, transport=httpx2.MockTransport(unsent))
     with client_of as client, pytest.raises(InvalidValue, match="document broken"):
@@ -94,7 +94,7 @@ def test_the_document_that_cannot_be_sent_is_named(kind: type[Any]) -> None:
 @both
 @pytest.mark.usefixtures("tokyo")
 def test_a_naive_end_is_refused(kind: type[Any]) -> None:
-    """A time without a zone is never read in the machine's: created, changed or rotated, nothing is sent."""
+    """A time without a zone is never read in the machine's zone; nothing is sent."""
     naive = datetime(2099, 1, 1)  # noqa: DTZ001
     asks: list[Ask] = [
         lambda c: c.keys.create("d", expires_at=naive),
@@ -110,7 +110,7 @@ def test_a_naive_end_is_refused(kind: type[Any]) -> None:
 @pytest.mark.parametrize("ends", ["\n", "\r\n", " ", "\t", "\u00a0", "\u2028"])
 @pytest.mark.parametrize("begins", ["", "\ufeff", " \ufeff", "\ufeff\n"])
 def test_white_space_around_a_token_is_left_out(begins: str, ends: str) -> None:
-    """A token as editors and shells leave it in a file is the token; what stands inside it is none of its ends."""
+    """White space and byte order marks around a token are removed; within it they are errors."""
     sent: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -129,7 +129,7 @@ def test_white_space_around_a_token_is_left_out(begins: str, ends: str) -> None:
 
 @both
 def test_a_token_to_revoke_is_trimmed(kind: type[Any]) -> None:
-    """The server answers 200 whatever it is sent: a line break must not keep a leaked token alive."""
+    """A line break after a leaked token does not keep it alive: the server answers 200 to any text."""
     sent: list[bytes] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -142,7 +142,7 @@ def test_a_token_to_revoke_is_trimmed(kind: type[Any]) -> None:
 
 
 def test_an_aware_end_is_sent_in_utc() -> None:
-    """The same instant, whatever its zone."""
+    """A time is sent in UTC, whatever its zone."""
     sent: list[bytes] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, PATH
+from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, PATH
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser
 from tests.developer_area.conftest import Area, opened
@@ -28,10 +28,10 @@ def mailing(database_url: str) -> Iterator[Area]:
 
 
 def link_of(area: Area) -> str:
-    """The link of the one letter that is due."""
+    """The link of the one email that is due."""
     [confirmation] = area.services.confirmations.claim()
-    [letter] = confirmation.letters
-    [line] = [line for line in letter.text.splitlines() if PATH in line]
+    [email] = confirmation.emails
+    [line] = [line for line in email.text.splitlines() if PATH in line]
     return line.removeprefix(area.installation.settings.base_url)
 
 
@@ -85,7 +85,7 @@ def test_changes_are_paced(mailing: Area, area: Area, *, mails: bool) -> None:
     if not mails:
         with_password(place)
     browser = enter(place)
-    for number in range(CHANGES.most):
+    for number in range(CHANGE_LIMIT.most):
         assert change(place, browser, "email", email=f"a{number}@keys.example").status == 200
     refused = change(place, browser, "email", email=NEW)
     assert refused.status == 429

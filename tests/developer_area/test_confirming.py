@@ -46,7 +46,7 @@ def test_an_act_goes_on_after_the_proof(each_area: Area) -> None:
     assert (page.status, each_area.active()) == (403, 0)
     made = prove(browser, page)
     assert (made.status, each_area.active()) == (201, 1)
-    (key,) = each_area.services.keys.list(each_area.principal).keys
+    (key,) = each_area.services.keys.list(each_area.principal).items
     assert (key.description, list(key.scopes)) == ("warehouse sync", ["*"])
     assert key.expires_at is not None
 

@@ -32,7 +32,7 @@ def forced(area: Area, browser: Browser, **fields: str) -> Seen:
 
 def newest(area: Area) -> ApiKey:
     """The key that was made last."""
-    return area.services.keys.list(area.principal, limit=1).keys[0]
+    return area.services.keys.list(area.principal, limit=1).items[0]
 
 
 def token_on(seen: Seen) -> str:

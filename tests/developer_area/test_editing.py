@@ -53,7 +53,7 @@ def test_the_form_is_the_key(area: Area) -> None:
     assert seen.path == f"{area.keys_url}/{token.key_id}"
     assert seen.tree.one("div", role="status").text == ""
     assert now(area, token) == before
-    events = area.services.events.list(area.principal, target_id=token.key_id).events
+    events = area.services.events.list(area.principal, target_id=token.key_id).items
     assert [str(event.type) for event in events] == ["key.created"]
 
 
@@ -166,7 +166,7 @@ def test_an_overlap_is_not_made_longer(area: Area) -> None:
     area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
     seen = edited(area, token, expiry="90")
     assert seen.status == 409
-    assert "The key was rotated; its overlap cannot be made longer." in seen.tree.text
+    assert "The key was rotated; its overlap can't be extended." in seen.tree.text
     assert edited(area, token, expiry="date", expires_on="2026-11-24").status == 200
     assert now(area, token).expires_at == datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keystead.developer_area.keys.forms import KeyEntry
 from keystead.developer_area.web.times import moment
-from keystead.domain.keys import LATEST, KeyDraft
+from keystead.domain.keys import MAX_EXPIRY, KeyDraft
 from keystead.domain.token import Secret
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
@@ -101,7 +101,7 @@ def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int
     browser.submit(
         form, area.keys_url, description="x", access="full", expiry="date", expires_on=first
     )
-    local = (newest(area).expires_at or LATEST).astimezone(ZoneInfo(zone))
+    local = (newest(area).expires_at or MAX_EXPIRY).astimezone(ZoneInfo(zone))
     assert f"{local:%Y-%m-%d %H:%M:%S}" == f"{first} 23:59:59"
 
 
@@ -118,8 +118,8 @@ def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_last_time_of_all_is_shown(area: Area, zone: str) -> None:
     """A key that ends with the year 9999 is shown in every zone, where the calendar ends in UTC then."""
-    assert moment(LATEST, NOW, ZoneInfo(zone)).exact.startswith("31 Dec 9999, ")
-    area.services.keys.create(area.principal, KeyDraft("lasting", LATEST))
+    assert moment(MAX_EXPIRY, NOW, ZoneInfo(zone)).exact.startswith("31 Dec 9999, ")
+    area.services.keys.create(area.principal, KeyDraft("lasting", MAX_EXPIRY))
     assert in_zone(area, zone).open(area.keys_url).status == 200
 
 

@@ -24,7 +24,7 @@ class Act:
 
     def state(self) -> tuple[object, ...]:
         """All that an act could change."""
-        keys = self.area.services.keys.list(self.area.principal, limit=200).keys
+        keys = self.area.services.keys.list(self.area.principal, limit=200).items
         signed_in = self.browser.open("/").path
         return [(k.id, k.revoked_at) for k in keys], signed_in
 
@@ -145,7 +145,7 @@ def test_a_forged_form_changes_nothing(area: Area, make: Callable[[Area], Act]) 
         signed_out = name == "without the cookie" and seen.path.startswith("/sign-in")
         shown = {200, 405} if name == "by GET" or signed_out else set()
         assert seen.status in {400, 403, 415} | shown, name
-        for key in area.services.keys.list(area.principal, limit=200).keys:
+        for key in area.services.keys.list(area.principal, limit=200).items:
             area.services.keys.revoke(area.principal, key.id)
 
 

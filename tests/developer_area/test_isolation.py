@@ -63,7 +63,7 @@ def test_another_workspace_is_not_there(each_area: Area) -> None:
             assert told(act(browser, f"/w/{theirs}/keys{path}")) == nowhere, path
             probes += 1
     assert probes == 28
-    assert each_area.services.keys.list(each_area.principal).keys == []
+    assert each_area.services.keys.list(each_area.principal).items == []
 
 
 def test_another_workspaces_key_is_not_there(each_area: Area) -> None:

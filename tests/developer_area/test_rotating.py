@@ -114,7 +114,7 @@ def test_the_token_is_in_one_answer(area: Area) -> None:
     new = newest(area)
     for page in ("", f"/{token.key_id}", f"/{new.id}", f"/{new.id}/rotate", f"/{new.id}/edit"):
         assert secret not in browser.open(area.keys_url + page).html
-    assert len(area.services.keys.list(area.principal).keys) == 2
+    assert len(area.services.keys.list(area.principal).items) == 2
 
 
 def test_it_works_at_the_limit(area: Area) -> None:
@@ -163,12 +163,12 @@ def test_what_cannot_be_rotated_says_why(area: Area, state: str, sentence: str) 
         area.services.keys.revoke(area.principal, token.key_id)
     else:
         area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(hours=1))
-    before = len(area.services.keys.list(area.principal).keys)
+    before = len(area.services.keys.list(area.principal).items)
     for seen, status in ((browser.open(url), 200), (browser.post(url, fields), 409)):
         assert seen.status == status
         assert seen.tree.one("p", class_="notice notice-danger").text == sentence
         assert seen.tree.all("form", action=url) == []
-    assert len(area.services.keys.list(area.principal).keys) == before
+    assert len(area.services.keys.list(area.principal).items) == before
 
 
 def test_no_chains_of_overlaps(area: Area) -> None:

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from keystead.domain.brand import (
     DARK,
-    ENOUGH,
     LIGHT,
-    Ground,
-    accent_on,
+    MIN_CONTRAST,
+    Theme,
+    accent_for,
     check_colour,
     contrast,
-    dark_twin,
+    dark_variant,
 )
 
 COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
@@ -45,29 +45,29 @@ def test_a_colour_has_one_form(colour: str) -> None:
 
 @pytest.mark.parametrize("ground", [LIGHT, DARK], ids=lambda ground: ground.name)
 @given(colour=COLOURS)
-def test_an_accent_is_readable_or_refused(ground: Ground, colour: str) -> None:
+def test_an_accent_is_readable_or_refused(ground: Theme, colour: str) -> None:
     """Text on a button of it, and links on every surface, have a contrast of 4.5 at least; or it is refused."""
-    if contrast(colour, ground.ink) < ENOUGH:
+    if contrast(colour, ground.ink) < MIN_CONTRAST:
         with pytest.raises(ValueError, match="hard to read"):
-            accent_on(ground, colour)
+            accent_for(ground, colour)
         return
-    accent = accent_on(ground, colour)
+    accent = accent_for(ground, colour)
     assert accent.plain == colour
-    assert contrast(accent.plain, accent.ink) >= ENOUGH
+    assert contrast(accent.plain, accent.ink) >= MIN_CONTRAST
     for surface in (*ground.surfaces, accent.soft):
-        assert contrast(accent.strong, surface) >= ENOUGH
-    assert contrast(accent.strong, accent.ink) >= ENOUGH
+        assert contrast(accent.strong, surface) >= MIN_CONTRAST
+    assert contrast(accent.strong, accent.ink) >= MIN_CONTRAST
 
 
 def test_four_and_a_half_is_the_border() -> None:
     """The standard's least contrast decides: one grey more, and a setting is refused."""
-    assert accent_on(LIGHT, "#767676").plain == "#767676"
+    assert accent_for(LIGHT, "#767676").plain == "#767676"
     with pytest.raises(ValueError, match="hard to read"):
-        accent_on(LIGHT, "#777777")
+        accent_for(LIGHT, "#777777")
 
 
 @given(colour=COLOURS)
 def test_every_colour_has_a_twin_for_the_dark(colour: str) -> None:
     """What is chosen for light pages alone is made readable on dark ones."""
-    twin = dark_twin(colour)
-    assert accent_on(DARK, twin).plain == twin
+    twin = dark_variant(colour)
+    assert accent_for(DARK, twin).plain == twin

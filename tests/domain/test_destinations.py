@@ -39,7 +39,7 @@ def test_a_host_on_the_internet_is_taken(url: str, read: tuple[str, str, int, st
 
 
 def test_the_authority_names_the_port_where_it_is_another() -> None:
-    """Host: the scheme's own port is left out; an address of version 6 stands in brackets."""
+    """The Host field omits the scheme's default port, and an IPv6 address is in brackets."""
     assert INTERNET.read("https://example.com:443/").authority == "example.com"
     assert INTERNET.read("https://example.com:8443/").authority == "example.com:8443"
     assert INTERNET.read("https://[2606:4700::1]:8443/").authority == "[2606:4700::1]:8443"

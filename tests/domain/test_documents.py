@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.domain.attributes import MAX_ATTRIBUTES_BYTES, MAX_ATTRIBUTES_DEPTH
 from keystead.domain.documents import (
+    MAX_ATTRIBUTES_BYTES,
+    MAX_ATTRIBUTES_DEPTH,
     MAX_PUSH,
     MAX_REFUSALS,
     MAX_TEXT_BYTES,
@@ -65,7 +66,7 @@ def test_a_slug_names_a_collection(name: str) -> None:
     "name", ["", "-a", "_a", "A", "é", "a b", "a/b", "a.b", "a" * 65, "a\n", "a\0"]
 )
 def test_nothing_else_names_a_collection(name: str) -> None:
-    """What is no slug is refused, and the refusal points at the name alone."""
+    """A name that isn't a slug is refused, and the error points only at the name."""
     assert not is_collection_name(name)
     with pytest.raises(Invalid) as refused:
         check_collection(CollectionDraft(name))
@@ -84,7 +85,7 @@ def test_a_collection_is_titled_in_one_line(title: str) -> None:
 
 
 def test_a_patch_may_leave_everything_as_it_is() -> None:
-    """A patch without a title is no error."""
+    """A patch without a title is valid."""
     check_collection_patch(CollectionPatch())
 
 
@@ -96,7 +97,7 @@ def test_the_ids_of_documents(id: str) -> None:
 
 @pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a b", "é", "a\n", "a\0", "x" * 129])
 def test_what_is_no_id(id: str) -> None:
-    """Anything else is none; neither are `.` and `..`, which no URL can name."""
+    """Anything else is refused, and so are `.` and `..`, which a URL can't contain."""
     assert not is_document_id(id)
     with pytest.raises(Invalid) as refused:
         check_document(replace(GOOD, id=id))
@@ -166,14 +167,14 @@ def test_what_is_beyond_them_is_refused_at_its_field(draft: DocumentDraft, point
 
 
 def test_attributes_are_an_object() -> None:
-    """A list, or a bare value, is no attributes."""
+    """Attributes can't be a list or a bare value."""
     listed: Any = [1]
     with pytest.raises(Invalid, match="must be an object"):
         check_document(replace(GOOD, attributes=listed))
 
 
 def test_every_refused_field_of_a_push_is_named() -> None:
-    """A push tells all that is wrong with it at once, each at its entry."""
+    """A push reports all its faults together, each at its entry."""
     wrong = DocumentDraft("a/b", "\0", title="x" * 301)
     push = Push([GOOD, wrong], ["ok", "not ok"])
     with pytest.raises(Invalid) as refused:
@@ -182,7 +183,7 @@ def test_every_refused_field_of_a_push_is_named() -> None:
 
 
 def test_the_documents_of_a_bad_batch_are_named() -> None:
-    """Every fault tells the id of its document, as does the sentence; what is no id is told by its place alone."""
+    """Every fault has the id of its document, and so does the sentence; a malformed id is never quoted."""
     drafts = [GOOD, DocumentDraft("one", "\0", title="x" * 301), DocumentDraft("two", "\0"), GOOD]
     with pytest.raises(Invalid) as refused:
         check_push(Push([*drafts, DocumentDraft("a/b", "")], ["two"]))
@@ -226,7 +227,7 @@ def test_a_push_has_a_thousand_entries_at_most() -> None:
 
 
 def test_a_refusal_stays_readable() -> None:
-    """Of a thousand refused entries the first hundred are told, and how many more there are."""
+    """The first hundred of a thousand refused entries are reported, and the number of the others."""
     with pytest.raises(Invalid) as refused:
         check_push(Push([], ["/"] * MAX_PUSH))
     assert len(refused.value.errors) == MAX_REFUSALS

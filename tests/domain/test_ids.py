@@ -99,7 +99,7 @@ def test_many_ids_in_one_instant_rise() -> None:
     ],
 )
 def test_what_is_no_id(text: str) -> None:
-    """What cannot be the id of a key is told without looking for it."""
+    """A text that can't be a key's id is recognised without a lookup."""
     assert not ids.is_id("key", text)
 
 

@@ -15,7 +15,7 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59)
 
 @given(INSTANTS)
 def test_round_trip_through_text(instant: datetime) -> None:
-    """An instant written is read back exactly, to the microsecond, and always ends in Z."""
+    """A formatted instant is parsed back exactly, to the microsecond, and always ends in Z."""
     text = instants.format_instant(instant)
     assert text.endswith("Z")
     assert instants.parse_instant(text) == instant
@@ -23,7 +23,7 @@ def test_round_trip_through_text(instant: datetime) -> None:
 
 @given(INSTANTS)
 def test_round_trip_through_rows(instant: datetime) -> None:
-    """An instant stored is read back exactly, and fits in 64 bits."""
+    """A stored instant is read back exactly, and fits in 64 bits."""
     microseconds = instants.to_microseconds(instant)
     assert -(1 << 63) <= microseconds < 1 << 63
     assert instants.from_microseconds(microseconds) == instant
@@ -121,13 +121,13 @@ def test_bad_instants(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_told(text: str) -> None:
-    """Any text is an instant or a ValueError, never another error."""
+    """Any text gives a time or a ValueError, never another error."""
     with suppress(ValueError):
         assert instants.parse_instant(text).tzinfo is UTC
 
 
 def test_a_naive_instant_is_never_stored() -> None:
-    """An instant without a zone is a mistake that is noticed, not guessed at."""
+    """A time without a zone is refused, not guessed."""
     with pytest.raises(TypeError):
         instants.to_microseconds(datetime(2027, 1, 31))  # noqa: DTZ001
 

@@ -11,7 +11,7 @@ from keystead.domain.errors import Invalid
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import (
     INVITATION_LIFETIME,
-    MOST_OPEN,
+    MAX_OPEN,
     Invitation,
     InvitationStatus,
     require_few_open,
@@ -48,6 +48,6 @@ def test_accepted_or_revoked_is_for_good() -> None:
 
 def test_so_many() -> None:
     """A hundred and no more."""
-    require_few_open(MOST_OPEN - 1)
+    require_few_open(MAX_OPEN - 1)
     with pytest.raises(Invalid):
-        require_few_open(MOST_OPEN)
+        require_few_open(MAX_OPEN)

@@ -1,4 +1,4 @@
-"""Habits: which keys deserve a look, to the microsecond, and which never do."""
+"""Key hygiene: which keys need a review, to the microsecond, and which never do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import Habit, has_habit, is_in_use
+from keystead.domain.key_hygiene import HygieneFinding, has_finding, is_in_use
 from keystead.domain.keys import ApiKey, KeyUse
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.scopes import FULL
@@ -32,30 +32,30 @@ KEY = ApiKey(
 
 
 def key(**changed: Any) -> ApiKey:
-    """A key about which there is nothing to say, but for what is changed."""
+    """A key without findings, except for `changed`."""
     return replace(KEY, **changed)
 
 
-def habits(key: ApiKey, now: datetime = NOON) -> set[Habit]:
+def habits(key: ApiKey, now: datetime = NOON) -> set[HygieneFinding]:
     """All that is said of the key."""
-    return {habit for habit in Habit if has_habit(key, habit, now)}
+    return {habit for habit in HygieneFinding if has_finding(key, habit, now)}
 
 
 def test_nothing_is_said_of_a_good_key() -> None:
-    """A young key that is used and that ends some day is passed over."""
+    """A young key that is used and expires some day has no finding."""
     assert habits(KEY) == set()
 
 
 @pytest.mark.parametrize(
     ("changed", "habit"),
     [
-        ({"created_at": NOON - 30 * DAY, "last_use": None}, Habit.NEVER_USED),
-        ({"last_use": KeyUse(NOON - 30 * DAY)}, Habit.UNUSED),
-        ({"expires_at": NOON + 14 * DAY}, Habit.EXPIRING),
-        ({"created_at": NOON - 365 * DAY}, Habit.OLD),
+        ({"created_at": NOON - 30 * DAY, "last_use": None}, HygieneFinding.NEVER_USED),
+        ({"last_use": KeyUse(NOON - 30 * DAY)}, HygieneFinding.UNUSED),
+        ({"expires_at": NOON + 14 * DAY}, HygieneFinding.EXPIRING),
+        ({"created_at": NOON - 365 * DAY}, HygieneFinding.OLD),
     ],
 )
-def test_each_begins_at_its_instant(changed: dict[str, Any], habit: Habit) -> None:
+def test_each_begins_at_its_instant(changed: dict[str, Any], habit: HygieneFinding) -> None:
     """Each is said from its instant on, and not a microsecond before."""
     assert habits(key(**changed)) == {habit}
     assert habits(key(**changed), NOON - TICK) == set()
@@ -63,13 +63,17 @@ def test_each_begins_at_its_instant(changed: dict[str, Any], habit: Habit) -> No
 
 def test_a_key_without_end() -> None:
     """A key that never expires is named from the start."""
-    assert habits(key(expires_at=None)) == {Habit.ENDLESS}
+    assert habits(key(expires_at=None)) == {HygieneFinding.NEVER_EXPIRES}
 
 
 def test_several_may_hold() -> None:
-    """Of an old, forgotten key without an end everything is said that holds."""
+    """An old, unused key that never expires has several findings."""
     old = key(created_at=NOON - 400 * DAY, last_use=None, expires_at=None)
-    assert habits(old) == {Habit.NEVER_USED, Habit.OLD, Habit.ENDLESS}
+    assert habits(old) == {
+        HygieneFinding.NEVER_USED,
+        HygieneFinding.OLD,
+        HygieneFinding.NEVER_EXPIRES,
+    }
 
 
 @pytest.mark.parametrize(

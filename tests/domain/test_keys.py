@@ -200,7 +200,7 @@ def test_defaults_are_never_wider(held: Scopes, end: datetime | None) -> None:
 
 
 def test_a_developers_keys_do_not_manage_keys() -> None:
-    """A developer, who manages only their own keys, makes none that could manage those of others."""
+    """A developer can't create a key that manages other people's keys."""
     draft = KeyDraft("sync", scopes=[KEYS_WRITE])
     assert (
         _refusal(lambda: rules.grant(draft, _member(Role.DEVELOPER), CATALOG, NOON)) is WouldWiden
@@ -230,7 +230,7 @@ def test_how_many_scopes(scopes: list[str]) -> None:
 
 @given(SETS, SETS)
 def test_scopes_only_shrink(held: Scopes, asked: Scopes) -> None:
-    """Nobody, operators included, gives a key a scope that it did not permit before."""
+    """No principal, not even an operator, can widen a key's scopes."""
     patch = KeyPatch(scopes=asked)
     widened = _refusal(lambda: rules.apply_patch(_key(held), patch, OPERATOR, CATALOG, NOON))
     assert (widened is WouldWiden) == (not held.cover(asked))
@@ -273,7 +273,7 @@ def test_null_is_never() -> None:
 
 
 def test_the_same_expiry_is_no_change() -> None:
-    """Sending back the expiry that a key has is no change, even where it could not be chosen any more."""
+    """Sending a key's own expiry again isn't a change, even if it could no longer be chosen."""
     odd = _key(expires_at=NOON + HOUR + timedelta(microseconds=7))
     for now in (NOON, NOON + 2 * HOUR):
         patch = KeyPatch(expires_at=odd.expires_at)
@@ -282,7 +282,7 @@ def test_the_same_expiry_is_no_change() -> None:
 
 @pytest.mark.parametrize("fraction", [1, 500_000, 999_999])
 def test_a_fraction_of_a_second_is_rounded_down(fraction: int) -> None:
-    """Created, changed or rotated, the key ends at the whole second before; the same second again is no change."""
+    """Created, changed or rotated, a key expires at a whole second; sending the same second again isn't a change."""
     named, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
     changed = rules.apply_patch(_key(), KeyPatch(expires_at=named), OPERATOR, CATALOG, NOON)
     assert changed.expires_at == whole
@@ -394,8 +394,8 @@ def test_a_rotation_gives_whole_seconds(life: int, fraction: int, overlap: int) 
 
 def test_a_successor_of_the_longest_life() -> None:
     """A lifetime that would pass the end of the calendar ends with it."""
-    planned = _rotation(_key(expires_at=rules.LATEST), now=NOON + HOUR)
-    assert planned.successor.expires_at == rules.LATEST
+    planned = _rotation(_key(expires_at=rules.MAX_EXPIRY), now=NOON + HOUR)
+    assert planned.successor.expires_at == rules.MAX_EXPIRY
 
 
 def test_a_chosen_expiry() -> None:
@@ -426,7 +426,7 @@ def test_keys_that_cannot_be_rotated(old: ApiKey, refused: type[KeysteadError]) 
 def test_no_key_rotates_beyond_itself(
     held: Scopes, end: datetime | None, target: Scopes, until: datetime | None
 ) -> None:
-    """A key's successor made by a key is within the maker's scopes and life."""
+    """A successor that a key creates is within that key's scopes and expiry."""
     try:
         planned = _rotation(_key(target), HOUR, until, _caller(held, end))
     except WouldWiden:
@@ -446,9 +446,9 @@ LETTERS = st.sampled_from(
 @given(st.text(LETTERS, max_size=6) | st.text(max_size=10))
 def test_every_part_is_found(text: str) -> None:
     """Whatever is a part of a text is a part of its folded form, in any script, also between a letter and its marks."""
-    folded = rules.fold(text)
+    folded = rules.fold_for_search(text)
     for begin, end in combinations(range(len(text) + 1), 2):
-        assert rules.fold(text[begin:end]) in folded
+        assert rules.fold_for_search(text[begin:end]) in folded
 
 
 @pytest.mark.parametrize(
@@ -463,5 +463,5 @@ def test_every_part_is_found(text: str) -> None:
     ],
 )
 def test_case_and_form_do_not_matter(text: str, query: str) -> None:
-    """Search does not ask how a letter was typed: upper or lower case, composed or not, wide or narrow."""
-    assert rules.fold(query) in rules.fold(text)
+    """Search ignores how text was typed: upper or lower case, composed or not, wide or narrow."""
+    assert rules.fold_for_search(query) in rules.fold_for_search(text)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from keystead.domain.errors import LimitReached
 from keystead.domain.plans import (
     DEFAULT_PLANS,
+    LIMIT_LABELS,
     LIMIT_NAMES,
-    WHAT,
     Limits,
     Plan,
     Quota,
@@ -57,8 +57,8 @@ def test_default_plans() -> None:
 
 
 def test_every_limit_has_words() -> None:
-    """Every limit can be told to a person."""
-    assert set(LIMIT_NAMES) <= set(WHAT)
+    """Every limit has a label for people."""
+    assert set(LIMIT_NAMES) <= set(LIMIT_LABELS)
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, True, "5", 10**13])
@@ -75,7 +75,7 @@ def test_unknown_limits() -> None:
 
 
 def test_overrides() -> None:
-    """A workspace's own limits stand in the place of its plan's, unlimited included; the others stay."""
+    """A workspace's own limits replace its plan's, unlimited included; the others stay."""
     limits = Limits(5, 3, 1000, 1, 3).overridden({"api_keys": 7, "documents": None})
     assert limits == Limits(7, 3, None, 1, 3)
     assert limits.get("api_keys") == 7

@@ -54,7 +54,7 @@ def test_who_manages_which_key(role: Role) -> None:
 
 
 def test_a_key_lacks_a_scope() -> None:
-    """A key without a scope is told which one; it has no role to be told of."""
+    """The error for a key names the missing scope, and no role."""
     key = of_key(KeyId("key_1"), "sync", WORKSPACE, Scopes(["documents:read"]), None)
     key.require("documents:read")
     with pytest.raises(InsufficientScope) as refused:
@@ -64,7 +64,7 @@ def test_a_key_lacks_a_scope() -> None:
 
 
 def test_a_member_lacks_a_right() -> None:
-    """A member whose role does not suffice is told so, by role and scope."""
+    """The error for a member names the role and the scope."""
     with pytest.raises(Forbidden, match="role viewer"):
         _member(Role.VIEWER).require(KEYS_WRITE)
 

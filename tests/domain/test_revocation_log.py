@@ -1,4 +1,4 @@
-"""The journal of endings: what is written is what is read, and which events are endings at all."""
+"""The revocation log: entries are read back as they were written, and revoking events have entries."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from keystead.domain.ids import EventId, WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.revocation_log import (
     CREDENTIAL_REVOKED,
-    Ending,
-    ending_of,
-    read_endings,
-    write_endings,
+    RevocationEntry,
+    entry_of,
+    format_entries,
+    parse_entries,
 )
 from tests.clocks import NOON
 
@@ -30,18 +30,18 @@ def event(type: EventType, **data: object) -> Event:
 def test_what_is_written_is_read() -> None:
     """Every field of every line comes back, also of what belongs to no workspace."""
     endings = [
-        Ending(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1"),
-        Ending(NOON, CREDENTIAL_REVOKED, WorkspaceId(""), 0, "op_1"),
+        RevocationEntry(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1"),
+        RevocationEntry(NOON, CREDENTIAL_REVOKED, WorkspaceId(""), 0, "op_1"),
     ]
-    assert read_endings(write_endings(endings)) == endings
-    assert read_endings(b"") == []
+    assert parse_entries(format_entries(endings)) == endings
+    assert parse_entries(b"") == []
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
     """However much of a line a crash has left, those before and after it are read."""
-    whole = write_endings([Ending(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1")])
-    assert len(read_endings(whole + whole[:-cut].rstrip(b";\n") + whole)) == 2
+    whole = format_entries([RevocationEntry(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1")])
+    assert len(parse_entries(whole + whole[:-cut].rstrip(b";\n") + whole)) == 2
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
 )
 def test_what_takes_authority_away_is_an_ending(told: Event, is_ending: bool) -> None:
     """It keeps the event's instant, number and target; other events leave no line."""
-    expected = Ending(NOON, told.type, WORKSPACE, 7, "key_1") if is_ending else None
-    assert ending_of(told) == expected
+    expected = RevocationEntry(NOON, told.type, WORKSPACE, 7, "key_1") if is_ending else None
+    assert entry_of(told) == expected

@@ -9,7 +9,7 @@ import pytest
 from keystead.domain.errors import Forbidden
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.principals import Principal, of_key, of_member, operator, system
-from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_appoint
+from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_assign
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
 from keystead.domain.workspaces import Member, Role, User
 from tests.clocks import NOON
@@ -46,13 +46,13 @@ def test_the_table(role: Role) -> None:
 def test_every_permission_is_in_words() -> None:
     """People can read the table: every permission has a sentence of its own, and the rows go from least to most."""
     assert list(PERMISSIONS) == list(Permission)
-    assert len({right.words for right in PERMISSIONS.values()}) == len(Permission)
+    assert len({right.label for right in PERMISSIONS.values()}) == len(Permission)
     holders = [len(right.roles) for right in PERMISSIONS.values()]
     assert holders == sorted(holders, reverse=True)
 
 
 def test_more_is_never_less() -> None:
-    """Whoever stands higher may do all that those below may."""
+    """A higher role has all permissions of a lower one."""
     for lower, higher in pairwise(FROM_LEAST):
         assert PROMISED[lower] < PROMISED[higher]
         assert ROLE_SCOPES[higher].cover(ROLE_SCOPES[lower])
@@ -85,7 +85,7 @@ def test_a_key_is_no_person(permission: Permission) -> None:
 
 
 def test_a_refusal_is_in_words() -> None:
-    """Who may not is told what, and by which role."""
+    """The refusal names the permission and the role."""
     with pytest.raises(Forbidden, match="role developer does not allow this: invite and remove"):
         _member(Role.DEVELOPER).require_permission(Permission.MANAGE_MEMBERS)
 
@@ -93,6 +93,6 @@ def test_a_refusal_is_in_words() -> None:
 @pytest.mark.parametrize("appointer", Role)
 @pytest.mark.parametrize("role", Role)
 def test_who_appoints_whom(appointer: Role, role: Role) -> None:
-    """Only owners make owners; admins appoint the others; developers and viewers nobody."""
+    """Only owners appoint owners; admins appoint the others; developers and viewers can't appoint."""
     expected = appointer is Role.OWNER or (appointer is Role.ADMIN and role is not Role.OWNER)
-    assert may_appoint(appointer, role) == expected
+    assert may_assign(appointer, role) == expected

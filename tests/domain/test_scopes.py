@@ -65,7 +65,7 @@ def test_no_scopes_permit_nothing(held: Scopes) -> None:
 
 @given(SETS)
 def test_written_form(held: Scopes) -> None:
-    """Scopes are written in alphabetical order, parted by spaces, and read back the same."""
+    """Scopes are written in alphabetical order, separated by spaces, and read back the same."""
     assert Scopes.parse(str(held)) == held
     assert str(held).split(" ") == sorted(held) or not len(held)
 
@@ -93,7 +93,7 @@ def test_no_part_of_a_scope_permits() -> None:
 
 
 def test_a_product_adds_scopes() -> None:
-    """A product's own scopes stand beside the built-in ones, with their descriptions."""
+    """A product's own scopes are listed after the built-in ones, with their descriptions."""
     catalog = ScopeCatalog({"invoices:read": "Read invoices"})
     assert "invoices:read" in catalog
     assert "documents:read" in catalog

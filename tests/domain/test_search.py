@@ -27,7 +27,7 @@ ASSIGNED = itertools.chain(range(0x40000), range(0xE0000, 0xE1000))
 """Where Unicode has given characters, without its private use areas."""
 
 LARGEST_TSVECTOR = 1024 * 1024 - 1
-MARK_WIDTH = 10
+PREFIX_LENGTH = 10
 TEXT_BYTES = 256 * 1024
 
 
@@ -100,7 +100,7 @@ def test_a_text_is_indexed_whole(alphabet: str) -> None:
     text = distinct_words(alphabet)
     terms = index_terms("", text)
     assert {term[1:] for term in terms if term[0] == "a"} == set(words_of(text))
-    assert sum(len(term.encode()) + MARK_WIDTH for term in terms) < LARGEST_TSVECTOR
+    assert sum(len(term.encode()) + PREFIX_LENGTH for term in terms) < LARGEST_TSVECTOR
 
 
 def test_a_text_that_expands_is_indexed_as_far_as_there_is_room() -> None:
@@ -108,7 +108,7 @@ def test_a_text_that_expands_is_indexed_as_far_as_there_is_room() -> None:
     squared = [chr(number) for number in range(0x3300, 0x3358)]
     text = " ".join("".join(three) for three in itertools.product(squared, repeat=3))
     terms = index_terms("first", text.encode()[:TEXT_BYTES].decode(errors="ignore"))
-    size = sum(len(term.encode()) + MARK_WIDTH for term in terms)
+    size = sum(len(term.encode()) + PREFIX_LENGTH for term in terms)
     assert terms[:2] == ["afirst", "tfirst"]
     assert MAX_INDEXED_BYTES * 0.9 < size < LARGEST_TSVECTOR
 

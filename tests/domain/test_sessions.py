@@ -21,22 +21,22 @@ def test_limits() -> None:
 
 def test_idle_limit() -> None:
     """A session stands until the very instant at which it was unused for an hour."""
-    assert SESSION.stands(NOON + IDLE_LIMIT - INSTANT)
-    assert not SESSION.stands(NOON + IDLE_LIMIT)
+    assert SESSION.is_active(NOON + IDLE_LIMIT - INSTANT)
+    assert not SESSION.is_active(NOON + IDLE_LIMIT)
 
 
 def test_absolute_limit() -> None:
     """A session in constant use ends 24 hours after it began."""
     busy = replace(SESSION, seen_at=NOON + ABSOLUTE_LIMIT - INSTANT)
-    assert busy.stands(NOON + ABSOLUTE_LIMIT - INSTANT)
-    assert not busy.stands(NOON + ABSOLUTE_LIMIT)
+    assert busy.is_active(NOON + ABSOLUTE_LIMIT - INSTANT)
+    assert not busy.is_active(NOON + ABSOLUTE_LIMIT)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 3600])
 def test_an_ended_session_never_stands(seconds: int) -> None:
     """A session that was ended does not stand, not even for a clock that runs behind."""
     ended = replace(SESSION, ended_at=NOON + timedelta(seconds=seconds))
-    assert not ended.stands(NOON)
+    assert not ended.is_active(NOON)
 
 
 def test_touches_are_rare() -> None:

@@ -39,7 +39,7 @@ def test_one_after_another_leaves_a_place_too() -> None:
 
 
 def test_the_one_with_the_fewest_is_next() -> None:
-    """A place that is given back goes to a waiting owner with fewer, not to the one that has waited longest."""
+    """A freed place goes to the waiting owner with the fewest, not to the one that has waited longest."""
     shares: Shares[str] = Shares(4)
     assert taken(shares, "greedy") == 2
     shares.wait("greedy", "third")
@@ -64,7 +64,7 @@ def test_who_left_is_served_no_more() -> None:
 
 @given(places=st.integers(0, 12), steps=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))
 def test_places_are_never_lost(places: int, steps: list[tuple[str, bool]]) -> None:
-    """Whoever takes, waits and gives back: never more are held than there are, and in the end all are free again."""
+    """In any order of calls, no more places are held than exist, and in the end all are free again."""
     shares: Shares[str] = Shares(places)
     held: list[str] = []
     for owner, gives in steps:
@@ -93,6 +93,6 @@ def test_places_are_never_lost(places: int, steps: list[tuple[str, bool]]) -> No
 def test_a_batch_is_admitted_in_turn(
     wanting: str, held: dict[str, int], free: int, admitted: int
 ) -> None:
-    """Of a batch in the order of turns as many are admitted as would get a place one after the other."""
+    """A batch admits as many requests as would get a place one after the other."""
     places = FreePlaces(free, {WorkspaceId(owner): count for owner, count in held.items()})
     assert places.admitted(map(WorkspaceId, wanting)) == admitted

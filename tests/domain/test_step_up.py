@@ -7,13 +7,13 @@ from itertools import chain, combinations
 
 import pytest
 
-from keystead.domain.errors import NotFresh
+from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.keys import ApiKey, KeyPatch, apply_patch
 from keystead.domain.principals import of_member, operator
 from keystead.domain.roles import Permission, may
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, READ_ONLY, ScopeCatalog, Scopes
-from keystead.domain.step_up import STEP_UP, SensitiveAct, is_wide, needed_for_roles
+from keystead.domain.step_up import STEP_UP, SensitiveAction, actions_for_role_change, is_wide
 from keystead.domain.workspaces import Member, Role, User
 from tests.clocks import NOON
 from tests.people import acting
@@ -32,10 +32,10 @@ def _sets(scopes: list[str]) -> list[Scopes]:
 
 def test_each_act_is_in_the_table_once() -> None:
     """Every act has words of its own, and those that a role allows name the permission."""
-    assert list(STEP_UP) == list(SensitiveAct)
-    assert len({step.words for step in STEP_UP.values()}) == len(SensitiveAct)
+    assert list(STEP_UP) == list(SensitiveAction)
+    assert len({step.label for step in STEP_UP.values()}) == len(SensitiveAction)
     own = {act for act, step in STEP_UP.items() if step.permission is None}
-    assert own == {SensitiveAct.CHANGE_EMAIL, SensitiveAct.CHANGE_PASSWORD}
+    assert own == {SensitiveAction.CHANGE_EMAIL, SensitiveAction.CHANGE_PASSWORD}
 
 
 def test_a_wide_key_is_known_by_what_its_scopes_add_up_to() -> None:
@@ -68,10 +68,10 @@ def test_which_changes_of_a_role_ask(before: Role | None, after: Role | None) ->
     """Giving a role that makes keys is an appointment, taking an owner's away a removal; the rest asks nothing."""
     expected = set()
     if before is Role.OWNER and after is not Role.OWNER:
-        expected.add(SensitiveAct.REMOVE_OWNER)
+        expected.add(SensitiveAction.REMOVE_OWNER)
     if after is not None and after != before and may(after, Permission.MAKE_KEYS):
-        expected.add(SensitiveAct.APPOINT)
-    assert set(needed_for_roles(before, after)) == expected
+        expected.add(SensitiveAction.APPOINT)
+    assert set(actions_for_role_change(before, after)) == expected
 
 
 @pytest.mark.parametrize(("days", "asks"), [(None, True), (60, True), (30, False), (7, False)])
@@ -91,7 +91,7 @@ def test_a_longer_life_of_a_wide_key_asks(days: int | None, asks: bool) -> None:
     fresh = apply_patch(key, patch, acting(ADA), ScopeCatalog(), NOON)
     assert fresh.expires_at == patch.expires_at
     if asks:
-        with pytest.raises(NotFresh):
+        with pytest.raises(ReauthenticationRequired):
             apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NOON)
     else:
         assert apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NOON) == fresh

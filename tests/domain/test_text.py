@@ -117,7 +117,7 @@ def test_bounds() -> None:
 
 
 def test_a_refusal_does_not_repeat_the_text() -> None:
-    """The refusal of a text says what may stand there, not what was sent."""
+    """The refusal of a text says what is allowed, without quoting the text."""
     with pytest.raises(Invalid) as refused:
         check_description("attack\x1b[2J")
     assert "attack" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""How many wrong passwords are looked at."""
+"""Throttling: how many wrong passwords are checked."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from keystead.domain.throttle import (
     ADDRESS,
     CLOCK_SLACK,
     DEVICE,
-    NONE,
+    NO_FAILURES,
     SESSION,
-    Allowance,
-    Failures,
-    Pace,
+    BackoffPolicy,
+    ThrottleState,
+    WindowLimit,
     account_subject,
     address_subject,
-    failed,
-    judge,
-    paced,
+    count_failure,
+    count_in_window,
+    decide,
     wait_after,
 )
 from tests.clocks import NOON
@@ -29,30 +29,32 @@ ALL = [ACCOUNT, ADDRESS, DEVICE, SESSION]
 SECOND = timedelta(seconds=1)
 
 
-def _guess_for(allowance: Allowance, time: timedelta, pause: timedelta) -> tuple[int, Failures]:
-    """How many guesses are looked at, when one is sent at every `pause`."""
-    failures, looked_at, now = NONE, 0, NOON
+def _guess_for(
+    allowance: BackoffPolicy, time: timedelta, pause: timedelta
+) -> tuple[int, ThrottleState]:
+    """Return how many guesses are checked if one is sent after every `pause`."""
+    failures, looked_at, now = NO_FAILURES, 0, NOON
     while now < NOON + time:
-        if judge(failures, allowance, now).allowed:
-            failures, looked_at = failed(failures, allowance, now), looked_at + 1
+        if decide(failures, allowance, now).allowed:
+            failures, looked_at = count_failure(failures, allowance, now), looked_at + 1
         now += pause
     return looked_at, failures
 
 
 @pytest.mark.parametrize("allowance", ALL)
-def test_a_few_mistakes_cost_nothing(allowance: Allowance) -> None:
+def test_a_few_mistakes_cost_nothing(allowance: BackoffPolicy) -> None:
     """The first failures bring no wait; the one after them does, by so much as it says."""
-    failures = NONE
+    failures = NO_FAILURES
     for _ in range(allowance.free):
-        assert judge(failures, allowance, NOON).allowed
-        failures = failed(failures, allowance, NOON)
-    verdict = judge(failures, allowance, NOON)
+        assert decide(failures, allowance, NOON).allowed
+        failures = count_failure(failures, allowance, NOON)
+    verdict = decide(failures, allowance, NOON)
     assert (verdict.allowed, verdict.wait) == (False, allowance.first)
-    assert judge(failures, allowance, NOON + allowance.first).allowed
+    assert decide(failures, allowance, NOON + allowance.first).allowed
 
 
 @pytest.mark.parametrize("allowance", ALL)
-def test_waits_grow_to_a_bound(allowance: Allowance) -> None:
+def test_waits_grow_to_a_bound(allowance: BackoffPolicy) -> None:
     """Each further failure doubles the wait, up to the longest, however many there are."""
     waits = [wait_after(count, allowance) for count in range(allowance.free, allowance.free + 50)]
     assert waits[:3] == [allowance.first, 2 * allowance.first, 4 * allowance.first]
@@ -61,16 +63,16 @@ def test_waits_grow_to_a_bound(allowance: Allowance) -> None:
 
 
 def test_a_storm_on_one_account() -> None:
-    """Of a thousand guesses in a second only the free ones are looked at."""
+    """In a thousand guesses within a second, only the free ones are checked."""
     looked_at, _ = _guess_for(ACCOUNT, SECOND, timedelta(milliseconds=1))
     assert looked_at == ACCOUNT.free
 
 
 def test_a_patient_attacker() -> None:
-    """Guessing at every chance for a year: a hundred are looked at, then none until the owner came in."""
+    """In a year of guesses, a hundred are checked, and no more until the owner signs in."""
     looked_at, failures = _guess_for(ACCOUNT, timedelta(days=365), timedelta(hours=1))
     assert looked_at == 100
-    verdict = judge(failures, ACCOUNT, NOON + timedelta(days=10_000))
+    verdict = decide(failures, ACCOUNT, NOON + timedelta(days=10_000))
     assert (verdict.allowed, verdict.wait) == (False, None)
 
 
@@ -81,27 +83,27 @@ def test_it_takes_days_to_use_up_an_account() -> None:
 
 
 def test_an_address_is_slowed_and_never_closed() -> None:
-    """One address gets through a few hundred a day, whatever it guesses at, and is never shut out for good."""
+    """One address can make a few hundred guesses a day on any accounts, and is never locked out permanently."""
     looked_at, failures = _guess_for(ADDRESS, timedelta(days=1), timedelta(seconds=10))
     assert looked_at < 250
-    assert judge(failures, ADDRESS, NOON + timedelta(days=1) + ADDRESS.longest).allowed
+    assert decide(failures, ADDRESS, NOON + timedelta(days=1) + ADDRESS.longest).allowed
 
 
 def test_an_address_is_forgiven() -> None:
-    """After two quiet hours an address begins anew; the bound comes to the microsecond."""
-    failures = Failures(1000, NOON)
+    """After two hours without a failure the count of an address restarts, to the microsecond."""
+    failures = ThrottleState(1000, NOON)
     assert ADDRESS.forget_after is not None
     before = NOON + ADDRESS.forget_after - timedelta(microseconds=1)
-    assert failed(failures, ADDRESS, before).count == 1001
-    assert failed(failures, ADDRESS, NOON + ADDRESS.forget_after).count == 1
+    assert count_failure(failures, ADDRESS, before).count == 1001
+    assert count_failure(failures, ADDRESS, NOON + ADDRESS.forget_after).count == 1
 
 
 @pytest.mark.parametrize(("allowance", "most"), [(ACCOUNT, 100), (DEVICE, 20), (SESSION, 10)])
-def test_at_most(allowance: Allowance, most: int) -> None:
+def test_at_most(allowance: BackoffPolicy, most: int) -> None:
     """The last allowed failure is allowed, the one after it never."""
     later = NOON + timedelta(days=1)
-    assert judge(Failures(most - 1, NOON), allowance, later).allowed
-    assert not judge(Failures(most, NOON), allowance, later).allowed
+    assert decide(ThrottleState(most - 1, NOON), allowance, later).allowed
+    assert not decide(ThrottleState(most, NOON), allowance, later).allowed
 
 
 def test_all_together_stay_below_the_bound() -> None:
@@ -114,13 +116,13 @@ def test_all_together_stay_below_the_bound() -> None:
 @pytest.mark.parametrize("ahead", [timedelta(), CLOCK_SLACK])
 def test_servers_that_differ_a_little(ahead: timedelta) -> None:
     """A failure that another server wrote with a clock slightly ahead counts in full."""
-    assert not judge(Failures(50, NOON + ahead), ACCOUNT, NOON).allowed
+    assert not decide(ThrottleState(50, NOON + ahead), ACCOUNT, NOON).allowed
 
 
 def test_a_clock_that_was_set_back() -> None:
     """After the clock jumped ahead by an hour and back, waits do not last the hour out."""
-    jumped = Failures(50, NOON + timedelta(hours=1))
-    assert judge(jumped, ADDRESS, NOON).allowed
+    jumped = ThrottleState(50, NOON + timedelta(hours=1))
+    assert decide(jumped, ADDRESS, NOON).allowed
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_a_clock_that_was_set_back() -> None:
     ],
 )
 def test_who_counts_as_one_address(one: str | None, other: str, same: bool) -> None:
-    """An IPv4 address however it is written, an IPv6 /64, and all that are no addresses together."""
+    """An IPv4 address in any notation, an IPv6 /64, and one subject for all invalid addresses."""
     assert (address_subject(one) == address_subject(other)) == same
 
 
@@ -146,20 +148,22 @@ def test_an_account_is_not_readable() -> None:
 
 
 def test_a_pace_holds_in_each_window() -> None:
-    """So many acts in a window that begins with the first; then one waits for its end, and the next begins anew."""
-    pace, seen = Pace(3, timedelta(minutes=1)), NONE
+    """A window begins with its first action and has a maximum; after its end, another one begins."""
+    pace, seen = WindowLimit(3, timedelta(minutes=1)), NO_FAILURES
     for number in range(3):
-        step = paced(seen, pace, NOON + number * SECOND)
-        assert isinstance(step, Failures)
+        step = count_in_window(seen, pace, NOON + number * SECOND)
+        assert isinstance(step, ThrottleState)
         seen = step
-    assert seen == Failures(3, NOON)
-    assert paced(seen, pace, NOON + 10 * SECOND) == 50 * SECOND
-    assert paced(seen, pace, NOON + 59 * SECOND) == SECOND
-    assert paced(seen, pace, NOON + 60 * SECOND) == Failures(1, NOON + 60 * SECOND)
+    assert seen == ThrottleState(3, NOON)
+    assert count_in_window(seen, pace, NOON + 10 * SECOND) == 50 * SECOND
+    assert count_in_window(seen, pace, NOON + 59 * SECOND) == SECOND
+    assert count_in_window(seen, pace, NOON + 60 * SECOND) == ThrottleState(1, NOON + 60 * SECOND)
 
 
 def test_a_clock_that_was_set_back_holds_nobody_to_a_pace() -> None:
-    """A window that begins far in the future is none; a small step back does not begin another."""
-    pace, seen = Pace(1, timedelta(minutes=1)), Failures(1, NOON)
-    assert paced(seen, pace, NOON - timedelta(hours=1)) == Failures(1, NOON - timedelta(hours=1))
-    assert paced(seen, pace, NOON - SECOND) == 61 * SECOND
+    """A window that begins far in the future is ignored; a small step back of the clock does not start another."""
+    pace, seen = WindowLimit(1, timedelta(minutes=1)), ThrottleState(1, NOON)
+    assert count_in_window(seen, pace, NOON - timedelta(hours=1)) == ThrottleState(
+        1, NOON - timedelta(hours=1)
+    )
+    assert count_in_window(seen, pace, NOON - SECOND) == 61 * SECOND

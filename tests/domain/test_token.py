@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 VECTOR = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 VECTOR_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057").int
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", fullmatch=True).filter(
-    lambda text: 2 <= len(text) <= 20 and text.rpartition("_")[2] not in tokens.RESERVED_ENDINGS
+    lambda text: 2 <= len(text) <= 20 and text.rpartition("_")[2] not in tokens.RESERVED_SUFFIXES
 )
 SECRETS = st.binary(min_size=32, max_size=32)
 UUIDS = st.integers(0, (1 << 128) - 1)
@@ -88,7 +88,7 @@ def test_the_published_expression_is_what_is_read(prefix: str) -> None:
 
 @pytest.mark.parametrize("place", range(len(VECTOR)))
 def test_any_changed_character_is_refused(place: int) -> None:
-    """A token with one character changed, to any other that could stand there, is refused without a lookup."""
+    """A token with one character changed to any other valid one is refused without a lookup."""
     others = set(string.ascii_letters + string.digits + "_ -.\n\x00é") - {VECTOR[place]}
     for other in others:
         assert tokens.parse(VECTOR[:place] + other + VECTOR[place + 1 :]) is None, other
@@ -109,7 +109,7 @@ def test_any_part_is_refused(cut: int) -> None:
 
 @given(st.text(max_size=120))
 def test_anything_is_read_without_a_crash(text: str) -> None:
-    """Any text at all is told to be no token, and never raises."""
+    """Any other text is refused without an exception."""
     assert tokens.parse(text) is None
 
 
@@ -136,14 +136,14 @@ def test_largest_secret() -> None:
     ["", "K", "1k", "_ks", "ks_", "k__s", "Ks", "ks-live", "kś", "ks\n", "a" * 21, "k"],
 )
 def test_bad_prefixes(prefix: str) -> None:
-    """A product's prefix is 2-20 of a-z, 0-9 and single underscores, a letter first."""
+    """A product's prefix is 2-20 of a-z, 0-9 and single underscores, starting with a-z."""
     with pytest.raises(ValueError, match="token prefix"):
         tokens.check_prefix(prefix)
 
 
 @pytest.mark.parametrize("prefix", ["ks_svc", "acme_live_op", "a_op", "op", "svc"])
 def test_reserved_prefixes(prefix: str) -> None:
-    """The endings of service and operator credentials are not to be had for keys."""
+    """The suffixes of service and operator credentials are not available for keys."""
     with pytest.raises(ValueError, match="reserved"):
         tokens.check_prefix(prefix)
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds
-from keystead.domain.usage import MAX_AGENT, MICROSECONDS_A_DAY, UseTally
+from keystead.domain.usage import MAX_AGENT, MICROSECONDS_A_DAY, UsageBuffer
 
 INSTANTS = st.integers(0, 5 * MICROSECONDS_A_DAY)
 
 
-def _tally(uses: list[int]) -> UseTally:
-    noted = UseTally(KeyId("key_1"), WorkspaceId("ws_1"))
+def _tally(uses: list[int]) -> UsageBuffer:
+    noted = UsageBuffer(KeyId("key_1"), WorkspaceId("ws_1"))
     for at in uses:
         noted.note(at, f"address {at}", f"agent {at}")
     return noted
@@ -54,7 +54,7 @@ def test_midnight_begins_a_day() -> None:
 @given(st.text(st.characters(), max_size=400))
 def test_any_agent_can_be_stored(agent: str) -> None:
     """Whatever a client calls itself, what is kept of it is printable, bounded, and no row that cannot be written."""
-    noted = UseTally(KeyId("key_1"), WorkspaceId("ws_1"))
+    noted = UsageBuffer(KeyId("key_1"), WorkspaceId("ws_1"))
     noted.note(1, agent, agent)
     kept = noted.last
     assert kept.at == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)

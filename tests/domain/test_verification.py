@@ -53,7 +53,7 @@ STATES = [State(*bits) for bits in product([False, True], repeat=3)]
 @pytest.mark.parametrize("state", STATES, ids=str)
 @pytest.mark.parametrize("required", [None, "documents:read", "keys:write"])
 def test_order_of_reasons(state: State, required: str | None) -> None:
-    """The first reason that holds is told: revoked, expired, suspended, then the missing scope."""
+    """The first reason counts: revoked, expired, suspended, then the missing scope."""
     if state.revoked:
         reason = DenialReason.REVOKED
     elif state.expired:
@@ -71,7 +71,7 @@ def test_order_of_reasons(state: State, required: str | None) -> None:
 
 @pytest.mark.parametrize("state", STATES, ids=str)
 def test_a_stranger_learns_nothing(state: State) -> None:
-    """Whoever has the key's id but not its secret is told the same of a live, a dead and an absent key."""
+    """With a key's id but not its secret, an active, an ended and an absent key look the same."""
     verdict = judge(STRANGER, state.record(), "keys:write", NOW, PEPPERS)
     assert verdict == judge(STRANGER, None, None, NOW, PEPPERS) == Denied(DenialReason.UNKNOWN)
 

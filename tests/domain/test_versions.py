@@ -29,7 +29,7 @@ from tests.clocks import NOON
     ],
 )
 def test_fields_are_read_as_the_standard_says(fields: list[str], versions: set[str] | None) -> None:
-    """A list of tags, of which weak ones never match; empty members are none (RFC 9110 section 13.1.1)."""
+    """A list of tags, of which weak ones never match and empty ones are ignored (RFC 9110 section 13.1.1)."""
     assert IfMatch.parse(fields).versions == versions
 
 
@@ -37,14 +37,14 @@ def test_fields_are_read_as_the_standard_says(fields: list[str], versions: set[s
     "text", ["3", '"3', '3"', '"3" "4"', 'w/"3"', 'W/ "3"', '*, "3"', '"a b"', '"\x00"', "**"]
 )
 def test_what_is_no_condition_is_refused(text: str) -> None:
-    """Nothing is guessed: a change that somebody meant to be conditional never becomes an unconditional one."""
+    """A malformed condition is refused, so that a conditional change never becomes an unconditional one."""
     with pytest.raises(InvalidRequest):
         IfMatch.parse([text])
 
 
 @pytest.mark.parametrize("version", [1, first_version(NOON)])
 def test_a_condition_admits_its_version_alone(version: int) -> None:
-    """A change goes on for the version that it was made for, and for `*` where there is one at all."""
+    """A change needs the version that it was made for, or for `*` any existing one."""
     IfMatch.parse([etag(version)]).require(version)
     IfMatch.of_version(version).require(version)
     IfMatch.parse(["*"]).require(version)

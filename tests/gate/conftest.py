@@ -1,4 +1,4 @@
-"""What these tests stand on: the whole application over both engines."""
+"""Fixtures of the gate's tests: the whole application over both engines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def shared_doors(shared_ground: Ground, runner: asyncio.Runner) -> Doors:
-    """The file's installation behind its doors."""
+    """The file's installation with its endpoints."""
     return doors_of(shared_ground, runner)
 
 

@@ -31,7 +31,7 @@ class Doors:
     runner: asyncio.Runner
 
     def ask(self, path: str, token: str | None = None, **more: Any) -> Response:
-        """What a gateway is told that asks `/forward-auth<path>` for a request with that token; `path` is raw."""
+        """Return the answer to a gateway's `/forward-auth<path>` for a request with that token; `path` is raw."""
         headers = [HOST, *bearer(token), *more.pop("headers", ())]
         raw = f"/forward-auth{path}".encode()
         return self.send(scope_of(path="/forward-auth/x", headers=headers, raw_path=raw, **more))
@@ -49,11 +49,11 @@ class Doors:
         return self.send(scope_of("POST", path, fields, **more), body)
 
     def introspect(self, token: str, *headers: Header) -> Response:
-        """What is told of a token to who has that credential."""
+        """Return the answer about a token to the caller with that credential."""
         return self.post("/introspect", [("token", token)], *headers)
 
     def revoke(self, token: str, **more: Any) -> Response:
-        """The answer to who sends a token to be ended."""
+        """Return the answer to a token that is sent to be revoked."""
         return self.post("/revoke", [("token", token)], **more)
 
     def send(self, scope: dict[str, Any], body: bytes = b"") -> Response:
@@ -75,7 +75,7 @@ class Doors:
 
 
 def doors_of(ground: Ground, runner: asyncio.Runner) -> Doors:
-    """The doors of an installation."""
+    """The endpoints of an installation."""
     return Doors(ground, application(ground.installation, None), runner)
 
 

@@ -27,7 +27,7 @@ def named(response: Response) -> list[str]:
 
 
 def refused(response: Response, status: int, code: str) -> Response:
-    """The answer, which is that problem, is not stored, and names nobody."""
+    """The answer is that problem, is not stored, and names no key."""
     assert response.status == status
     problem = response.json()
     assert (problem["status"], problem["code"]) == (status, code)
@@ -145,7 +145,7 @@ def test_no_method_that_opens_or_echoes(doors: Doors, method: str) -> None:
 def test_nginx_is_told_403(
     doors: Doors, scope: dict[str, Any], status: int, challenged: bool
 ) -> None:
-    """`auth_request` knows 401 and 403 alone: every other refusal is 403 to it, and the status stands in a field."""
+    """`auth_request` knows only 401 and 403: every other refusal becomes 403, with its status in a field."""
     more = {"path": "/forward-auth/x", "raw_path": b"/forward-auth/documents:read", **scope}
     answer = doors.ask_scope([HOST, NGINX, *bearer(doors.token("documents:read"))], more)
     assert (answer.status, answer.header("x-keystead-denied-status")) == (403, str(status))
@@ -200,7 +200,7 @@ def test_use_is_noted_once(ground: Ground, doors: Doors) -> None:
 
 
 def test_narrowed_scopes_show_at_once(ground: Ground, doors: Doors) -> None:
-    """The fields of a key are made once, and anew when it has other scopes."""
+    """The fields of a key are built once, and again after its scopes change."""
     tenant = ground.tenant()
     key = ground.key(tenant, scopes=("documents:read", "plan:read"))
     assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "documents:read plan:read"

@@ -56,7 +56,7 @@ def test_a_key_without_an_end(doors: Doors) -> None:
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
 def test_a_token_that_is_not_good(ground: Ground, doors: Doors, ended: str) -> None:
-    """Dead, unknown and garbled tokens are inactive, and nothing else is told of them."""
+    """Ended, unknown and malformed tokens are inactive, and the answer reveals nothing else."""
     service = doors.service()
     tenant = ground.tenant()
     key = ground.key(tenant, expires_at=NOON + timedelta(hours=1))
@@ -90,7 +90,7 @@ def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
 
 
 def test_who_may_not_ask(ground: Ground, doors: Doors) -> None:
-    """Nobody, a workspace's key, a revoked credential, one of another's id: 401 with both challenges, and no effect."""
+    """Without a valid service credential and its own id: 401 with both challenges, and no effect."""
     (one, token), (other, _) = doors.credential(), doors.credential()
     gone, dead = doors.credential()
     ground.services.credentials.revoke(gone, OPERATOR)
@@ -151,7 +151,7 @@ def test_a_credential_in_the_form_is_none(doors: Doors) -> None:
 
 
 def test_a_service_does_nothing_else(doors: Doors) -> None:
-    """A service's credential is no key, passes no gateway, and does nothing of what operators do."""
+    """A service credential isn't a key, passes no gateway, and lacks an operator's permissions."""
     _, token = doors.credential()
     for path in ("/v1/whoami", "/operator/v1/workspaces"):
         assert doors.send(scope_of(path=path, headers=[HOST, *bearer(token)])).status == 401
@@ -183,7 +183,7 @@ def test_the_form(doors: Doors) -> None:
 
 
 def test_only_post(doors: Doors) -> None:
-    """Other methods are refused before anything is looked at, preflights too: there is no CORS."""
+    """Other methods, preflights too, are refused before anything is read: there is no CORS."""
     origin = (b"origin", b"https://evil.example")
     for method in ("GET", "OPTIONS", "PUT"):
         answer = doors.send(scope_of(method, "/introspect", [HOST, origin, FORM]))
@@ -206,7 +206,7 @@ def test_the_caller_is_not_noted(ground: Ground, doors: Doors) -> None:
 
 
 def test_what_is_told_follows_the_workspace(ground: Ground, doors: Doors) -> None:
-    """Another plan is told with the next answer, however often the token was asked about before."""
+    """A new plan is in the next answer, however often the token was introspected before."""
     tenant, service = ground.tenant(), doors.service()
     key = ground.key(tenant)
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_what_is_told_follows_the_workspace(ground: Ground, doors: Doors) -> Non
 
 
 def test_away_is_never_a_refusal(private_postgres: OwnPostgres, runner: asyncio.Runner) -> None:
-    """While PostgreSQL is away nobody is good or bad: 503 for all; from its return on everything is told (R36)."""
+    """While PostgreSQL is unavailable, every answer is 503; from its return on, answers are complete again (R36)."""
     url = private_postgres.dsn(private_postgres.create_database())
     prepare(url)
     with ground_on(url) as ground:

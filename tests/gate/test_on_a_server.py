@@ -1,4 +1,4 @@
-"""The gate on a real server: many processes that remember, kept connections, bodies that nobody reads."""
+"""The gate on a real server: many processes with caches, persistent connections, unread bodies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_token_that_is_sent_back_is_dead_everywhere(server: Serving) -> None:
 
 @pytest.mark.slow
 def test_a_body_is_nobodys_next_request(server: Serving) -> None:
-    """A body that comes with a question is let be: what stands in it is not read as a request of its own."""
+    """A body that comes with a request is never read as another request."""
     token = server.token("documents:read")
     inner = f"GET /forward-auth/any HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
     with line(server.port) as kept:

@@ -1,4 +1,4 @@
-"""Every door keeps to the rate limits, and says the same of them; introspection counts nothing."""
+"""Every endpoint enforces the rate limits with the same answer; introspection counts nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from keystead.domain.errors import RateLimited
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.settings import Settings
 from tests.gate.doors import Doors, bearer, doors_of
@@ -20,7 +20,7 @@ from tests.paces import paced_ground, paced_tenant
 
 @pytest.fixture
 def paced(ground: Ground, runner: asyncio.Runner) -> Iterator[Doors]:
-    """The doors of a server that counts in memory."""
+    """The endpoints of a server that counts in memory."""
     with paced_ground(ground, "memory") as paced:
         yield doors_of(paced, runner)
 
@@ -54,7 +54,7 @@ def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
 
 
 def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
-    """Limited a moment ago and revoked now: 401 at every door, as for a token that never was."""
+    """A rate-limited key that is revoked gets 401 at every endpoint, like an unknown token."""
     tenant = paced_tenant(paced.ground, key=1)
     created = paced.ground.key(tenant)
     token = text_of(created)
@@ -73,7 +73,7 @@ def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
 
 
 def test_introspection_says_what_a_token_is(paced: Doors) -> None:
-    """However often a service asks, a live token is active, and the key's own requests are none the fewer."""
+    """Introspection never exhausts a rate limit: the token stays active, and its key can make all its requests."""
     token = text_of(paced.ground.key(paced_tenant(paced.ground, key=2)))
     service = paced.service()
     for _ in range(5):
@@ -91,7 +91,7 @@ def test_inside_an_application(ground: Ground) -> None:
         {"database": ground.url, "peppers": peppers, "rate_limits": "memory"}
     )
     guard = InProcess(settings)
-    asked = Presented(bearer(text_of(created)))
+    asked = RequestHead(bearer(text_of(created)))
     try:
         guard.admit(asked)
         asyncio.run(guard.admit_on_loop(asked))

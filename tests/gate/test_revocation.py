@@ -1,4 +1,4 @@
-"""Whoever holds a token may end it (RFC 7009), and learns nothing by trying."""
+"""Anyone with a token may revoke it (RFC 7009), and learns nothing by trying."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkB
 
 
 def done(answer: Response) -> list[tuple[bytes, bytes]]:
-    """What an answer shows, its id aside: 200 and nothing more."""
+    """What an answer shows except its id: 200 and nothing more."""
     assert (answer.status, answer.body) == (200, b"")
     return sorted(field for field in answer.headers if field[0] != b"x-request-id")
 
@@ -50,7 +50,7 @@ def test_a_token_is_dead_when_the_answer_arrives(ground: Ground, doors: Doors) -
 
 
 def test_every_answer_is_the_same(ground: Ground, doors: Doors) -> None:
-    """Live, dead, unknown, garbled, a service's own: byte for byte the same, so that none tells a token's worth."""
+    """All tokens get the same bytes, so the answer reveals nothing about a token."""
     tenant = ground.tenant()
     live, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + timedelta(seconds=1))
     ground.clock.advance(seconds=1)
@@ -74,7 +74,7 @@ def test_again_is_the_same(ground: Ground, doors: Doors) -> None:
 
 @pytest.mark.parametrize("kind", CredentialKind)
 def test_a_services_credential_stays(ground: Ground, doors: Doors, kind: CredentialKind) -> None:
-    """What the product's services authenticate with is ended by who runs the installation, and by nobody else."""
+    """Only an operator can revoke a service's credential; this endpoint can't."""
     id, token = doors.credential(kind)
     done(doors.revoke(token, **address(4)))
     assert calling(ground.installation, token, *CredentialKind).id == id
@@ -127,7 +127,7 @@ def test_many_tokens_from_one_address(ground: Ground, doors: Doors) -> None:
 
 
 def test_without_a_token(doors: Doors) -> None:
-    """400 for a form without `token`, 415 for what is no form, 405 for other methods; a bearer is no form."""
+    """400 for a form without `token`, 415 for another media type, 405 for other methods; a bearer isn't enough."""
     token = doors.token()
     for body in (b"", b"token=", b"x=y"):
         assert doors.post("/revoke", body, **address(10)).status == 400

@@ -1,4 +1,4 @@
-"""A revoked credential is refused by every process of real servers from the answer on, whoever remembered it."""
+"""A revoked credential is refused by every process of real servers from the answer on, despite caches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Place:
         return made.id, token.reveal()
 
     def introspect(self, kept: Line, credential: str) -> int:
-        """The status for who asks with that credential."""
+        """Return the status for a caller with that credential."""
         asked = kept.ask("/introspect", [bearer(credential), FORM], method="POST", body=self.body)
         assert (asked.status == 200) is (b'"active":true' in asked.body)
         return asked.status
@@ -132,5 +132,5 @@ def _wrongly_let_in(place: Place) -> int:
 
 @pytest.mark.slow
 def test_a_race_with_those_who_ask(place: Place) -> None:
-    """Nobody is let in who began after the answer of the revocation, or after anybody's refusal (R29, R30)."""
+    """No request is accepted that began after the revocation's answer, or after another refusal (R29, R30)."""
     assert sum(_wrongly_let_in(place) for _ in range(12)) == 0

@@ -84,7 +84,7 @@ def test_a_bearer_token_is_read_whatever_the_case_of_its_scheme(value: str) -> N
 
 @pytest.mark.parametrize("token", ["a", "=", "a=", "a==", "-._~+/", "A" * (MAX_CREDENTIALS - 7)])
 def test_token68_is_taken_whole(token: str) -> None:
-    """All of token68 (RFC 9110 section 11.2) is read, padding included; padding alone is no token."""
+    """All of token68 (RFC 9110 section 11.2) is read, padding included; padding alone isn't a token."""
     assert read_or_error(f"Bearer {token}".encode()) == (InvalidToken if token == "=" else token)
 
 
@@ -101,7 +101,7 @@ def test_another_scheme_is_as_no_credentials(values: tuple[bytes, ...]) -> None:
     "rest", [b"", b" ", b"\tabc", b" a b", b" a,b", b' "abc"', b" a=b", b" \xc3\xa9", b"\x00abc"]
 )
 def test_a_bearer_value_that_is_not_token68_is_an_invalid_token(rest: bytes) -> None:
-    """The scheme is ours and the value is none: the answer is that of any bad token, never a server error."""
+    """Our scheme with a malformed value gets the answer of any bad token, never a server error."""
     assert read_or_error(b"Bearer" + rest) is InvalidToken
 
 
@@ -144,7 +144,7 @@ def test_runs_of_commas_change_no_answer(value: bytes) -> None:
     ],
 )
 def test_two_credentials_are_refused_in_any_order_and_joined_too(values: tuple[bytes, ...]) -> None:
-    """Nobody chooses between two credentials (RFC 6750 section 3.1)."""
+    """Two credentials are refused, never chosen between (RFC 6750 section 3.1)."""
     assert read_or_error(*values) is TwoCredentials
 
 
@@ -155,7 +155,7 @@ def test_the_case_of_a_field_name_hides_no_second_credential() -> None:
 
 
 def test_a_token_in_the_url_is_never_read_and_never_beside_the_field() -> None:
-    """A token in the query is no credential; beside the field it is a second one."""
+    """A token in the query isn't a credential; in addition to the field it is a second one."""
     bearer = (b"authorization", b"Bearer abc")
     query = b"a=b&access_token=def"
     assert bearer_of(scope_of(headers=[bearer])) == "abc"

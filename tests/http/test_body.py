@@ -55,7 +55,7 @@ def test_an_unannounced_excess_is_refused_at_the_first_byte_too_many() -> None:
 
 
 def test_a_client_that_leaves_in_the_middle_ends_the_reading() -> None:
-    """Half a body is no body."""
+    """Half a body is refused."""
     wire = Wire([b"abc"], ends=False, leaves=True)
     with pytest.raises(InvalidRequest):
         asyncio.run(read_body(wire.receive, 4))

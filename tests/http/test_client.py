@@ -45,12 +45,12 @@ def client(peer: str = "10.0.0.9", scheme: str = "http", **fields: str | list[st
 def test_behind_a_proxy_the_last_stranger_is_the_client(
     forwarded: str | list[str], address: str
 ) -> None:
-    """The address is the last in X-Forwarded-For that is no configured proxy; what stands left of it is hearsay."""
+    """The address is the last in X-Forwarded-For that isn't a configured proxy; anything left of it is ignored."""
     assert client(x_forwarded_for=forwarded).address == address
 
 
 def test_a_stranger_cannot_name_its_own_address() -> None:
-    """From a peer that is no configured proxy, no forwarded field changes anything."""
+    """From a peer that isn't a configured proxy, forwarded fields change nothing."""
     spoofed = client(
         "198.51.100.1",
         x_forwarded_for="192.0.2.7",
@@ -73,7 +73,7 @@ def test_other_spellings_of_forwarding_are_never_read() -> None:
     [("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::1"), ("", ""), ("socket", "")],
 )
 def test_the_peer_is_written_in_one_way(peer: str, address: str) -> None:
-    """Mapped addresses and zones do not make a second spelling; what is no address is none."""
+    """Mapped addresses and zones have one spelling; an invalid address is ignored."""
     assert client(peer).address == address
 
 
@@ -113,7 +113,7 @@ def test_a_way_is_private_over_tls_or_on_this_machine(
 
 
 def test_a_local_proxy_that_names_no_protocol_is_no_private_way() -> None:
-    """X-Forwarded-For shows that the request came from elsewhere, so loopback is no excuse."""
+    """X-Forwarded-For shows that the request came from elsewhere, so loopback doesn't make it private."""
     assert not client("127.0.0.1", x_forwarded_for="192.0.2.7").private
 
 

@@ -183,7 +183,7 @@ def test_a_refused_value_is_named_by_its_place(
 
 
 def test_what_the_framework_cannot_parse_is_not_understood() -> None:
-    """400 for a body that is no JSON, in the framework's own reading too, without its text."""
+    """400 for a body that isn't JSON, even if the framework reads it, without quoting it."""
     response = send("POST", "/v1/things", b'{"ks_secret')
     assert (response.status, response.json()["code"]) == (400, "invalid-request")
     assert b"ks_secret" not in response.body
@@ -212,7 +212,7 @@ def test_the_store_away_and_a_bug_are_logged_once_without_text() -> None:
 
 
 def test_metrics_see_the_routes_template() -> None:
-    """FastAPI's routes are found without being told."""
+    """FastAPI's routes need no note."""
     counted: list[tuple[Any, ...]] = []
     stack = Stack(application(), PROBLEMS, on_response=lambda *seen: counted.append(seen[:3]))
     for path in ("/v1/things/dead", "/v1/none/of/them"):

@@ -83,7 +83,7 @@ def test_anything_else_is_an_invalid_cursor(cursor: str) -> None:
     "position", [b"", b"\0", b"a b", b"\xff", b"x" * 201, b"\xc3\xa9", b"key_1\n"]
 )
 def test_a_made_up_position_that_no_id_has_is_refused(position: bytes) -> None:
-    """The binding is no secret: a position that the store could choke on is refused even with the right one."""
+    """The binding isn't a secret: a malformed position is refused even with the right one."""
     page = read_page(str, **LIST)
     cursor = base64.urlsafe_b64encode(page.binding + position).rstrip(b"=").decode()
     with pytest.raises(InvalidCursor):

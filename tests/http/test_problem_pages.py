@@ -1,4 +1,4 @@
-"""Every problem has a page, the page tells the truth, and it is where the problem says."""
+"""Every problem has a correct page, at the address in its `type`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_page_shows_the_code_the_status_and_a_true_example(code: str) -> None:
 
 @pytest.mark.parametrize("code", STATUS)
 def test_an_example_has_the_members_of_the_real_problem(code: str) -> None:
-    """What an error carries beyond the five members of every problem stands in its example, and nothing else."""
+    """An example has exactly the members that its error adds to the common five."""
     [example] = re.findall(r"```json\n(.*?)```", source(code), re.DOTALL)
     base = {"type", "title", "status", "detail", "code"}
     extra = {
@@ -107,7 +107,7 @@ def test_there_are_no_other_pages(name: str) -> None:
 
 
 def test_the_wheel_carries_the_pages_where_they_are_looked_for() -> None:
-    """An installed server has no source tree: the build puts the pages beside the code that serves them."""
+    """An installed server has no source tree: the build puts the pages next to the code that serves them."""
     build = tomllib.loads((DOCS.parents[1] / "pyproject.toml").read_text())["tool"]["hatch"][
         "build"
     ]
@@ -117,6 +117,6 @@ def test_the_wheel_carries_the_pages_where_they_are_looked_for() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
 def test_pages_are_only_read(method: str) -> None:
-    """Any other method is told so."""
+    """Any other method gets 405."""
     response = call(PAGES, scope_of(method, PREFIX))
     assert (response.status, response.header("allow")) == (405, "GET, HEAD")

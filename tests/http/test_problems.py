@@ -61,7 +61,7 @@ def test_every_error_has_a_status_and_every_status_an_error() -> None:
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
-    """Type is an absolute URL, status that of the answer, and the error's own members stand beside them."""
+    """`type` is an absolute URL, `status` that of the answer, followed by the error's own members."""
     error = LimitReached("active API keys", limit=5, used=5, plan="Free", plans_url="https://p")
     answer = PROBLEMS.answer(error)
     assert answer.status == 409
@@ -89,7 +89,7 @@ def test_problems_are_problem_json_and_never_stored() -> None:
 def test_every_dead_token_gets_the_same_bytes() -> None:
     """Malformed, unknown, expired, revoked, suspended, wrong checksum: one answer, whatever the code says inside.
 
-    The request id is added by the stack, differs for every request, and stands in the header alone.
+    The stack adds the request id, which differs for every request and is only in the header.
     """
     kinds = ["malformed", "unknown", "expired", "revoked", "suspended", "wrong checksum"]
     answers = {PROBLEMS.answer(error) for error in [InvalidToken(), *map(InvalidToken, kinds)]}

@@ -16,7 +16,7 @@ def test_a_source_has_a_line_a_minute() -> None:
 
 
 def test_many_sources_cost_a_bounded_room() -> None:
-    """Whoever has a million addresses takes no more room than a thousand; the last ones seen are known."""
+    """A million addresses take no more memory than a thousand; the latest ones are known."""
     sampler = _Sampler()
     for number in range(3 * ADDRESSES):
         assert sampler.due(f"2001:db8::{number:x}", 0.0) == 0

@@ -11,11 +11,10 @@ from structlog.testing import capture_logs
 
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
 from keystead.http.asgi import Message, Receive, Scope, Send
-from keystead.http.body import read_body
-from keystead.http.client import parse_networks
+from keystead.http.body import MAX_BODY, read_body
+from keystead.http.client import client_of, note_caller, note_route, parse_networks, record_of
 from keystead.http.problems import Problems
-from keystead.http.record import client_of, note_caller, note_route, record_of
-from keystead.http.stack import MAX_BODY, Stack
+from keystead.http.stack import Stack
 from tests.http.raw import HOST, Response, call, scope_of
 
 PROBLEMS = Problems("https://keys.example.com")
@@ -98,7 +97,7 @@ def test_a_head_over_its_bounds_is_refused(head: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("control", [b"\x00", b"\r", b"\n", b"\x01", b"\x1b", b"\x7f"])
 def test_controls_in_a_field_are_refused(control: bytes) -> None:
-    """CR, LF, NUL and their like mean something to somebody (RFC 9110 section 5.5)."""
+    """CR, LF, NUL and similar characters have a meaning to some programs (RFC 9110 section 5.5)."""
     refused(scope_of(headers=[HOST, (b"x", b"a" + control + b"b")]), 400, "invalid-request")
 
 
@@ -149,7 +148,7 @@ def test_http_1_0_may_go_without_a_host() -> None:
     "path", ["*", "", "a", "/\x00", "/a\nb", "/\x7f", "/\ufffd", f"/{chr(0xD800)}"]
 )
 def test_a_malformed_path_is_refused(path: str) -> None:
-    """Controls and bytes that were no UTF-8 never reach a route."""
+    """Controls and bytes that aren't UTF-8 never reach a route."""
     refused(scope_of(path=path), 400, "invalid-request")
 
 
@@ -297,7 +296,7 @@ def test_a_refusal_that_nobody_caught_is_still_its_problem() -> None:
 
 
 def test_a_bug_is_a_500_without_detail_and_leaves_no_text_in_the_log() -> None:
-    """An exception may quote a token; its type and place are told, its text never."""
+    """An exception may quote a token, so the log has its type and place, never its text."""
     error = ValueError(f"no such {TOKEN}")
     error.__cause__ = KeyError(TOKEN)
     with capture_logs() as logs:
@@ -311,7 +310,7 @@ def test_a_bug_is_a_500_without_detail_and_leaves_no_text_in_the_log() -> None:
 
 
 def test_the_store_away_is_a_503_and_logged_with_its_cause() -> None:
-    """The caller is told to wait, the log what happened."""
+    """The caller gets Retry-After, and the log has the failure."""
     with capture_logs() as logs:
         response = call(Stack(Raising(Unavailable()), PROBLEMS), scope_of())
     assert (response.status, response.header("retry-after")) == (503, "2")

@@ -1,4 +1,4 @@
-"""One server with keys in every state for all integrations, on each engine, and a guard in each mode."""
+"""One server with keys in every state, on each engine, and a guard in each mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.serving import serving
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """A running server, once over each engine."""
+    """A running server on each engine."""
     with (
         fresh_url(request, tmp_path_factory, request.param) as url,
         serving(url) as server,

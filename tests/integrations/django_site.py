@@ -1,4 +1,4 @@
-"""A Django project with guarded views, in one file: settings, URLs and views."""
+"""A Django project with protected views in one file: settings, URLs and views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _serving: list[Product] = []
 
 
 def begin() -> None:
-    """Configure Django, once for the process, and define the views, which need it configured."""
+    """Configure Django once in the process, and define the views, which need that."""
     if settings.configured:
         return
     settings.configure(
@@ -40,7 +40,7 @@ def begin() -> None:
 
 @contextmanager
 def serving(product: Product) -> Iterator[None]:
-    """While the views belong to that product."""
+    """Let the views serve a product."""
     _serving.append(product)
     try:
         yield

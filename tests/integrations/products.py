@@ -1,4 +1,4 @@
-"""A small product on each framework, guarded; and how a request reaches it without a network."""
+"""A small protected product per framework, and requests to it without a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ask = Callable[[Asked], Answered]
 
 @dataclass
 class Product:
-    """What a product did: the principals that it served, in turn."""
+    """The principals that a product has served, in order."""
 
     served: list[Principal] = field(default_factory=list)
     claims: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ Build = Callable[[Guard, Product], Ask]
 
 
 def asgi(guard: Guard, product: Product) -> Ask:
-    """The ASGI middleware."""
+    """Build with the ASGI middleware."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         product.served.append(scope["keystead"])
@@ -53,7 +53,7 @@ def asgi(guard: Guard, product: Product) -> Ask:
 
 
 def wsgi(guard: Guard, product: Product) -> Ask:
-    """The WSGI middleware."""
+    """Build with the WSGI middleware."""
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         product.served.append(environ["keystead.principal"])
@@ -65,7 +65,7 @@ def wsgi(guard: Guard, product: Product) -> Ask:
 
 
 def starlette(guard: Guard, product: Product) -> Ask:
-    """The authentication backend, and the decorator."""
+    """Build with the authentication backend and the decorator."""
 
     @starlette_integration.requires(REQUIRED)
     async def endpoint(request: Request) -> Response:
@@ -77,7 +77,7 @@ def starlette(guard: Guard, product: Product) -> Ask:
 
 
 def fastapi(guard: Guard, product: Product) -> Ask:
-    """The dependency."""
+    """Build with the dependency."""
     app = FastAPI()
     fastapi_integration.protect(app, guard)
 
@@ -92,7 +92,7 @@ def fastapi(guard: Guard, product: Product) -> Ask:
 
 
 def flask_views(guard: Guard, product: Product) -> Ask:
-    """The decorator."""
+    """Build with the decorator."""
     app = flask.Flask("product")
     flask_integration.Keystead(app, guard)
 
@@ -106,19 +106,19 @@ def flask_views(guard: Guard, product: Product) -> Ask:
 
 
 def django(guard: Guard, product: Product) -> Ask:
-    """The middleware and the decorator, under WSGI."""
+    """Build with the middleware and the decorator, under WSGI."""
     return _in_django(guard, product, "/view", lambda: over_wsgi(WSGIHandler(), "/view"))
 
 
 def django_on_loop(guard: Guard, product: Product) -> Ask:
-    """The same under ASGI, with an asynchronous view."""
+    """Build the same under ASGI, with an asynchronous view."""
     return _in_django(
         guard, product, "/view-on-loop", lambda: over_asgi(ASGIHandler(), "/view-on-loop")
     )
 
 
 def rest_framework(guard: Guard, product: Product) -> Ask:
-    """The authentication class and the permission, without the middleware."""
+    """Build with the authentication class and the permission, without the middleware."""
     return _in_django(
         guard, product, "/rest", lambda: over_wsgi(WSGIHandler(), "/rest"), middleware=False
     )
@@ -137,7 +137,7 @@ PRODUCTS: Final[dict[str, Build]] = {
 
 
 def over_asgi(app: Any, path: str = "/") -> Ask:
-    """Requests as an ASGI server hands them on."""
+    """Send requests as an ASGI server does."""
 
     def ask(asked: Asked) -> Answered:
         scope = {
@@ -180,7 +180,7 @@ async def _answered(app: Any, scope: dict[str, Any]) -> Answered:
 
 
 def over_wsgi(app: Any, path: str = "/") -> Ask:
-    """Requests as a WSGI server hands them on: a field that comes twice is one, joined by a comma."""
+    """Send requests as a WSGI server does: repeated fields are joined by a comma."""
 
     def ask(asked: Asked) -> Answered:
         environ: dict[str, Any] = {

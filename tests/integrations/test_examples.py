@@ -1,4 +1,4 @@
-"""Each example runs as its page says, on a real server, and keeps the promise of every integration."""
+"""Each example runs as its page says, on a real server, and refuses revoked keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALL = [(interface, name) for interface, names in EXAMPLES.items() for name in na
 def test_the_example_serves_until_the_key_is_revoked(
     world: World, interface: str, name: str
 ) -> None:
-    """The holder of a key gets their own workspace's reports; on the same connection, revoked, they get 401."""
+    """A key gets the reports of its workspace; revoked, it gets 401 on the same connection."""
     token = world.server_token()
     with _running(world, interface, name) as client:
         assert client.get("/reports").status_code == 401
@@ -44,14 +44,14 @@ def test_the_example_serves_until_the_key_is_revoked(
 
 @pytest.mark.slow
 def test_no_example_is_left_out() -> None:
-    """Every example of the folder is one of those that a test starts."""
+    """A test starts every example."""
     there = {file.stem for file in (ROOT / "examples").glob("*_*.py")} - {"__init__"}
     assert there == {name for _, name in ALL}
 
 
 @contextmanager
 def _running(world: World, interface: str, name: str) -> Iterator[httpx2.Client]:
-    """The example in a process of its own, over the world's database."""
+    """Run the example in a process of its own, over the server's database."""
     port = free_port()
     server = world.server
     place = {

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, the product does not run: on no kind of scope, behind no integration."""
+"""If anything goes wrong, the product does not run, in any scope and any integration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keystead.integrations import Guard
 from keystead.integrations.asgi import KeysteadMiddleware
 from keystead.integrations.fastapi import protect, require
 from keystead.integrations.flask import require as flask_require
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.starlette import authentication, requires
 from tests.integrations.products import PRODUCTS, Product
 from tests.integrations.test_verdicts import ADMITTED
@@ -35,24 +35,24 @@ SPELLINGS = (
 
 
 class Broken(Guard):
-    """A guard whose decision fails."""
+    """A guard that fails."""
 
     def __init__(self, failure: BaseException) -> None:
         super().__init__("http://127.0.0.1:8080")
         self._failure = failure
 
-    def decide(self, presented: Presented, token: str, required: str | None) -> Principal:
-        """Fails."""
+    def decide(self, head: RequestHead, token: str, required: str | None) -> Principal:
+        """Fail."""
         raise self._failure
 
     async def decide_on_loop(
-        self, presented: Presented, token: str, required: str | None
+        self, head: RequestHead, token: str, required: str | None
     ) -> Principal:
-        """Fails."""
+        """Fail."""
         raise self._failure
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
@@ -64,7 +64,7 @@ class Broken(Guard):
 def test_a_failing_decision_runs_nothing(
     world: World, framework: str, failure: Exception, status: int
 ) -> None:
-    """An exception in verification is answered as a failure, without its text; the product is not asked."""
+    """An exception during verification is answered without its text, and the product does not run."""
     product = Product()
     ask = PRODUCTS[framework](Broken(failure), product)
     answered = ask(Asked((bearer(world.tokens["good"]),)))
@@ -75,7 +75,7 @@ def test_a_failing_decision_runs_nothing(
 
 @pytest.mark.parametrize("framework", ["asgi", "wsgi", "django"])
 def test_nobody_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
-    """Fields that gateways set are taken out of what a client sends, in every spelling that servers make equal."""
+    """The fields of gateways are removed from requests, in every spelling that servers treat as equal."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
     forged = tuple((spelling, b"ws_someone_else") for spelling in SPELLINGS)
@@ -85,7 +85,7 @@ def test_nobody_claims_an_identity(world: World, guard: Guard, framework: str) -
 
 
 def _bare(guard: Guard, reached: list[str]) -> Any:
-    """The ASGI middleware before an application that notes the kinds of scopes that reach it."""
+    """Return the middleware over an application that records the types of its scopes."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         reached.append(scope["type"])
@@ -95,12 +95,12 @@ def _bare(guard: Guard, reached: list[str]) -> Any:
 
 
 def _mounted(guard: Guard, reached: list[str]) -> Any:
-    """The same below a path of another application."""
+    """Return the same below a path of another application."""
     return Starlette(routes=[Mount("/", _bare(guard, reached))])
 
 
 def _starlette(guard: Guard, reached: list[str]) -> Any:
-    """A websocket behind Starlette's authentication."""
+    """Return a websocket behind Starlette's authentication."""
 
     @requires(REQUIRED)
     async def endpoint(websocket: WebSocket) -> None:
@@ -112,7 +112,7 @@ def _starlette(guard: Guard, reached: list[str]) -> Any:
 
 
 def _fastapi(guard: Guard, reached: list[str]) -> Any:
-    """A websocket that depends on a key."""
+    """Return a websocket that depends on a key."""
     app = FastAPI()
     protect(app, guard)
 
@@ -131,7 +131,7 @@ SOCKETS = {"asgi": _bare, "mounted": _mounted, "starlette": _starlette, "fastapi
 
 @pytest.mark.parametrize("kind", SOCKETS)
 def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> None:
-    """A websocket opens for those whom a request would admit, and is refused before it opens for everybody else."""
+    """A websocket opens for the keys that a request would admit; others are refused before it opens."""
     for name, asked in world.requests().items():
         reached: list[str] = []
         sent = asyncio.run(_open(SOCKETS[kind](guard, reached), asked, extensions={}))
@@ -141,7 +141,7 @@ def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> No
 
 
 def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard) -> None:
-    """With the extension for it, the handshake is answered with the problem itself."""
+    """With the extension, the handshake is answered with the problem."""
     asked = world.requests()["revoked"]
     sent = asyncio.run(_open(_bare(guard, []), asked, {"websocket.http.response": {}}))
     assert [message["type"] for message in sent] == [
@@ -153,7 +153,7 @@ def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard
 
 
 def test_what_carries_no_request_passes(guard: Guard) -> None:
-    """A server's start and stop are none of the guard's business."""
+    """A server's start and stop reach the application."""
     reached: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -165,7 +165,7 @@ def test_what_carries_no_request_passes(guard: Guard) -> None:
 
 @pytest.mark.parametrize("scope", ["*", "events", "Events:read", "events:read documents:read", ""])
 def test_what_is_no_scope_is_refused_at_once(guard: Guard, scope: str) -> None:
-    """A misspelt scope stops the product's start: it would refuse everybody later, or ask too little."""
+    """A malformed scope stops the start of the product: it would refuse every key, or require too little."""
     for build in (require, requires, flask_require):
         with pytest.raises(ValueError, match="scope"):
             build(scope)
@@ -202,4 +202,4 @@ async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]
 
 
 async def _nothing(*_: Any) -> Any:
-    """No messages."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""The guard over the database itself: fresh, noted, safe to fork, and closed where the database is not fit."""
+"""The guard over the database: fresh, with uses recorded, safe to fork, closed on an unfit database."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 
 from keystead.domain.errors import InvalidToken
 from keystead.integrations import Guard, connect
-from keystead.integrations.guard import Presented
+from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from tests.integrations.products import PRODUCTS, Product
 from tests.integrations.world import REQUIRED, Asked, World, bearer
 
 
 @pytest.fixture
 def in_process(world: World) -> Any:
-    """A guard of the test's own."""
+    """A guard for one test."""
     guard = connect(world.server.database_url, data=world.server.data)
     yield guard
     guard.close()
@@ -30,7 +30,7 @@ def in_process(world: World) -> Any:
 def test_a_revocation_holds_from_its_answer_on(
     world: World, in_process: Guard, framework: str
 ) -> None:
-    """A key that is revoked on the server is refused by the product's next request."""
+    """A key that is revoked on the server is refused in the next request."""
     product = Product()
     ask = PRODUCTS[framework](in_process, product)
     token = world.server_token()
@@ -42,10 +42,10 @@ def test_a_revocation_holds_from_its_answer_on(
 
 
 def test_uses_are_noted(world: World, in_process: Guard) -> None:
-    """The key's owner sees when and from where the product was called."""
+    """The use of a key is recorded with time and address."""
     token = world.server_token()
-    presented = Presented((bearer(token),), address="192.0.2.9", agent="a product")
-    principal = in_process.admit(presented, REQUIRED)
+    head = RequestHead((bearer(token),), address="192.0.2.9", agent="a product")
+    principal = in_process.admit(head, REQUIRED)
     in_process.close()
     used = world.use_of(principal.id)
     assert used is not None
@@ -53,14 +53,14 @@ def test_uses_are_noted(world: World, in_process: Guard) -> None:
 
 
 def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
-    """Servers fork after they import: a child never uses, and never closes, what its parent has open."""
-    presented = Presented((bearer(world.tokens["good"]),))
-    parents = in_process.admit(presented).id
+    """Servers fork after they import: a child neither uses nor closes its parent's connections."""
+    head = RequestHead((bearer(world.tokens["good"]),))
+    parents = in_process.admit(head).id
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
 
     def child() -> None:
-        queue.put(in_process.admit(presented).id)
+        queue.put(in_process.admit(head).id)
         queue.put(_process_of(in_process) == os.getpid())
         in_process.close()
 
@@ -70,20 +70,20 @@ def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
     assert queue.get()
     process.join(10)
     assert process.exitcode == 0
-    assert in_process.admit(presented).id == parents
+    assert in_process.admit(head).id == parents
     assert _process_of(in_process) == os.getpid()
 
 
 def _process_of(guard: Guard) -> int | None:
     assert isinstance(guard, InProcess)
-    return guard.process
+    return guard.installation.process
 
 
 def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
-    """Without the schema of this version nothing is decided, and nothing is made."""
+    """Without the schema of this version no key is admitted, and nothing is created."""
     guard = connect(f"sqlite:///{tmp_path / 'keystead.db'}")
     with pytest.raises(ConfigurationError, match="keystead migrate"):
-        guard.admit(Presented((bearer("x"),)))
+        guard.admit(RequestHead((bearer("x"),)))
     assert guard.answer(ConfigurationError("no schema")).status == 500
 
 
@@ -96,7 +96,7 @@ def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) -> None:
-    """A place that is neither a database nor a server stops the product's start."""
+    """A target that is neither a database nor a server stops the start."""
     for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=message):
@@ -104,12 +104,12 @@ def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) ->
 
 
 def test_the_environment_says_where(world: World, monkeypatch: Any) -> None:
-    """Without an argument the place comes from the environment, as everything else of Keystead does."""
+    """Without an argument, the environment names the target."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
     monkeypatch.setenv("KEYSTEAD_DATA", str(world.server.data))
     guard = connect()
-    presented = Presented((bearer(world.tokens["good"]),))
-    assert guard.admit(presented, REQUIRED).id == world.key_id
+    head = RequestHead((bearer(world.tokens["good"]),))
+    assert guard.admit(head, REQUIRED).id == world.key_id
     with pytest.raises(InvalidToken):
-        guard.admit(Presented((bearer(world.tokens["revoked"]),)))
+        guard.admit(RequestHead((bearer(world.tokens["revoked"]),)))
     guard.close()

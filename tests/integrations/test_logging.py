@@ -1,4 +1,4 @@
-"""Inside an application Keystead logs as a library does: by `logging`, and never to standard output."""
+"""Inside an application Keystead logs through `logging`, and never to standard output."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ guard = connect(sys.argv[2], data=sys.argv[3])
 guard.answer(RuntimeError("swordfish"))
 def fail():
     raise RuntimeError("swordfish")
-failing = Loop([Task("flush use", 0.001, fail)])
+failing = Loop([Task("flush_use", 0.001, fail)])
 failing.start()
 failing.stop()
-from keystead.operation.journal import Journal
+from keystead.operation.revocation_log_file import RevocationLogFile
 """
 
 
@@ -34,7 +34,7 @@ from keystead.operation.journal import Journal
 def test_what_goes_wrong_in_process_is_logged_like_a_library(
     world: World, configured: bool
 ) -> None:
-    """An application that speaks over standard output hears nothing of it there; its own handlers get every line."""
+    """The application's own handlers get every line, and its standard output none."""
     arguments = [json.dumps(configured), world.server.database_url, str(world.server.data)]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True
@@ -48,14 +48,14 @@ def test_what_goes_wrong_in_process_is_logged_like_a_library(
 
 
 def test_only_a_process_of_our_own_uses_another_logger() -> None:
-    """What can run inside an application imports no structlog, whose lines go to standard output by default."""
+    """Code that can run inside an application does not import structlog, which prints by default."""
     for place in (
         "client",
         "domain",
         "integrations",
         "services",
         "storage",
-        "operation/journal.py",
+        "operation/revocation_log_file.py",
         "worker/loop.py",
     ):
         files = [SOURCE / place] if place.endswith(".py") else (SOURCE / place).rglob("*.py")

@@ -1,8 +1,9 @@
-"""The guard that asks a server: it asks each time, trusts nothing else, and says what it remembers."""
+"""The guard that asks a server: it asks about each request, and caches only if it may."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from keystead.domain.errors import InsufficientScope, InvalidToken, Unavailable
 from keystead.integrations import Guard, connect
-from keystead.integrations.guard import Presented
-from keystead.integrations.remote import MOST_REMEMBERED, Memory, Remote
-from keystead.operation.faults import ConfigurationError
+from keystead.integrations.guard import RequestHead
+from keystead.integrations.remote import CACHE_SIZE, Remote, VerificationCache
+from keystead.operation.files import ConfigurationError
 from tests.integrations.products import PRODUCTS, Product
 from tests.integrations.world import REQUIRED, Asked, World, bearer
 from tests.serving import HOST, free_port
@@ -21,59 +22,62 @@ from tests.serving import HOST, free_port
 
 @pytest.fixture
 def remote(world: World) -> Iterator[Guard]:
-    """A guard of the test's own, which remembers nothing."""
+    """A guard for one test, without a cache."""
     guard = Remote(world.server.base_url, world.service_token)
     yield guard
     guard.close()
 
 
 def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> None:
-    """Every request is asked about: revoked, a key is refused by the next one, in threads and on event loops."""
+    """A revoked key is refused in the next request, in threads and on event loops."""
     token = world.server_token()
-    presented = Presented((bearer(token),))
+    head = RequestHead((bearer(token),))
     for _ in range(3):
-        assert remote.admit(presented, REQUIRED).workspace_id == world.workspace_id
+        assert remote.admit(head, REQUIRED).workspace_id == world.workspace_id
     world.revoke(token)
     with pytest.raises(InvalidToken):
-        remote.admit(presented, REQUIRED)
+        remote.admit(head, REQUIRED)
     with pytest.raises(InvalidToken):
-        asyncio.run(remote.admit_on_loop(presented, REQUIRED))
+        asyncio.run(remote.admit_on_loop(head, REQUIRED))
 
 
 def test_a_server_that_is_away_admits_nobody(world: World) -> None:
-    """Where nothing answers, a live key's holder is told so, and not that the key is invalid."""
-    presented = Presented((bearer(world.tokens["good"]),))
+    """If the server cannot be reached, the answer says so, and not that the key is invalid."""
+    head = RequestHead((bearer(world.tokens["good"]),))
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
     with closing(guard):
+        with pytest.raises(Unavailable) as failure:
+            guard.admit(head)
+        problem = json.loads(guard.answer(failure.value).body)
+        assert problem["code"] == "unavailable"
+        assert problem["detail"] == "The Keystead server cannot be reached. Try again."
         with pytest.raises(Unavailable):
-            guard.admit(presented)
-        with pytest.raises(Unavailable):
-            asyncio.run(guard.admit_on_loop(presented))
+            asyncio.run(guard.admit_on_loop(head))
 
 
 def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
-    """A key's token, and a service's that was revoked, may not ask: the first use says so, and what to do."""
-    presented = Presented((bearer(world.tokens["good"]),))
+    """A key's token and a revoked service's token raise an error that says what to do."""
+    head = RequestHead((bearer(world.tokens["good"]),))
     for refused in (world.tokens["everything"], world.revoked_service_token()):
         with closing(Remote(world.server.base_url, refused)) as guard:
             with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN must hold"):
-                guard.admit(presented)
+                guard.admit(head)
             with pytest.raises(ConfigurationError, match="own credential"):
-                asyncio.run(guard.admit_on_loop(presented))
+                asyncio.run(guard.admit_on_loop(head))
 
 
 def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
-    """A URL below the server's own is another's fault than an outage, which it must not look like."""
+    """A wrong URL is a configuration error and does not look like an outage."""
     guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
     with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
-        guard.admit(Presented((bearer(world.tokens["good"]),)))
+        guard.admit(RequestHead((bearer(world.tokens["good"]),)))
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
 def test_a_refused_credential_is_no_outage(
     world: World, framework: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Callers of the product get a 500 without a word of it; the product's own log has the sentence."""
+    """Callers get a 500 without details; the application's log has the reason."""
     product = Product()
     with closing(Remote(world.server.base_url, world.tokens["everything"])) as guard:
         answered = PRODUCTS[framework](guard, product)(Asked((bearer(world.tokens["good"]),)))
@@ -85,76 +89,76 @@ def test_a_refused_credential_is_no_outage(
 
 
 def test_what_is_no_token_is_never_sent(world: World) -> None:
-    """Garbage ends here: nothing listens, and nobody is asked."""
+    """A malformed token is refused without a request."""
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
     with pytest.raises(InvalidToken):
-        guard.admit(Presented((bearer("garbage"),)))
+        guard.admit(RequestHead((bearer("garbage"),)))
 
 
 def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that chose to remember keeps a revoked key alive for so long, to the second, and no longer."""
+    """A cached key is admitted until the cache time is over, to the second."""
     now = 1000.0
     monkeypatch.setattr("keystead.integrations.remote.time.monotonic", lambda: now)
     token = world.server_token()
-    presented = Presented((bearer(token),))
+    head = RequestHead((bearer(token),))
     with closing(Remote(world.server.base_url, world.service_token, remember_seconds=5)) as guard:
-        guard.admit(presented, REQUIRED)
+        guard.admit(head, REQUIRED)
         world.revoke(token)
         now = 1004.9
-        guard.admit(presented, REQUIRED)
+        guard.admit(head, REQUIRED)
         with pytest.raises(InsufficientScope):
-            guard.admit(presented, "documents:write")
+            guard.admit(head, "documents:write")
         now = 1005.0
         with pytest.raises(InvalidToken):
-            guard.admit(presented, REQUIRED)
+            guard.admit(head, REQUIRED)
 
 
 def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
-    """A key that ends is forgotten at its end, however long the host remembers."""
-    principal = remote.admit(Presented((bearer(world.tokens["good"]),)))
-    memory = Memory(3600)
+    """A key is not cached beyond its expiry."""
+    principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
+    cache = VerificationCache(3600)
     ended = world.ended(principal)
-    memory.keep("token", ended)
-    assert memory.recall("token") is None
-    memory.keep("token", principal)
-    assert memory.recall("token") is principal
+    cache.put("token", ended)
+    assert cache.get("token") is None
+    cache.put("token", principal)
+    assert cache.get("token") is principal
 
 
 def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
-    """However many tokens come, the memory holds a bounded number."""
-    principal = remote.admit(Presented((bearer(world.tokens["good"]),)))
-    memory = Memory(3600)
-    for number in range(MOST_REMEMBERED + 1):
-        memory.keep(str(number), principal)
-    assert memory.recall("0") is None
-    assert memory.recall(str(MOST_REMEMBERED)) is principal
+    """The cache has a maximum size."""
+    principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
+    cache = VerificationCache(3600)
+    for number in range(CACHE_SIZE + 1):
+        cache.put(str(number), principal)
+    assert cache.get("0") is None
+    assert cache.get(str(CACHE_SIZE)) is principal
 
 
 def test_the_credential_comes_from_a_private_file(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a file that only its owner reads, or from the environment; without one, the product does not start."""
+    """The credential comes from a private file or the environment; without it, the start fails."""
     file = tmp_path / "credential"
     file.write_text(world.service_token + "\n")
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod"):
         connect(world.server.base_url, token_file=file)
     file.chmod(0o600)
-    presented = Presented((bearer(world.tokens["good"]),))
+    head = RequestHead((bearer(world.tokens["good"]),))
     with closing(connect(world.server.base_url, token_file=file)) as guard:
-        guard.admit(presented, REQUIRED)
+        guard.admit(head, REQUIRED)
     monkeypatch.delenv("KEYSTEAD_SERVICE_TOKEN", raising=False)
     monkeypatch.setenv("KEYSTEAD_TOKEN", world.tokens["good"])
     with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN"):
         connect(world.server.base_url)
     file.write_text(f"\ufeff{world.service_token}\r\n", encoding="utf-8")
     with closing(connect(world.server.base_url, token_file=file)) as guard:
-        guard.admit(presented, REQUIRED)
+        guard.admit(head, REQUIRED)
     monkeypatch.setenv("KEYSTEAD_URL", world.server.base_url)
     monkeypatch.setenv("KEYSTEAD_SERVICE_TOKEN", f"{world.service_token}\n")
     monkeypatch.delenv("KEYSTEAD_DATABASE", raising=False)
     with closing(connect()) as guard:
-        guard.admit(presented, REQUIRED)
+        guard.admit(head, REQUIRED)
     monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
     with pytest.raises(ValueError, match="both KEYSTEAD_DATABASE and KEYSTEAD_URL are set"):
         connect()

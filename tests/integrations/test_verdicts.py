@@ -1,4 +1,4 @@
-"""Every integration gives every credential the verdict of the server itself, word for word."""
+"""Every integration refuses as the server does, word for word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADMITTED = {"good", "everything", "lower case scheme"}
 
 @pytest.mark.parametrize("framework", PRODUCTS)
 def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str) -> None:
-    """What the server refuses is refused alike, problem and challenge; what it admits reaches the product."""
+    """Each credential gets the problem and the challenge of the server, or reaches the product."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
     for name, asked in world.requests().items():
@@ -31,7 +31,7 @@ def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str
 
 
 def _said(answered: Answered) -> dict[str, object]:
-    """The problem's members. How two credentials came in is told in other words where a server joined the fields."""
+    """Return the problem's members. Two credentials have another detail if the server has joined the fields."""
     members: dict[str, object] = json.loads(answered.body)
     if members["code"] == "invalid-request":
         del members["detail"]

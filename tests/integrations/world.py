@@ -1,4 +1,4 @@
-"""A server with keys in every state, and requests with every credential: what each integration is measured against."""
+"""A server with keys in every state, and requests with every credential."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.installations import text_of
 from tests.serving import HOST, Serving
 
 REQUIRED: Final = "events:read"
-"""The scope that every integration under test asks for, as `GET /v1/events` does."""
+"""The scope that every integration under test requires, as `GET /v1/events` does."""
 
 Field = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back of a request, as far as a client goes by it."""
+    """The parts of a response that matter to a client."""
 
     status: int
     challenge: str | None
@@ -37,7 +37,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request's fields and query."""
+    """The header fields and the query of a request."""
 
     fields: tuple[Field, ...] = field(default=(), repr=False)
     query: str = field(default="", repr=False)
@@ -45,7 +45,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class World:
-    """The server, the token of a key in each state, and what the good one is."""
+    """The server, and the token of a key in each state."""
 
     server: Serving
     tokens: dict[str, str] = field(repr=False)
@@ -55,12 +55,12 @@ class World:
     service_token: str = field(repr=False)
 
     def server_token(self) -> str:
-        """The token of a new key."""
+        """Return the token of a new key."""
         acting = operator("tests", self.workspace_id)
         return text_of(self.installation.services.keys.create(acting, _draft(REQUIRED)))
 
     def revoked_service_token(self) -> str:
-        """The token of a service's credential that was revoked."""
+        """Return the token of a service's revoked credential."""
         by, credentials = (
             operator("tests", self.workspace_id).actor,
             self.installation.services.credentials,
@@ -70,22 +70,22 @@ class World:
         return token.reveal()
 
     def revoke(self, token: str) -> None:
-        """Revokes a key through the server, as its holder."""
+        """Revoke a key through the server, with its own token."""
         whoami = self.server.call("GET", "/v1/whoami", token=token).json()
         answer = self.server.call("DELETE", f"/v1/keys/{whoami['key']['id']}", token=token)
         assert answer.status_code == 204
 
     def ended(self, principal: Principal) -> Principal:
-        """The same key, had it ended a moment ago."""
+        """Return the principal as if it had just expired."""
         return replace(principal, expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
     def use_of(self, key_id: str) -> KeyUse | None:
-        """The last use of a key as its owner sees it."""
+        """Return the last use of a key, as its owner sees it."""
         acting = operator("tests", self.workspace_id)
         return self.installation.services.keys.get(acting, KeyId(key_id)).last_use
 
     def requests(self) -> dict[str, Asked]:
-        """Every way of presenting credentials, by name; `good` and `everything` are to be admitted."""
+        """Return the requests with each kind of credential by name. Only `good` and `everything` are admitted."""
         asked = {name: Asked((bearer(token),)) for name, token in self.tokens.items()}
         good = self.tokens["good"]
         return asked | {
@@ -103,7 +103,7 @@ class World:
         }
 
     def expected(self, asked: Asked) -> Answered:
-        """What the server itself answers where the same scope is needed."""
+        """Return the response of the server itself for the same scope."""
         connection = HTTPConnection(HOST, self.server.port, timeout=10)
         try:
             connection.putrequest("GET", f"/v1/events?{asked.query}".rstrip("?"))
@@ -117,13 +117,13 @@ class World:
 
 
 def bearer(token: str) -> Field:
-    """The Authorization field of a token."""
+    """Return the Authorization field of a token."""
     return b"authorization", b"Bearer " + token.encode()
 
 
 @contextmanager
 def world_on(server: Serving) -> Iterator[World]:
-    """Keys in every state on a running server; its keys that have ended were made by a server of yesterday."""
+    """Create keys in every state on a running server, the expired ones as of yesterday."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None
     yesterday = ManualClock(datetime.now(UTC) - timedelta(days=1))

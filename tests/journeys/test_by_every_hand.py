@@ -65,7 +65,7 @@ class Journey:
 
     def key(self, description: str) -> ApiKey:
         """The key as it is behind the page."""
-        found = self.installation.services.keys.list(self.principal, query=description).keys
+        found = self.installation.services.keys.list(self.principal, query=description).items
         return found[0]
 
     def older_key(self, description: str, days_ago: int = 0) -> ApiKey:

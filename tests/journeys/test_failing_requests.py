@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation
-from keystead.cli.sign_in import fresh_link
+from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import of_member
 from tests.journeys.chromium import chromium, person

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation
-from keystead.cli.sign_in import fresh_link
+from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import of_member
 from tests.journeys.chromium import chromium, person
@@ -59,7 +59,7 @@ def no_keys(installation: Installation) -> Iterator[None]:
     """The workspace has no active keys again when a journey is over."""
     yield
     owner = of_member(installation.services.workspaces.first())
-    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).keys:
+    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).items:
         installation.services.keys.revoke(owner, key.id)
 
 

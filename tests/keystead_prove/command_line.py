@@ -7,19 +7,19 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from keystead.cli import run
-from keystead_prove.acts import Act
-from keystead_prove.connection import Line, Reply
-from keystead_prove.history import MILLISECOND
-from keystead_prove.target import Key
+from keystead_prove.race.acts import Act
+from keystead_prove.race.history import MILLISECOND
+from keystead_prove.servers.calls import Key
+from keystead_prove.servers.connection import Connection, Reply
 from tests.keystead_prove.grounds import Servers
 from tests.nursery import die_with_parent, nursery
 
 REMEMBERS = 1_000 * MILLISECOND
-"""What a planted cache keeps an answer for: a command says that it is done a good while after it is."""
+"""What a seeded cache keeps an answer for: a command says that it is done a good while after it is."""
 DONE = 204
 FAILED = 500
 
@@ -58,29 +58,29 @@ class Commands:
         ]
         return [replace(act, remembers=REMEMBERS) for act in made]
 
-    def revoke_here(self, _: Line, key: Key) -> Reply:
+    def revoke_here(self, _: Connection, key: Key) -> Reply:
         """Over the installation's own database."""
         words = ("keys", "revoke", key.id, "--yes", "--workspace", self.workspace)
         return self._run("Revoked", words, self.here)
 
-    def revoke_there(self, _: Line, key: Key) -> Reply:
+    def revoke_there(self, _: Connection, key: Key) -> Reply:
         """At a server."""
         return self._at_server("Revoked", "revoke", key.id, "--yes")
 
-    def end_self(self, _: Line, key: Key) -> Reply:
+    def end_self(self, _: Connection, key: Key) -> Reply:
         """At a server, with what is to be ended."""
         return self._at_server("Revoked", "revoke", key.id, "--yes", token=key.token)
 
-    def rotate(self, _: Line, key: Key) -> Reply:
+    def rotate(self, _: Connection, key: Key) -> Reply:
         """Over the installation's own database; the new token is what it says first."""
         words = ("keys", "rotate", key.id, "--workspace", self.workspace)
         return self._run("ks_", words, self.here)
 
-    def rotate_there(self, _: Line, key: Key) -> Reply:
+    def rotate_there(self, _: Connection, key: Key) -> Reply:
         """At a server."""
         return self._at_server("ks_", "rotate", key.id)
 
-    def suspend(self, _: Line, __: Key) -> Reply:
+    def suspend(self, _: Connection, __: Key) -> Reply:
         """The workspace, which is suspended as a whole."""
         return self._run("suspended", ("workspaces", "suspend", self.workspace), self.here)
 
@@ -112,11 +112,11 @@ def commands_of(made: Servers, folder: Path) -> Commands:
     first = made.servers[0]
     place = {"KEYSTEAD_DATA": str(first.data), "KEYSTEAD_DATABASE": first.database_url}
     folder.mkdir(exist_ok=True)
-    site = made.ground.scene.site
-    return Commands(folder, Environment(place), made.ground.workspace, first.base_url, site.token)
+    target = made.setup.environment.target
+    return Commands(folder, Environment(place), made.setup.workspace, first.base_url, target.token)
 
 
-def speak(words: Sequence[str], known: Environment, folder: str, writing: Connection) -> None:
+def speak(words: Sequence[str], known: Environment, folder: str, writing: Pipe) -> None:
     """What the console script does, its output going into the pipe; in a child of the nursery."""
     os.setsid()
     die_with_parent()

@@ -17,8 +17,8 @@ from typing import Final
 from keystead.http.asgi import Answer, App, Receive, Scope, Send, send_answer
 from keystead.integrations import connect
 from keystead.integrations.asgi import KeysteadMiddleware
-from keystead.operation.serving import Address, serve
-from keystead_prove.connection import NO_ANSWER, Line
+from keystead.operation.server.serving import Address, serve
+from keystead_prove.servers.connection import NO_ANSWER, Connection
 from tests.gateways.gateways import NGINX, running
 from tests.nursery import die_with_parent, nursery
 from tests.postgres import wait_until
@@ -61,7 +61,7 @@ def hosted(application: Application, folder: Path) -> Iterator[str]:
     process.start()
     url = f"http://{HOST}:{port}"
     try:
-        with Line(url) as line:
+        with Connection(url) as line:
             wait_until(lambda: line.get("/").status != NO_ANSWER, "the application answers")
         yield url
     finally:
@@ -82,7 +82,7 @@ def host(application: Application, port: int, folder: str) -> None:
     with Path("log").open("ab") as log:
         os.dup2(log.fileno(), 2)
     address = Address(HOST, port)
-    serve(address, partial(application.build), begun=lambda: None, check=lambda: True)
+    serve(address, partial(application.build), on_started=lambda: None, may_reload=lambda: True)
 
 
 @contextmanager

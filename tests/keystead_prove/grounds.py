@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from keystead.cli.options import Place
-from keystead_prove.environment import Ground, on_running
+from keystead_prove.environment import Setup, on_running
 from tests.serving import Serving, serving
 
 Through = Callable[[Sequence[Serving]], AbstractContextManager[Sequence[str]]]
@@ -16,19 +16,19 @@ Through = Callable[[Sequence[Serving]], AbstractContextManager[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Servers:
-    """Servers that may be stopped, and the ground on them."""
+    """Servers that may be stopped, and the setup on them."""
 
     servers: Sequence[Serving]
-    ground: Ground
+    setup: Setup
 
 
 @contextmanager
 def ground_of(
     database_url: str, count: int, environment: Mapping[str, str] | None = None
-) -> Iterator[Ground]:
+) -> Iterator[Setup]:
     """So many servers on this machine, which go on."""
     with servers_of(database_url, count, environment) as made:
-        yield made.ground
+        yield made.setup
 
 
 @contextmanager

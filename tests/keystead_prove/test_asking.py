@@ -1,4 +1,4 @@
-"""How a door is asked: which answers let in, which refuse, and which tell nothing."""
+"""How an endpoint is asked: which answers let in, which refuse, and which report nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from keystead_prove.connection import Line, Reply
-from keystead_prove.endpoints import INTROSPECTION, Door, Question, through
-from keystead_prove.faulty_server import MANAGER, Fault, flawed
-from keystead_prove.finding import At, Finding, Planted, Verdict
-from keystead_prove.report import Report, as_json, as_markdown
-from keystead_prove.target import Refused, create
+from keystead_prove.report import At, Finding, Report, SeededFault, Verdict, as_json, as_markdown
+from keystead_prove.servers.calls import Refused, create
+from keystead_prove.servers.connection import Connection, Reply
+from keystead_prove.servers.endpoints import INTROSPECTION, Endpoint, Probe, through
+from keystead_prove.servers.faulty_server import MANAGER, Fault, faulty_server
 
-INTROSPECTING = Question(INTROSPECTION, "/introspect", "/introspect", "a credential")
+INTROSPECTING = Probe(INTROSPECTION, "/introspect", "/introspect", "a credential")
 
 
-class Answering(Line):
+class Answering(Connection):
     """A line on which everything is answered so."""
 
     def __init__(self, status: int, body: bytes) -> None:
@@ -52,41 +51,41 @@ def test_an_introspection_says_what_others_say(
 
 
 def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
-    """What asks for any live key is left out where keys lose scopes; a door with nothing else is no door then."""
-    scoped = Question("scoped", "/a", "/b")
-    door = Door("http://127.0.0.1:1", [Question("any", "/any"), scoped])
-    assert door.telling(narrowed=False) == door
-    assert door.telling(narrowed=True) == replace(door, questions=[scoped])
-    assert Door(door.url, [Question("any", "/any")]).telling(narrowed=True) is None
+    """If keys lose scopes, probes of any live key are left out; an endpoint without other probes is left out too."""
+    scoped = Probe("scoped", "/a", "/b")
+    endpoint = Endpoint("http://127.0.0.1:1", [Probe("any", "/any"), scoped])
+    assert endpoint.detecting(narrowed=False) == endpoint
+    assert endpoint.detecting(narrowed=True) == replace(endpoint, probes=[scoped])
+    assert Endpoint(endpoint.url, [Probe("any", "/any")]).detecting(narrowed=True) is None
 
 
 def test_an_address_is_tried_before_it_is_a_door() -> None:
     """It lets a key in and nobody without one; whether it tells of lost scopes is asked of it."""
-    with flawed(Fault.UNSYNCED) as server:
-        (url,) = server.site.urls
-        with Line(url, MANAGER) as line:
+    with faulty_server(Fault.UNSYNCED) as server:
+        (url,) = server.target.urls
+        with Connection(url, MANAGER) as line:
             live = create(line)
         open_to_live = through(f"{url}/v1/whoami?page=1", MANAGER, live)
         scoped = through(f"{url}/v1/whoami?page=1", MANAGER, replace(live, token="nobody's"))
-        with pytest.raises(Refused, match="does not let in"):
+        with pytest.raises(Refused, match="does not accept"):
             through(f"{url}/v1/whoami", "nobody's", live)
         with pytest.raises(Refused, match="does not refuse"):
             through(f"{url}/readyz", MANAGER, live)
-    (question,) = open_to_live.questions
-    assert (question.name, question.path) == (f"{url}/v1/whoami", "/v1/whoami?page=1")
-    assert question.narrow is None
-    assert scoped.questions[0].narrow == "/v1/whoami?page=1"
+    (probe,) = open_to_live.probes
+    assert (probe.name, probe.path) == (f"{url}/v1/whoami", "/v1/whoami?page=1")
+    assert probe.narrow is None
+    assert scoped.probes[0].narrow == "/v1/whoami?page=1"
 
 
 def test_a_way_of_asking_that_showed_nothing_leaves_the_verdict_open() -> None:
-    """One that saw no planted cache, among others that did: not conclusive, and the report names it."""
+    """One that saw no seeded cache, among others that did: not conclusive, and the report names it."""
     seen = At("REST", 10, 4, 2, wrong=0, worst=-1.0, sees=1.0)
     blind = At("https://app.example.com/x", 10, 4, 2, wrong=0, worst=None, sees=None)
-    finding = Finding("e", "f", "p", 5, {"wrong": 0}, Planted("a", 10, 9), at=[seen])
+    finding = Finding("e", "f", "p", 5, {"wrong": 0}, SeededFault("a", 10, 9), at=[seen])
     assert finding.verdict is Verdict.HELD
     doubtful = replace(finding, at=[seen, blind])
     assert doubtful.verdict is Verdict.INCONCLUSIVE
     report = Report(datetime(2026, 11, 23, tzinfo=UTC), 1.0, {}, [doubtful])
     assert f"{blind.name}: 10 verifications" in as_markdown(report)
-    assert "no planted memory seen" in as_markdown(report)
+    assert "no seeded cache seen" in as_markdown(report)
     assert '"sees": null' in json.dumps(as_json(report))

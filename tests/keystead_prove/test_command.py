@@ -30,11 +30,11 @@ def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
     assert told["verdict"] == "held"
     (finding,) = told["findings"]
     assert finding["experiment"] == "limit"
-    assert finding["planted"]["seen"] > 0
+    assert finding["seeded"]["seen"] > 0
     assert sum(finding["violations"].values()) == 0
     assert told["about"]["servers"] == "2, started for this on one machine"
-    assert file.read_text().startswith("# Keystead, put to the proof: held\n")
-    assert "100 creations at once for 10 places: held (1 tries" in ended.err
+    assert file.read_text().startswith("# Keystead, guarantees tested: held\n")
+    assert "100 concurrent creations for 10 places: held (1 tries" in ended.err
 
 
 @pytest.mark.prove
@@ -60,7 +60,7 @@ def test_on_a_running_installation(
     monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
     ended = run("prove", "limit", "--url", server.base_url, "--rounds", "1")
     assert ended.code == Exit.DONE, ended.err
-    assert "All together: held." in ended.out
+    assert "Overall: held." in ended.out
     assert "are revoked, and it is suspended" in ended.err
     assert server.call("GET", "/v1/whoami", token=token).status_code == 200
     proof, mine = _workspaces(server)
@@ -75,8 +75,8 @@ def test_on_a_running_installation(
 def test_a_proof_that_fails_leaves_nothing_alive(server: Serving) -> None:
     """However it ends, its keys are revoked and its workspace is suspended."""
     place = Place(server.data, server.database_url)
-    with suppress(KeyboardInterrupt), on_running(place, [server.base_url]) as ground:
-        assert ground.scene.site.token not in repr(ground)
+    with suppress(KeyboardInterrupt), on_running(place, [server.base_url]) as setup:
+        assert setup.environment.target.token not in repr(setup)
         raise KeyboardInterrupt
     proof = _workspaces(server)[0]
     assert proof.suspended_at is not None
@@ -91,8 +91,8 @@ def test_what_cannot_be_run_is_said(
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
     monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
     for arguments, says in (
-        (["nonsense"], "There is no experiment nonsense here"),
-        (["kill"], "There is no experiment kill here"),
+        (["nonsense"], "Unknown experiment nonsense."),
+        (["kill"], "Unknown experiment kill."),
         (["limit", "--rounds", "0"], "greater than zero"),
     ):
         ended = run("prove", *arguments, "--url", server.base_url)
@@ -104,14 +104,14 @@ def test_what_cannot_be_run_is_said(
 def test_through_another_address(
     run: Keystead, server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An address that lets keys in, and nobody else, is a door like a server's own; any other is refused at once."""
+    """An address that accepts only requests with a key is an endpoint like a server's own; any other is refused."""
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
     monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
     url = server.base_url
     for page, code, says in (
-        ("/v1/plan", Exit.USAGE, "There is no experiment nonsense here"),
-        ("/healthz", Exit.UNAVAILABLE, "does not refuse (401 or 403) who comes without a key"),
-        ("/operator/v1/workspaces", Exit.UNAVAILABLE, "does not let in (2xx) a key"),
+        ("/v1/plan", Exit.USAGE, "Unknown experiment nonsense."),
+        ("/healthz", Exit.UNAVAILABLE, "does not refuse (401 or 403) requests without a key"),
+        ("/operator/v1/workspaces", Exit.UNAVAILABLE, "does not accept (2xx) a key"),
         ("/v1/plan#here", Exit.USAGE, "no user and no fragment"),
     ):
         ended = run("prove", "nonsense", "--url", url, "--through", url + page)
@@ -135,7 +135,7 @@ def test_a_server_of_another_installation_is_refused(
     assert run("migrate").code == Exit.DONE
     ended = run("prove", "limit", "--url", server.base_url)
     assert ended.code == Exit.UNAVAILABLE
-    assert "is it one of its servers?" in ended.err
+    assert "Is it one of its servers?" in ended.err
 
 
 @one_engine
@@ -152,7 +152,7 @@ def _workspaces(server: Serving) -> list[Workspace]:
 
     installation = bootstrap.open_safely(server.settings)
     try:
-        return installation.services.workspaces.list().workspaces
+        return installation.services.workspaces.list().items
     finally:
         installation.close()
 
@@ -163,6 +163,6 @@ def _live_keys(server: Serving, workspace: Workspace) -> int:
     installation = bootstrap.open_safely(server.settings)
     try:
         acting = system(workspace.id)
-        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).keys)
+        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).items)
     finally:
         installation.close()

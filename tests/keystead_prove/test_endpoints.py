@@ -1,4 +1,4 @@
-"""The race of revocation at every door: servers, nginx, an application elsewhere, kept connections, two versions."""
+"""The race of revocation at every endpoint: servers, nginx, an application, kept connections, two versions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.domain.credentials import CredentialKind
-from keystead.storage.row_security.diff import SERVER_ROLE
-from keystead_prove import restart, revocation
-from keystead_prove.acts import ACTS, REVOKED, Act
-from keystead_prove.endpoints import Door
 from keystead_prove.environment import on_running
-from keystead_prove.finding import Finding, Verdict
-from keystead_prove.report import at_line, line
-from keystead_prove.target import Site
-from tests.before import Before, before, migrate, sources
+from keystead_prove.experiments import restart, revocation
+from keystead_prove.race.acts import ACTS, REVOKED, Act
+from keystead_prove.report import Finding, Verdict, at_line, summary
+from keystead_prove.servers.endpoints import Endpoint
+from keystead_prove.servers.target import Target
 from tests.keystead_prove.command_line import commands_of
 from tests.keystead_prove.entrances import Application, behind_nginx, hosted, with_middleware
 from tests.keystead_prove.grounds import Servers, servers_of
-from tests.serving import HOST, Serving, serving
-
-__all__ = ["before", "sources"]
+from tests.postgres import Postgres
+from tests.serving import Serving
+from tests.versions import two_versions
 
 SHORT = 15
 FEW = 3
@@ -58,35 +55,39 @@ def entrances_of(database_url: str, mode: str, folder: Path) -> Iterator[Servers
 
 
 def race(
-    made: Servers, act: Act, keys: int, site: Site | None = None, processes: int = 1
+    made: Servers, act: Act, keys: int, target: Target | None = None, processes: int = 1
 ) -> Finding:
-    """The race at the doors of that site, or of all."""
-    scene = made.ground.scene
-    return revocation.run(site or scene.site, act, keys, scene.operator, processes=processes)
+    """The race at the endpoints of that target, or of all."""
+    environment = made.setup.environment
+    return revocation.run(
+        target or environment.target, act, keys, environment.operator, processes=processes
+    )
 
 
-def kept(site: Site) -> Site:
-    """The same doors, whose connections are kept open."""
-    return replace(site, doors=[replace(door, kept=True) for door in site.doors])
+def kept(target: Target) -> Target:
+    """The same endpoints, whose connections are kept open."""
+    return replace(
+        target, endpoints=[replace(endpoint, kept=True) for endpoint in target.endpoints]
+    )
 
 
-def others(site: Site) -> list[Door]:
-    """The doors that are no server's own."""
-    return [door for door in site.doors if door.url not in site.urls]
+def others(target: Target) -> list[Endpoint]:
+    """The endpoints that are no server's own."""
+    return [endpoint for endpoint in target.endpoints if endpoint.url not in target.urls]
 
 
-def names(doors: Sequence[Door]) -> set[str]:
+def names(endpoints: Sequence[Endpoint]) -> set[str]:
     """How they are asked."""
-    return {question.name for door in doors for question in door.questions}
+    return {probe.name for endpoint in endpoints for probe in endpoint.probes}
 
 
-def check(finding: Finding, keys: int, doors: Sequence[Door], times: int = 1) -> None:
-    """At each of these doors nobody was accepted after the end, many were asked after it, and a memory was seen."""
+def check(finding: Finding, keys: int, endpoints: Sequence[Endpoint], times: int = 1) -> None:
+    """At each of these endpoints nobody was accepted after the end, many were asked after it, and a memory was seen."""
     report(finding)
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= keys
-    assert {at.name for at in finding.at} == names(doors)
+    assert {at.name for at in finding.at} == names(endpoints)
     for at in finding.at:
         assert at.wrong == 0
         assert at.after >= finding.trials * times
@@ -96,19 +97,19 @@ def check(finding: Finding, keys: int, doors: Sequence[Door], times: int = 1) ->
 
 def report(finding: Finding) -> None:
     """What was seen, for who asks pytest to print it."""
-    print(f"\n{line(finding)}", *map(at_line, finding.at), sep="\n  ")  # noqa: T201
+    print(f"\n{summary(finding)}", *map(at_line, finding.at), sep="\n  ")  # noqa: T201
 
 
-def check_kept(finding: Finding, keys: int, doors: Sequence[Door]) -> None:
+def check_kept(finding: Finding, keys: int, endpoints: Sequence[Endpoint]) -> None:
     """The same, all of it over connections that were open before the end."""
-    check(finding, keys, doors)
+    check(finding, keys, endpoints)
     for at in finding.at:
         assert at.kept == at.after, at
 
 
 def other_acts(made: Servers, _: Path) -> list[Act]:
     """What else ends a key by its answer."""
-    acts = [act for act in revocation.acts_of(made.ground.scene.site) if act.ends_at is None]
+    acts = [act for act in revocation.acts_of(made.setup.environment.target) if act.ends_at is None]
     assert len(acts) == 6
     return acts[1:]
 
@@ -132,13 +133,13 @@ def test_every_door_is_shut_with_the_answer(
     So it is on connections that were open before; by whatever act it ends, and where the command line ends it.
     """
     with entrances_of(database_url, mode, tmp_path) as made:
-        site = made.ground.scene.site
-        assert names(site.doors) >= OWN_DOORS
-        assert len(others(site)) == 2
-        check(race(made, REVOKED, SHORT), SHORT, site.doors)
-        check_kept(race(made, REVOKED, SHORT, kept(site)), SHORT, site.doors)
+        target = made.setup.environment.target
+        assert names(target.endpoints) >= OWN_DOORS
+        assert len(others(target)) == 2
+        check(race(made, REVOKED, SHORT), SHORT, target.endpoints)
+        check_kept(race(made, REVOKED, SHORT, kept(target)), SHORT, target.endpoints)
         for act in more(made, tmp_path):
-            check(race(made, act, FEW), FEW, site.doors)
+            check(race(made, act, FEW), FEW, target.endpoints)
 
 
 @pytest.mark.slow
@@ -155,10 +156,10 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
             yield page, f"{url}/reports?page=1"
 
     with servers_of(f"sqlite:///{tmp_path / 'keystead.db'}", 1, through=through) as made:
-        site = made.ground.scene.site
+        target = made.setup.environment.target
         finding = race(made, REVOKED, 20)
     assert finding.verdict is Verdict.BROKEN
-    assert {at.name for at in finding.at if at.wrong} == names(others(site))
+    assert {at.name for at in finding.at if at.wrong} == names(others(target))
     assert finding.worst is not None
     assert finding.worst > 0
 
@@ -170,15 +171,15 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
 def test_five_hundred_keys_at_every_door(
     database_url: str, mode: str, connections: str, tmp_path: Path
 ) -> None:
-    """Each act that ends a key, 500 times, at every door; once more over open connections alone."""
+    """Each act that ends a key, 500 times, at every endpoint; once more over open connections alone."""
     with entrances_of(database_url, mode, tmp_path) as made:
-        site = made.ground.scene.site
-        assert list(revocation.acts_of(site)) == list(ACTS)
+        target = made.setup.environment.target
+        assert list(revocation.acts_of(target)) == list(ACTS)
         for act in ACTS:
             if connections == "kept":
-                check_kept(race(made, act, LONG, kept(site), processes=2), LONG, site.doors)
+                check_kept(race(made, act, LONG, kept(target), processes=2), LONG, target.endpoints)
             else:
-                check(race(made, act, LONG, processes=2), LONG, site.doors)
+                check(race(made, act, LONG, processes=2), LONG, target.endpoints)
 
 
 @pytest.mark.prove
@@ -187,11 +188,11 @@ def test_five_hundred_keys_at_every_door(
 def test_five_hundred_keys_by_the_command_line(
     database_url: str, mode: str, tmp_path: Path
 ) -> None:
-    """Whatever the command line ends, on the machine and with `--url`, is dead at every door when it says so."""
+    """Whatever the command line ends, on the machine and with `--url`, is dead at every endpoint when it says so."""
     with entrances_of(database_url, mode, tmp_path) as made:
-        site = made.ground.scene.site
+        target = made.setup.environment.target
         for act in commands_of(made, tmp_path / "home").acts():
-            check(race(made, act, LONG), LONG, site.doors)
+            check(race(made, act, LONG), LONG, target.endpoints)
 
 
 @pytest.mark.prove
@@ -200,40 +201,40 @@ def test_five_hundred_keys_by_the_command_line(
     ("database_url", "mode"), [ENGINES[1], ENGINES[2]], indirect=["database_url"]
 )
 def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: Path) -> None:
-    """Servers restarted one after the other: behind nginx nobody notices, and no dead key gets in at any door."""
+    """Servers restarted one after the other: behind nginx nobody notices, and no dead key gets in at any endpoint."""
     with entrances_of(database_url, mode, tmp_path) as made:
-        scene = made.ground.scene
-        site = replace(scene.site, doors=others(scene.site))
-        finding = restart.run(site, scene.operator, made.servers, 10)
-    check(finding, 20, site.doors, times=0)
-    assert finding.counts["sent while the server was away"] == 0
+        environment = made.setup.environment
+        target = replace(environment.target, endpoints=others(environment.target))
+        finding = restart.run(target, environment.operator, made.servers, 10)
+    check(finding, 20, target.endpoints, times=0)
+    assert finding.counts["sent while the server was down"] == 0
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(7200)
-def test_five_hundred_keys_beside_the_version_before(before: Before) -> None:
-    """A server of the version before and one of this one: what either ends is dead at both with the answer."""
-    with before.serving():
-        migrate(before)
-        url = before.url.replace("before_walls@", f"{SERVER_ROLE}@")
-        with serving(url, data=before.data) as after:
-            urls = [f"http://{HOST}:{before.port}", after.base_url]
-            with on_running(Place(before.data, url), urls) as ground:
-                scene = ground.scene
-                made = Servers(
-                    [after], replace(ground, scene=replace(scene, site=told(scene.site)))
-                )
-                site = made.ground.scene.site
-                for act in revocation.acts_of(site):
-                    check(race(made, act, LONG), LONG, site.doors)
-                    check_kept(race(made, act, LONG, kept(site)), LONG, site.doors)
+def test_five_hundred_keys_beside_the_version_before(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of this version and one of a later one: what either ends is dead at both with the answer."""
+    with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
+        place = Place(before.data, before.database_url)
+        with on_running(place, [before.base_url, after.base_url]) as setup:
+            environment = setup.environment
+            made = Servers(
+                [after],
+                replace(setup, environment=replace(environment, target=told(environment.target))),
+            )
+            target = made.setup.environment.target
+            for act in revocation.acts_of(target):
+                check(race(made, act, LONG), LONG, target.endpoints)
+                check_kept(race(made, act, LONG, kept(target)), LONG, target.endpoints)
 
 
-def told(site: Site) -> Site:
-    """The two servers of that site, the first of which is of the version before, told apart."""
-    older, newer = site.doors
-    asked = [replace(question, name=f"{question.name} before") for question in older.questions]
-    return replace(site, doors=[replace(older, questions=asked), newer])
+def told(target: Target) -> Target:
+    """The two servers of that target, the first of which is of the version before, told apart."""
+    older, newer = target.endpoints
+    asked = [replace(probe, name=f"{probe.name} before") for probe in older.probes]
+    return replace(target, endpoints=[replace(older, probes=asked), newer])
 
 
 def service(server: Serving) -> str:

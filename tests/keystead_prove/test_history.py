@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keystead_prove.history import NEVER, Answer, Judgement, Kind, Operation, judge
+from keystead_prove.race.history import NEVER, Answer, Judgement, Kind, Operation, judge
 
 ABSENT, ACTIVE, DEAD = range(3)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from keystead.storage.row_security.diff import SERVER_ROLE
-from keystead_prove import revocation
-from keystead_prove.acts import ACTS, EXPIRED, REVOKED, Act
-from keystead_prove.environment import Ground
-from keystead_prove.finding import Finding, Verdict
+from keystead_prove.environment import Setup
+from keystead_prove.experiments import revocation
+from keystead_prove.race.acts import ACTS, EXPIRED, REVOKED, Act
+from keystead_prove.report import Finding, Verdict
 from tests.keystead_prove.grounds import ground_of
 from tests.pgbouncer import pgbouncer
 from tests.postgres import Postgres
@@ -27,28 +27,35 @@ def count_of(database_url: str) -> int:
     return SERVERS[database_url.partition(":")[0]]
 
 
-def race(ground: Ground, act: Act, keys: int, *, each: int = 1, processes: int = 2) -> Finding:
-    """The race on that ground."""
-    scene = ground.scene
-    return revocation.run(scene.site, act, keys, scene.operator, each=each, processes=processes)
+def race(setup: Setup, act: Act, keys: int, *, each: int = 1, processes: int = 2) -> Finding:
+    """The race on that setup."""
+    environment = setup.environment
+    return revocation.run(
+        environment.target, act, keys, environment.operator, each=each, processes=processes
+    )
 
 
 def check(finding: Finding, keys: int) -> None:
-    """Nothing violated in so many tries, the planted cache seen, and few verifications that told nothing."""
+    """Nothing violated in so many tries, the seeded cache seen, and few verifications that told nothing."""
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= keys
     assert finding.counts["verifications"] > 6 * keys
-    assert finding.counts["without an answer"] <= finding.counts["verifications"] // 100
+    assert finding.counts["without a response"] <= finding.counts["verifications"] // 100
     assert finding.worst is not None
 
 
 @pytest.mark.slow
 def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
     """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""
-    with ground_of(database_url, count_of(database_url)) as ground:
-        assert len({q.name for door in ground.scene.site.doors for q in door.questions}) == 3
-        finding = race(ground, REVOKED, 500)
+    with ground_of(database_url, count_of(database_url)) as setup:
+        assert (
+            len(
+                {q.name for endpoint in setup.environment.target.endpoints for q in endpoint.probes}
+            )
+            == 3
+        )
+        finding = race(setup, REVOKED, 500)
     check(finding, 500)
     assert finding.worst is not None
     assert finding.worst < 0
@@ -57,11 +64,11 @@ def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_act_ends_at_once(database_url: str) -> None:
     """Every act that ends a key by its answer; those by the clock have a test of their own."""
-    with ground_of(database_url, 2) as ground:
-        acts = [a for a in revocation.acts_of(ground.scene.site) if a.ends_at is None]
+    with ground_of(database_url, 2) as setup:
+        acts = [a for a in revocation.acts_of(setup.environment.target) if a.ends_at is None]
         assert len(acts) == 6
         for act in acts:
-            check(race(ground, act, 10, processes=1), 10)
+            check(race(setup, act, 10, processes=1), 10)
 
 
 @pytest.mark.prove
@@ -73,8 +80,8 @@ def test_every_act_ends_at_once(database_url: str) -> None:
 )
 def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str) -> None:
     """Ten thousand revocations on each engine and in each mode."""
-    with ground_of(database_url, count_of(database_url), MODES[mode]) as ground:
-        check(race(ground, REVOKED, 10_000), 10_000)
+    with ground_of(database_url, count_of(database_url), MODES[mode]) as setup:
+        check(race(setup, REVOKED, 10_000), 10_000)
 
 
 @pytest.mark.prove
@@ -86,18 +93,18 @@ def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str
 )
 def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> None:
     """Each act that ends a key, 500 times."""
-    with ground_of(database_url, 3, MODES[mode]) as ground:
-        assert list(revocation.acts_of(ground.scene.site)) == list(ACTS)
+    with ground_of(database_url, 3, MODES[mode]) as setup:
+        assert list(revocation.acts_of(setup.environment.target)) == list(ACTS)
         for act in ACTS:
-            check(race(ground, act, 500), 500)
+            check(race(setup, act, 500), 500)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_two_hundred_verifications_in_flight(database_url: str) -> None:
     """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
-    with ground_of(database_url, 4) as ground:
-        check(race(ground, REVOKED, 200, each=50, processes=1), 200)
+    with ground_of(database_url, 4) as setup:
+        check(race(setup, REVOKED, 200, each=50, processes=1), 200)
 
 
 @pytest.mark.prove
@@ -107,14 +114,14 @@ def test_revocation_through_pgbouncer(database_url: str, postgres: Postgres) -> 
     """Servers that share few connections through PgBouncer in transaction mode refuse as soon as any other."""
     with (
         pgbouncer(postgres, SERVER_ROLE, "postgres", connections=4) as pooler,
-        ground_of(pooler.url(database_url), 3) as ground,
+        ground_of(pooler.url(database_url), 3) as setup,
     ):
-        check(race(ground, REVOKED, 1_000), 1_000)
+        check(race(setup, REVOKED, 1_000), 1_000)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_a_quarter_of_a_second_by_the_clock(database_url: str) -> None:
     """Ends by the clock are exact to a quarter of a second on every server."""
-    with ground_of(database_url, 3) as ground:
-        check(race(ground, EXPIRED, 100), 100)
+    with ground_of(database_url, 3) as setup:
+        check(race(setup, EXPIRED, 100), 100)

@@ -18,11 +18,11 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.settings import Settings
-from keystead_prove import away, clock, kill, limit, restart
-from keystead_prove.environment import Ground, on_running
-from keystead_prove.fault_proxy import breaker
-from keystead_prove.finding import Finding, Verdict
-from keystead_prove.servers import Server, free_port, keystead
+from keystead_prove.environment import Setup, on_running
+from keystead_prove.experiments import away, clock, kill, limit, restart
+from keystead_prove.report import Finding, Verdict
+from keystead_prove.servers.fault_proxy import fault_proxy
+from keystead_prove.servers.processes import Server, free_port, keystead
 from tests.keystead_prove.grounds import ground_of, servers_of
 from tests.serving import begin
 
@@ -33,7 +33,7 @@ one_engine = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 
 def check(finding: Finding, tries: int) -> None:
-    """Nothing violated, and the planted fault seen."""
+    """Nothing violated, and the seeded fault seen."""
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= tries
@@ -43,9 +43,9 @@ def check(finding: Finding, tries: int) -> None:
 def test_killed_and_restarted_servers(database_url: str) -> None:
     """A kill and a rolling restart of two servers lose nothing that was answered, and let no revoked key in."""
     with servers_of(database_url, 2) as made:
-        scene = made.ground.scene
-        check(kill.run(scene.site, made.servers, 1), 1)
-        check(restart.run(scene.site, scene.operator, made.servers, 1), 2)
+        environment = made.setup.environment
+        check(kill.run(environment.target, made.servers, 1), 1)
+        check(restart.run(environment.target, environment.operator, made.servers, 1), 2)
 
 
 @pytest.mark.prove
@@ -53,9 +53,9 @@ def test_killed_and_restarted_servers(database_url: str) -> None:
 def test_two_hundred_kills(database_url: str) -> None:
     """200 kills of three servers at work."""
     with servers_of(database_url, 3) as made:
-        finding = kill.run(made.ground.scene.site, made.servers, 200)
+        finding = kill.run(made.setup.environment.target, made.servers, 200)
     check(finding, 200)
-    assert finding.counts["answered revocations"] > 200
+    assert finding.counts["acknowledged revocations"] > 200
 
 
 @pytest.mark.prove
@@ -63,16 +63,16 @@ def test_two_hundred_kills(database_url: str) -> None:
 def test_ten_rolling_restarts(database_url: str) -> None:
     """Three servers, ten times one after the other, while keys are verified and revoked."""
     with servers_of(database_url, 3) as made:
-        scene = made.ground.scene
-        check(restart.run(scene.site, scene.operator, made.servers, 10), 30)
+        environment = made.setup.environment
+        check(restart.run(environment.target, environment.operator, made.servers, 10), 30)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_fifty_rounds_for_ten_places(database_url: str) -> None:
     """A hundred creations at once over three servers, fifty times: ten each time."""
-    with ground_of(database_url, 3) as ground:
-        check(limit.run(ground.scene.site, ground.scene.operator, 50), 50)
+    with ground_of(database_url, 3) as setup:
+        check(limit.run(setup.environment.target, setup.environment.operator, 50), 50)
 
 
 @pytest.mark.prove
@@ -81,10 +81,10 @@ def test_fifty_rounds_for_ten_places(database_url: str) -> None:
 def test_thirty_seconds_without_a_database(database_url: str) -> None:
     """The line to PostgreSQL cut: 503 and nothing else, and all is well within five seconds of its return."""
     host, _, port = database_url.rpartition("/")[0].rpartition("@")[2].partition(":")
-    with breaker(host, int(port)) as line:
+    with fault_proxy(host, int(port)) as line:
         there = database_url.replace(f":{port}/", f":{line.port}/")
-        with ground_of(there, 3) as ground:
-            check(away.run(ground.scene.site, line, 30), 1_000)
+        with ground_of(there, 3) as setup:
+            check(away.run(setup.environment.target, line, 30), 1_000)
 
 
 class Skews:
@@ -130,7 +130,7 @@ def told_by(environment: Mapping[str, str]) -> float:
 
 
 @contextmanager
-def skewed_ground(database_url: str, data: Path, skews: Skews) -> Iterator[Ground]:
+def skewed_ground(database_url: str, data: Path, skews: Skews) -> Iterator[Setup]:
     """Three servers whose clocks are ten minutes late, right, and ten minutes early."""
     data.mkdir(mode=0o700)
     begin(Settings(data=data, database=database_url))
@@ -153,14 +153,14 @@ def skewed_ground(database_url: str, data: Path, skews: Skews) -> Iterator[Groun
 @one_engine
 def test_servers_with_wrong_clocks(database_url: str, tmp_path: Path, skews: Skews) -> None:
     """Clocks of servers ten minutes apart, and jumping by an hour, change nothing: the database's time decides."""
-    with skewed_ground(database_url, tmp_path / "data", skews) as ground:
-        scene = ground.scene
-        check(clock.run(scene.site, scene.operator, 20), 20)
+    with skewed_ground(database_url, tmp_path / "data", skews) as setup:
+        environment = setup.environment
+        check(clock.run(environment.target, environment.operator, 20), 20)
         halt = threading.Event()
         jumping = threading.Thread(target=_jump, args=(skews, halt))
         jumping.start()
         try:
-            check(clock.run(scene.site, scene.operator, 20), 20)
+            check(clock.run(environment.target, environment.operator, 20), 20)
         finally:
             halt.set()
             jumping.join()

@@ -1,4 +1,4 @@
-"""An experiment can fail: each finds its fault in a server, and shows nothing where the planted one goes unseen."""
+"""An experiment can fail: each finds its fault in a server, and shows nothing where the seeded one goes unseen."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from keystead_prove import away, clock, kill, limit, revocation
-from keystead_prove.acts import REVOKED
-from keystead_prove.faulty_server import MANAGER, Fault, Register, flawed, served
-from keystead_prove.finding import Finding, Planted, Verdict
-from keystead_prove.report import Report, as_json, as_markdown
-from keystead_prove.servers import fleet
-from keystead_prove.target import Site
+from keystead_prove.experiments import away, clock, kill, limit, revocation
+from keystead_prove.race.acts import REVOKED
+from keystead_prove.report import Finding, Report, SeededFault, Verdict, as_json, as_markdown
+from keystead_prove.servers.faulty_server import MANAGER, Fault, Register, faulty_server, served
+from keystead_prove.servers.processes import start_servers
+from keystead_prove.servers.target import Target
 
-FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, Planted("a fault", 10, 9), worst=-1.25)
+FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, SeededFault("a fault", 10, 9), worst=-1.25)
 
 
 @dataclass
@@ -39,19 +38,19 @@ class Remembering(Register):
 
 
 def test_a_server_that_remembers_is_found() -> None:
-    """Revoked keys that live on in a server's cache for 20 ms break the promise, in the honest part of the run."""
+    """Revoked keys that live on in a server's cache for 20 ms break the promise, in the actual part of the run."""
     with served(Remembering(Fault.UNSYNCED)) as server:
-        finding = revocation.run(server.site, REVOKED, 20, server, processes=1)
+        finding = revocation.run(server.target, REVOKED, 20, server, processes=1)
     assert finding.verdict is Verdict.BROKEN
-    assert finding.violations["accepted after the answer"] > 0
+    assert finding.violations["accepted after the response"] > 0
     assert finding.worst is not None
     assert finding.worst > 0
 
 
 def test_a_server_that_counts_without_a_lock_is_found() -> None:
     """Too many keys are seen."""
-    with flawed(Fault.RACY) as server:
-        finding = limit.run(server.site, server, 1)
+    with faulty_server(Fault.RACY) as server:
+        finding = limit.run(server.target, server, 1)
     assert finding.verdict is Verdict.BROKEN
     assert finding.violations["rounds with too many keys"] == 1
 
@@ -59,37 +58,37 @@ def test_a_server_that_counts_without_a_lock_is_found() -> None:
 def test_a_server_whose_clock_is_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that live 0.6 s too long are seen."""
     monkeypatch.setattr(clock, "ACT", replace(clock.ACT, lives=timedelta(seconds=0.5)))
-    with flawed(Fault.LATE) as server:
-        finding = clock.run(server.site, server, 4)
+    with faulty_server(Fault.LATE) as server:
+        finding = clock.run(server.target, server, 4)
     assert finding.verdict is Verdict.BROKEN
-    assert finding.violations["accepted after the end"] > 0
+    assert finding.violations["accepted after the expiry"] > 0
 
 
 def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None:
     """What it had acknowledged and lost with the kill is seen."""
-    command = (sys.executable, "-m", "keystead_prove.faulty_server", "--fault", "UNSYNCED")
-    with fleet(1, (*command, "--journal", str(tmp_path / "journal")), tmp_path) as servers:
-        site = Site([servers[0].url], MANAGER)
-        finding = kill.run(site, servers, 2)
+    command = (sys.executable, "-m", "keystead_prove.servers.faulty_server", "--fault", "UNSYNCED")
+    with start_servers(1, (*command, "--journal", str(tmp_path / "journal")), tmp_path) as servers:
+        target = Target([servers[0].url], MANAGER)
+        finding = kill.run(target, servers, 2)
     assert finding.verdict is Verdict.BROKEN
-    assert finding.violations["answered creations lost"] > 0
+    assert finding.violations["acknowledged creations lost"] > 0
 
 
 def test_a_server_that_opens_its_door_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is let in while nobody can know is seen, and so are the dead."""
     monkeypatch.setattr(away, "BACK_SECONDS", 0.1)
     monkeypatch.setattr(away, "ANSWER_SECONDS", 0.0)
-    with flawed(Fault.OPEN) as server:
-        finding = away.run(server.site, server, 1.0)
+    with faulty_server(Fault.OPEN) as server:
+        finding = away.run(server.target, server, 1.0)
     assert finding.verdict is Verdict.BROKEN
-    assert finding.violations["answered later than within two seconds"] > 0
-    assert finding.violations["let in meanwhile"] > 0
-    assert finding.violations["dead or unknown keys let in"] > 0
+    assert finding.violations["responses after more than two seconds"] > 0
+    assert finding.violations["accepted meanwhile"] > 0
+    assert finding.violations["revoked or unknown keys accepted"] > 0
 
 
 def test_nothing_is_shown_by_a_run_that_could_not_fail() -> None:
-    """Without tries, or with the planted fault unseen, the verdict is that the run was not conclusive."""
-    unseen = replace(FINDING, planted=Planted("a fault", 10, 0))
+    """Without tries, or with the seeded fault unseen, the verdict is that the run was not conclusive."""
+    unseen = replace(FINDING, seeded=SeededFault("a fault", 10, 0))
     assert FINDING.verdict is Verdict.HELD
     assert unseen.verdict is Verdict.INCONCLUSIVE
     assert replace(FINDING, trials=0).verdict is Verdict.INCONCLUSIVE

@@ -23,9 +23,9 @@ from tests.serving import Serving, free_port, serving
 CHANGES: Final = 20
 CALLS: Final = "trace=fsync,fdatasync,recvfrom,read,readv,write,writev,sendto,sendmsg"
 UNSYNCED: Final = """
-from keystead.operation import examination
+from keystead.operation import checks
 from keystead.storage.engine import connections
-examination.DURABLE["SQLite"]["synchronous"] = ("1",)
+checks.DURABLE["SQLite"]["synchronous"] = ("1",)
 connections.SQLITE_PRAGMAS = tuple(
     p.replace("= FULL", "= NORMAL") for p in connections.SQLITE_PRAGMAS
 )

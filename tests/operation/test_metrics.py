@@ -80,4 +80,4 @@ def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None
 
 
 def _flushed(port: int) -> bool:
-    return Scrape(port).total("keystead_task_done_timestamp_seconds", task="flush use") > 0
+    return Scrape(port).total("keystead_task_done_timestamp_seconds", task="flush_use") > 0

@@ -23,10 +23,12 @@ from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.maintenance import migrate as migrations
-from keystead.storage.point_reads.key_lookup import lookup_of
-from keystead.storage.row_security.apply import let_owner_see, wall
+from keystead.storage.point_reads.by_id import point_reads_of
+from keystead.storage.row_security.apply import apply_row_security, grant_owner_access
+from keystead.storage.schema.verification_reads import KEY as BY_ID
 from tests.nursery import Ended, run_apart
 from tests.postgres import OLDEST, Postgres, find_binaries, own_postgres
+from tests.versions import revisions_with
 
 OWNER = "keeper"
 KEY = KeyId("key_1")
@@ -97,7 +99,7 @@ def test_three_commands(place: Place) -> None:
     """A role and a database of the owner's, and one command: the server's role is there, and a server may start."""
     first = place.run("migrate")
     assert first.code == 0, first.log
-    assert f"Row security is now in force; servers log in as {place.login}." in first.output
+    assert f"Row-level security is now on. Servers log in as {place.login}." in first.output
     assert f"\\password {place.login}" in first.output
     bootstrap.prepare(place.settings)
     again = place.run("migrate", "--json")
@@ -146,7 +148,7 @@ def test_a_role_of_another_name(place: Place) -> None:
     assert place.run("migrate", "--server-role", "Keys; DROP").code == 78
 
 
-def _begin_without_walls(place: Place) -> None:
+def _begin_without_row_security(place: Place) -> None:
     """An installation of the version before row security: its owner serves."""
     with closing(Database(place.url(OWNER))) as database:
         migrations.upgrade(database)
@@ -162,7 +164,7 @@ def _begin_without_walls(place: Place) -> None:
 @pytest.mark.slow
 def test_servers_of_the_version_before_go_on(place: Place) -> None:
     """Who serves as the owner sees all rows after the first migration, and nothing any more after `--enforce`."""
-    _begin_without_walls(place)
+    _begin_without_row_security(place)
     first = place.run("migrate")
     assert first.code == 0, first.log
     assert "keystead migrate --enforce" in first.output
@@ -178,29 +180,34 @@ def test_servers_of_the_version_before_go_on(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_a_later_migration_sees_rows(place: Place) -> None:
+def test_a_later_migration_sees_rows(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """For as long as a later migration takes its owner sees all rows again, and afterwards none."""
-    _begin_without_walls(place)
+    _begin_without_row_security(place)
     assert place.run("migrate").code == 0
     assert place.run("migrate", "--enforce").code == 0
+    monkeypatch.setattr(migrations, "REVISIONS", revisions_with(place.folder / "migrations"))
+    settings = place.settings.model_copy(update={"migration_database": place.url(OWNER)})
+    bootstrap.migrate(settings)
+    assert not place.sees_rows(OWNER)
     with psycopg.connect(place.url("postgres")) as administrator:
-        administrator.execute("UPDATE alembic_version SET version_num = '0002'")
+        filled = administrator.execute("SELECT note FROM workspaces WHERE id = 'ws_1'").fetchone()
+    assert filled == ("W",)
     with closing(Database(place.url(OWNER))) as database:
-        assert let_owner_see(database)
+        assert grant_owner_access(database)
         assert place.sees_rows(OWNER)
-        assert not let_owner_see(database)
+        assert not grant_owner_access(database)
 
 
 @pytest.mark.slow
 def test_many_at_once(place: Place) -> None:
     """Of four that bring two databases under row security at once, for one new login, all end well."""
-    _begin_without_walls(place)
+    _begin_without_row_security(place)
     other = replace(place, name=place.postgres.create_database(template=place.name))
     urls = [each.url("postgres") for each in (place, other)] * 2
 
     def build(url: str) -> list[str]:
         with closing(Database(url)) as database:
-            return wall(database, place.login, fresh=True).left
+            return apply_row_security(database, place.login, fresh=True).left
 
     with ThreadPoolExecutor(len(urls)) as threads:
         assert list(threads.map(build, urls)) == [[]] * len(urls)
@@ -212,20 +219,22 @@ def test_many_at_once(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_verification_goes_on(place: Place) -> None:
+def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody reads on and on, a migration waits for its moment, and no verification waits long for it (R94).
 
     Who verifies hangs up after a second: all are answered.
     """
-    _begin_at(place, "0001")
+    _begin_with_a_key(place)
+    monkeypatch.setattr(migrations, "REVISIONS", revisions_with(place.folder / "migrations"))
     reading, migrated = threading.Event(), threading.Event()
     found: Counter[str] = Counter()
 
     def verify() -> None:
         with (
             closing(Database(place.url(OWNER))) as database,
-            closing(lookup_of(database)) as lookup,
+            closing(point_reads_of(database)) as reads,
         ):
+            lookup = reads.lookup(BY_ID)
             while not migrated.is_set():
                 found["found" if lookup.find(KEY) else "lost"] += 1
 
@@ -242,19 +251,19 @@ def test_verification_goes_on(place: Place) -> None:
             assert reading.wait(30)
             with closing(Database(place.url(OWNER))) as database:
                 migrations.upgrade(database)
-                walled = wall(database, place.login, fresh=False)
+                applied = apply_row_security(database, place.login, fresh=False)
         finally:
             migrated.set()
         for each in (reader, *verifying):
             each.result()
-    assert walled.owners_way
+    assert applied.owners_way
     assert found.keys() == {"found"}
 
 
-def _begin_at(place: Place, revision: str) -> None:
-    """An installation of an older version, with one key."""
+def _begin_with_a_key(place: Place) -> None:
+    """An installation of this version, with one key."""
     with closing(Database(place.url(OWNER))) as database:
-        migrations.upgrade(database, revision)
+        migrations.upgrade(database)
     with psycopg.connect(place.url(OWNER)) as connection:
         connection.execute(
             "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('ws_1', 'W', 'free', 1)"

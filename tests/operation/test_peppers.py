@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import make_peppers, parse_peppers, read_peppers
 from tests.nursery import together
 

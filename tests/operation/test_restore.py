@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from keystead import bootstrap
-from keystead.cli.operator import actor
-from keystead.domain.revocation_log import read_endings
-from keystead.operation.faults import ConfigurationError
+from keystead.cli.installation import actor
+from keystead.domain.revocation_log import parse_entries
+from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
 from tests.ledger import DEAD, LIVE, at_work, verify
@@ -230,18 +230,18 @@ def test_the_journal_is_written_before_the_answer(embedded: Serving) -> None:
     journal = embedded.data / "endings"
     for number, key in enumerate(keys, 1):
         revoke(embedded, token, key)
-        written = read_endings(journal.read_bytes())
+        written = parse_entries(journal.read_bytes())
         assert len(written) == number
         assert written[-1].target_id == key["id"]
     assert stat.S_IMODE(journal.stat().st_mode) == 0o600
     revoke(embedded, token, keys[0])
-    assert len(read_endings(journal.read_bytes())) == 3
+    assert len(parse_entries(journal.read_bytes())) == 3
 
 
 def test_a_torn_line_of_the_journal_is_none() -> None:
     """What a crash left half-written is passed over, and the lines after it count."""
     whole = b"\n2026-01-01T00:00:00Z key.revoked ws_1 7 key_1 ;\n"
-    assert [one.target_id for one in read_endings(whole + whole[:-9] + whole)] == ["key_1"] * 2
+    assert [one.target_id for one in parse_entries(whole + whole[:-9] + whole)] == ["key_1"] * 2
 
 
 @pytest.mark.prove
@@ -270,7 +270,7 @@ def test_a_backup_writes_into_no_file_of_others(tmp_path: Path) -> None:
     assert {file.name for file in target.parent.iterdir()} == {"backup", guessed.name}
     target.unlink()
     target.symlink_to(elsewhere)
-    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+    with pytest.raises(ConfigurationError, match="never overwrites"):
         bootstrap.back_up(settings, target)
     assert not elsewhere.exists()
 
@@ -288,7 +288,7 @@ def test_a_target_that_appears_meanwhile_stays(
         target.write_text("precious")
 
     monkeypatch.setattr(backup, "back_up", slow)
-    with pytest.raises(ConfigurationError, match="overwrites nothing"):
+    with pytest.raises(ConfigurationError, match="never overwrites"):
         bootstrap.back_up(settings, target)
     assert target.read_text() == "precious"
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["backup"]

@@ -20,7 +20,12 @@ from keystead.domain.ids import InvitationId, KeyId, WebhookId, WorkspaceId
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Actor, Principal, PrincipalKind, operator
-from keystead.domain.revocation_log import TAKES_AWAY, Ending, read_endings, write_endings
+from keystead.domain.revocation_log import (
+    REVOKING_CHANGES,
+    RevocationEntry,
+    format_entries,
+    parse_entries,
+)
 from keystead.domain.token import Secret
 from keystead.domain.verification import Verified
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
@@ -102,12 +107,12 @@ class World:
 
     def hook(self, name: str) -> WebhookStatus | None:
         """How that webhook stands; None where there is none."""
-        found = self.installation.services.webhooks.list(self.acting).endpoints
+        found = self.installation.services.webhooks.list(self.acting).items
         return next((one.status for one in found if one.id == self.hooks[name]), None)
 
     def role(self, name: str) -> Role | None:
         """That person's role; None where they are no member."""
-        found = self.installation.services.members.list(self.acting).members
+        found = self.installation.services.members.list(self.acting).items
         return next((one.role for one in found if one.user.id == self.people[name].user.id), None)
 
     def accepts(self, name: str) -> bool:
@@ -257,8 +262,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.mark.slow_on("postgresql")
 def test_every_type_of_event_is_judged() -> None:
     """Each type takes access away, always or by some attributes, or is named as none; each that does is tried here."""
-    assert set(TAKES_AWAY) == set(EventType)
-    takers = {type for type, attributes in TAKES_AWAY.items() if attributes != frozenset()}
+    assert set(REVOKING_CHANGES) == set(EventType)
+    takers = {type for type, attributes in REVOKING_CHANGES.items() if attributes != frozenset()}
     assert takers == set(ACTS)
 
 
@@ -272,7 +277,9 @@ def test_nothing_comes_back(place: Place) -> None:
         world.installation = installation
         for act, _ in ACTS.values():
             act(world)
-        journal = {one.type for one in read_endings((place.settings.data / "endings").read_bytes())}
+        journal = {
+            one.type for one in parse_entries((place.settings.data / "endings").read_bytes())
+        }
     assert journal >= set(ACTS)
     _require_named(world, place.restore())
     _require_gone(world, place)
@@ -318,7 +325,7 @@ def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> Non
     with opened(place.settings) as installation:
         world = World(installation).furnish()
     place.back_up()
-    newer = Ending(
+    newer = RevocationEntry(
         datetime.now(UTC),
         EventType.MEMBER_ROLE_CHANGED,
         world.workspace_id,
@@ -329,7 +336,7 @@ def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> Non
     with opened(place.settings) as installation:
         installation.services.keys.revoke(world.acting, world.keys["rotated"][0])
         with (place.settings.data / "endings").open("ab") as journal:
-            journal.write(write_endings([newer]))
+            journal.write(format_entries([newer]))
         installation.services.keys.revoke(world.acting, world.keys["revoked"][0])
     restored = place.restore()
     with opened(place.settings) as installation:

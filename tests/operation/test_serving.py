@@ -200,7 +200,7 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: Serving) -> None
     wait_until(lambda: _pepper_of_new_key(server, token) == fresh, "the new pepper is used")
     path.write_text("nonsense")
     server.signal(signal.SIGHUP)
-    wait_until(lambda: "not renewed" in server.log(), "the renewal is refused")
+    wait_until(lambda: "reload refused" in server.log(), "the renewal is refused")
     assert server.call("GET", "/v1/whoami", token=token).status_code == 200
     path.write_text(f"{old}{fresh}:{'A' * 43}=\n")
     assert server.stop() == 0

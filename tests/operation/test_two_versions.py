@@ -1,22 +1,20 @@
-"""Servers of the version before and of this one, side by side on one migrated PostgreSQL (R94)."""
+"""Servers of this version and of a later one, side by side on one migrated PostgreSQL (R94)."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 import pytest
 
-from keystead.storage.row_security.diff import SERVER_ROLE
-from tests.before import Before, before, migrate, sources
-from tests.serving import Serving, serving
-
-__all__ = ["before", "sources"]
+from tests.postgres import Postgres
+from tests.serving import Serving
+from tests.versions import two_versions
 
 ROUNDS: Final = 50
 
 
-def make(server: Before | Serving, token: str, number: int) -> dict[str, Any]:
+def make(server: Serving, token: str, number: int) -> dict[str, Any]:
     """A new key."""
     answer = server.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
     assert answer.status_code == 201, answer.text
@@ -25,33 +23,29 @@ def make(server: Before | Serving, token: str, number: int) -> dict[str, Any]:
 
 
 @pytest.mark.prove
-def test_two_versions_side_by_side(before: Before) -> None:
+def test_two_versions_side_by_side(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What one makes the other verifies; what one revokes the other refuses from the answer on.
 
-    What one pushes the other finds. When the last of the old ones has gone, the owner sees nothing any more.
+    What one pushes the other finds.
     """
-    with before.serving():
-        migrate(before)
-        url = before.url.replace("before_walls@", f"{SERVER_ROLE}@")
-        with serving(url, data=before.data) as after:
-            token = after.token()
-            after.put_on("scale")
-            for number in range(ROUNDS):
-                one, other = (before, after) if number % 2 else (after, before)
-                key = make(one, token, number)
-                assert other.call("GET", "/v1/whoami", token=key["token"]).status_code == 200
-                gone = one.call("DELETE", f"/v1/keys/{key['id']}", token=token)
-                assert gone.status_code == 204
-                assert other.call("GET", "/v1/whoami", token=key["token"]).status_code == 401
-            _push_and_find(before, after, token)
-            quota = after.call("GET", "/v1/keys", token=token).json()["quota"]["used"]
-            assert quota == before.call("GET", "/v1/keys", token=token).json()["quota"]["used"] == 1
-    migrate(before, enforce=True)
-    with psycopg.connect(before.url) as owner:
-        assert owner.execute("SELECT count(*) FROM api_keys").fetchone() == (0,)
+    with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
+        token = after.token()
+        after.put_on("scale")
+        for number in range(ROUNDS):
+            one, other = (before, after) if number % 2 else (after, before)
+            key = make(one, token, number)
+            assert other.call("GET", "/v1/whoami", token=key["token"]).status_code == 200
+            gone = one.call("DELETE", f"/v1/keys/{key['id']}", token=token)
+            assert gone.status_code == 204
+            assert other.call("GET", "/v1/whoami", token=key["token"]).status_code == 401
+        _push_and_find(before, after, token)
+        quota = after.call("GET", "/v1/keys", token=token).json()["quota"]["used"]
+        assert quota == before.call("GET", "/v1/keys", token=token).json()["quota"]["used"] == 1
 
 
-def _push_and_find(before: Before, after: Serving, token: str) -> None:
+def _push_and_find(before: Serving, after: Serving, token: str) -> None:
     after.call("POST", "/v1/collections", token=token, json={"name": "docs"})
     for server, word in ((before, "herons"), (after, "weirs")):
         path = f"/v1/collections/docs/documents/{word}"

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from keystead.operation import serving as server_module
+from keystead.operation.server import serving as server_module
 from tests.operation.test_wire import is_served, memory
 from tests.postgres import wait_until
 from tests.serving import HOST, Serving, serving
@@ -59,7 +59,7 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection accepted at a socket so bounded fails when its other end reads nothing, and not before."""
     monkeypatch.setattr(server_module, "UNREAD_SECONDS", 1)
     with socket.create_server((HOST, 0)) as listening, ExitStack() as stack:
-        server_module._bound_writes(listening)
+        server_module._limit_unread(listening)
         port = listening.getsockname()[1]
         connection = stack.enter_context(_mute(port))
         accepted = stack.enter_context(listening.accept()[0])

@@ -16,13 +16,13 @@ import pytest
 from sqlalchemy import text
 
 from keystead import bootstrap
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import make_peppers
 from keystead.settings import Settings
 from keystead.storage.database import Database
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate
-from keystead.storage.row_security.apply import wall
+from keystead.storage.row_security.apply import apply_row_security
 from tests.behind import read_behind, write_behind
 from tests.nursery import Ended, run_apart
 from tests.postgres import Postgres, find_binaries, own_postgres
@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "a proxy that is no network": (arguments("--trusted-proxy", "10.0.0.1/8"), "host bits"),
     "host of another machine": (
         arguments("--host", "192.0.2.1", "--trusted-proxy", "192.0.2.0/24"),
-        "cannot be taken",
+        "cannot be used",
     ),
     "port out of range": (arguments("--port", "70000"), "port: "),
     "port in use": (port_in_use, "is in use"),
@@ -208,11 +208,11 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "key without certificate": (arguments("--tls-key", "key.pem"), "go together"),
     "certificate that is absent": (
         arguments("--tls-cert", "a.pem", "--tls-key", "b.pem"),
-        "is not there",
+        "does not exist",
     ),
     "key that others may read": (lambda start: certificate(start, key_mode=0o644), "TLS key"),
     "key that is not PKCS#8": (lambda start: certificate(start, form="sec1"), "PKCS#8"),
-    "key of another certificate": (strangers_key, "do not fit"),
+    "key of another certificate": (strangers_key, "do not match"),
     "misspelt setting in the environment": (
         environment(KEYSTEAD_TRUSTED_PROXY="::1"),
         "no setting KEYSTEAD_TRUSTED_PROXY",
@@ -282,7 +282,7 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "CREATE ROLE {login}_owner; ALTER TABLE plans OWNER TO {login}_owner; GRANT {login}_owner TO {login}",
         "owns tables (plans)",
     ),
-    "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may make roles"),
+    "role that makes roles": ("ALTER ROLE {login} CREATEROLE", "may create roles"),
     **{
         f"member of {power}": (f"GRANT {power} TO {{login}}", f"is a member of {power}")
         for power in ("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program")
@@ -295,11 +295,11 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "CREATE ROLE {login}_su SUPERUSER; GRANT {login}_su TO {login}",
         "is a member of {login}_su",
     ),
-    "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles at once"),
+    "role with all rights at once": ("ALTER ROLE {login} INHERIT", "all its roles"),
     "role without its time-outs": ("ALTER ROLE {login} RESET ALL", "has no "),
     "role that cannot work in a workspace": (
         "REVOKE {login}_application FROM {login}",
-        "cannot put on {login}_application",
+        "cannot SET ROLE {login}_application",
     ),
     "table without row security": (
         "ALTER TABLE events DISABLE ROW LEVEL SECURITY",
@@ -361,7 +361,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: Postgres) ->
     login = f"apart_{list(WRONG_ROLES).index(request.param)}_{os.urandom(2).hex()}"
     place = roomy.create_database(template="migrated")
     with closing(Database(roomy.dsn(place))) as database:
-        wall(database, login, fresh=True)
+        apply_row_security(database, login, fresh=True)
     url = roomy.dsn(place).replace("postgres@", f"{login}@")
     made = Settings(data=tmp_path / "data", database=url)
     bootstrap.make_place(made)

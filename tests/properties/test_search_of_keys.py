@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystead.domain.keys import KeyDraft, fold
+from keystead.domain.keys import KeyDraft, fold_for_search
 from keystead.domain.principals import Principal
 from keystead.storage.schema.tables import api_keys
 from tests.behind import write_behind
@@ -60,7 +60,8 @@ def test_equal_on_both_engines(shelf: Shelf, descriptions: list[str], queries: l
         query for query in queries if len(query) != 4
     ]  # four characters also ask for the end of a token
     expected = [
-        [text for text in reversed(descriptions) if fold(query) in fold(text)] for query in queries
+        [text for text in reversed(descriptions) if fold_for_search(query) in fold_for_search(text)]
+        for query in queries
     ]
     for answers in _found(shelf, descriptions, queries):
         assert answers == expected

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-MARK = 0
-NOBODY = -1
+INVALID = 0
+UNLOCKED = -1
 
 AnyValue = TypeVar("AnyValue")
 
@@ -24,7 +24,7 @@ class Actor(NamedTuple):
     """An actor's position in its program, and its local values."""
 
     at: str = "begin"
-    word: int = MARK
+    word: int = INVALID
     knows_file: bool = False
     late: bool = False
     row_dead: bool = False
@@ -39,7 +39,7 @@ class State(NamedTuple):
     seen: tuple[int, ...]
     dead: bool = False
     told: bool = False
-    lock: int = NOBODY
+    lock: int = UNLOCKED
     file: bool = True
     word: int = 1
     words: int = 1
@@ -47,14 +47,14 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Writer:
-    """Ends the key, or another one; may die at any step."""
+    """A writer that revokes the key, or changes another one; it may die at any step."""
 
     ends: bool = True
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A thread of a process that verifies the key's token, so many times one after another."""
+    """A thread of a process that verifies the key's token that many times."""
 
     process: int
     times: int = 2
@@ -62,17 +62,17 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules as they are built; each can be taken away."""
+    """The rules as they are built; each can be removed."""
 
-    puts_mark: bool = True
-    stamps_after: bool = True
-    stamps_before: bool = False
-    settles_under_lock: bool = True
-    readers_clear: bool = False
+    invalidates: bool = True
+    publishes_after: bool = True
+    publishes_before: bool = False
+    publishes_under_lock: bool = True
+    readers_publish: bool = False
     repeats_go_through: bool = True
     tags_before_row: bool = True
     tags_entries: bool = True
-    makes_file_under_lock: bool = True
+    creates_file_under_lock: bool = True
     promises_refusals: bool = True
 
 
@@ -88,11 +88,11 @@ class Configuration:
         """The initial state: the key is active, and no verification has begun."""
         actors = tuple(Actor(left=getattr(a, "times", 0)) for a in self.actors)
         processes = 1 + max(a.process for a in self.actors if isinstance(a, Reader))
-        word = 1 if self.file else MARK
+        word = 1 if self.file else INVALID
         return State(actors, (None,) * processes, (word,) * processes, file=self.file, word=word)
 
     def next(self, state: State) -> Iterator[tuple[str, State]]:
-        """What may happen now."""
+        """Yield every step that is possible now, with the state after it."""
         for i, (kind, actor) in enumerate(zip(self.actors, state.actors, strict=True)):
             if actor.at == "end":
                 continue
@@ -101,14 +101,14 @@ class Configuration:
             else:
                 moves = self._write(state, i, actor, kind)
                 if actor.at != "begin":
-                    free = NOBODY if state.lock == i else state.lock
+                    free = UNLOCKED if state.lock == i else state.lock
                     yield f"writer {i} dies", _set(state, i, actor._replace(at="end"), lock=free)
             for what, after in moves:
                 yield f"{type(kind).__name__.lower()} {i} {what}", after
 
     def _write(self, s: State, i: int, me: Actor, kind: Writer) -> Iterator[tuple[str, State]]:
         match me.at:
-            case "begin" if s.lock != NOBODY:
+            case "begin" if s.lock != UNLOCKED:
                 return
             case "begin":
                 mine = me._replace(at="enter", knows_file=s.file, row_dead=s.dead)
@@ -116,45 +116,45 @@ class Configuration:
             case "enter":
                 at_once = me.row_dead and kind.ends and not self.rules.repeats_go_through
                 on = me._replace(at="give up lock" if at_once else "change")
-                if me.knows_file and s.word == MARK:
-                    yield "finds the mark and stamps", _fresh(_set(s, i, on))
+                if me.knows_file and s.word == INVALID:
+                    yield "finds it invalid and publishes", _fresh(_set(s, i, on))
                 else:
-                    yield "finds no mark", _set(s, i, on)
+                    yield "finds a generation", _set(s, i, on)
             case "give up lock":
-                yield "finds the key ended", _set(s, i, me._replace(at="answer"), lock=NOBODY)
+                yield "finds the key revoked", _set(s, i, me._replace(at="answer"), lock=UNLOCKED)
             case "change":
                 yield self._change(s, i, me)
             case "commit":
-                on = me._replace(at="settle" if self.rules.stamps_after else "answer")
-                yield "commits", _set(s, i, on, lock=NOBODY, dead=s.dead or kind.ends)
+                on = me._replace(at="publish" if self.rules.publishes_after else "answer")
+                yield "commits", _set(s, i, on, lock=UNLOCKED, dead=s.dead or kind.ends)
             case "answer":
                 yield "answers", _set(s, i, me._replace(at="end"), told=s.told or kind.ends)
             case _:
-                yield from self._settle(s, i, me)
+                yield from self._publish(s, i, me)
 
     def _change(self, s: State, i: int, me: Actor) -> tuple[str, State]:
         on = me._replace(at="commit")
-        if self.rules.stamps_before and me.knows_file:
-            return "stamps and changes the row", _fresh(_set(s, i, on))
-        if self.rules.puts_mark and me.knows_file:
-            return "puts the mark and changes the row", _set(s, i, on, word=MARK)
+        if self.rules.publishes_before and me.knows_file:
+            return "publishes and changes the row", _fresh(_set(s, i, on))
+        if self.rules.invalidates and me.knows_file:
+            return "invalidates and changes the row", _set(s, i, on, word=INVALID)
         return "changes the row", _set(s, i, on)
 
-    def _settle(self, s: State, i: int, me: Actor) -> Iterator[tuple[str, State]]:
-        in_doubt = s.word == MARK or not self.rules.puts_mark
+    def _publish(self, s: State, i: int, me: Actor) -> Iterator[tuple[str, State]]:
+        is_invalid = s.word == INVALID or not self.rules.invalidates
         answer = me._replace(at="answer")
-        if me.at == "stamp":
-            yield "stamps", _fresh(_set(s, i, me._replace(at="let go")))
+        if me.at == "publish under lock":
+            yield "publishes", _fresh(_set(s, i, me._replace(at="let go")))
         elif me.at == "let go":
-            yield "lets go", _set(s, i, answer, lock=NOBODY)
-        elif not me.knows_file or not in_doubt:
-            yield "has nothing to settle", _set(s, i, answer)
-        elif not self.rules.settles_under_lock:
-            yield "stamps without the lock", _fresh(_set(s, i, answer))
-        elif s.lock == NOBODY:
-            yield "takes the lock again", _set(s, i, me._replace(at="stamp"), lock=i)
-        elif self.rules.puts_mark:
-            yield "leaves the mark to who has the lock", _set(s, i, answer)
+            yield "lets go", _set(s, i, answer, lock=UNLOCKED)
+        elif not me.knows_file or not is_invalid:
+            yield "has nothing to publish", _set(s, i, answer)
+        elif not self.rules.publishes_under_lock:
+            yield "publishes without the lock", _fresh(_set(s, i, answer))
+        elif s.lock == UNLOCKED:
+            yield "takes the lock again", _set(s, i, me._replace(at="publish under lock"), lock=i)
+        elif self.rules.invalidates:
+            yield "leaves it to the holder of the lock", _set(s, i, answer)
 
     def _read(self, s: State, i: int, me: Actor, kind: Reader) -> Iterator[tuple[str, State]]:
         match me.at:
@@ -167,9 +167,9 @@ class Configuration:
             case "tag":
                 yield self._tag(s, i, me)
             case "make":
-                yield "makes the file", _fresh(_set(s, i, me._replace(at="made"), file=True))
+                yield "creates the file", _fresh(_set(s, i, me._replace(at="made"), file=True))
             case "made":
-                free = NOBODY if s.lock == i else s.lock
+                free = UNLOCKED if s.lock == i else s.lock
                 yield "goes to the row", _set(s, i, me._replace(at="row"), lock=free)
             case "row":
                 yield "reads the row", _set(s, i, me._replace(at="keep", row_dead=s.dead))
@@ -180,7 +180,7 @@ class Configuration:
         if me.row_dead:
             return "refuses", self._answered(s, i, me, accepts=False)
         tag = me.word if self.rules.tags_before_row else s.word
-        if tag != MARK or not self.rules.tags_entries:
+        if tag != INVALID or not self.rules.tags_entries:
             s = s._replace(kept=_put(s.kept, kind.process, tag))
         return "accepts by the row", self._answered(s, i, me, accepts=True)
 
@@ -193,8 +193,8 @@ class Configuration:
     def _recall_untagged(self, s: State, i: int, me: Actor, kind: Reader) -> tuple[str, State]:
         p = kind.process
         on = me._replace(at="tag")
-        if s.word == MARK:
-            return "finds the mark", _set(s, i, on)
+        if s.word == INVALID:
+            return "finds it invalid", _set(s, i, on)
         if s.word != s.seen[p]:
             s = s._replace(kept=_put(s.kept, p, None), seen=_put(s.seen, p, s.word))
             return "forgets what was kept", _set(s, i, on)
@@ -204,16 +204,16 @@ class Configuration:
 
     def _tag(self, s: State, i: int, me: Actor) -> tuple[str, State]:
         on = me._replace(at="row", word=s.word)
-        if not s.file and not self.rules.makes_file_under_lock:
-            return "will make the file", _set(s, i, on._replace(at="make"))
-        if not s.file and s.lock == NOBODY:
-            return "takes the lock to make the file", _set(s, i, on._replace(at="make"), lock=i)
-        if s.file and s.word == MARK and self.rules.readers_clear:
-            return "clears the mark", _fresh(_set(s, i, me))
-        return "reads the word", _set(s, i, on)
+        if not s.file and not self.rules.creates_file_under_lock:
+            return "will create the file", _set(s, i, on._replace(at="make"))
+        if not s.file and s.lock == UNLOCKED:
+            return "takes the lock to create the file", _set(s, i, on._replace(at="make"), lock=i)
+        if s.file and s.word == INVALID and self.rules.readers_publish:
+            return "publishes in a dead writer's place", _fresh(_set(s, i, me))
+        return "reads the generation", _set(s, i, on)
 
     def _answered(self, s: State, i: int, me: Actor, *, accepts: bool) -> State:
-        """The next verification of this thread; a late one that accepts is what must never happen."""
+        """Return the state after an answer; one that accepts and began late is what must never happen."""
         wrong = accepts and me.late
         left = me.left - 1
         mine = Actor(at="wrong" if wrong else "begin" if left else "end", left=left)
@@ -234,7 +234,7 @@ def _fresh(state: State) -> State:
 
 
 def shortest_wrong(configuration: Configuration) -> tuple[list[str] | None, int]:
-    """The shortest history that ends in a wrong acceptance, if there is one, and how many states were seen."""
+    """Return the shortest history that ends in a wrong acceptance, if any, and how many states were seen."""
     first = configuration.first()
     came: dict[State, tuple[State, str] | None] = {first: None}
     ahead = deque([first])
@@ -264,17 +264,21 @@ THREADS = (Writer(), Reader(0), Reader(0))
 PATIENT = (Writer(), Reader(0, times=3))
 
 LOSSES = [
-    pytest.param(Protocol(puts_mark=False), ONE, 16, id="commits, then stamps, without a mark"),
     pytest.param(
-        Protocol(stamps_before=True, stamps_after=False),
+        Protocol(invalidates=False), ONE, 16, id="commits, then publishes, without invalidating"
+    ),
+    pytest.param(
+        Protocol(publishes_before=True, publishes_after=False),
         ONE,
         12,
-        id="stamps before the commit only",
+        id="publishes before the commit only",
     ),
     pytest.param(
-        Protocol(settles_under_lock=False), ANOTHER, 18, id="takes the mark away without the lock"
+        Protocol(publishes_under_lock=False), ANOTHER, 18, id="publishes without the lock"
     ),
-    pytest.param(Protocol(readers_clear=True), ONE, 14, id="a reader clears a dead writer's mark"),
+    pytest.param(
+        Protocol(readers_publish=True), ONE, 14, id="a reader publishes in place of a dead writer"
+    ),
     pytest.param(Protocol(tags_before_row=False), ONE, 15, id="the tag is read after the row"),
     pytest.param(
         Protocol(tags_entries=False), THREADS, 17, id="threads share one word, entries are untagged"
@@ -289,8 +293,8 @@ def _check(configuration: Configuration) -> int:
 
 
 @pytest.mark.parametrize("actors", [ONE, ANOTHER, AGAIN, THREADS, PATIENT])
-def test_nobody_is_accepted_after_the_end(actors: Sequence[Writer | Reader]) -> None:
-    """No verification that began after a revocation was answered, or after anybody was refused, accepts (R29, R30).
+def test_no_key_is_accepted_after_its_revocation(actors: Sequence[Writer | Reader]) -> None:
+    """No verification that began after a revocation was answered, or after a refusal, accepts (R29, R30).
 
     In every interleaving, with writers that die at every step.
     """
@@ -298,14 +302,14 @@ def test_nobody_is_accepted_after_the_end(actors: Sequence[Writer | Reader]) -> 
 
 
 @pytest.mark.parametrize("actors", [ONE, PATIENT])
-def test_nobody_is_accepted_by_a_new_file(actors: Sequence[Writer | Reader]) -> None:
-    """The same where the file is made meanwhile."""
+def test_no_key_is_accepted_by_a_new_file(actors: Sequence[Writer | Reader]) -> None:
+    """The same if the file is created meanwhile."""
     assert _check(Configuration(actors, file=False)) > 300
 
 
 @pytest.mark.prove
-def test_nobody_is_accepted_among_many() -> None:
-    """The same for two writers who both end the key, and for three readers of two processes; a gigabyte of states."""
+def test_no_key_is_accepted_among_many() -> None:
+    """The same for two writers that both revoke the key, and three readers of two processes; a gigabyte of states."""
     many = (*AGAIN[:2], Reader(0), Reader(0, times=1), Reader(1, times=1))
     assert _check(Configuration(many)) > 1_000_000
 
@@ -321,9 +325,9 @@ def test_every_rule_is_needed(
     assert "accepts" in history[-1]
 
 
-def test_the_file_is_made_under_the_lock() -> None:
-    """A writer that found no file leaves no mark: what is remembered by one made meanwhile would outlive the key."""
-    rules = Protocol(makes_file_under_lock=False)
+def test_the_file_is_created_under_the_lock() -> None:
+    """A writer that found no file invalidates nothing: entries by a file created meanwhile would outlive the key."""
+    rules = Protocol(creates_file_under_lock=False)
     history, _ = shortest_wrong(Configuration(PATIENT, file=False, rules=rules))
     assert history is not None
 
@@ -336,10 +340,10 @@ def test_what_a_repetition_rests_on() -> None:
     at_once = Protocol(repeats_go_through=False)
     _check(Configuration(AGAIN, rules=at_once))
     twice = (Writer(), Writer(), Reader(0))
-    answers = Protocol(puts_mark=False, promises_refusals=False)
+    answers = Protocol(invalidates=False, promises_refusals=False)
     _check(Configuration(twice, rules=answers))
     history, _ = shortest_wrong(
         Configuration(twice, rules=replace(answers, repeats_go_through=False))
     )
     assert history is not None
-    assert "writer 1 finds the key ended" in history
+    assert "writer 1 finds the key revoked" in history

@@ -14,12 +14,12 @@ from keystead.domain.errors import (
     Invalid,
     KeysteadError,
     NotFound,
-    NotFresh,
+    ReauthenticationRequired,
     SessionEnded,
 )
 from keystead.domain.ids import SessionId
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import ABSOLUTE_LIMIT, FRESH_FOR, IDLE_LIMIT, LinkPurpose
+from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, REAUTHENTICATION_AGE, LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member
 from keystead.settings import Settings
@@ -165,10 +165,10 @@ def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
     """After a quarter of an hour neither password nor address is changed, the right password notwithstanding (R69)."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
-    crowd.clock.advance(FRESH_FOR)
-    with pytest.raises(NotFresh):
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_password(session, Password(NEW), Password(RIGHT))
-    with pytest.raises(NotFresh):
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_email(session, f"new.{email_of(ada)}")
     fresh = crowd.sign_in.reauthenticate(session, Password(RIGHT)).secret
     assert (
@@ -184,11 +184,11 @@ def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
     slow = crowd.hasher.hash
 
     def late(password: str | bytes, *, salt: bytes | None = None) -> str:
-        crowd.clock.advance(FRESH_FOR)
+        crowd.clock.advance(REAUTHENTICATION_AGE)
         return slow(password, salt=salt)
 
     crowd.hasher.hash = late  # type: ignore[method-assign]
-    with pytest.raises(NotFresh):
+    with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_password(session, Password(RIGHT))
     with read_behind(own_ground.database) as tx:
         assert users.password_hash_of(tx, ada.user.id) is None
@@ -204,7 +204,7 @@ def _id(crowd: Crowd, session: Secret) -> SessionId:
 
 
 def test_a_new_address(crowd: Crowd, ada: Member) -> None:
-    """From the change on the new address signs in and the old one is nobody's; both are recorded."""
+    """From the change on, the new address signs in and the old one doesn't; both are recorded."""
     crowd.give_password(ada)
     new = f"New.{email_of(ada)}"
     user = crowd.accounts.change_email(crowd.signed_in(ada), new)
@@ -217,7 +217,7 @@ def test_a_new_address(crowd: Crowd, ada: Member) -> None:
 
 
 def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
-    """Nobody takes another's address, in whatever case it is written; their own they may write differently."""
+    """Another user's address is refused in any case of letters; your own may be written differently."""
     bo = crowd.owner("Bo")
     for taken in (email_of(bo), email_of(bo).upper()):
         with pytest.raises(EmailTaken):
@@ -229,7 +229,7 @@ def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
 
 
 def test_of_many_who_take_one_address_one_gets_it(own_ground: Ground) -> None:
-    """Eight people who take the same address at once, through two servers: one has it, the others are told."""
+    """Of eight people who take one address concurrently, through two servers, one gets it; the others see why."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     sessions = [crowd.signed_in(crowd.owner()) for _ in range(8)]
@@ -273,7 +273,7 @@ def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
 def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
     """A name on one line, a zone that exists, or none; without a recent proof."""
     session = crowd.signed_in(ada)
-    crowd.clock.advance(FRESH_FOR)
+    crowd.clock.advance(REAUTHENTICATION_AGE)
     assert crowd.accounts.rename(session, "Ada L.").name == "Ada L."
     assert crowd.accounts.set_time_zone(session, "Asia/Kathmandu").time_zone == "Asia/Kathmandu"
     assert crowd.accounts.set_time_zone(session, None).time_zone is None
@@ -314,7 +314,7 @@ def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
     assert lines[0].session.address == work_origin.address
     assert lines[0].session.created_at == lines[1].session.created_at + timedelta(minutes=5)
     assert _id(crowd, home) in {line.session.id for line in lines}
-    assert all(line.session.stands(crowd.clock.now()) for line in lines)
+    assert all(line.session.is_active(crowd.clock.now()) for line in lines)
 
 
 def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:
@@ -336,7 +336,7 @@ def test_idle_and_old_sessions_are_not_listed(crowd: Crowd, ada: Member) -> None
 
 
 def test_ending_one_session(crowd: Crowd, ada: Member) -> None:
-    """A session of one's own is ended by its id, at once; again, or another's, there is none."""
+    """Ending one of your sessions by its id works immediately; again, or with another user's, it is not found."""
     here, there, others = crowd.signed_in(ada), crowd.signed_in(ada), crowd.signed_in(crowd.owner())
     there_id, others_id = _id(crowd, there), _id(crowd, others)
     crowd.accounts.end_session(here, there_id)
@@ -352,7 +352,7 @@ def test_ending_one_session(crowd: Crowd, ada: Member) -> None:
 
 
 def test_ending_all_others(crowd: Crowd, ada: Member) -> None:
-    """All others end, this one stays, another person's too; where there are none, nothing is recorded."""
+    """All other sessions of the user end, and this one stays; without others, no event is recorded."""
     here, others = crowd.signed_in(ada), [crowd.signed_in(ada) for _ in range(3)]
     neighbour = crowd.signed_in(crowd.owner())
     assert crowd.accounts.end_other_sessions(here) == 3
@@ -396,7 +396,7 @@ def _refusal(act: object, secret: Secret) -> type[KeysteadError] | None:
 
 
 def test_signing_out_is_recorded_once(crowd: Crowd, ada: Member) -> None:
-    """Each workspace is told when its member signs out; doing it again tells nothing."""
+    """Each workspace gets an event when its member signs out; signing out again adds no event."""
     session = crowd.signed_in(ada)
     for _ in range(2):
         crowd.sign_in.sign_out(session, crowd.origin())

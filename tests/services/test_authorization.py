@@ -1,4 +1,4 @@
-"""Authorization of changes: whoever lost a right while waiting for the workspace's lock changes nothing any more."""
+"""Authorization of changes: a caller that lost a right while it waited for the workspace's lock changes nothing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _by(*kinds: PrincipalKind) -> frozenset[PrincipalKind]:
 
 
 ALL, PEOPLE, OPERATORS = _by(KEY, MEMBER, CREDENTIAL), _by(MEMBER, CREDENTIAL), _by(CREDENTIAL)
-ANY_ROLE: Final = frozenset({"Members.leave", "Notices._choose"})
+ANY_ROLE: Final = frozenset({"Members.leave", "NotificationPreferences.choose"})
 """What a member of any role may do: a demotion does not end it."""
 
 
@@ -162,8 +162,9 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
     "Invitations.revoke": UseCase(
         lambda s, p: s.ground.services.invitations.revoke(p, s.invitation.id), PEOPLE
     ),
-    "Notices._choose": UseCase(
-        lambda s, p: s.ground.services.notices.choose(p, [next(iter(Topic))]), _by(MEMBER)
+    "NotificationPreferences.choose": UseCase(
+        lambda s, p: s.ground.services.notification_preferences.choose(p, [next(iter(Topic))]),
+        _by(MEMBER),
     ),
     "PortalSessions.create": UseCase(_portal, OPERATORS),
     "Workspaces.rename": UseCase(
@@ -193,18 +194,18 @@ SYSTEM: Final = {
     "Deliveries._remove_some",
     "Deliveries._settle_alone",
     "Documents._remove_more",
-    "KeyWatch._tell",
+    "KeyLifecycle._record",
     "Workspaces.first",
-    "_tell",
+    "Authorization._record_limit",
 }
-"""Changes by the system itself, which nobody can take a right from."""
+"""Changes by the system itself, which has no rights to lose."""
 
 
 # --- what ends an actor ---
 
 
 class Ending(NamedTuple):
-    """What somebody else does to an actor, in a transaction for that purpose, and what the actor is answered."""
+    """A loss of rights, caused by another transaction for that purpose, and the refusal that the actor gets."""
 
     kind: PrincipalKind
     end: Callable[[Tx, Stage, Principal], None]
@@ -273,7 +274,7 @@ def patient(
 def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
     """How many changes wait for a lock."""
     if ground.database.is_sqlite:
-        yield lambda: ground.database._turns.waiting
+        yield lambda: ground.database._writers.waiting
         return
     with psycopg.connect(as_owner(ground.url), autocommit=True) as watching:
 
@@ -341,7 +342,7 @@ def test_whoever_has_the_right_changes(patient: Ground, kind: PrincipalKind) -> 
 
 
 def test_every_change_is_in_the_table() -> None:
-    """A use case that opens a change stands in the table, or is the system's own: none is forgotten."""
+    """Every use case that opens a change is in the table, or in the list of the system's own."""
     openers = {"changing", "operating", "_changing", "_managing"}
     found: set[str] = set()
     for path in sorted(SERVICES.glob("*.py")):

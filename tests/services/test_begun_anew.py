@@ -19,12 +19,12 @@ from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.portal import PortalRequest, PortalUser
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.domain.webhooks import Attempt, Outcome, WebhookDraft
 from keystead.domain.workspaces import Member, Role
 from keystead.services.deliveries import Batch, Sent
 from keystead.services.idempotency import Once
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
@@ -100,24 +100,24 @@ def create_once(crowd: Crowd, owner: Member) -> Act:
 
 
 def rotate(crowd: Crowd, owner: Member) -> Act:
-    """A successor beside the old key."""
+    """A successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
     key, hour = crowd.ground.key(tenant).key, timedelta(hours=1)
     return lambda: crowd.ground.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(crowd: Crowd, owner: Member) -> Act:
-    """The end of a key, told once, after the commit."""
+    """A revocation, reported once, after the commit."""
     tenant, database = acting_operator(owner.workspace_id), crowd.ground.database
     key = crowd.ground.key(tenant).key
 
     def end() -> None:
-        told: list[Ending] = []
-        database.on_endings = told.extend
+        told: list[RevocationEntry] = []
+        database.on_revocations = told.extend
         try:
             crowd.ground.services.keys.revoke(tenant, key.id)
         finally:
-            database.on_endings = None
+            database.on_revocations = None
         assert [one.target_id for one in told] == [key.id]
 
     return end
@@ -236,7 +236,7 @@ def delete_collection(crowd: Crowd, owner: Member) -> Act:
 
 
 def hook(crowd: Crowd, owner: Member) -> Act:
-    """A webhook, and an event that it is told of."""
+    """A webhook, and an event for it."""
     tenant = acting_operator(owner.workspace_id)
 
     def make() -> None:
@@ -283,10 +283,10 @@ def try_out(crowd: Crowd, owner: Member) -> Act:
 
 
 def watch(crowd: Crowd, owner: Member) -> Act:
-    """A key that is about to end, told of."""
+    """An event about a key that will expire soon."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
-    look = KeyWatch(crowd.ground.database, crowd.clock).look
+    look = KeyLifecycle(crowd.ground.database, crowd.clock).run
     look()
     crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
 
@@ -297,7 +297,7 @@ def watch(crowd: Crowd, owner: Member) -> Act:
 
 
 def plan(crowd: Crowd, owner: Member) -> Act:
-    """All plans anew."""
+    """Replacing all plans."""
     return lambda: crowd.ground.services.plans.apply(DEFAULT_PLANS)
 
 
@@ -351,7 +351,7 @@ def test_whichever_step_of_any_act_collides(crowd: Crowd, look: Look, scene: Sce
 
 
 def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
-    """The act once undisturbed, then once for each of its steps, which collides."""
+    """Run the act without conflicts, then with each of its steps conflicting in turn."""
     act = _set_up(crowd, scene)
     before = look.counted()
     act()

@@ -1,4 +1,4 @@
-"""Who calls with a key, and who still calls in vain, on both engines."""
+"""The callers of a key, served and refused, on both engines."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from keystead.domain.events import EventType
+from keystead.domain.events import EventType, RetentionPolicy
 from keystead.domain.ids import least_id, new_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import Principal
-from keystead.domain.retention import Keeping
 from keystead.domain.verification import DenialReason, Denied
 from keystead.domain.webhooks import DeliveryStatus, WebhookDraft
 from keystead.services import cleanup as retention
@@ -24,11 +23,11 @@ from keystead.storage.schema import tables as schema
 from tests.installations import Ground
 
 DAY = timedelta(days=1)
-KEEPING = Keeping(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=90 * DAY)
+KEEPING = RetentionPolicy(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=90 * DAY)
 
 
-def _sweep(ground: Ground, keeping: Keeping = KEEPING) -> int:
-    return Retention(ground.database, ground.clock, keeping).sweep()
+def _sweep(ground: Ground, keeping: RetentionPolicy = KEEPING) -> int:
+    return Retention(ground.database, ground.clock, keeping).run()
 
 
 def _sequences(ground: Ground, tenant: Principal) -> list[int]:
@@ -57,7 +56,7 @@ def test_what_is_kept_for_ever_stays(own_ground: Ground) -> None:
     tenant = own_ground.tenant()
     own_ground.key(tenant)
     own_ground.clock.advance(10_000 * DAY)
-    assert _sweep(own_ground, Keeping(None, None, None, None)) == 0
+    assert _sweep(own_ground, RetentionPolicy(None, None, None, None)) == 0
     assert _sequences(own_ground, tenant)
 
 
@@ -91,7 +90,7 @@ def test_days_of_use_go(own_ground: Ground) -> None:
         own_ground.verify(created)
         own_ground.flush()
         days.append(own_ground.clock.now().date())
-    assert _sweep(own_ground, Keeping(None, None, 400 * DAY, None)) == 1
+    assert _sweep(own_ground, RetentionPolicy(None, None, 400 * DAY, None)) == 1
     usage = own_ground.services.usage
     assert list(usage.per_day(tenant, created.key.id, days[0])) == days[1:]
     assert own_ground.services.keys.get(tenant, created.key.id).last_use is not None
@@ -115,7 +114,7 @@ def test_callers_of_long_ago_go(own_ground: Ground) -> None:
 
 
 def test_more_than_a_batch(own_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much there is, it goes in one sweep, a few rows in each transaction; nobody else's rows do."""
+    """One run deletes everything that is due, a few rows in each transaction, and no row of another workspace."""
     monkeypatch.setattr(retention, "BATCH", 2)
     old = [own_ground.tenant() for _ in range(5)]
     for tenant in old:

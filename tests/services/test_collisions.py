@@ -35,7 +35,7 @@ from keystead.domain.users import fold_email
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import retry as anew
+from keystead.storage import retry
 from keystead.storage.engine import connections as engines
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
@@ -69,9 +69,9 @@ class Strict:
         event.listen(installation.database.engine, "handle_error", note)
 
     def race(self, acts: Sequence[Callable[[], object]], *held: str) -> list[Any]:
-        """All acts at once, and what each gave or was refused with.
+        """Run all acts at the same time. Returns what each returned or raised.
 
-        On PostgreSQL somebody else is at the rows first: does `held`, waits until all are waiting, and commits.
+        On PostgreSQL another caller has the rows first: it does `held`, waits until all are waiting, and commits.
         """
         together = Barrier(len(acts))
 
@@ -153,8 +153,8 @@ def strict(
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine is no fault of the code."""
-    monkeypatch.setattr(anew, "SECONDS", 60.0)
+    """A slow machine must not fail the test."""
+    monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -183,10 +183,10 @@ def test_the_limit_is_exact(strict: Strict) -> None:
 
 
 def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing begins anew the same race is refused, without an effect: so it is that which these tests see."""
+    """Without retries the same race is refused, without an effect: so the other tests observe the retries."""
     ground = strict.ground
     tenant = ground.tenant(limit=AT_ONCE)
-    monkeypatch.setattr(anew, "PAUSES", ())
+    monkeypatch.setattr(retry, "PAUSES", ())
     ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
     refused = kinds(ended)[Unavailable]
     assert refused == (0 if ground.database.is_sqlite else AT_ONCE)
@@ -194,7 +194,7 @@ def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_idempotency_key_holds(strict: Strict) -> None:
-    """The same request from many at once makes one key, and shows its token once."""
+    """Many identical requests at the same time create one key, and show its token once."""
     ground = strict.ground
     tenant, once = ground.tenant(), Once("once", sha256(b"the same request").digest())
     ask = lambda: ground.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
@@ -206,7 +206,7 @@ def test_an_idempotency_key_holds(strict: Strict) -> None:
 
 
 def test_one_successor(strict: Strict) -> None:
-    """A key that many rotate at once has one successor, and that was told once."""
+    """A key that many rotate at the same time has one successor, reported once."""
     ground = strict.ground
     tenant = ground.tenant()
     old, hour = ground.key(tenant).key, timedelta(hours=1)
@@ -218,7 +218,7 @@ def test_one_successor(strict: Strict) -> None:
 
 
 def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> None:
-    """Of invitations of one address at once one stays open; of those who use its link at once one comes in."""
+    """Of concurrent invitations of one address one stays open; of those who use its link concurrently one joins."""
     owner = crowd.owner()
     tenant, email = acting_operator(owner.workspace_id), f"guest.of.{email_of(owner)}"
     invite = lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
@@ -230,7 +230,7 @@ def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> Non
     ended = strict.race([accept] * AT_ONCE, touch(tenant))
     assert len(standing) == 1
     assert kinds(ended)[Invalid] == AT_ONCE - 1
-    assert len(crowd.members.list(tenant).members) == 2
+    assert len(crowd.members.list(tenant).items) == 2
 
 
 def _opens(crowd: Crowd, link: Any) -> bool:
@@ -245,7 +245,7 @@ def _opens(crowd: Crowd, link: Any) -> bool:
 def test_one_first_workspace(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str
 ) -> None:
-    """Servers that begin on an empty installation at once make one first workspace between them."""
+    """Servers that start on an empty installation at the same time create one first workspace between them."""
     with strict_on(request, tmp_path_factory, engine) as strict:
         servers = [strict.ground.another() for _ in range(AT_ONCE)]
         for server in servers:
@@ -262,7 +262,7 @@ def test_one_first_workspace(
 
 
 def test_uses_are_added_up_once(strict: Strict) -> None:
-    """Servers that write down uses of the same key at once lose none and count none twice."""
+    """Servers that flush uses of the same key at the same time lose none and count none twice."""
     ground = strict.ground
     tenant = ground.tenant()
     key = ground.key(tenant)
@@ -280,7 +280,7 @@ def test_uses_are_added_up_once(strict: Strict) -> None:
 
 
 def test_wrong_passwords_are_counted_once(strict: Strict, crowd: Crowd) -> None:
-    """Guesses at one account at once are as many failures as there were guesses."""
+    """Concurrent guesses at one account are as many failures as there were guesses."""
     owner = crowd.owner()
     crowd.give_password(owner)
     email, subject = email_of(owner), account_subject(fold_email(email_of(owner)))
@@ -298,7 +298,7 @@ def test_wrong_passwords_are_counted_once(strict: Strict, crowd: Crowd) -> None:
 
 
 def test_a_delivery_is_claimed_once(strict: Strict) -> None:
-    """A worker whose queue changed under its hands begins anew, and no other worker gets what it leased."""
+    """A worker whose queue changes during a claim tries again, and no other worker gets what it leased."""
     ground = strict.ground
     tenant = ground.tenant()
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
@@ -317,7 +317,7 @@ def test_a_delivery_is_claimed_once(strict: Strict) -> None:
 
 @contextmanager
 def interloper(ground: Ground, at: str, does: str) -> Iterator[None]:
-    """Somebody who commits a change just before the first statement with those words; on PostgreSQL alone."""
+    """Commit a change of another caller just before the first statement with those words; on PostgreSQL alone."""
     done = ground.database.is_sqlite
 
     def interlope(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -345,7 +345,7 @@ def served(
 
 
 def test_a_deadlock_is_begun_anew(served: Strict) -> None:
-    """Who is chosen to give way, having waited in a circle, does the same again, and it is done once."""
+    """The transaction that PostgreSQL cancels to resolve a deadlock runs again, and takes effect once."""
     ground = served.ground
     tenant = ground.tenant()
     before = len(ground.events(tenant))
@@ -368,7 +368,7 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
 
 
 def test_one_session_for_a_link(strict: Strict, crowd: Crowd) -> None:
-    """A one-time link that two redeem at once begins one session."""
+    """A one-time link that two redeem at the same time begins one session."""
     other, owner = Server(strict.ground), crowd.owner()
     link, _ = crowd.sign_in.make_link(owner)
     acts = [lambda: crowd.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]

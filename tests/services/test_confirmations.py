@@ -1,4 +1,4 @@
-"""Confirming emails: one letter, one link, one use; nothing else goes there before, and nothing tells who has it."""
+"""Confirming emails: one message, one link, one use; no other mail before, and no answer reveals its user."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import select
 
-from keystead.domain.confirmations import CHANGES, CONFIRMATION_LIFETIME, LETTERS
+from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, EMAIL_LIMIT
 from keystead.domain.errors import EmailTaken, Invalid, KeysteadError, LimitReached, RateLimited
-from keystead.domain.notification_digests import GATHERED
+from keystead.domain.notification_digests import GATHERING_DELAY
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import FRESH_FOR
+from keystead.domain.sessions import REAUTHENTICATION_AGE
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
-from keystead.services.notifications import Digests
+from keystead.services.notifications import NotificationDigests
 from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground
@@ -32,16 +32,16 @@ NEW = "new@example.net"
 
 @dataclass
 class Mail:
-    """A crowd on an installation that sends mail: each letter lands here."""
+    """A crowd on an installation that sends mail, with a list of all messages."""
 
     crowd: Crowd
-    letters: list[tuple[str, str]] = field(default_factory=list)
+    emails: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         database, clock = self.crowd.ground.database, self.crowd.clock
         self.accounts = Accounts(database, clock, self.crowd.passwords, confirms=True)
         self.confirmations = Confirmations(database, clock, base_url=BASE_URL, product="Acme Keys")
-        self.digests = Digests(database, clock, base_url=BASE_URL)
+        self.digests = NotificationDigests(database, clock, base_url=BASE_URL)
 
     def ask(self, member: Member, email: str = NEW) -> None:
         """Ask for another email in a fresh session."""
@@ -53,14 +53,14 @@ class Mail:
         for outbox in (self.confirmations, self.digests):
             while claimed := outbox.claim():
                 for sending in claimed:
-                    sent += [(letter.to, letter.text) for letter in sending.letters]
+                    sent += [(email.to, email.text) for email in sending.emails]
                     outbox.settle(sending)  # type: ignore[arg-type]
-        self.letters += sent
+        self.emails += sent
         return sent
 
     def link(self) -> Secret:
-        """The link of the last letter."""
-        [text] = re.findall(r"\?link=(\S+)", self.letters[-1][1])
+        """The link of the last email."""
+        [text] = re.findall(r"\?link=(\S+)", self.emails[-1][1])
         return Secret(text)
 
     def email(self, member: Member) -> str | None:
@@ -70,17 +70,17 @@ class Mail:
         return found.user.email
 
     def has_news(self, member: Member) -> None:
-        """Let something happen that the member's workspace is told of."""
+        """Cause an event that the member's workspace reports by email."""
         tenant = acting_operator(member.workspace_id)
         self.crowd.ground.limit(tenant, 0)
         with pytest.raises(LimitReached):
             self.crowd.ground.key(tenant)
-        self.crowd.clock.advance(GATHERED)
+        self.crowd.clock.advance(GATHERING_DELAY)
 
 
 @pytest.fixture
 def mail(own_ground: Ground) -> Mail:
-    """On a ground of its own: letters are claimed over all users."""
+    """On a ground of its own: emails are claimed over all users."""
     return Mail(Crowd(own_ground))
 
 
@@ -143,11 +143,11 @@ def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
 
 
 def test_rows_hold_no_link(mail: Mail) -> None:
-    """Who reads the database can't open a link: it holds a digest of 256 random bits, and no letter shows itself."""
+    """A reader of the database can't open a link: it holds a digest of 256 random bits, and no message shows itself."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     [confirmation] = mail.confirmations.claim()
-    mail.letters += [(letter.to, letter.text) for letter in confirmation.letters]
+    mail.emails += [(email.to, email.text) for email in confirmation.emails]
     with read_behind(mail.crowd.ground.database) as tx:
         row = tx.execute(select(schema.email_confirmations)).one()
     assert row.digest == sha256(mail.link().reveal().encode()).digest()
@@ -156,7 +156,7 @@ def test_rows_hold_no_link(mail: Mail) -> None:
 
 
 def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
-    """Asking tells nothing, and sends the same letter; only the person who opens the link learns that it is taken."""
+    """Asking reveals nothing, and sends the same message; only opening the link shows that it is taken."""
     ada, bo = mail.crowd.owner(), mail.crowd.owner("Bo")
     asked = [
         mail.accounts.change_email(mail.crowd.signed_in(ada), email)
@@ -173,7 +173,7 @@ def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
 
 
 def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> None:
-    """One letter, however much there is to say; once its link was opened, the news of then."""
+    """One message, however much there is to report; after its link was opened, the news of that time."""
     ada = mail.crowd.owner()
     without_mail = mail.crowd.accounts
     assert without_mail.change_email(mail.crowd.signed_in(ada), NEW).confirmed_email is None
@@ -189,16 +189,16 @@ def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> Non
     mail.crowd.clock.advance(timedelta(days=2))
     mail.has_news(ada)
     assert [to for to, _ in mail.send()] == [NEW]
-    assert "limit" in mail.letters[-1][1]
+    assert "limit" in mail.emails[-1][1]
 
 
 def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
-    """An operator, a product, or whoever invited: no letter goes there first."""
+    """An operator, a product or an inviter vouches for an email: it needs no confirmation."""
     crowd = mail.crowd
     ada = crowd.owner()
     joined = crowd.join(ada, Role.VIEWER)
     crowd.portal_session(ada, email="pat@example.com")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
     assert {member.user.confirmed_email for member in members} == {
         email_of(ada),
         email_of(joined),
@@ -206,13 +206,13 @@ def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
     }
     crowd.portal_session(ada, email="pat@example.org")
     crowd.portal_session(ada, user_id="u2")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
     assert "pat@example.org" in {member.user.confirmed_email for member in members}
     assert mail.send() == []
 
 
 def test_joining_by_an_invitation_confirms_its_own_email_alone(mail: Mail) -> None:
-    """Somebody who joins with the account they have confirms the email that was invited, and no other."""
+    """A user who joins with an existing account confirms the invited email, and no other."""
     crowd = mail.crowd
     for invited, confirmed in ((NEW.upper(), NEW), ("other@example.net", None)):
         host, guest = crowd.owner("Host"), crowd.owner("Guest")
@@ -227,24 +227,24 @@ def test_joining_by_an_invitation_confirms_its_own_email_alone(mail: Mail) -> No
 
 
 def test_changes_and_letters_are_paced(mail: Mail) -> None:
-    """Five changes an hour for one person, with mail and without; three letters a day to one email, whoever asks."""
+    """Five changes an hour for one user, with mail and without; three messages a day to one email, from all users."""
     for accounts in (mail.accounts, mail.crowd.accounts):
         session = mail.crowd.signed_in(mail.crowd.owner())
-        for number in range(CHANGES.most):
+        for number in range(CHANGE_LIMIT.most):
             accounts.change_email(session, f"{number}@{id(accounts)}.example")
         with pytest.raises(RateLimited):
             accounts.change_email(session, NEW)
-        mail.crowd.clock.advance(CHANGES.window)
-    for _ in range(LETTERS.most):
+        mail.crowd.clock.advance(CHANGE_LIMIT.window)
+    for _ in range(EMAIL_LIMIT.most):
         mail.ask(mail.crowd.owner(), NEW.upper())
     with pytest.raises(RateLimited):
         mail.ask(mail.crowd.owner(), NEW)
-    mail.crowd.clock.advance(LETTERS.window)
+    mail.crowd.clock.advance(EMAIL_LIMIT.window)
     mail.ask(mail.crowd.owner(), NEW)
 
 
 def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
-    """Whoever asked for another email in a stolen session doesn't get it after the password was changed."""
+    """A thief of a session who asked for another email doesn't get it after the password was changed."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     mail.send()
@@ -274,12 +274,12 @@ def test_asking_needs_a_fresh_proof_and_a_sound_email(mail: Mail) -> None:
     """A refused request sends nothing and counts nothing."""
     ada = mail.crowd.owner()
     session = mail.crowd.signed_in(ada)
-    for _ in range(CHANGES.most + 1):
+    for _ in range(CHANGE_LIMIT.most + 1):
         with pytest.raises(Invalid):
             mail.accounts.change_email(session, "root,x@example.com")
-    mail.crowd.clock.advance(FRESH_FOR)
-    for _ in range(CHANGES.most + 1):
-        with pytest.raises(KeysteadError, match="proof"):
+    mail.crowd.clock.advance(REAUTHENTICATION_AGE)
+    for _ in range(CHANGE_LIMIT.most + 1):
+        with pytest.raises(KeysteadError, match="recent sign-in"):
             mail.accounts.change_email(session, NEW)
     assert mail.send() == []
     mail.ask(ada)

@@ -15,7 +15,7 @@ from keystead.domain.token import CHECKSUM_WIDTH, Token, checksum, parse
 from keystead.domain.verification import DenialReason, Denied
 from keystead.logger import Line
 from keystead.services.credentials import Credentials
-from keystead.services.installation_log import InstallationLog
+from keystead.services.events import InstallationLog
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from tests.behind import read_behind
@@ -31,7 +31,7 @@ def _made(ground: Ground, name: str = "Backend") -> tuple[CredentialId, Token]:
 
 
 def test_a_credential_is_made(ground: Ground) -> None:
-    """It has a name, a maker, a hint, and a token of its own kind that verifies."""
+    """It has a name, a creator, a hint, and a token of its own kind that verifies."""
     credential, token = ground.services.credentials.create("Backend", OPERATOR)
     assert (credential.kind, credential.name) == (CredentialKind.OPERATOR, "Backend")
     assert (credential.created_at, credential.created_by) == (ground.clock.now(), OPERATOR)
@@ -74,7 +74,7 @@ def test_a_service_is_no_operator(ground: Ground) -> None:
 
 
 def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
-    """A key's token is no credential, a credential's no key (R56), not even with the other's prefix put on."""
+    """A key's token never passes as a credential, nor the reverse (R56), not even with the other's prefix."""
     key = text_of(ground.key(ground.tenant()))
     _, token = _made(ground)
     with pytest.raises(InvalidToken):
@@ -115,7 +115,7 @@ def test_near_misses(ground: Ground) -> None:
 
 
 def test_revoked_at_once(ground: Ground) -> None:
-    """From the revocation on no server takes it; revoking again changes nothing; an unknown one is told."""
+    """From the revocation on no server accepts it; revoking again changes nothing; an unknown one is not found."""
     id, token = _made(ground)
     another = ground.another()
     assert calling(another, token.reveal()).id == id
@@ -147,21 +147,21 @@ def _later(ground: Ground, name: str) -> tuple[CredentialId, Token]:
 
 
 def test_an_event_of_the_installation(own_ground: Ground) -> None:
-    """Making and revoking a credential is one event each, of no workspace, without a secret; repeating is none."""
+    """Creating and revoking add one event each, of the installation, without a secret; repeating adds no event."""
     services = own_ground.services
     credential, token = services.credentials.create("Backend", OPERATOR)
     own_ground.clock.advance(seconds=1)
     for _ in range(2):
         services.credentials.revoke(credential.id, OPERATOR)
-    revoked, created = services.events.of_installation().events
+    revoked, created = services.events.of_installation().items
     assert [created.type, revoked.type] == ["credential.created", "credential.revoked"]
     for event in (created, revoked):
         assert (event.target, event.actor) == (Target("credential", credential.id), OPERATOR)
         assert event.data == {"name": "Backend", "kind": "operator", "hint": credential.hint}
         assert token.reveal() not in repr(event)
     first = services.events.of_installation(limit=1)
-    assert (first.events, first.next) == ([revoked], revoked.id)
-    assert services.events.of_installation(before=first.next).events == [created]
+    assert (first.items, first.next) == ([revoked], revoked.id)
+    assert services.events.of_installation(before=first.next).items == [created]
 
 
 def test_the_servers_log_each_event_once(
@@ -194,7 +194,7 @@ def test_a_name_is_for_people(ground: Ground, name: str) -> None:
 
 
 def test_without_its_pepper(own_ground: Ground) -> None:
-    """A server that lacks the pepper of a living credential calls nobody invalid; of a dead one it may."""
+    """A server without the pepper answers "unavailable" for an active credential, and "invalid" for a revoked one."""
     id, token = _made(own_ground)
     lacking: Installation = own_ground.another(ELSEWHERE)
     with pytest.raises(Unavailable):

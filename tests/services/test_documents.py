@@ -51,13 +51,13 @@ def store(
 
 
 def many(count: int, start: int = 0) -> Push:
-    """So many small documents."""
+    """Return this many small documents."""
     return Push([DocumentDraft(f"n{number}", "") for number in range(start, start + count)])
 
 
 def ids_of(store: Store, tenant: Principal, name: str = "docs") -> list[str]:
     """The ids of a collection's documents, as the list gives them."""
-    return [document.id for document in store.documents.list(tenant, name, limit=200).documents]
+    return [document.id for document in store.documents.list(tenant, name, limit=200).items]
 
 
 def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
@@ -69,7 +69,7 @@ def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, obj
 
 
 def test_a_new_collection(store: Store) -> None:
-    """It is empty, titled by its name unless told otherwise, and an event tells who made it."""
+    """It is empty, titled by its name by default, and an event names its creator."""
     tenant = store.tenant()
     made = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
     assert (made.name, made.title, made.documents) == ("docs", "docs", 0)
@@ -92,11 +92,11 @@ def test_a_name_is_taken_once_in_each_workspace(store: Store) -> None:
     with pytest.raises(NameTaken):
         store.documents.create_collection(one, CollectionDraft("docs"))
     store.documents.create_collection(other, CollectionDraft("docs"))
-    assert len(store.documents.list_collections(one).collections) == 1
+    assert len(store.documents.list_collections(one).items) == 1
 
 
 def test_collections_are_limited(store: Store) -> None:
-    """The plan's limit holds, tells itself, and gives way when a collection goes."""
+    """The plan's limit is enforced, recorded as an event, and deleting a collection makes room."""
     tenant = store.tenant("free", collections=2)
     for name in ("a", "b"):
         store.documents.create_collection(tenant, CollectionDraft(name))
@@ -116,7 +116,7 @@ def test_collections_come_newest_first_in_pages(store: Store) -> None:
     store.documents.create_collection(tenant, CollectionDraft("later"))
     second = store.documents.list_collections(tenant, limit=2, before=first.next)
     last = store.documents.list_collections(tenant, limit=2, before=second.next)
-    pages = [[c.name for c in page.collections] for page in (first, second, last)]
+    pages = [[c.name for c in page.items] for page in (first, second, last)]
     assert pages == [["c4", "c3"], ["c2", "c1"], ["c0"]]
     assert last.next is None
 
@@ -165,7 +165,7 @@ def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
         found = collections.find_collection(tx, tenant.workspace_id, "docs")
         assert found is not None
         collections.unname_collection(tx, found)
-    assert store.documents.list_collections(tenant).collections == []
+    assert store.documents.list_collections(tenant).items == []
     with store.database.read(tenant.workspace_id) as tx:
         assert collections.count_collections(tx, tenant.workspace_id) == 0
         assert collections.count_documents(tx, tenant.workspace_id) == 0
@@ -219,7 +219,7 @@ def test_a_put_replaces_the_whole_document(store: Store) -> None:
 
 
 def test_the_same_put_again_changes_nothing(store: Store) -> None:
-    """Neither the document's instants, nor its collection's, and no event tells of it."""
+    """Neither the document's times nor its collection's change, and there is no event."""
     tenant = store.shelf(Push([A]))
     before = store.documents.get_collection(tenant, "docs")
     first = store.documents.get(tenant, "docs", "a")
@@ -272,7 +272,7 @@ def test_a_document_is_deleted_once(store: Store) -> None:
 
 
 def test_a_push_reports_what_became_of_it(store: Store) -> None:
-    """Created, updated, unchanged and deleted are told; the same push again finds everything as it wants it."""
+    """The report counts created, updated, unchanged and deleted; the same push again finds everything unchanged."""
     tenant = store.shelf(Push([A, replace(A, id="b"), replace(A, id="c")]))
     push = Push([A, replace(A, id="b", text="Beta"), replace(A, id="d")], ["c", "absent"])
     assert store.documents.push(tenant, "docs", push) == PushReport(1, 1, 1, 1)
@@ -371,14 +371,14 @@ def test_documents_come_newest_first_in_pages(store: Store) -> None:
     store.documents.put(tenant, "docs", DocumentDraft("n3", "again"))
     second = store.documents.list(tenant, "docs", limit=2, before=first.next)
     last = store.documents.list(tenant, "docs", limit=2, before=second.next)
-    pages = [[d.id for d in page.documents] for page in (first, second, last)]
+    pages = [[d.id for d in page.items] for page in (first, second, last)]
     assert pages == [["n4", "n3"], ["n2", "n1"], ["n0"]]
     assert last.next is None
     assert ids_of(store, tenant) == ["n3", "a", "n2", "n1", "n0"]
 
 
 def test_positions_tell_nothing_of_the_neighbours(store: Store) -> None:
-    """Where a page continues is the same, whatever other workspaces and collections hold."""
+    """The position where a page continues doesn't depend on other workspaces and collections."""
     store.shelf(many(50))
     tenant = store.shelf(many(4))
     store.documents.create_collection(tenant, CollectionDraft("other"))

@@ -63,19 +63,19 @@ def test_pages_newest_first(ground: Ground) -> None:
     before = None
     while not seen or before is not None:
         page = ground.services.events.list(tenant, limit=4, before=before)
-        seen, before = seen + [event.sequence for event in page.events], page.next
+        seen, before = seen + [event.sequence for event in page.items], page.next
         ground.key(tenant, "later")
     assert seen == expected
 
 
 def test_by_type(ground: Ground) -> None:
-    """Events can be asked for by type: by one, by several, by none."""
+    """Events can be filtered by one type, by several, or not at all."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     ground.services.keys.revoke(tenant, created.key.id)
 
     def types(*asked: EventType) -> list[str]:
-        return [str(e.type) for e in ground.services.events.list(tenant, types=asked).events]
+        return [str(e.type) for e in ground.services.events.list(tenant, types=asked).items]
 
     assert types(EventType.KEY_REVOKED) == ["key.revoked"]
     assert types(EventType.KEY_CREATED, EventType.KEY_REVOKED) == ["key.revoked", "key.created"]
@@ -94,8 +94,8 @@ def test_by_target(ground: Ground) -> None:
     keys.revoke(tenant, one.id)
     page = ground.services.events.list(tenant, target_id=one.id, limit=4)
     rest = ground.services.events.list(tenant, target_id=one.id, limit=4, before=page.next)
-    assert {e.target.id for e in page.events + rest.events} == {one.id}
-    assert [str(e.type) for e in page.events + rest.events] == [
+    assert {e.target.id for e in page.items + rest.items} == {one.id}
+    assert [str(e.type) for e in page.items + rest.items] == [
         "key.revoked",
         *["key.updated"] * 5,
         "key.created",
@@ -104,8 +104,8 @@ def test_by_target(ground: Ground) -> None:
     updated = ground.services.events.list(
         tenant, target_id=one.id, types=[EventType.KEY_UPDATED], limit=2
     )
-    assert [e.data["description"] for e in updated.events] == ["name 4", "name 3"]
-    assert ground.services.events.list(neighbour, target_id=one.id).events == []
+    assert [e.data["description"] for e in updated.items] == ["name 4", "name 3"]
+    assert ground.services.events.list(neighbour, target_id=one.id).items == []
 
 
 def test_a_workspaces_own(ground: Ground) -> None:
@@ -118,9 +118,9 @@ def test_a_workspaces_own(ground: Ground) -> None:
 
 
 def test_reading_needs_a_scope(ground: Ground) -> None:
-    """Events are told to who holds `events:read`."""
+    """Reading events takes `events:read`."""
     tenant = ground.tenant()
-    assert ground.services.events.list(ground.caller(tenant, "events:read")).events
+    assert ground.services.events.list(ground.caller(tenant, "events:read")).items
     with pytest.raises(InsufficientScope):
         ground.services.events.list(ground.caller(tenant, "keys:read"))
 

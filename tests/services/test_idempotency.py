@@ -75,7 +75,7 @@ def test_another_body(ground: Ground) -> None:
 
 
 def test_in_progress(ground: Ground) -> None:
-    """While the first request runs, the same one is told to wait; afterwards the Idempotency-Key is free again."""
+    """While the first request runs, the same one is refused; afterwards the Idempotency-Key is free again."""
     tenant = ground.tenant()
     with _idempotency(ground).run(tenant, ONCE):
         with pytest.raises(IdempotencyInProgress):
@@ -86,7 +86,7 @@ def test_in_progress(ground: Ground) -> None:
 
 
 def test_many_at_once(ground: Ground) -> None:
-    """Of 50 equal requests at once one makes a key; the others answer that key or are told to wait (R41)."""
+    """Of 50 concurrent equal requests one creates a key; the others return that key or are refused for now (R41)."""
     tenant = ground.tenant()
     other = ground.another()
 
@@ -104,7 +104,7 @@ def test_many_at_once(ground: Ground) -> None:
 
 
 def test_an_abandoned_request_is_taken_over(ground: Ground) -> None:
-    """A request whose server died holds its Idempotency-Key for a minute; then the same request is done anew."""
+    """A request whose server died holds its Idempotency-Key for a minute; then the same request runs again."""
     tenant = ground.tenant()
     dying = _idempotency(ground).run(tenant, ONCE)
     dying.__enter__()
@@ -145,7 +145,7 @@ def test_a_refused_request_frees_its_key(ground: Ground) -> None:
 
 
 def test_a_failed_request_frees_its_key(ground: Ground) -> None:
-    """A request that broke may be sent again at once."""
+    """A request that failed may be sent again immediately."""
     tenant = ground.tenant()
     with pytest.raises(RuntimeError), _idempotency(ground).run(tenant, ONCE):
         raise RuntimeError
@@ -185,7 +185,7 @@ def test_rights_come_first(ground: Ground) -> None:
 
 
 def test_waiting_requests_do_not_block_others(ground: Ground) -> None:
-    """A request in progress holds no lock: other creations in the workspace go on beside it."""
+    """A request in progress holds no lock: other creations in the workspace go on meanwhile."""
     tenant = ground.tenant()
     begun, go_on = threading.Event(), threading.Event()
 

@@ -19,9 +19,9 @@ from keystead.domain.errors import (
     SessionEnded,
 )
 from keystead.domain.ids import InvitationId
-from keystead.domain.invitations import INVITATION_LIFETIME, MOST_OPEN, InvitationStatus
+from keystead.domain.invitations import INVITATION_LIFETIME, MAX_OPEN, InvitationStatus
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import ProofKind
+from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -40,7 +40,7 @@ def ada(crowd: Crowd) -> Member:
 
 @pytest.fixture
 def email(crowd: Crowd) -> str:
-    """An address that nobody has."""
+    """Return an unused address."""
     return f"guest.{crowd.origin().address}@example.com"
 
 
@@ -73,11 +73,11 @@ def test_a_new_person(crowd: Crowd, ada: Member, email: str) -> None:
     assert (member.user.name, member.user.email) == ("Bo", email)
     visitor = crowd.sign_in.visitor(signed_in.secret)
     assert visitor is not None
-    assert visitor.session.proven_by is ProofKind.INVITATION
+    assert visitor.session.proven_by is AuthenticationMethod.INVITATION
     assert (visitor.session.address, visitor.session.agent) == (origin.address, "Firefox")
     assert visitor.members == [member]
-    assert member.proof is not None
-    assert member.proof.is_fresh(crowd.clock.now())
+    assert member.authentication is not None
+    assert member.authentication.is_recent(crowd.clock.now())
     again = crowd.sign_in.with_password(email, Password(RIGHT), origin, device=signed_in.device)
     assert again.device is None
     assert again.user.password_set_at == crowd.clock.now()
@@ -168,7 +168,7 @@ def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
 
 @pytest.mark.parametrize("way", ["accept", "join"])
 def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
-    """Of 12 who use one link at once, through two servers, one becomes a member, and nobody else is left behind."""
+    """Of 12 who use one link concurrently, through two servers, one becomes a member; the others leave no rows."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()
@@ -185,7 +185,7 @@ def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
         refusals = list(pool.map(use, range(12)))
     assert refusals.count(None) == 1
     assert set(refusals) <= {None, Invalid}
-    members = crowd.members.list(acting_operator(ada.workspace_id)).members
+    members = crowd.members.list(acting_operator(ada.workspace_id)).items
     assert len(members) == 2
     assert len(crowd.events(ada.workspace_id, "member.added")) == 2
 
@@ -196,7 +196,7 @@ def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("given", Role)
 def test_who_invites_whom(crowd: Crowd, ada: Member, email: str, role: Role, given: Role) -> None:
-    """Owners invite everybody, admins all but owners, the others nobody; so do they revoke."""
+    """Owners may invite and revoke any role, admins all but owners, other roles no one."""
     actor = acting(crowd.join(ada, role))
     allowed = role is Role.OWNER or (role is Role.ADMIN and given is not Role.OWNER)
     expected = None if allowed else Forbidden
@@ -241,7 +241,7 @@ def test_seen_in_pages(crowd: Crowd, ada: Member, email: str) -> None:
     crowd.invitations.accept(link, "Bo")
     page = crowd.invitations.list(acting(ada), limit=3)
     rest = crowd.invitations.list(acting(ada), limit=3, before=page.next)
-    found = page.invitations + rest.invitations
+    found = page.items + rest.items
     assert [one.email for one in found] == [f"{number}{email}" for number in (3, 2, 1, 0)]
     assert rest.next is None
     now = crowd.clock.now()
@@ -263,12 +263,12 @@ def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -
             crowd.invitations.revoke(acting(ada), id)
         told.add(str(refused.value))
     assert len(told) == 1
-    assert crowd.invitations.list(acting(ada)).invitations == []
+    assert crowd.invitations.list(acting(ada)).items == []
     assert crowd.invitations.accept(link, "Bo").member.workspace_id == stranger.workspace_id
 
 
 def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
-    """Revoking what was revoked or accepted changes nothing, and tells nothing."""
+    """Revoking what was revoked or accepted changes nothing, and adds no event."""
     _, first = crowd.invitations.invite(acting(ada), email, Role.VIEWER)
     link, second = crowd.invitations.invite(acting(ada), f"x{email}", Role.VIEWER)
     crowd.invitations.accept(link, "Bo")
@@ -280,8 +280,8 @@ def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
-    """A hundred are open at most; a new link for an address that has one is none more, and revoking makes room."""
-    for number in range(MOST_OPEN - 1):
+    """At most a hundred are open; a new link for an address replaces its old one, and revoking makes room."""
+    for number in range(MAX_OPEN - 1):
         _invite(crowd, ada, f"{number}{email}")
     link = _invite(crowd, ada, f"last{email}")
     assert _refusal(_invite, crowd, ada, email) is Invalid
@@ -292,7 +292,7 @@ def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_what_is_recorded(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting, joining and signing in are one event each, with who, whom and from where; none holds the link."""
+    """Inviting, joining and signing in add one event each, with actor, target and origin, without the link."""
     origin = crowd.origin()
     link, invitation = crowd.invitations.invite(acting(ada), email, Role.VIEWER, origin)
     member = crowd.invitations.accept(link, "Bo", origin=origin).member
@@ -327,7 +327,7 @@ def test_what_is_recorded(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting takes no place; joining without room is refused, makes nobody, and the link works once there is room."""
+    """Inviting takes no place. Joining without room is refused, without a new user; the link works later."""
     _limit(crowd, ada, 2)
     links = [_invite(crowd, ada, f"{number}{email}") for number in range(3)]
     first = crowd.invitations.accept(links[0], "Bo").member
@@ -340,7 +340,7 @@ def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: 
 
 
 def test_exactly_so_many_members(own_ground: Ground) -> None:
-    """Of twelve who accept at once under a limit of five, through two servers, exactly as many join as fit (R39)."""
+    """Of twelve who accept concurrently under a limit of five, through two servers, as many join as fit (R39)."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()
@@ -354,7 +354,7 @@ def test_exactly_so_many_members(own_ground: Ground) -> None:
         refusals = list(pool.map(accept, range(12)))
     assert refusals.count(None) == 4
     assert refusals.count(LimitReached) == 8
-    assert len(crowd.members.list(acting_operator(ada.workspace_id)).members) == 5
+    assert len(crowd.members.list(acting_operator(ada.workspace_id)).items) == 5
 
 
 # --- who may not join ---

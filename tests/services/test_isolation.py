@@ -1,4 +1,4 @@
-"""Isolation: who is at fault is found with few calls, and a dead store or a general fault gives nobody up."""
+"""Isolation: a failing item is found with few calls, and a dead store or a general failure gives no item up."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_item_is_given_up_after_five_failures_and_tried_once_a_day() -> None:
         bench.work_but(3)
         bench.clock.advance(hours=1)
     assert [failure.is_given_up for failure in bench.reported] == [False] * 4 + [True]
-    assert bench.isolation.held() == [3]
+    assert bench.isolation.held_back() == [3]
     bench.clock.advance(LONG_PAUSE)
     assert bench.isolation.due() == [3]
     bench.work_but()
@@ -111,7 +111,7 @@ def test_memory_is_bounded() -> None:
     bench = Bench()
     for number in range(MOST_REMEMBERED + 5):
         bench.isolation.fail(number, ValueError())
-    assert len(bench.isolation.held()) == MOST_REMEMBERED
+    assert len(bench.isolation.held_back()) == MOST_REMEMBERED
     assert not bench.isolation.holds(4)
     assert bench.isolation.holds(5)
 

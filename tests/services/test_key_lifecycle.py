@@ -1,4 +1,4 @@
-"""What time brings upon keys is written down: once, in time, however many servers look."""
+"""Key events caused by time: each is recorded once, in time, on any number of servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from keystead.domain.events import Event
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from tests.installations import Ground, text_of
 
 DAY = timedelta(days=1)
@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 
 def look(ground: Ground) -> int:
     """One look of a server."""
-    return KeyWatch(ground.database, ground.clock).look()
+    return KeyLifecycle(ground.database, ground.clock).run()
 
 
 def told(ground: Ground, tenant: Principal, kind: str = "key.") -> list[Event]:
@@ -63,7 +63,7 @@ def test_a_short_life_is_not_announced_at_its_beginning(ground: Ground) -> None:
 
 
 def test_a_moved_end_is_told_anew(ground: Ground) -> None:
-    """What was told of an end that was put off is told again of the new one; of no end, of a revoked key: nothing."""
+    """A postponed expiry is announced again; a key without expiry, or a revoked one, gets no event."""
     tenant = ground.tenant()
     look(ground)
     moved, endless, revoked = (
@@ -85,7 +85,7 @@ def test_a_moved_end_is_told_anew(ground: Ground) -> None:
 
 
 def test_ends_during_an_outage_are_told_after_it(ground: Ground) -> None:
-    """Servers that were off for days find every key that ended meanwhile, and tell each once."""
+    """Servers that were off for days find every key that expired meanwhile, and record each once."""
     tenant = ground.tenant()
     look(ground)
     keys = [
@@ -100,7 +100,7 @@ def test_ends_during_an_outage_are_told_after_it(ground: Ground) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_disuse_is_told_after_30_days_and_every_30_days(own_ground: Ground) -> None:
-    """Of a key never used since it was made, and of one not used since; a used one is not spoken of."""
+    """A key never used since its creation, and one no longer used, get an event; a used one doesn't."""
     ground = own_ground
     tenant = ground.tenant()
     idle, used = ground.key(tenant), ground.key(tenant)
@@ -120,7 +120,7 @@ def test_disuse_is_told_after_30_days_and_every_30_days(own_ground: Ground) -> N
 
 
 def test_an_ended_key_that_is_still_called_is_told_once_a_day(ground: Ground) -> None:
-    """With who calls; a living key's refused scope is no such thing."""
+    """The event names the caller; a refusal of an active key for its scope adds no event."""
     tenant = ground.tenant()
     look(ground)
     revoked, live = ground.key(tenant), ground.key(tenant, scopes=("keys:read",))
@@ -150,10 +150,10 @@ def test_servers_that_look_at_once_tell_once(ground: Ground) -> None:
     tenant = ground.tenant()
     look(ground)
     keys = [ground.key(tenant, expires_at=ground.clock.now() + 15 * DAY).key for _ in range(20)]
-    watches = [KeyWatch(ground.another().database, ground.clock) for _ in range(4)]
+    watches = [KeyLifecycle(ground.another().database, ground.clock) for _ in range(4)]
     for _ in range(2):
         ground.clock.advance(8 * DAY)
-        threads = [threading.Thread(target=watch.look) for watch in watches]
+        threads = [threading.Thread(target=watch.run) for watch in watches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -168,7 +168,7 @@ def test_servers_that_look_at_once_tell_once(ground: Ground) -> None:
 def test_a_look_that_failed_half_way_tells_the_rest_later(
     ground: Ground, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that dies between two keys leaves nothing out and tells nothing twice: the next look goes on."""
+    """A server that dies between two keys skips none and repeats none: the next run goes on."""
     tenant = ground.tenant()
     look(ground)
     keys = [ground.key(tenant, expires_at=ground.clock.now() + DAY) for _ in range(4)]
@@ -178,8 +178,8 @@ def test_a_look_that_failed_half_way_tells_the_rest_later(
         for created in keys:
             ground.services.verifier.verify(text_of(created), address="192.0.2.7")
         ground.flush()
-    watch, left = KeyWatch(ground.database, ground.clock), [2]
-    tell = watch._tell
+    watch, left = KeyLifecycle(ground.database, ground.clock), [2]
+    tell = watch._record
 
     def dying(*arguments: Any) -> bool:
         if not left[0]:
@@ -187,9 +187,9 @@ def test_a_look_that_failed_half_way_tells_the_rest_later(
         left[0] -= 1
         return tell(*arguments)
 
-    monkeypatch.setattr(watch, "_tell", dying)
+    monkeypatch.setattr(watch, "_record", dying)
     with pytest.raises(SystemExit):
-        watch.look()
+        watch.run()
     look(ground)
     found = [event.target.id for event in told(ground, tenant, f"key.{kind}")]
     assert sorted(found) == sorted(created.key.id for created in keys)

@@ -60,7 +60,7 @@ def test_a_created_key_is_whole(ground: Ground) -> None:
 
 
 def test_a_created_key_is_recorded(ground: Ground) -> None:
-    """A creation is recorded with who, what, when and where from."""
+    """A creation is recorded with its actor, key, time and origin."""
     tenant = ground.tenant()
     origin = Origin("192.0.2.7", "req_7")
     created = ground.services.keys.create(tenant, KeyDraft("sync"), origin)
@@ -75,7 +75,7 @@ def test_a_created_key_is_recorded(ground: Ground) -> None:
 
 
 def test_descriptions_need_not_differ(ground: Ground) -> None:
-    """Two keys may bear the same description; they are told apart by id and hint."""
+    """Two keys may have the same description; their ids and hints differ."""
     tenant = ground.tenant()
     one, other = ground.key(tenant, "sync"), ground.key(tenant, "sync")
     assert one.key.id != other.key.id
@@ -134,7 +134,7 @@ def test_no_key_without_keys_write(ground: Ground) -> None:
 
 
 def test_reading_needs_keys_read(ground: Ground) -> None:
-    """Keys are listed and shown only to who holds `keys:read`, or `*`."""
+    """Listing and reading keys takes `keys:read`, or `*`."""
     tenant = ground.tenant()
     blind = ground.caller(tenant, "documents:read", KEYS_WRITE)
     with pytest.raises(InsufficientScope):
@@ -142,18 +142,18 @@ def test_reading_needs_keys_read(ground: Ground) -> None:
     with pytest.raises(InsufficientScope):
         ground.services.keys.get(blind, KeyId(blind.id))
     seeing = ground.caller(tenant, EVERYTHING)
-    assert len(ground.services.keys.list(seeing).keys) == 2
+    assert len(ground.services.keys.list(seeing).items) == 2
 
 
 def test_a_key_sees_itself(ground: Ground) -> None:
     """A key without any reading scope still sees itself, and itself only."""
     tenant = ground.tenant()
     blind = ground.caller(tenant, "documents:read")
-    assert ground.services.keys.own(blind).id == blind.id
+    assert ground.services.keys.whoami(blind).key.id == blind.id
 
 
 def test_wider_children_are_refused(ground: Ground) -> None:
-    """A key makes none that is wider or longer-lived than itself, through any method (R55)."""
+    """A key can't create one that is wider or lives longer than itself, through any method (R55)."""
     tenant = ground.tenant()
     keys = ground.services.keys
     maker = ground.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
@@ -177,7 +177,7 @@ def test_wider_children_are_refused(ground: Ground) -> None:
 
 
 def test_what_a_key_passes_on(ground: Ground) -> None:
-    """A key made by a key has the maker's scopes without `keys:write` and the maker's end, and is told as its work."""
+    """A key created by a key has its scopes without `keys:write`, its expiry, and its id as the creator."""
     tenant = ground.tenant()
     maker = ground.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
     child = ground.services.keys.create(maker, KeyDraft("child")).key
@@ -189,7 +189,7 @@ def test_what_a_key_passes_on(ground: Ground) -> None:
 
 
 def test_another_workspaces_key_is_none(ground: Ground) -> None:
-    """A key of another workspace is told of exactly as one that never existed, by every method (R48)."""
+    """Every method answers for a key of another workspace exactly as for one that never existed (R48)."""
     tenant, other = ground.tenant(), ground.tenant()
     foreign = ground.key(other).key.id
     keys = ground.services.keys
@@ -242,6 +242,7 @@ def test_status_and_quota(ground: Ground) -> None:
     assert ground.ids(tenant, status=KeyStatus.REVOKED) == [ended.key.id]
     assert ground.ids(tenant) == [ended.key.id, expiring.key.id, active.key.id]
     quota = ground.services.keys.list(tenant).quota
+    assert ground.services.keys.quota(tenant) == quota
     assert (quota.limit, quota.used) == (5, 1)
 
 
@@ -389,7 +390,7 @@ def test_any_key_is_revoked_by_a_key_manager(ground: Ground) -> None:
 
 
 def test_no_token_is_kept(ground: Ground) -> None:
-    """A record is told without its secret: neither key, page, event nor refusal shows a token or a digest."""
+    """Neither key, page, event nor refusal contains a token or a digest."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     with read_behind(ground.database) as tx:
@@ -481,14 +482,14 @@ def test_a_key_that_ends_itself_twice(ground: Ground) -> None:
 
 
 def test_pages_while_keys_are_made(ground: Ground) -> None:
-    """A list read page by page tells each key once, also while others are made and ended."""
+    """A list read page by page returns each key once, also while others are created and revoked."""
     tenant = ground.tenant()
     made = [ground.key(tenant, f"key {number}").key.id for number in range(9)]
     seen: list[KeyId] = []
     before = None
     while not seen or before is not None:
         page = ground.services.keys.list(tenant, limit=2, before=before)
-        seen, before = seen + [key.id for key in page.keys], page.next
+        seen, before = seen + [key.id for key in page.items], page.next
         ground.key(tenant, "later")
         ground.services.keys.revoke(tenant, made[len(seen) % len(made)])
     assert seen == made[::-1]

@@ -1,4 +1,4 @@
-"""The limit of active keys: a promise that the database keeps, however many ask at once."""
+"""The limit of active keys: the database keeps it under any number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("room", [1, 10])
 def test_exactly_as_many_as_the_limit(ground: Ground, room: int) -> None:
-    """Of 64 creations at once through two servers exactly the limit succeeds, and exactly those keys verify (R39)."""
+    """Of 64 concurrent creations through two servers exactly the limit succeeds, and those keys verify (R39)."""
     tenant = ground.tenant(limit=room)
     servers = cycle([ground.installation, ground.another()])
     made = _at_once(
@@ -84,7 +84,7 @@ def test_workspaces_do_not_share_a_limit(ground: Ground) -> None:
 
 
 def test_ended_keys_take_no_place(ground: Ground) -> None:
-    """A revocation frees its place at once, an expiry at its instant, and each of them one place (R40)."""
+    """A revocation frees its place immediately, an expiry at its time, and each of them one place (R40)."""
     tenant = ground.tenant(limit=2)
     one, _ = ground.key(tenant), ground.key(tenant, expires_at=NOON + HOUR)
     with pytest.raises(LimitReached):
@@ -134,7 +134,7 @@ def test_no_limit(ground: Ground) -> None:
 
 
 def test_no_room_at_all(ground: Ground) -> None:
-    """A limit of none allows none."""
+    """A limit of zero allows no key."""
     with pytest.raises(LimitReached) as refused:
         ground.key(ground.tenant(limit=0))
     assert refused.value.candidates == ()
@@ -166,7 +166,7 @@ def test_what_a_full_limit_offers(ground: Ground) -> None:
 
 
 def test_only_what_frees_a_place_is_offered(ground: Ground) -> None:
-    """Keys that have ended, or are in an overlap, are no candidates: revoking them would free nothing."""
+    """Keys that have ended, or are in an overlap, are not candidates: revoking them would free nothing."""
     tenant = ground.tenant(limit=2)
     rotated, revoked = ground.key(tenant), ground.key(tenant)
     expired = _replaced(ground, tenant, revoked)

@@ -61,7 +61,7 @@ APPOINTS = {
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("target", Role)
 def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -> None:
-    """Owners remove everybody, admins all but owners, the others nobody."""
+    """Owners may remove any member, admins all but owners, other roles no one."""
     actor, victim = crowd.join(ada, role), crowd.join(ada, target)
     refused = _refusal(crowd.members.remove, acting(actor), victim.user.id)
     allowed = target in APPOINTS[role]
@@ -76,7 +76,7 @@ def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -
 def test_who_makes_whom_what(
     crowd: Crowd, ada: Member, role: Role, before: Role, after: Role
 ) -> None:
-    """A role is given and taken away by who may give both; only owners make and unmake owners."""
+    """Assigning a role takes the right to assign both the old and the new; only owners make and unmake owners."""
     actor, target = crowd.join(ada, role), crowd.join(ada, before)
     refused = _refusal(crowd.members.change_role, acting(actor), target.user.id, after)
     allowed = {before, after} <= APPOINTS[role]
@@ -88,10 +88,10 @@ def test_who_makes_whom_what(
 
 @pytest.mark.parametrize("role", Role)
 def test_everybody_sees_the_members(crowd: Crowd, ada: Member, role: Role) -> None:
-    """Whoever is in a workspace sees who else is, with roles and since when."""
+    """Every member sees the other members, with roles and dates."""
     crowd.clock.advance(minutes=1)
     bo = crowd.join(ada, role)
-    found = {m.user.id: m for m in crowd.members.list(acting(bo)).members}
+    found = {m.user.id: m for m in crowd.members.list(acting(bo)).items}
     assert found.keys() == {ada.user.id, bo.user.id}
     assert (found[bo.user.id].role, found[bo.user.id].joined_at) == (role, crowd.clock.now())
 
@@ -142,7 +142,7 @@ def test_the_last_owner_stays(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.parametrize("way", ["each other", "themselves", "leaving", "removing each other"])
 def test_two_owners_at_once(own_ground: Ground, way: str) -> None:
-    """However two owners unmake themselves or one another at once, through two servers, one owner stays."""
+    """When two owners demote themselves or one another concurrently, through two servers, one owner stays."""
     crowd = Crowd(own_ground)
     servers = [crowd.members, Server(own_ground).members]
     for _ in range(6):
@@ -165,12 +165,12 @@ def test_two_owners_at_once(own_ground: Ground, way: str) -> None:
         with ThreadPoolExecutor(2) as pool:
             refusals = list(pool.map(unmake, range(2)))
         page = crowd.members.list(acting_operator(ada.workspace_id))
-        assert [m.role for m in page.members].count(Role.OWNER) == 1
+        assert [m.role for m in page.items].count(Role.OWNER) == 1
         assert refusals.count(None) == 1
 
 
 def test_a_role_lost_a_moment_ago(crowd: Crowd, ada: Member) -> None:
-    """Who was owner when the request began and is not any more when the lock is had acts in the new role."""
+    """A caller who was an owner when the request began, and lost that before the lock, acts in the new role."""
     bo = crowd.join(ada, Role.OWNER)
     before = acting(bo)
     crowd.members.change_role(acting(ada), bo.user.id, Role.VIEWER)
@@ -189,7 +189,7 @@ def test_a_role_lost_a_moment_ago(crowd: Crowd, ada: Member) -> None:
 
 
 def test_removal_holds_at_once(crowd: Crowd, ada: Member) -> None:
-    """A removed member's session opens the workspace no more, on any server, nor does an older link; keys live on."""
+    """A removed member's session and links no longer open the workspace, on any server; keys keep working."""
     bo = crowd.join(ada, Role.ADMIN)
     session, (link, _) = crowd.signed_in(bo), crowd.sign_in.make_link(bo)
     member = crowd.sign_in.member(session, ada.workspace_id)
@@ -231,16 +231,16 @@ def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
 
 
 def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
-    """The keys of who left are marked, in the list and alone; others' are not; whoever comes back has theirs again."""
+    """The keys of a former member are marked, in the list and alone; if the user joins again, the mark goes."""
     keys = crowd.ground.services.keys
     bo = crowd.join(ada, Role.DEVELOPER)
     session = crowd.signed_in(bo)
     theirs = keys.create(acting(bo), KeyDraft("theirs")).key
     own = keys.create(acting(ada), KeyDraft("own")).key
     operators = keys.create(acting_operator(ada.workspace_id), KeyDraft("operator's")).key
-    assert not any(key.creator_left for key in keys.list(acting(ada)).keys)
+    assert not any(key.creator_left for key in keys.list(acting(ada)).items)
     crowd.members.leave(acting(bo))
-    marked = {key.id: key.creator_left for key in keys.list(acting(ada)).keys}
+    marked = {key.id: key.creator_left for key in keys.list(acting(ada)).items}
     assert marked == {theirs.id: True, own.id: False, operators.id: False}
     assert keys.get(acting(ada), theirs.id).creator_left
     link, _ = crowd.invitations.invite(acting(ada), "back@example.com", Role.VIEWER)
@@ -249,7 +249,7 @@ def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None:
-    """A maker who left here is marked as such, and is still a member of another workspace."""
+    """A creator who left here is marked, and is still a member of another workspace."""
     bo = crowd.join(ada, Role.DEVELOPER)
     elsewhere = crowd.owner("Cy")
     link, _ = crowd.invitations.invite(acting(elsewhere), "bo@example.org", Role.ADMIN)
@@ -258,7 +258,7 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
     crowd.members.leave(acting(bo))
     assert crowd.ground.services.keys.get(acting(ada), made.id).creator_left
     page = crowd.members.list(acting(elsewhere))
-    assert bo.user.id in {member.user.id for member in page.members}
+    assert bo.user.id in {member.user.id for member in page.items}
 
 
 # --- of one workspace only ---
@@ -296,7 +296,7 @@ def test_roles_are_of_a_workspace(crowd: Crowd, ada: Member) -> None:
     "tail", ["", "1", "\0" * 22, "x" * 5000, "'" * 22, "é" * 22, "\ud800" * 22]
 )
 def test_what_is_no_id(crowd: Crowd, ada: Member, tail: str) -> None:
-    """An id that is none is answered like one that is nobody's, whatever it is made of."""
+    """A malformed id gets the same answer as an unknown one."""
     principal, session = acting(ada), crowd.signed_in(ada)
     operator = crowd.ground.services.credentials
     request = PortalRequest(WorkspaceId(f"ws_{tail}"), PortalUser("u1", "Pat"), Role.VIEWER)
@@ -316,7 +316,7 @@ def test_what_is_no_id(crowd: Crowd, ada: Member, tail: str) -> None:
 
 
 def test_found_by_address(crowd: Crowd, ada: Member) -> None:
-    """A member is found by id or by the address that signs them in; whoever is no member here is not found."""
+    """A member is found by id or by email; a user of another workspace is not found."""
     find, stranger = crowd.members.find, crowd.owner()
     principal = acting(ada)
     assert find(principal, ada.user.id) == find(principal, email_of(ada).upper()) == ada
@@ -331,7 +331,7 @@ def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
     after: UserId | None = None
     while True:
         page = crowd.members.list(acting(ada), limit=3, after=after)
-        found += [member.user.id for member in page.members]
+        found += [member.user.id for member in page.items]
         after = page.next
         if after is None:
             break
@@ -339,7 +339,7 @@ def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
 
 
 def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
-    """Each change of people is one event, with who did it, from where, and what changed; no change, no event."""
+    """Each change of people adds one event, with actor, origin and what changed; no change, no event."""
     bo = crowd.join(ada, Role.VIEWER)
     origin = crowd.origin()
     crowd.members.change_role(acting(ada), bo.user.id, Role.ADMIN, origin)
@@ -357,17 +357,17 @@ def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
 
 
 def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
-    """A workspace whose owner would have another's address, or none that could be one, is not made."""
+    """A workspace is not created if its owner's address is taken or malformed."""
     create, workspaces = crowd.ground.services.workspaces.create, crowd.ground.services.workspaces
-    newest = workspaces.list(limit=1).workspaces
+    newest = workspaces.list(limit=1).items
     for email, refusal in ((email_of(ada).upper(), EmailTaken), ("no address", Invalid)):
         with pytest.raises(refusal):
             create("W", owner="Not Ada", email=email)
-    assert workspaces.list(limit=1).workspaces == newest
+    assert workspaces.list(limit=1).items == newest
 
 
 def test_another_name(crowd: Crowd, ada: Member) -> None:
-    """An admin renames the workspace, a developer does not; the same name again is no event."""
+    """An admin may rename the workspace, a developer may not; the same name again adds no event."""
     rename = crowd.ground.services.workspaces.rename
     admin, developer = crowd.join(ada, Role.ADMIN), crowd.join(ada, Role.DEVELOPER)
     before = crowd.ground.services.workspaces.get(ada.workspace_id).name

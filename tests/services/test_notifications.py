@@ -1,4 +1,4 @@
-"""Digests: one letter a day to those who want it, of what is still true; twice rather than never."""
+"""Digests: one email a day for each member who wants it, of what is still true; twice rather than never."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from keystead.domain.errors import Forbidden, Invalid, LimitReached
-from keystead.domain.notification_digests import GATHERED, INTERVAL, NEWS, Topic
+from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, MAX_EVENT_AGE, Topic
 from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.workspaces import Member, Role
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.keys import CreatedKey
 from keystead.services.notifications import LEASE, Digest
 from tests.installations import Ground
@@ -32,8 +32,8 @@ class Place:
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
-        self.digests = ground.services.digests
-        self.watch = KeyWatch(ground.database, ground.clock)
+        self.digests = ground.services.notification_digests
+        self.watch = KeyLifecycle(ground.database, ground.clock)
         self.tenant, self.owner = self.workspace("Acme", "owner@acme.example")
 
     def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
@@ -43,14 +43,14 @@ class Place:
         self.ground.clock.advance(seconds=1)
         acting = operator("tests", made.id)
         self.ground.limit(acting, 3)
-        member = services.members.list(acting).members[0]
+        member = services.members.list(acting).items[0]
         return acting, member
 
     def ending(self, ahead: timedelta) -> CreatedKey:
         """A key of which there will be news in that time: it ends two weeks after."""
         ends = (self.ground.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
         created = self.ground.key(self.tenant, "nightly", expires_at=ends)
-        self.watch.look()
+        self.watch.run()
         return created
 
     def fill(self, tenant: Principal | None = None) -> None:
@@ -61,22 +61,22 @@ class Place:
         with pytest.raises(LimitReached):
             self.ground.key(acting, "one too many")
 
-    def due(self, passed: timedelta = GATHERED) -> list[Digest]:
+    def due(self, passed: timedelta = GATHERING_DELAY) -> list[Digest]:
         """What a worker claims after that time."""
         self.ground.clock.advance(passed)
         return self.digests.claim()
 
-    def letters(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
+    def emails(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
         """To whom, with which subject, and the text."""
-        return [(letter.to, letter.subject, letter.text) for d in digests for letter in d.letters]
+        return [(email.to, email.subject, email.text) for d in digests for email in d.emails]
 
 
 def test_a_digest_tells_of_a_limit(place: Place) -> None:
-    """A limit that was reached is told to the owner, once, a quarter of an hour later."""
+    """A reached limit is reported to the owner, once, a quarter of an hour later."""
     place.fill()
-    assert place.due(GATHERED - timedelta(seconds=2)) == []
+    assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
     digests = place.due(timedelta(seconds=2))
-    [(to, subject, text)] = place.letters(digests)
+    [(to, subject, text)] = place.emails(digests)
     assert (to, subject) == ("owner@acme.example", "Acme: The limit of 3 API keys was reached")
     assert f"/w/{place.tenant.workspace_id}/plan" in text
     assert f"/w/{place.tenant.workspace_id}/notices" in text
@@ -85,16 +85,16 @@ def test_a_digest_tells_of_a_limit(place: Place) -> None:
 
 
 def test_a_day_has_one_digest(place: Place) -> None:
-    """What comes after a digest is told with the next one, a day later, however much it is."""
+    """Events after a digest are in the next one, a day later, however many."""
     place.ending(timedelta(hours=1))
     place.fill()
     [first] = place.due()
     place.digests.settle(first)
     place.ground.clock.advance(hours=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     assert place.due(timedelta(hours=21)) == []
     [second] = place.due(timedelta(hours=1))
-    [(_, subject, text)] = place.letters([second])
+    [(_, subject, text)] = place.emails([second])
     assert "“nightly”" in subject
     assert "limit" not in text.lower()
 
@@ -105,20 +105,20 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     place.fill()
     [first] = place.due()
     place.ground.clock.advance(minutes=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     place.digests.settle(first)
     [second] = place.due(INTERVAL)
-    assert len(place.letters([second])) == 1
+    assert len(place.emails([second])) == 1
 
 
 def test_what_is_true_no_more_is_not_told(place: Place) -> None:
     """A key that was revoked meanwhile needs no warning that it ends."""
     created = place.ending(timedelta(hours=1))
     place.ground.clock.advance(hours=2)
-    assert place.watch.look() == 1
+    assert place.watch.run() == 1
     place.ground.services.keys.revoke(place.tenant, created.key.id)
     [digest] = place.due()
-    assert digest.letters == []
+    assert digest.emails == []
 
 
 def test_two_workers_never_claim_the_same(place: Place) -> None:
@@ -140,7 +140,7 @@ def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
         place.digests.fail(digest, ValueError())
         assert place.due(timedelta(minutes=minutes, seconds=-1)) == []
         [digest] = place.due(timedelta(seconds=1))
-    assert len(place.letters([digest])) == 1
+    assert len(place.emails([digest])) == 1
 
 
 def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None:
@@ -154,41 +154,41 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
             raise OperationalError(statement, None, OSError("canceling statement"))
 
     event.listen(place.ground.database.engine, "before_cursor_execute", cancel)
-    assert [to for to, _, _ in place.letters(place.due())] == ["owner@other.example"]
+    assert [to for to, _, _ in place.emails(place.due())] == ["owner@other.example"]
     event.remove(place.ground.database.engine, "before_cursor_execute", cancel)
     assert place.due(timedelta(minutes=4)) == []
-    assert [to for to, _, _ in place.letters(place.due(timedelta(minutes=1)))] == [
+    assert [to for to, _, _ in place.emails(place.due(timedelta(minutes=1)))] == [
         "owner@acme.example"
     ]
 
 
 def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
-    """A letter was sent, another member's failed, and meanwhile more happened: the first member is told a day later."""
+    """One email was sent, another failed, and more happened since: the first member gets the news a day later."""
     link, _ = place.ground.services.invitations.invite(
         acting(place.owner, place.ground.clock.now()), "beside@acme.example", Role.ADMIN
     )
     place.ground.services.invitations.accept(link, "Beside")
     place.ending(timedelta())
     [digest] = place.due()
-    first, second = digest.letters
+    first, second = digest.emails
     assert place.digests.note(digest, first)
     place.digests.fail(digest, ValueError())
     place.fill()
     [again] = place.due(timedelta(minutes=5))
-    assert [letter.to for letter in again.letters] == [second.to]
+    assert [email.to for email in again.emails] == [second.to]
     place.digests.settle(again)
     [rest] = place.due(INTERVAL)
-    assert [letter.to for letter in rest.letters] == [first.to]
-    assert "nightly" not in rest.letters[0].text  # that was in its first letter
+    assert [email.to for email in rest.emails] == [first.to]
+    assert "nightly" not in rest.emails[0].text  # that was in its first email
     place.digests.settle(rest)
     assert place.due(INTERVAL) == []
 
 
 def test_old_news_is_no_news(place: Place) -> None:
-    """Where mail was off for long, the first digest tells what is recent."""
+    """After a long time without mail, the first digest reports what is recent."""
     place.fill()
-    [digest] = place.due(NEWS + DAY)
-    assert digest.letters == []
+    [digest] = place.due(MAX_EVENT_AGE + DAY)
+    assert digest.emails == []
 
 
 def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
@@ -196,7 +196,7 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
     other, _ = place.workspace("Other", "owner@other.example")
     place.fill()
     place.fill(other)
-    told = place.letters(place.due())
+    told = place.emails(place.due())
     assert {(to, subject.partition(":")[0]) for to, subject, _ in told} == {
         ("owner@acme.example", "Acme"),
         ("owner@other.example", "Other"),
@@ -206,33 +206,33 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
 
 
 def test_members_choose(place: Place) -> None:
-    """Owners are told everything until they choose; who wants nothing of a topic is not told of it."""
-    notices, owner = place.ground.services.notices, of_member(place.owner)
-    assert notices.chosen(owner) == frozenset(Topic)
+    """Owners get all topics until they choose; a topic that a member turned off is not reported."""
+    notices, owner = place.ground.services.notification_preferences, of_member(place.owner)
+    assert notices.get(owner) == frozenset(Topic)
     assert notices.choose(owner, ["expiring"]) == {Topic.EXPIRING}
-    assert notices.chosen(owner) == {Topic.EXPIRING}
+    assert notices.get(owner) == {Topic.EXPIRING}
     place.fill()
     [digest] = place.due()
-    assert digest.letters == []
+    assert digest.emails == []
     assert notices.choose(owner, []) == frozenset()
-    assert notices.chosen(owner) == frozenset()
+    assert notices.get(owner) == frozenset()
 
 
 def test_by_default_developers_are_told_nothing(place: Place) -> None:
-    """Who does not manage the workspace is told by mail what they ask for, and else nothing."""
+    """A member who doesn't manage the workspace gets the topics that they choose, and no others."""
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)
     )
-    assert place.ground.services.notices.chosen(viewer) == frozenset()
+    assert place.ground.services.notification_preferences.get(viewer) == frozenset()
 
 
 def test_only_members_choose(place: Place) -> None:
-    """A key and an operator are told nothing by mail; a topic that there is not is refused."""
-    notices = place.ground.services.notices
+    """Keys and operators have no preferences; an unknown topic is refused."""
+    notices = place.ground.services.notification_preferences
     for nobody in (place.tenant, place.ground.caller(place.tenant, "*")):
         with pytest.raises(Forbidden):
             notices.choose(nobody, ["limit"])
         with pytest.raises(Forbidden):
-            notices.chosen(nobody)
+            notices.get(nobody)
     with pytest.raises(Invalid):
         notices.choose(of_member(place.owner), ["everything"])

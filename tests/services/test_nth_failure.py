@@ -17,7 +17,7 @@ from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.storage.engine import connections as engines
 from keystead.storage.engine.connections import ImpatientConnection, sqlite_driver
-from keystead.storage.point_reads import key_lookup as lookup
+from keystead.storage.point_reads import by_id
 from keystead.storage.schema import tables as schema
 from tests.behind import read_behind
 from tests.installations import Ground, fresh_ground
@@ -88,7 +88,7 @@ class Failing(Saboteur):
 
 
 def collision(is_sqlite: bool) -> Exception:
-    """What the driver raises where a transaction cannot go on beside others'."""
+    """Return what the driver raises for a serialization conflict."""
     if not is_sqlite:
         return psycopg.errors.SerializationFailure("sabotage")
     error: Exception = sqlite_driver.OperationalError("sabotage")
@@ -225,7 +225,7 @@ def test_whichever_step_fails(ground: Ground, scene: Scene, fault: Fault) -> Non
 
 
 def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
-    """The act once for each of its steps, which fails, and once whole."""
+    """Run the act with each of its steps failing in turn, and then undisturbed."""
     fired, saboteur = 0, Failing(ground, fault)
     with sabotage(saboteur):
         for number in range(1, MOST):
@@ -309,6 +309,6 @@ def failing_lookups(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[No
         return executed(self, *arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lookup, "open_existing", lambda *a, **k: opened(*a, factory=Broken, **k))
+        patch.setattr(by_id, "open_existing", lambda *a, **k: opened(*a, factory=Broken, **k))
         patch.setattr(ImpatientConnection, "execute", execute)
         yield

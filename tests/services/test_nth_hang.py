@@ -83,7 +83,7 @@ def on_relay(
 
 @pytest.mark.slow
 def test_whichever_step_of_a_revocation_is_not_answered(on_relay: tuple[Ground, Relay]) -> None:
-    """Success, or "unknown" and done, or refused and not done; meanwhile nobody is let in (R34, R36)."""
+    """Success, or "unknown" and done, or refused and not done; meanwhile no other caller gets the lock (R34, R36)."""
     hang_at_each_step(*on_relay, revoke, UNANSWERED)
 
 
@@ -96,7 +96,7 @@ def test_whichever_step_hangs(on_relay: tuple[Ground, Relay], scene: Scene, fate
 
 
 def hang_at_each_step(ground: Ground, relay: Relay, scene: Scene, fate: str) -> None:
-    """The act once for each of its steps, which hangs, and once whole."""
+    """Run the act with each of its steps hanging in turn, and then undisturbed."""
     fired, saboteur = 0, Hanging(ground, relay, fate)
     with sabotage(saboteur):
         for number in range(1, MOST):
@@ -157,7 +157,7 @@ def witnesses(ground: Ground) -> tuple[CreatedKey, CreatedKey]:
 
 
 def require_verdicts(ground: Ground, live: CreatedKey, dead: CreatedKey) -> None:
-    """Each is told apart, again and again."""
+    """Each outcome is recognized, again and again."""
     told = [told_of(ground, key) for key in (live, dead, live, dead)]
     assert told == ["verified", "revoked"] * 2
 
@@ -168,7 +168,7 @@ def is_back(ground: Ground, live: CreatedKey) -> bool:
 
 
 def open_transactions(ground: Ground) -> int:
-    """How many PostgreSQL still holds open for who has gone."""
+    """Return how many connections PostgreSQL keeps for clients that have gone."""
     asked = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"

@@ -12,7 +12,12 @@ from argon2 import PasswordHasher
 from keystead.domain.errors import Invalid, RateLimited, SessionEnded
 from keystead.domain.events import Origin
 from keystead.domain.passwords import Password
-from keystead.domain.sessions import DEVICE_LIFETIME, DEVICES_KEPT, FRESH_FOR, ProofKind
+from keystead.domain.sessions import (
+    DEVICE_LIFETIME,
+    MAX_DEVICES,
+    REAUTHENTICATION_AGE,
+    AuthenticationMethod,
+)
 from keystead.domain.throttle import ACCOUNT, ADDRESS, DEVICE, SESSION
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
@@ -64,7 +69,7 @@ def _refused(
 
 @pytest.mark.slow_on("postgresql")
 def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
-    """The right password begins a session of its own, fresh, and tells each workspace of it."""
+    """The right password starts a session of its own, fresh, with an event in each workspace."""
     other = crowd.owner("Bo")
     link, _ = crowd.invitations.invite(acting(other), "guest@example.com", Role.VIEWER)
     crowd.invitations.join(link, crowd.signed_in(ada))
@@ -76,9 +81,11 @@ def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
         [ada.workspace_id, other.workspace_id]
     )
     assert [m.workspace_id for m in admitted.members] == [m.workspace_id for m in visitor.members]
-    assert visitor.session.proven_by is ProofKind.PASSWORD
+    assert visitor.session.proven_by is AuthenticationMethod.PASSWORD
     assert (visitor.session.address, visitor.session.agent) == ("192.0.2.1", "Firefox")
-    assert all(m.proof and m.proof.is_fresh(crowd.clock.now()) for m in visitor.members)
+    assert all(
+        m.authentication and m.authentication.is_recent(crowd.clock.now()) for m in visitor.members
+    )
     for workspace_id in (ada.workspace_id, other.workspace_id):
         newest = crowd.events(workspace_id, "member.signed_in")[-1]
         assert (newest.actor.id, newest.data) == (ada.user.id, {"by": "password"})
@@ -120,7 +127,7 @@ def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
     "email", ["", "x" * 255, "nul\0@example.com", "half\ud800@example.com", "a\nb@c"]
 )
 def test_what_is_no_address(crowd: Crowd, email: str) -> None:
-    """What could never be an address is answered like an address that nobody has."""
+    """A malformed address gets the same answer as an unknown one."""
     office = crowd.origin()
     plain = _refused(crowd, f"nobody.{office.address}@example.com", WRONG, office)
     assert _refused(crowd, email, WRONG, office) == plain
@@ -201,7 +208,7 @@ def _guess(server: Server, email: str, addresses: list[Origin], times: int) -> l
 
 @pytest.mark.slow_on("postgresql")
 def test_a_thousand_guesses_at_one_account(own_ground: Ground) -> None:
-    """Of 1,000 at once from 50 addresses through two servers, five are looked at; the owner gets in meanwhile (R67)."""
+    """Of 1,000 concurrent tries from 50 addresses through two servers, five are checked; the owner gets in (R67)."""
     crowd = Crowd(own_ground)
     ada = crowd.owner()
     crowd.give_password(ada)
@@ -227,7 +234,7 @@ def test_a_thousand_guesses_at_one_account(own_ground: Ground) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_patient_attacker(crowd: Crowd, ada: Member) -> None:
-    """One who waits as long as they are told, from ever new addresses, has a hundred tries, and then none (R67)."""
+    """An attacker who waits as required, from ever new addresses, has a hundred tries and no more (R67)."""
     device = _enter(crowd, email_of(ada)).device
     crowd.hasher.looked_at = 0
     for _ in range(ACCOUNT.most or 0):
@@ -276,7 +283,7 @@ def test_one_password_at_a_thousand_accounts(own_ground: Ground) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_an_ipv6_host_is_one_address(crowd: Crowd) -> None:
-    """A host that commands a /64 does not get its tries anew with every address of it."""
+    """A host with a whole /64 gets no new tries with each of its addresses."""
     number = crowd.origin().address
     assert number is not None
     network = "2001:db8:{}:{}".format(*number.split(".")[2:])
@@ -288,7 +295,7 @@ def test_an_ipv6_host_is_one_address(crowd: Crowd) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_the_right_password_counts_no_failure(crowd: Crowd, ada: Member) -> None:
-    """Signing in again and again is no guessing; it makes no guess at others cheaper either."""
+    """Signing in repeatedly is not guessing, and makes guesses at other accounts no cheaper."""
     office = crowd.origin()
     for _ in range(3 * ADDRESS.free):
         _enter(crowd, email_of(ada), origin=office)
@@ -301,7 +308,7 @@ def test_the_right_password_counts_no_failure(crowd: Crowd, ada: Member) -> None
 
 @pytest.mark.slow_on("postgresql")
 def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
-    """The right password after four wrong ones begins the count anew."""
+    """The right password after four wrong ones resets the count."""
     for _ in range(3):
         for _ in range(ACCOUNT.free - 1):
             assert "RateLimited" not in str(_refused(crowd, email_of(ada), WRONG, crowd.origin()))
@@ -310,12 +317,12 @@ def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> None:
-    """Who was sent away because too many hash at once loses no try."""
+    """A sign-in refused because too many hashes run loses no try."""
     full = Passwords(crowd.hasher, at_once=0, waiting=1, wait_seconds=0)
     busy = SignIn(crowd.ground.database, crowd.clock, full)
     office = crowd.origin()
     for _ in range(2 * ADDRESS.free):
-        with pytest.raises(RateLimited, match="at once"):
+        with pytest.raises(RateLimited, match="right now"):
             busy.with_password(email_of(ada), Password(RIGHT), office)
     _enter(crowd, email_of(ada), origin=office)
 
@@ -334,7 +341,7 @@ def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
-    """Where there is no place for another hash, the right password signs in all the same."""
+    """Without a slot for the stronger hash, the right password still signs in."""
     device = _enter(crowd, email_of(ada)).device
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     full = Passwords(stronger, at_once=0, waiting=0, wait_seconds=0)
@@ -358,7 +365,7 @@ def test_a_device_is_known_after_one_sign_in(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_opens_nothing(crowd: Crowd, ada: Member) -> None:
-    """The device's secret is no session, no link and no password."""
+    """The device's secret works neither as a session, nor as a link, nor as a password."""
     device = _enter(crowd, email_of(ada)).device
     assert device is not None
     assert not crowd.stands(device)
@@ -425,7 +432,7 @@ def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
     crowd.clock.advance(DEVICE_LIFETIME)
     assert _enter(crowd, email_of(ada), device=first).device is not None
     devices = []
-    for _ in range(DEVICES_KEPT + 1):
+    for _ in range(MAX_DEVICES + 1):
         crowd.clock.advance(seconds=1)
         devices.append(_enter(crowd, email_of(ada)).device)
     known = [_enter(crowd, email_of(ada), device=device).device is None for device in devices[1:]]
@@ -438,13 +445,13 @@ def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
-    """The same session becomes fresh under a new secret; the old secret is dead, the 24 hours are not begun anew."""
+    """The same session becomes fresh under a new secret; the old secret is dead, and the 24 hours don't start again."""
     old = _enter(crowd, email_of(ada)).secret
     before = crowd.sign_in.visitor(old)
-    crowd.clock.advance(FRESH_FOR)
-    stale = crowd.sign_in.memberships(old)[0].proof
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    stale = crowd.sign_in.memberships(old)[0].authentication
     assert stale is not None
-    assert not stale.is_fresh(crowd.clock.now())
+    assert not stale.is_recent(crowd.clock.now())
     renewed = crowd.sign_in.reauthenticate(old, Password(RIGHT), crowd.origin())
     after = crowd.sign_in.visitor(renewed.secret)
     assert before is not None
@@ -453,17 +460,17 @@ def test_proving_it_again(crowd: Crowd, ada: Member) -> None:
         before.session.id,
         before.session.created_at,
     )
-    assert after.session.proof.is_fresh(crowd.clock.now())
+    assert after.session.authentication.is_recent(crowd.clock.now())
     assert not crowd.stands(old)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_a_link_proves_it_again(crowd: Crowd, ada: Member) -> None:
     """A one-time link begins a fresh session, as the first one did."""
-    crowd.clock.advance(FRESH_FOR)
-    proof = crowd.sign_in.memberships(crowd.signed_in(ada))[0].proof
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    proof = crowd.sign_in.memberships(crowd.signed_in(ada))[0].authentication
     assert proof is not None
-    assert proof.is_fresh(crowd.clock.now())
+    assert proof.is_recent(crowd.clock.now())
 
 
 @pytest.mark.slow_on("postgresql")
@@ -484,7 +491,7 @@ def test_guessing_within_a_session(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_without_a_password_a_link_is_the_way(crowd: Crowd) -> None:
-    """Who has no password is told so, and it counts as no try."""
+    """A user without a password gets that answer, and it doesn't count as a try."""
     session = crowd.signed_in(crowd.owner())
     for _ in range(SESSION.free + 1):
         with pytest.raises(Invalid, match="one-time link"):

@@ -143,7 +143,7 @@ def test_what_people_choose(passwords: Passwords, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1!|7+4@({[<69$5", "4@8({[<3691!|70$5+%2" * 2, "p4@$$5w0|2d" * 3])
 def test_signs_for_letters_are_estimated_in_few_steps(text: str) -> None:
-    """Whatever signs stand in a password for letters, the estimate tries few combinations of them."""
+    """Whatever signs replace letters in a password, the estimate tries few combinations of them."""
     tried = [
         enumerate_l33t_subs(relevant_l33t_subtable(form, L33T_TABLE))
         for form in Password(text).forms()
@@ -160,7 +160,7 @@ def test_names_count_only_for_who_bears_them(passwords: Passwords) -> None:
 
 
 class Slow(PasswordHasher):
-    """Hashes only when it is told to, and counts how many do at once."""
+    """Hashes only on a signal, and counts concurrent ones."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
@@ -189,7 +189,7 @@ def _try(passwords: Passwords, refused: list[RateLimited]) -> None:
 
 
 def test_so_many_at_once_and_no_more() -> None:
-    """Of 40 at once two are hashed at a time, three may wait, and the others are sent away at once."""
+    """Of 40 concurrent ones two are hashed at a time, three may wait, and the others are refused immediately."""
     slow = Slow()
     passwords = Passwords(slow, at_once=2, waiting=3, wait_seconds=30)
     refused: list[RateLimited] = []
@@ -222,7 +222,7 @@ def test_who_waits_too_long_is_sent_away() -> None:
 
 
 def test_one_owner_leaves_places_to_others() -> None:
-    """Of what one address sends at the same time half is hashed, and another address is served beside it."""
+    """Half of the slots serve one address's concurrent requests, and another address is served meanwhile."""
     slow = Slow()
     passwords = Passwords(slow, at_once=4, waiting=4, wait_seconds=30)
     refused: list[RateLimited] = []

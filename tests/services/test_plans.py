@@ -1,4 +1,4 @@
-"""Plans: applied as a whole, put under workspaces, told with their use."""
+"""Plans: replaced as a whole, assigned to workspaces, read with their use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOLO = Plan("solo", "Solo", Limits(api_keys=1), 0)
 
 
 def test_plans_are_applied_as_a_whole(own_ground: Ground) -> None:
-    """What is applied is all the plans there are, in their order: new ones, changed ones, and none that went."""
+    """The applied plans are all the plans there are, in their order: new, changed, and without the removed ones."""
     plans = own_ground.services.plans
     plans.apply([SOLO, Plan("team", "Crew", Limits(api_keys=9), 1)])
     assert plans.all() == [SOLO, Plan("team", "Crew", Limits(api_keys=9), 1)]
@@ -61,7 +61,7 @@ def test_a_changed_limit_holds_at_once(own_ground: Ground) -> None:
 
 
 def test_what_is_used(ground: Ground) -> None:
-    """A workspace's use is told for each limit: counted keys, collections, documents, webhooks, members."""
+    """A workspace's use has each limit: keys, collections, documents, webhooks, members."""
     made = ground.services.workspaces.create("W", plan_id="free", owner="Ada")
     tenant = operator("tests", made.id)
     ground.services.keys.create(tenant, KeyDraft("sync"))
@@ -77,7 +77,7 @@ def test_what_is_used(ground: Ground) -> None:
 
 
 def test_who_sees_the_plan(ground: Ground) -> None:
-    """The plan is told to who holds `plan:read`."""
+    """Reading the plan takes `plan:read`."""
     tenant = ground.tenant()
     assert ground.services.plans.use(ground.caller(tenant, "plan:read")).plan.id == "scale"
     with pytest.raises(InsufficientScope):
@@ -113,7 +113,7 @@ def _done(act: Callable[[], object]) -> bool:
 
 
 def test_a_plan_goes_while_it_is_taken(own_ground: Ground) -> None:
-    """Of removing a plan and putting a workspace on it at once, one is refused: no workspace is left without a plan."""
+    """Of removing a plan and assigning it concurrently, one is refused: no workspace is left without a plan."""
     tenant = own_ground.tenant()
     without = [plan for plan in DEFAULT_PLANS if plan.id != "free"]
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Portal sessions: a product signs its own users in, and nobody else's."""
+"""Portal sessions: a product signs in its own users, and no others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from keystead.domain.errors import Invalid, LimitReached, NotFound, NotFresh
+from keystead.domain.errors import Invalid, LimitReached, NotFound, ReauthenticationRequired
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.passwords import Password
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import of_member
-from keystead.domain.sessions import FRESH_FOR, PORTAL_LINK_LIFETIME, LinkPurpose, ProofKind
+from keystead.domain.sessions import (
+    PORTAL_LINK_LIFETIME,
+    REAUTHENTICATION_AGE,
+    AuthenticationMethod,
+    LinkPurpose,
+)
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.schema.tables import users
@@ -58,8 +63,11 @@ def test_a_customer_lands_in_their_workspace(crowd: Crowd, ada: Member) -> None:
     assert member.user.is_of_portal
     assert signed_in.purpose is LinkPurpose.PORTAL
     assert signed_in.device is None
-    assert member.proof is not None
-    assert (member.proof.by, member.proof.return_url) == (ProofKind.PORTAL, BACK)
+    assert member.authentication is not None
+    assert (member.authentication.method, member.authentication.return_url) == (
+        AuthenticationMethod.PORTAL,
+        BACK,
+    )
     with pytest.raises(Invalid):
         crowd.sign_in.redeem(link)
 
@@ -92,7 +100,7 @@ def test_the_same_user_again(crowd: Crowd, ada: Member) -> None:
 
 
 def test_one_id_in_two_workspaces_is_two_people(crowd: Crowd, ada: Member) -> None:
-    """The product's id counts within a workspace: what is told there changes nobody here (R47)."""
+    """The product's id counts within a workspace: a request there changes no user here (R47)."""
     elsewhere = crowd.owner()
     here, there = _member(crowd, ada), _member(crowd, elsewhere)
     assert here.user.id != there.user.id
@@ -139,8 +147,8 @@ def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
     member = _member(crowd, ada, return_url=BACK)
     keys = crowd.ground.services.keys
     keys.create(of_member(member), KeyDraft("now"))
-    crowd.clock.advance(FRESH_FOR)
-    with pytest.raises(NotFresh) as refused:
+    crowd.clock.advance(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired) as refused:
         keys.create(of_member(member), KeyDraft("later"))
     assert refused.value.return_url == BACK
     keys.create(of_member(_member(crowd, ada)), KeyDraft("again"))
@@ -174,11 +182,11 @@ def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
     ],
 )
 def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
-    """A way back that does not lead to a configured origin, to every reader, is refused, and nobody is made (R72)."""
+    """A return URL that could lead elsewhere than to a configured origin is refused, and no user is created (R72)."""
     with pytest.raises(Invalid) as refused:
         _link(crowd, ada, "nobody", return_url=url)
     assert [error.pointer for error in refused.value.errors] == ["/return_url"]
-    assert len(crowd.members.list(acting(ada)).members) == 1
+    assert len(crowd.members.list(acting(ada)).items) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,8 +196,8 @@ def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
 def test_back_to_a_configured_origin(crowd: Crowd, ada: Member, url: str) -> None:
     """Any path of a configured origin will do; its usual port may be written out."""
     member = _member(crowd, ada, return_url=url)
-    assert member.proof is not None
-    assert member.proof.return_url == url
+    assert member.authentication is not None
+    assert member.authentication.return_url == url
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,7 @@ def test_customers_take_places(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_removed_customer(crowd: Crowd, ada: Member) -> None:
-    """A removed customer is out at once; the product may let the same person in again."""
+    """A removed customer is out immediately; the product may let the same person in again."""
     session = crowd.portal_session(ada)
     unused = _link(crowd, ada)
     pat = crowd.sign_in.memberships(session)[0]
@@ -252,7 +260,7 @@ def test_a_demotion_by_the_product(crowd: Crowd, ada: Member) -> None:
 
 
 def test_one_person_however_many_links_at_once(own_ground: Ground) -> None:
-    """Of twelve links for a new user at once, through two servers, all sign in one and the same person."""
+    """Twelve concurrent links for a new user, through two servers, all sign in one and the same person."""
     crowd = Crowd(own_ground)
     servers = [crowd, Server(own_ground)]
     ada = crowd.owner()

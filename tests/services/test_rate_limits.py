@@ -1,4 +1,4 @@
-"""Rate limits: exactly so many requests pass in a window, nobody pays for others, and no dead key gains by them."""
+"""Rate limits: exact counts in a window, separate counts for each owner, and no advantage for a dead key."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from keystead.bootstrap import Installation, read_settings
 from keystead.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
 from keystead.domain.verification import Denied, Verified
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.operation.metrics import Metrics
 from keystead.services.keys import CreatedKey
-from keystead.services.paced_verifier import PacedVerifier
 from keystead.services.rate_counters import MemoryCounters, ValkeyCounters
-from keystead.services.rate_limits import SKIPPED_SECONDS, RateLimiter
+from keystead.services.rate_limits import RETRY_SECONDS, RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import PEPPERS, Ground, text_of
 from tests.paces import Ticker, counting, pace, paced_tenant, pacing
 from tests.serving import free_port
@@ -53,7 +53,9 @@ def verifier(ground: Ground, ticker: Ticker) -> Verifier:
 
 def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
     usage = Usage(ground.database)
-    return PacedVerifier(ground.installation.lookup, PEPPERS, ground.clock, usage, None, limiter)
+    return Verifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, usage, rates=limiter
+    )
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
@@ -159,7 +161,7 @@ def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
 
 
 def test_off_by_default(ground: Ground) -> None:
-    """Without the setting a plan's rate limits hold nobody up: nothing is counted, read or written for them."""
+    """Without the setting a plan's rate limits have no effect: nothing is counted, read or written for them."""
     created = ground.key(paced_tenant(ground, key=1, workspace=1))
     assert ground.installation.rates is None
     assert verdicts(ground.services.verifier, created, 20) == {"verified": 20}
@@ -167,7 +169,7 @@ def test_off_by_default(ground: Ground) -> None:
 
 
 def test_a_key_without_rate_limits_is_not_counted(ground: Ground, ticker: Ticker) -> None:
-    """Where the setting is made, keys of plans without rate limits pass, and nobody counts them."""
+    """With the setting, keys of plans without rate limits pass uncounted."""
     counters = MemoryCounters(ticker)
     verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
     assert verdicts(verifier, ground.key(ground.tenant()), 20) == {"verified": 20}
@@ -218,7 +220,7 @@ def test_only_who_runs_the_installation_sets_them(ground: Ground) -> None:
 
 
 def test_a_change_is_on_record_once(ground: Ground) -> None:
-    """Who set a key's rate limit and to what is an event; the same again is none."""
+    """Setting a key's rate limit adds an event with actor and value; the same value adds no event."""
     tenant, created = ground.tenant(), ground.key(ground.tenant())
     created = ground.key(tenant)
     for _ in range(2):
@@ -286,7 +288,7 @@ def test_metrics_tell_what_came_too_fast(ground: Ground) -> None:
     assert told == {"verified": 3, "rate_limited": 2}
 
 
-# --- nobody to count ---
+# --- without a counter ---
 
 
 @pytest.fixture
@@ -310,14 +312,14 @@ def _arrived(listener: socket.socket) -> int:
 def test_a_silent_counter_holds_up_one_request_in_five_seconds(
     ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
-    """Requests pass while nobody counts; the counter is asked once, and once more when five seconds have passed."""
+    """Requests pass while the counter is away; it is tried once, and once more after five seconds."""
     url, listener = silent
     created = ground.key(paced_tenant(ground, key=1))
     with closing(ValkeyCounters(url)) as counters:
         verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 20) == {"verified": 20}
         assert _arrived(listener) == 1
-        ticker.now += SKIPPED_SECONDS
+        ticker.now += RETRY_SECONDS
         assert verdicts(verifier, created, 20) == {"verified": 20}
         assert _arrived(listener) == 1
 
@@ -325,7 +327,7 @@ def test_a_silent_counter_holds_up_one_request_in_five_seconds(
 def test_an_event_loop_goes_on_while_a_counter_is_silent(
     ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
-    """While one request waits for the counter, the loop's other tasks have their turns."""
+    """While one request waits for the counter, other tasks of the loop run."""
     tenant = paced_tenant(ground, key=1)
     first, second = ground.key(tenant), ground.key(tenant)
 
@@ -341,7 +343,7 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
     with closing(ValkeyCounters(silent[0])) as counters:
         verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
         assert verdict(verifier, first) == "verified"
-        ticker.now += SKIPPED_SECONDS - 1
+        ticker.now += RETRY_SECONDS - 1
         assert verdict(verifier, second) == "verified"
         ticker.now += 1
         assert asyncio.run(turns_meanwhile(verifier)) > 20
@@ -351,7 +353,7 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
 def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
     ground: Ground, ticker: Ticker, refuses: bool
 ) -> None:
-    """The database tells no rate limits: requests pass, or are told to come again, as was chosen."""
+    """If the database doesn't return rate limits, requests pass or are refused for now, as configured."""
     created = ground.key(paced_tenant(ground, key=1))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/none"
@@ -379,7 +381,7 @@ def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticke
         found = asyncio.run(verifier.verify_on_loop(text_of(created)))
         assert isinstance(found, Verified)
         with ValkeyServer(port=port):
-            ticker.now += SKIPPED_SECONDS
+            ticker.now += RETRY_SECONDS
             assert verdicts(verifier, created, 5) == {"verified": 2, "rate_limited": 3}
             late = asyncio.run(verifier.verify_on_loop(text_of(created)))
             assert isinstance(late, Denied)
@@ -387,7 +389,7 @@ def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticke
 
 @pytest.mark.parametrize("when_away", ["allow", "refuse"])
 def test_no_dead_key_gains_by_a_counter_that_is_away(ground: Ground, when_away: str) -> None:
-    """Nobody counts: a live key passes, or is told to come again, as was chosen; a dead one is refused as ever."""
+    """While the counter is away, an active key passes or not, as configured; a dead one is always refused."""
     tenant = paced_tenant(ground, key=1)
     live, dead = ground.key(tenant), ground.key(tenant)
     free = ground.key(ground.tenant())

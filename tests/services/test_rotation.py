@@ -78,7 +78,7 @@ def test_the_own_expiry_comes_first(ground: Ground) -> None:
 def test_the_successors_expiry(
     ground: Ground, chosen: dict[str, Any], expected: datetime | None
 ) -> None:
-    """A successor lives as long as its predecessor was meant to, from now; or as it is told."""
+    """By default a successor lives as long, from now, as its predecessor was meant to."""
     tenant = ground.tenant()
     old = ground.key(tenant, expires_at=NOON + 2 * HOUR)
     ground.clock.advance(HOUR)
@@ -143,7 +143,7 @@ def test_under_a_lowered_limit_every_key_may_rotate(ground: Ground) -> None:
 
 
 def test_a_full_overlap_says_so(ground: Ground) -> None:
-    """Where no more overlaps are to be had, a rotation without one still works."""
+    """Without room for another overlap, a rotation without one still works."""
     tenant = ground.tenant(limit=1)
     new = ground.services.keys.rotate(tenant, ground.key(tenant).key.id, overlap=HOUR)
     ground.services.keys.revoke(tenant, new.key.id)
@@ -194,7 +194,7 @@ def test_a_refused_rotation_changes_nothing(ground: Ground) -> None:
 
 @pytest.mark.parametrize("overlap", [timedelta(), HOUR], ids=["no overlap", "overlap"])
 def test_one_successor(ground: Ground, overlap: timedelta) -> None:
-    """Of 16 rotations of one key at once, one makes a successor."""
+    """Of 16 concurrent rotations of one key, one creates a successor."""
     tenant = ground.tenant(limit=1)
     old = ground.key(tenant)
 

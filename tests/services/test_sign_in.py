@@ -82,7 +82,7 @@ def test_a_link_works_once(ground: Ground, owner: Member) -> None:
 
 
 def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
-    """Of 16 uses of one link at once, through two servers, one signs in and leaves one event (R70)."""
+    """Of 16 concurrent uses of one link, through two servers, one signs in and leaves one event (R70)."""
     link = _link(ground, owner)
     servers: list[SignIn] = [ground.services.sign_in, ground.another().services.sign_in]
 
@@ -124,7 +124,7 @@ def test_a_session_is_fresh(ground: Ground, owner: Member) -> None:
 
 
 def test_idle_sessions_end(ground: Ground, owner: Member) -> None:
-    """An hour without use ends a session; each use counts anew."""
+    """An hour without use ends a session; each use extends it."""
     session = _signed_in(ground, owner)
     for _ in range(3):
         ground.clock.advance(IDLE_LIMIT - INSTANT)
@@ -164,7 +164,7 @@ def test_reading_writes_once_a_minute(ground: Ground, owner: Member) -> None:
 
 
 def test_signing_out(ground: Ground, owner: Member) -> None:
-    """Signing out ends that session at once, on every server, and no other; again, nothing happens."""
+    """Signing out ends that session immediately, on every server, and no other; again, nothing happens."""
     session, other = _signed_in(ground, owner), _signed_in(ground, owner)
     for _ in range(2):
         ground.services.sign_in.sign_out(session)
@@ -186,7 +186,7 @@ def test_a_session_opens_its_own_workspaces_only(ground: Ground, owner: Member) 
 
 
 def test_a_leaver(ground: Ground, owner: Member) -> None:
-    """Who is no member any more has no workspace and no working link, though the session lasts (R31)."""
+    """A former member has no workspace and no working link, though the session lasts (R31)."""
     session, link = _signed_in(ground, owner), _link(ground, owner)
     members = schema.members
     with ground.database.write(owner.workspace_id) as tx:

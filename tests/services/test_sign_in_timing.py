@@ -1,4 +1,4 @@
-"""That a refusal takes as long for who does not exist as for who does."""
+"""A refusal takes the same time whether the account exists or not."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from keystead.domain.errors import NotFresh
+from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE
-from keystead.domain.sessions import FRESH_FOR
-from keystead.domain.step_up import STEP_UP, SensitiveAct
+from keystead.domain.sessions import REAUTHENTICATION_AGE
+from keystead.domain.step_up import STEP_UP, SensitiveAction
 from keystead.domain.token import Secret
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
@@ -26,7 +26,7 @@ HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))
 
 @dataclass
 class Stage:
-    """An owner with a password and a session, and what there is to act upon in their workspace."""
+    """An owner with a password and a session, and things to act on in their workspace."""
 
     crowd: Crowd
     owner: Member
@@ -66,14 +66,14 @@ def _appointing(role: Role) -> Try:
     return lambda s: s.crowd.members.change_role(s.principal, s.viewer, role)
 
 
-ACTS: Mapping[SensitiveAct, Mapping[str, Try]] = {
-    SensitiveAct.GRANT_WIDE_KEY: {
+ACTS: Mapping[SensitiveAction, Mapping[str, Try]] = {
+    SensitiveAction.GRANT_WIDE_KEY: {
         "create by name": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=NAMED)),
         "create with all": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=["*"])),
         "rotate": lambda s: s.keys.rotate(s.principal, s.key.id, overlap=timedelta()),
         "extend": lambda s: s.keys.update(s.principal, s.key.id, KeyPatch(expires_at=None)),
     },
-    SensitiveAct.CHANGE_WEBHOOKS: {
+    SensitiveAction.CHANGE_WEBHOOKS: {
         "create": lambda s: s.webhooks.create(s.principal, replace(HOOK, name="other")),
         "change": lambda s: s.webhooks.update(
             s.principal, s.hook.id, WebhookPatch(url="https://elsewhere.example.com/")
@@ -84,19 +84,19 @@ ACTS: Mapping[SensitiveAct, Mapping[str, Try]] = {
         "rotate": lambda s: s.webhooks.rotate_secret(s.principal, s.hook.id),
         "delete": lambda s: s.webhooks.delete(s.principal, s.hook.id),
     },
-    SensitiveAct.APPOINT: {
+    SensitiveAction.APPOINT: {
         **{f"invite {role}": _inviting(role) for role in MAKERS},
         **{f"appoint {role}": _appointing(role) for role in MAKERS},
     },
-    SensitiveAct.REMOVE_OWNER: {
+    SensitiveAction.REMOVE_OWNER: {
         "remove": lambda s: s.crowd.members.remove(s.principal, s.other_owner),
         "demote": lambda s: s.crowd.members.change_role(s.principal, s.other_owner, Role.VIEWER),
         "leave": lambda s: s.crowd.members.leave(s.principal),
     },
-    SensitiveAct.CHANGE_EMAIL: {
+    SensitiveAction.CHANGE_EMAIL: {
         "change": lambda s: s.crowd.accounts.change_email(s.session, "changed@example.com"),
     },
-    SensitiveAct.CHANGE_PASSWORD: {
+    SensitiveAction.CHANGE_PASSWORD: {
         "change": lambda s: s.crowd.accounts.change_password(
             s.session, Password("another lamp in 9 oceans"), Password(RIGHT)
         ),
@@ -129,11 +129,11 @@ def test_every_act_of_the_table_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("act", "name"), CASES, ids=[f"{a}-{n}" for a, n in CASES])
-def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAct, name: str) -> None:
+def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAction, name: str) -> None:
     """At 15 minutes the act is refused and nothing happens; it goes through with a proof given again."""
-    stage.crowd.clock.advance(FRESH_FOR)
+    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
     before = stage.state()
-    with pytest.raises(NotFresh) as refused:
+    with pytest.raises(ReauthenticationRequired) as refused:
         ACTS[act][name](stage)
     assert (refused.value.scope, stage.state()) == (act, before)
     stage.session = stage.crowd.sign_in.reauthenticate(stage.session, Password(RIGHT)).secret
@@ -144,13 +144,13 @@ def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAct, name: 
 @pytest.mark.parametrize("name", FREE)
 def test_what_widens_nothing_asks_for_nothing(stage: Stage, name: str) -> None:
     """Ordinary keys, taking access away and inviting viewers go on in a long session."""
-    stage.crowd.clock.advance(FRESH_FOR)
+    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
     FREE[name](stage)
 
 
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.OWNER])
 def test_a_long_session_makes_no_second_one(stage: Stage, role: Role) -> None:
-    """Nobody is invited to a role that could then make, freshly signed in, the key that this session may not make."""
-    stage.crowd.clock.advance(FRESH_FOR)
-    with pytest.raises(NotFresh):
+    """An invitation can't give a role that could then, freshly signed in, create a key that this session may not."""
+    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
+    with pytest.raises(ReauthenticationRequired):
         stage.crowd.invitations.invite(stage.principal, "second@example.com", role)

@@ -118,7 +118,7 @@ def test_no_secret_is_stored(own_ground: Ground, secrets: list[CreatedKey]) -> N
 
 
 def test_the_pepper_is_needed(own_ground: Ground, secrets: list[CreatedKey]) -> None:
-    """Whoever has the database and the source, but not the pepper, cannot even check a guess of a token."""
+    """A thief of the database and the source, without the pepper, can't even check a guess of a token."""
     stored = {value for value in _values(own_ground) if len(value) == 32}
     for created in secrets:
         text = text_of(created).encode()

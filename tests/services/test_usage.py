@@ -18,7 +18,7 @@ from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
 from keystead.domain.principals import of_key
 from keystead.services.keys import CreatedKey
-from keystead.services.usage import MAX_STREAKS
+from keystead.services.usage import MAX_RUNS
 from keystead.storage.schema import tables as schema
 from tests.clocks import NOON
 from tests.installations import Ground, read_only, text_of
@@ -67,7 +67,7 @@ def test_the_last_use_only_moves_forward(ground: Ground) -> None:
 
 
 def test_refused_tokens_are_no_use(ground: Ground) -> None:
-    """A verification that was refused is no use of the key: not its last one, and not in its count (R43)."""
+    """A refused verification doesn't count as a use of the key: not as its last one, and not in its count (R43)."""
     tenant = ground.tenant()
     narrow, dead = ground.key(tenant, scopes=["documents:read"]), ground.key(tenant)
     ground.services.keys.revoke(tenant, dead.key.id)
@@ -91,7 +91,7 @@ def test_use_never_touches_the_key(ground: Ground) -> None:
 
 
 def test_nothing_to_flush(ground: Ground) -> None:
-    """A flush with nothing noted writes nothing; one tells how many keys were used."""
+    """A flush with nothing noted writes nothing; otherwise it returns how many keys were used."""
     ground.flush()
     assert ground.flush() == 0
     tenant = ground.tenant()
@@ -153,7 +153,7 @@ def test_uses_beside_flushes(ground: Ground) -> None:
 
 
 def test_servers_flush_side_by_side(ground: Ground) -> None:
-    """Two servers that flush uses of the same keys at once, in any order, never wait for each other in a circle."""
+    """Two servers that flush uses of the same keys concurrently, in any order, never deadlock."""
     tenant = ground.tenant()
     keys = [ground.key(tenant) for _ in range(60)]
     servers = (ground.services, ground.another().services)
@@ -213,15 +213,15 @@ def test_ever_new_callers_fill_no_memory(ground: Ground) -> None:
     created = ground.key(tenant := ground.tenant())
     user, usage = ground.principal(created), ground.services.usage
     at = to_microseconds(ground.clock.now())
-    for number in range(MAX_STREAKS + 5):
+    for number in range(MAX_RUNS + 5):
         usage.note(user, at + 2 * number, "192.0.2.1", f"agent {number}")
         usage.note(user, at + 2 * number + 1, "192.0.2.1", "curl/8")
-    assert len(usage._streaks) <= MAX_STREAKS
+    assert len(usage._runs) <= MAX_RUNS
     ground.flush()
-    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_STREAKS + 5) + 1}
+    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_RUNS + 5) + 1}
     used = ground.services.keys.get(tenant, created.key.id).last_use
     assert used is not None
-    assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_STREAKS + 9), "curl/8")
+    assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_RUNS + 9), "curl/8")
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc"), st.booleans())))

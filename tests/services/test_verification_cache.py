@@ -16,18 +16,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keystead.domain.errors import KeysteadError
-from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.verification import KeyRecord, Verified
 from keystead.services.keys import CreatedKey
 from keystead.services.usage import Usage
-from keystead.services.verification_cache import CAPACITY, KEPT, Memory
-from keystead.services.verifier import Verifier
+from keystead.services.verification_cache import CAPACITY, MAX_AGE, VerificationCache
+from keystead.services.verifier import KeyCache, Verifier
 from keystead.storage.engine.connections import sqlite_driver
-from keystead.storage.freshness.generation_file import Stamp
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import KEY
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, fresh_ground, sqlite_file, text_of
 from tests.racing import Race, race
@@ -38,12 +38,12 @@ READ, WRITE = "documents:read", "documents:write"
 class WatchedLookup:
     """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self.then: Callable[[], object] = lambda: None
         self._lookup = lookup
 
-    def find(self, key_id: KeyId) -> KeyRecord | None:
+    def find(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         record = self._lookup.find(key_id)
@@ -51,13 +51,9 @@ class WatchedLookup:
         then()
         return record
 
-    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+    async def find_on_loop(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         return self.find(key_id)
-
-    def close(self) -> None:
-        """As the real one."""
-        self._lookup.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def shared(
 ) -> Iterator[Ground]:
     """An embedded installation for the file."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        stamp_of(ground).attach()
+        generation_file_of(ground).open()
         yield ground
 
 
@@ -77,16 +73,16 @@ def ground(shared: Ground) -> Ground:
     return shared
 
 
-def stamp_of(ground: Ground) -> Stamp:
+def generation_file_of(ground: Ground) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.stamp is not None
-    return ground.database.stamp
+    assert ground.database.generation_file is not None
+    return ground.database.generation_file
 
 
 @pytest.fixture
 def lookup(ground: Ground) -> WatchedLookup:
     """Counts what the verifier asks the database."""
-    return WatchedLookup(ground.installation.lookup)
+    return WatchedLookup(ground.installation.reads.lookup(KEY))
 
 
 @pytest.fixture
@@ -98,18 +94,22 @@ def usage(ground: Ground) -> Usage:
 @pytest.fixture
 def verifier(ground: Ground, lookup: WatchedLookup, usage: Usage) -> Verifier:
     """A server that remembers."""
-    return Verifier(lookup, PEPPERS, ground.clock, usage, Memory(stamp_of(ground)))
+    return Verifier(
+        lookup, PEPPERS, ground.clock, usage, VerificationCache(generation_file_of(ground))
+    )
 
 
 def reader_of(ground: Ground) -> Verifier:
     """A server that remembers nothing."""
-    return Verifier(ground.installation.lookup, PEPPERS, ground.clock, Usage(ground.database))
+    return Verifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, Usage(ground.database)
+    )
 
 
 def test_the_second_answer_costs_no_read(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """Whoever was verified is answered from memory, whatever the scope; who was refused is read again each time."""
+    """A verified key comes from the cache, for any scope; a refused one is read again each time."""
     tenant = ground.tenant()
     text = text_of(ground.key(tenant, scopes=[READ]))
     for scope in (READ, None, WRITE, "keys:write", READ):
@@ -173,7 +173,7 @@ def test_every_end_is_seen_at_once_by_every_server(
 def test_a_read_that_the_end_overtook_is_not_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """A row read before the end, and answered after it, is nothing that a later verification is told (R32)."""
+    """A row read before the revocation, and answered after it, is not in the cache of a later verification (R32)."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     lookup.then = lambda: ground.services.keys.revoke(tenant, created.key.id)
@@ -181,16 +181,16 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
-def test_in_doubt_nothing_is_remembered(
+def test_while_invalid_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """While the mark stands every verification reads its row, and none is kept for the time when it is gone."""
     text = text_of(ground.key(ground.tenant()))
-    stamp_of(ground).doubt()
+    generation_file_of(ground).invalidate()
     for _ in range(3):
         verifier.verify(text)
     assert lookup.asked == 3
-    stamp_of(ground).settle()
+    generation_file_of(ground).publish()
     for _ in range(3):
         verifier.verify(text)
     assert lookup.asked == 4
@@ -202,7 +202,7 @@ def test_a_hand_on_the_file(ground: Ground, verifier: Verifier) -> None:
     verifier.verify(text_of(created))
     with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
         hand.execute("UPDATE api_keys SET revoked_at = 1 WHERE id = ?", (created.key.id,))
-    ground.clock.advance(timedelta(microseconds=KEPT - 1))
+    ground.clock.advance(timedelta(microseconds=MAX_AGE - 1))
     assert isinstance(verifier.verify(text_of(created)), Verified)
     ground.clock.advance(microseconds=1)
     assert not isinstance(verifier.verify(text_of(created)), Verified)
@@ -219,7 +219,7 @@ def test_expiry_to_the_microsecond(ground: Ground, verifier: Verifier) -> None:
 def test_before_it_was_read_nothing_is_remembered(
     ground: Ground, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """With a clock that was set back the row is read: how old the entry is cannot be told."""
+    """With a clock that was set back the row is read: the age of the entry is unknown."""
     text = text_of(ground.key(ground.tenant()))
     verifier.verify(text)
     ground.clock.set(NOON - timedelta(hours=1))
@@ -229,7 +229,7 @@ def test_before_it_was_read_nothing_is_remembered(
 
 @pytest.mark.parametrize("text", ["", "x", "ks_\ud800", "ks_é", "k" * 100_000, "ks_\x00"])
 def test_garbage(lookup: WatchedLookup, verifier: Verifier, text: str) -> None:
-    """Whatever is no token is malformed, and costs no read."""
+    """Any other text than a token is malformed, and costs no read."""
     assert repr(verifier.verify(text)).startswith("Denied(reason=<DenialReason.MALFORMED")
     assert lookup.asked == 0
 
@@ -244,26 +244,26 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Verifier
 
 
 def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage) -> None:
-    """Full, it forgets those that nobody asked for; a key in use stays."""
-    memory = Memory(stamp_of(ground), capacity=10)
-    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, memory)
+    """When full, it drops what was not used; a key in use stays."""
+    cache: KeyCache = VerificationCache(generation_file_of(ground), capacity=10)
+    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, cache)
     tenant = ground.tenant()
     often = text_of(ground.key(tenant))
     for _ in range(30):
         verifier.verify(text_of(ground.key(tenant)))
         verifier.verify(often)
-        assert len(memory) <= 10
+        assert len(cache) <= 10
     assert lookup.asked == 31
 
 
 def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
-    """Of all that the verifier refers to nothing is the token, its secret, or the digest that the database has."""
+    """The verifier refers neither to the token, nor to its secret, nor to the digest of the database."""
     created = ground.key(ground.tenant())
     text = text_of(created)
     verifier.verify(text)
-    record = ground.installation.lookup.find(created.key.id)
+    record = ground.installation.reads.lookup(KEY).find(created.key.id)
     assert record is not None
-    ahead: list[object] = [verifier._memory]
+    ahead: list[object] = [verifier._cache]
     seen = set()
     while ahead:
         found = ahead.pop()
@@ -282,8 +282,10 @@ def test_what_an_entry_takes(ground: Ground) -> None:
     """A remembered key takes less than 1,600 bytes, so that a full memory takes less than 160 MB."""
     tenant = ground.tenant()
     texts = [text_of(ground.key(tenant, "a description of usual length")) for _ in range(150)]
-    memory = Memory(stamp_of(ground))
-    verifier = Verifier(ground.installation.lookup, PEPPERS, ground.clock, _NoNotes(), memory)
+    cache: KeyCache = VerificationCache(generation_file_of(ground))
+    verifier = Verifier(
+        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, _NoNotes(), cache
+    )
     for text in texts[:50]:
         verifier.verify(text)
     tracemalloc.start()
@@ -291,7 +293,7 @@ def test_what_an_entry_takes(ground: Ground) -> None:
         verifier.verify(text)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(memory) == 150
+    assert len(cache) == 150
     assert taken / 100 < 1_600
     assert CAPACITY == 100_000
 
@@ -346,7 +348,7 @@ def test_a_race_of_servers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["no mark", "a cache of 25 ms"])
+@pytest.mark.parametrize("fault", ["no invalidation", "a cache of 25 ms"])
 def test_the_race_finds_what_is_planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fault: str
 ) -> None:
@@ -366,11 +368,11 @@ def test_a_long_race_of_servers(
     keys: int,
     wrong: bool,
 ) -> None:
-    """The same with thousands of keys, with writers held up between commit and stamp, and with a shorter cache."""
+    """The same with thousands of keys, with writers delayed between commit and publication, and a shorter cache."""
     assert (_race(request, tmp_path_factory, keys, fault) > 0) is wrong
 
 
-# --- beside a server that remembers nothing ---
+# --- next to a server without a cache ---
 
 STEPS = st.one_of(
     st.tuples(st.just("verify"), st.integers(0, 3), st.sampled_from([None, READ, WRITE])),
@@ -394,11 +396,11 @@ def test_it_answers_as_one_that_reads(shared: Ground, steps: list[tuple[str, int
     ends = (None, NOON + timedelta(seconds=10), NOON + timedelta(seconds=60), None)
     created = [shared.key(tenant, scopes=[READ, WRITE], expires_at=end) for end in ends]
     remembering = Verifier(
-        shared.installation.lookup,
+        shared.installation.reads.lookup(KEY),
         PEPPERS,
         shared.clock,
         Usage(shared.database),
-        Memory(stamp_of(shared)),
+        VerificationCache(generation_file_of(shared)),
     )
     reading = reader_of(shared)
     for step, which, scope in steps:

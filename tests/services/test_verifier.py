@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import update
 
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.errors import Unavailable
-from keystead.domain.ids import ALPHABET, KeyId
+from keystead.domain.ids import ALPHABET
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.principals import PrincipalKind
 from keystead.domain.token import assemble, checksum, parse
@@ -29,8 +30,9 @@ from keystead.services.usage import Usage
 from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.tables import api_keys
+from keystead.storage.schema.verification_reads import KEY
 from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
 from tests.installations import PEPPERS, Ground, text_of
@@ -41,29 +43,25 @@ HOUR = timedelta(hours=1)
 class CountedLookup:
     """The real lookup, with a count of what it is asked."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self._lookup = lookup
 
-    def find(self, key_id: KeyId) -> KeyRecord | None:
+    def find(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         return self._lookup.find(key_id)
 
-    async def find_on_loop(self, key_id: KeyId) -> KeyRecord | None:
+    async def find_on_loop(self, key_id: str) -> KeyRecord | None:
         """As the real one."""
         self.asked += 1
         return await self._lookup.find_on_loop(key_id)
-
-    def close(self) -> None:
-        """As the real one."""
-        self._lookup.close()
 
 
 @pytest.fixture
 def lookup(ground: Ground) -> CountedLookup:
     """Counts what the verifier asks the database."""
-    return CountedLookup(ground.installation.lookup)
+    return CountedLookup(ground.installation.reads.lookup(KEY))
 
 
 @pytest.fixture
@@ -172,7 +170,7 @@ def test_expiry_to_the_microsecond(ground: Ground) -> None:
 
 
 def test_suspended_workspace(ground: Ground) -> None:
-    """Every key of a suspended workspace is refused at once, on every server, and works again when it is resumed."""
+    """Every key of a suspended workspace is refused immediately, on every server, and works again once resumed."""
     tenant, other = ground.tenant(), ground.tenant()
     created, neighbour = ground.key(tenant), ground.key(other)
     server = ground.another()
@@ -276,3 +274,25 @@ def test_verification_goes_on_without_a_writers_connection(own_ground: Ground) -
     finally:
         for connection in held:
             connection.close()
+
+
+def test_each_verdict_is_reported_once(ground: Ground, lookup: CountedLookup) -> None:
+    """The callback gets `verified`, the reason of a denial, or `unavailable`, from a thread and from an event loop."""
+    verdicts: list[str] = []
+    usage, on_verdict = Usage(ground.database), verdicts.append
+    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, on_verdict=on_verdict)
+    text = text_of(ground.key(ground.tenant(), scopes=["documents:read"]))
+    for required in ("documents:read", "documents:write"):
+        verifier.verify(text, required)
+        asyncio.run(verifier.verify_on_loop(text, required))
+    verifier.verify("x")
+    others = Peppers(Pepper("other", os.urandom(32)))
+    blind = Verifier(lookup, others, ground.clock, usage, on_verdict=on_verdict)
+    with pytest.raises(Unavailable):
+        blind.verify(text)
+    assert verdicts == [
+        *["verified"] * 2,
+        *["insufficient_scope"] * 2,
+        "malformed",
+        "unavailable",
+    ]

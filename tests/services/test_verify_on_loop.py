@@ -78,9 +78,9 @@ def test_a_missing_pepper_on_the_loop(ground: Ground) -> None:
     ],
 )
 def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> None:
-    """SQLite's servers remember unless they are told not to; PostgreSQL's do not."""
+    """Servers on SQLite cache verifications by default; on PostgreSQL they don't."""
     settings = Settings.model_validate({"database": database, "verification": chosen})
-    assert settings.remembers is remembers
+    assert settings.caches_verifications is remembers
 
 
 def test_no_stamp_on_postgresql() -> None:

@@ -29,22 +29,23 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import SENDING
 from keystead.domain.webhooks import (
-    WAITS,
+    RETRY_DELAYS,
     Attempt,
     AttemptError,
     DeliveryStatus,
-    DisabledFor,
+    DisabledReason,
     Outcome,
     WebhookDraft,
     WebhookPatch,
     WebhookStatus,
-    error_of,
+    error_for_status,
 )
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.schema import tables as schema
+from keystead.wire.webhooks import payload
 from tests.behind import read_behind
 from tests.installations import PEPPERS, Ground
 from tests.people import acting, member_of
@@ -68,8 +69,8 @@ def claimed(ground: Ground, made: CreatedWebhook, deliveries: Deliveries | None 
 
 
 def answer(ground: Ground, batch: Batch, status: int) -> None:
-    """Every message of the batch is answered alike, and the lease given back."""
-    attempt = Attempt(ground.clock.now(), status, error_of(status), 3)
+    """Settle every message of the batch alike, and release the lease."""
+    attempt = Attempt(ground.clock.now(), status, error_for_status(status), 3)
     sent = [Sent(message.delivery, Outcome(attempt)) for message in batch.messages]
     ground.services.deliveries.settle(sent, [batch])
 
@@ -77,11 +78,11 @@ def answer(ground: Ground, batch: Batch, status: int) -> None:
 def statuses(ground: Ground, tenant: Principal, made: CreatedWebhook) -> list[str]:
     """How its deliveries stand, the oldest first."""
     page = ground.services.webhooks.deliveries(tenant, made.endpoint.id, limit=200)
-    return [str(delivery.status) for delivery in page.deliveries[::-1]]
+    return [str(delivery.status) for delivery in page.items[::-1]]
 
 
 def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
-    """`whsec_` and the base64 of 32 bytes, another for each endpoint; no repr tells it."""
+    """`whsec_` and the base64 of 32 bytes, another for each endpoint; no repr contains it."""
     tenant = ground.tenant()
     secrets = {hook(ground, tenant).secret for _ in range(3)}
     assert len(secrets) == 3
@@ -97,7 +98,7 @@ def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
 
 
 def test_who_has_the_database_reads_no_secret(own_ground: Ground) -> None:
-    """Neither signing secrets nor the values of own headers stand in any row, in any spelling, before or after."""
+    """No row contains a signing secret or a custom header's value, in any spelling, before or after a change."""
     tenant = own_ground.tenant()
     made = hook(own_ground, tenant)
     again = own_ground.services.webhooks.rotate_secret(tenant, made.endpoint.id)
@@ -142,7 +143,7 @@ def test_during_a_rotation_both_secrets_sign(ground: Ground) -> None:
     batch = claimed(ground, made)
     assert batch.secrets == (again.secret, made.secret)
     assert dict(batch.headers) == HEADERS
-    body = batch.messages[0].body.decode()
+    body = payload(batch.messages[0].event).decode()
     signed = [Signer(secret).sign("evt_1", ground.clock.now(), body) for secret in batch.secrets]
     assert len(set(signed)) == 2
     answer(ground, batch, 500)
@@ -163,7 +164,7 @@ def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
 
     def told(who: Principal, made: CreatedWebhook) -> list[str]:
         page = ground.services.webhooks.deliveries(who, made.endpoint.id)
-        return [str(delivery.event_type) for delivery in page.deliveries[::-1]]
+        return [str(delivery.event_type) for delivery in page.items[::-1]]
 
     assert told(tenant, everything) == [
         "webhook.created", "webhook.created", "key.created", "limit.reached", "key.revoked",
@@ -172,7 +173,7 @@ def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
     assert told(other, others) == ["webhook.created"]
     ids = {event.id for event in ground.events(tenant)}
     page = ground.services.webhooks.deliveries(tenant, everything.endpoint.id)
-    assert {delivery.event_id for delivery in page.deliveries} <= ids
+    assert {delivery.event_id for delivery in page.items} <= ids
 
 
 def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
@@ -206,7 +207,7 @@ def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
 
 
 def test_what_arrives_during_a_lease_is_due_after_it(ground: Ground) -> None:
-    """An event that is committed while a worker sends is claimed as soon as the lease is given back."""
+    """An event that is committed while a worker sends is claimed as soon as the lease is released."""
     tenant = ground.tenant()
     made = hook(ground, tenant, "key.created", "key.revoked")
     key = ground.key(tenant).key
@@ -231,7 +232,7 @@ def test_a_late_settlement_overwrites_nothing(ground: Ground, first: int) -> Non
     assert [m.delivery.id for m in quick.messages] == [m.delivery.id for m in slow.messages]
     answer(ground, quick, first)
     answer(ground, slow, 503)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [first]
 
 
@@ -243,20 +244,20 @@ def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
     made, watcher = hook(ground, tenant, "key.created"), hook(ground, tenant, "webhook.disabled")
     ground.key(tenant)
     began = ground.clock.now()
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
-    for _ in range(len(WAITS) + 1):
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
+    for _ in range(len(RETRY_DELAYS) + 1):
         assert delivery.next_attempt_at is not None
         ground.clock.set(delivery.next_attempt_at)
         answer(ground, claimed(ground, made), 503)
-        (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+        (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert delivery.status is DeliveryStatus.FAILED
     assert [attempt.status for attempt in delivery.attempts] == [503] * 10
     assert timedelta(days=2.5) < ground.clock.now() - began < timedelta(days=4)
     endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
-    assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledFor.FAILING)
+    assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledReason.FAILING)
     (told,) = [event for event in ground.events(tenant) if event.type == "webhook.disabled"]
     assert (told.target.id, told.data) == (endpoint.id, {"name": "CRM", "reason": "failing"})
-    (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).deliveries
+    (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).items
     assert heard.event_id == told.id
 
 
@@ -271,7 +272,7 @@ def test_gone_disables_at_once_and_holds_what_waits(ground: Ground) -> None:
     attempt = Attempt(ground.clock.now(), 410, AttemptError.STATUS, 3)
     ground.services.deliveries.settle([Sent(gone.delivery, Outcome(attempt))], [batch])
     endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
-    assert endpoint.disabled_for is DisabledFor.GONE
+    assert endpoint.disabled_for is DisabledReason.GONE
     ground.key(tenant)
     ground.clock.advance(timedelta(days=1))
     batches = ground.services.deliveries.claim(endpoints=500, messages=10)
@@ -286,7 +287,7 @@ def test_gone_disables_at_once_and_holds_what_waits(ground: Ground) -> None:
 
 
 def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
-    """Whatever came of it: at once, the same event, with a whole schedule; what was tried stays to be seen."""
+    """Whatever the outcome was: immediately, the same event, with a whole schedule; earlier attempts stay visible."""
     tenant = ground.tenant()
     made = hook(ground, tenant, "key.created")
     ground.key(tenant)
@@ -296,10 +297,10 @@ def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
     again = ground.services.webhooks.redeliver(tenant, before.delivery.id)
     assert again.status is DeliveryStatus.PENDING
     after = claimed(ground, made)
-    assert [m.body for m in after.messages] == [before.body]
+    assert [payload(m.event) for m in after.messages] == [payload(before.event)]
     assert after.messages[0].delivery.event_id == before.delivery.event_id
     answer(ground, after, 500)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [200, 500]
     assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 1)
 
@@ -311,7 +312,7 @@ def test_a_test_goes_to_its_endpoint_alone(ground: Ground) -> None:
     sent = ground.services.webhooks.test(tenant, made.endpoint.id)
     assert (sent.event_type, sent.status) == ("webhook.test", "pending")
     page = ground.services.webhooks.deliveries(tenant, other.endpoint.id)
-    assert "webhook.test" not in {delivery.event_type for delivery in page.deliveries}
+    assert "webhook.test" not in {delivery.event_type for delivery in page.items}
     assert [m.delivery.id for m in claimed(ground, made).messages] == [sent.id]
 
 
@@ -367,7 +368,7 @@ def test_stored_headers_go_nowhere_else(ground: Ground, url: str) -> None:
 
 
 def test_headers_change_one_by_one(ground: Ground) -> None:
-    """One stays with its value, which nobody has to know; one gets another, one goes, one comes."""
+    """A header keeps its value without being sent again; one gets another value, one goes, one comes."""
     tenant = ground.tenant()
     made = hook(ground, tenant)
     change, before = ground.services.webhooks.update, len(ground.events(tenant))
@@ -384,7 +385,7 @@ def test_headers_change_one_by_one(ground: Ground) -> None:
 
 
 def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
-    """So many a minute in a workspace, both together; nothing of one too many is done, and no neighbour waits."""
+    """At most so many of both a minute in a workspace; a refused one has no effect, and no other workspace waits."""
     tenant, neighbour = ground.tenant(), ground.tenant()
     made, other = hook(ground, tenant), hook(ground, neighbour)
     webhooks = ground.services.webhooks
@@ -405,7 +406,7 @@ def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
 
 
 def test_what_is_not_there_does_not_count(ground: Ground) -> None:
-    """However often somebody asks for what is not theirs, is not there or is off: the answer is that, to the end."""
+    """However often a caller asks for what isn't theirs, doesn't exist or is off, the answer stays the same."""
     tenant, neighbour = ground.tenant(), ground.tenant()
     made, foreign = hook(ground, tenant), hook(ground, neighbour)
     webhooks = ground.services.webhooks
@@ -423,12 +424,12 @@ def test_what_is_not_there_does_not_count(ground: Ground) -> None:
 
 
 def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
-    """At once for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
+    """Immediately for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
     tenant = ground.tenant()
     made = hook(ground, tenant)
     for _ in range(3):
         ground.key(tenant)
-    (delivery, *_) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).deliveries
+    (delivery, *_) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
     batch = claimed(ground, made)
     ground.services.webhooks.delete(tenant, made.endpoint.id)
     answer(ground, batch, 500)
@@ -452,7 +453,7 @@ def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
 
 
 def test_the_plan_limits_webhooks(ground: Ground) -> None:
-    """As many as it allows, exactly, however many ask at once; a deleted one makes room."""
+    """Exactly as many as it allows, under any number of concurrent requests; a deleted one makes room."""
     tenant = ground.tenant()
     ground.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 3})
     made: list[CreatedWebhook] = []
@@ -485,7 +486,7 @@ def test_a_key_without_either_right_sets_up_nothing(ground: Ground, lacks: str) 
     held = {"webhooks:read", "webhooks:write", "events:read"} - {lacks}
     caller = ground.caller(tenant, *held)
     webhooks = ground.services.webhooks
-    delivery = webhooks.deliveries(tenant, made.endpoint.id).deliveries[0]
+    delivery = webhooks.deliveries(tenant, made.endpoint.id).items[0]
     for act in (
         lambda: hook(ground, caller),
         lambda: webhooks.update(caller, made.endpoint.id, WebhookPatch(name="x")),
@@ -512,11 +513,11 @@ def test_a_key_sets_up_nothing_that_outlives_it(ground: Ground) -> None:
     ground.services.keys.revoke(tenant, created.key.id)
     with pytest.raises(InvalidToken):
         hook(ground, caller)
-    assert ground.services.webhooks.list(tenant).endpoints == []
+    assert ground.services.webhooks.list(tenant).items == []
 
 
 def test_limits_are_told_once_an_hour(ground: Ground) -> None:
-    """However often one is met, and by however many at once; each limit for itself; nothing of what was refused."""
+    """Once an hour for each limit, under any number of concurrent refusals; nothing else stays."""
     tenant = ground.tenant(limit=0)
     draft = KeyDraft("x", None, Scopes(["keys:read"]))
 
@@ -551,7 +552,7 @@ def test_an_invalid_draft_is_refused_whole(ground: Ground) -> None:
     with pytest.raises(Invalid) as refused:
         hook(ground, tenant, "key.stolen", url="https://127.0.0.1/")
     assert [error.pointer for error in refused.value.errors] == ["/url", "/events/0"]
-    assert ground.services.webhooks.list(tenant).endpoints == []
+    assert ground.services.webhooks.list(tenant).items == []
 
 
 def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:

@@ -27,7 +27,7 @@ def test_the_first_workspace(own_ground: Ground) -> None:
     assert first.role is Role.OWNER
     assert own_ground.services.workspaces.first() == first
     page = own_ground.services.workspaces.list()
-    assert [(w.id, w.plan_id) for w in page.workspaces] == [(first.workspace_id, "free")]
+    assert [(w.id, w.plan_id) for w in page.items] == [(first.workspace_id, "free")]
     assert [e.type for e in own_ground.events(of_member(first))] == [
         "workspace.created",
         "member.added",
@@ -36,7 +36,7 @@ def test_the_first_workspace(own_ground: Ground) -> None:
 
 @pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
 def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
-    """Eight servers that start at once on an empty installation make one first workspace between them (R70)."""
+    """Eight servers that start concurrently on an empty installation create one first workspace (R70)."""
     if not planned:
         with write_behind(own_ground.database) as tx:
             tx.execute(delete(schema.plans))
@@ -99,7 +99,7 @@ def test_refused_workspaces(ground: Ground, asked: dict[str, str], pointer: str)
 
 
 def test_suspension_is_recorded_once(ground: Ground) -> None:
-    """Suspending and resuming are an event each; doing either again is none and keeps the first instant."""
+    """Suspending and resuming add an event each; repeating adds no event and keeps the first time."""
     tenant = ground.tenant()
     workspaces, id = ground.services.workspaces, tenant.workspace_id
     assert workspaces.suspend(id).suspended_at == NOON
@@ -164,7 +164,7 @@ def test_pages(own_ground: Ground) -> None:
     before = None
     while not seen or before is not None:
         page = workspaces.list(limit=3, before=before)
-        seen, before = seen + [workspace.id for workspace in page.workspaces], page.next
+        seen, before = seen + [workspace.id for workspace in page.items], page.next
         workspaces.create("later")
         own_ground.clock.advance(seconds=1)
     assert seen == made[::-1]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
-from keystead.api.operator_route import OPERATOR
+from keystead.api.operator import OPERATOR
 from keystead.api.route import SECURITY
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind

@@ -16,28 +16,27 @@ import pytest
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from keystead.api import bodies, operator_bodies, webhook_bodies
+from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
-from keystead.api.documents import MAX_BATCH, MAX_BATCH_VALUES, MAX_DOCUMENT
-from keystead.cli.document_names import title_of
+from keystead.api.documents import MAX_BATCH_VALUES
+from keystead.cli.documents.files import title_of
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
-from keystead.domain import attributes, documents, instants, portal, scopes, search, token, users
+from keystead.domain import documents, instants, portal, scopes, search, token, users
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
 from keystead.domain.ids import UserId
 from keystead.domain.scopes import ScopeCatalog
-from keystead.gate.fast_path import Plain, RequiredScopes
-from keystead.gate.plain_form import PlainForm
+from keystead.gate.fast_path import FormFastPath, ForwardAuthFastPath, RequiredScopes
 from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
-from keystead.http.body import JSON_LIMIT, KIB
+from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
 from keystead.http.head import MAX_BLOCK, MAX_URL, check_head, read_head
-from keystead.integrations.guard import Presented, is_identity, of_wsgi
+from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.gate.doors import FORM
 from tests.growth import WORST, Act, growth, pumped
@@ -142,14 +141,17 @@ def _target(value: str) -> None:
 
 
 scopes_of_gateways: Final = RequiredScopes(ScopeCatalog({}), "/forward-auth")
-plain, plain_form = Plain(scopes_of_gateways, PROXIES), PlainForm("/introspect", PROXIES)
+plain, plain_form = (
+    ForwardAuthFastPath(scopes_of_gateways, PROXIES),
+    FormFastPath("/introspect", PROXIES),
+)
 
 
 def _fast_paths(value: str) -> None:
     raw = value.encode("utf-8")
     sent = [HOST, (b"authorization", b"Bearer " + raw), (b"x-forwarded-for", raw)]
     plain.read(scope_of(headers=sent, raw_path=b"/forward-auth/any/" + raw))
-    plain_form.is_plain(scope_of("POST", "/introspect", [*sent, FORM, (b"content-length", b"9")]))
+    plain_form.accepts(scope_of("POST", "/introspect", [*sent, FORM, (b"content-length", b"9")]))
 
 
 def _authorization(value: str) -> list[Header]:
@@ -183,7 +185,7 @@ def _form(value: str) -> None:
 
 
 def _wsgi(value: str) -> object:
-    return of_wsgi({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
+    return wsgi_head({"HTTP_AUTHORIZATION": value, "QUERY_STRING": value}).token
 
 
 def _page(value: str) -> object:
@@ -214,7 +216,7 @@ READERS: Final = (
     Reader("basic", lambda text: basic.read_client(_authorization(text)), FIELD, _CREDENTIALS),
     Reader(
         "an application's guard",
-        lambda t: Presented(_authorization(t)).token,
+        lambda t: RequestHead(_authorization(t)).token,
         2 * FIELD,
         _CREDENTIALS,
     ),
@@ -227,7 +229,7 @@ READERS: Final = (
     ),
     Reader("cookies", _cookie, FIELD, _COOKIES),
     Reader("kept form", _kept, FIELD // 2, (("", ""), ('["usr_1","/w/a",[', '["a","b"]]]'))),
-    Reader("OAuth form", lambda text: form_body.decode_form(text.encode()), FORM_BYTES),
+    Reader("OAuth form", lambda text: form_body.decode_form(text.encode(), 20), FORM_BYTES),
     Reader("OAuth form's type", lambda text: form_body.require_form(text.encode()), FIELD),
     Reader("form", _form, FORM_BYTES),
     Reader("JSON's type", json_body.require_json, FIELD, (("", ""), ("application/json;", ""))),
@@ -324,14 +326,9 @@ BODIES: Final[dict[str, Callable[[int], bytes]]] = {
 
 def models() -> Iterator[type[BaseModel]]:
     """Return all bodies of the API."""
-    for module in (bodies, operator_bodies, webhook_bodies):
-        for found in vars(module).values():
-            if (
-                isinstance(found, type)
-                and issubclass(found, bodies.Body)
-                and found is not bodies.Body
-            ):
-                yield found
+    for found in vars(bodies).values():
+        if isinstance(found, type) and issubclass(found, bodies.Body) and found is not bodies.Body:
+            yield found
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -341,7 +338,7 @@ def test_reading_a_body_is_linear(name: str) -> None:
         worst = growth(partial(json_body.decode_model, model), BODIES[name], JSON_LIMIT)
         assert worst <= WORST, f"{model.__name__} grew {worst:.1f}-fold"
     worst = growth(
-        lambda data: json_body.decode_model(NewDocument, data), BODIES[name], MAX_DOCUMENT
+        lambda data: json_body.decode_model(NewDocument, data), BODIES[name], DOCUMENT_LIMIT
     )
     assert worst <= WORST, f"a document grew {worst:.1f}-fold"
 
@@ -351,13 +348,13 @@ def test_reading_a_body_is_linear(name: str) -> None:
 def test_reading_a_batch_is_linear(name: str) -> None:
     """Bodies up to ten mebibytes."""
     read = lambda data: json_body.decode_model(Batch, data, MAX_BATCH_VALUES)  # noqa: E731
-    worst = growth(read, BODIES[name], MAX_BATCH)
+    worst = growth(read, BODIES[name], MAX_BODY)
     assert worst <= WORST, f"grew {worst:.1f}-fold"
 
 
 def test_nothing_is_built_of_too_many_values() -> None:
     """Ten mebibytes of empty objects take little memory."""
-    data = BODIES["upserts"](MAX_BATCH)
+    data = BODIES["upserts"](MAX_BODY)
     tracemalloc.start()
     try:
         with pytest.raises(TooLarge):
@@ -374,7 +371,7 @@ def test_reading_attributes_is_linear() -> None:
         "list": lambda size: {"a": list(range(size // 5))},
     }
     for name, make in made.items():
-        assert growth(attributes.attributes_fault, make, MAX_DOCUMENT) <= WORST, name
+        assert growth(documents.attributes_fault, make, DOCUMENT_LIMIT) <= WORST, name
 
 
 # --- the measure itself ---

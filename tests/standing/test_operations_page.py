@@ -11,14 +11,14 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from keystead.operation.metrics import Metrics
-from keystead.operation.serving import STOP_SECONDS
+from keystead.operation.server.serving import STOP_SECONDS
 from keystead.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEPLOY = (ROOT / "docs" / "guides" / "deploy.md").read_text()
 EVENT = re.compile(
-    r"""\b(?:_log(?:\(\))?|said|structlog\.get_logger\("\w+"\))(?:\.\w+)?\(\s*"([^"]+)\""""
+    r"""\b(?:_log(?:\(\))?|log|said|structlog\.get_logger\("\w+"\))(?:\.\w+)?\(\s*"([^"]+)\""""
 )
 
 
@@ -62,7 +62,7 @@ def test_every_event_of_the_log_is_on_the_page() -> None:
     logged = {
         event
         for folder in ("cli", "http", "operation", "services", "worker")
-        for path in (ROOT / "src" / "keystead" / folder).glob("*.py")
+        for path in (ROOT / "src" / "keystead" / folder).rglob("*.py")
         for event in EVENT.findall(path.read_text())
     }
     assert logged == first_cells("Log")

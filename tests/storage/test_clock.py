@@ -1,4 +1,4 @@
-"""Whose time decides: the database's, carried by this machine's monotonic clock."""
+"""The clock that decides: the database's, carried by this machine's monotonic clock."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _bracketed(
 
 
 def test_the_databases_time(database: Database, postgres: Postgres) -> None:
-    """The clock tells PostgreSQL's time, to the round trip that it takes to ask."""
+    """The clock returns PostgreSQL's time, up to the round trip of a query."""
     clock = DatabaseClock(database)
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         errors = []
@@ -65,14 +65,14 @@ def test_each_engine_has_its_clock(database: Database, tmp_path: Path) -> None:
 
 
 def test_the_machines_time() -> None:
-    """The system's clock tells microseconds since 1970, and the same as an instant."""
+    """The system's clock returns microseconds since 1970, and the same as a datetime."""
     clock = SystemClock()
     before, told, after = time.time_ns() // 1000, clock.microseconds(), clock.now()
     assert before <= told <= to_microseconds(after)
 
 
 def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often one thread asks the database, and however unevenly it answers, another never sees time run back."""
+    """While one thread queries the database, which answers unevenly, another never sees time run back."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     monkeypatch.setattr(clocks, "_DATABASE_TIME", text(HALTING_SQL))
     clock = DatabaseClock(database)
@@ -87,7 +87,7 @@ def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatc
 def test_the_machines_own_clock_does_not_matter(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server whose own clock is wrong by ten minutes tells the same time (R38)."""
+    """A server whose own clock is wrong by ten minutes returns the same time (R38)."""
     right = DatabaseClock(database)
     wrong = time.time_ns() - 600 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: wrong)
@@ -99,7 +99,7 @@ def test_the_machines_own_clock_does_not_matter(
 def test_time_goes_on_while_the_database_is_away(
     private_postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While PostgreSQL is away the clock is carried on, and asks again when it is back; it cannot begin without."""
+    """While PostgreSQL is away the clock goes on, and queries again when it is back; it cannot begin without it."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     database = Database(private_postgres.dsn())
     clock = DatabaseClock(database)
@@ -117,7 +117,7 @@ def test_time_goes_on_while_the_database_is_away(
 
 
 def test_many_threads_ask(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many threads may tell the time at once; one of them asks the database, the others do not wait for it."""
+    """Many threads may read the clock at the same time; one of them queries the database, the others do not wait."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     clock = DatabaseClock(database)
     with ThreadPoolExecutor(16) as pool:

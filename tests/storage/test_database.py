@@ -1,4 +1,4 @@
-"""Transactions on both engines: their locks, what they see, and what becomes of the driver's errors."""
+"""Transactions on both engines: their locks, what they see, and the translation of driver errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, Unavailab
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.storage import database as databases
-from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
 from keystead.storage.engine.connections import POOL_SIZE, SQLITE_PRAGMAS
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.point_reads.key_lookup import SqliteLookup
+from keystead.storage.point_reads.by_id import SqlitePointReads
 from keystead.storage.schema.tables import api_keys, workspaces
 from tests.behind import read_behind, write_behind
 from tests.installations import (
@@ -54,7 +55,7 @@ def served(
 
 @contextmanager
 def _tuned(engine: Engine, *statements: str) -> Iterator[None]:
-    """Connections on which these statements were run first."""
+    """Run these statements on each new connection."""
 
     def tune(connection: Any, _: object) -> None:
         for statement in statements:
@@ -82,7 +83,7 @@ def _name(database: Database, tenant: Principal) -> str:
 
 
 def test_both_or_neither(ground: Ground) -> None:
-    """A write is kept when its block ends, and undone when it raises; the connection goes back clean either way."""
+    """A write is kept when its block ends, and undone when it raises; the connection is returned clean either way."""
     tenant = ground.tenant()
     with ground.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "kept")
@@ -157,7 +158,7 @@ def test_a_read_does_not_wait(ground: Ground) -> None:
 
 
 def test_a_read_on_postgresql_cannot_write(served: Ground) -> None:
-    """What is opened for reading refuses to write: no change slips by the workspace's lock."""
+    """A transaction opened for reading refuses to write, so no change bypasses the workspace's lock."""
     tenant = served.tenant()
     with pytest.raises(Unavailable), served.database.read(tenant.workspace_id) as tx:
         _rename(tx, tenant, "slipped by")
@@ -167,9 +168,9 @@ def test_a_read_on_postgresql_cannot_write(served: Ground) -> None:
 
 
 def test_pragmas_in_force(embedded: Ground) -> None:
-    """On every connection a commit is on disk before it is told, foreign keys hold, and there is a WAL (R34).
+    """On every connection a commit is on disk before it is reported, foreign keys hold, and there is a WAL (R34).
 
-    Whoever may write checks each page for damage; the lookup, which may not, is spared that.
+    Connections that write check each page for damage; point reads are spared that.
     """
     expected = {
         "journal_mode": "wal",
@@ -179,14 +180,14 @@ def test_pragmas_in_force(embedded: Ground) -> None:
         "trusted_schema": 0,
         "cell_size_check": 1,
     }
-    lookup = SqliteLookup(str(sqlite_file(embedded)))._open()
+    lookup = SqlitePointReads(str(sqlite_file(embedded))).open()
     with (
         embedded.database.read_across(Purpose.PEOPLE) as read,
-        embedded.database.read_aside(Purpose.PEOPLE) as aside,
+        embedded.database.read_reserved(Purpose.PEOPLE) as reserved,
         embedded.database.write_across(Purpose.PEOPLE) as write,
     ):
         for name, value in expected.items():
-            for tx in (read, aside, write):
+            for tx in (read, reserved, write):
                 assert tx.exec_driver_sql(f"PRAGMA {name}").scalar_one() == value, name
         assert _in_force(lookup, expected) == expected | {"cell_size_check": 0}
         assert int(read.exec_driver_sql("PRAGMA mmap_size").scalar_one()) > 1 << 30
@@ -222,7 +223,7 @@ print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in 
 
 @pytest.mark.parametrize("act", ["duplicate", "digest", "reference", "missing"])
 def test_faults_tell_no_values(ground: Ground, act: str) -> None:
-    """A statement that the database refuses is this program's fault; the error tells which, and no value of the row."""
+    """A refused statement is this program's fault; the error names the statement, and no value of the row."""
     tenant = ground.tenant()
     created = ground.key(tenant, "secret description")
     with read_behind(ground.database) as tx:
@@ -245,19 +246,19 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
 
 
 def test_a_wrong_argument_is_no_outage(ground: Ground) -> None:
-    """A value that a driver cannot take is this program's fault, and does not pass for a database that is away."""
+    """A value that a driver cannot take is this program's fault, and not an unavailable database."""
     with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
         tx.exec_driver_sql("SELECT ?" if ground.database.is_sqlite else "SELECT %s", (object(),))
 
 
 def test_a_wrong_statement_is_no_outage(ground: Ground) -> None:
-    """A statement that means nothing is this program's fault on both engines."""
+    """A malformed statement is this program's fault on both engines."""
     with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
         tx.exec_driver_sql("SELECT nothing FROM nowhere")
 
 
 def test_read_only(own_ground: Ground) -> None:
-    """A database that takes no writes is unavailable for changes, and goes on being read (R36)."""
+    """A database that refuses writes is unavailable for changes, and can be read (R36)."""
     tenant = own_ground.tenant()
     created = own_ground.key(tenant)
     with read_only(own_ground.database):
@@ -271,7 +272,7 @@ def test_read_only(own_ground: Ground) -> None:
 
 
 def test_locked_by_another_process(own_ground: Ground) -> None:
-    """Where another process holds the lock too long, a change is unavailable, nothing is done, and reading goes on."""
+    """If another process holds the lock too long, a change is unavailable without effect, and reading goes on."""
     tenant = own_ground.tenant()
     created = own_ground.key(tenant)
     short = "PRAGMA busy_timeout = 50"
@@ -289,7 +290,7 @@ def test_locked_by_another_process(own_ground: Ground) -> None:
 
 
 def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On SQLite the threads of a process queue for the one writer; who waits too long is told so."""
+    """On SQLite the threads of a process queue for the one writer; one that waits too long gets Busy."""
     monkeypatch.setattr(databases, "LOCK_SECONDS", 0.05)
     tenant = embedded.tenant()
     with (
@@ -302,7 +303,7 @@ def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_connection_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every connection is taken, who waits too long for one is told that the database is busy."""
+    """If every connection is in use, a thread that waits too long for one gets Unavailable."""
     database = Database(ground.url)
     monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
     held = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
@@ -315,7 +316,7 @@ def test_no_connection_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_disk_full(embedded: Ground) -> None:
-    """With no room left a creation says so and leaves nothing; verification and lists go on (R44)."""
+    """On a full disk a creation fails and leaves nothing; verification and lists go on (R44)."""
     tenant = embedded.tenant()
     created = embedded.key(tenant)
     with embedded.database.read_across(Purpose.PEOPLE) as tx:
@@ -341,7 +342,7 @@ def _fill(ground: Ground, tenant: Principal) -> None:
 
 
 def _deferred(ground: Ground, body: str) -> None:
-    """Has PostgreSQL do something at the commit of each change of a workspace's name."""
+    """Have PostgreSQL run a statement at the commit of each change of a workspace's name."""
     with write_behind(ground.database) as tx:
         tx.execute(
             text(f"""
@@ -358,7 +359,7 @@ def _deferred(ground: Ground, body: str) -> None:
 
 
 def test_a_commit_with_a_warning_is_in_doubt(served: Ground) -> None:
-    """A commit reported with a WARNING is not acknowledged: so PostgreSQL tells of a standby given up on (R34)."""
+    """A commit reported with a WARNING is not acknowledged: so PostgreSQL reports a lost standby (R34)."""
     tenant = served.tenant()
     _deferred(served, "RAISE WARNING 'canceling wait for synchronous replication'")
     with (
@@ -370,7 +371,7 @@ def test_a_commit_with_a_warning_is_in_doubt(served: Ground) -> None:
 
 
 def test_a_warning_on_the_way_is_none_of_the_commit(served: Ground) -> None:
-    """What PostgreSQL warns of before the commit, or notes at it, does not put the commit in doubt."""
+    """PostgreSQL's warnings before the commit, or notices at it, do not put the commit in doubt."""
     tenant = served.tenant()
     _deferred(served, "RAISE NOTICE 'nothing to worry about'")
     with served.database.write(tenant.workspace_id) as tx:
@@ -380,7 +381,7 @@ def test_a_warning_on_the_way_is_none_of_the_commit(served: Ground) -> None:
 
 
 def test_a_commit_without_an_answer_is_in_doubt(served: Ground) -> None:
-    """When the connection dies at the commit, the outcome is unknown: neither done nor undone is claimed."""
+    """If the connection dies at the commit, the outcome is unknown, and reported as such."""
     tenant = served.tenant()
 
     def rename_and_die() -> None:
@@ -394,7 +395,7 @@ def test_a_commit_without_an_answer_is_in_doubt(served: Ground) -> None:
 
 
 def test_a_commit_that_is_refused_is_undone(served: Ground) -> None:
-    """A commit that PostgreSQL refuses is no doubt: it was not done, and the fault tells no values."""
+    """A commit that PostgreSQL refuses had no effect, and the fault has no values."""
     tenant = served.tenant()
     before = _name(served.database, tenant)
     _deferred(served, "RAISE check_violation USING MESSAGE = 'told: ' || NEW.name")
@@ -417,7 +418,7 @@ def _terminate(ground: Ground, backend: int | None = None) -> None:
 
 
 def test_dead_connections_are_replaced(served: Ground) -> None:
-    """When PostgreSQL has ended every idle connection, the next change and the next read go through all the same."""
+    """After PostgreSQL has ended every idle connection, the next change and the next read succeed."""
     tenant = served.tenant()
     ping = served.database.ping
     acts: list[Callable[[], object]] = [
@@ -435,7 +436,7 @@ def test_dead_connections_are_replaced(served: Ground) -> None:
 
 
 def test_a_connection_that_dies_on_the_way(served: Ground) -> None:
-    """When the connection dies before the commit, nothing was done, and that is what is told."""
+    """If the connection dies before the commit, nothing was done, and the error says so."""
     tenant = served.tenant()
     before = _name(served.database, tenant)
 
@@ -454,13 +455,13 @@ def test_a_connection_that_dies_on_the_way(served: Ground) -> None:
 
 @pytest.mark.parametrize("url", ["mysql://localhost/x", "mssql://localhost/x", "oracle://x"])
 def test_other_databases(url: str) -> None:
-    """Keystead runs on SQLite and PostgreSQL, and says so of anything else."""
+    """Keystead runs on SQLite and PostgreSQL, and refuses the URL of any other."""
     with pytest.raises(ValueError, match="use sqlite or postgresql"):
         Database(url)
 
 
 def test_no_password_in_sight() -> None:
-    """The password of a database's address is shown neither by the database nor by its errors."""
+    """The password of a database's URL is shown neither by the database nor by its errors."""
     database = Database("postgresql://keystead:hunter2hunter2@127.0.0.1:1/none")
     shown = [repr(database), repr(database.url), repr(database.engine), str(database.url)]
     with pytest.raises(Unavailable) as refused:

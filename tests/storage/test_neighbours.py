@@ -1,4 +1,4 @@
-"""One workspace beside another that hammers the database: what it waits for, and what it does not (R58, E14)."""
+"""One workspace next to another that hammers the database: what it waits for, and what it does not (R58, E14)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOUD = 4
 
 
 def _beside_a_change(ground: Ground, loud: Principal, act: Callable[[], object]) -> None:
-    """Does something while the other workspace is in the middle of a change."""
+    """Run the work while the other workspace is in the middle of a change."""
     with ground.database.write(loud.workspace_id):
         act()
 
@@ -41,7 +41,7 @@ def test_reading_waits_for_nobody(ground: Ground) -> None:
 
 @pytest.mark.parametrize("shared_ground", ["postgresql"], indirect=True)
 def test_changes_of_two_workspaces_go_side_by_side(ground: Ground) -> None:
-    """On PostgreSQL nobody waits for another workspace: keys are made and revoked amid its change (R58)."""
+    """On PostgreSQL keys are created and revoked during another workspace's change, without waiting (R58)."""
     loud, quiet = ground.tenant(), ground.tenant()
 
     def change() -> None:
@@ -53,7 +53,7 @@ def test_changes_of_two_workspaces_go_side_by_side(ground: Ground) -> None:
 
 @pytest.mark.parametrize("shared_ground", ["sqlite"], indirect=True)
 def test_everybody_has_a_turn(ground: Ground) -> None:
-    """On SQLite, where one writes at a time, who asks once comes before those who ask again (R58)."""
+    """On SQLite, with one writer at a time, a single request comes before the repeated ones of another (R58)."""
     loud, quiet = ground.tenant(), ground.tenant()
     order: list[str] = []
 
@@ -64,12 +64,12 @@ def test_everybody_has_a_turn(ground: Ground) -> None:
 
     asked = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
     threads = []
-    turns = ground.database._turns
+    writers = ground.database._writers
     with ground.database.write(loud.workspace_id):
         for one in asked:
             threads.append(threading.Thread(target=write, args=one))
             threads[-1].start()
-            wait_until(lambda: turns.waiting == len(threads), "the writer waits")
+            wait_until(lambda: writers.waiting == len(threads), "the writer waits")
     for thread in threads:
         thread.join()
     assert order.index("quiet") <= 1
@@ -77,7 +77,7 @@ def test_everybody_has_a_turn(ground: Ground) -> None:
 
 
 def test_a_full_neighbour_takes_no_place(ground: Ground) -> None:
-    """However often a workspace asks for more than its limit, another's limit and list are as they were (R58)."""
+    """A workspace that asks for more than its limit leaves another's limit and list as they were (R58)."""
     loud, quiet = ground.tenant(limit=2), ground.tenant(limit=2)
     ground.key(quiet)
     for _ in range(2):
@@ -93,9 +93,9 @@ def test_a_full_neighbour_takes_no_place(ground: Ground) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_noisy_neighbour(engine: str, record_property: Callable[[str, object], None]) -> None:
-    """Over HTTP, beside eight connections that create, list and push: every answer comes, and no quota moves (E14).
+    """Over HTTP, next to eight connections that create, list and push, every answer comes and no quota moves (E14).
 
-    The figures go into the report; `python -m bench neighbours` takes them beside their target.
+    The figures go into the report; `python -m bench neighbours` takes them next to their target.
     """
     for figure in neighbours.figures_of(engine, calls=neighbours.CALLS):
         record_property(figure.name, figure.ratio)

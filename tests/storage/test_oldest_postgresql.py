@@ -34,7 +34,7 @@ from tests.walls import installed_database, server_url
 
 @pytest.fixture(scope="module")
 def oldest() -> Iterator[Postgres]:
-    """A PostgreSQL 15; a skip where it is not installed."""
+    """A PostgreSQL 15; skips if it is not installed."""
     if not (OLDEST / "postgres").exists():
         pytest.skip(f"no PostgreSQL 15 in {OLDEST}: Debian 12 has it as postgresql-15")
     with own_postgres(fsync=False, binaries=OLDEST) as server:
@@ -43,7 +43,7 @@ def oldest() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def database(oldest: Postgres) -> Iterator[Database]:
-    """What the tests of row security stand on, there."""
+    """The database of the tests of row security, on it."""
     with closing(Database(server_url(oldest, installed_database(oldest)))) as opened:
         fill(opened)
         yield opened
@@ -58,22 +58,22 @@ def aged(oldest: Postgres) -> Iterator[Ground]:
 
 @pytest.mark.slow
 def test_it_is_the_oldest(database: Database) -> None:
-    """PostgreSQL 15 it is."""
+    """Its version is 15."""
     with database.read_across(Purpose.SERVER) as tx:
         assert server_version(tx) == 15
 
 
 @pytest.mark.slow
 def test_a_furnished_house(aged: Ground) -> None:
-    """People, keys of every kind, their use, documents and events: everything that pages show can be made."""
+    """People, keys of every kind, their use, documents and events: everything that pages show can be created."""
     house = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
     services = aged.services
-    shown = services.keys.list(house.principal, limit=100).keys
+    shown = services.keys.list(house.principal, limit=100).items
     assert len(shown) == len({key.id for key in shown}) > 6
     assert services.plans.use(house.principal).quotas["api_keys"].used > 3
     assert services.documents.search(house.principal, "handbook", "matter 7")
-    assert services.events.list(house.principal, limit=10).events
-    assert sum(services.keys.habits(house.principal).values()) > 0
+    assert services.events.list(house.principal, limit=10).items
+    assert sum(services.keys.count_hygiene_findings(house.principal).values()) > 0
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_search_and_pushes(aged: Ground) -> None:
 
 @pytest.mark.slow
 def test_a_server_on_it(oldest: Postgres) -> None:
-    """A key is made, used and revoked over HTTP; after the revocation's answer it opens nothing."""
+    """A key is created, used and revoked over HTTP; after the revocation's answer it is refused."""
     with serving(server_url(oldest, installed_database(oldest))) as server:
         made = server.call(
             "POST", "/v1/keys", token=server.token(), json={"description": "x"}

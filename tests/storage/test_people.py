@@ -1,4 +1,4 @@
-"""What the rows themselves promise of people, whoever writes them."""
+"""What the rows themselves guarantee about people, for every writer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from keystead.domain.digest import Digest
 from keystead.domain.errors import EmailTaken
 from keystead.domain.ids import CredentialId, SessionId, UserId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.sessions import ProofKind, Session
-from keystead.domain.throttle import NONE, Failures, Subject
+from keystead.domain.sessions import AuthenticationMethod, Session
+from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import User
 from keystead.storage.database import Tx
@@ -45,7 +45,7 @@ def _write(ground: Ground, act: Callable[[Tx], object]) -> None:
 
 
 def test_an_address_is_one_persons(ground: Ground) -> None:
-    """Neither a new user nor a change takes an address that another has, in whatever case; any number have none."""
+    """Neither a new user nor a change takes an email that another has, in any case; many may be without one."""
     email = _address()
     ada, bo = _user(email), _user(_address())
     for user in (ada, bo, _user(), _user()):
@@ -62,7 +62,7 @@ def test_an_address_is_one_persons(ground: Ground) -> None:
 
 
 def test_an_account_hides_its_hash() -> None:
-    """A repr tells whose account it is, and not the hash."""
+    """A repr names the account's user, and hides the hash."""
     assert "$argon2" not in repr(users.Account(_user(), "$argon2id$v=19$…"))
 
 
@@ -85,7 +85,7 @@ def test_a_products_user_is_nothing_else(ground: Ground, values: dict[str, objec
 
 
 def test_one_user_for_each_of_the_products_ids(ground: Ground) -> None:
-    """The database refuses a second user of one id in one workspace, and calls that no matter of addresses."""
+    """The database refuses a second user of one id in one workspace, and the error is not about emails."""
     here, there = ground.tenant().workspace_id, ground.tenant().workspace_id
 
     def add(workspace_id: WorkspaceId) -> None:
@@ -112,7 +112,12 @@ def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
     """A session keeps its first end, and gets no second secret after it."""
     user = _user()
     session = Session(
-        SessionId(new_id("ses", NOON)), user.id, NOON, NOON, NOON, proven_by=ProofKind.LINK
+        SessionId(new_id("ses", NOON)),
+        user.id,
+        NOON,
+        NOON,
+        NOON,
+        proven_by=AuthenticationMethod.LINK,
     )
     digest, other = new_id("d", NOON).encode(), new_id("d", NOON).encode()
     _write(ground, lambda tx: users.insert_user(tx, user))
@@ -125,7 +130,7 @@ def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
 
 
 def test_the_first_revocation_stays(ground: Ground) -> None:
-    """Of two revocations of a credential the first is told."""
+    """A second revocation of a credential leaves the first in place."""
     id = CredentialId(new_id("op", NOON))
     made = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
     later = NOON + timedelta(days=1)
@@ -142,17 +147,20 @@ def test_the_first_revocation_stays(ground: Ground) -> None:
 
 
 def test_counting_failures(ground: Ground) -> None:
-    """A subject without failures has none; what is written is read; taking back never goes below none."""
+    """A subject without failures counts zero; what is written is read; taking back never goes below zero."""
     one, other = Subject(new_id("account", NOON)), Subject(new_id("account", NOON))
     with write_behind(ground.database) as tx:
-        assert throttles.lock_failures(tx, [one, other], NOON) == {one: NONE, other: NONE}
-        throttles.set_failures(tx, one, Failures(2, NOON))
-        assert throttles.find_failures(tx, [one, other])[one] == Failures(2, NOON)
+        assert throttles.lock_failures(tx, [one, other], NOON) == {
+            one: NO_FAILURES,
+            other: NO_FAILURES,
+        }
+        throttles.set_failures(tx, one, ThrottleState(2, NOON))
+        assert throttles.find_failures(tx, [one, other])[one] == ThrottleState(2, NOON)
         for left in (1, 0, 0):
             throttles.take_back_failure(tx, one)
             assert throttles.find_failures(tx, [one])[one].count == left
         throttles.delete_failures(tx, one)
-        assert throttles.find_failures(tx, [one]) == {one: NONE}
+        assert throttles.find_failures(tx, [one]) == {one: NO_FAILURES}
 
 
 def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
@@ -165,7 +173,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
         with write_behind(ground.database) as tx:
             found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
             for subject in subjects:
-                throttles.set_failures(tx, subject, Failures(found[subject].count + 1, NOON))
+                throttles.set_failures(tx, subject, ThrottleState(found[subject].count + 1, NOON))
 
     threads = [threading.Thread(target=count, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -181,7 +189,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
 
 
 def test_what_signing_in_reads(ground: Ground) -> None:
-    """An address is found by its index, and marking keys whose makers left scans no members."""
+    """An email is found by its index, and marking keys whose creators left scans no members."""
     by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
     plan = plan_of(ground.database, by_email, WorkspaceId("ws_1"))
     assert "sign_in_email" in plan or "SEARCH" in plan

@@ -29,7 +29,7 @@ def pooler(postgres: Postgres) -> Iterator[PgBouncer]:
 
 @pytest.fixture(scope="module")
 def url(postgres: Postgres, pooler: PgBouncer) -> Iterator[str]:
-    """The way through it to a sound database."""
+    """The URL of a migrated database through it."""
     name = installed_database(postgres)
     with closing(Database(server_url(postgres, name))) as direct:
         fill(direct)
@@ -45,11 +45,11 @@ def pooled(url: str) -> Iterator[Ground]:
 
 
 def test_many_share_two_connections(pooled: Ground) -> None:
-    """Forty threads make, verify, list and revoke over two connections: each sees its own workspace alone."""
+    """Forty threads create, verify, list and revoke over two connections: each sees its own workspace alone."""
     tenants = [pooled.tenant() for _ in range(8)]
 
     def one(number: int) -> bool:
-        """Try again when a busy machine lets a lock's time run out: that is refused, and nothing was done."""
+        """Retry when a busy machine lets the time for a lock run out: that is refused without effect."""
         for _ in range(10):
             with suppress(Unavailable):
                 return go_round(number)
@@ -70,12 +70,12 @@ def test_many_share_two_connections(pooled: Ground) -> None:
 def test_no_workspace_is_left_behind(
     url: str, pooled: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever transaction had the connection before, the next one sees its own workspace alone."""
+    """After any other transaction on the connection, the next one sees its own workspace alone."""
     interleave(url, 1_000, monkeypatch)
 
 
 def test_a_connection_begins_without_settings(url: str) -> None:
-    """Time-outs and time zone hold all the same: they are the role's."""
+    """Time-outs and time zone are in force all the same, as the role's settings."""
     with closing(Database(url)) as database, database.read_across(Purpose.SERVER) as tx:
         asked = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
         found = {row.name: row.setting for row in tx.exec_driver_sql(asked)}
@@ -83,7 +83,7 @@ def test_a_connection_begins_without_settings(url: str) -> None:
 
 
 def test_the_url_has_to_say_so(url: str) -> None:
-    """Without the word in the URL the pooler refuses, and one is told what to do about it."""
+    """Without the parameter in the URL the pooler refuses, and the error names the fix."""
     with (
         closing(Database(url.partition("?")[0])) as database,
         pytest.raises(Unavailable, match="pgbouncer=true"),

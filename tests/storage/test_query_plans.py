@@ -1,4 +1,4 @@
-"""How the engines run what is asked often: by an index, in the index's order, whatever other workspaces hold."""
+"""How the engines run frequent queries: by an index, in the index's order, whatever other workspaces hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keystead.domain.documents import CollectionDraft
 from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import EventType
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
@@ -35,7 +35,7 @@ from tests.installations import ENGINES, UNLIMITED, Ground, fresh_ground
 WORKSPACES = 100
 ROWS = 10_000
 OLDEST = 350
-"""So many keys and events, and few others, are the tenant's: who came first is not to pay for the others."""
+"""How many of the oldest rows are the tenant's, with few others: an old workspace must not pay for newer ones."""
 
 GROWING = (
     "api_keys",
@@ -58,41 +58,41 @@ class Crowd:
     tenant: Principal
 
     def key(self, number: int = 100) -> KeyId:
-        """One of the tenant's living keys."""
+        """Return one of the tenant's active keys."""
         return assemble("ks", 3 * number, bytes(32)).key_id
 
     def refused(self) -> None:
-        """A creation beyond the limit."""
+        """Create a key beyond the limit."""
         self.ground.limit(self.tenant, 1)
         with pytest.raises(LimitReached):
             self.keys.create(self.tenant, KeyDraft("x"))
         self.ground.limit(self.tenant, None)
 
     def overlap(self) -> None:
-        """A rotation that leaves the old key alive for a while, where there is a limit."""
+        """Rotate a key that stays active for a while, under a limit."""
         self.ground.limit(self.tenant, ROWS)
         old = self.keys.create(self.tenant, KeyDraft("x")).key
         self.keys.rotate(self.tenant, old.id, overlap=timedelta(hours=1))
         self.ground.limit(self.tenant, None)
 
     def peppers(self) -> None:
-        """What a server asks when it starts."""
+        """Read what a server reads when it starts."""
         with self.ground.database.read_across(Purpose.SERVER) as tx:
             assert pepper_ids_of_live_keys(tx, NOON) == {"p1", "p2"}
 
     def forget_old_callers(self) -> None:
-        """What a flush does for a few of its keys."""
+        """Forget old callers, as a flush does for a few of its keys."""
         with self.ground.database.write_across(Purpose.USE) as tx:
             delete_old_callers(tx, [self.key(), self.key(101)], 10)
 
     def named(self, name: str) -> None:
-        """What the command line asks for a name."""
+        """Search by name, as the command line does."""
         with pytest.raises(NotFound):
             self.ground.services.workspaces.named(name)
 
     def collection(self) -> None:
-        """One more of the tenant's."""
-        name = f"c{len(self.ground.services.documents.list_collections(self.tenant).collections)}"
+        """Create one more collection of the tenant's."""
+        name = f"c{len(self.ground.services.documents.list_collections(self.tenant).items)}"
         self.ground.services.documents.create_collection(self.tenant, CollectionDraft(name))
 
     @property
@@ -175,7 +175,7 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
 
 @contextmanager
 def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that is run and looks for rows, with its values; and those by which a transaction begins."""
+    """Record every statement that searches for rows, with its values, and those that begin a transaction."""
     seen: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, sql: str, values: Any, ___: Any, ____: bool) -> None:
@@ -188,7 +188,7 @@ def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
-    """How the statements of an act are run, each as a text of its own; on PostgreSQL in the roles of the act."""
+    """Return the plan of each statement of an act; on PostgreSQL in the act's roles."""
     with _watched(crowd.ground) as seen:
         act()
     assert seen
@@ -207,7 +207,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
 
 
 def _scans(plan: str) -> list[str]:
-    """The tables that grow with use and are read from end to end, or along an index without a condition."""
+    """Return the growing tables that a plan reads from end to end, or along an index without a condition."""
     whole = re.findall(r"(?:SCAN|Seq Scan on) (\w+)", plan)
     along = re.findall(r"Index \w*\s?Scan \w*\s?using \w+ on (\w+).*\n(?!\s+Index Cond)", plan)
     return [table for table in whole + along if table in GROWING]
@@ -231,7 +231,7 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "suspension": lambda c: c.ground.services.workspaces.suspend(c.tenant.workspace_id),
     "plan": lambda c: c.ground.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
-    "keys of a habit": lambda c: c.keys.list(c.tenant, habit=Habit.NEVER_USED),
+    "keys of a habit": lambda c: c.keys.list(c.tenant, finding=HygieneFinding.NEVER_USED),
     "candidates": lambda c: c.keys.candidates(c.tenant),
     "full limit": lambda c: c.refused(),
     "overlap under a limit": lambda c: c.overlap(),
@@ -257,14 +257,14 @@ ORDERED = (
 
 @pytest.mark.parametrize("name", ACTS)
 def test_no_scans(crowd: Crowd, name: str) -> None:
-    """Nothing that is asked about one workspace reads a table from end to end (R49, R58)."""
+    """No query about one workspace reads a table from end to end (R49, R58)."""
     for plan in _plans(crowd, lambda: ACTS[name](crowd)):
         assert _scans(plan) == [], plan
 
 
 @pytest.mark.parametrize("name", ORDERED)
 def test_no_sorting(crowd: Crowd, name: str) -> None:
-    """A page comes in the order of its index: what it costs does not grow with how much there is."""
+    """A page comes in the order of its index: its cost does not grow with the table."""
     pages = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if "ORDER BY" in plan]
     assert pages
     for plan in pages:
@@ -283,7 +283,7 @@ def test_no_sorting(crowd: Crowd, name: str) -> None:
     ],
 )
 def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: str) -> None:
-    """What has an index of its own is found by it."""
+    """A query with an index of its own uses it."""
     asked = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if condition in plan]
     assert asked
     for plan in asked:
@@ -292,13 +292,17 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
 
 def test_habits_are_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
     """The count reads the live keys of one workspace by their index; how it joins their use is the engine's choice."""
-    [counted] = [p for p in _plans(crowd, lambda: crowd.keys.habits(crowd.tenant)) if "UNUSED" in p]
+    [counted] = [
+        p
+        for p in _plans(crowd, lambda: crowd.keys.count_hygiene_findings(crowd.tenant))
+        if "UNUSED" in p
+    ]
     assert "api_keys_live" in counted
     assert "api_keys" not in _scans(counted)
 
 
 def test_the_quota_is_read_and_not_counted(crowd: Crowd) -> None:
-    """How many keys count is one row, and an index's keys that expired since it was written; not the living ones."""
+    """The number of keys is one row, plus an index of keys that expired since; active keys are not read."""
     plans = _plans(crowd, lambda: crowd.keys.list(crowd.tenant))
     counted = [plan for plan in plans if "count(" in plan]
     assert counted

@@ -1,4 +1,4 @@
-"""Beginning anew: only what is known to have had no effect, some times, within seconds."""
+"""Retrying on conflict: only work without effect, a few times, within seconds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import event
 
 from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
-from keystead.storage import retry as anew
-from keystead.storage.database import RolledBack, StatementFault
+from keystead.storage import retry
 from keystead.storage.engine.connections import sqlite_driver
+from keystead.storage.engine.errors import RolledBack, StatementFault
 from tests.installations import Ground
 
 CODES = {
@@ -27,7 +27,7 @@ OTHERS = {
 
 
 def refusal(ground: Ground, code: str) -> Exception:
-    """The driver's error of that code."""
+    """Return the driver's error with that code."""
     if not ground.database.is_sqlite:
         return psycopg.errors.lookup(code)("planted")
     error: Exception = sqlite_driver.OperationalError("planted")
@@ -37,7 +37,7 @@ def refusal(ground: Ground, code: str) -> Exception:
 
 @contextmanager
 def at_commit(ground: Ground, code: str) -> Iterator[list[str]]:
-    """Every commit is refused with that code; a list that grows with each."""
+    """Refuse every commit with that code. Returns a list that grows with each."""
     dialect, tried = ground.database.engine.dialect, list[str]()
     commit = dialect.do_commit
 
@@ -56,7 +56,7 @@ def at_commit(ground: Ground, code: str) -> Iterator[list[str]]:
 def at_statement(
     ground: Ground, code: str, words: str = "INSERT INTO events"
 ) -> Iterator[list[str]]:
-    """Every statement with those words is refused with that code; a list that grows with each."""
+    """Refuse every statement that contains the text with that code. Returns a list that grows with each."""
     tried = list[str]()
 
     def refuse(_: Any, statement: str, *__: Any) -> None:
@@ -73,32 +73,32 @@ def at_statement(
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses, and all the time in the world."""
-    monkeypatch.setattr(anew, "PAUSES", (0.0,) * len(anew.PAUSES))
-    monkeypatch.setattr(anew, "SECONDS", 60.0)
+    """No pauses, and no time limit."""
+    monkeypatch.setattr(retry, "PAUSES", (0.0,) * len(retry.PAUSES))
+    monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 def codes(ground: Ground, among: dict[str, list[str]]) -> list[str]:
-    """Those of the engine."""
+    """The engine's codes of conflicts."""
     return among["sqlite" if ground.database.is_sqlite else "postgresql"]
 
 
 @pytest.mark.parametrize("refused", [at_statement, at_commit])
 def test_it_gives_up(ground: Ground, refused: Callable[..., Any]) -> None:
-    """What collides each time is refused after ten attempts, as unavailable, and nothing is left of any of them."""
+    """Work that conflicts each time is refused after ten attempts, as unavailable, without effect."""
     tenant = ground.tenant()
     for code in codes(ground, CODES):
         with refused(ground, code) as tried, pytest.raises(Unavailable) as told:
             ground.key(tenant)
         assert type(told.value) is Unavailable
-        assert len(tried) == len(anew.PAUSES) + 1 == 10
+        assert len(tried) == len(retry.PAUSES) + 1 == 10
     assert (ground.ids(tenant), ground.happened(tenant), ground.used(tenant)) == ([], [], 0)
     ground.key(tenant)
 
 
 def test_it_ends_in_time(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the seconds are over there is no further attempt."""
-    monkeypatch.setattr(anew, "SECONDS", -1.0)
+    """When the time is over there is no further attempt."""
+    monkeypatch.setattr(retry, "SECONDS", -1.0)
     tenant = ground.tenant()
     with at_commit(ground, codes(ground, CODES)[0]) as tried, pytest.raises(Unavailable):
         ground.key(tenant)
@@ -107,7 +107,7 @@ def test_it_ends_in_time(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("refused", [at_statement, at_commit])
 def test_nothing_else_is_tried_again(ground: Ground, refused: Callable[..., Any]) -> None:
-    """Neither what may have been done, nor what waited long enough, nor what would fail again."""
+    """Not retried: what may have been done, what waited long enough, what would fail again."""
     tenant = ground.tenant()
     for code in codes(ground, OTHERS):
         with refused(ground, code) as tried, pytest.raises((StorageError, StatementFault)) as told:
@@ -117,7 +117,7 @@ def test_nothing_else_is_tried_again(ground: Ground, refused: Callable[..., Any]
 
 
 def test_an_ambiguous_commit_is_in_doubt(ground: Ground) -> None:
-    """Where the database says that it does not know, neither do we, and ask no second time: 40003 is no 40001."""
+    """If the database reports an unknown outcome, so do we, without a retry: 40003 is not 40001."""
     tenant = ground.tenant()
     code = "SQLITE_IOERR" if ground.database.is_sqlite else "40003"
     with at_commit(ground, code) as tried, pytest.raises(OutcomeUnknown):

@@ -1,4 +1,4 @@
-"""How the engines run what is asked of webhooks, by whatever many endpoints and deliveries others have."""
+"""How the engines run queries about webhooks, with any number of endpoints and deliveries of others."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, DeliveryStatus, Outcome
 from keystead.services.deliveries import Deliveries, Sent
-from keystead.services.key_lifecycle import KeyWatch
-from keystead.services.sealing import Sealing
-from keystead.services.webhook_secrets import WebhookSecrets, place_of, seal_secrets
+from keystead.services.key_lifecycle import KeyLifecycle
+from keystead.services.sealing import Sealing, WebhookSecrets, place_of, seal_secrets
 from keystead.storage.schema import tables as schema
 from tests.behind import tidy, write_behind
 from tests.clocks import NOON
 from tests.installations import ENGINES, PEPPERS, UNLIMITED, Ground, fresh_ground
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
-"""Of each workspace its endpoints, of each of these a delivery of each event: some ten thousand."""
+"""Each workspace has these endpoints, each endpoint a delivery of every event: some ten thousand."""
 GROWING = ("deliveries", "delivery_attempts", "events", "webhook_endpoints", "webhook_queues")
 SEARCHED = ("api_keys", "key_callers")
 
@@ -39,20 +38,20 @@ class Crowd:
 
     @property
     def webhook(self) -> WebhookId:
-        """One of the tenant's endpoints."""
+        """Return one of the tenant's endpoints."""
         return webhook_id(0, 1)
 
     def delivery(self, number: int) -> DeliveryId:
-        """One of the deliveries to it."""
+        """Return one of its deliveries."""
         return delivery_id(0, 1, number)
 
     @property
     def deliveries(self) -> Deliveries:
-        """What workers ask."""
+        """The queries of workers."""
         return self.ground.services.deliveries
 
     def work(self) -> None:
-        """A worker's round: claim, hold, settle, give back."""
+        """Run a worker's round: claim, extend, complete, release."""
         batches = self.deliveries.claim(endpoints=3, messages=5)
         assert len(batches) == 3
         self.deliveries.extend(batches)
@@ -61,8 +60,8 @@ class Crowd:
         self.deliveries.settle(sent, batches)
 
     def look(self) -> None:
-        """A look at what time has brought upon keys."""
-        KeyWatch(self.ground.database, self.ground.clock).look()
+        """Search for lifecycle events of keys."""
+        KeyLifecycle(self.ground.database, self.ground.clock).run()
 
 
 def webhook_id(workspace: int, endpoint: int) -> WebhookId:
@@ -140,7 +139,7 @@ def _rows() -> dict[Any, list[dict[str, Any]]]:
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
-    """How the statements of an act are run, on PostgreSQL in the roles of the act."""
+    """Return the plan of each statement of an act; on PostgreSQL in the act's roles."""
     seen: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, sql: str, values: Any, ___: Any, many: bool) -> None:
@@ -169,7 +168,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
 
 
 def _scans(plan: str) -> list[str]:
-    """The tables that grow with use and are read from end to end, or along an index without a condition."""
+    """Return the growing tables that a plan reads from end to end, or along an index without a condition."""
     whole = re.findall(r"(?:SCAN|Seq Scan on) (\w+)", plan)
     along = re.findall(r"Index \w*\s?Scan \w*\s?using \w+ on (\w+).*\n(?!\s+Index Cond)", plan)
     return [table for table in whole + along if table in (*GROWING, *SEARCHED)]
@@ -195,7 +194,7 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
 
 @pytest.mark.parametrize("name", ACTS)
 def test_no_scans(crowd: Crowd, name: str) -> None:
-    """Nothing that is asked about one endpoint, and no round of a worker, reads a table from end to end."""
+    """No query about one endpoint, and no round of a worker, reads a table from end to end."""
     crowd.ground.clock.advance(timedelta(minutes=1))
     for plan in _plans(crowd, lambda: ACTS[name](crowd)):
         assert _scans(plan) == [], plan
@@ -210,13 +209,13 @@ def test_no_scans(crowd: Crowd, name: str) -> None:
     ],
 )
 def test_what_waits_is_found_among_what_is_done(crowd: Crowd, name: str, index: str) -> None:
-    """The few that are due, and the few that failed, have indexes of their own, beside the many delivered."""
+    """The few that are due, and the few that failed, have indexes of their own, among the many delivered."""
     crowd.ground.clock.advance(timedelta(minutes=1))
     assert index in "\n".join(_plans(crowd, lambda: ACTS[name](crowd)))
 
 
 def test_the_searches_over_keys_go_along_an_index(crowd: Crowd) -> None:
-    """Ends and refusals are found by their own indexes; the walk for disuse goes along the keys' ids, bit by bit."""
+    """Expired and refused keys are found by their own indexes; the search for unused ones walks the ids in batches."""
     crowd.look()
     crowd.ground.clock.advance(timedelta(days=2))
     plans = _plans(crowd, crowd.look)

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 from keystead.bootstrap import Installation
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
-from keystead.domain.webhooks import MAX_PAYLOAD
+from keystead.wire.webhooks import MAX_PAYLOAD
 from tests.receivers import Receiver, delivering, hook
 
 

@@ -195,11 +195,11 @@ def among(
         _wait_for_attempts(office, tenant, [each.endpoint.id for each in made.values()])
         for name, (_, expected) in HOSTILE.items():
             page = office.services.webhooks.deliveries(tenant, made[name].endpoint.id, limit=200)
-            tried = [attempt for each in page.deliveries for attempt in each.attempts]
+            tried = [attempt for each in page.items for attempt in each.attempts]
             errors = {attempt.error for attempt in tried}
             assert errors, name
             assert errors <= {expected, *([AttemptError.TIMEOUT] if name in FLOODS else [])}, name
-            assert {each.status for each in page.deliveries} <= {
+            assert {each.status for each in page.items} <= {
                 DeliveryStatus.PENDING,
                 DeliveryStatus.FAILED,
             }
@@ -217,7 +217,7 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
     while waiting and time.monotonic() < deadline:
         for id in list(waiting):
             page = office.services.webhooks.deliveries(tenant, id, limit=200)  # type: ignore[arg-type]
-            if any(each.attempts for each in page.deliveries):
+            if any(each.attempts for each in page.items):
                 waiting.discard(id)
         time.sleep(0.05)
     assert not waiting

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from keystead.domain.ids import UserId
-from keystead.domain.mail import Letter, MailServer, check_sender, mail_server_of
+from keystead.domain.mail import Email, MailServer, check_sender, mail_server_of
 from keystead.worker.mail import (
     Folder,
     MailAway,
@@ -29,7 +29,7 @@ from tests.serving import HOST, free_port
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ADA = UserId("usr_1")
-LETTER = Letter(
+LETTER = Email(
     "ada@acme.example",
     "Acme: “nightly” ends",
     "The key “nightly” ends.\n",
@@ -130,7 +130,7 @@ def test_nothing_is_said_in_clear_to_another_machine(
     elsewhere = MailServer("mail.example.com", server.port, False, "user", "password")
     assert elsewhere.start_tls
     assert not server.start_tls
-    monkeypatch.setattr("keystead.domain.mail._HERE", frozenset())
+    monkeypatch.setattr("keystead.domain.mail.is_loopback", lambda host: False)
     with pytest.raises(MailAway):
         asyncio.run(Smtp(server).send(_message()))
     assert handler.got == []
@@ -167,7 +167,7 @@ def test_the_same_sending_has_the_same_id() -> None:
 @pytest.mark.parametrize("hostile", ["a\r\nBcc: eve@example.com", "a\nb", "a\rb"])
 def test_no_text_makes_a_field(hostile: str) -> None:
     """What could begin a field of its own is refused, wherever it comes from."""
-    letter = Letter("ada@acme.example", hostile, "text", ADA, "/w/ws_1/notices")
+    letter = Email("ada@acme.example", hostile, "text", ADA, "/w/ws_1/notices")
     with pytest.raises(ValueError, match=r"linefeed|newline"):
         message_of(letter, sender="keys@example.com", base_url="https://k", once="1", now=NOW)
 
@@ -220,7 +220,7 @@ def test_senders(address: str, *, good: bool) -> None:
 
 
 def _message(to: str = LETTER.to, once: str = "ws_1 7") -> EmailMessage:
-    letter = Letter(to, LETTER.subject, LETTER.text, ADA, LETTER.settings_path)
+    letter = Email(to, LETTER.subject, LETTER.text, ADA, LETTER.settings_path)
     return message_of(
         letter,
         sender="Keystead <keys@example.com>",

@@ -20,7 +20,7 @@ from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, AttemptError, Outcome
 from keystead.domain.workspaces import Role
 from keystead.logger import Line
-from keystead.services import installation_log
+from keystead.services import events
 from keystead.services.deliveries import LEASE, Batch, Sent
 from keystead.storage.schema import tables as schema
 from keystead.worker.loop import Task
@@ -120,7 +120,7 @@ def flush_use(scene: Scene) -> Check:
 
 def watch_keys(scene: Scene) -> Check:
     """An event of a workspace can't be written."""
-    task_of(scene, "watch keys").run()
+    task_of(scene, "key_lifecycle").run()
     for tenant in scene.both:
         scene.ground.key(tenant, expires_at=scene.ground.clock.now() + timedelta(minutes=5))
     scene.poison("INSERT", "events", "workspace_id", scene.poisoned.workspace_id)
@@ -220,14 +220,14 @@ def _spoil_events(scene: Scene) -> None:
 
 
 SCENES: Final[Mapping[str, Callable[[Scene], Check]]] = {
-    "flush use": flush_use,
-    "watch keys": watch_keys,
-    "sweep": sweep,
-    "forget": forget,
-    "finish deletions": finish_deletions,
-    "forget deleted webhooks": forget_deleted_webhooks,
-    "send digests": send_digests,
-    "send confirmations": send_confirmations,
+    "flush_use": flush_use,
+    "key_lifecycle": watch_keys,
+    "expired_rows": sweep,
+    "retention": forget,
+    "collection_deletions": finish_deletions,
+    "webhook_deletions": forget_deleted_webhooks,
+    "notification_digests": send_digests,
+    "email_confirmations": send_confirmations,
     DELIVER: deliver,
 }
 
@@ -286,7 +286,7 @@ def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
 
 def test_every_task_has_its_scene(scene: Scene) -> None:
     """A task that is added is asked too what a poisoned item costs. The installation's log belongs to no tenant."""
-    assert {task.name for task in tasks(scene)} == SCENES.keys() | {installation_log.TASK}
+    assert {task.name for task in tasks(scene)} == SCENES.keys() | {events.TASK}
 
 
 def test_an_event_of_the_future_holds_up_no_other(
@@ -299,7 +299,7 @@ def test_an_event_of_the_future_holds_up_no_other(
         tx.execute(update(schema.installation_events).values(type="of.the.future"))
     scene.ground.clock.advance(seconds=1)
     credentials.create("after", operator("tests", scene.honest.workspace_id).actor)
-    task_of(scene, installation_log.TASK).run()
+    task_of(scene, events.TASK).run()
     types = [fields["type"] for fields in logged(caplog, "installation event")]
     assert types == ["of.the.future", "credential.created"]
 
@@ -394,7 +394,7 @@ def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
 def test_a_digest_is_given_up_and_the_next_is_sent(scene: Scene) -> None:
     """Once the poisoned letter's email is fixed, what happens from then on is sent."""
     send_digests(scene)
-    post = task_of(scene, "send digests")
+    post = task_of(scene, "notification_digests")
     for _ in range(MANY):
         post.run()
         scene.ground.clock.advance(hours=6)

@@ -126,7 +126,7 @@ def _wait_until_all_is_sent(
         page = office.services.webhooks.deliveries(
             tenant, webhook.endpoint.id, status=DeliveryStatus.PENDING, limit=1
         )
-        waiting = bool(page.deliveries)
+        waiting = bool(page.items)
     assert not waiting
 
 

@@ -1,1 +1,1 @@
-"""The Workspace API over REST: decode, call one use case, shape the answer. No rule stands here. Begin in app.py."""
+"""The REST API: decode the request, call one use case, shape the response. Start reading in app.py."""

@@ -1,4 +1,4 @@
-"""The application: routers, refusals as problems, and the pages that describe them."""
+"""The API application: routers, error handlers and reference pages."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from keystead.services import Services
 
 
 def create_api(services: Services, *, base_url: str) -> FastAPI:
-    """ASGI, for a `Stack`: `/v1/…` for workspaces' code, `/operator/v1/…` for the product's own.
+    """Return the ASGI application of `/v1/…`, `/operator/v1/…`, and the public `/openapi.json`, `/docs`, `/problems`.
 
-    `/openapi.json`, `/docs` and `/problems` are for everybody. `base_url` is where this server is reached.
+    Args:
+        services: The use cases.
+        base_url: The URL that clients use to reach this server.
     """
     problems = Problems(base_url)
     app = FastAPI(

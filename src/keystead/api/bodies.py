@@ -1,30 +1,23 @@
-"""What calls take. The rules about the values stand in the domain, which alone refuses them.
-
-What a schema says here beyond a member's type (lengths, patterns) tells readers and generators of the domain's rule.
-"""
+"""The request bodies. The domain checks the values; the schemas here only describe its rules (lengths, patterns)."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from keystead.domain import documents
+from keystead.domain import destinations, documents, webhooks
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
+from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.instants import format_instant, parse_instant
-from keystead.domain.keys import (
-    MAX_DESCRIPTION,
-    MAX_OVERLAP,
-    MAX_SCOPES,
-    UNSET,
-    KeyDraft,
-    KeyPatch,
-)
+from keystead.domain.instants import parse_instant
+from keystead.domain.keys import MAX_DESCRIPTION, MAX_OVERLAP, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
+from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import MAX_NAME, Role
-from keystead.wire.schema import INSTANT_SCHEMA, member
+from keystead.wire.schema import INSTANT_SCHEMA, Instant, member
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -33,7 +26,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 
 class Body(BaseModel):
-    """Strict types, no unknown members. What it means to omit a member, the member's description says."""
+    """A request body of strict types without unknown members. Descriptions say what an omitted member means."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -44,27 +37,21 @@ class Body(BaseModel):
     )
 
     def sent(self, name: str) -> Any:
-        """The member of that name, or UNSET where it was not sent."""
+        """Return the member's value, or UNSET if it was omitted."""
         return getattr(self, name) if name in self.model_fields_set else UNSET
 
 
 def _read_instant(value: object) -> datetime:
     if not isinstance(value, str):
-        raise ValueError("must be an RFC 3339 instant, written as a string")  # noqa: TRY004 - what pydantic catches
+        raise ValueError("must be an RFC 3339 time, as a string")  # noqa: TRY004 - what pydantic catches
     return parse_instant(value)
 
 
-_Instant = Annotated[
-    datetime,
-    PlainValidator(_read_instant),
-    PlainSerializer(format_instant, return_type=str),
-    WithJsonSchema(INSTANT_SCHEMA),
-]
+_SentInstant = Annotated[Instant, PlainValidator(_read_instant)]
 _EXPIRY = (
     "When the key expires: RFC 3339 with an offset, later than now. Fractions of a second are"
     " cut off. Null: never."
 )
-
 _Description = Annotated[
     str,
     member(
@@ -74,7 +61,7 @@ _Description = Annotated[
         maxLength=MAX_DESCRIPTION,
     ),
 ]
-_SCOPES = "`resource:action` each; `*` is all of the workspace's data, but never `keys:write`."
+_SCOPES = "Each is `resource:action`; `*` is all data of the workspace, but never `keys:write`."
 
 
 def _expiry(description: str) -> Any:
@@ -88,44 +75,47 @@ def _scopes(description: str) -> Any:
 
 
 class NewKey(Body):
-    """A key as it is asked for."""
+    """A key to create."""
 
     description: _Description
-    expires_at: Annotated[_Instant | None, _expiry(f"{_EXPIRY} Omitted: as the caller.")] = None
+    expires_at: Annotated[
+        _SentInstant | None, _expiry(f"{_EXPIRY} Omitted: when the calling key expires.")
+    ] = None
     scopes: Annotated[
-        list[str], _scopes(f"{_SCOPES} Omitted: the caller's, without `keys:write`.")
+        list[str], _scopes(f"{_SCOPES} Omitted: the calling key's, without `keys:write`.")
     ] = []
 
     def draft(self) -> KeyDraft:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         return KeyDraft(self.description, self.sent("expires_at"), self.sent("scopes"))
 
 
 class KeyChange(Body):
-    """What is to change of a key; what is omitted stays."""
+    """Changes to a key. Omitted members stay as they are."""
 
     description: _Description = ""
-    expires_at: Annotated[_Instant | None, _expiry(_EXPIRY)] = None
-    scopes: Annotated[list[str], _scopes(f"What remains: scopes only shrink. {_SCOPES}")] = []
+    expires_at: Annotated[_SentInstant | None, _expiry(_EXPIRY)] = None
+    scopes: Annotated[list[str], _scopes(f"The scopes to keep: none can be added. {_SCOPES}")] = []
 
     def patch(self) -> KeyPatch:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         return KeyPatch(self.sent("description"), self.sent("expires_at"), self.sent("scopes"))
 
 
 class NewRotation(Body):
-    """How a key is to be succeeded."""
+    """How to replace a key by a successor."""
 
     overlap_seconds: Annotated[
         int,
         Field(
-            description="How long the old key lives on. 0, or omitted: it is revoked at once.",
+            description="How long the old key keeps working. 0, or omitted: it is revoked immediately.",
             ge=0,
             le=MAX_OVERLAP // timedelta(seconds=1),
         ),
     ] = 0
     expires_at: Annotated[
-        _Instant | None, _expiry(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now.")
+        _SentInstant | None,
+        _expiry(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now."),
     ] = None
 
     @property
@@ -140,57 +130,63 @@ def _collection_title(description: str) -> Any:
 
 
 class NewCollection(Body):
-    """A collection as it is asked for."""
+    """A collection to create."""
 
     name: Annotated[
         str,
         member(
-            "Its name in URLs: unique in the workspace, and for good.",
+            "The name in URLs: unique in the workspace, and permanent.",
             "handbook",
             pattern=f"^{documents.NAME_PATTERN}$",
         ),
     ]
     title: Annotated[
-        str | None, _collection_title("For people, on one line. Omitted or null: the name.")
+        str | None,
+        _collection_title("The title to display, on one line. Omitted or null: the name."),
     ] = None
 
     def draft(self) -> CollectionDraft:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         return CollectionDraft(self.name, self.title)
 
 
 class CollectionChange(Body):
-    """What is to change of a collection; what is omitted stays."""
+    """Changes to a collection. Omitted members stay as they are."""
 
-    title: Annotated[str, _collection_title("For people, on one line.")] = ""
+    title: Annotated[str, _collection_title("The title to display, on one line.")] = ""
 
     def patch(self) -> CollectionPatch:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         return CollectionPatch(self.sent("title"))
 
 
 class NewDocument(Body):
-    """A document's content, the whole of it."""
+    """The whole content of a document."""
 
     title: Annotated[
-        str, member("Omitted: none.", "Lost passwords", maxLength=documents.MAX_TITLE)
+        str, member("Omitted: no title.", "Lost passwords", maxLength=documents.MAX_TITLE)
     ] = ""
-    text: Annotated[str, member("At most 256 KiB in UTF-8.", "Ask the help desk for a new one.")]
+    text: Annotated[
+        str, member("At most 256 KiB in UTF-8.", "Ask your administrator for a new one.")
+    ]
     url: Annotated[
         str | None,
         member(
-            "Where it stands: http or https. Omitted or null: nowhere.",
+            "Where the document is published: http or https. Omitted or null: no URL.",
             "https://example.com/handbook/passwords",
             maxLength=documents.MAX_URL,
         ),
     ] = None
     attributes: Annotated[
         dict[str, Any],
-        member("Anything else: at most 16 KiB as JSON, 8 deep. Omitted: none.", {"team": "it"}),
+        member(
+            "Any further data: at most 16 KiB as JSON, nested 8 deep. Omitted: none.",
+            {"team": "it"},
+        ),
     ] = {}
 
     def draft(self, id: str) -> DocumentDraft:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         return DocumentDraft(id, self.text, self.title, self.url, self.attributes)
 
 
@@ -199,7 +195,9 @@ class BatchDocument(NewDocument):
 
     id: Annotated[
         str,
-        member("Its id in the collection.", "passwords", pattern=f"^{documents.ID_PATTERN}$"),
+        member(
+            "The document's id in the collection.", "passwords", pattern=f"^{documents.ID_PATTERN}$"
+        ),
     ]
 
 
@@ -213,15 +211,144 @@ class Batch(Body):
     delete: Annotated[
         list[str],
         Field(
-            description="Ids of documents to delete; an absent one counts nothing. Omitted: none.",
+            description="Ids of documents to delete. Ids without a document are ignored. Omitted: none.",
             examples=[["old-passwords"]],
             max_length=documents.MAX_PUSH,
         ),
     ] = []
 
     def push(self) -> Push:
-        """What the rules are asked about."""
-        return Push([each.draft(each.id) for each in self.upsert], self.delete)
+        """Return the domain's value."""
+        return Push([document.draft(document.id) for document in self.upsert], self.delete)
+
+
+_EVENTS = (
+    "Types of events, or `*` alone for all, later types included: "
+    f"{', '.join(f'`{type}`' for type in EventType)}."
+)
+_HEADERS = (
+    f"Custom headers, such as the receiver's credentials: at most {MAX_HEADERS}, sent with every delivery."
+    " Their values are never shown again."
+)
+_WebhookName = Annotated[
+    str,
+    member(
+        f"The name to display: 1-{webhooks.MAX_NAME} characters on one line.",
+        "CRM",
+        minLength=1,
+        maxLength=webhooks.MAX_NAME,
+    ),
+]
+_WebhookUrl = Annotated[
+    str,
+    member(
+        "Where to send the events: https, a host on the internet, port 443 or 8443.",
+        "https://example.com/hooks/keystead",
+        maxLength=destinations.MAX_URL,
+    ),
+]
+
+
+def _events(description: str) -> Any:
+    return member(description, ["key.created", "key.revoked"], minItems=1)
+
+
+def _headers(description: str) -> Any:
+    return member(description, {"X-Source": "keystead"}, maxProperties=MAX_HEADERS)
+
+
+class NewWebhook(Body):
+    """A webhook to create."""
+
+    name: _WebhookName
+    url: _WebhookUrl
+    events: Annotated[list[str], _events(_EVENTS)]
+    headers: Annotated[dict[str, str], _headers(f"{_HEADERS} Omitted: none.")] = {}
+
+    def draft(self) -> WebhookDraft:
+        """Return the domain's value."""
+        return WebhookDraft(self.name, self.url, self.events, self.headers)
+
+
+class WebhookChange(Body):
+    """Changes to a webhook. Omitted members stay as they are."""
+
+    name: _WebhookName = ""
+    url: _WebhookUrl = ""
+    events: Annotated[list[str], _events(_EVENTS)] = []
+    headers: Annotated[
+        dict[str, str], _headers(f"{_HEADERS} They replace all previous custom headers.")
+    ] = {}
+    status: Annotated[
+        Literal["active", "disabled"],
+        member("`disabled`: deliveries wait and nothing is sent. `active`: deliveries are sent."),
+    ] = "active"
+
+    def patch(self) -> WebhookPatch:
+        """Return the domain's value."""
+        status = self.sent("status")
+        return WebhookPatch(
+            self.sent("name"),
+            self.sent("url"),
+            self.sent("events"),
+            self.sent("headers"),
+            status if status is UNSET else WebhookStatus(status),
+        )
+
+
+def _name(description: str, example: str) -> Any:
+    return member(description, example, minLength=1, maxLength=MAX_NAME)
+
+
+class NewOwner(Body):
+    """The owner of a new workspace."""
+
+    name: Annotated[str, _name("The name to display.", "Ann")]
+    email: Annotated[
+        str | None,
+        member(
+            "The address that the owner signs in with. Omitted or null: none.", "ann@example.com"
+        ),
+    ] = None
+
+
+class NewWorkspace(Body):
+    """A workspace to create."""
+
+    name: Annotated[str, _name("The name to display. It need not be unique.", "Acme")]
+    plan: Annotated[
+        str | None, member("The plan's id. Omitted or null: the smallest plan.", "team")
+    ] = None
+    owner: Annotated[
+        NewOwner | None,
+        member("The person who owns the workspace and may sign in. Omitted or null: no owner yet."),
+    ] = None
+
+
+class WorkspaceChange(Body):
+    """Changes to a workspace. Omitted members stay as they are."""
+
+    name: Annotated[str, _name("The name to display.", "Acme")] = ""
+
+
+class PlanAssignment(Body):
+    """The plan to put a workspace on, with limits of its own."""
+
+    plan: Annotated[str, member("The plan's id.", "team")]
+    overrides: Annotated[
+        dict[str, int | None],
+        member(
+            "Limits that replace the plan's. Null: unlimited. Omitted: none, and previous ones are removed.",
+            {"api_keys": 20},
+            propertyNames={"enum": list(LIMIT_NAMES)},
+            additionalProperties={
+                "anyOf": [
+                    {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+                    {"type": "null"},
+                ]
+            },
+        ),
+    ] = Field(default_factory=dict)
 
 
 class NewPortalUser(Body):
@@ -230,36 +357,36 @@ class NewPortalUser(Body):
     id: Annotated[
         str,
         member(
-            "The product's own id of the user.", "user-4711", minLength=1, maxLength=MAX_USER_ID
+            "The product's own id for the user.", "user-4711", minLength=1, maxLength=MAX_USER_ID
         ),
     ]
-    name: Annotated[str, member("What to show.", "Ada", minLength=1, maxLength=MAX_NAME)]
+    name: Annotated[str, _name("The name to display.", "Ada")]
     email: Annotated[
-        str | None, member("What to show; it signs nobody in. Omitted or null: none.")
+        str | None, member("The address to display, not to sign in with. Omitted or null: none.")
     ] = None
 
 
 class NewPortalSession(Body):
-    """Whom the product vouches for, where, and as what."""
+    """A user that the product vouches for, with a workspace and a role."""
 
-    workspace_id: Annotated[str, member("The workspace of the user.", "ws_02tcRIyrxLXTR81B3dqdOx")]
+    workspace_id: Annotated[str, member("The user's workspace.", "ws_02tcRIyrxLXTR81B3dqdOx")]
     user: Annotated[NewPortalUser, member("The user, as the product knows them.")]
     role: Annotated[
         Literal["admin", "developer", "viewer"],
-        member("What the user may do; owners are made by owners."),
+        member("The user's role. Only an owner can make another owner."),
     ]
     return_url: Annotated[
         str | None,
         member(
-            "Where the user goes back to, and proves anew who they are: of an origin that is configured here."
-            " Omitted or null: nowhere.",
+            "The page to return to, also to prove the user's identity again. Its origin must be one of the"
+            " configured origins. Omitted or null: no page.",
             "https://app.example.com/settings",
             maxLength=MAX_URL,
         ),
     ] = None
 
     def request(self) -> PortalRequest:
-        """What the rules are asked about."""
+        """Return the domain's value."""
         user = PortalUser(self.user.id, self.user.name, self.user.email)
         workspace_id = WorkspaceId(self.workspace_id)
         return PortalRequest(workspace_id, user, Role(self.role), self.return_url)

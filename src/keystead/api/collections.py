@@ -1,4 +1,4 @@
-"""Collections of documents."""
+"""Routes of collections."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from typing_extensions import override
 
 from keystead.api.bodies import CollectionChange, NewCollection
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    set_etag,
+)
 from keystead.domain.documents import CollectionId
 from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
 from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
@@ -17,13 +27,13 @@ from keystead.wire.resources import Collection, CollectionList
 
 
 class CollectionRoute(WorkspaceRoute):
-    """A route about collections: `name` in its path is a collection's."""
+    """A route of collections; `name` in its path is a collection's name."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
-        """Return the collection's version."""
-        if "name" not in named:
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "name" not in path:
             return None
-        return call.services.documents.require(call.principal, named["name"]).version
+        return call.services.documents.require(call.principal, path["name"]).version
 
 
 CollectionName = Annotated[str, Path(description="The collection's name.", examples=["handbook"])]
@@ -33,86 +43,73 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=C
 
 @router.post(
     "",
-    operation_id="collections_create",
     summary="Create a collection",
     status_code=201,
-    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached, tagged=True),
+    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached, has_etag=True),
 )
-def create_collection(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
-    """A new, empty collection."""
-    made = call.services.documents.create_collection(call.principal, body.draft(), call.origin)
-    response.headers["location"] = f"/v1/collections/{made.name}"
-    tag(response, made.version)
-    return Collection.of(made)
+def collections_create(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
+    """Create an empty collection."""
+    collection = call.services.documents.create_collection(
+        call.principal, body.draft(), call.origin
+    )
+    response.headers["location"] = f"/v1/collections/{collection.name}"
+    set_etag(response, collection.version)
+    return Collection.of(collection)
 
 
-@router.get(
-    "",
-    operation_id="collections_list",
-    summary="List collections",
-    **needs(COLLECTIONS_READ, InvalidCursor),
-)
-def list_collections(
+@router.get("", summary="List collections", **needs(COLLECTIONS_READ, InvalidCursor))
+def collections_list(
     call: CurrentCall, limit: Limit = None, cursor: Cursor = None
 ) -> CollectionList:
-    """All collections of the workspace, newest first."""
+    """Return the workspace's collections, newest first."""
     page = page_of(call, str, limit, cursor)
     before = None if page.after is None else CollectionId(page.after)
-    found = call.services.documents.list_collections(
-        call.principal, limit=page.limit, before=before
-    )
+    rows = call.services.documents.list_collections(call.principal, limit=page.limit, before=before)
     return CollectionList(
-        items=[Collection.of(each) for each in found.collections],
-        next_cursor=next_cursor(page, found.next),
+        items=[Collection.of(collection) for collection in rows.items],
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
-@router.get(
-    "/{name}",
-    operation_id="collections_get",
-    summary="See a collection",
-    **needs(COLLECTIONS_READ, tagged=True),
-)
-def get_collection(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
-    """One collection, and how many documents it holds."""
-    found = call.services.documents.get_collection(call.principal, name)
-    tag(response, found.version)
-    return Collection.of(found)
+@router.get("/{name}", summary="Get a collection", **needs(COLLECTIONS_READ, has_etag=True))
+def collections_get(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
+    """Return a collection and its number of documents."""
+    collection = call.services.documents.get_collection(call.principal, name)
+    set_etag(response, collection.version)
+    return Collection.of(collection)
 
 
 @router.patch(
     "/{name}",
-    operation_id="collections_update",
-    summary="Change a collection",
-    **needs(COLLECTIONS_WRITE, if_match=True, tagged=True),
+    summary="Update a collection",
+    **needs(COLLECTIONS_WRITE, if_match=True, has_etag=True),
 )
-def update_collection(
+def collections_update(
     call: CurrentCall, name: CollectionName, body: CollectionChange, response: Response
 ) -> Collection:
-    """Gives the collection another title. Its name is for good."""
-    changed = call.services.documents.update_collection(
+    """Change the collection's title. Its name is permanent."""
+    collection = call.services.documents.update_collection(
         call.principal, name, body.patch(), call.origin, call.if_match
     )
-    tag(response, changed.version)
-    return Collection.of(changed)
+    set_etag(response, collection.version)
+    return Collection.of(collection)
 
 
 @router.delete(
     "/{name}",
-    operation_id="collections_delete",
     summary="Delete a collection",
     status_code=204,
     **needs(COLLECTIONS_WRITE, CollectionNotEmpty, if_match=True),
 )
-def delete_collection(
+def collections_delete(
     call: CurrentCall,
     name: CollectionName,
     documents: Annotated[
         Literal["delete"] | None,
-        Query(description="`delete`: its documents too. Omitted: only an empty collection goes."),
+        Query(description="`delete`: its documents too. Omitted: the collection must be empty."),
     ] = None,
 ) -> None:
-    """Deletes the collection, for good."""
+    """Delete the collection. This can't be undone."""
     call.services.documents.delete_collection(
         call.principal,
         name,

@@ -1,4 +1,4 @@
-"""What happened in the workspace."""
+"""The route of events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import CurrentCall, WorkspaceRoute, needs
+from keystead.api.route import (
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+)
 from keystead.domain.errors import InvalidCursor
 from keystead.domain.events import EventType
 from keystead.domain.scopes import EVENTS_READ
@@ -16,23 +23,18 @@ from keystead.wire.resources import Event, EventList
 router = APIRouter(prefix="/v1", tags=["events"], route_class=WorkspaceRoute)
 
 
-@router.get(
-    "/events",
-    operation_id="events_list",
-    summary="See what happened",
-    **needs(EVENTS_READ, InvalidCursor),
-)
-def list_events(
+@router.get("/events", summary="List events", **needs(EVENTS_READ, InvalidCursor))
+def events_list(
     call: CurrentCall,
     type: Annotated[EventType | None, Query(description="Only events of this type.")] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> EventList:
-    """Everything that changed something, newest first: who did what to what, from where, and when."""
+    """Return the workspace's audit log, newest first: every change, its principal, origin and time."""
     page = page_of(call, int, limit, cursor, type=type)
-    found = call.services.events.list(
+    rows = call.services.events.list(
         call.principal, types=[type] if type else (), limit=page.limit, before=page.after
     )
     return EventList(
-        items=[Event.of(event) for event in found.events], next_cursor=next_cursor(page, found.next)
+        items=[Event.of(event) for event in rows.items], next_cursor=next_cursor(page, rows.next)
     )

@@ -1,4 +1,4 @@
-"""API keys: create, see, change, revoke, rotate."""
+"""Routes of API keys: create, list, get, update, revoke, rotate."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query, Response
+from typing_extensions import override
 
 from keystead.api import bodies
 from keystead.api.bodies import KeyChange, NewKey, NewRotation
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    set_etag,
+)
 from keystead.domain.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
@@ -32,13 +42,13 @@ from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
 
 
 class KeyRoute(WorkspaceRoute):
-    """A route about keys: `id` in its path is a key's."""
+    """A route of keys; `id` in its path is a key's id."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
-        """Return the key's version."""
-        if "id" not in named:
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "id" not in path:
             return None
-        return call.services.keys.require(call.principal, KeyId(named["id"])).version
+        return call.services.keys.require(call.principal, KeyId(path["id"])).version
 
 
 _Id = Annotated[str, Path(description="The key's id.", examples=["key_02tcRIyrxLXTR81B3dqdOx"])]
@@ -48,7 +58,6 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
 
 @router.post(
     "",
-    operation_id="keys_create",
     summary="Create a key",
     status_code=201,
     **needs(
@@ -57,65 +66,62 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
-        once=True,
-        tagged=True,
+        idempotent=True,
+        has_etag=True,
     ),
 )
-def create_key(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
-    """A new key. Its token is in this answer and nowhere else, ever: keep it before you close the connection.
+def keys_create(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
+    """Create a key. This response is the only one that contains its token: store it immediately.
 
-    A key hands out no more than it holds: scopes within its own, an end no later than its own.
+    A key can only create keys within its own scopes that expire no later than itself.
     """
-    once = _once(call, body)
-    created = call.services.keys.create(call.principal, body.draft(), call.origin, once)
+    created = call.services.keys.create(
+        call.principal, body.draft(), call.origin, _once(call, body)
+    )
     return _created(call, created, response)
 
 
-@router.get(
-    "",
-    operation_id="keys_list",
-    summary="List keys",
-    **needs(KEYS_READ, InvalidCursor),
-)
-def list_keys(
+@router.get("", summary="List keys", **needs(KEYS_READ, InvalidCursor))
+def keys_list(
     call: CurrentCall,
     status: Annotated[
-        KeyStatus | None, Query(description="Only keys of this status; omitted: all.")
+        KeyStatus | None, Query(description="Only keys of this status. Omitted: all.")
     ] = None,
     query: Annotated[
         str | None,
-        Query(description="Part of the description, or the exact id, or the token's last four."),
+        Query(
+            description="A part of the description, the exact id, or the token's last four characters."
+        ),
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> KeyList:
-    """All keys of the workspace, newest first, the ended ones too; and how many more the plan allows."""
+    """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys."""
     page = page_of(call, str, limit, cursor, status=status, query=query)
     keys = call.services.keys
     before = None if page.after is None else KeyId(page.after)
-    found = keys.list(
+    rows = keys.list(
         call.principal, status=status, query=query or "", limit=page.limit, before=before
     )
     now = keys.now()
     return KeyList(
-        items=[Key.of(key, now) for key in found.keys],
-        next_cursor=next_cursor(page, found.next),
-        quota=Quota.of(found.quota),
+        items=[Key.of(key, now) for key in rows.items],
+        next_cursor=next_cursor(page, rows.next),
+        quota=Quota.of(rows.quota),
     )
 
 
-@router.get("/{id}", operation_id="keys_get", summary="See a key", **needs(KEYS_READ, tagged=True))
-def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
-    """One key, whatever became of it."""
+@router.get("/{id}", summary="Get a key", **needs(KEYS_READ, has_etag=True))
+def keys_get(call: CurrentCall, id: _Id, response: Response) -> Key:
+    """Return a key, also if it is expired or revoked."""
     key = call.services.keys.get(call.principal, KeyId(id))
-    tag(response, key.version)
+    set_etag(response, key.version)
     return Key.of(key, call.services.keys.now())
 
 
 @router.patch(
     "/{id}",
-    operation_id="keys_update",
-    summary="Change a key",
+    summary="Update a key",
     **needs(
         KEYS_WRITE,
         KeyRevoked,
@@ -123,35 +129,33 @@ def get_key(call: CurrentCall, id: _Id, response: Response) -> Key:
         RotationInProgress,
         WouldWiden,
         if_match=True,
-        tagged=True,
+        has_etag=True,
     ),
 )
-def update_key(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
-    """Describe it anew, change its end, take scopes away. Effective from the next request that the key makes."""
+def keys_update(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
+    """Change a key's description or expiry, or remove scopes. Takes effect with the key's next request."""
     keys = call.services.keys
     key = keys.update(call.principal, KeyId(id), body.patch(), call.origin, call.if_match)
-    tag(response, key.version)
+    set_etag(response, key.version)
     return Key.of(key, keys.now())
 
 
 @router.delete(
     "/{id}",
-    operation_id="keys_revoke",
     summary="Revoke a key",
     status_code=204,
     **needs(None, InsufficientScope, if_match=True),
 )
-def revoke_key(call: CurrentCall, id: _Id) -> None:
-    """Ends the key at once and for good; again, the answer is the same. The row stays, for the record.
+def keys_revoke(call: CurrentCall, id: _Id) -> None:
+    """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
-    Needs `keys:write`, unless a key ends itself.
+    A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
     """
     call.services.keys.revoke(call.principal, KeyId(id), call.origin, call.if_match)
 
 
 @router.post(
     "/{id}/rotate",
-    operation_id="keys_rotate",
     summary="Rotate a key",
     status_code=201,
     **needs(
@@ -163,19 +167,19 @@ def revoke_key(call: CurrentCall, id: _Id) -> None:
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
-        once=True,
-        tagged=True,
+        idempotent=True,
+        has_etag=True,
     ),
 )
-def rotate_key(
+def keys_rotate(
     call: CurrentCall,
     id: _Id,
     response: Response,
     body: Annotated[NewRotation, Body(default_factory=NewRotation)],
 ) -> CreatedKey:
-    """A successor with the same description and scopes. The old key ends now, or lives on for the overlap.
+    """Create a successor with the same description and scopes. The old key stops working now or after the overlap.
 
-    In its overlap the old key takes no place of the plan's limit, so that rotation works when the plan is full.
+    During the overlap the old key doesn't count toward the plan's limit, so you can rotate keys at the limit.
     """
     created = call.services.keys.rotate(
         call.principal,
@@ -191,18 +195,15 @@ def rotate_key(
 def _created(call: Call, created: service.CreatedKey, response: Response) -> CreatedKey:
     key, token = created.key, created.token
     response.headers["location"] = f"/v1/keys/{key.id}"
-    tag(response, key.version)
-    shown = token and token.reveal()
-    return CreatedKey.of(key, call.services.keys.now(), token=shown)
+    set_etag(response, key.version)
+    return CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
 
 
 def _once(call: Call, body: bodies.Body) -> Once | None:
-    """The Idempotency-Key and what it stands for: the path and the members that were sent, however spelled.
-
-    Only digests are kept: the text is the client's, who might have taken a token for it.
-    """
-    if call.once is None:
+    """Return the digests of the Idempotency-Key and of the request; None without the header."""
+    if call.idempotency_key is None:
         return None
+    # Only digests are stored: a client might send a token as its Idempotency-Key.
     meaning = f"{call.path}\n{body.model_dump_json(exclude_unset=True)}"
-    name = hashlib.sha256(call.once.encode()).hexdigest()
+    name = hashlib.sha256(call.idempotency_key.encode()).hexdigest()
     return Once(name, hashlib.sha256(meaning.encode()).digest())

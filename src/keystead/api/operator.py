@@ -1,36 +1,134 @@
-"""The tenants of the installation and their plans, for the product's own services."""
+"""The Operator API, for the product's backend: workspaces, plans and portal sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from typing_extensions import override
 
-from keystead.api.listing import Cursor, Limit, next_cursor
-from keystead.api.operator_bodies import NewWorkspace, PlanAssignment, WorkspaceChange
-from keystead.api.operator_route import (
-    CurrentOperator,
-    OperatorCall,
-    OperatorRoute,
-    needs_operator,
+from keystead.api.bodies import NewPortalSession, NewWorkspace, PlanAssignment, WorkspaceChange
+from keystead.api.route import (
+    Cursor,
+    JsonRoute,
+    Limit,
+    declare,
+    next_cursor,
+    read_if_match,
+    set_etag,
 )
-from keystead.api.route import tag
-from keystead.domain.errors import InvalidCursor, NameTaken
+from keystead.domain.credentials import ActingCredential
+from keystead.domain.errors import (
+    Invalid,
+    InvalidCursor,
+    KeysteadError,
+    LimitReached,
+    NameTaken,
+    NotFound,
+)
+from keystead.domain.events import Origin
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.versions import require_match
+from keystead.domain.versions import IfMatch, require_match
+from keystead.http.bearer import bearer_of
+from keystead.http.body import JSON_LIMIT
+from keystead.http.client import client_of, note_caller
+from keystead.http.json_body import MAX_VALUES
 from keystead.http.paging import read_page
-from keystead.wire.operator import ManagedWorkspace, ManagedWorkspaceList, WorkspaceWithUse
+from keystead.services import Services
+from keystead.wire.operator import (
+    ManagedWorkspace,
+    ManagedWorkspaceList,
+    PlanList,
+    PlanWithLimits,
+    WorkspaceWithUse,
+)
+from keystead.wire.resources import PortalSession
+
+OPERATOR: Final = "operator"
+"""The name of the security scheme in the OpenAPI document."""
+
+LOCATED: Final = "x-located"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCall:
+    """A call with a live operator's credential."""
+
+    services: Services
+    credential: ActingCredential
+    origin: Origin
+    path: str
+    base_url: str
+    if_match: IfMatch | None
+
+
+async def _current(request: Request) -> OperatorCall:
+    call: OperatorCall = request.state.call
+    return call
+
+
+CurrentOperator = Annotated[OperatorCall, Depends(_current)]
+
+
+def needs_operator(
+    *refusals: type[KeysteadError],
+    located: bool = False,
+    if_match: bool = False,
+    has_etag: bool = False,
+) -> dict[str, Any]:
+    """Declare what an operator's route needs, as `needs` does.
+
+    `located`: its 201 response has a Location.
+    """
+    declaration = declare({OPERATOR: []}, refusals, JSON_LIMIT, MAX_VALUES, if_match, has_etag)
+    return {"openapi_extra": {**declaration, LOCATED: located}}
+
+
+class OperatorRoute(JsonRoute):
+    """A route of the Operator API. A workspace's key is refused here, whatever its scopes."""
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            call = await _admit(request)
+            request.state.call = call
+            try:
+                decoded = await self.decoded(request, call.credential.id)
+                self.check_query(request)
+                return await handle(decoded)
+            except (Invalid, RequestValidationError):
+                await self.require_target(call, request)
+                raise
+
+        return guarded
+
+
+async def _admit(request: Request) -> OperatorCall:
+    """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
+    services: Services = request.app.state.gate.services
+    credential = await services.credential_verifier.verify(bearer_of(request.scope))
+    note_caller(request.scope, key_id=credential.id, workspace_id=None)
+    client = client_of(request.scope)
+    origin = Origin(client.address or None, client.request_id)
+    base_url = request.app.state.base_url
+    path, if_match = request.scope["path"], read_if_match(request.scope)
+    return OperatorCall(services, credential, origin, path, base_url, if_match)
 
 
 class ManagedWorkspaceRoute(OperatorRoute):
-    """A route about workspaces: `id` in its path is one's."""
+    """A route of workspaces; `id` in its path is a workspace's id."""
 
-    def find(self, call: OperatorCall, named: Mapping[str, str]) -> int | None:
-        """Return the workspace's version."""
-        if "id" not in named:
+    @override
+    def find_version(self, call: OperatorCall, path: Mapping[str, str]) -> int | None:
+        if "id" not in path:
             return None
-        return call.services.workspaces.get(WorkspaceId(named["id"])).version
+        return call.services.workspaces.get(WorkspaceId(path["id"])).version
 
 
 _Id = Annotated[
@@ -38,25 +136,22 @@ _Id = Annotated[
 ]
 
 router = APIRouter(
-    prefix="/operator/v1/workspaces",
-    tags=["managed workspaces"],
-    route_class=ManagedWorkspaceRoute,
+    prefix="/operator/v1/workspaces", tags=["managed workspaces"], route_class=ManagedWorkspaceRoute
 )
 
 
 @router.post(
     "",
-    operation_id="workspaces_create",
     summary="Create a workspace",
     status_code=201,
-    **needs_operator(NameTaken, located=True, tagged=True),
+    **needs_operator(NameTaken, located=True, has_etag=True),
 )
-def create_workspace(
+def workspaces_create(
     call: CurrentOperator, body: NewWorkspace, response: Response
 ) -> ManagedWorkspace:
-    """A new workspace, on the smallest plan unless one is named. `name-taken`: the owner's address is another's."""
+    """Create a workspace. `name-taken`: another person already uses the owner's address."""
     owner = body.owner
-    made = call.services.workspaces.create(
+    workspace = call.services.workspaces.create(
         body.name,
         plan_id=body.plan,
         owner=owner.name if owner else None,
@@ -64,114 +159,80 @@ def create_workspace(
         actor=call.credential.actor,
         origin=call.origin,
     )
-    response.headers["location"] = f"/operator/v1/workspaces/{made.id}"
-    tag(response, made.version)
-    return ManagedWorkspace.of(made)
+    response.headers["location"] = f"/operator/v1/workspaces/{workspace.id}"
+    set_etag(response, workspace.version)
+    return ManagedWorkspace.of(workspace)
 
 
-@router.get(
-    "",
-    operation_id="workspaces_list",
-    summary="List workspaces",
-    **needs_operator(InvalidCursor),
-)
-def list_workspaces(
+@router.get("", summary="List workspaces", **needs_operator(InvalidCursor))
+def workspaces_list(
     call: CurrentOperator,
     query: Annotated[
         str | None,
-        Query(description="Part of the name, the letters a-z in any case, or the exact id."),
+        Query(description="A part of the name (a-z in upper or lower case), or the exact id."),
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> ManagedWorkspaceList:
-    """All workspaces, newest first, suspended ones too."""
+    """Return all workspaces, newest first, suspended ones included."""
     page = read_page(
-        str,
-        workspace_id="",
-        path=call.path,
-        filters={"query": query},
-        limit=limit,
-        cursor=cursor,
+        str, workspace_id="", path=call.path, filters={"query": query}, limit=limit, cursor=cursor
     )
     before = None if page.after is None else WorkspaceId(page.after)
-    found = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
+    rows = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
     return ManagedWorkspaceList(
-        items=[ManagedWorkspace.of(each) for each in found.workspaces],
-        next_cursor=next_cursor(page, found.next),
+        items=list(map(ManagedWorkspace.of, rows.items)),
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
-@router.get(
-    "/{id}",
-    operation_id="workspaces_get",
-    summary="See a workspace",
-    **needs_operator(tagged=True),
-)
-def get_workspace(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
-    """One workspace, and how much of its limits it uses."""
-    return _measured(call, id, response)
+@router.get("/{id}", summary="Get a workspace", **needs_operator(has_etag=True))
+def workspaces_get(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
+    """Return a workspace, its limits and their use."""
+    return _with_use(call, id, response)
 
 
-@router.patch(
-    "/{id}",
-    operation_id="workspaces_update",
-    summary="Rename a workspace",
-    **needs_operator(if_match=True, tagged=True),
-)
-def update_workspace(
+@router.patch("/{id}", summary="Rename a workspace", **needs_operator(if_match=True, has_etag=True))
+def workspaces_update(
     call: CurrentOperator, id: _Id, body: WorkspaceChange, response: Response
 ) -> ManagedWorkspace:
-    """Gives the workspace another name."""
+    """Change the workspace's name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
     if body.model_fields_set:
         acting = call.credential.within(workspace_id)
-        changed = workspaces.rename(acting, body.name, call.origin, call.if_match)
+        workspace = workspaces.rename(acting, body.name, call.origin, call.if_match)
     else:
-        changed = workspaces.get(workspace_id)
-        require_match(call.if_match, changed.version)
-    tag(response, changed.version)
-    return ManagedWorkspace.of(changed)
+        workspace = workspaces.get(workspace_id)
+        require_match(call.if_match, workspace.version)
+    set_etag(response, workspace.version)
+    return ManagedWorkspace.of(workspace)
 
 
-@router.post(
-    "/{id}/suspend",
-    operation_id="workspaces_suspend",
-    summary="Suspend a workspace",
-    **needs_operator(),
-)
-def suspend_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
-    """Refuses every key of the workspace from the answer on, until it is resumed; again, the answer is the same.
-
-    Nothing is deleted or revoked.
-    """
+@router.post("/{id}/suspend", summary="Suspend a workspace", **needs_operator())
+def workspaces_suspend(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+    """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.suspend(WorkspaceId(id), actor, origin))
 
 
-@router.post(
-    "/{id}/resume",
-    operation_id="workspaces_resume",
-    summary="Resume a workspace",
-    **needs_operator(),
-)
-def resume_workspace(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
-    """Lets the workspace's keys work again, as far as they live; again, the answer is the same."""
+@router.post("/{id}/resume", summary="Resume a workspace", **needs_operator())
+def workspaces_resume(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+    """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
     return ManagedWorkspace.of(call.services.workspaces.resume(WorkspaceId(id), actor, origin))
 
 
 @router.put(
     "/{id}/plan",
-    operation_id="workspaces_plan",
     summary="Put a workspace on a plan",
-    **needs_operator(if_match=True, tagged=True),
+    **needs_operator(if_match=True, has_etag=True),
 )
-def put_workspace_on_plan(
+def workspaces_plan(
     call: CurrentOperator, id: _Id, body: PlanAssignment, response: Response
 ) -> WorkspaceWithUse:
-    """Makes the plan and the workspace's own limits what is sent, the whole of it; the same again changes nothing.
+    """Replace the workspace's plan and its own limits.
 
-    A lowered limit stops creation only: what is there stays and works, and `used` may be above `limit`.
+    A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.
     """
     call.services.workspaces.set_plan(
         WorkspaceId(id),
@@ -181,10 +242,39 @@ def put_workspace_on_plan(
         call.origin,
         call.if_match,
     )
-    return _measured(call, id, response)
+    return _with_use(call, id, response)
 
 
-def _measured(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
-    found = call.services.plans.of_workspace(WorkspaceId(id))
-    tag(response, found.workspace.version)
-    return WorkspaceWithUse.measured(found)
+def _with_use(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
+    use = call.services.plans.of_workspace(WorkspaceId(id))
+    set_etag(response, use.workspace.version)
+    return WorkspaceWithUse.measured(use)
+
+
+plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
+
+
+@plans_router.get("", summary="List plans", **needs_operator())
+def plans_list(call: CurrentOperator) -> PlanList:
+    """Return all plans, from small to large. `keystead plans apply` changes them."""
+    plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
+    return PlanList(items=plans, next_cursor=None)
+
+
+portal_router = APIRouter(
+    prefix="/operator/v1/portal-sessions", tags=["portal sessions"], route_class=OperatorRoute
+)
+
+
+@portal_router.post(
+    "", summary="Sign a user in", status_code=201, **needs_operator(NotFound, LimitReached)
+)
+def portal_create(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
+    """Create a link that signs a user in once, within five minutes. Send the user's browser there.
+
+    The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.
+    """
+    sessions = call.services.portal_sessions
+    secret, expires_at = sessions.create(call.credential, body.request(), call.origin)
+    url = f"{call.base_url}/sign-in?{urlencode({'link': secret.reveal()})}"
+    return PortalSession(url=url, expires_at=expires_at)

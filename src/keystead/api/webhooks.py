@@ -1,4 +1,4 @@
-"""Webhooks: create, see, change, delete, rotate the secret, send a test."""
+"""Routes of webhooks and of their deliveries."""
 
 from __future__ import annotations
 
@@ -6,25 +6,43 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
+from typing_extensions import override
 
-from keystead.api.listing import Cursor, Limit, next_cursor, page_of
-from keystead.api.route import Call, CurrentCall, WorkspaceRoute, needs, tag
-from keystead.api.webhook_bodies import NewWebhook, WebhookChange
+from keystead.api.bodies import NewWebhook, WebhookChange
+from keystead.api.route import (
+    Call,
+    CurrentCall,
+    Cursor,
+    Limit,
+    WorkspaceRoute,
+    needs,
+    next_cursor,
+    page_of,
+    set_etag,
+)
 from keystead.domain.errors import InvalidCursor, KeysteadError, LimitReached, WebhookDisabled
-from keystead.domain.ids import WebhookId
+from keystead.domain.ids import DeliveryId, WebhookId
 from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
 from keystead.domain.webhooks import DeliveryStatus
-from keystead.wire.webhooks import CreatedWebhook, Delivery, DeliveryList, Webhook, WebhookList
+from keystead.wire.resources import Event
+from keystead.wire.webhooks import (
+    CreatedWebhook,
+    Delivery,
+    DeliveryList,
+    SentDelivery,
+    Webhook,
+    WebhookList,
+)
 
 
 class WebhookRoute(WorkspaceRoute):
-    """A route about webhooks: `id` in its path is a webhook's."""
+    """A route of webhooks; `id` in its path is a webhook's id."""
 
-    def find(self, call: Call, named: Mapping[str, str]) -> int | None:
-        """Return the webhook's version."""
-        if "id" not in named:
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "id" not in path:
             return None
-        return call.services.webhooks.require(call.principal, WebhookId(named["id"])).version
+        return call.services.webhooks.require(call.principal, WebhookId(path["id"])).version
 
 
 _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIyrxLXTR81B3dqdOx"])]
@@ -32,130 +50,124 @@ _Id = Annotated[str, Path(description="The webhook's id.", examples=["wh_02tcRIy
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=WebhookRoute)
 
 
-def writes(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
-    """What it takes to have events sent somewhere: the right to change webhooks, and to read what they are sent."""
+def _needs_write(*refusals: type[KeysteadError], **more: bool) -> dict[str, Any]:
+    """Declare that a route sends events to an endpoint: it needs the scope to read them too."""
     return needs(WEBHOOKS_WRITE, *refusals, also=(EVENTS_READ,), **more)
 
 
 @router.post(
-    "",
-    operation_id="webhooks_create",
-    summary="Create a webhook",
-    status_code=201,
-    **writes(LimitReached, tagged=True),
+    "", summary="Create a webhook", status_code=201, **_needs_write(LimitReached, has_etag=True)
 )
-def create_webhook(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
-    """A new webhook. Its secret is in this answer and nowhere else, ever: receivers verify signatures with it.
+def webhooks_create(call: CurrentCall, body: NewWebhook, response: Response) -> CreatedWebhook:
+    """Create a webhook. This response is the only one that contains its secret, which verifies the signatures.
 
-    Events are sent as Standard Webhooks 1.0 says, at least once each, under the event's id as `webhook-id`.
+    Each event is sent at least once, in the format of Standard Webhooks 1.0, with its id as `webhook-id`.
     """
-    made = call.services.webhooks.create(call.principal, body.draft(), call.origin)
-    response.headers["location"] = f"/v1/webhooks/{made.endpoint.id}"
-    tag(response, made.endpoint.version)
-    return CreatedWebhook.of(made.endpoint, secret=made.secret)
+    created = call.services.webhooks.create(call.principal, body.draft(), call.origin)
+    response.headers["location"] = f"/v1/webhooks/{created.endpoint.id}"
+    set_etag(response, created.endpoint.version)
+    return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
-@router.get(
-    "",
-    operation_id="webhooks_list",
-    summary="List webhooks",
-    **needs(WEBHOOKS_READ, InvalidCursor),
-)
-def list_webhooks(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
-    """All webhooks of the workspace, newest first."""
+@router.get("", summary="List webhooks", **needs(WEBHOOKS_READ, InvalidCursor))
+def webhooks_list(call: CurrentCall, limit: Limit = None, cursor: Cursor = None) -> WebhookList:
+    """Return the workspace's webhooks, newest first."""
     page = page_of(call, str, limit, cursor)
     before = None if page.after is None else WebhookId(page.after)
-    found = call.services.webhooks.list(call.principal, limit=page.limit, before=before)
+    rows = call.services.webhooks.list(call.principal, limit=page.limit, before=before)
     return WebhookList(
-        items=[Webhook.of(endpoint) for endpoint in found.endpoints],
-        next_cursor=next_cursor(page, found.next),
+        items=[Webhook.of(endpoint) for endpoint in rows.items],
+        next_cursor=next_cursor(page, rows.next),
     )
 
 
-@router.get(
-    "/{id}",
-    operation_id="webhooks_get",
-    summary="See a webhook",
-    **needs(WEBHOOKS_READ, tagged=True),
-)
-def get_webhook(call: CurrentCall, id: _Id, response: Response) -> Webhook:
-    """One webhook."""
+@router.get("/{id}", summary="Get a webhook", **needs(WEBHOOKS_READ, has_etag=True))
+def webhooks_get(call: CurrentCall, id: _Id, response: Response) -> Webhook:
+    """Return a webhook."""
     endpoint = call.services.webhooks.get(call.principal, WebhookId(id))
-    tag(response, endpoint.version)
+    set_etag(response, endpoint.version)
     return Webhook.of(endpoint)
 
 
-@router.patch(
-    "/{id}",
-    operation_id="webhooks_update",
-    summary="Change a webhook",
-    **writes(if_match=True, tagged=True),
-)
-def update_webhook(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
-    """Changes where and what is sent, or whether anything is. What waits is sent as the webhook is then."""
-    changed = call.services.webhooks.update(
+@router.patch("/{id}", summary="Update a webhook", **_needs_write(if_match=True, has_etag=True))
+def webhooks_update(call: CurrentCall, id: _Id, body: WebhookChange, response: Response) -> Webhook:
+    """Change the URL, the events, the headers or the status. Waiting deliveries are sent with the new values."""
+    endpoint = call.services.webhooks.update(
         call.principal, WebhookId(id), body.patch(), call.origin, call.if_match
     )
-    tag(response, changed.version)
-    return Webhook.of(changed)
+    set_etag(response, endpoint.version)
+    return Webhook.of(endpoint)
 
 
-@router.delete(
-    "/{id}",
-    operation_id="webhooks_delete",
-    summary="Delete a webhook",
-    status_code=204,
-    **writes(if_match=True),
-)
-def delete_webhook(call: CurrentCall, id: _Id) -> None:
-    """Deletes the webhook for good, with its deliveries: also what waits is not sent any more."""
+@router.delete("/{id}", summary="Delete a webhook", status_code=204, **_needs_write(if_match=True))
+def webhooks_delete(call: CurrentCall, id: _Id) -> None:
+    """Delete the webhook and its deliveries, waiting ones too. This can't be undone."""
     call.services.webhooks.delete(call.principal, WebhookId(id), call.origin, call.if_match)
 
 
-@router.post(
-    "/{id}/rotate-secret",
-    operation_id="webhooks_rotate",
-    summary="Rotate a webhook's secret",
-    **writes(),
-)
-def rotate_secret(call: CurrentCall, id: _Id) -> CreatedWebhook:
-    """A fresh secret, shown this once. For 24 hours deliveries are signed with the one before too."""
-    made = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
-    return CreatedWebhook.of(made.endpoint, secret=made.secret)
+@router.post("/{id}/rotate-secret", summary="Rotate a webhook's secret", **_needs_write())
+def webhooks_rotate(call: CurrentCall, id: _Id) -> CreatedWebhook:
+    """Create a new secret, shown only once. For 24 hours deliveries are signed with the previous one too."""
+    created = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
+    return CreatedWebhook.of(created.endpoint, secret=created.secret)
 
 
-@router.post(
-    "/{id}/test",
-    operation_id="webhooks_test",
-    summary="Send a test",
-    **writes(WebhookDisabled),
-)
-def test_webhook(call: CurrentCall, id: _Id) -> Delivery:
-    """Sends an event `webhook.test` to this webhook alone. The delivery tells what came of it."""
+@router.post("/{id}/test", summary="Send a test event", **_needs_write(WebhookDisabled))
+def webhooks_test(call: CurrentCall, id: _Id) -> Delivery:
+    """Send an event of type `webhook.test` to this webhook only. The delivery shows the result."""
     return Delivery.of(call.services.webhooks.test(call.principal, WebhookId(id), call.origin))
 
 
 @router.get(
-    "/{id}/deliveries",
-    operation_id="webhooks_deliveries",
-    summary="List a webhook's deliveries",
-    **needs(WEBHOOKS_READ, InvalidCursor),
+    "/{id}/deliveries", summary="List a webhook's deliveries", **needs(WEBHOOKS_READ, InvalidCursor)
 )
-def list_deliveries(
+def webhooks_deliveries(
     call: CurrentCall,
     id: _Id,
     status: Annotated[
-        DeliveryStatus | None, Query(description="Only deliveries of this status; omitted: all.")
+        DeliveryStatus | None, Query(description="Only deliveries of this status. Omitted: all.")
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> DeliveryList:
-    """What was sent and what waits, with every attempt, the newest events first."""
+    """Return the webhook's deliveries with their attempts, newest events first."""
     page = page_of(call, int, limit, cursor, status=status)
-    found = call.services.webhooks.deliveries(
+    rows = call.services.webhooks.deliveries(
         call.principal, WebhookId(id), status=status, limit=page.limit, before=page.after
     )
     return DeliveryList(
-        items=[Delivery.of(delivery) for delivery in found.deliveries],
-        next_cursor=next_cursor(page, found.next),
+        items=[Delivery.of(delivery) for delivery in rows.items],
+        next_cursor=next_cursor(page, rows.next),
+    )
+
+
+class DeliveryRoute(WorkspaceRoute):
+    """A route of deliveries; `id` in its path is a delivery's id."""
+
+    @override
+    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
+        if "id" in path:
+            call.services.webhooks.require_delivery(call.principal, DeliveryId(path["id"]))
+        return None
+
+
+_DeliveryId = Annotated[
+    str, Path(description="The delivery's id.", examples=["dlv_02tcRIyrxLXTR81B3dqdOx"])
+]
+
+deliveries = APIRouter(prefix="/v1/deliveries", tags=["webhooks"], route_class=DeliveryRoute)
+
+
+@deliveries.get("/{id}", summary="Get a delivery", **needs(WEBHOOKS_READ, also=(EVENTS_READ,)))
+def deliveries_get(call: CurrentCall, id: _DeliveryId) -> SentDelivery:
+    """Return a delivery with its attempts, and its event: the `data` of the payload."""
+    sent = call.services.webhooks.delivery(call.principal, DeliveryId(id))
+    return SentDelivery.of(sent.delivery, event=Event.of(sent.event))
+
+
+@deliveries.post("/{id}/redeliver", summary="Resend a delivery", **_needs_write(WebhookDisabled))
+def deliveries_redeliver(call: CurrentCall, id: _DeliveryId) -> Delivery:
+    """Resend a delivery immediately, whatever its status, with the same `webhook-id` and a new schedule of attempts."""
+    return Delivery.of(
+        call.services.webhooks.redeliver(call.principal, DeliveryId(id), call.origin)
     )

@@ -1,11 +1,11 @@
-"""The composition root: settings -> database -> services -> applications. The only package that knows everything."""
+"""The composition root: settings -> database -> services -> applications. The only package that imports all others."""
 
 from keystead.bootstrap.applications import create_app, import_applications, read_brand
 from keystead.bootstrap.background import background_of
 from keystead.bootstrap.doctor import (
     check_peppers,
+    check_row_security,
     check_schema,
-    check_walls,
     examine_database,
     has_begun,
     schema_state,
@@ -31,8 +31,8 @@ __all__ = [
     "back_up",
     "background_of",
     "check_peppers",
+    "check_row_security",
     "check_schema",
-    "check_walls",
     "create_app",
     "database_file",
     "examine_database",

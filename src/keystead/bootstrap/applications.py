@@ -1,4 +1,4 @@
-"""The applications of one of the server's processes: front doors, tasks, metrics, put together."""
+"""Composing the application of one server process: APIs, pages, background work, metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from keystead.bootstrap.background import background_of
 from keystead.bootstrap.installation import Installation, open_safely
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def create_app() -> App:
-    """The ASGI application of one of the server's processes. Settings come from the environment and the file."""
+    """Return the ASGI application of one server process, with settings from the environment and the file."""
     from keystead.operation import logs
 
     settings = read_settings()
@@ -28,18 +28,18 @@ def create_app() -> App:
 
 
 def import_applications() -> None:
-    """Imports what `create_app` needs, so that processes forked afterwards have it."""
+    """Import what `create_app` needs, so that forked processes share the memory of these modules."""
     for name in ("api.app", "developer_area.app", "gate.forward_auth", "worker.deliver"):
         import_module(f"keystead.{name}")
 
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
-    """All front doors over one installation, and what runs beside them while it is served."""
+    """Return the application with all APIs and pages; its lifespan runs the background work."""
     from keystead.gate import introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
-    from keystead.operation.front import Front, beside
+    from keystead.operation.server.dispatcher import Dispatcher, mount
 
     settings = installation.settings
     background = background_of(installation, metrics, deliver=settings.webhook_delivery)
@@ -50,8 +50,8 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
 
     problems, proxies = Problems(settings.base_url), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
-    front = Front(_apps(installation), background.start, stop)
-    stack = Stack(front, problems, proxies=proxies, on_response=on_response)
+    dispatcher = Dispatcher(_apps(installation), background.start, stop)
+    stack = Stack(dispatcher, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response
     )
@@ -61,8 +61,8 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     revoking = revocation.Revocation(
         installation.services, settings.base_url, proxies=proxies, on_response=on_response
     )
-    rest = beside(introspection.PATH, introspecting, beside(revocation.PATH, revoking, stack))
-    return beside(PREFIX, forward_auth, rest)
+    rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, stack))
+    return mount(PREFIX, forward_auth, rest)
 
 
 def _apps(installation: Installation) -> dict[str, App]:
@@ -84,7 +84,7 @@ def _apps(installation: Installation) -> dict[str, App]:
 
 
 def read_brand(settings: Settings) -> Brand:
-    """How the product shows itself. ConfigurationError where its logo cannot be one."""
+    """Return the product's brand. Raises ConfigurationError if the logo can't be used."""
     from keystead.developer_area.web.brand import Brand, read_logo
 
     try:
@@ -102,7 +102,7 @@ def read_brand(settings: Settings) -> Brand:
 
 
 def _metrics(settings: Settings) -> Metrics | None:
-    """Counted only where somebody asks: without a listener there is nothing that could fail."""
+    # Without a listener nothing is counted, so nothing can fail.
     if settings.metrics_port is None:
         return None
     from keystead.operation.metrics import Metrics

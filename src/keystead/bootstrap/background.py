@@ -1,4 +1,4 @@
-"""What runs beside the requests of a server's process, and alone in `keystead worker`."""
+"""Composing the background work of a server process or of `keystead worker`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.bootstrap.installation import Installation, destinations_of
 from keystead.domain.mail import mail_server_of
-from keystead.operation.faults import ConfigurationError
-from keystead.services import cleanup as forgetting
-from keystead.services import confirmations, deliveries, documents, installation_log, usage
-from keystead.services import housekeeping as sweeping
-from keystead.services import key_lifecycle as key_watch
-from keystead.services import notifications as digests
-from keystead.services.cleanup import Retention
-from keystead.services.housekeeping import Housekeeping
-from keystead.services.installation_log import InstallationLog
-from keystead.services.key_lifecycle import KeyWatch
+from keystead.operation.files import ConfigurationError
+from keystead.services import (
+    cleanup,
+    confirmations,
+    deliveries,
+    documents,
+    events,
+    key_lifecycle,
+    notifications,
+    usage,
+)
+from keystead.services.cleanup import ExpiredRows, Retention
+from keystead.services.events import InstallationLog
+from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
-    from keystead.worker.mail import Mailer
+    from keystead.worker.mail import MailTransport
 
 FLUSH_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 60.0
@@ -34,24 +38,24 @@ CONFIRMATION_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
 SENDER: Final = "Keystead <keystead@localhost>"
-"""Whom mail comes from that goes to a folder, where nobody has said."""
+"""The default sender of mail that is written to a folder."""
 
 
 @dataclass(frozen=True)
 class Background:
-    """Periodic tasks, and the delivery of webhooks where this process sees to it."""
+    """Periodic tasks, and the delivery worker if this process has one."""
 
     loop: Loop
     worker: DeliveryWorker | None
 
     def start(self) -> None:
-        """Starts everything."""
+        """Start all background work."""
         self.loop.start()
         if self.worker is not None:
             self.worker.start()
 
     def stop(self) -> None:
-        """Ends everything: what is under way is waited for, for seconds."""
+        """Stop all background work, waiting a few seconds for what is running."""
         if self.worker is not None:
             self.worker.stop()
         self.loop.stop()
@@ -60,7 +64,7 @@ class Background:
 def background_of(
     installation: Installation, metrics: Metrics | None, *, deliver: bool
 ) -> Background:
-    """What runs in the background of this process; not started yet."""
+    """Return the background work of this process, not started yet."""
     from keystead.worker.loop import Loop
 
     loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
@@ -72,15 +76,15 @@ def _tasks(installation: Installation) -> list[Task]:
 
     database, services = installation.database, installation.services
     clock, on_failure = installation.clock, installation.on_failure
-    retention = Retention(database, clock, installation.settings.keeping, on_failure)
-    housekeeping = Housekeeping(database, clock, on_failure)
-    watch = KeyWatch(database, clock, on_failure)
+    retention = Retention(database, clock, installation.settings.retention, on_failure)
+    expired_rows = ExpiredRows(database, clock, on_failure)
+    lifecycle = KeyLifecycle(database, clock, on_failure)
     return [
         Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
-        Task(key_watch.TASK, WATCH_SECONDS, watch.look),
-        Task(installation_log.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
-        Task(sweeping.TASK, SWEEP_SECONDS, housekeeping.sweep),
-        Task(forgetting.TASK, SWEEP_SECONDS, retention.sweep),
+        Task(key_lifecycle.TASK, WATCH_SECONDS, lifecycle.run),
+        Task(events.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
+        Task(cleanup.EXPIRED_TASK, SWEEP_SECONDS, expired_rows.run),
+        Task(cleanup.RETENTION_TASK, SWEEP_SECONDS, retention.run),
         Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
         Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
         *_mail_tasks(installation),
@@ -88,25 +92,29 @@ def _tasks(installation: Installation) -> list[Task]:
 
 
 def _mail_tasks(installation: Installation) -> list[Task]:
-    """What sends mail: to the server that is set, else into a folder if the database is embedded, else nothing."""
+    """Return the tasks that send mail, if a mail server is set or the database is embedded (then to a folder)."""
     from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
-    from keystead.worker.post import Post
+    from keystead.worker.mailer import Mailer
 
     settings, services = installation.settings, installation.services
     if not settings.sends_mail:
         return []
-    mailer: Mailer
+    transport: MailTransport
     if settings.smtp is not None:
-        mailer = Smtp(mail_server_of(settings.smtp.get_secret_value()))
+        transport = Smtp(mail_server_of(settings.smtp.get_secret_value()))
     else:
-        mailer = Folder(settings.data / MAIL_FOLDER)
+        transport = Folder(settings.data / MAIL_FOLDER)
     sender, base_url = settings.mail_from or SENDER, settings.base_url
-    digest_post = Post(services.digests, mailer, sender=sender, base_url=base_url)
-    confirmation_post = Post(services.confirmations, mailer, sender=sender, base_url=base_url)
+    digest_mailer = Mailer(
+        services.notification_digests, transport, sender=sender, base_url=base_url
+    )
+    confirmation_mailer = Mailer(
+        services.confirmations, transport, sender=sender, base_url=base_url
+    )
     return [
-        Task(digests.TASK, DIGEST_SECONDS, digest_post.send_due),
-        Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_post.send_due),
+        Task(notifications.TASK, DIGEST_SECONDS, digest_mailer.send_due),
+        Task(confirmations.TASK, CONFIRMATION_SECONDS, confirmation_mailer.send_due),
     ]
 
 
@@ -122,11 +130,11 @@ def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWork
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """What receivers are verified against. ConfigurationError where the operator's own certificates are none."""
+    """Return the context that verifies receivers. Raises ConfigurationError for an unusable `webhook_ca`."""
     from keystead.worker.sending import tls_context
 
     try:
         return tls_context(settings.webhook_ca)
     except OSError as error:  # ssl.SSLError is one too
-        why = error.strerror or "holds no certificate"
+        why = error.strerror or "contains no certificate"
         raise ConfigurationError(f"webhook_ca: {settings.webhook_ca}: {why}") from None

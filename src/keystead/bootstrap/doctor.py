@@ -1,4 +1,4 @@
-"""What the doctor looks at of an installation, changing nothing."""
+"""The checks of `keystead doctor` on an installation. They change nothing."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from keystead.bootstrap.preparation import (
     database_file,
     opened,
     require_peppers,
+    require_row_security,
     require_schema,
-    require_walls,
 )
 from keystead.settings import Settings
 from keystead.storage.maintenance import migrate as migrations
-from keystead.storage.maintenance.inspection import look_at
+from keystead.storage.maintenance.inspection import inspect_database
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
 
 
 def has_begun(settings: Settings) -> bool:
-    """Whether there is a database to look at: a PostgreSQL always, the embedded one once its file is there."""
+    """Return whether a database exists: PostgreSQL always, the embedded one once it has a file."""
     return not settings.is_embedded or database_file(settings).exists()
 
 
 def examine_database(settings: Settings) -> list[Finding]:
-    """What is to be said of the database's engine and its configuration. A storage error where it is away."""
-    from keystead.operation import examination
+    """Check the database's engine and configuration. Raises a storage error if it is unavailable."""
+    from keystead.operation import checks
 
     with opened(settings) as database:
-        facts = look_at(database)
+        facts = inspect_database(database)
     findings = [
-        examination.check_engine(facts.engine, facts.version),
-        examination.check_durability(facts.engine, facts.keeps),
-        examination.check_clock(facts.now),
+        checks.check_engine(facts.engine, facts.version),
+        checks.check_durability(facts.engine, facts.keeps),
+        checks.check_clock(facts.now),
     ]
     if settings.is_embedded:
         return findings
-    findings.append(examination.check_role(facts.role_fault))
+    findings.append(checks.check_role(facts.role_fault))
     return findings
 
 
 def schema_state(settings: Settings) -> SchemaState:
-    """How the database's schema stands. Looking makes no file."""
+    """Return the state of the database's schema, without creating a file."""
     if not has_begun(settings):
         return SchemaState(None, migrations.newest_revision(), SchemaStatus.EMPTY)
     with opened(settings) as database:
@@ -51,27 +51,25 @@ def schema_state(settings: Settings) -> SchemaState:
 
 
 def check_schema(settings: Settings) -> str:
-    """ConfigurationError unless the schema is this version's."""
+    """Raise ConfigurationError unless the schema is this version's."""
     with opened(settings) as database:
         return f"The schema is current, at revision {require_schema(database).found}."
 
 
-def check_walls(settings: Settings) -> str:
-    """ConfigurationError unless row security is as this version has it."""
+def check_row_security(settings: Settings) -> str:
+    """Raise ConfigurationError unless row-level security is as declared."""
     with opened(settings) as database:
-        open_still = require_walls(database)
-    if open_still:
+        owner_has_access = require_row_security(database)
+    if owner_has_access:
         return (
-            "Row security is in force, but not on the tables' owner, as older servers need it: when none of them "
-            "runs any more, run keystead migrate --enforce"
+            "Row security is in force, but not for the tables' owner, because older servers need that. "
+            "When none of them runs any longer, run: keystead migrate --enforce"
         )
     return "Row security is in force."
 
 
 def check_peppers(settings: Settings) -> str:
-    """ConfigurationError unless every pepper that live keys need is at hand."""
+    """Raise ConfigurationError unless every pepper that live keys need is available."""
     with opened(settings) as database:
         peppers = require_peppers(settings, database, may_make=False)
-    return (
-        f"New keys use the pepper {peppers.current.id}; at hand: {', '.join(sorted(peppers.ids))}."
-    )
+    return f"New keys use the pepper {peppers.current.id}; available: {', '.join(sorted(peppers.ids))}."

@@ -1,8 +1,7 @@
-"""One process's share of an installation: the services over the database that the settings name."""
+"""Composing the services of one process over its database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -11,29 +10,24 @@ from typing import TYPE_CHECKING
 from keystead.bootstrap.preparation import (
     database_file,
     find_peppers,
-    journal_of,
     no_peppers,
+    revocation_log_of,
 )
 from keystead.domain.destinations import PORTS, Destinations
 from keystead.domain.digest import Peppers
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 from keystead.services import Services
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
-from keystead.services.credential_memory import CredentialMemory
-from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
-from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.keys import Keys
 from keystead.services.members import Members
-from keystead.services.notices import Notices
-from keystead.services.notifications import Digests
-from keystead.services.paced_verifier import PacedVerifier
+from keystead.services.notifications import NotificationDigests, NotificationPreferences
 from keystead.services.passwords import Passwords
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
@@ -44,18 +38,16 @@ from keystead.services.sealing import Sealing
 from keystead.services.sign_in import SignIn
 from keystead.services.throttle import Throttle
 from keystead.services.usage import Usage
-from keystead.services.verification_cache import Memory
-from keystead.services.verifier import Verifier
+from keystead.services.verification_cache import VerificationCache
+from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
 from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 from keystead.settings import Settings
 from keystead.storage.clock import Clock, clock_of
-from keystead.storage.credential_lookup import CredentialLookup
 from keystead.storage.database import Database
-from keystead.storage.engine.disk_reserve import Reserve
-from keystead.storage.issues import IssueLookup
-from keystead.storage.point_reads.by_id import Readings
-from keystead.storage.point_reads.key_lookup import Lookup, lookup_of, readings_of
+from keystead.storage.engine.disk_reserve import DiskReserve
+from keystead.storage.point_reads.by_id import PointReads, point_reads_of
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
@@ -63,26 +55,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Installation:
-    """One process's share of an installation: the services and what they stand on."""
+    """The services of one process, and what they depend on."""
 
     settings: Settings
     database: Database
-    lookup: Lookup
-    readings: Readings
+    reads: PointReads
     services: Services
     clock: Clock
     on_failure: OnFailure
     rates: RateLimiter | None = None
 
     def close(self) -> None:
-        """Writes what was noted and gives the connections back."""
+        """Flush noted uses and close all connections."""
         try:
             self.services.usage.flush()
         finally:
             if self.rates is not None:
                 self.rates.close()
-            self.readings.close()
-            self.lookup.close()
+            self.reads.close()
             self.database.close()
 
 
@@ -93,34 +83,33 @@ def open_installation(
     metrics: Metrics | None = None,
     passwords: Passwords | None = None,
 ) -> Installation:
-    """The services over the database that the settings name, which is migrated already."""
+    """Open the services over the database of the settings, which must be migrated."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
-    lookup = lookup_of(database, clock)
-    readings = readings_of(lookup, database)
+    reads = point_reads_of(database, clock)
     passwords = passwords or Passwords(product=settings.product_name)
     rates = _rates(settings, database)
     on_failure = _on_failure(metrics)
     services = _services(
-        settings, peppers, database, lookup, readings, clock, metrics, passwords, rates, on_failure
+        settings, peppers, database, reads, clock, metrics, passwords, rates, on_failure
     )
-    return Installation(settings, database, lookup, readings, services, clock, on_failure, rates)
+    return Installation(settings, database, reads, services, clock, on_failure, rates)
 
 
 def open_safely(settings: Settings, metrics: Metrics | None = None) -> Installation:
-    """The installation after `prepare`. ConfigurationError where its peppers are gone meanwhile."""
+    """Open the installation after `prepare`. Raises ConfigurationError if its peppers are missing."""
     peppers = find_peppers(settings)
     if peppers is None:
         raise ConfigurationError(no_peppers(settings))
     installation = open_installation(settings, peppers, metrics=metrics)
-    installation.database.on_endings = journal_of(settings).append
+    installation.database.on_revocations = revocation_log_of(settings).append
     if settings.is_embedded:
-        installation.database.reserve = Reserve(database_file(settings))
+        installation.database.reserve = DiskReserve(database_file(settings))
     return installation
 
 
 def destinations_of(settings: Settings) -> Destinations:
-    """Where webhooks may be sent."""
+    """Return the permitted destinations of webhooks."""
     return Destinations(
         private_networks=settings.webhook_private_networks,
         allow_http=settings.webhook_allow_http,
@@ -132,8 +121,7 @@ def _services(
     settings: Settings,
     peppers: Peppers,
     database: Database,
-    lookup: Lookup,
-    readings: Readings,
+    reads: PointReads,
     clock: Clock,
     metrics: Metrics | None,
     passwords: Passwords,
@@ -150,13 +138,20 @@ def _services(
         prefix=settings.token_prefix,
         plans_url=plans_url,
     )
-    parts = (lookup, peppers, clock, usage, _memory(settings, database))
-    unpaced = _verifier(metrics)(*parts)
-    verifier = unpaced if rates is None else _paced_verifier(metrics)(*parts, rates)
+    cached = database.generation_file if settings.caches_verifications else None
+    verifier_of = partial(
+        Verifier,
+        reads.lookup(KEY),
+        peppers,
+        clock,
+        usage,
+        None if cached is None else VerificationCache(cached),
+        on_verdict=None if metrics is None else metrics.on_verdict,
+    )
     return Services(
         keys=keys,
         key_rates=KeyRates(database, clock),
-        verifier=verifier,
+        verifier=verifier_of(rates=rates),
         usage=usage,
         events=Events(database),
         plans=Plans(database, clock),
@@ -171,7 +166,10 @@ def _services(
         ),
         credentials=Credentials(database, clock, peppers, prefix=settings.token_prefix),
         credential_verifier=CredentialVerifier(
-            CredentialLookup(readings), peppers, clock, _credential_memory(settings, database)
+            reads.lookup(CREDENTIAL),
+            peppers,
+            clock,
+            None if cached is None else VerificationCache(cached),
         ),
         webhooks=Webhooks(
             database,
@@ -188,7 +186,9 @@ def _services(
             lease=timedelta(seconds=settings.webhook_lease_seconds),
             on_failure=on_failure,
         ),
-        digests=Digests(database, clock, base_url=settings.base_url, on_failure=on_failure),
+        notification_digests=NotificationDigests(
+            database, clock, base_url=settings.base_url, on_failure=on_failure
+        ),
         confirmations=Confirmations(
             database,
             clock,
@@ -197,14 +197,14 @@ def _services(
             sends=settings.sends_mail,
             on_failure=on_failure,
         ),
-        notices=Notices(database, clock),
-        introspection=Introspection(unpaced, IssueLookup(readings)),
-        revocation=Revocation(lookup, peppers, keys, Throttle(database, clock)),
+        notification_preferences=NotificationPreferences(database, clock),
+        introspection=Introspection(verifier_of(), reads.lookup(KEY_METADATA)),
+        revocation=Revocation(reads.lookup(KEY), peppers, keys, Throttle(database, clock)),
     )
 
 
 def _on_failure(metrics: Metrics | None) -> OnFailure:
-    """What operators see of an item that failed in the background: a line of the log, and a number."""
+    """Return the callback that logs and counts a failed item of a background task."""
     from keystead.worker.loop import log_failure
 
     def on_failure(failure: Failure) -> None:
@@ -215,37 +215,9 @@ def _on_failure(metrics: Metrics | None) -> OnFailure:
     return on_failure
 
 
-def _memory(settings: Settings, database: Database) -> Memory | None:
-    if database.stamp is None or not settings.remembers:
-        return None
-    return Memory(database.stamp)
-
-
-def _credential_memory(settings: Settings, database: Database) -> CredentialMemory | None:
-    if database.stamp is None or not settings.remembers:
-        return None
-    return CredentialMemory(database.stamp)
-
-
 def _rates(settings: Settings, database: Database) -> RateLimiter | None:
     if settings.rate_limits is None:
         return None
     counters = counters_of(settings.rate_limits)
     refuses = settings.rate_limits_when_away == "refuse"
     return RateLimiter(database, counters, refuses_when_away=refuses)
-
-
-def _verifier(metrics: Metrics | None) -> Callable[..., Verifier]:
-    if metrics is None:
-        return Verifier
-    from keystead.operation.metrics import CountedVerifier
-
-    return partial(CountedVerifier, metrics=metrics)
-
-
-def _paced_verifier(metrics: Metrics | None) -> Callable[..., Verifier]:
-    if metrics is None:
-        return PacedVerifier
-    from keystead.operation.metrics import CountedPacedVerifier
-
-    return partial(CountedPacedVerifier, metrics=metrics)

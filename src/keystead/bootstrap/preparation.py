@@ -1,4 +1,4 @@
-"""What must hold before anything is opened: the place, the schema, the peppers."""
+"""What a server needs before it starts: the data folder, the schema, row-level security, the peppers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from pathlib import Path
 
 from keystead.domain.digest import Peppers
 from keystead.domain.instants import format_instant
-from keystead.operation.examination import ROLE_WANTED
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import STRANGERS, make_empty_file, make_folder, require_private
-from keystead.operation.journal import FILE_NAME as JOURNAL
-from keystead.operation.journal import Journal
+from keystead.operation.checks import ROLE_WANTED
+from keystead.operation.files import (
+    OTHERS_OR_GROUP_WRITE,
+    ConfigurationError,
+    make_empty_file,
+    make_folder,
+    require_private,
+)
 from keystead.operation.peppers import FILE_NAME, make_peppers, parse_peppers, read_peppers
+from keystead.operation.revocation_log_file import FILE_NAME as REVOCATION_LOG
+from keystead.operation.revocation_log_file import RevocationLogFile
 from keystead.services.restoration import forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
-from keystead.storage.database import Database, StatementFault
+from keystead.storage.database import Database
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.backup import is_backup
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
-from keystead.storage.row_security.apply import Walled, let_owner_see, wall
+from keystead.storage.row_security.apply import Applied, apply_row_security, grant_owner_access
 from keystead.storage.row_security.diff import (
     SERVER_ROLE,
-    fault_of_login,
-    fault_of_walls,
-    owners_way_is_open,
+    login_fault,
+    owner_has_access,
+    row_security_fault,
 )
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from keystead.storage.tables.keys import pepper_ids_of_live_keys
@@ -37,83 +43,91 @@ from keystead.storage.tables.webhooks import pepper_ids_of_webhooks
 
 
 def prepare(settings: Settings) -> None:
-    """Makes what a first start needs. ConfigurationError where it would be unsafe to go on.
+    """Create what a first start needs, and check the rest.
 
-    A storage error where the database is away. The embedded database is brought to this version's schema; a
-    PostgreSQL is changed by `keystead migrate` alone.
+    The embedded database is migrated; only `keystead migrate` changes a PostgreSQL.
+
+    Raises:
+        ConfigurationError: it would be unsafe to start.
+        StorageError: the database is unavailable.
     """
     make_place(settings)
     with opened(settings) as database:
-        bring_up(settings, database)
-        require_remembered(settings, database)
+        prepare_database(settings, database)
+        require_complete(settings, database)
 
 
-def bring_up(settings: Settings, database: Database) -> None:
-    """The schema and the peppers as this version needs them; on PostgreSQL the walls too."""
+def prepare_database(settings: Settings, database: Database) -> None:
+    """Migrate the embedded database, or check a PostgreSQL; then check the peppers."""
     if settings.is_embedded:
         _upgrade(database)
         require_schema(database)
     else:
         _require_role(database)
         require_schema(database)
-        require_walls(database)
+        require_row_security(database)
     require_peppers(settings, database, may_make=settings.is_embedded)
 
 
-def journal_of(settings: Settings) -> Journal:
-    """What this server acknowledged of acts that took authority away."""
-    return Journal(settings.data / JOURNAL)
+def revocation_log_of(settings: Settings) -> RevocationLogFile:
+    """Return the log of the revocations that this server acknowledged."""
+    return RevocationLogFile(settings.data / REVOCATION_LOG)
 
 
-def require_remembered(settings: Settings, database: Database) -> None:
-    """ConfigurationError where the database is a backup, or older than what this server acknowledged."""
+def require_complete(settings: Settings, database: Database) -> None:
+    """Raise ConfigurationError if the database is a backup, or lacks revocations that this server acknowledged."""
     if settings.is_embedded and is_backup(database):
         raise ConfigurationError(
-            "The database is a backup that was put in place as it was made: keys that were revoked since would live"
-            " again. Run: keystead restore"
+            "The database is a backup that was not restored by keystead: keys that were revoked since would"
+            " work again. Run: keystead restore"
         )
-    lost = forgotten(database, journal_of(settings).read())
+    lost = forgotten(database, revocation_log_of(settings).read())
     if lost:
         raise ConfigurationError(
-            f"The database is older than the one that this server served, or another one: it does not know of"
-            f" {len(lost)} acts that took authority away, the last at {format_instant(lost[-1].at)}."
+            f"The database is older than the one that this server used, or a different one: it lacks"
+            f" {len(lost)} revocations, the last at {format_instant(lost[-1].at)}."
             " Run: keystead restore"
         )
 
 
 @dataclass(frozen=True)
 class Migrated:
-    """How the schema stood before, and what was done of row security; None on the embedded database."""
+    """The schema before the migration, and what was done for row-level security (None on SQLite)."""
 
     before: SchemaState
-    walled: Walled | None = None
+    row_security: Applied | None = None
 
 
 def migrate(
     settings: Settings, server_role: str | None = None, *, enforce: bool = False
 ) -> Migrated:
-    """Brings the database to this version's schema, a PostgreSQL under row security as well.
+    """Migrate the database to this version's schema, and apply row-level security to a PostgreSQL.
 
-    The pepper of a new installation is made here, on the server where it begins: a second server that made its own
-    could not verify the keys of the first. `server_role`: the login of the servers. `enforce`: no server of a version
-    before row security runs any more.
+    Args:
+        server_role: the login of the servers.
+        enforce: no server of a version before row-level security runs any longer.
     """
     make_place(settings)
     with opened(settings, settings.migration_database) as database:
         before = migrations.state(database)
         if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
+            # Only here, on the first server: one that made its own could not verify keys of the first.
             make_peppers(settings.data / FILE_NAME)
         if settings.is_embedded:
             _upgrade(database)
             require_peppers(settings, database, may_make=True)
             return Migrated(before)
         with _as_owner():
-            shown = before.status is SchemaStatus.BEHIND and let_owner_see(database)
+            # A migration may update rows, which forced row-level security hides from their owner.
+            was_hidden = before.status is SchemaStatus.BEHIND and grant_owner_access(database)
             _upgrade(database)
             require_peppers(settings, database, may_make=False)
             fresh = before.status is SchemaStatus.EMPTY
             server = server_role or _server_role(settings)
-            return Migrated(before, wall(database, server, fresh=fresh, enforce=enforce or shown))
+            return Migrated(
+                before,
+                apply_row_security(database, server, fresh=fresh, enforce=enforce or was_hidden),
+            )
 
 
 @contextmanager
@@ -124,42 +138,40 @@ def _as_owner() -> Iterator[None]:
         if not fault.is_forbidden:
             raise
         raise ConfigurationError(
-            "This role may not change the database's schema: give the URL of the tables' owner in "
-            "KEYSTEAD_MIGRATION_DATABASE"
+            "This role may not change the database's schema: set KEYSTEAD_MIGRATION_DATABASE to the URL of the "
+            "tables' owner"
         ) from None
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 
 
 def _server_role(settings: Settings) -> str:
-    """The login that the servers' own URL names, where there is one beside the owner's."""
+    """Return the login in the servers' own URL, if the owner has a separate one."""
     if settings.migration_database is None:
         return SERVER_ROLE
     return parse_url(settings.database_url).username or SERVER_ROLE
 
 
 def _require_role(database: Database) -> None:
-    """ConfigurationError where row security would not hold the login."""
+    """Raise ConfigurationError if row-level security would not bind the login."""
     with database.read_across(Purpose.SERVER) as tx:
-        fault = fault_of_login(tx)
+        fault = login_fault(tx)
     if fault is not None:
         raise ConfigurationError(f"{fault}. {ROLE_WANTED}")
 
 
-def require_walls(database: Database) -> bool:
-    """ConfigurationError unless row security is as this version has it. True: not on the tables' owner yet."""
+def require_row_security(database: Database) -> bool:
+    """Raise ConfigurationError unless row-level security is as declared. Returns whether the owner sees all rows."""
     with database.read_across(Purpose.SERVER) as tx:
-        fault = fault_of_walls(tx)
-        owners_way = owners_way_is_open(tx)
+        fault = row_security_fault(tx)
+        is_open_to_owner = owner_has_access(tx)
     if fault is not None:
-        raise ConfigurationError(
-            f"Row security is not as it must be: {fault}; run: keystead migrate"
-        )
-    return owners_way
+        raise ConfigurationError(f"Row security is not in order: {fault}; run: keystead migrate")
+    return is_open_to_owner
 
 
 def make_place(settings: Settings) -> None:
-    """The data folder and, for the embedded database, its file: for their owner's eyes only."""
+    """Create the private data folder and, for the embedded database, its file."""
     make_folder(settings.data)
     if settings.is_embedded:
         make_folder(database_file(settings).parent)
@@ -168,24 +180,24 @@ def make_place(settings: Settings) -> None:
 
 
 def require_private_place(settings: Settings) -> str:
-    """ConfigurationError where others may read what is there of folder, database and peppers."""
-    require_private(settings.data, "The data folder", STRANGERS)
+    """Raise ConfigurationError if others may read the folder, the database, the peppers or the revocation log."""
+    require_private(settings.data, "The data folder", OTHERS_OR_GROUP_WRITE)
     require_private(settings.data / FILE_NAME, "The pepper file")
-    require_private(settings.data / JOURNAL, "The journal")
+    require_private(settings.data / REVOCATION_LOG, "The revocation log")
     if settings.is_embedded:
         file = database_file(settings)
-        require_private(file.parent, "The database's folder", STRANGERS)
-        require_private(file, "The database", STRANGERS)
+        require_private(file.parent, "The database's folder", OTHERS_OR_GROUP_WRITE)
+        require_private(file, "The database", OTHERS_OR_GROUP_WRITE)
     return "Data folder, database and peppers are private."
 
 
 def database_file(settings: Settings) -> Path:
-    """The file of the embedded database."""
+    """Return the file of the embedded database."""
     return Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
 
 
 def find_peppers(settings: Settings) -> Peppers | None:
-    """The peppers of the environment, else of the file; None where neither is there."""
+    """Return the peppers of the environment, else of the file; None without either."""
     if settings.peppers is not None:
         return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
     return read_peppers(settings.data / FILE_NAME)
@@ -197,7 +209,7 @@ def _upgrade(database: Database) -> None:
 
 
 def require_schema(database: Database) -> SchemaState:
-    """ConfigurationError unless the schema is this version's."""
+    """Raise ConfigurationError unless the schema is this version's."""
     try:
         state = migrations.state(database)
     except StatementFault as fault:
@@ -221,7 +233,10 @@ def require_schema(database: Database) -> SchemaState:
 
 
 def require_peppers(settings: Settings, database: Database, *, may_make: bool) -> Peppers:
-    """ConfigurationError without a pepper, or without one that live keys need. Where those are, none is made."""
+    """Raise ConfigurationError if there is no pepper, or a pepper of live keys is missing.
+
+    `may_make`: create a first pepper, unless live keys need another.
+    """
     with database.read_across(Purpose.SERVER) as tx:
         needed = pepper_ids_of_live_keys(tx, clock_of(database).now())
         needed |= pepper_ids_of_live_credentials(tx) | pepper_ids_of_webhooks(tx)
@@ -233,23 +248,23 @@ def require_peppers(settings: Settings, database: Database, *, may_make: bool) -
     missing = needed - peppers.ids
     if missing:
         raise ConfigurationError(
-            f"Live keys need the pepper {min(missing)}, which is not at hand: put it back into "
+            f"Live keys need the pepper {min(missing)}, which is missing: put it back into "
             f"KEYSTEAD_PEPPERS or {settings.data / FILE_NAME}; without it these keys cannot be verified."
         )
     return peppers
 
 
 def no_peppers(settings: Settings) -> str:
-    """What to do about it."""
+    """Return the text of the error for a missing pepper."""
     return (
         f"There is no pepper: set KEYSTEAD_PEPPERS, or copy the file {FILE_NAME} of the server where this "
-        f"installation was begun to {settings.data / FILE_NAME} (mode 0600)."
+        f"installation was created to {settings.data / FILE_NAME} (mode 0600)."
     )
 
 
 @contextmanager
 def opened(settings: Settings, url: str | None = None) -> Iterator[Database]:
-    """The database that the settings name, for a while; by another URL, where one is given."""
+    """Open the database of the settings, or of `url`, and close it at the end."""
     database = Database(url or settings.database_url)
     try:
         yield database

@@ -1,4 +1,4 @@
-"""Backups, and what must happen to a database that was restored from one before it is served again."""
+"""Backups, and making a restored database safe before it is served again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from typing import Final
 
 from keystead.bootstrap.installation import Installation, open_safely
 from keystead.bootstrap.preparation import (
-    bring_up,
     database_file,
-    journal_of,
     make_place,
     opened,
+    prepare_database,
+    revocation_log_of,
 )
 from keystead.domain.errors import StorageError
 from keystead.domain.principals import Actor
-from keystead.domain.revocation_log import Ending, read_endings
-from keystead.operation.faults import ConfigurationError
-from keystead.operation.files import draft_of, sync_folder
+from keystead.domain.revocation_log import RevocationEntry, parse_entries
+from keystead.operation.files import ConfigurationError, draft_of, sync_folder
 from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
@@ -33,7 +32,7 @@ _PIECE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of a restored database. `kept`: where the one before it is; `held`: workspaces suspended."""
+    """The result of a restore. `held`: suspended workspaces; `kept`: the previous database's new name."""
 
     redone: Redone
     held: int
@@ -41,10 +40,10 @@ class Restored:
 
 
 def back_up(settings: Settings, target: Path) -> None:
-    """A backup of the embedded database, in a new file of mode 0600. ConfigurationError where that cannot be."""
+    """Back up the embedded database to a new private file. Raises ConfigurationError if that fails."""
     if not settings.is_embedded:
         raise ConfigurationError(
-            "A PostgreSQL is backed up by its own tools, pg_basebackup or pg_dump: see Backups in docs/operations.md."
+            "Back up a PostgreSQL with its own tools, pg_basebackup or pg_dump: see Backups in docs/operations.md."
         )
     if os.path.lexists(target):
         raise _is_there(target)
@@ -52,18 +51,18 @@ def back_up(settings: Settings, target: Path) -> None:
         with draft_of(target) as draft:
             copies.back_up(database_file(settings), draft)
             _sync(draft)
-            # Renaming overwrites, so the name is taken first: what came to be there meanwhile stays.
+            # A rename overwrites. So create the name first, which fails if a file exists by now.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             draft.replace(target)
         sync_folder(target.absolute().parent)
     except FileExistsError:
         raise _is_there(target) from None
     except OSError as error:
-        raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from None
+        raise ConfigurationError(f"Cannot write {target}: {error.strerror}.") from None
 
 
 def _is_there(target: Path) -> ConfigurationError:
-    return ConfigurationError(f"{target} is there already: a backup overwrites nothing.")
+    return ConfigurationError(f"{target} already exists. A backup never overwrites a file.")
 
 
 def restore(
@@ -75,26 +74,34 @@ def restore(
     hold: bool = False,
     accept: bool = False,
 ) -> Restored:
-    """Takes a backup into service: what ended since is ended again, every session ends, and with `hold` nothing works.
+    """Restore a backup: revoke again what was revoked since, and end all sessions.
 
-    `file` replaces the embedded database, whose server must be stopped; without it the database is restored already.
-    ConfigurationError where nothing is known of what ended since, unless the caller has said what is to be done then.
-    A restore that is broken off leaves a database that is refused, and may be begun again.
+    A restore that is interrupted leaves a database that no server accepts, and can be repeated.
+
+    Args:
+        file: replaces the embedded database, whose server must be stopped; None: it was replaced already.
+        journals: revocation logs of other servers.
+        hold: suspend every workspace.
+        accept: go on even if no revocation log exists.
+
+    Raises:
+        ConfigurationError: there is no revocation log, and neither `hold` nor `accept` was given.
     """
     make_place(settings)
-    endings = [one for path in (journal_of(settings).path, *journals) for one in _read(path)]
-    if not (endings or hold or accept):
+    paths = (revocation_log_of(settings).path, *journals)
+    entries = [entry for path in paths for entry in _read(path)]
+    if not (entries or hold or accept):
         raise ConfigurationError(
-            "Nothing is known of what was revoked since the backup: give the file `endings` of a server with --journal,"
-            " suspend every workspace with --hold until it was looked at, or go on with --accept."
+            "It is not known what was revoked since the backup. Give the file `endings` of a server with --journal,"
+            " suspend every workspace with --hold until you have checked, or go on with --accept."
         )
     kept = None if file is None else _put_in_place(settings, file)
     with opened(settings) as database:
-        bring_up(settings, database)
+        prepare_database(settings, database)
     installation = open_safely(settings)
     try:
-        redone, held = _make_safe(installation, endings, actor, hold=hold)
-        journal_of(settings).settle(endings)
+        redone, held = _make_safe(installation, entries, actor, hold=hold)
+        revocation_log_of(settings).settle(entries)
         if settings.is_embedded:
             copies.take_into_service(installation.database)
     finally:
@@ -103,7 +110,7 @@ def restore(
 
 
 def _make_safe(
-    installation: Installation, endings: Sequence[Ending], actor: Actor, *, hold: bool
+    installation: Installation, entries: Sequence[RevocationEntry], actor: Actor, *, hold: bool
 ) -> tuple[Redone, int]:
     database, services = installation.database, installation.services
     restoration = Restoration(
@@ -117,7 +124,7 @@ def _make_safe(
         clock_of(database),
     )
     ended = restoration.end_sessions()
-    redone = restoration.redo(forgotten(database, endings), actor)
+    redone = restoration.redo(forgotten(database, entries), actor)
     if ended:
         redone.done["sessions ended"] = ended
     restoration.revoke_invitations(actor, redone)
@@ -125,13 +132,13 @@ def _make_safe(
 
 
 def _put_in_place(settings: Settings, file: Path) -> Path | None:
-    """The backup as the embedded database, still marked as one. The old one is kept beside it, and told where."""
+    """Replace the embedded database by the backup, still marked as one. Returns where the old one is now."""
     if not settings.is_embedded:
         raise ConfigurationError(
-            "A PostgreSQL is restored by its own tools; then run this command without a file."
+            "Restore a PostgreSQL with its own tools, then run this command without a file."
         )
     if not file.is_file():
-        raise ConfigurationError(f"There is no file {file}.")
+        raise ConfigurationError(f"The file {file} does not exist.")
     place = database_file(settings)
     with draft_of(place) as draft:
         _copy(file, draft)
@@ -145,13 +152,13 @@ def _put_in_place(settings: Settings, file: Path) -> Path | None:
 
 
 def _set_aside(place: Path) -> Path | None:
-    """The old database under another name, in one piece where it is sound; None where there was none."""
+    """Rename the old database, as one file if it is sound. Returns its new name, None if it was empty."""
     if place.stat().st_size == 0:
         return None
     try:
-        copies.be_alone(place)
+        copies.checkpoint(place)
     except copies.NotADatabase:
-        pass
+        pass  # a damaged database may be replaced
     except StorageError as error:
         raise ConfigurationError(f"{error} Stop the server first.") from None
     kept = place.with_name(f"{place.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -173,10 +180,10 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> list[Ending]:
+def _read(path: Path) -> list[RevocationEntry]:
     try:
-        return read_endings(path.read_bytes())
+        return parse_entries(path.read_bytes())
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from None

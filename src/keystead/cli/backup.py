@@ -1,7 +1,9 @@
-"""`keystead backup` and `keystead restore`: a copy of the embedded database, and what a restored one needs."""
+"""`keystead backup` and `keystead restore`: copy the embedded database, and restore a copy safely."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,27 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from keystead.cli import render
-from keystead.cli.options import Json, Place
+from keystead.cli.installation import actor
+from keystead.cli.options import HERE, Flag, Json, Place
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Restored
 
-HERE: Final = Place()
-Flag = Annotated[bool, Parameter(negative=())]
+_PLURAL: Final = re.compile(r"(?<=ss)es\b|(?<!s)s\b")
 Journals = Annotated[
     tuple[Path, ...], Parameter(name="--journal", negative=(), consume_multiple=False)
 ]
 
 
 def backup(file: Path, /, *, place: Place = HERE, json: Json = False) -> None:
-    """Copy the embedded database to a new file, as of one moment, while the server runs.
+    """Copy the embedded database to a new file, consistently, while the server runs.
 
-    The peppers are not in it: keep a copy of them elsewhere.
+    The peppers are not in the copy: back them up separately.
 
     Parameters
     ----------
     file
-        The file to make, with mode 0600.
+        The file to create, with mode 0600.
     """
     from keystead import bootstrap
     from keystead.settings import read_settings
@@ -38,7 +40,8 @@ def backup(file: Path, /, *, place: Place = HERE, json: Json = False) -> None:
     if json:
         render.print_json({"file": str(file), "bytes": file.stat().st_size})
     else:
-        render.print_line(f"{file}: {file.stat().st_size} bytes. The peppers are not in it.")
+        size = render.counted(file.stat().st_size, "byte")
+        render.print_line(f"{file}: {size}. The peppers are not in it: back them up separately.")
 
 
 def restore(
@@ -51,26 +54,25 @@ def restore(
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Take a backup into service without giving life back to what was revoked since.
+    """Restore a backup; keys revoked since then stay revoked.
 
-    What this server's journal reports is done again: keys revoked (also those that were rotated or changed since),
+    Changes in this server's revocation log are repeated: keys revoked (also those rotated or changed since),
     workspaces suspended, members removed, roles lowered, webhooks deleted or disabled. Passwords and email addresses
-    that were changed since are unset, open invitations are revoked, and every session ends.
+    changed since are removed, open invitations are revoked, and all sessions end.
 
     Parameters
     ----------
     file
-        A backup, to be put in the place of the embedded database while the server is stopped. Without it the database
-        has been restored already, by other means.
+        A backup that replaces the embedded database while the server is stopped. Default: you have already restored
+        the database by other means.
     journal
-        The file `endings` of another server of this installation; once for each.
+        The revocation log (the file `endings`) of another server of this installation; repeatable.
     hold
-        Suspend every workspace too, until it is resumed.
+        Also suspend all workspaces, until you resume them.
     accept
-        Go on although there is no journal.
+        Continue without a revocation log.
     """
     from keystead import bootstrap
-    from keystead.cli.operator import actor
     from keystead.settings import read_settings
 
     settings = read_settings(**asdict(place))
@@ -96,17 +98,21 @@ def _as_json(restored: Restored) -> dict[str, object]:
     }
 
 
-def _lines(restored: Restored) -> list[str]:
+def _lines(restored: Restored) -> Iterator[str]:
     redone = restored.redone
-    again = ", ".join(f"{number} {what}" for what, number in redone.done.items() if number)
-    lines = [f"Done again since the backup: {again or 'nothing'}.", "Every session has ended."]
+    counts = (_counted(number, what) for what, number in redone.done.items() if number)
+    yield f"Applied again since the backup: {', '.join(counts) or 'nothing'}."
+    yield "All sessions have ended."
     if restored.held:
-        lines.append(f"{restored.held} workspaces are suspended: keystead workspaces resume")
-    lines += redone.named
-    lines += [f"Look at this: {text}" for text in redone.to_look_at]
-    lines.append(
-        "Keys that were made since the backup are unknown now: their callers get 401 and need new ones."
-    )
+        count = render.counted(restored.held, "workspace")
+        yield f"Suspended {count}. To resume one: keystead workspaces resume"
+    yield from redone.named
+    yield from (f"Check this: {text}" for text in redone.to_look_at)
+    yield "Keys created since the backup no longer exist. Their users get 401 and need new keys."
     if restored.kept is not None:
-        lines.append(f"The database as it was before is {restored.kept}")
-    return lines
+        yield f"The previous database is in {restored.kept}"
+
+
+def _counted(number: int, what: str) -> str:
+    """Return `2 keys revoked` or `1 key revoked`."""
+    return f"{number:,} {what if number != 1 else _PLURAL.sub('', what, count=1)}"

@@ -1,93 +1,80 @@
-"""`keystead collections`: see, make and delete the collections of a server, with a key's token."""
+"""`keystead collections`: the collections of a workspace, at a server."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json
-from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
-from keystead.cli.server import Server, connected
-from keystead.cli.shapes import Shape, moment
+from keystead.cli.options import Cursor, Flag, Json, Limit, Yes
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_shapes
+from keystead.cli.shapes import moment
 
-app = App(name="collections", help="See, make and delete collections of documents.")
+app = App(name="collections", help="List, create and delete collections of documents.")
 
-USUAL: Final = Server()
 Name = Annotated[str, Parameter(help="The collection's name.")]
 
 
 @app.command(name="list")
 def list_(
-    *, limit: Limit = None, cursor: Cursor = None, server: Server = USUAL, json: Json = False
+    *,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    server: Server = DEFAULT_SERVER,
+    json: Json = False,
 ) -> None:
     """List collections, newest first."""
     with connected(server) as client:
-
-        def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
-            page = client.collections.page(limit=size, cursor=after)
-            return [shapes.answered(one) for one in page.items], page.next_cursor
-
-        found, after = gather(fetch, limit, cursor)
+        items, after = gather_shapes(client.collections.page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(found, after))
+        render.print_json(shapes.listed(items, after))
         return
     rows = (
-        (one["name"], one["title"], str(one["documents"]), render.at(moment(one["created_at"])))
-        for one in found
+        (item["name"], item["title"], str(item["documents"]), render.at(moment(item["created_at"])))
+        for item in items
     )
     render.print_table(("NAME", "TITLE", "DOCUMENTS", "CREATED"), rows)
 
 
 @app.command
 def create(
-    name: Name, /, *, title: str | None = None, server: Server = USUAL, json: Json = False
+    name: Name, /, *, title: str | None = None, server: Server = DEFAULT_SERVER, json: Json = False
 ) -> None:
-    """Make a collection.
+    """Create a collection.
 
     Parameters
     ----------
     title
-        Its title, for people; the name without this option.
+        The title to display. Default: the name.
     """
     with connected(server) as client:
-        made = shapes.answered(client.collections.create(name, title))
+        collection = shapes.answered(client.collections.create(name, title))
     if json:
-        render.print_json(made)
+        render.print_json(collection)
     else:
-        render.note(f"Made {name}.")
+        render.note(f"Created {name}.")
 
 
 @app.command
 def delete(
-    name: Name,
-    /,
-    *,
-    documents: Annotated[bool, Parameter(negative=())] = False,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
-    server: Server = USUAL,
+    name: Name, /, *, documents: Flag = False, yes: Yes = False, server: Server = DEFAULT_SERVER
 ) -> None:
-    """Delete a collection, for good.
+    """Delete a collection. This can't be undone.
 
     Parameters
     ----------
     documents
-        Delete it with the documents in it; without this option only an empty collection goes.
-    yes
-        Do it without asking, as scripts must.
+        Delete its documents too. Default: the collection must be empty.
     """
     with connected(server) as client:
         if documents and not yes:
-            _ask(name, client.collections.get(name).documents)
+            count = client.collections.get(name).documents
+            what = f"{name} and its {render.counted(count, 'document')}"
+            render.require_confirmation(
+                f"Delete {what}? This can't be undone.",
+                f"This deletes {what}.",
+                "Nothing was deleted.",
+            )
         client.collections.delete(name, documents=documents)
     render.note(f"Deleted {name}.")
-
-
-def _ask(name: str, count: int) -> None:
-    """Failure unless a person at the terminal agrees."""
-    if not render.has_person():
-        raise Failure(f"{name} holds {count:,} documents; --yes deletes them.", Exit.USAGE)
-    if not render.confirmed(f"Delete {name} and its {count:,} documents for good?"):
-        raise Failure("Nothing was deleted.")

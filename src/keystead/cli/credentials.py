@@ -1,26 +1,22 @@
-"""`keystead credentials`: what the product's own services authenticate with, on this machine's database."""
+"""`keystead credentials`: the credentials of the product's own services, in this machine's database."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.operator import actor
-from keystead.cli.options import Json, Place
-from keystead.cli.outcome import Exit, Failure
+from keystead.cli.installation import actor, opened
+from keystead.cli.options import HERE, Json, Place, Yes
+from keystead.cli.outcome import Failure, forbid_core_dumps
+from keystead.domain.credentials import Credential, CredentialKind
+from keystead.domain.ids import CredentialId
 
 if TYPE_CHECKING:
-    from keystead.domain.credentials import Credential
-    from keystead.domain.ids import CredentialId
-    from keystead.domain.token import Token
     from keystead.services import Services
 
-app = App(name="credentials", help="Create, see and revoke the credentials of your own services.")
-
-HERE: Final = Place()
+app = App(name="credentials", help="Create, list and revoke the credentials of your own services.")
 
 
 @app.command
@@ -32,49 +28,51 @@ def create(
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Create a credential of the product's own services, and print its token: it is shown this once.
+    """Create a credential for one of your services, and print its token, which is shown only once.
 
-    It works on no call of a workspace.
+    It can't call the API of a workspace.
 
     Parameters
     ----------
     name
         What will use it, such as "billing backend": 1-100 characters.
     kind
-        A service may ask whether a token is good (`POST /introspect`), and nothing else. An operator may do that and
-        everything under /operator/v1: workspaces, plans, signing customers in.
+        A service can only check tokens (`POST /introspect`). An operator can also call everything under
+        /operator/v1: workspaces, plans, portal sessions.
     """
-    from keystead.cli.installation import opened
-    from keystead.domain.credentials import CredentialKind
-
     forbid_core_dumps()
     with opened(place) as installation:
-        made, token = installation.services.credentials.create(
+        credential, token = installation.services.credentials.create(
             name, actor(), CredentialKind[kind.upper()]
         )
-        _hand_over(made, token, json)
+        render.print_secret(
+            shapes.credential(credential),
+            "token",
+            token.reveal(),
+            json,
+            recovery=f"revoke {credential.id} and create another",
+            about=f'{credential.id}: "{credential.name}" ({credential.hint}).',
+        )
 
 
 @app.command(name="list")
 def list_(*, place: Place = HERE, json: Json = False) -> None:
-    """List credentials, newest first, revoked ones too."""
-    from keystead.cli.installation import opened
-
+    """List credentials, newest first, revoked ones included."""
     with opened(place) as installation:
-        found = installation.services.credentials.list()
+        credentials = installation.services.credentials.list()
     if json:
-        render.print_json(shapes.listed(map(shapes.credential, found)))
+        render.print_json(shapes.listed(map(shapes.credential, credentials)))
         return
     rows = (
         (
-            one.id,
-            one.kind.name.lower(),
-            one.name,
-            one.hint,
-            "active" if one.revoked_at is None else f"revoked {render.at(one.revoked_at)}",
-            f"{render.at(one.created_at)} by {one.created_by.name}",
+            credential.id,
+            credential.kind.name.lower(),
+            credential.name,
+            credential.hint,
+            f"revoked {render.at(credential.revoked_at)}" if credential.revoked_at else "active",
+            f"{render.at(credential.created_at)} by {credential.created_by.name}",
         )
-        for one in found
+        for credential in credentials
     )
     render.print_table(("ID", "KIND", "NAME", "TOKEN", "STATUS", "CREATED"), rows)
 
@@ -84,59 +82,31 @@ def revoke(
     credential_id: Annotated[str, Parameter(help="The credential's id: svc_... or op_....")],
     /,
     *,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    yes: Yes = False,
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """End a credential, at once and for good.
-
-    Parameters
-    ----------
-    yes
-        Do it without asking, as scripts must.
-    """
-    from keystead.cli.installation import opened
-    from keystead.domain.ids import CredentialId
-
+    """Revoke a credential immediately. This can't be undone."""
     id = CredentialId(credential_id)
     with opened(place) as installation:
-        found = _named(installation.services, id)
-        if found.revoked_at is None and not yes:
-            _ask(found)
-        ended = installation.services.credentials.revoke(id, actor())
+        credential = _find(installation.services, id)
+        if credential.revoked_at is None and not yes:
+            render.require_confirmation(
+                f'Revoke "{credential.name}" ({credential.hint})? This can\'t be undone.',
+                "Revoking can't be undone.",
+                "Nothing was revoked.",
+            )
+        revoked = installation.services.credentials.revoke(id, actor())
     if json:
-        render.print_json(shapes.credential(ended))
+        render.print_json(shapes.credential(revoked))
     else:
-        render.note(f'Revoked since {render.at(ended.revoked_at)}: "{ended.name}" ({ended.hint}).')
+        render.note(
+            f'"{revoked.name}" ({revoked.hint}) was revoked on {render.at(revoked.revoked_at)}.'
+        )
 
 
-def _named(services: Services, id: CredentialId) -> Credential:
+def _find(services: Services, id: CredentialId) -> Credential:
     for credential in services.credentials.list():
         if credential.id == id:
             return credential
-    raise Failure("There is no such credential; `keystead credentials list` shows them.")
-
-
-def _hand_over(made: Credential, token: Token, json: bool) -> None:
-    """Prints the token, once. Where it cannot be printed nobody has it: the message says what to do."""
-    try:
-        if json:
-            render.print_json(shapes.credential(made) | {"token": token.reveal()})
-        else:
-            render.print_line(token.reveal())
-        render.flush()
-    except OSError:
-        raise Failure(
-            f"The token could not be written and is lost; revoke {made.id} and create another."
-        ) from None
-    if not json:
-        render.note(f'{made.id}: "{made.name}" ({made.hint}).')
-        render.note("The token is shown this once. Keep it where you keep secrets.")
-
-
-def _ask(credential: Credential) -> None:
-    """Failure unless a person at the terminal agrees."""
-    if not render.has_person():
-        raise Failure("Revoking is final; --yes does it without a question.", Exit.USAGE)
-    if not render.confirmed(f'Revoke "{credential.name}" ({credential.hint}) for good?'):
-        raise Failure("Nothing was revoked.")
+    raise Failure("Credential not found. `keystead credentials list` shows all credentials.")

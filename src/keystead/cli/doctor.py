@@ -1,4 +1,4 @@
-"""`keystead doctor`: is this installation sound, and if not, how to mend it."""
+"""`keystead doctor`: check an installation and suggest fixes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from keystead.cli import render
-from keystead.cli.options import Json, Place
+from keystead.cli.options import HERE, Json, Place
 from keystead.cli.outcome import Exit
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
     from keystead.settings import Settings
 
-HERE: Final = Place()
 MARKS: Final = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 
 def doctor(*, place: Place = HERE, json: Json = False) -> int:
-    """Check settings, files, peppers, database, schema, clock, disk, port and TLS; change nothing.
+    """Check settings, files, peppers, database, schema, clock, disk, port and TLS. Changes nothing.
 
-    Exit code 1 where there is a fault.
+    The exit code is 1 if there is a fault.
     """
     findings = list(_examine(place))
     if json:
@@ -35,8 +34,8 @@ def doctor(*, place: Place = HERE, json: Json = False) -> int:
 
 
 def _examine(place: Place) -> Iterator[Finding]:
-    from keystead.operation.examination import Finding, Verdict
-    from keystead.operation.faults import ConfigurationError
+    from keystead.operation.checks import Finding, Verdict
+    from keystead.operation.files import ConfigurationError
     from keystead.settings import read_settings
 
     try:
@@ -50,37 +49,37 @@ def _examine(place: Place) -> Iterator[Finding]:
 
 
 def _examine_machine(settings: Settings) -> Iterator[Finding]:
-    from keystead.operation import examination as look
-    from keystead.operation.tls import require_pair
+    from keystead.operation import checks
+    from keystead.operation.files import require_pair
 
-    yield look.check_interpreter(sys.version_info[:3])
+    yield checks.check_interpreter(sys.version_info[:3])
     cert, key = settings.tls_cert, settings.tls_key
     if cert is not None and key is not None:
-        yield look.attempt("tls", lambda: require_pair(cert, key))
-    yield look.check_port(settings.host, settings.port, tls=cert is not None)
+        yield checks.attempt("tls", lambda: require_pair(cert, key))
+    yield checks.check_port(settings.host, settings.port, tls=cert is not None)
     folder = settings.data if settings.data.is_dir() else settings.data.absolute().parent
     if folder.is_dir():
-        yield look.check_disk(folder)
+        yield checks.check_disk(folder)
 
 
 def _examine_installation(settings: Settings) -> Iterator[Finding]:
     from keystead import bootstrap
     from keystead.domain.errors import StorageError
-    from keystead.operation import examination as look
+    from keystead.operation import checks
 
-    yield look.attempt("files", lambda: bootstrap.require_private_place(settings))
+    yield checks.attempt("files", lambda: bootstrap.require_private_place(settings))
     if not bootstrap.has_begun(settings):
-        says = "There is no database yet; `keystead serve` makes it."
-        yield look.Finding("database", look.Verdict.OK, says)
+        says = "There is no database yet; `keystead serve` creates it."
+        yield checks.Finding("database", checks.Verdict.OK, says)
         return
     try:
         yield from bootstrap.examine_database(settings)
     except StorageError as error:
         says = f"{error} Is it running, and is its URL right?"
-        yield look.Finding("database", look.Verdict.FAULT, says)
+        yield checks.Finding("database", checks.Verdict.FAULT, says)
         return
-    yield (schema := look.attempt("schema", lambda: bootstrap.check_schema(settings)))
-    if schema.verdict is look.Verdict.OK:
+    yield (schema := checks.attempt("schema", lambda: bootstrap.check_schema(settings)))
+    if schema.verdict is checks.Verdict.OK:
         if not settings.is_embedded:
-            yield look.attempt("row security", lambda: bootstrap.check_walls(settings))
-        yield look.attempt("peppers", lambda: bootstrap.check_peppers(settings))
+            yield checks.attempt("row security", lambda: bootstrap.check_row_security(settings))
+        yield checks.attempt("peppers", lambda: bootstrap.check_peppers(settings))

@@ -1,27 +1,25 @@
-"""`keystead events`: what happened in a workspace, on this machine or at a server."""
+"""`keystead events`: the audit log of a workspace, on this machine or at a server."""
 
 from __future__ import annotations
 
 import json as json_text
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
 
-from cyclopts import App, Parameter
-from cyclopts.validators import Number
+from cyclopts import App
 
 from keystead.cli import render, shapes
+from keystead.cli.installation import WorkspaceName, acting_on, opened
 from keystead.cli.key_desks import refuse_workspace
-from keystead.cli.operator import WorkspaceName, acting_on
-from keystead.cli.options import Json, Where
+from keystead.cli.options import ANYWHERE, Cursor, Flag, Json, Limit, Texts, Where, gather
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import gather
 from keystead.cli.server import Server, connected, server_of
 from keystead.cli.shapes import Shape, moment
+from keystead.domain.events import EventType
+from keystead.domain.ids import EventId
 
-app = App(name="events", help="See what happened: who did what, when, from where.")
+app = App(name="events", help="Show the audit log: changes, who made them, when and from where.")
 
-HERE: Final = Where()
 Fetch = Callable[[int, str | None], tuple[list[Shape], str | None]]
 
 
@@ -29,12 +27,12 @@ Fetch = Callable[[int, str | None], tuple[list[Shape], str | None]]
 @app.command(name="list")
 def list_(
     *,
-    installation: Annotated[bool, Parameter(negative=())] = False,
-    type: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
-    cursor: str | None = None,
+    installation: Flag = False,
+    type: Texts = (),
+    limit: Limit = 50,
+    cursor: Cursor = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List events, newest first.
@@ -42,47 +40,43 @@ def list_(
     Parameters
     ----------
     installation
-        What happened to the installation itself, on this machine: its operators' and services' credentials.
+        Show the events of the installation itself, on this machine: credentials of operators and services.
     type
-        Only events of this type, such as key.revoked; on this machine it may be given several times.
-    limit
-        At most so many.
-    cursor
-        Continue after this: the `next_cursor` of the list before.
+        Only events of this type, such as key.revoked; repeatable on this machine.
     """
     if installation:
-        place = _of_installation(where, workspace, type)
+        source = _of_installation(where, workspace, type)
     else:
         server = server_of(where)
-        place = _here(where, workspace, type) if server is None else _there(server, workspace, type)
-    with place as fetch:
-        found, after = gather(fetch, limit, cursor)
+        source = (
+            _local(where, workspace, type) if server is None else _remote(server, workspace, type)
+        )
+    with source as fetch:
+        events, after = gather(fetch, limit, cursor)
     if json:
-        render.print_json(shapes.listed(found, after))
+        render.print_json(shapes.listed(events, after))
         return
-    render.print_table(("WHEN", "TYPE", "BY", "ABOUT", "FROM", "MORE"), _rows(found))
+    render.print_table(("WHEN", "TYPE", "BY", "ABOUT", "FROM", "MORE"), _rows(events))
     if after:
-        render.note("There are more: raise --limit.")
+        render.note("There are more events: use a higher --limit.")
 
 
 @contextmanager
-def _here(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator[Fetch]:
-    from keystead.cli.installation import opened
-    from keystead.domain.events import EventType
+def _local(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator[Fetch]:
 
     known = set(EventType)
     if set(types) - known:
-        there = ", ".join(EventType)
-        raise Failure(f"There is no such type; there are {there}.", Exit.USAGE)
+        available = ", ".join(EventType)
+        raise Failure(f"Unknown type of event. Available: {available}.", Exit.USAGE)
     with opened(where.place) as installation:
         events = installation.services.events
         principal = acting_on(installation.services, workspace)
-        wanted = [EventType(text) for text in types]
+        selected = [EventType(text) for text in types]
 
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
-            page = events.list(principal, types=wanted, limit=size, before=_sequence(cursor))
+            page = events.list(principal, types=selected, limit=size, before=_sequence(cursor))
             following = None if page.next is None else str(page.next)
-            return [shapes.event(event) for event in page.events], following
+            return [shapes.event(event) for event in page.items], following
 
         yield fetch
 
@@ -91,26 +85,26 @@ def _here(where: Where, workspace: str | None, types: Iterable[str]) -> Iterator
 def _of_installation(
     where: Where, workspace: str | None, types: tuple[str, ...]
 ) -> Iterator[Fetch]:
-    from keystead.cli.installation import opened
-    from keystead.domain.ids import EventId
 
     if workspace is not None or types or where.url is not None:
-        raise Failure("--installation goes with none of --workspace, --type and --url.", Exit.USAGE)
+        raise Failure(
+            "--installation can't be combined with --workspace, --type or --url.", Exit.USAGE
+        )
     with opened(where.place) as installation:
         events = installation.services.events
 
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
             page = events.of_installation(limit=size, before=cursor and EventId(cursor))  # type: ignore[arg-type]
-            return [shapes.installation_event(event) for event in page.events], page.next
+            return [shapes.installation_event(event) for event in page.items], page.next
 
         yield fetch
 
 
 @contextmanager
-def _there(server: Server, workspace: str | None, types: tuple[str, ...]) -> Iterator[Fetch]:
+def _remote(server: Server, workspace: str | None, types: tuple[str, ...]) -> Iterator[Fetch]:
     refuse_workspace(workspace)
     if len(types) > 1:
-        raise Failure("A server is asked for one --type at a time.", Exit.USAGE)
+        raise Failure("With a server, use only one --type.", Exit.USAGE)
     with connected(server) as client:
 
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
@@ -124,7 +118,7 @@ def _sequence(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdecimal()):
-        raise Failure("--cursor is the `next_cursor` of the list before.", Exit.USAGE)
+        raise Failure("--cursor must be the `next_cursor` of the previous list.", Exit.USAGE)
     return int(cursor)
 
 
@@ -133,13 +127,13 @@ def _rows(events: Iterable[Shape]) -> Iterable[tuple[str, ...]]:
         when = f"{moment(event['occurred_at']):%Y-%m-%d %H:%M:%S} UTC"
         address = event["address"] or render.NOTHING
         who, about = event["actor"]["name"], event["target"]["id"]
-        yield when, event["type"], who, about, address, _told(event)
+        yield when, event["type"], who, about, address, _data(event)
 
 
-def _told(event: Shape) -> str:
-    """The event's data on one line, texts as they are and all else as JSON."""
-    told = (
+def _data(event: Shape) -> str:
+    """Return the event's data on one line: text as it is, everything else as JSON."""
+    pairs = (
         f"{name}={value if isinstance(value, str) else json_text.dumps(value)}"
         for name, value in event["data"].items()
     )
-    return " ".join(told)
+    return " ".join(pairs)

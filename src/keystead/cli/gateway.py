@@ -1,4 +1,4 @@
-"""`keystead gateway`: print the configuration of a gateway that asks Keystead about each request."""
+"""`keystead gateway`: print the configuration of a gateway that authorizes requests with Keystead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keystead.cli.outcome import Exit, Failure
 if TYPE_CHECKING:
     from keystead.operation.gateways import Setup
 
-app = App(name="gateway", help="Print the configuration of nginx, Caddy, Traefik or Envoy.")
+app = App(name="gateway", help="Print a configuration for nginx, Caddy, Traefik or Envoy.")
 
 Value = TypeVar("Value")
 Parsed = TypeVar("Parsed")
@@ -24,21 +24,21 @@ Several = Parameter(consume_multiple=True, negative=())
 
 @Parameter(name="*", group="Gateway")
 @dataclass(frozen=True)
-class Places:
+class Addresses:
     """The addresses around a gateway, and the scope that each path needs."""
 
     public_url: Annotated[
-        str, Parameter(help="Keystead's public URL, where the pages of problems are.")
+        str, Parameter(help="Keystead's public URL, which serves the pages about errors.")
     ]
     application: Annotated[
-        str, Parameter(help="Your application, such as http://127.0.0.1:9000. https works too.")
+        str, Parameter(help="Your application's URL, such as http://127.0.0.1:9000.")
     ]
     scopes: Annotated[
         tuple[str, ...],
         Several,
         Parameter(
-            help="Paths and the scope that each needs: PATH=SCOPE or METHOD,METHOD:PATH=SCOPE; repeatable. "
-            "`any` is any live key. GET includes HEAD. Everything else is refused."
+            help="A path and the scope that it needs: PATH=SCOPE or METHOD,METHOD:PATH=SCOPE; repeatable. "
+            "`any`: any live key. GET includes HEAD. All other paths are refused."
         ),
     ]
     keystead: Annotated[
@@ -46,29 +46,32 @@ class Places:
         Several,
         Parameter(
             show_default=False,
-            help="Keystead's address, seen from the gateway; repeatable, except for Traefik. "
+            help="Keystead's URL for the gateway; repeatable, except for Traefik. "
             "Default: http://127.0.0.1:8080.",
         ),
     ] = ("http://127.0.0.1:8080",)
-    listen: Annotated[str, Parameter(help="IP address and port that the gateway listens on.")] = (
-        "127.0.0.1:8000"
-    )
+    listen: Annotated[
+        str, Parameter(help="The IP address and port that the gateway listens on.")
+    ] = "127.0.0.1:8000"
     tls_cert: Annotated[
-        str | None, Parameter(help="The gateway's certificate, an absolute path; with --tls-key.")
+        str | None,
+        Parameter(help="The gateway's certificate, as an absolute path; with --tls-key."),
     ] = None
     tls_key: Annotated[
-        str | None, Parameter(help="The certificate's private key, an absolute path.")
+        str | None, Parameter(help="The certificate's private key, as an absolute path.")
     ] = None
     ca: Annotated[
         str | None,
-        Parameter(help="Certificates (PEM) to check https servers with. Default: the system's."),
+        Parameter(
+            help="The certificates (PEM) to verify https servers with. Default: the system's."
+        ),
     ] = None
     origins: Annotated[
         tuple[str, ...],
         Several,
         Parameter(
-            help="Origins of web pages that may call the application, such as https://app.example.com; "
-            "the gateway answers their preflights (OPTIONS)."
+            help="An origin of web pages that may call the application, such as https://app.example.com; "
+            "repeatable. The gateway answers preflight requests (OPTIONS)."
         ),
     ] = ()
 
@@ -76,63 +79,66 @@ class Places:
 @app.command
 def nginx(
     *,
-    places: Places,
-    max_body: Annotated[int, Parameter(help="Largest body of a request, in MiB.")] = 10,
+    addresses: Addresses,
+    max_body: Annotated[int, Parameter(help="The largest request body, in MiB.")] = 10,
 ) -> None:
     """Print nginx.conf, for nginx 1.22 or newer with auth_request."""
     if not 1 <= max_body <= 1_000_000:
-        raise Failure("--max-body: must be 1 to 1,000,000 MiB.", Exit.USAGE)
-    setup = _setup(places, max_body)
+        raise Failure("--max-body must be 1 to 1,000,000 MiB.", Exit.USAGE)
+    setup = _setup(addresses, max_body)
     for address in (*setup.keysteads, setup.application):
         if address.secure and not address.is_name:
-            says = f"{address.url}: nginx checks certificates of host names only; use a name."
-            raise Failure(says, Exit.USAGE)
+            raise Failure(
+                f"{address.url}: nginx only verifies certificates of host names. Use a name.",
+                Exit.USAGE,
+            )
     _print("nginx.conf", setup)
 
 
 @app.command
-def caddy(*, places: Places) -> None:
+def caddy(*, addresses: Addresses) -> None:
     """Print a Caddyfile."""
-    _print("Caddyfile", _setup(places))
+    _print("Caddyfile", _setup(addresses))
 
 
 @app.command
 def traefik(
     *,
-    places: Places,
+    addresses: Addresses,
     static: Annotated[
         bool, Parameter(negative=(), help="Print the static configuration instead.")
     ] = False,
 ) -> None:
     """Print Traefik's routes (traefik-routes.yml), or with --static its static configuration (traefik.yml)."""
-    if len(places.keystead) > 1:
+    if len(addresses.keystead) > 1:
         raise Failure(
-            "--keystead: Traefik asks one address; put a load balancer before several.", Exit.USAGE
+            "--keystead: Traefik takes one address. Put a load balancer in front of several.",
+            Exit.USAGE,
         )
-    _print("traefik.yml" if static else "traefik-routes.yml", _setup(places))
+    _print("traefik.yml" if static else "traefik-routes.yml", _setup(addresses))
 
 
 @app.command
-def envoy(*, places: Places) -> None:
+def envoy(*, addresses: Addresses) -> None:
     """Print envoy.yaml."""
-    _print("envoy.yaml", _setup(places))
+    _print("envoy.yaml", _setup(addresses))
 
 
-def _setup(places: Places, max_body: int = 10) -> Setup:
+def _setup(addresses: Addresses, max_body: int = 10) -> Setup:
     from keystead.operation import gateways
 
-    if (places.tls_cert is None) != (places.tls_key is None):
-        raise Failure("--tls-cert and --tls-key go together.", Exit.USAGE)
+    if (addresses.tls_cert is None) != (addresses.tls_key is None):
+        raise Failure("--tls-cert and --tls-key must be used together.", Exit.USAGE)
     return gateways.Setup(
-        public_url=_read("--public-url", gateways.parse_origin, places.public_url),
-        application=_read("--application", gateways.parse_address, places.application),
-        routes=_read("--scopes", gateways.parse_routes, places.scopes),
-        keysteads=_read("--keystead", gateways.parse_keysteads, places.keystead),
-        listen=_read("--listen", gateways.parse_listen, places.listen),
-        certificate=_read("--tls-cert", _file, places.tls_cert),
-        key=_read("--tls-key", _file, places.tls_key),
-        authorities=_read("--ca", _file, places.ca),
-        origins=_read("--origins", _origins, places.origins),
+        public_url=_read("--public-url", gateways.parse_origin, addresses.public_url),
+        application=_read("--application", gateways.parse_address, addresses.application),
+        routes=_read("--scopes", gateways.parse_routes, addresses.scopes),
+        keysteads=_read("--keystead", gateways.parse_keysteads, addresses.keystead),
+        listen=_read("--listen", gateways.parse_listen, addresses.listen),
+        certificate=_read("--tls-cert", _file, addresses.tls_cert),
+        key=_read("--tls-key", _file, addresses.tls_key),
+        authorities=_read("--ca", _file, addresses.ca),
+        origins=_read("--origins", _origins, addresses.origins),
         max_body=max_body,
     )
 
@@ -162,5 +168,5 @@ def _print(template: str, setup: Setup) -> None:
     sys.stdout.write(gateways.render(template, setup))
     for scope in gateways.custom_scopes(setup.routes):
         render.note(
-            f"Add {scope} to `scopes` in Keystead's settings, or every key is refused there."
+            f"Add {scope} to `scopes` in Keystead's settings. Until then every key is refused there."
         )

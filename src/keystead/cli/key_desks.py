@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from keystead.cli import shapes
-from keystead.cli.key_arguments import end_of, scopes_of
+from keystead.cli.key_arguments import expiry_of, scopes_of
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import connected, server_of
 from keystead.cli.shapes import Shape
@@ -63,8 +63,7 @@ def key_desk(where: Where, workspace: str | None) -> Iterator[KeyDesk]:
     """The desk at that place; closed at the end."""
     server = server_of(where)
     if server is None:
-        from keystead.cli.installation import opened
-        from keystead.cli.operator import acting_on
+        from keystead.cli.installation import acting_on, opened
 
         with opened(where.place) as installation:
             principal = acting_on(installation.services, workspace)
@@ -100,7 +99,7 @@ class HereKeys:
         """As KeyDesk."""
         from keystead.domain.keys import KeyDraft
 
-        end = end_of(expires, self.now())
+        end = expiry_of(expires, self.now())
         draft = KeyDraft(description, end, scopes_of(scope, self._keys.catalog))
         return self._made(self._keys.create(self._principal, draft))
 
@@ -119,7 +118,7 @@ class HereKeys:
             before=None if cursor is None else KeyId(cursor),
         )
         now = self.now()
-        return [shapes.key(key, now) for key in found.keys], found.next, shapes.quota(found.quota)
+        return [shapes.key(key, now) for key in found.items], found.next, shapes.quota(found.quota)
 
     def get(self, id: str) -> Shape:
         """As KeyDesk."""
@@ -138,7 +137,7 @@ class HereKeys:
         from keystead.domain.ids import KeyId
         from keystead.domain.keys import UNSET, KeyPatch
 
-        end, named = end_of(expires, self.now()), UNSET if description is None else description
+        end, named = expiry_of(expires, self.now()), UNSET if description is None else description
         patch = KeyPatch(named, end, scopes_of(scope, self._keys.catalog))
         return shapes.key(self._keys.update(self._principal, KeyId(id), patch), self.now())
 
@@ -146,7 +145,7 @@ class HereKeys:
         """As KeyDesk."""
         from keystead.domain.ids import KeyId
 
-        end = end_of(expires, self.now())
+        end = expiry_of(expires, self.now())
         made = self._keys.rotate(self._principal, KeyId(id), overlap=overlap, expires_at=end)
         return self._made(made)
 
@@ -179,7 +178,7 @@ class ThereKeys:
         from keystead.client import UNSET, LimitReached
         from keystead.domain import errors
 
-        end = end_of(expires, self.now())
+        end = expiry_of(expires, self.now())
         try:
             created = self._keys.create(description, scopes=scope or UNSET, expires_at=end)
         except LimitReached as full:
@@ -223,7 +222,7 @@ class ThereKeys:
         from keystead.client import UNSET
 
         named = UNSET if description is None else description
-        end = end_of(expires, self.now())
+        end = expiry_of(expires, self.now())
         told: Shape = shapes.answered(
             self._keys.update(id, description=named, scopes=scope or UNSET, expires_at=end)
         )
@@ -231,7 +230,7 @@ class ThereKeys:
 
     def rotate(self, id: str, overlap: timedelta, expires: str | None) -> tuple[Shape, Token]:
         """As KeyDesk."""
-        end = end_of(expires, self.now())
+        end = expiry_of(expires, self.now())
         return _made(self._keys.rotate(id, overlap=overlap, expires_at=end))
 
     def revoke(self, id: str) -> None:

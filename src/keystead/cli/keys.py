@@ -1,62 +1,73 @@
-"""`keystead keys`: create, see, change, rotate and revoke the keys of a workspace, on this machine or at a server."""
+"""`keystead keys`: the keys of a workspace, on this machine or at a server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.key_desks import KeyDesk, Status, key_desk
-from keystead.cli.operator import WorkspaceName
-from keystead.cli.options import Json, Place, Where
-from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
+from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
+from keystead.cli.key_arguments import key_id_of, overlap_of
+from keystead.cli.key_desks import Status, key_desk
+from keystead.cli.options import (
+    ANYWHERE,
+    HERE,
+    Cursor,
+    Flag,
+    Json,
+    Limit,
+    Place,
+    Texts,
+    Where,
+    Yes,
+    gather,
+)
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
 from keystead.cli.shapes import Shape, moment
+from keystead.domain.errors import LimitReached
+from keystead.domain.token import Token
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.domain.token import Token
 
-app = App(name="keys", help="Create, see, change, rotate and revoke API keys.")
+app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 
-HERE: Final = Where()
-ON_THIS_MACHINE: Final = Place()
-KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_...; never its token.")]
+KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_..., not its token.")]
+Description = Parameter(name=["--description", "-d"])
 
 
 @app.command
 def create(
     *,
-    description: Annotated[str, Parameter(name=["--description", "-d"])],
+    description: Annotated[str, Description],
     expires: str | None = None,
-    scope: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    scope: Texts = (),
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Create a key, and print its token: once, alone on standard output.
+    """Create a key, and print its token, which is shown only once, alone on standard output.
 
     Parameters
     ----------
     description
-        What the key is for: 1-200 characters, to tell it from the others.
+        What the key is for: 1-200 characters.
     expires
-        When it ends: a span (90d), an instant (2027-01-31T00:00:00Z), or never. Without this option: never; at a
-        server, with the key that creates it.
+        When the key expires: a duration (90d), a time (2027-01-31T00:00:00Z), or never. Default: never; at a server,
+        when the key that creates it expires.
     scope
-        What it may do, such as documents:read; once for each. Without this option: all of the workspace's data; at a
-        server, what the key that creates it may do, managing keys aside.
+        A scope, such as documents:read; repeatable. Default: all data of the workspace; at a server, the scopes of the
+        key that creates it, without managing keys.
     """
     forbid_core_dumps()
     with key_desk(where, workspace) as desk:
-        with _candidates_told(json):
+        with _candidates_noted(json):
             key, token = desk.create(description, expires, scope)
-        _hand_over(key, token, json)
+        _print_token(key, token, json)
 
 
 @app.command(name="list")
@@ -67,7 +78,7 @@ def list_(
     limit: Limit = None,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List keys, newest first, and how much of the limit they use.
@@ -77,22 +88,22 @@ def list_(
     status
         Only keys of this status.
     query
-        Only keys with this in their description, of exactly this id, or whose token ends in these four characters.
+        Only keys with this text in their description, with this id, or whose token ends in these four characters.
     """
     quota: Shape = {}
     with key_desk(where, workspace) as desk:
 
         def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
-            found, following, used = desk.page(status, query, size, after)
+            page, following, used = desk.page(status, query, size, after)
             quota.update(used)
-            return found, following
+            return page, following
 
-        found, after = gather(fetch, limit, cursor)
+        keys, after = gather(fetch, limit, cursor)
     if json:
-        render.print_json(shapes.listed(found, after, quota=quota))
+        render.print_json(shapes.listed(keys, after, quota=quota))
         return
     render.print_table(
-        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(found)
+        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(keys)
     )
     bound = "unlimited" if quota["limit"] is None else f"of {quota['limit']}"
     render.note(f"{quota['used']} active ({bound}).{' There are more.' if after else ''}")
@@ -104,12 +115,10 @@ def show(
     /,
     *,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Show one key: what it may do, who made it, its last use."""
-    from keystead.cli.key_arguments import key_id_of
-
+    """Show a key: its scopes, creator and last use."""
     id = key_id_of(key_id)
     with key_desk(where, workspace) as desk:
         key, now = desk.get(id), desk.now()
@@ -124,35 +133,34 @@ def update(
     key_id: KeyIdArgument,
     /,
     *,
-    description: Annotated[str | None, Parameter(name=["--description", "-d"])] = None,
+    description: Annotated[str | None, Description] = None,
     expires: str | None = None,
-    scope: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    scope: Texts = (),
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Change a key: its description, its end, or what it may do. What is not named stays as it is.
+    """Update a key: its description, expiry or scopes.
 
     Parameters
     ----------
     description
         What the key is for: 1-200 characters.
     expires
-        When it ends: a span from now (90d), an instant (2027-01-31T00:00:00Z), or never. A key that has ended stays so.
+        When the key expires: a duration from now (90d), a time (2027-01-31T00:00:00Z), or never. An expired key stays
+        expired.
     scope
-        What it may still do, once for each: scopes are taken away, and never given.
+        A scope to keep; repeatable. All others are removed, and none can be added.
     """
-    from keystead.cli.key_arguments import key_id_of
-
     id = key_id_of(key_id)
     if description is None and expires is None and not scope:
-        raise Failure("Say what to change: --description, --expires or --scope.", Exit.USAGE)
+        raise Failure("Nothing to update: use --description, --expires or --scope.", Exit.USAGE)
     with key_desk(where, workspace) as desk:
         key = desk.update(id, description, expires, scope)
     if json:
         render.print_json(key)
     else:
-        render.note(_said(key))
+        render.note(_summary(key))
 
 
 @app.command
@@ -163,32 +171,28 @@ def rotate(
     overlap: str = "0",
     expires: str | None = None,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Replace a key by a successor like it, and print the new token.
-
-    Description and scopes stay. The old key ends now, or after the overlap.
+    """Replace a key by a successor with the same description and scopes, and print its token.
 
     Parameters
     ----------
     overlap
-        How long the old key still works, such as 24h; at most 7d. Not at all without it.
+        How long the old key keeps working, such as 24h; at most 7d. Default: it stops working immediately.
     expires
-        When the successor ends, as for `create`. Without it: the old key's lifetime, counted from now.
+        When the successor expires, as for `create`. Default: the old key's lifetime, counted from now.
     """
-    from keystead.cli.key_arguments import key_id_of, overlap_of
-
     forbid_core_dumps()
-    id, span = key_id_of(key_id), overlap_of(overlap)
+    id, duration = key_id_of(key_id), overlap_of(overlap)
     with key_desk(where, workspace) as desk:
-        key, token = desk.rotate(id, span, expires)
-        _hand_over(key, token, json)
+        key, token = desk.rotate(id, duration, expires)
+        _print_token(key, token, json)
         old = None if json else desk.after(id)
     if old is not None:
         until = f"works until {render.at(moment(old['expires_at']))}"
-        ended = "is revoked" if old["revoked_at"] else until
-        render.note(f"The old key {id} ({old['hint']}) {ended}.")
+        state = "is revoked" if old["revoked_at"] else until
+        render.note(f"The old key {id} ({old['hint']}) {state}.")
 
 
 @app.command
@@ -196,32 +200,24 @@ def revoke(
     key_id: KeyIdArgument,
     /,
     *,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    yes: Yes = False,
     workspace: WorkspaceName = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """End a key, at once and for good.
-
-    Parameters
-    ----------
-    yes
-        Do it without asking, as scripts must.
-    """
-    from keystead.cli.key_arguments import key_id_of
-
+    """Revoke a key immediately. This can't be undone."""
     id = key_id_of(key_id)
     with key_desk(where, workspace) as desk:
         if not yes:
-            _ask(desk, id)
+            _confirm(desk.get(id))
         desk.revoke(id)
         key = desk.after(id)
     if json:
         render.print_json(key or {"id": id, "status": "revoked"})
     elif key is None:
-        render.note(f"Revoked: {id}.")
+        render.note(f"Revoked {id}.")
     else:
-        render.note(f"Revoked since {render.at(moment(key['revoked_at']))}: {_named(key)}.")
+        render.note(f"{_name_of(key)} was revoked on {render.at(moment(key['revoked_at']))}.")
 
 
 @app.command(name="rate-limit")
@@ -230,49 +226,44 @@ def rate_limit(
     /,
     *,
     per_minute: int | None = None,
-    none: Annotated[bool, Parameter(negative=())] = False,
+    none: Flag = False,
     workspace: WorkspaceName = None,
-    place: Place = ON_THIS_MACHINE,
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Give a key a rate limit of its own, on this machine; without an option, say what holds.
+    """Set a key's own rate limit, on this machine. Without an option, show the effective one.
 
-    Servers keep to it within seconds, where the setting rate_limits is made.
+    If the setting rate_limits is on, servers apply it within seconds.
 
     Parameters
     ----------
     per_minute
-        Requests a minute, instead of what the plan says for each key: fewer, or more.
+        Requests per minute, instead of the plan's limit for each key: lower or higher.
     none
-        None of its own: what the plan says holds again.
+        Remove the key's own limit, so that the plan's applies.
     """
-    from keystead.cli.installation import note_rate_limits_off, opened
-    from keystead.cli.key_arguments import key_id_of
-    from keystead.cli.operator import acting_on
-
     if none and per_minute is not None:
-        raise Failure("--per-minute and --none exclude each other.", Exit.USAGE)
+        raise Failure("Use either --per-minute or --none.", Exit.USAGE)
     id = key_id_of(key_id)
     with opened(place) as installation:
         rates = installation.services.key_rates
         principal = acting_on(installation.services, workspace)
         if none or per_minute is not None:
             rates.set(principal, id, per_minute)
-        own, holds = rates.get(principal, id)
+        own, effective = rates.get(principal, id)
         if per_minute is not None:
             note_rate_limits_off(installation.settings)
     if json:
-        render.print_json({"id": id, "per_minute": own, "holds": holds.key_per_minute})
+        render.print_json({"id": id, "per_minute": own, "holds": effective.key_per_minute})
         return
-    bound = "unlimited" if holds.key_per_minute is None else f"{holds.key_per_minute} a minute"
+    per_minute = effective.key_per_minute
+    bound = "unlimited" if per_minute is None else f"{per_minute} per minute"
     render.print_line(f"{bound}{'' if own is None else ' (its own)'}")
 
 
 @contextmanager
-def _candidates_told(json: bool) -> Iterator[None]:
-    """Where the limit is reached: which keys would cost least to revoke. In JSON the error itself has them."""
-    from keystead.domain.errors import LimitReached
-
+def _candidates_noted(json: bool) -> Iterator[None]:
+    """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
     try:
         yield
     except LimitReached as full:
@@ -282,42 +273,36 @@ def _candidates_told(json: bool) -> Iterator[None]:
         raise
 
 
-def _hand_over(key: Shape, token: Token, json: bool) -> None:
-    """Prints the token, once. Where it cannot be printed nobody has it: the message says what to do."""
-    try:
-        if json:
-            render.print_json(key | {"token": token.reveal()})
-        else:
-            render.print_line(token.reveal())
-        render.flush()
-    except OSError:
-        raise Failure(
-            f"The token could not be written and is lost; revoke {key['id']} and create another."
-        ) from None
-    if not json:
-        render.note(_said(key))
-        render.note("The token is shown this once. Keep it where you keep secrets.")
+def _print_token(key: Shape, token: Token, json: bool) -> None:
+    render.print_secret(
+        key,
+        "token",
+        token.reveal(),
+        json,
+        recovery=f"revoke {key['id']} and create another",
+        about=_summary(key),
+    )
 
 
-def _said(key: Shape) -> str:
+def _summary(key: Shape) -> str:
     end = moment(key["expires_at"])
-    ends = "never expires" if end is None else f"expires {render.at(end)}"
-    return f"{key['id']}: {_named(key)}, scopes {' '.join(key['scopes'])}, {ends}."
+    expiry = "never expires" if end is None else f"expires {render.at(end)}"
+    return f"{key['id']}: {_name_of(key)}, scopes {' '.join(key['scopes'])}, {expiry}."
 
 
 def _print_key(key: Shape, now: datetime) -> None:
-    used, end, maker = moment(key["last_used_at"]), moment(key["expires_at"]), key["created_by"]
-    seen = f" ({render.away(min(used, now), now)})" if used else ""
-    ends = f" ({render.away(end, now)})" if end else ""
+    used, end, creator = moment(key["last_used_at"]), moment(key["expires_at"]), key["created_by"]
+    used_ago = f" ({render.away(min(used, now), now)})" if used else ""
+    ends_in = f" ({render.away(end, now)})" if end else ""
     fields = {
         "id": key["id"],
         "description": key["description"],
         "token": key["hint"],
         "status": key["status"],
         "scopes": " ".join(key["scopes"]),
-        "created": f"{render.at(moment(key['created_at']))} by {maker['name']} ({maker['type']})",
-        "expires": render.at(end) + ends,
-        "last used": render.at(used) + seen,
+        "created": f"{render.at(moment(key['created_at']))} by {creator['name']} ({creator['type']})",
+        "expires": render.at(end) + ends_in,
+        "last used": render.at(used) + used_ago,
         "used from": key["last_used_ip"] or render.NOTHING,
         "used by": key["last_used_agent"] or render.NOTHING,
         "revoked": render.at(moment(key["revoked_at"]), render.NOTHING),
@@ -328,22 +313,22 @@ def _print_key(key: Shape, now: datetime) -> None:
 
 def _rows(keys: Iterable[Shape]) -> Iterable[tuple[str, ...]]:
     for key in keys:
-        ends, used = (render.at(moment(key[name])) for name in ("expires_at", "last_used_at"))
-        yield key["id"], key["description"], key["hint"], key["status"], ends, used
+        end, used = (render.at(moment(key[name])) for name in ("expires_at", "last_used_at"))
+        yield key["id"], key["description"], key["hint"], key["status"], end, used
 
 
-def _named(key: Shape) -> str:
+def _name_of(key: Shape) -> str:
     return f'"{key["description"]}" ({key["hint"]})'
 
 
-def _ask(desk: KeyDesk, id: str) -> None:
-    """Failure unless a person at the terminal agrees; a key that is revoked already is not asked about."""
-    key = desk.get(id)
+def _confirm(key: Shape) -> None:
+    """Raise Failure unless the user agrees to revoke the key, or it is already revoked."""
     if key["revoked_at"] is not None:
         return
-    if not render.has_person():
-        raise Failure("Revoking is final; --yes does it without a question.", Exit.USAGE)
     last = moment(key["last_used_at"])
     used = f"last used {render.at(last)}" if last else "never used"
-    if not render.confirmed(f"Revoke {_named(key)}, {used}, for good?"):
-        raise Failure("Nothing was revoked.")
+    render.require_confirmation(
+        f"Revoke {_name_of(key)}, {used}? This can't be undone.",
+        "Revoking can't be undone.",
+        "Nothing was revoked.",
+    )

@@ -1,4 +1,4 @@
-"""`keystead login` and `keystead logout`: a token kept in a private file for one server, and taken away again."""
+"""`keystead login`, `logout` and `whoami`: a token stored for a server, and the key that it belongs to."""
 
 from __future__ import annotations
 
@@ -11,78 +11,101 @@ from cyclopts import Parameter
 from keystead.cli import render
 from keystead.cli.options import Json
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import HERE, refusals_told
-from keystead.cli.token_file import LARGEST, forget_token, keep_token, kept_file
+from keystead.cli.server import DEFAULT_SERVER, DEFAULT_URL, Server, client_errors, connected
+from keystead.cli.shapes import answered
+from keystead.cli.token_file import LARGEST, login_file, remove_token, store_token
 
 if TYPE_CHECKING:
     from keystead.domain.token import Token
 
 Url = Annotated[
-    str, Parameter(env_var="KEYSTEAD_URL", help="The server; plain http only to this machine.")
+    str,
+    Parameter(
+        env_var="KEYSTEAD_URL", help="The server's URL. Plain http works for this machine only."
+    ),
 ]
 _OPERATOR: Final = "_op"
 _SERVICE: Final = "_svc"
 
 
-def login(*, url: Url = HERE, json: Json = False) -> None:
-    """Keep a token for a server, so that later commands need none.
+def login(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Store a token for a server, so that later commands need none.
 
-    It is asked for without being shown, or read from standard input: a key's token, or that of an operator's
-    credential. It is tried at the server first, and kept in a file of your own with mode 0600.
+    Enter the token of a key or of an operator's credential when asked, or pass it on
+    standard input. It is tried at the server first, then stored in a file with mode 0600.
     """
-    with refusals_told():
-        token = _asked_for()
+    with client_errors():
+        token = _read_token()
         is_operator = token.prefix.endswith(_OPERATOR)
-        said = _tried(url, token, is_operator)
-        file = kept_file(url, operator=is_operator)
-        keep_token(file, token.reveal())
+        result = _try(url, token, is_operator)
+        file = login_file(url, operator=is_operator)
+        store_token(file, token.reveal())
     if json:
         render.print_json(
             {"url": url, "kind": "operator" if is_operator else "key", "file": str(file)}
         )
     else:
-        render.note(f"{said} The token is kept in {file}; `keystead logout` removes it.")
+        render.note(f"{result} The token is stored in {file}; `keystead logout` removes it.")
 
 
-def logout(*, url: Url = HERE, json: Json = False) -> None:
-    """Remove the tokens that `keystead login` kept for a server; the keys themselves live on."""
-    kept = [kept_file(url, operator=operator) for operator in (False, True)]
-    removed = [str(file) for file in kept if forget_token(file)]
+def logout(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Remove the stored tokens of a server. Their keys keep working."""
+    files = [login_file(url, operator=operator) for operator in (False, True)]
+    removed = [str(file) for file in files if remove_token(file)]
     if json:
         render.print_json({"url": url, "removed": removed})
     elif removed:
-        render.note(
-            f"Removed {' and '.join(removed)}. Who has copies can still use them: revoke the key."
-        )
+        render.note(f"Removed {' and '.join(removed)}. Copies still work until the key is revoked.")
     else:
-        render.note(f"Nothing was kept for {url}.")
+        render.note(f"No token was stored for {url}.")
 
 
-def _asked_for() -> Token:
-    """The token, as a person types it unseen or as another program writes it. NotAToken."""
+def whoami(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
+    """Show the current key, its workspace and scopes."""
+    with connected(server) as client:
+        caller = client.whoami()
+    if json:
+        render.print_json(answered(caller))
+        return
+    key, workspace = caller.key, caller.workspace
+    render.print_fields(
+        {
+            "workspace": f"{workspace.name} ({workspace.id})",
+            "plan": workspace.plan,
+            "key": f"{key.id} ({key.hint})",
+            "description": key.description,
+            "scopes": " ".join(key.scopes),
+            "expires": render.at(key.expires_at),
+        }
+    )
+
+
+def _read_token() -> Token:
+    """Read a token, typed without echo or from standard input. NotAToken or Failure."""
     from keystead.client import NotAToken
     from keystead.domain.token import parse, trim
 
     text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.read(LARGEST)
     token = parse(trim(text))
     if token is None:
-        raise NotAToken("This is not a whole token; copy it again, or create a new key.")
+        raise NotAToken("This token is incomplete. Copy it again, or create a new key.")
     if token.prefix.endswith(_SERVICE):
         raise Failure(
-            "A service's credential only asks about tokens; no command uses it.", Exit.USAGE
+            "This is a service's credential, which can only check tokens. No command uses it.",
+            Exit.USAGE,
         )
     return token
 
 
-def _tried(url: str, token: Token, is_operator: bool) -> str:
-    """A sentence about whose it is, from the server itself."""
+def _try(url: str, token: Token, is_operator: bool) -> str:
+    """Call the server with the token, and return a sentence about its owner."""
     from keystead.client import Client, Operator
 
     if is_operator:
         with Operator(url, token.reveal()) as operator:
-            count = len(operator.plans())
-        return f"{url} takes it as an operator's ({count} plans there)."
+            plans = render.counted(len(operator.plans()), "plan")
+        return f"{url} accepts this operator's credential ({plans} there)."
     with Client(url, token.reveal()) as client:
-        found = client.whoami()
-    key = found.key
-    return f'{url} knows it as "{key.description}" ({key.hint}) of {found.workspace.name}.'
+        caller = client.whoami()
+    key = caller.key
+    return f'{url} accepts the key "{key.description}" ({key.hint}) of {caller.workspace.name}.'

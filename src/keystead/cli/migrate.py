@@ -1,44 +1,40 @@
-"""`keystead migrate`: the database's schema, and on PostgreSQL the roles and the row security."""
+"""`keystead migrate`: the database's schema and, on PostgreSQL, its roles and row-level security."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from keystead.cli import render
-from keystead.cli.options import Json, Place
+from keystead.cli.options import HERE, Flag, Json, Place
 from keystead.cli.outcome import Exit
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Migrated
 
-HERE: Final = Place()
-
 
 def migrate(
     *,
-    check: Annotated[bool, Parameter(negative=())] = False,
+    check: Flag = False,
     server_role: str | None = None,
-    enforce: Annotated[bool, Parameter(negative=())] = False,
+    enforce: Flag = False,
     place: Place = HERE,
     json: Json = False,
 ) -> int:
-    """Bring the database to the schema of this version. Two at once do it once.
+    """Update the database's schema to this version. You can run it several times, also at the same time.
 
-    A PostgreSQL is brought under row security as well, and is given the roles that the server works in. This needs the
-    tables' owner: KEYSTEAD_MIGRATION_DATABASE holds its URL, or --database. What is right already is left alone.
+    On PostgreSQL it also sets up row-level security and the server's roles. This needs the owner of the tables:
+    set its URL with KEYSTEAD_MIGRATION_DATABASE or --database.
 
     Parameters
     ----------
     check
-        Change nothing: only say how the schema stands (exit code 1 unless it is current).
+        Only show the state of the schema (exit code 1 unless it is current).
     server_role
-        The role of PostgreSQL that the servers log in as: the one in their own URL, else keystead_server.
+        The PostgreSQL role that the servers log in as. Default: the role in their URL, else keystead_server.
     enforce
-        No server of a version before row security runs any more: hold the tables' owner to it too.
+        Also apply row-level security to the owner of the tables, once no server without it is running.
     """
     from keystead import bootstrap
     from keystead.settings import read_settings
@@ -46,35 +42,35 @@ def migrate(
     settings = read_settings(**asdict(place))
     if check:
         state = bootstrap.schema_state(settings)
-        _tell(asdict(state), [f"The schema is {state.status}."], json)
+        _print(asdict(state), [f"The schema is {state.status}."], json)
         return Exit.DONE if state.status == "current" else Exit.REFUSED
     done = bootstrap.migrate(settings, server_role, enforce=enforce)
-    told: dict[str, Any] = asdict(done.before)
-    if done.walled is not None:
-        told["row_security"] = asdict(done.walled)
-    _tell(told, list(_lines(done)), json)
-    return Exit.REFUSED if done.walled and done.walled.left else Exit.DONE
+    report: dict[str, Any] = asdict(done.before)
+    if done.row_security is not None:
+        report["row_security"] = asdict(done.row_security)
+    _print(report, list(_lines(done)), json)
+    return Exit.REFUSED if done.row_security and done.row_security.left else Exit.DONE
 
 
 def _lines(done: Migrated) -> Iterator[str]:
-    before, walled = done.before, done.walled
-    said = "was current already" if before.status == "current" else f"is now at {before.needed}"
-    yield f"The schema {said}."
+    before, walled = done.before, done.row_security
+    state = "was already current" if before.status == "current" else f"is now at {before.needed}"
+    yield f"The schema {state}."
     if walled is None:
         return
     if walled.left:
-        yield "This role may not make roles. Have an administrator run this, and run keystead migrate again:"
+        yield "This role can't create roles. Ask an administrator to run this, then run keystead migrate again:"
         yield from walled.left
         return
-    yield f"Row security {'is now' if walled.done else 'was'} in force; servers log in as {walled.server}."
+    yield f"Row-level security is {'now' if walled.done else 'already'} on. Servers log in as {walled.server}."
     if walled.made_login:
-        yield f"That role is new and has no password. In psql: \\password {walled.server}"
+        yield f"That role is new and has no password. Set one in psql: \\password {walled.server}"
     if walled.owners_way:
-        yield "Servers of the version before go on as the tables' owner. When none of them runs any more, run:"
+        yield "Older servers still work as the owner of the tables. When none is running, run:"
         yield "keystead migrate --enforce"
 
 
-def _tell(state: dict[str, Any], lines: list[str], json: bool) -> None:
+def _print(state: dict[str, Any], lines: list[str], json: bool) -> None:
     if json:
         render.print_json(state)
         return

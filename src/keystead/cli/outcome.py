@@ -1,30 +1,36 @@
-"""How a command ends: exit codes (those of sysexits.h where it has one), and errors in one line each."""
+"""The end of a command: its exit code (from sysexits.h if that has one), and its errors in one line each."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from keystead.domain.errors import (
     InsufficientScope,
+    Invalid,
     InvalidToken,
     KeysteadError,
     StorageError,
     Unauthenticated,
 )
 from keystead.http.redaction import one_line
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
-LINE_LENGTH = 1_000
+LINE_LENGTH: Final = 1_000
+PR_SET_DUMPABLE: Final = 4
+_WORDS: Final = {"expires_at": "expiry", "per_minute": "rate limit", "url": "URL"}
 
 
 class Exit(IntEnum):
-    """The exit codes of every command."""
+    """The exit codes of all commands."""
 
     DONE = 0
     REFUSED = 1
@@ -38,15 +44,15 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """A command's own failure, in one line, with its exit code; `said` is what its JSON holds besides."""
+    """A failed command: one line for people, an exit code, and further members of its JSON."""
 
     def __init__(
-        self, detail: str, code: Exit = Exit.REFUSED, said: Mapping[str, object] | None = None
+        self, detail: str, code: Exit = Exit.REFUSED, members: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code
-        self.said = said or {}
+        self.members = members or {}
 
 
 @dataclass
@@ -58,32 +64,34 @@ class Result:
 
 @contextmanager
 def reported(as_json: bool) -> Iterator[Result]:
-    """Turns every way a command can end into an exit code, and an error into one line on stderr."""
+    """Turn every end of a command into an exit code, and an error into one line on standard error."""
     result = Result()
     try:
         yield result
         sys.stdout.flush()
     except KeysteadError as error:
-        says = {"code": error.code, "title": error.title, "detail": error.detail, **error.extras()}
-        result.code = _report(says, exit_of(error), as_json)
+        members = {"code": error.code, "title": error.title, "detail": error.detail}
+        pairs = [(e.pointer, e.detail) for e in getattr(error, "errors", ())]
+        line = in_words(pairs) if isinstance(error, Invalid) and pairs else error.detail
+        result.code = _report({**members, **error.extras()}, exit_of(error), as_json, line)
     except ConfigurationError as error:
-        says = {"code": "configuration", "title": "Wrong configuration", "detail": str(error)}
-        result.code = _report(says, Exit.CONFIGURATION, as_json)
+        members = {"code": "configuration", "title": "Wrong configuration", "detail": str(error)}
+        result.code = _report(members, Exit.CONFIGURATION, as_json)
     except Failure as failure:
-        says = {"code": "failed", "title": "The command failed", "detail": failure.detail}
-        says |= failure.said
-        result.code = _report(says, failure.code, as_json)
+        members = {"code": "failed", "title": "The command failed", "detail": failure.detail}
+        result.code = _report({**members, **failure.members}, failure.code, as_json)
     except BrokenPipeError:
+        # Python would flush standard output once more at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         result.code = Exit.CLOSED_PIPE
     except KeyboardInterrupt:
         result.code = Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - a message may quote what was typed: only type and place are told
+    except Exception as error:  # noqa: BLE001 - a message may quote user input: only report type and place
         result.code = _report(_bug(error), Exit.BUG, as_json)
 
 
 def exit_of(error: KeysteadError) -> Exit:
-    """The exit code of a refusal."""
+    """Return the exit code of an error."""
     match error:
         case StorageError():
             return Exit.UNAVAILABLE
@@ -93,16 +101,40 @@ def exit_of(error: KeysteadError) -> Exit:
             return Exit.REFUSED
 
 
-def _report(says: Mapping[str, object], code: Exit, as_json: bool) -> Exit:
-    line = (
-        json.dumps(says) if as_json else f"keystead: {one_line(str(says['detail']), LINE_LENGTH)}"
-    )
-    sys.stderr.write(line + "\n")
+def in_words(errors: Iterable[tuple[str, str]]) -> str:
+    """Return the errors of refused values, pairs of pointer and detail, as sentences that name the fields."""
+    return " ".join(f"{_field_error(pointer, detail).rstrip('.')}." for pointer, detail in errors)
+
+
+def _field_error(pointer: str, detail: str) -> str:
+    if detail[:1].isupper():
+        return detail  # a whole sentence, which names its field itself
+    parameter = pointer.removeprefix("query:").removeprefix("path:")
+    if not parameter.startswith("/"):
+        return f"{parameter} {detail}"
+    field, *inner = (_WORDS.get(part, part.replace("_", " ")) for part in parameter[1:].split("/"))
+    # "/scopes/0" is the first scope, "/headers/X-Source" the header X-Source.
+    inner = [str(int(part) + 1) if part.isdecimal() else part for part in inner]
+    words = " ".join([field.removesuffix("s") if inner else field, *inner])
+    return f"{words[:1].upper()}{words[1:]} {detail}"
+
+
+def forbid_core_dumps() -> None:
+    """Forbid core dumps of this process, which would be files that contain its tokens."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        # A dump handler may ignore the limit (core(5)), but not this.
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _report(members: Mapping[str, object], code: Exit, as_json: bool, detail: str = "") -> Exit:
+    line = one_line(detail or str(members["detail"]), LINE_LENGTH)
+    sys.stderr.write(f"{json.dumps(members) if as_json else f'keystead: {line}'}\n")
     return code
 
 
 def _bug(error: Exception) -> Mapping[str, object]:
-    from keystead.http.failures import places, type_names
+    from keystead.http.redaction import places, type_names
 
     detail = f"A bug: {' < '.join(type_names(error))}, at {'; '.join(places(error)[-3:])}"
     return {"code": "bug", "title": "This is a bug in Keystead", "detail": detail}

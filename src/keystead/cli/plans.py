@@ -1,31 +1,30 @@
-"""`keystead plans`: which plans there are, on this machine or at a server; here, a file that sets them."""
+"""`keystead plans` and `keystead plan`: the plans of the installation, their file, and a workspace's own plan."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json, Place, Where
+from keystead.cli.installation import note_rate_limits_off, opened
+from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import operating, server_of
+from keystead.cli.plan_file import changes, loosens, number_of, read_plans
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
+from keystead.domain.plans import LIMIT_NAMES
+from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
 
-app = App(name="plans", help="See the plans and their limits; change them by a file.")
+app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
-HERE: Final = Place()
-ANYWHERE: Final = Where()
 LARGEST_FILE: Final = 1024 * 1024
 
 
 @app.command(name="list")
 def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
-    """List the plans, from small to large, with their limits."""
-    from keystead.cli.plan_file import number_of
-    from keystead.domain.plans import LIMIT_NAMES
-
+    """List plans and their limits, from small to large."""
     plans = _plans(where)
     if json:
         render.print_json(shapes.listed(plans))
@@ -45,12 +44,12 @@ def apply(
     file: Path,
     /,
     *,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    dry_run: Flag = False,
+    yes: Yes = False,
     place: Place = HERE,
     json: Json = False,
 ) -> None:
-    """Replace all plans by those of a file, whole or not at all.
+    """Replace all plans by those of a file: all of them, or none if there is an error.
 
     The file is TOML. It lists the plans from small to large; a limit that is
     left out is unlimited:
@@ -64,7 +63,7 @@ def apply(
         key_per_minute = 600
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
-    limit stops creation only. Rate limits, in requests a minute, are
+    limit only prevents new resources. Rate limits, in requests per minute, are
     workspace_per_minute and key_per_minute; they have an effect if servers
     have the setting rate_limits. A plan in use can't be removed.
 
@@ -73,50 +72,44 @@ def apply(
     file
         The file of plans.
     dry_run
-        Only check the file, and show what would change.
-    yes
-        Remove plans and raise limits without asking, as scripts must.
+        Only check the file and show what would change.
     """
-    from keystead.cli.installation import note_rate_limits_off, opened
-    from keystead.cli.plan_file import changes, loosens, read_plans
-    from keystead.domain.rate_limits import NO_RATE_LIMITS
-
-    wanted = read_plans(_text(file))
+    new = read_plans(_text(file))
     with opened(place) as installation:
         plans = installation.services.plans
-        present = plans.all()
-        changed = changes(present, wanted)
+        current = plans.all()
+        differences = changes(current, new)
         if not dry_run:
-            if not yes and loosens(present, wanted):
-                _ask(changed)
-            plans.apply(wanted)
-        if any(plan.rate_limits != NO_RATE_LIMITS for plan in wanted):
+            if not yes and loosens(current, new):
+                _confirm(differences)
+            plans.apply(new)
+        if any(plan.rate_limits != NO_RATE_LIMITS for plan in new):
             note_rate_limits_off(installation.settings)
     if json:
-        items = map(shapes.plan, wanted)
-        render.print_json(shapes.listed(items, changes=changed, applied=not dry_run))
+        items = map(shapes.plan, new)
+        render.print_json(shapes.listed(items, changes=differences, applied=not dry_run))
         return
-    for line in changed or ["Nothing changes."]:
+    for line in differences or ["No changes."]:
         render.print_line(line)
     render.note(
-        "Nothing was written (--dry-run)."
+        "Nothing was saved (--dry-run)."
         if dry_run
-        else f"Applied {render.counted(len(wanted), 'plan')}."
+        else f"Applied {render.counted(len(new), 'plan')}."
     )
 
 
-def _ask(changed: list[str]) -> None:
-    """Failure unless a person at the terminal agrees to what lets workspaces do more than before."""
-    if not render.has_person():
+def _confirm(differences: list[str]) -> None:
+    """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
+    if not render.is_interactive():
         raise Failure(
             "This removes a plan or raises a limit. Pass --yes to confirm.",
             Exit.USAGE,
-            {"code": "would-loosen", "title": "Limits would be loosened", "changes": changed},
+            {"code": "would-loosen", "title": "Limits would be loosened", "changes": differences},
         )
-    for line in changed:
+    for line in differences:
         render.note(line)
     if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
-        raise Failure("Nothing was written.")
+        raise Failure("Nothing was saved.")
 
 
 def _plans(where: Where) -> list[Shape]:
@@ -124,16 +117,13 @@ def _plans(where: Where) -> list[Shape]:
     if server is not None:
         with operating(server) as operator:
             return [shapes.answered(plan) for plan in operator.plans()]
-    from keystead.cli.installation import opened
 
     with opened(where.place) as installation:
         return [shapes.plan(plan) for plan in installation.services.plans.all()]
 
 
 def _rates_of(plans: list[Shape]) -> list[str]:
-    """The rate limits that any plan has: most installations have none, and need no columns for them."""
-    from keystead.domain.rate_limits import RATE_NAMES
-
+    """Return the rate limits that any plan has: most installations need no columns for them."""
     return [name for name in RATE_NAMES if any(plan["rate_limits"].get(name) for plan in plans)]
 
 
@@ -145,6 +135,17 @@ def _text(file: Path) -> str:
             raise Failure(f"{file} is too large for a file of plans.", Exit.USAGE)
         return data.decode("utf-8")
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.USAGE) from None
+        raise Failure(f"Can't read {file}: {error.strerror}.", Exit.USAGE) from None
     except UnicodeDecodeError:
-        raise Failure(f"{file} is not UTF-8.", Exit.USAGE) from None
+        raise Failure(f"{file} is not UTF-8 text.", Exit.USAGE) from None
+
+
+def plan(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
+    """Show the plan of the key's workspace, its limits and their use."""
+    with connected(server) as client:
+        use = shapes.answered(client.plan())
+    if json:
+        render.print_json(use)
+        return
+    name = {"plan": f"{use['plan']['name']} ({use['plan']['id']})"}
+    render.print_fields(name | shapes.bounds(use["quotas"]))

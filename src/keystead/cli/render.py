@@ -1,4 +1,4 @@
-"""What commands print: tables for people, aligned text for pipes, JSON for programs; foreign text is made inert first.
+"""Output of commands: tables for people, aligned text for pipes, JSON for programs. Untrusted text is escaped.
 
 Results go to stdout, everything else to stderr.
 """
@@ -12,47 +12,49 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
+
+from keystead.cli.outcome import Exit, Failure
 
 NOTHING: Final = "-"
 _ID: Final = re.compile(r"(?<![a-z])[a-z]+_[0-9A-Za-z]{22}")
-"""A word that holds an id, which people copy: it is never folded."""
+"""A word with an id, which people copy: it is never folded."""
 _SHORT: Final = 16
-"""Words up to this length are not folded either: hints, dates, states."""
+"""The longest words that are never folded: hints, dates, states."""
 _JOINERS: Final = "\u200c\u200d"
-"""Format characters that scripts and emoji are written with; they move nothing on a terminal."""
+"""Format characters that some scripts and emoji need. They are harmless in a terminal."""
 _HARMFUL: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Controls, invisible formatting (text direction too), lone surrogates, and the two other line breaks of Unicode."""
+"""Controls, invisible formatting (including text direction), lone surrogates, and Unicode's other line breaks."""
 
 
 def inert(text: str) -> str:
-    """`text` with every character escaped that a terminal would obey, or that would break the line."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+    """Return `text` with every character escaped that a terminal would execute, or that would break the line."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout, in ASCII: nothing in it moves a terminal."""
+    """Print a JSON document in ASCII, which is harmless in a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
     _write(sys.stdout, text)
 
 
 def print_line(text: str) -> None:
-    """One line of the result."""
+    """Print a line of the result."""
     _write(sys.stdout, inert(text))
 
 
 def note(text: str) -> None:
-    """One line about the result, on stderr."""
+    """Print a line about the result on stderr."""
     _write(sys.stderr, inert(text))
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return `1 file` or `2,000 files`; `plural` is for nouns whose plural is not an s more."""
+    """Return `1 file` or `2,000 files`; `plural` is for irregular nouns."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal; aligned columns, two spaces apart, in a pipe or a file."""
+    """Print a table on a terminal, or aligned columns, two spaces apart, into a pipe or a file."""
     safe = [[inert(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich_table(headings, safe)
@@ -62,32 +64,55 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_fields(fields: Mapping[str, str]) -> None:
-    """Names and values, one pair a line."""
+    """Print names and values, one pair per line."""
     width = max(map(len, fields)) + 2
     for name, value in fields.items():
         _write(sys.stdout, f"{name:<{width}}{inert(value)}")
 
 
+def require_confirmation(question: str, warning: str, declined: str) -> None:
+    """Ask the user. Failure with `declined` unless they agree, with `warning` if there is no terminal to ask at."""
+    if not is_interactive():
+        raise Failure(f"{warning} Pass --yes to confirm.", Exit.USAGE)
+    if not confirmed(question):
+        raise Failure(declined)
+
+
 def confirmed(question: str) -> bool:
-    """Whether the person at the terminal says yes; anything else is no."""
+    """Return whether the user types yes."""
     sys.stderr.write(f"{inert(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def has_person() -> bool:
-    """Whether somebody is there to be asked: input and messages are both a terminal's."""
+def is_interactive() -> bool:
+    """Return whether a user can answer a question: input and messages are both at a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def flush() -> None:
-    """Hands the result over now. OSError where it cannot be."""
-    sys.stdout.flush()
+def print_secret(
+    shape: Mapping[str, Any], name: str, secret: str, as_json: bool, *, recovery: str, about: str
+) -> None:
+    """Print a secret, which can't be shown again: alone, or as the member `name` of its resource.
+
+    Failure with `recovery` if it can't be printed; else `about` follows on stderr.
+    """
+    try:
+        if as_json:
+            print_json({**shape, name: secret})
+        else:
+            print_line(secret)
+        sys.stdout.flush()
+    except OSError:
+        raise Failure(f"The {name} couldn't be written and is lost: {recovery}.") from None
+    if not as_json:
+        note(about)
+        note(f"This {name} is shown only once. Store it where you keep secrets.")
 
 
 @contextmanager
 def progress(title: str, total: int, *, silent: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while something is done; it is given the steps. Only where stderr is a terminal."""
+    """Show a progress bar on stderr if that is a terminal. Call the yielded function with the steps done."""
     if silent or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -100,12 +125,12 @@ def progress(title: str, total: int, *, silent: bool = False) -> Iterator[Callab
 
 
 def at(instant: datetime | None, otherwise: str = "never") -> str:
-    """An instant for people, to the minute, in UTC."""
+    """Return a time for people, to the minute, in UTC."""
     return otherwise if instant is None else f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 def away(instant: datetime, now: datetime) -> str:
-    """How far off an instant is, roughly: `in 90 days`, `3 minutes ago`."""
+    """Return about how far off a time is: `in 90 days`, `3 minutes ago`."""
     seconds = int((instant - now).total_seconds())
     amount = _amount(abs(seconds))
     return f"in {amount}" if seconds > 0 else f"{amount} ago"
@@ -114,19 +139,18 @@ def away(instant: datetime, now: datetime) -> str:
 def _amount(seconds: int) -> str:
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= length:
-            count = seconds // length
-            return f"{count} {unit}{'s' if count > 1 else ''}"
+            return counted(seconds // length, unit)
     return "less than a minute"
 
 
-def _shown(character: str) -> str:
+def _escaped(character: str) -> str:
     if unicodedata.category(character) not in _HARMFUL or character in _JOINERS:
         return character
     return character.encode("unicode_escape").decode("ascii")
 
 
 def _write(stream: TextIO, line: str) -> None:
-    """One line, whatever the stream's encoding lacks being escaped."""
+    """Write a line; characters that the stream's encoding lacks are escaped."""
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
@@ -151,21 +175,21 @@ def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
     room = Console(file=sys.stdout).width
     columns = [_Column(heading, cells) for heading, *cells in zip(headings, *rows, strict=True)]
-    left_out = _fit(columns, room)
+    omitted = _fit(columns, room)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.heading, overflow="fold", width=column.width)
     for row in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*map(Text, row))
-    # An id that is wider than the terminal is wrapped by it, and can still be selected as one word.
+    # The terminal itself wraps an id that is too wide, so that it can still be selected as one word.
     Console(file=sys.stdout, width=max(room, _width(columns))).print(table)
-    if left_out:
-        names = ", ".join(reversed(left_out))
-        note(f"Left out, as the terminal is too narrow: {names}. --json shows everything.")
+    if omitted:
+        names = ", ".join(reversed(omitted))
+        note(f"The terminal is too narrow for {names}. Use --json to see everything.")
 
 
 class _Column:
-    """A column of a table: as wide as its widest cell at first, and never narrower than what must stand whole."""
+    """A column of a table. It starts as wide as its widest cell, and never folds ids and short words."""
 
     def __init__(self, heading: str, cells: Sequence[str]) -> None:
         from rich.cells import cell_len
@@ -179,26 +203,26 @@ class _Column:
 
 
 def _fit(columns: list[_Column], room: int) -> list[str]:
-    """Leave columns out from the right until the others fit, then narrow the widest. Returns the headings left out.
+    """Omit columns from the right until the others fit, then narrow the widest. Return the omitted headings.
 
-    Columns of ids stay, and stay whole.
+    Columns of ids are never omitted or narrowed.
     """
-    left_out = []
+    omitted = []
     while _width(columns, narrowest=True) > room:
         others = [column for column in columns[1:] if not column.is_id]
         if not others:
             break
         columns.remove(others[-1])
-        left_out.append(others[-1].heading)
+        omitted.append(others[-1].heading)
     while _width(columns) > room:
         loose = [column for column in columns if column.width > column.narrowest]
         if not loose:
             break
         max(loose, key=lambda column: column.width).width -= 1
-    return left_out
+    return omitted
 
 
 def _width(columns: Sequence[_Column], *, narrowest: bool = False) -> int:
-    """Return how wide the table is: three cells between two columns, and one at each edge."""
+    """Return the table's width: three cells between columns, and one at each edge."""
     widths = [column.narrowest if narrowest else column.width for column in columns]
     return sum(widths) + 3 * (len(columns) - 1) + 2

@@ -1,4 +1,4 @@
-"""`keystead serve`: the server, until it is told to stop."""
+"""`keystead serve` and `sign-in-link`: run the server until a signal stops it, and sign in to it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cyclopts import Parameter
 
 from keystead import __version__
 from keystead.cli import render
-from keystead.cli.options import Place
+from keystead.cli.installation import WorkspaceName, opened
+from keystead.cli.options import HERE, Json, Place
 
 if TYPE_CHECKING:
-    from keystead.operation.examination import Finding
+    from keystead.operation.checks import Finding
     from keystead.operation.metrics import Listener
     from keystead.settings import Settings
 
-HERE: Final = Place()
 START_SECONDS: Final = 60
 Proxies = Annotated[
     tuple[str, ...] | None, Parameter(name="--trusted-proxy", negative=(), consume_multiple=False)
@@ -48,38 +48,38 @@ def serve(
     log_level: Literal["debug", "info", "warning", "error"] | None = None,
     place: Place = HERE,
 ) -> None:
-    """Start the server. On the embedded database everything it needs is made on the first start.
+    """Start the server. With the embedded database, the first start creates everything it needs.
 
-    SIGTERM or Ctrl+C stops it: running requests end, what was noted is written, exit code 0. SIGHUP reads the
-    settings and the peppers again, without a gap.
+    SIGTERM or Ctrl+C stops it after running requests have finished, with exit code 0. SIGHUP reloads the settings
+    and the peppers without downtime.
 
     Parameters
     ----------
     host
-        Address to listen on (127.0.0.1). Any other than loopback needs TLS or a trusted proxy.
+        Address to listen on. Default: 127.0.0.1. Any other than loopback needs TLS or a trusted proxy.
     port
-        Port to listen on (8080); 0 for any free one.
+        Port to listen on; 0 for any free one. Default: 8080.
     workers
-        Server processes (1).
+        Number of server processes. Default: 1.
     public_url
-        Where people and code reach this server, such as https://keys.example.com.
+        The URL of this server for users and programs, such as https://keys.example.com.
     tls_cert
         Certificate chain (PEM).
     tls_key
         Private key (PEM, PKCS#8, mode 0600).
     trusted_proxy
-        Network whose X-Forwarded-* headers are believed, such as 10.0.0.0/8; once for each.
+        Network of proxies whose X-Forwarded-* headers are trusted, such as 10.0.0.0/8; repeatable.
     metrics_host
-        Address of /metrics (127.0.0.1).
+        Address of /metrics. Default: 127.0.0.1.
     metrics_port
-        Port of /metrics; none unless given.
+        Port of /metrics. Default: no metrics.
     log_level
-        Level of the log on standard error (info).
+        Level of the log on standard error. Default: info.
     """
     from keystead.operation import logs
     from keystead.settings import read_settings
 
-    given: dict[str, object] = {
+    options: dict[str, object] = {
         **asdict(place),
         "host": host,
         "port": port,
@@ -92,26 +92,26 @@ def serve(
         "metrics_port": metrics_port,
         "log_level": log_level,
     }
-    settings = read_settings(**given)
+    settings = read_settings(**options)
     logs.configure(settings.log_level)
     with ExitStack() as stack:
-        _serve(_settled(settings, given, stack), stack)
+        _serve(_resolve_port(settings, options, stack), stack)
 
 
-def _settled(settings: Settings, given: dict[str, object], stack: ExitStack) -> Settings:
-    """The settings as the server's processes will read them: with the port that was taken, in the environment."""
-    from keystead.operation import ports
+def _resolve_port(settings: Settings, options: dict[str, object], stack: ExitStack) -> Settings:
+    """Reserve the port, and export all settings to the environment, where the server's processes read them."""
+    from keystead.operation.server import ports
     from keystead.settings import export, read_settings
 
-    held = stack.enter_context(ports.reserve(settings.host, settings.port))
-    export({**given, "port": held.getsockname()[1]})
+    reserved = stack.enter_context(ports.reserve(settings.host, settings.port))
+    export({**options, "port": reserved.getsockname()[1]})
     return read_settings()
 
 
 def _serve(settings: Settings, stack: ExitStack) -> None:
     from keystead import bootstrap
-    from keystead.operation.listening import published
-    from keystead.operation.serving import Address, serve
+    from keystead.operation.server.address_file import published
+    from keystead.operation.server.serving import Address, serve
 
     _prepare(settings)
     stack.enter_context(published(settings.data, settings.base_url))
@@ -127,13 +127,13 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     address = Address(
         settings.host, settings.port, settings.workers, settings.tls_cert, settings.tls_key
     )
-    serve(address, bootstrap.create_app, begun=begun, check=_may_renew)
+    serve(address, bootstrap.create_app, on_started=begun, may_reload=_may_reload)
 
 
 def _prepare(settings: Settings) -> None:
     from keystead import bootstrap
-    from keystead.operation.examination import check_interpreter
-    from keystead.operation.tls import require_pair
+    from keystead.operation.checks import check_interpreter
+    from keystead.operation.files import require_pair
 
     if settings.tls_cert is not None and settings.tls_key is not None:
         require_pair(settings.tls_cert, settings.tls_key)
@@ -144,8 +144,8 @@ def _prepare(settings: Settings) -> None:
 
 
 def _require_sound(findings: Iterable[Finding]) -> None:
-    """ConfigurationError for a fault; a warning is logged, and what becomes of an acknowledged change is."""
-    from keystead.operation.faults import ConfigurationError
+    """Raise ConfigurationError for a fault; log warnings, and how durable changes are."""
+    from keystead.operation.files import ConfigurationError
 
     for finding in findings:
         if finding.verdict == "fault":
@@ -161,25 +161,26 @@ def _log() -> structlog.stdlib.BoundLogger:
     return log
 
 
-def _may_renew() -> bool:
-    """Whether the processes may begin anew: what they would read is safe."""
+def _may_reload() -> bool:
+    """Return whether the processes may reload: the settings they would read are safe."""
     from keystead.domain.errors import StorageError
-    from keystead.operation.faults import ConfigurationError
+    from keystead.operation.files import ConfigurationError
     from keystead.settings import read_settings
 
     try:
         _prepare(read_settings())
     except (ConfigurationError, StorageError) as error:
-        _log().warning("not renewed", detail=str(error))
+        _log().warning("reload refused", detail=str(error))
         return False
-    _log().info("renewing")
+    _log().info("reloading")
     return True
 
 
 def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
-    """The processes' counters meet in a folder, named in the environment before anybody counts."""
+    """Open the listener of /metrics. The processes share their counters in a folder that the environment names."""
     if settings.metrics_port is None:
         return None
+    # Set before prometheus_client is imported, which reads it only then.
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     from keystead.operation.metrics import Listener
@@ -192,16 +193,16 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
 
 
 def _welcome(settings: Settings) -> list[str]:
-    """What to do next. On one's own machine with a link that signs in; elsewhere the output may be kept in a log."""
+    """Return what to do next, with a sign-in link only on a local machine: elsewhere a log might store it."""
     running = f"Keystead {__version__} is running at {settings.base_url}"
     if settings.public_url:
         running += f", and listens on {settings.listening_url}"
     if not settings.is_local:
-        return [running, "Sign in with a link from: keystead sign-in-link"]
+        return [running, "To sign in, run: keystead sign-in-link"]
     return [
         running,
         "",
-        "  Sign in with this link, once, within 15 minutes (another: keystead sign-in-link):",
+        "  Sign in with this single-use link within 15 minutes (for another: keystead sign-in-link):",
         f"  {_link(settings)}",
         "",
         "  Create a key there, then try it:",
@@ -213,7 +214,7 @@ def _welcome(settings: Settings) -> list[str]:
 
 
 def export_lines(settings: Settings) -> list[str]:
-    """Return what lets commands in another shell find this server; nothing when they would find it anyway."""
+    """Return the exports that commands in another shell need to find this server, if any."""
     fields = type(settings).model_fields
     if all(getattr(settings, name) == fields[name].default for name in ("data", "port")):
         return []
@@ -227,7 +228,6 @@ def export_lines(settings: Settings) -> list[str]:
 
 def _link(settings: Settings) -> str:
     from keystead import bootstrap
-    from keystead.cli.sign_in import fresh_link
 
     installation = bootstrap.open_safely(settings)
     try:
@@ -237,7 +237,7 @@ def _link(settings: Settings) -> str:
 
 
 def _announce(settings: Settings, welcome: Sequence[str]) -> None:
-    """Says that the server runs as soon as it does."""
+    """Print the welcome as soon as the server accepts connections."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -249,3 +249,46 @@ def _announce(settings: Settings, welcome: Sequence[str]) -> None:
             render.print_line(line)
         sys.stdout.flush()
         return
+
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.bootstrap import Installation
+
+
+def sign_in_link(
+    *, workspace: WorkspaceName = None, place: Place = HERE, json: Json = False
+) -> None:
+    """Print a single-use link that signs the owner of a workspace in to the Developer area within 15 minutes.
+
+    The default workspace is the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running server.
+    """
+    from keystead.domain.instants import format_instant
+    from keystead.operation.server.address_file import published_url
+
+    with opened(place) as installation:
+        settings = installation.settings
+        # A running server stores its URL in a file, because its options may differ from this command's.
+        running = None if settings.public_url else published_url(settings.data)
+        url, expires_at = fresh_link(installation, running or settings.base_url, workspace)
+    if json:
+        render.print_json({"url": url, "expires_at": format_instant(expires_at)})
+    else:
+        render.print_line(url)
+
+
+def fresh_link(
+    installation: Installation, server: str, workspace: str | None = None
+) -> tuple[str, datetime]:
+    """Return a single-use link for the workspace's owner, and when it expires.
+
+    The default workspace is the first one, which is created if there is none.
+    """
+    services = installation.services
+    if workspace is None:
+        owner = services.workspaces.first()
+    else:
+        owner = services.workspaces.owner(services.workspaces.named(workspace).id)
+    secret, expires_at = services.sign_in.make_link(owner)
+    return f"{server}/sign-in?link={secret.reveal()}", expires_at

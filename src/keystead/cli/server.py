@@ -1,32 +1,33 @@
-"""The server that a command speaks to as a client, and what becomes of its refusals."""
+"""The server that a command connects to, and its errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.outcome import Exit, Failure
+from keystead.cli.options import gather
+from keystead.cli.outcome import Exit, Failure, forbid_core_dumps, in_words
 from keystead.cli.render import at, note
+from keystead.cli.shapes import Shape, answered
 from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
 from keystead.domain.credentials import CredentialKind, kind_of
 from keystead.domain.token import parse
 
 if TYPE_CHECKING:
     from keystead.cli.options import Where
-    from keystead.client import Client, Operator, Problem
+    from keystead.client import Client, Operator, Page, Problem
 
 _KINDS: Final = {
     None: "a workspace's key",
     CredentialKind.OPERATOR: "an operator's credential",
     CredentialKind.SERVICE: "a service's credential",
 }
-HERE: Final = "http://127.0.0.1:8080"
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _EXITS: Final = {
     401: Exit.DENIED,
     403: Exit.DENIED,
@@ -40,30 +41,35 @@ _EXITS: Final = {
 @Parameter(name="*", group="Server")
 @dataclass(frozen=True)
 class Server:
-    """Which server a command speaks to. The token comes from KEYSTEAD_TOKEN or a private file, never from an option."""
+    """The server that a command connects to. The token comes from KEYSTEAD_TOKEN or a file, never from an option."""
 
     url: Annotated[
         str,
-        Parameter(env_var="KEYSTEAD_URL", help="The server; plain http only to this machine."),
-    ] = HERE
+        Parameter(
+            env_var="KEYSTEAD_URL", help="The server's URL. Plain http works for this machine only."
+        ),
+    ] = DEFAULT_URL
     token_file: Annotated[
         Path | None,
         Parameter(
-            help=f"File (mode 0600) with the token; without it ${VARIABLE}, ${FILE_VARIABLE}, what `login` kept,"
-            " then ~/.config/keystead/token."
+            help=f"File (mode 0600) with the token. Default: ${VARIABLE}, ${FILE_VARIABLE}, the token of `login`,"
+            " or ~/.config/keystead/token."
         ),
     ] = None
 
 
+DEFAULT_SERVER: Final = Server()
+
+
 def server_of(where: Where) -> Server | None:
-    """The server that a command shall speak to; None: this machine's own installation."""
+    """Return the server that a command uses; None: this machine's installation. Failure."""
     if where.url is None:
         if where.token_file is not None:
-            raise Failure("--token-file is for a server: give its --url too.", Exit.USAGE)
+            raise Failure("--token-file needs a server: add its --url.", Exit.USAGE)
         return None
     if where.data is not None or where.database is not None:
         raise Failure(
-            "Name a server (--url), or an installation on this machine (--data, --database).",
+            "Name either a server (--url) or an installation on this machine (--data, --database).",
             Exit.USAGE,
         )
     return Server(where.url, where.token_file)
@@ -71,47 +77,56 @@ def server_of(where: Where) -> Server | None:
 
 @contextmanager
 def connected(server: Server) -> Iterator[Client]:
-    """A client of that server, with a key. What is refused, and that nobody answers, is a Failure in one line.
-
-    A key that ends soon is told of on standard error.
-    """
+    """Yield a client with a key's token, whose errors become failures. Warn of a key that expires soon."""
     from keystead.client import Client
 
-    with refusals_told():
+    with client_errors():
         token = read_token(server.token_file, server.url)
         _require_kind(token, None)
         with Client(server.url, token, agent=_agent()) as client:
             yield client
         if client.key_expires_at is not None:
-            note(f"The key of this token ends {at(client.key_expires_at)}: rotate it before.")
+            note(f"This key expires {at(client.key_expires_at)}. Rotate it before then.")
 
 
 @contextmanager
 def operating(server: Server) -> Iterator[Operator]:
-    """As connected, with an operator's credential."""
+    """Yield a client with an operator's credential, whose errors become failures."""
     from keystead.client import Operator
 
-    with refusals_told():
+    with client_errors():
         token = read_token(server.token_file, server.url, operator=True)
         _require_kind(token, CredentialKind.OPERATOR)
         with Operator(server.url, token, agent=_agent()) as operator:
             yield operator
 
 
+def gather_shapes(
+    page: Callable[..., Page[Any]], limit: int | None, cursor: str | None
+) -> tuple[list[Shape], str | None]:
+    """Return at most `limit` shapes from the pages of a client's method, and where to continue."""
+
+    def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
+        result = page(limit=size, cursor=after)
+        return list(map(answered, result.items)), result.next_cursor
+
+    return gather(fetch, limit, cursor)
+
+
 def _require_kind(text: str, needed: CredentialKind | None) -> None:
-    """Failure for the token of something else than the command needs (None: a key): the server says only 401."""
+    """Raise Failure for a token of another kind than needed (None: a key), because the server would only send 401."""
     token = parse(text)
     if token is None or (kind := kind_of(token)) is needed:
         return
     raise Failure(
-        f"This is the token of {_KINDS[kind]}; this command needs that of {_KINDS[needed]}.",
+        f"This token belongs to {_KINDS[kind]}, but the command needs that of {_KINDS[needed]}.",
         Exit.DENIED,
     )
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Forbids core dumps, and turns the client's errors into failures of the command."""
+def client_errors() -> Iterator[None]:
+    """Forbid core dumps, and turn the client's errors into failures of the command."""
     from keystead.client import (
         ClientError,
         InvalidValue,
@@ -128,8 +143,7 @@ def refusals_told() -> Iterator[None]:
         raise Failure(f"{error}", Exit.USAGE) from None
     except NotAToken as error:
         raise Failure(
-            f"{error} It is read from ${VARIABLE} or a private file (`keystead login`).",
-            Exit.DENIED,
+            f"{error} Set ${VARIABLE} or use a private file (`keystead login`).", Exit.DENIED
         ) from None
     except Problem as problem:
         raise failure_of(problem) from None
@@ -140,15 +154,13 @@ def refusals_told() -> Iterator[None]:
 
 
 def failure_of(problem: Problem) -> Failure:
-    """A refusal of the server as the failure of a command, its problem told whole where JSON is asked for."""
-    fields = [error.members() for error in problem.errors]
-    said = {
-        "code": problem.code,
-        "title": problem.title,
-        **problem.extras,
-        **({"errors": fields} if fields else {}),
-    }
-    return Failure(str(problem), _EXITS.get(problem.status, Exit.REFUSED), said)
+    """Return a server's error as a failure, with all its members for JSON."""
+    members = {"code": problem.code, "title": problem.title, **problem.extras}
+    detail = str(problem)
+    if problem.errors:
+        members["detail"], members["errors"] = detail, [e.members() for e in problem.errors]
+        detail = in_words((e.pointer, e.detail) for e in problem.errors)
+    return Failure(detail, _EXITS.get(problem.status, Exit.REFUSED), members)
 
 
 def _agent() -> str:

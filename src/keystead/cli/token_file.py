@@ -1,6 +1,6 @@
-"""The token of a command that speaks to a server: from the environment or a private file, never from an argument.
+"""The token for a server: from the environment or a private file, never from an argument.
 
-`keystead login` keeps one in a file for each server and kind of credential; nothing else here writes any.
+`keystead login` stores one token per server and kind of credential.
 """
 
 from __future__ import annotations
@@ -21,60 +21,60 @@ FILE_VARIABLE: Final = "KEYSTEAD_TOKEN_FILE"
 LARGEST: Final = 4_096
 
 
-def read_token(named: Path | None, url: str = "", *, operator: bool = False) -> str:
-    """The token for the server at `url`.
+def read_token(path: Path | None, url: str = "", *, operator: bool = False) -> str:
+    """Return the token for the server at `url`. Failure without one.
 
-    Of the named file; else $KEYSTEAD_TOKEN; else of $KEYSTEAD_TOKEN_FILE; else the one that was kept for the server;
-    else, for who is no operator, of the usual file.
+    The first of: the file `path`, $KEYSTEAD_TOKEN, the file $KEYSTEAD_TOKEN_FILE, the file of `login`, and, except for
+    an operator's token, the default file.
     """
-    if named is None and (token := trim(os.environ.get(VARIABLE, ""))):
+    if path is None and (token := trim(os.environ.get(VARIABLE, ""))):
         return token
-    if named is None and (other := os.environ.get(FILE_VARIABLE)):
-        named = Path(other)
-    if named is not None:
-        return _named(named)
-    usual = [kept_file(url, operator=operator), *([] if operator else [usual_file()])]
-    for file in usual:
+    if path is None and (other := os.environ.get(FILE_VARIABLE)):
+        path = Path(other)
+    if path is not None:
+        return _read_existing(path)
+    files = [login_file(url, operator=operator), *([] if operator else [default_file()])]
+    for file in files:
         with suppress(FileNotFoundError):
-            return _readable(file)
+            return _read(file)
     kind = "operator's token" if operator else "token"
-    other = "" if operator else f", or put it into {usual_file()} with mode 0600"
+    other = "" if operator else f", or write it to {default_file()} with mode 0600"
     raise Failure(
         f"There is no {kind}: set {VARIABLE}, or run `keystead login --url {url}`{other}.",
         Exit.DENIED,
     )
 
 
-def usual_file() -> Path:
-    """Where a token is looked for when nothing else is said (XDG Base Directory)."""
+def default_file() -> Path:
+    """Return the path of the token for all servers (XDG Base Directory)."""
     return _folder() / "token"
 
 
-def kept_file(url: str, *, operator: bool) -> Path:
-    """Where `keystead login` keeps the token for a server: its URL, written so that it is one name."""
-    ending = ".operator" if operator else ""
-    return _folder() / "tokens" / f"{quote(url.rstrip('/').lower(), safe='')}{ending}"
+def login_file(url: str, *, operator: bool) -> Path:
+    """Return the path where `keystead login` stores the token for a server."""
+    suffix = ".operator" if operator else ""
+    return _folder() / "tokens" / f"{quote(url.rstrip('/').lower(), safe='')}{suffix}"
 
 
-def keep_token(file: Path, token: str) -> None:
-    """Puts the token into the file, private from its first byte on; what was there is replaced at once."""
+def store_token(file: Path, token: str) -> None:
+    """Write the token to a private file, replacing an older one atomically. Failure."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with draft_of(file) as draft:
             draft.write_text(f"{token}\n", encoding="ascii")
             draft.replace(file)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+        raise Failure(f"Can't write {file}: {error.strerror}.") from None
 
 
-def forget_token(file: Path) -> bool:
-    """Removes a kept token; False where there was none."""
+def remove_token(file: Path) -> bool:
+    """Remove a stored token. Return False if there was none. Failure."""
     try:
         file.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise Failure(f"{file} cannot be removed: {error.strerror}.") from None
+        raise Failure(f"Can't remove {file}: {error.strerror}.") from None
     return True
 
 
@@ -83,38 +83,36 @@ def _folder() -> Path:
     return Path(base).expanduser() / "keystead"
 
 
-def _named(file: Path) -> str:
+def _read_existing(file: Path) -> str:
     try:
-        return _readable(file)
+        return _read(file)
     except FileNotFoundError:
         detail = f"There is no token: {file} does not exist."
         raise Failure(detail, Exit.DENIED) from None
 
 
-def _readable(file: Path) -> str:
-    """What the file holds; FileNotFoundError, and a Failure for whatever else is wrong with it."""
+def _read(file: Path) -> str:
+    """Return the content of a private file. FileNotFoundError, or Failure for any other error."""
     try:
-        return _text_of(file)
+        number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            # Checked after opening: no other file can take its place in between.
+            _require_private(file, os.fstat(number))
+            return trim(os.read(number, LARGEST).decode("utf-8", "replace"))
+        finally:
+            os.close(number)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", Exit.DENIED) from None
-
-
-def _text_of(file: Path) -> str:
-    """What a private file holds. It is judged as it is opened, so that nobody can put another in its place."""
-    number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        _require_private(file, os.fstat(number))
-        return trim(os.read(number, LARGEST).decode("utf-8", "replace"))
-    finally:
-        os.close(number)
+        raise Failure(f"Can't read {file}: {error.strerror}.", Exit.DENIED) from None
 
 
 def _require_private(file: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Failure(f"{file} is not a file.", Exit.DENIED)
     if status.st_uid not in {os.getuid(), 0}:
-        raise Failure(f"{file} belongs to another user; a token must not.", Exit.DENIED)
+        raise Failure(f"{file} belongs to another user. Use a file of your own.", Exit.DENIED)
     if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Failure(f"Others may read {file}, and may have: chmod 600 it.", Exit.DENIED)
+        raise Failure(
+            f"Other users can read {file}, and may have done so. Run chmod 600 on it.", Exit.DENIED
+        )

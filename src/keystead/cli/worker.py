@@ -1,4 +1,4 @@
-"""`keystead worker`: what runs beside a server's requests, alone in a process of its own."""
+"""`keystead worker`: a server's background work in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,27 +8,24 @@ from typing import Final, Literal
 
 import structlog
 
-from keystead.cli.core_dumps import forbid_core_dumps
-from keystead.cli.options import Place
+from keystead.cli.options import HERE, Place
+from keystead.cli.outcome import forbid_core_dumps
 
-HERE: Final = Place()
-ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def worker(
-    *,
-    log_level: Literal["debug", "info", "warning", "error"] | None = None,
-    place: Place = HERE,
+    *, log_level: Literal["debug", "info", "warning", "error"] | None = None, place: Place = HERE
 ) -> None:
-    """Deliver webhooks and do the periodic work, without a server: SIGTERM or Ctrl+C ends it.
+    """Deliver webhooks and do periodic work, without a server. SIGTERM or Ctrl+C stops it.
 
-    Servers deliver by themselves unless `webhook_delivery` is off. Any number of workers and servers share the work:
-    what one of them holds when it dies, another takes on within a minute.
+    Servers deliver webhooks themselves unless `webhook_delivery` is off. Any number of workers and servers share
+    the work. If one dies, another takes over its deliveries within a minute.
 
     Parameters
     ----------
     log_level
-        Level of the log on standard error (info).
+        Level of the log on standard error. Default: info.
     """
     from keystead import bootstrap
     from keystead.operation import logs
@@ -40,10 +37,10 @@ def worker(
     bootstrap.prepare(settings)
     installation = bootstrap.open_safely(settings)
     background = bootstrap.background_of(installation, None, deliver=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the threads to come inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited by all threads started below
     background.start()
     _log().info("worker started")
-    signal.sigwait(ENDING)
+    signal.sigwait(STOP_SIGNALS)
     background.stop()
     installation.close()
     _log().info("worker ended")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.cli import shapes
-from keystead.cli.operator import actor
+from keystead.cli.installation import actor
 from keystead.cli.server import operating, server_of
 from keystead.cli.shapes import Shape
 
@@ -73,7 +73,7 @@ class HereWorkspaces:
 
         before = None if cursor is None else WorkspaceId(cursor)
         found = self._workspaces.list(query=query, limit=limit, before=before)
-        return [shapes.workspace(one) for one in found.workspaces], found.next
+        return [shapes.workspace(one) for one in found.items], found.next
 
     def get(self, which: str) -> Shape:
         """As WorkspaceDesk."""

@@ -1,4 +1,4 @@
-"""`keystead workspaces`: make, see, suspend and resume tenants, put them on plans; on this machine or at a server."""
+"""`keystead workspaces`: the tenants and their plans, on this machine or at a server."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json, Where
+from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where, gather
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.paging import Cursor, Limit, gather
 from keystead.cli.shapes import Shape, moment
 from keystead.cli.workspace_desks import workspace_desk
 
-app = App(name="workspaces", help="Make, see, suspend and resume workspaces; put them on plans.")
+app = App(
+    name="workspaces", help="Create, list, suspend and resume workspaces, and change their plans."
+)
 
-HERE: Final = Where()
 UNLIMITED: Final = "unlimited"
-Which = Annotated[str, Parameter(help="The workspace, by id or name.")]
+Which = Annotated[str, Parameter(help="The workspace's id or name.")]
 
 
 @app.command
@@ -28,27 +28,27 @@ def create(
     plan: str | None = None,
     owner: str | None = None,
     email: str | None = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Make a workspace.
+    """Create a workspace.
 
     Parameters
     ----------
     name
-        Its name: 1-100 characters.
+        The name to display: 1-100 characters.
     plan
-        The id of its plan; the smallest without this option.
+        The plan's id. Default: the smallest plan.
     owner
-        The name of the person who owns it, and may sign in (`keystead sign-in-link`).
+        The name of the owner, who can sign in (`keystead sign-in-link`).
     email
-        The owner's e-mail address.
+        The owner's email address.
     """
     if email is not None and owner is None:
-        raise Failure("--email is the owner's: give --owner too.", Exit.USAGE)
+        raise Failure("--email is the owner's address: add --owner.", Exit.USAGE)
     with workspace_desk(where) as desk:
-        made = desk.create(name, plan, owner, email)
-    _print_made(made, json)
+        workspace = desk.create(name, plan, owner, email)
+    _print_change(workspace, json)
 
 
 @app.command(name="list")
@@ -57,7 +57,7 @@ def list_(
     query: str = "",
     limit: Limit = None,
     cursor: Cursor = None,
-    where: Where = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """List workspaces, newest first.
@@ -65,48 +65,54 @@ def list_(
     Parameters
     ----------
     query
-        Only workspaces with this in their name, or of exactly this id.
+        Only workspaces with this text in their name, or with this id.
     """
     with workspace_desk(where) as desk:
 
         def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
             return desk.page(query, size, after)
 
-        found, after = gather(fetch, limit, cursor)
+        workspaces, after = gather(fetch, limit, cursor)
     if json:
-        render.print_json(shapes.listed(found, after))
+        render.print_json(shapes.listed(workspaces, after))
         return
     rows = (
-        (one["id"], one["name"], one["plan"], _status(one), render.at(moment(one["created_at"])))
-        for one in found
+        (
+            item["id"],
+            item["name"],
+            item["plan"],
+            _status(item),
+            render.at(moment(item["created_at"])),
+        )
+        for item in workspaces
     )
     render.print_table(("ID", "NAME", "PLAN", "STATUS", "CREATED"), rows)
     if after:
-        render.note("There are more.")
+        render.note("There are more workspaces: use a higher --limit.")
 
 
 @app.command
-def show(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
-    """Show a workspace: its plan, and how much of each limit it uses."""
+def show(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
+    """Show a workspace, its plan, and how much of each limit it uses."""
     with workspace_desk(where) as desk:
-        found = desk.get(workspace)
-    _print_workspace(found, json)
+        shape = desk.get(workspace)
+    _print_workspace(shape, json)
 
 
 @app.command
-def suspend(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
-    """Refuse every key of a workspace, from the next request on, until it is resumed."""
+def suspend(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
+    """Refuse all keys of a workspace, from their next request on, until you resume it."""
     with workspace_desk(where) as desk:
         changed = desk.suspend(workspace)
-    _print_made(changed, json)
+    _print_change(changed, json)
 
 
 @app.command
-def resume(workspace: Which, /, *, where: Where = HERE, json: Json = False) -> None:
+def resume(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Let the keys of a suspended workspace work again."""
     with workspace_desk(where) as desk:
         changed = desk.resume(workspace)
-    _print_made(changed, json)
+    _print_change(changed, json)
 
 
 @app.command(name="plan")
@@ -115,34 +121,34 @@ def plan_(
     plan: str,
     /,
     *,
-    limit: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    where: Where = HERE,
+    limit: Texts = (),
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Put a workspace on a plan, with limits of its own where some are given.
+    """Put a workspace on a plan, optionally with limits of its own.
 
-    A lowered limit stops creation only: nothing is deleted or revoked.
+    A lowered limit only prevents new resources: nothing is deleted or revoked.
 
     Parameters
     ----------
     plan
         The plan's id, as `keystead plans list` shows it.
     limit
-        A limit of its own, such as api_keys=20 or documents=unlimited, once for each; they replace those it had.
+        A limit of its own, such as api_keys=20 or documents=unlimited; repeatable. Previous ones are removed.
     """
-    own = dict(_limit(text) for text in limit)
+    overrides = dict(_limit(text) for text in limit)
     with workspace_desk(where) as desk:
-        changed = desk.put_on_plan(workspace, plan, own)
+        changed = desk.put_on_plan(workspace, plan, overrides)
     _print_workspace(changed, json)
 
 
-def _print_made(workspace: Shape, json: bool) -> None:
-    """The workspace after the change; for scripts its id alone on stdout."""
+def _print_change(workspace: Shape, json: bool) -> None:
+    """Print the changed workspace. Only its id goes to stdout, for scripts."""
     if json:
         render.print_json(workspace)
         return
     render.print_line(workspace["id"])
-    render.note(f"{workspace['name']}: {_status(workspace)}, on the plan {workspace['plan']}.")
+    render.note(f"{workspace['name']}: {_status(workspace)}, {workspace['plan']} plan.")
 
 
 def _print_workspace(workspace: Shape, json: bool) -> None:
@@ -169,5 +175,5 @@ def _limit(text: str) -> tuple[str, int | None]:
     if number == UNLIMITED:
         return name, None
     if not (number.isascii() and number.isdecimal()):
-        raise Failure(f"--limit is written like api_keys=20 or documents={UNLIMITED}.", Exit.USAGE)
+        raise Failure(f"--limit must be like api_keys=20 or documents={UNLIMITED}.", Exit.USAGE)
     return name, int(number)

@@ -1,11 +1,12 @@
-"""The Python SDK: the API over HTTP, without I/O in its rules. The token is in no repr and goes to one server only.
+"""The Python SDK. No repr contains the token, and it goes to the named server only.
 
-`Client` and `AsyncClient` for a workspace's code, `Operator` and `AsyncOperator` for the product's own backend.
+Client and AsyncClient act with a key of a workspace, Operator and AsyncOperator with an operator's credential.
 """
 
 from __future__ import annotations
 
-from keystead.client.client import AsyncClient, Client
+from keystead.client._async.client import AsyncClient, AsyncOperator
+from keystead.client._sync.client import Client, Operator
 from keystead.client.errors import (
     ChangedMeanwhile,
     ClientError,
@@ -47,7 +48,6 @@ from keystead.client.errors import (
     WouldWiden,
 )
 from keystead.client.exchange import Patience
-from keystead.client.operator import AsyncOperator, Operator
 from keystead.client.results import (
     Actor,
     Attempt,

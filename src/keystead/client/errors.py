@@ -1,32 +1,32 @@
-"""What a call may end in other than its result.
+"""The errors of a call.
 
 ClientError
-├ Problem             the server understood and refused; it says why (RFC 9457): one class for each code
+├ Problem             the server refused the request and says why (RFC 9457): one class for each code
 │ ├ InvalidRequest · MethodNotAllowed · NotFound · TooLarge · UnsupportedMediaType · HeaderTooLarge
-│ ├ Unauthenticated · InvalidToken             the credential is missing, or does not stand
-│ ├ InsufficientScope · WouldWiden             it stands, and may not do this
+│ ├ Unauthenticated · InvalidToken             the credential is missing, or not valid
+│ ├ InsufficientScope · WouldWiden             the credential does not allow this
 │ ├ Conflict
 │ │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
 │ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled
-│ ├ ChangedMeanwhile                           it is no longer the version that `if_match` names
+│ ├ ChangedMeanwhile                           the version is no longer the one in `if_match`
 │ ├ Invalid                                    values were refused, each with its place
 │ │ └ InvalidCursor · IdempotencyMismatch
 │ ├ RateLimited
-│ └ ServerFault                                the server did not do its part
+│ └ ServerFault                                the server failed
 │   └ Internal · Unavailable · OutcomeUnknown · DiskFull
-├ Unreachable         no answer came
-├ UnexpectedAnswer    an answer came, but not one of Keystead
-├ TokenLost           the key was made, and the answer with its token did not arrive
-├ InvalidValue        a value cannot be sent: a time without a zone, half a character
-├ UnsafeAddress       the token would travel in the clear, or the URL is none
-└ NotAToken           what was given as a token cannot be one
+├ Unreachable         no response arrived
+├ UnexpectedAnswer    the response is not from Keystead
+├ TokenLost           the key was created, but the response with its token did not arrive
+├ InvalidValue        a value cannot be sent, such as a time without a zone
+├ UnsafeAddress       the token would travel unencrypted, or the URL is malformed
+└ NotAToken           the text given as a token is not one
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from keystead.domain.errors import FieldError
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 class ClientError(Exception):
-    """The root."""
+    """The base class of the SDK's errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A problem as it stood on the wire. `extras` are the members that its code adds; `retry_after` is in seconds."""
+    """A problem as received. `extras` are the members that only its code has; `retry_after` is in seconds."""
 
     status: int
     code: str
@@ -54,145 +54,91 @@ class Refusal:
 
 
 class Problem(ClientError):
-    """The server refused. `code` is stable and has a page at `type`; the sentence is for a person."""
+    """A refusal by the server. A code that this version does not know is a plain Problem.
 
-    known_as: ClassVar[str] = ""
+    `code` is stable, such as `limit-reached`; `status` is the HTTP status; `title` is the same for every problem of
+    a code; `detail` is a sentence for a person; `type` is the URL of the code's page; `errors` has an entry per
+    refused value; `extras` are the members that only this code has; `retry_after` is the wait in seconds that the
+    server asks for; `request_id` finds the request in the server's log.
+    """
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail or refusal.title)
-        self.refusal = refusal
+        self.refusal: Final = refusal
+        self.code: Final = refusal.code
+        self.status: Final = refusal.status
+        self.title: Final = refusal.title
+        self.detail: Final = refusal.detail
+        self.type: Final = refusal.type
+        self.errors: Final = refusal.errors
+        self.extras: Final = refusal.extras
+        self.retry_after: Final = refusal.retry_after
+        self.request_id: Final = refusal.request_id
 
     def __reduce__(self) -> tuple[type[Problem], tuple[Refusal]]:
         return type(self), (self.refusal,)
 
-    @property
-    def code(self) -> str:
-        """The problem's code, such as `limit-reached`."""
-        return self.refusal.code
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self.refusal.status
-
-    @property
-    def title(self) -> str:
-        """What every problem of this code is called."""
-        return self.refusal.title
-
-    @property
-    def detail(self) -> str:
-        """What happened this time, for a person."""
-        return self.refusal.detail
-
-    @property
-    def type(self) -> str:
-        """The URL of the problem's page."""
-        return self.refusal.type
-
-    @property
-    def errors(self) -> Sequence[FieldError]:
-        """One entry per refused value."""
-        return self.refusal.errors
-
-    @property
-    def extras(self) -> Mapping[str, Any]:
-        """The members that only problems of this code have."""
-        return self.refusal.extras
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds after which the server wants to be asked again."""
-        return self.refusal.retry_after
-
-    @property
-    def request_id(self) -> str | None:
-        """What finds the request in the server's log."""
-        return self.refusal.request_id
-
 
 class InvalidRequest(Problem):
-    """The request cannot be understood."""
-
-    known_as = "invalid-request"
+    """The request is malformed."""
 
 
 class MethodNotAllowed(Problem):
-    """The resource does not take this method."""
-
-    known_as = "method-not-allowed"
+    """The resource does not support this method."""
 
 
 class NotFound(Problem):
-    """Nothing of that name here; the same for what belongs to another workspace."""
-
-    known_as = "not-found"
+    """The resource does not exist in this workspace."""
 
 
 class TooLarge(Problem):
-    """The body is over its bound."""
-
-    known_as = "too-large"
+    """The body exceeds its maximum size."""
 
 
 class UnsupportedMediaType(Problem):
-    """The body is not of the type that the call takes."""
-
-    known_as = "unsupported-media-type"
+    """The call does not accept the body's media type."""
 
 
 class HeaderTooLarge(Problem):
-    """The header fields are over their bound."""
-
-    known_as = "header-too-large"
+    """The header fields exceed their maximum size."""
 
 
 class Unauthenticated(Problem):
-    """No credential arrived."""
-
-    known_as = "unauthenticated"
+    """The request has no credential."""
 
 
 class InvalidToken(Problem):
-    """The credential is malformed, unknown, expired, revoked, suspended, or one for other calls: never told which."""
-
-    known_as = "invalid-token"
+    """The credential is malformed, unknown, expired, revoked, suspended, or of another kind; the server hides which."""
 
 
 class InsufficientScope(Problem):
-    """The key lives, and lacks a scope."""
-
-    known_as = "insufficient-scope"
+    """The key is valid, but does not have the scope."""
 
     @property
     def scope(self) -> str:
-        """The scope that is missing."""
+        """The missing scope."""
         return str(self.extras.get("scope", ""))
 
 
 class WouldWiden(Problem):
-    """A key hands out no more than it holds."""
-
-    known_as = "would-widen"
+    """The key would grant more than it has."""
 
 
 class Conflict(Problem):
-    """The request is fine; the state of things is not."""
+    """The request conflicts with the state of the resource."""
 
 
 class LimitReached(Conflict):
-    """A limit of the plan is full."""
-
-    known_as = "limit-reached"
+    """A limit of the plan is reached."""
 
     @property
     def limit(self) -> int:
-        """How many the plan allows."""
+        """The number that the plan allows."""
         return int(self.extras["limit"])
 
     @property
     def used(self) -> int:
-        """How many there are."""
+        """The number in use."""
         return int(self.extras["used"])
 
     @property
@@ -202,166 +148,136 @@ class LimitReached(Conflict):
 
     @property
     def candidates(self) -> Sequence[Mapping[str, Any]]:
-        """The keys that cost least to revoke, the cheapest first; empty where it is not about keys."""
+        """The keys that are safest to revoke, the safest first. Empty unless the limit is that of keys."""
         return cast("Sequence[Mapping[str, Any]]", self.extras.get("candidates", ()))
 
     @property
     def plans_url(self) -> str | None:
-        """Where larger plans are."""
+        """The page with larger plans."""
         return cast("str | None", self.extras.get("plans_url"))
 
 
 class KeyRevoked(Conflict):
-    """Revocation is final."""
-
-    known_as = "key-revoked"
+    """The key is revoked, which cannot be undone."""
 
 
 class KeyExpired(Conflict):
-    """Expiry is final."""
-
-    known_as = "key-expired"
+    """The key has expired, which cannot be undone."""
 
 
 class RotationInProgress(Conflict):
-    """The key was rotated already, or its predecessor is still in its overlap."""
-
-    known_as = "rotation-in-progress"
+    """The key was already rotated, or its predecessor is still in its overlap."""
 
 
 class NameTaken(Conflict):
-    """Names are unique within a workspace."""
-
-    known_as = "name-taken"
+    """The name is already used in the workspace."""
 
 
 class CollectionNotEmpty(Conflict):
-    """A collection with documents is deleted only when its documents are named too."""
-
-    known_as = "collection-not-empty"
+    """The collection contains documents, and the call does not include them."""
 
 
 class IdempotencyInProgress(Conflict):
-    """The first request with this Idempotency-Key has not ended yet."""
-
-    known_as = "idempotency-in-progress"
+    """The first request with this Idempotency-Key has not finished."""
 
 
 class WebhookDisabled(Conflict):
-    """Nothing is sent to a webhook that is disabled."""
-
-    known_as = "webhook-disabled"
+    """The webhook is disabled, so nothing is sent to it."""
 
 
 class ChangedMeanwhile(Problem):
-    """The resource has changed since the version that `if_match` names. Nothing was done."""
-
-    known_as = "changed-meanwhile"
+    """The resource has changed since the version in `if_match`. Nothing was changed."""
 
 
 class Invalid(Problem):
-    """Values were refused; `errors` says which and why."""
-
-    known_as = "invalid"
+    """Values were refused. `errors` says which and why."""
 
 
 class InvalidCursor(Invalid):
-    """The cursor is not one of this list with these filters."""
-
-    known_as = "invalid-cursor"
+    """The cursor does not belong to this list with these filters."""
 
 
 class IdempotencyMismatch(Invalid):
     """The Idempotency-Key was used for another request."""
 
-    known_as = "idempotency-mismatch"
-
 
 class RateLimited(Problem):
-    """Too fast; `retry_after` says when again."""
-
-    known_as = "rate-limited"
+    """The rate limit is exceeded; `retry_after` is the wait in seconds."""
 
 
 class ServerFault(Problem):
-    """The server did not do its part; the caller is not to blame."""
+    """The server failed; the request itself may be right."""
 
 
 class Internal(ServerFault):
-    """Something went wrong in the server; its log has the request's id."""
-
-    known_as = "internal"
+    """A bug in the server. Its log has an entry with the `request_id`."""
 
 
 class Unavailable(ServerFault):
-    """The server's database is away. Nothing was done."""
-
-    known_as = "unavailable"
+    """The server's database cannot be reached. Nothing was changed."""
 
 
 class OutcomeUnknown(ServerFault):
-    """The change was made, or it was not."""
-
-    known_as = "outcome-unknown"
+    """The server does not know whether the change was made."""
 
 
 class DiskFull(ServerFault):
-    """The server has no room. Nothing was done."""
-
-    known_as = "disk-full"
+    """The server's disk is full. Nothing was changed."""
 
 
 class Unreachable(ClientError):
-    """No answer. `sent` is False where the request certainly never left."""
+    """No response arrived. `sent` is False if the request certainly never left."""
 
-    def __init__(self, sentence: str, *, sent: bool) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
         self.sent = sent
 
 
 class UnexpectedAnswer(ClientError):
-    """Something answered that is not Keystead, or not a version of it that this client knows."""
+    """A response that is not from Keystead, or from a version that this client does not know."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"The answer (status {status}) is not one of Keystead. Is the URL right?")
+    def __init__(self, status: int, reason: str = "") -> None:
+        because = f": {reason}" if reason else ""
+        super().__init__(
+            f"The response (status {status}) is not one of Keystead{because}. Is the URL right?"
+        )
         self.status = status
 
 
 class TokenLost(ClientError):
-    """The key was made, but the answer that held its token was lost on the way, and no other ever holds it.
+    """The key was created, but the response with its token was lost, and no later response contains it.
 
-    Rotate `key` for a successor whose token arrives, or revoke it.
+    Rotate `key` to get a successor with a token, or revoke it.
     """
 
     def __init__(self, key: Key) -> None:
         super().__init__(
-            f"{key.id} was made, but its token was lost on the way: rotate or revoke it."
+            f"{key.id} was created, but its token was lost on the way: rotate or revoke the key."
         )
         self.key = key
 
 
 class InvalidValue(ClientError, ValueError):
-    """A value that cannot be sent, such as a time without a zone or text with a lone surrogate. Nothing was sent."""
+    """A value that cannot be sent, such as a time without a zone or text with a lone surrogate."""
 
 
 class UnsafeAddress(ClientError, ValueError):
-    """A URL that a token must not be sent to."""
+    """A URL to which the client does not send a token."""
 
 
 class NotAToken(ClientError, ValueError):
-    """A text that cannot be a token: wrong form, or a character lost on the way. The text itself is not told."""
+    """A text that cannot be a token: malformed or incomplete. The message does not contain it."""
 
 
 def problem_of(refusal: Refusal) -> Problem:
-    """The refusal as the error of its code; a plain Problem for a code of later versions."""
-    return _KINDS.get(refusal.code, Problem)(refusal)
+    """Return the error of the refusal's code. The class of `limit-reached` is LimitReached."""
+    return _CLASSES.get(refusal.code.title().replace("-", ""), Problem)(refusal)
 
 
-def _kinds(root: type[Problem]) -> Iterator[tuple[str, type[Problem]]]:
+def _subclasses(root: type[Problem]) -> Iterator[type[Problem]]:
     for kind in root.__subclasses__():
-        if kind.known_as:
-            yield kind.known_as, kind
-        yield from _kinds(kind)
+        yield kind
+        yield from _subclasses(kind)
 
 
-_KINDS: Final = dict(_kinds(Problem))
+_CLASSES: Final = {kind.__name__: kind for kind in _subclasses(Problem)}

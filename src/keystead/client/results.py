@@ -1,4 +1,7 @@
-"""What calls answer, typed: frozen values. None of them shows a secret in its repr."""
+"""The results of calls: frozen dataclasses. No repr of them contains a secret.
+
+decoding.py reads them from JSON by their field types; a field with a default may be missing there.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """What can be changed on condition: `etag` is the version that an answer showed, None in lists."""
+    """A resource that can be changed conditionally. `etag` is its version, or None in lists."""
 
     etag: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list; `next_cursor` is None at the end."""
+    """A page of a list. `next_cursor` is None on the last page."""
 
     items: list[T]
     next_cursor: str | None
@@ -30,7 +33,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did something: `type` is key, member, operator or system."""
+    """The principal of an action. `type` is key, member, operator or system."""
 
     type: str
     id: str
@@ -39,7 +42,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One limit with its use; `limit` None is unlimited."""
+    """A limit and its use. `limit` is None if it is unlimited."""
 
     limit: int | None
     used: int
@@ -47,7 +50,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Key(Tagged):
-    """A key's record; never its token. `status` is active, expired or revoked, as of the answer."""
+    """An API key without its token. `status` is active, expired or revoked, at the time of the response."""
 
     id: str
     description: str
@@ -66,21 +69,22 @@ class Key(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey(Key):
-    """A new key and its token, which no later answer holds: `token.reveal()` is its text."""
+    """A new key with its token, which no later response contains. `token.reveal()` returns its text."""
 
     token: Token
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPage(Page[Key]):
-    """One page of keys, and how much of the plan's limit is used."""
+    """A page of keys with the use of the plan's limit."""
 
+    items: list[Key]
     quota: Quota
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace(Tagged):
-    """The tenant that a key belongs to; `plan` is the id of its plan."""
+    """A workspace as its keys see it. `plan` is the id of its plan."""
 
     id: str
     name: str
@@ -89,7 +93,7 @@ class Workspace(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class Whoami:
-    """Whose key the client holds."""
+    """The key that the client uses, and its workspace."""
 
     workspace: Workspace
     key: Key
@@ -97,7 +101,7 @@ class Whoami:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan by name."""
+    """A plan's id and name."""
 
     id: str
     name: str
@@ -105,7 +109,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanUse:
-    """The workspace's plan, and a quota for each limit: api_keys, collections, documents, webhooks, members."""
+    """The workspace's plan with a quota for each limit: api_keys, collections, documents, webhooks, members."""
 
     plan: Plan
     quotas: Mapping[str, Quota]
@@ -113,15 +117,15 @@ class PlanUse:
 
 @dataclass(frozen=True, slots=True)
 class PlanWithLimits(Plan):
-    """A plan that workspaces may be on, its limits and its rate limits by name; None is unlimited."""
+    """A plan with its limits and rate limits by name; None is unlimited."""
 
     limits: Mapping[str, int | None]
-    rate_limits: Mapping[str, int | None]
+    rate_limits: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Collection(Tagged):
-    """A named set of documents; `documents` is how many."""
+    """A named set of documents. `documents` is their number."""
 
     name: str
     title: str
@@ -132,7 +136,7 @@ class Collection(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class DocumentSummary(Tagged):
-    """A document without its text, as lists show it."""
+    """A document without its text, as in lists."""
 
     id: str
     title: str
@@ -144,14 +148,14 @@ class DocumentSummary(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class Document(DocumentSummary):
-    """A whole document."""
+    """A document with its text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """What became of a batch."""
+    """The number of documents that a push created, updated, left unchanged and deleted."""
 
     created: int
     updated: int
@@ -161,7 +165,7 @@ class PushReport:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an event is about: the kind of thing and its id."""
+    """The object of an event: its type and id."""
 
     type: str
     id: str
@@ -169,7 +173,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, to what, by whom. `type` is such as `key.revoked`; later versions know more of them."""
+    """An event, such as `key.revoked`. Newer servers may send types that this version does not know."""
 
     id: str
     type: str
@@ -183,7 +187,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Tagged):
-    """Where events are sent. `disabled_for` is by_hand, failing or gone."""
+    """A webhook endpoint. `disabled_for` is by_hand, failing or gone."""
 
     id: str
     name: str
@@ -200,14 +204,14 @@ class Webhook(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class CreatedWebhook(Webhook):
-    """A webhook with its signing secret, which no later answer holds: `secret.reveal()` is its text."""
+    """A webhook with its signing secret, which no later response contains. `secret.reveal()` returns its text."""
 
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a delivery: the answer's status, if one came, and why it failed, if it did."""
+    """An attempt at a delivery. `status` is None without a response, `error` is None after a success."""
 
     at: datetime
     status: int | None
@@ -217,7 +221,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one webhook; `status` is pending, delivered or failed."""
+    """A delivery of an event to a webhook. `status` is pending, delivered or failed."""
 
     id: str
     webhook_id: str
@@ -231,14 +235,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class SentDelivery(Delivery):
-    """A delivery with the event that it tells of."""
+    """A delivery with its event."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedWorkspace(Workspace):
-    """A workspace, as who runs the installation sees it; suspended, its keys are refused."""
+    """A workspace as operators see it. The keys of a suspended workspace are refused."""
 
     created_at: datetime
     suspended_at: datetime | None
@@ -246,7 +250,7 @@ class ManagedWorkspace(Workspace):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceWithUse(ManagedWorkspace):
-    """A workspace, the limits that it has of its own, and the use of every limit that holds."""
+    """A workspace with its own limits (`overrides`) and the use of every effective limit."""
 
     overrides: Mapping[str, int | None]
     quotas: Mapping[str, Quota]
@@ -254,7 +258,7 @@ class WorkspaceWithUse(ManagedWorkspace):
 
 @dataclass(frozen=True, slots=True)
 class PortalSession:
-    """A link that signs a user in, once. Send their browser there; the URL is a secret, and in no repr."""
+    """A link that signs a user in, once. Redirect their browser there; the URL is a secret."""
 
     url: str = field(repr=False)
     expires_at: datetime
@@ -262,7 +266,7 @@ class PortalSession:
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """What a token is good for, now (RFC 7662). Not `active`: all else is empty, and it is never told why."""
+    """The state of a token (RFC 7662). If it is not `active`, the other fields are empty."""
 
     active: bool
     scopes: tuple[str, ...] = ()
@@ -272,5 +276,5 @@ class Introspection:
     issued_at: datetime | None = None
 
     def permits(self, scope: str) -> bool:
-        """Whether the token is good for what needs `scope`: held by name, or by `*`, which never is `keys:write`."""
+        """Return whether an active token grants `scope`. `*` grants every scope except `keys:write`."""
         return self.active and Scopes(self.scopes).permit(scope)

@@ -32,9 +32,9 @@ from keystead.developer_area.workspace.quick_start import QuickStart
 from keystead.domain.confirmations import PATH as CONFIRM_EMAIL
 from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
-from keystead.http.record import client_of
+from keystead.http.client import client_of
 from keystead.services import Services
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -177,8 +177,8 @@ class _Doors:
         self._base_url = base_url
         self._sessions = sessions
         self._confirmation = confirmation
-        self._pages = Threads(PAGES, "page")
-        self._strangers = Threads(STRANGERS, "stranger")
+        self._pages = FairThreadPool(PAGES, "page")
+        self._strangers = FairThreadPool(STRANGERS, "stranger")
 
     def route(self, path: str, *, see: Handler | None = None, act: Handler | None = None) -> Route:
         """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours.

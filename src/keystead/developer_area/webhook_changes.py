@@ -24,7 +24,7 @@ class WebhookChanges:
     def ask_to_edit(self, visit: Visit) -> Response:
         """The form with what stands there now."""
         acting, endpoint, _ = self._found(visit)
-        self._desk.require_recent_proof(acting)
+        self._desk.require_recent_authentication(acting)
         return self._desk.form(visit, acting, WebhookEntry.about(endpoint), endpoint)
 
     def edit(self, visit: Visit) -> Response:

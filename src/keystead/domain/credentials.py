@@ -1,6 +1,6 @@
-"""Credentials of the product's own services: `<prefix>_svc_…` asks about tokens, `<prefix>_op_…` does all else too.
+"""Credentials of the product's own services, which are not API keys of a workspace.
 
-None is a workspace's key.
+`<prefix>_svc_…` introspects tokens; `<prefix>_op_…` operates the installation too.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ MAX_NAME: Final = 100
 
 
 class CredentialKind(StrEnum):
-    """What a credential is for; its value is the ending of the token's prefix."""
+    """What a credential is for; the value is the suffix of its token's prefix."""
 
     OPERATOR = "op"
     SERVICE = "svc"
 
 
-_ENDINGS: Final = frozenset(CredentialKind)
+_SUFFIXES: Final = frozenset(CredentialKind)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The record of a credential. It never contains the secret, and not its digest either."""
+    """The record of a credential. It contains neither the secret nor its digest."""
 
     id: CredentialId
     kind: CredentialKind
@@ -43,7 +43,7 @@ class Credential:
 
 
 class ActingCredential(NamedTuple):
-    """A credential that stands, as who calls."""
+    """A verified credential, as the caller of a request."""
 
     id: CredentialId
     kind: CredentialKind
@@ -51,16 +51,16 @@ class ActingCredential(NamedTuple):
 
     @property
     def actor(self) -> Actor:
-        """The credential as events tell of it."""
+        """Return the credential as events name it."""
         return Actor(PrincipalKind.OPERATOR, self.id, self.name)
 
     def within(self, workspace_id: WorkspaceId) -> Principal:
-        """Return the operator as one who acts on that workspace."""
+        """Return the operator as a principal within one workspace."""
         return operator(self.name, workspace_id, id=self.id)
 
 
 class CredentialRecord(NamedTuple):
-    """The row that the check of a credential reads. `revoked_at` in microseconds since 1970."""
+    """The row that verification reads of a credential. `revoked_at` in microseconds since 1970."""
 
     id: str
     name: str
@@ -73,21 +73,21 @@ class CredentialRecord(NamedTuple):
 
 
 def check_credential_name(name: str) -> str:
-    """A name for people: 1-100 characters on one line."""
+    """Return `name`. Invalid unless it is 1-100 characters on one line."""
     return check_line(name, "/name", MAX_NAME)
 
 
 def kind_of(token: Token) -> CredentialKind | None:
-    """The kind of credential that a token says it is of, by its prefix's ending; None: no credential's token."""
-    ending = token.prefix.rpartition("_")[2]
-    return CredentialKind(ending) if ending in _ENDINGS else None
+    """Return the kind of credential by the suffix of the token's prefix; None for any other token."""
+    suffix = token.prefix.rpartition("_")[2]
+    return CredentialKind(suffix) if suffix in _SUFFIXES else None
 
 
 def credential_id(token: Token, kind: CredentialKind) -> CredentialId:
-    """The id of the credential of that kind to which a token belongs."""
+    """Return the id of the credential to which a token of that kind belongs."""
     return CredentialId(f"{kind}_{token.key_id[-ID_WIDTH:]}")
 
 
-def kind_named(id: str) -> CredentialKind | None:
-    """The kind of which `id` has the form of a credential's id (it need not exist); None: it has none's."""
+def kind_of_id(id: str) -> CredentialKind | None:
+    """Return the kind of credential by the form of its id (it need not exist); None for any other text."""
     return next((kind for kind in CredentialKind if is_id(kind, id)), None)

@@ -16,7 +16,7 @@ _PEPPER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Digest(NamedTuple):
-    """What is stored of a token: the pepper's id and 32 bytes."""
+    """What the database stores of a token: the pepper's id and 32 bytes."""
 
     pepper_id: str
     value: bytes
@@ -26,7 +26,7 @@ class Digest(NamedTuple):
 
 
 class Pepper:
-    """A named HMAC key of at least 32 bytes; its repr shows the name alone."""
+    """A named HMAC key of at least 32 bytes. Its repr shows only the name."""
 
     __slots__ = ("_inner", "_key", "_outer", "id")
 
@@ -38,18 +38,19 @@ class Pepper:
         self.id = id
         self._key = key
         padded = (key if len(key) <= _BLOCK else sha256(key).digest()).ljust(_BLOCK, b"\0")
+        # The key is hashed once: each digest starts from these two states (RFC 2104 section 4).
         self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
 
     def digest(self, body: bytes) -> bytes:
-        """HMAC-SHA-256 (RFC 2104) of `body`, from where its key has been hashed already: as section 4 has it."""
+        """Return HMAC-SHA-256 (RFC 2104) of `body`."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(body)
         outer.update(inner.digest())
         return outer.digest()
 
     def derive(self, purpose: str) -> bytes:
-        """A key of 32 bytes for that purpose alone. A purpose is set in brackets, which no token holds."""
+        """Return a key of 32 bytes for one purpose. Its brackets never occur in a token, so it can't equal a digest."""
         return hmac.digest(self._key, f"[{purpose}]".encode("ascii"), "sha256")
 
     def __repr__(self) -> str:
@@ -65,7 +66,7 @@ class Peppers:
     __slots__ = ("_by_id", "current")
 
     def __init__(self, current: Pepper, retired: Iterable[Pepper] = ()) -> None:
-        """ValueError where two bear the same id: which of them made a digest could not be told."""
+        """Raise ValueError for two peppers with the same id, because a stored digest names its pepper by id."""
         peppers = (current, *retired)
         self.current = current
         self._by_id = {pepper.id: pepper for pepper in peppers}
@@ -74,22 +75,22 @@ class Peppers:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The ids of all peppers at hand."""
+        """Return the ids of all peppers."""
         return frozenset(self._by_id)
 
     def __contains__(self, pepper_id: object) -> bool:
         return pepper_id in self._by_id
 
     def get(self, pepper_id: str) -> Pepper | None:
-        """The pepper of that id, if it is at hand."""
+        """Return the pepper of that id, if it is configured."""
         return self._by_id.get(pepper_id)
 
     def seal(self, token: Token) -> Digest:
-        """The digest to store for a new token."""
+        """Return the digest to store for a new token."""
         return Digest(self.current.id, self.current.digest(token.body()))
 
     def match(self, token: Token, pepper_id: str, stored: bytes) -> bool:
-        """Whether `token` is the one whose digest is stored, in constant time; False without that pepper."""
+        """Return, in constant time, whether `stored` is the digest of `token`; False without that pepper."""
         pepper = self._by_id.get(pepper_id)
         return pepper is not None and hmac.compare_digest(pepper.digest(token.body()), stored)
 

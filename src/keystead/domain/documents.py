@@ -1,9 +1,10 @@
-"""Collections and documents: what they are, what may be pushed, and what a push changes."""
+"""Collections and documents, the limits of a push, and what a push changes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple, NewType
 
-from keystead.domain.attributes import attributes_fault
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import UNSET, Unset
@@ -26,7 +26,10 @@ MAX_TEXT_BYTES: Final = 256 * 1024
 MAX_URL: Final = 2_048
 MAX_PUSH: Final = 1_000
 MAX_REFUSALS: Final = 100
+MAX_ATTRIBUTES_BYTES: Final = 16 * 1024
+MAX_ATTRIBUTES_DEPTH: Final = 8
 
+_INTEGERS = range(-(2**63), 2**63)
 _NAME = re.compile(NAME_PATTERN)
 _ID = re.compile(ID_PATTERN)
 _DOTS = frozenset({".", ".."})
@@ -37,7 +40,7 @@ _ID_RULE = "must be 1-128 of A-Z, a-z, 0-9, dots, underscores and hyphens, and n
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named set of documents. `id` is internal; `updated_at` moves with the title and with every changed document."""
+    """A named set of documents. `id` is internal; `updated_at` follows the title and every changed document."""
 
     id: CollectionId
     workspace_id: WorkspaceId
@@ -51,7 +54,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class CollectionDraft:
-    """What is asked of a new collection; without a title it is titled by its name."""
+    """The request for a new collection. Its title defaults to its name."""
 
     name: str
     title: str | None = None
@@ -59,14 +62,14 @@ class CollectionDraft:
 
 @dataclass(frozen=True, slots=True)
 class CollectionPatch:
-    """What is to change; the name is what a collection is known by and never does."""
+    """The requested changes of a collection. Its name never changes."""
 
     title: str | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentSummary:
-    """A document as lists show it. `number` orders a collection's documents by creation and stays inside."""
+    """A document as lists show it. `number` is internal and orders a collection's documents by creation."""
 
     id: str
     number: int
@@ -87,7 +90,7 @@ class Document(DocumentSummary):
 
 @dataclass(frozen=True, slots=True)
 class DocumentDraft:
-    """A document as it is sent; it replaces the one of the same id."""
+    """A document in a request. It replaces the one with the same id."""
 
     id: str
     text: str
@@ -98,14 +101,14 @@ class DocumentDraft:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Documents to put and ids to delete, together."""
+    """Documents to put and ids to delete, all or nothing."""
 
     upsert: Sequence[DocumentDraft] = ()
     delete: Sequence[str] = ()
 
 
 class Incoming(NamedTuple):
-    """A checked document with the digest of what it says."""
+    """A checked document with the digest of its content."""
 
     draft: DocumentDraft
     digest: bytes
@@ -113,7 +116,7 @@ class Incoming(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """What became of a push."""
+    """The result of a push, in numbers."""
 
     created: int
     updated: int
@@ -123,7 +126,7 @@ class PushReport:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """What a push changes in a collection as it stands."""
+    """What a push changes in a collection."""
 
     created: tuple[Incoming, ...]
     updated: tuple[Incoming, ...]
@@ -132,35 +135,35 @@ class PushPlan:
 
     @property
     def added(self) -> int:
-        """How many documents more there are afterwards; negative when there are fewer."""
+        """Return by how many documents the collection grows; negative if it shrinks."""
         return len(self.created) - len(self.deleted)
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether everything is already as the push wants it."""
+        """Return whether the collection already is as the push requests."""
         return not (self.created or self.updated or self.deleted)
 
     @property
     def report(self) -> PushReport:
-        """The plan in numbers."""
+        """Return the plan as a report."""
         return PushReport(len(self.created), len(self.updated), self.unchanged, len(self.deleted))
 
 
 def is_collection_name(text: str) -> bool:
-    """Whether `text` may name a collection: 1-64 of a-z, 0-9, hyphens and underscores, a letter or digit first."""
+    """Return whether `text` is a name: 1-64 of a-z, 0-9, hyphens and underscores, a letter or digit first."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_document_id(text: str) -> bool:
-    """Whether `text` may be a document's id: 1-128 of A-Z, a-z, 0-9, `.`, `_` and `-`.
+    """Return whether `text` may be a document's id: 1-128 of A-Z, a-z, 0-9, `.`, `_` and `-`.
 
-    `.` and `..` may not: a URL cannot name them (RFC 3986 section 5.2.4 removes such segments).
+    `.` and `..` may not, because a URL can't contain them (RFC 3986 section 5.2.4 removes such segments).
     """
     return _ID.fullmatch(text) is not None and text not in _DOTS
 
 
 def check_collection(draft: CollectionDraft) -> CollectionDraft:
-    """The draft with a title. Invalid with one entry per refused field."""
+    """Return the draft with its title. Invalid with one entry per refused field."""
     title = draft.name if draft.title is None else draft.title
     name_fault = None if is_collection_name(draft.name) else _NAME_RULE
     title_fault = None if draft.title is None else _heading_fault(title)
@@ -169,59 +172,59 @@ def check_collection(draft: CollectionDraft) -> CollectionDraft:
 
 
 def check_collection_patch(patch: CollectionPatch) -> None:
-    """Invalid where the title is not 1-300 characters on one line."""
+    """Raise Invalid unless the title is 1-300 characters on one line."""
     title_fault = None if patch.title is UNSET else _heading_fault(patch.title)
     _refuse(_field_errors("", {"title": title_fault}))
 
 
 def apply_collection_patch(collection: Collection, patch: CollectionPatch) -> Collection:
-    """The collection after a checked patch; equal where nothing changes."""
+    """Return the collection after a checked patch, equal if nothing changes."""
     return collection if patch.title is UNSET else replace(collection, title=patch.title)
 
 
 def check_document(draft: DocumentDraft) -> Incoming:
-    """The draft with its digest. Invalid with one entry per refused field."""
+    """Return the draft with its digest. Invalid with one entry per refused field."""
     _refuse(_document_faults(draft, ""))
     return _incoming(draft)
 
 
 def check_push(push: Push) -> list[Incoming]:
-    """The documents of a push with their digests.
+    """Return the documents of a push with their digests.
 
-    Invalid for more than 1,000 entries, for an id that stands twice (in either list, or in both), and for each refused
-    field, with its pointer (`/upsert/3/text`) and the document's id; the first 100 are named, the rest counted.
+    Raises:
+        Invalid: There are more than 1,000 entries, an id is repeated (in one list or both), or fields are refused. Each
+            of the first 100 has a pointer (`/upsert/3/text`) and the document's id; the rest are counted.
     """
     if len(push.upsert) + len(push.delete) > MAX_PUSH:
         raise Invalid.field(
-            "", f"must hold at most {MAX_PUSH:,} documents to put and ids to delete"
+            "", f"must have at most {MAX_PUSH:,} documents to put and ids to delete"
         )
     _refuse(_push_faults(push))
     return list(map(_incoming, push.upsert))
 
 
 def content_digest(draft: DocumentDraft) -> bytes:
-    """SHA-256 of all that a document says; the order of names in its attributes says nothing."""
-    said = [draft.title, draft.text, draft.url, draft.attributes]
-    written = json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(written.encode()).digest()
+    """Return SHA-256 of a document's content. The order of names in its attributes doesn't matter."""
+    content = [draft.title, draft.text, draft.url, draft.attributes]
+    return hashlib.sha256(_compact(content)).digest()
 
 
 def diff(
     existing: Mapping[str, bytes], incoming: Sequence[Incoming], deletes: Iterable[str] = ()
 ) -> PushPlan:
-    """What a push changes, given the digests of the existing documents by id. Deleting an absent one is nothing."""
-    created = tuple(one for one in incoming if one.draft.id not in existing)
-    known = [one for one in incoming if one.draft.id in existing]
-    updated = tuple(one for one in known if existing[one.draft.id] != one.digest)
+    """Return what a push changes, given the digests of the existing documents by id. Absent deletes are ignored."""
+    created = tuple(item for item in incoming if item.draft.id not in existing)
+    known = [item for item in incoming if item.draft.id in existing]
+    updated = tuple(item for item in known if existing[item.draft.id] != item.digest)
     deleted = tuple(id for id in deletes if id in existing)
     return PushPlan(created, updated, len(known) - len(updated), deleted)
 
 
 def _incoming(draft: DocumentDraft) -> Incoming:
-    """Return a checked draft with its digest. A title that cannot be seen is stored as none."""
-    blank = draft.title and not is_visible(draft.title)
-    seen = replace(draft, title="") if blank else draft
-    return Incoming(seen, content_digest(seen))
+    """Return a checked draft with its digest. An invisible title is stored as an empty one."""
+    is_blank = draft.title and not is_visible(draft.title)
+    stored = replace(draft, title="") if is_blank else draft
+    return Incoming(stored, content_digest(stored))
 
 
 def _refuse(faults: Iterable[FieldError]) -> None:
@@ -236,22 +239,22 @@ def _refuse(faults: Iterable[FieldError]) -> None:
 def _push_faults(push: Push) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, draft in enumerate(push.upsert):
-        yield from _named(draft.id, _document_faults(draft, f"/upsert/{index}"))
-        yield from _named(draft.id, _repetition(draft.id, seen, f"/upsert/{index}/id"))
+        yield from _with_id(draft.id, _document_faults(draft, f"/upsert/{index}"))
+        yield from _with_id(draft.id, _repetition(draft.id, seen, f"/upsert/{index}/id"))
     for index, id in enumerate(push.delete):
         yield from _field_errors("/delete", {str(index): _id_fault(id)})
-        yield from _named(id, _repetition(id, seen, f"/delete/{index}"))
+        yield from _with_id(id, _repetition(id, seen, f"/delete/{index}"))
 
 
-def _named(id: str, faults: Iterable[FieldError]) -> Iterator[FieldError]:
-    """Yield the faults with the id of their document; what is no id is not repeated, as it may be anything."""
-    named = id if is_document_id(id) else None
-    return (replace(fault, id=named) for fault in faults)
+def _with_id(id: str, faults: Iterable[FieldError]) -> Iterator[FieldError]:
+    """Return the faults with the id of their document, unless it is malformed: an answer never quotes such a value."""
+    known = id if is_document_id(id) else None
+    return (replace(fault, id=known) for fault in faults)
 
 
 def _repetition(id: str, seen: set[str], pointer: str) -> Iterator[FieldError]:
     if id in seen:
-        yield FieldError(pointer, "stands in this batch already")
+        yield FieldError(pointer, "is repeated in this batch")
     seen.add(id)
 
 
@@ -299,3 +302,50 @@ def _url_fault(url: str | None) -> str | None:
     if len(url) > MAX_URL or not _URL.fullmatch(url):
         return f"must be an absolute http or https URL of at most {MAX_URL:,} characters"
     return None if is_storable(url) else UNSTORABLE
+
+
+def attributes_fault(attributes: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `attributes`, or None.
+
+    Attributes are an object of at most 16 KiB (compact JSON in UTF-8) with at most 8 levels of objects and arrays.
+    """
+    if not isinstance(attributes, dict):
+        return "must be an object"
+    # Level by level, without recursion: nesting of any depth can't exhaust the stack.
+    level: list[dict[str, Any] | list[Any]] = [attributes]
+    for _ in range(MAX_ATTRIBUTES_DEPTH):
+        values = [value for container in level for value in _members(container)]
+        fault = next((fault for value in values if (fault := _value_fault(value))), None)
+        if fault:
+            return fault
+        level = [value for value in values if isinstance(value, dict | list)]
+    if level:
+        return f"must nest objects and arrays at most {MAX_ATTRIBUTES_DEPTH} deep"
+    if len(_compact(attributes)) > MAX_ATTRIBUTES_BYTES:
+        return f"must be at most {MAX_ATTRIBUTES_BYTES:,} bytes of compact JSON in UTF-8"
+    return None
+
+
+def _members(container: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    if isinstance(container, dict):
+        yield from container
+        yield from container.values()
+    else:
+        yield from container
+
+
+def _value_fault(value: object) -> str | None:
+    match value:
+        case str():
+            return None if is_storable(value) else UNSTORABLE
+        case bool() | None | dict() | list():
+            return None
+        case int():
+            return None if value in _INTEGERS else "must not contain an integer beyond 64 bits"
+        case float():
+            return None if math.isfinite(value) else "must contain finite numbers only"
+    return "must be JSON"
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()

@@ -1,42 +1,21 @@
-"""Every refusal of a use case, as one tree: a code and a title each; what HTTP makes of them stands elsewhere.
-
-KeysteadError
-├ InvalidRequest            the request cannot be understood
-├ Unauthenticated           no credentials
-│ └ SessionEnded            a session that has ended, or never was
-├ InvalidToken              credentials that do not stand (malformed, unknown, expired, revoked, suspended)
-├ InsufficientScope         a live key without the needed scope
-│ └ Forbidden               a member whose role does not allow it
-│   └ NotFresh              a member who has to prove again who they are
-├ WouldWiden                a key may not hand out more than it holds
-├ NotFound                  nothing of that name in this workspace
-├ Conflict
-│ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
-│ ├ NameTaken (EmailTaken) · CollectionNotEmpty · IdempotencyInProgress
-│ └ WebhookDisabled
-├ ChangedMeanwhile          the change was made for another version
-├ TooLarge · UnsupportedMediaType
-├ Invalid                   understood and refused, with one entry per field
-│ └ InvalidCursor · IdempotencyMismatch · LastOwner
-├ RateLimited
-└ StorageError
-  └ Unavailable · OutcomeUnknown · DiskFull
-"""
+"""The refusals of use cases, each with a code and a title. `http.problems` maps the codes to statuses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from keystead.domain.rate_limits import RateExceeded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One refused value: `pointer` is a JSON pointer into the body (RFC 6901), or a parameter's name.
 
-    `id` is that of the document, for a value in a batch of documents.
+    `id` is the document's, for a value in a batch of documents.
     """
 
     pointer: str
@@ -47,13 +26,13 @@ class FieldError:
         return f"{self.pointer}{f' ({self.id})' if self.id else ''}: {self.detail}"
 
     def members(self) -> Mapping[str, str]:
-        """Return the entry as JSON members."""
+        """Return the entry as members of a JSON object."""
         members = {"pointer": self.pointer, "detail": self.detail}
         return members if self.id is None else members | {"id": self.id}
 
 
 class KeysteadError(Exception):
-    """The root. `code` is stable and has a page of documentation; `detail` is for a person."""
+    """The base class. `code` is stable and has a page of documentation; `detail` is a sentence for people."""
 
     code: ClassVar[str]
     title: ClassVar[str]
@@ -63,7 +42,7 @@ class KeysteadError(Exception):
         self.detail = detail or self.title
 
     def extras(self) -> Mapping[str, object]:
-        """Further members of the problem (RFC 9457 section 3.2), plain JSON values."""
+        """Return further members of the problem (RFC 9457 section 3.2) as JSON values."""
         return {}
 
 
@@ -82,21 +61,21 @@ class Unauthenticated(KeysteadError):
 
 
 class SessionEnded(Unauthenticated):
-    """The session has ended, or there never was one."""
+    """The session has ended or never existed."""
 
     def __init__(self) -> None:
         super().__init__("The session has ended; sign in again.")
 
 
 class InvalidToken(KeysteadError):
-    """The one answer to every token that does not stand, whatever the reason (RFC 6750 section 3.1)."""
+    """The same answer for every refused token, whatever the reason (RFC 6750 section 3.1)."""
 
     code = "invalid-token"
     title = "The token is not valid"
 
 
 class InsufficientScope(KeysteadError):
-    """The key lives, but does not hold the scope that is needed."""
+    """The key is active but lacks the required scope."""
 
     code = "insufficient-scope"
     title = "The key lacks a scope"
@@ -106,51 +85,56 @@ class InsufficientScope(KeysteadError):
         self.scope = scope
 
     def extras(self) -> Mapping[str, object]:
-        """The scope that is missing."""
+        """Return the missing scope."""
         return {"scope": self.scope}
 
 
 class Forbidden(InsufficientScope):
-    """The member's role does not allow it."""
+    """The member's role doesn't allow it."""
 
 
-class NotFresh(Forbidden):
-    """The member's proof of who they are is too old for this; `return_url` is where a product's own user proves it."""
+class ReauthenticationRequired(Forbidden):
+    """The member must sign in again first; `return_url` is where a product sends its own user to do it."""
 
     def __init__(self, scope: str, return_url: str | None = None) -> None:
-        way = "Come back from the product" if return_url else "Sign in"
-        super().__init__(
-            scope, f"{way} again before you do this: it needs a recent proof that it is you."
-        )
+        action = "Come back from the product" if return_url else "Sign in"
+        super().__init__(scope, f"{action} again to continue: this needs a recent sign-in.")
         self.return_url = return_url
 
     def extras(self) -> Mapping[str, object]:
-        """Where a product's own user proves who they are; null for everybody else."""
+        """Return where a product's own user signs in again; null for all others."""
         return {**super().extras(), "return_url": self.return_url}
 
 
 class WouldWiden(KeysteadError):
-    """A key may not make, change or rotate a key beyond its own scopes and expiry."""
+    """A key would create, change or rotate a key beyond its own scopes and expiry."""
 
     code = "would-widen"
-    title = "That would be more than the caller holds"
+    title = "That would grant more than the caller has"
 
 
 class NotFound(KeysteadError):
-    """Nothing of that name here; the same for what belongs to another workspace."""
+    """Nothing of that name exists in this workspace. Another workspace's resources get the same answer."""
 
     code = "not-found"
     title = "Not found"
 
+    @classmethod
+    def unless(cls, value: T | None, noun: str) -> T:
+        """Return `value`. Raise NotFound if it is None; `noun` names it in the message."""
+        if value is None:
+            raise cls(f"There is no such {noun}.")
+        return value
+
 
 class Conflict(KeysteadError):
-    """The request is fine; the state of things is not."""
+    """The request is valid, but the resource's state doesn't allow it."""
 
 
 class LimitReached(Conflict):
-    """A limit of the plan is full. `candidates` are the keys that cost least to revoke, as JSON values.
+    """A limit of the plan is reached. `candidates` are the keys that are safest to revoke, as JSON values.
 
-    `name` is the limit's own, `what` says in words what it counts.
+    `name` is the limit's name, `what` its label.
     """
 
     code = "limit-reached"
@@ -173,7 +157,7 @@ class LimitReached(Conflict):
         self.candidates, self.plans_url, self.name = tuple(candidates), plans_url, name
 
     def extras(self) -> Mapping[str, object]:
-        """What the caller needs to choose: the limit, its use, the plan, candidates, where plans are."""
+        """Return the limit, its use, the plan, candidates to revoke, and where to change the plan."""
         return {
             "limit": self.limit,
             "used": self.used,
@@ -184,14 +168,14 @@ class LimitReached(Conflict):
 
 
 class KeyRevoked(Conflict):
-    """Revocation is final."""
+    """The key was revoked, which is final."""
 
     code = "key-revoked"
     title = "The key is revoked"
 
 
 class KeyExpired(Conflict):
-    """Expiry is final."""
+    """The key has expired, which is final."""
 
     code = "key-expired"
     title = "The key has expired"
@@ -212,56 +196,56 @@ class NameTaken(Conflict):
 
 
 class EmailTaken(NameTaken):
-    """An e-mail address signs in one person of the whole installation."""
+    """Another user of the installation signs in with this email."""
 
 
 class CollectionNotEmpty(Conflict):
-    """A collection with documents is deleted only when its documents are named too."""
+    """Deleting a collection with documents needs an explicit request to delete them too."""
 
     code = "collection-not-empty"
-    title = "The collection holds documents"
+    title = "The collection contains documents"
 
 
 class IdempotencyInProgress(Conflict):
-    """The first request with this Idempotency-Key has not ended yet."""
+    """The first request with this Idempotency-Key is still running."""
 
     code = "idempotency-in-progress"
     title = "The same request is still in progress"
 
 
 class WebhookDisabled(Conflict):
-    """Nothing is sent to a webhook that is disabled."""
+    """The webhook is disabled, so nothing is sent to it."""
 
     code = "webhook-disabled"
     title = "The webhook is disabled"
 
 
 class ChangedMeanwhile(KeysteadError):
-    """The resource is no longer the version that the change was made for."""
+    """The resource has another version than the change was made for."""
 
     code = "changed-meanwhile"
     title = "The resource has changed in the meantime"
 
 
 class TooLarge(KeysteadError):
-    """The body is over its bound."""
+    """The body is over its limit."""
 
     code = "too-large"
     title = "The request is too large"
 
 
 class UnsupportedMediaType(KeysteadError):
-    """The body is not of the type this call takes."""
+    """The body has another media type than the call takes."""
 
     code = "unsupported-media-type"
     title = "The body's media type is not supported"
 
 
 class Invalid(KeysteadError):
-    """Understood and refused, with one entry per field."""
+    """The request is understood but has invalid values, with one entry per field."""
 
     code = "invalid"
-    title = "The request holds invalid values"
+    title = "The request contains invalid values"
 
     def __init__(self, errors: Sequence[FieldError] = (), detail: str = "") -> None:
         super().__init__(detail or "; ".join(map(str, errors)))
@@ -269,37 +253,37 @@ class Invalid(KeysteadError):
 
     @classmethod
     def field(cls, pointer: str, detail: str) -> Invalid:
-        """One refused field."""
+        """Return the error for one refused field."""
         return cls([FieldError(pointer, detail)])
 
     def extras(self) -> Mapping[str, object]:
-        """One entry per refused field."""
+        """Return one entry per refused field."""
         return {"errors": [error.members() for error in self.errors]}
 
 
 class InvalidCursor(Invalid):
-    """The cursor is not one of this list with these filters."""
+    """The cursor is malformed, or belongs to another list or other filters."""
 
     code = "invalid-cursor"
-    title = "The cursor does not fit this list"
+    title = "The cursor belongs to another list"
 
 
 class LastOwner(Invalid):
-    """A workspace keeps an owner: its last one neither leaves nor becomes something else."""
+    """The last owner of a workspace can neither leave nor get another role."""
 
     def __init__(self) -> None:
-        super().__init__([FieldError("/role", "is needed: a workspace keeps at least one owner")])
+        super().__init__([FieldError("/role", "must stay owner: a workspace needs at least one")])
 
 
 class IdempotencyMismatch(Invalid):
-    """The same Idempotency-Key was sent with another body."""
+    """The same Idempotency-Key was sent with another request."""
 
     code = "idempotency-mismatch"
     title = "The Idempotency-Key was used for another request"
 
 
 class RateLimited(KeysteadError):
-    """Too fast; `retry_after` in whole seconds. `exceeded`: the rate limit, where it is a key's or a workspace's."""
+    """Too many requests. `retry_after` in whole seconds; `exceeded`: the rate limit of a key or workspace."""
 
     code = "rate-limited"
     title = "Too many requests"
@@ -312,25 +296,32 @@ class RateLimited(KeysteadError):
 
 
 class StorageError(KeysteadError):
-    """The store did not do its part; the caller is not to blame."""
+    """The database failed; the request is not at fault."""
 
 
 class Unavailable(StorageError):
-    """The database cannot be reached, is busy beyond the time allowed, or is read-only. Nothing was done."""
+    """The database is unreachable, too busy or read-only. Nothing was changed."""
 
     code = "unavailable"
     title = "The service is not available right now"
 
 
+class ServerUnreachable(Unavailable):
+    """An application that asks a Keystead server cannot reach it."""
+
+    def __init__(self) -> None:
+        super().__init__("The Keystead server cannot be reached. Try again.")
+
+
 class OutcomeUnknown(StorageError):
-    """The commit's answer was lost: the change was made, or it was not."""
+    """The commit's answer was lost, so the change may or may not have been made."""
 
     code = "outcome-unknown"
     title = "It is not known whether the change was made"
 
 
 class DiskFull(StorageError):
-    """The store has no room. Nothing was done."""
+    """The database's disk is full. Nothing was changed."""
 
     code = "disk-full"
-    title = "The store is full"
+    title = "The database's disk is full"

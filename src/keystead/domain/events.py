@@ -1,18 +1,19 @@
-"""Events: what happened, to what, by whom. One table serves as audit log and as webhook outbox."""
+"""Events (what happened, to what, by whom), the audit log and webhook outbox; and how long records are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from keystead.domain.ids import EventId, WorkspaceId
 from keystead.domain.principals import Actor
 
 
 class EventType(StrEnum):
-    """Every type of event; the part before the dot is the noun."""
+    """The types of events; the part before the dot is the resource."""
 
     KEY_CREATED = "key.created"
     KEY_UPDATED = "key.updated"
@@ -52,7 +53,7 @@ class EventType(StrEnum):
 
 
 class InstallationEventType(StrEnum):
-    """Every type of event that belongs to no workspace."""
+    """The types of events of the installation, outside any workspace."""
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_REVOKED = "credential.revoked"
@@ -60,7 +61,7 @@ class InstallationEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an event is about: the kind of thing and its id."""
+    """The resource that an event is about: its type and id."""
 
     type: str
     id: str
@@ -68,27 +69,27 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from; recorded with what it changed."""
+    """The source of a request, recorded with its changes."""
 
     address: str | None = None
     request_id: str | None = None
 
 
-NOWHERE = Origin()
+NO_ORIGIN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One act, as its event tells it: who, when, from where."""
+    """The part that all events of one change share: who, when, from where."""
 
     actor: Actor
     at: datetime
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened. `sequence` orders a workspace's events without gaps; `data` is plain JSON, never a secret."""
+    """What happened in a workspace. `sequence` orders its events without gaps; `data` is JSON without secrets."""
 
     id: EventId
     workspace_id: WorkspaceId
@@ -97,15 +98,15 @@ class Event:
     occurred_at: datetime
     actor: Actor
     target: Target
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
     data: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationEvent:
-    """What happened to the installation itself. Ids rise with time; `data` is plain JSON, never a secret.
+    """What happened to the installation itself. Ids rise with time; `data` is JSON without secrets.
 
-    `type`: an InstallationEventType, or the name of one that a later version wrote.
+    `type`: an InstallationEventType, or a name that a later version of the server wrote.
     """
 
     id: EventId
@@ -114,3 +115,22 @@ class InstallationEvent:
     actor: Actor
     target: Target
     data: Mapping[str, object] = field(default_factory=dict)
+
+
+MIN_RETENTION: Final = timedelta(days=31)
+"""The pages show the last 30 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How long each kind of record is kept; None keeps it for ever. Keys are always kept."""
+
+    events: timedelta | None = timedelta(days=400)
+    deliveries: timedelta | None = timedelta(days=90)
+    use: timedelta | None = timedelta(days=400)
+    callers: timedelta | None = timedelta(days=90)
+
+
+def retention_cutoff(period: timedelta | None, now: datetime) -> datetime | None:
+    """Return the time before which records are deleted at `now`; None if all are kept."""
+    return None if period is None else now - period

@@ -1,4 +1,4 @@
-"""Prefixed, time-ordered, unguessable ids, and the base62 that they and the tokens are written in."""
+"""Prefixed, time-ordered, unguessable ids, and the base62 encoding of ids and tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ID = re.compile(r"[0-9A-Za-z]{22}")
 
 
 def encode_base62(number: int, width: int) -> str:
-    """`number` (not negative) as big-endian base62, left-padded with `0` to `width`."""
+    """Return `number` (not negative) as big-endian base62, left-padded with `0` to `width`."""
     pairs = []
     while number:
         number, rest = divmod(number, 3844)
@@ -35,7 +35,7 @@ def encode_base62(number: int, width: int) -> str:
 
 
 def decode_base62(text: str) -> int:
-    """The number that `text` writes. KeyError for a character outside the alphabet."""
+    """Return the number that `text` encodes. KeyError for a character outside the alphabet."""
     number = 0
     for character in text:
         number = number * 62 + _VALUES[character]
@@ -43,10 +43,8 @@ def decode_base62(text: str) -> int:
 
 
 def uuid7(now: datetime, after: int = 0) -> int:
-    """A UUIDv7 (RFC 9562 section 5.7) as a number: milliseconds since 1970, then 74 random bits.
-
-    It is above `after`, of the same kind: where the clock has not moved on, the millisecond is counted up.
-    """
+    """Return a UUIDv7 (RFC 9562 section 5.7) as a number above `after`: milliseconds, then 74 random bits."""
+    # Two ids of one millisecond, or a clock that was set back: the millisecond is counted up, so order is kept.
     milliseconds = max(int(now.timestamp() * 1000), (after >> 80) + 1)
     random = int.from_bytes(os.urandom(10), "big")
     high, low = random >> 68, random & ((1 << 62) - 1)
@@ -54,22 +52,22 @@ def uuid7(now: datetime, after: int = 0) -> int:
 
 
 def new_id(kind: str, now: datetime, after: str | None = None) -> str:
-    """A fresh id such as `ws_02tcRIyrxLXTR81B3dqdOx`, above `after`; ids of one kind sort by time."""
+    """Return a fresh id such as `ws_02tcRIyrxLXTR81B3dqdOx`, above `after`; ids of one kind sort by time."""
     return f"{kind}_{encode_base62(uuid7(now, number_of(after)), ID_WIDTH)}"
 
 
 def least_id(kind: str, instant: datetime) -> str:
-    """No id of this kind that was made at `instant` or later is below it, no earlier one above."""
+    """Return the lowest id of this kind for `instant`: earlier ids are below it, later ones above."""
     milliseconds = int(instant.timestamp() * 1000)
     return f"{kind}_{encode_base62(milliseconds << 80, ID_WIDTH)}"
 
 
 def number_of(id: str | None) -> int:
-    """The UUID inside an id, as a number; 0 without one."""
+    """Return the UUID inside an id as a number; 0 for None."""
     return 0 if id is None else decode_base62(id[-ID_WIDTH:])
 
 
 def is_id(kind: str, text: str) -> bool:
-    """Whether `text` has the form of an id of this kind (it need not exist)."""
+    """Return whether `text` has the form of an id of this kind (it need not exist)."""
     head, _, tail = text.rpartition("_")
     return head == kind and _ID.fullmatch(tail) is not None

@@ -1,4 +1,4 @@
-"""Instants: aware UTC inside, RFC 3339 with `Z` outside, whole microseconds in rows."""
+"""Instants: aware UTC in memory, RFC 3339 with `Z` on the wire, whole microseconds in rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE: Final = "must have a time zone: use datetime.now(UTC), or set tzinfo"
-"""What is wrong with a naive time, as a sentence that follows its name."""
+"""The error for a naive time, to follow the name of the field."""
 _MICROSECOND = timedelta(microseconds=1)
 _FORM = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))",
@@ -17,9 +17,9 @@ _FORM = re.compile(
 
 
 def parse_instant(text: str) -> datetime:
-    """Return the instant that `text` writes (RFC 3339 section 5.6). ValueError says why not.
+    """Return the instant of an RFC 3339 text (section 5.6). ValueError, in words for people, if it is malformed.
 
-    At most nine fractional digits are read, as Go and Java write them; those beyond microseconds are cut off.
+    It may have nine fractional digits, as Go and Java write them; those after microseconds are cut off.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -31,7 +31,7 @@ def parse_instant(text: str) -> datetime:
         local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
         return local - _offset(zulu, sign, hours, minutes)
     except (ValueError, OverflowError):
-        raise ValueError("is not a date and time of the calendar (years 1-9999)") from None
+        raise ValueError("must be a date and time of the calendar (years 1-9999)") from None
 
 
 def _offset(zulu: str | None, sign: str, hours: str, minutes: str) -> timedelta:
@@ -51,15 +51,15 @@ def format_instant(instant: datetime) -> str:
 
 
 def is_naive(instant: datetime) -> bool:
-    """Return whether `instant` has no time zone. Python would read it in the zone of the machine."""
+    """Return whether `instant` has no time zone; Python would read it in the zone of the machine."""
     return instant.utcoffset() is None
 
 
 def to_microseconds(instant: datetime) -> int:
-    """Whole microseconds since 1970-01-01T00:00:00Z."""
+    """Return the whole microseconds since 1970-01-01T00:00:00Z."""
     return (instant - EPOCH) // _MICROSECOND
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """The instant that many microseconds after 1970-01-01T00:00:00Z."""
+    """Return the instant so many microseconds after 1970-01-01T00:00:00Z."""
     return EPOCH + timedelta(microseconds=microseconds)

@@ -1,4 +1,4 @@
-"""Invitations: a one-time link for somebody who is to become a member, and when it still stands."""
+"""Invitations: one-time links for future members."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from keystead.domain.principals import Actor
 from keystead.domain.workspaces import Role
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
-MOST_OPEN: Final = 100
-"""Open invitations of one workspace at a time."""
+MAX_OPEN: Final = 100
+"""Open invitations of one workspace."""
 
 
 class InvitationStatus(StrEnum):
-    """Derived from the instant, never stored: accepted or revoked before expired before open."""
+    """The state at a given time, never stored. Accepted and revoked take precedence over expired."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -28,7 +28,7 @@ class InvitationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """Who is invited to a workspace, as what, by whom. The secret of its link is not part of it."""
+    """An email's invitation to a workspace, with a role. It doesn't contain the secret of its link."""
 
     id: InvitationId
     workspace_id: WorkspaceId
@@ -42,7 +42,7 @@ class Invitation:
     revoked_at: datetime | None = None
 
     def status(self, now: datetime) -> InvitationStatus:
-        """What the invitation is at `now`; it has expired from `expires_at` on."""
+        """Return the status at `now`; the invitation is expired from `expires_at` on."""
         if self.accepted_at is not None:
             return InvitationStatus.ACCEPTED
         if self.revoked_at is not None:
@@ -51,6 +51,6 @@ class Invitation:
 
 
 def require_few_open(count: int) -> None:
-    """Invalid where so many are open that another would be one too many."""
-    if count >= MOST_OPEN:
-        raise Invalid.field("/email", f"would be one too many: {MOST_OPEN} invitations are open")
+    """Raise Invalid if `count` invitations are open and another one would exceed the limit."""
+    if count >= MAX_OPEN:
+        raise Invalid.field("/email", f"exceeds the limit of {MAX_OPEN} open invitations")

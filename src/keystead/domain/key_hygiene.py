@@ -1,4 +1,4 @@
-"""Good habits with keys: what a look at the active ones should say, and of which keys."""
+"""Key hygiene: active keys that need a review, and why."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
 
 UNUSED_AFTER: Final = timedelta(days=30)
 OLD_AFTER: Final = timedelta(days=365)
-IN_USE: Final = timedelta(days=1)
-"""A key that was used within this span has code that stops when it is revoked."""
+RECENT_USE: Final = timedelta(days=1)
+"""A key that was used this recently has code that stops when it is revoked."""
 
 
-class Habit(StrEnum):
-    """What can be said of a key that counts; of one key several may hold."""
+class HygieneFinding(StrEnum):
+    """A reason to review a key. A key may have several."""
 
     NEVER_USED = "never-used"
     UNUSED = "unused"
     EXPIRING = "expiring"
     OLD = "old"
-    ENDLESS = "endless"
+    NEVER_EXPIRES = "endless"
 
 
-def has_habit(key: ApiKey, habit: Habit, now: datetime) -> bool:
-    """Whether `habit` speaks of `key` at `now`: only of keys that count; the rest end by themselves."""
+def has_finding(key: ApiKey, finding: HygieneFinding, now: datetime) -> bool:
+    """Return whether `finding` applies to `key` at `now`. None applies to ended or rotated keys."""
     if not key.counts(now):
         return False
-    match habit:
-        case Habit.NEVER_USED:
+    match finding:
+        case HygieneFinding.NEVER_USED:
             return key.last_use is None and key.created_at <= now - UNUSED_AFTER
-        case Habit.UNUSED:
+        case HygieneFinding.UNUSED:
             return key.last_use is not None and key.last_use.at <= now - UNUSED_AFTER
-        case Habit.EXPIRING:
+        case HygieneFinding.EXPIRING:
             return key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
-        case Habit.OLD:
+        case HygieneFinding.OLD:
             return key.created_at <= now - OLD_AFTER
-        case Habit.ENDLESS:
+        case HygieneFinding.NEVER_EXPIRES:
             return key.expires_at is None
 
 
 def is_in_use(key: ApiKey, now: datetime) -> bool:
-    """Whether code is likely to stop when the key is revoked: used within the last day, and not over already."""
+    """Return whether code is likely to stop when the key is revoked: an active key, used within the last day."""
     if key.status(now) is not KeyStatus.ACTIVE or key.last_use is None:
         return False
-    return key.last_use.at > now - IN_USE
+    return key.last_use.at > now - RECENT_USE

@@ -1,6 +1,6 @@
-"""What time alone brings upon a key: it expires soon, it has expired, nobody uses it, it is called though it ended.
+"""Key events caused by time: expiring, expired, unused, used after its end.
 
-A notice bears a mark of what it tells. Where the mark is the one that was told last, there is nothing to tell.
+Each event has a deduplication key. An event whose key equals the last one of the same kind was already recorded.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.usage import MAX_CALLERS, KeyCaller
 
 EXPIRING_DAYS: Final = (1, 7, 14)
-"""How many days before its end a key is spoken of; of several that have passed, the nearest alone."""
-UNUSED_AGAIN: Final = timedelta(days=30)
+"""Days before expiry at which a key is reported; of several that have passed, only the nearest counts."""
+UNUSED_INTERVAL: Final = timedelta(days=30)
 
 
-class NoticeKind(StrEnum):
-    """What a notice is of. Of each kind and key, the last one is remembered."""
+class LifecycleKind(StrEnum):
+    """The kinds of lifecycle events. The last event of each kind and key is stored."""
 
     EXPIRED = "expired"
     EXPIRING = "expiring"
@@ -32,88 +32,99 @@ class NoticeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """Something to tell of a key: the event's type and data, and the mark that keeps it from being told again."""
+class LifecycleEvent:
+    """An event to record: its type and data, and the key that prevents a second one."""
 
-    kind: NoticeKind
+    kind: LifecycleKind
     type: EventType
-    mark: str
+    dedup_key: str
     data: Mapping[str, object]
 
 
-def notice_of_end(key: ApiKey, now: datetime) -> Notice | None:
-    """That the key has expired, or will in 14, 7 or 1 days. A key that was rotated has its end on purpose."""
+def expiry_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    """Return the event that the key has expired, or will within 14, 7 or 1 days, if one is due.
+
+    A rotated key has an intended end, so only its expiry counts.
+    """
     if key.expires_at is None or key.revoked_at is not None:
         return None
-    told = _told(key)
     if key.expires_at <= now:
-        mark = mark_of_end(key.expires_at, 0)
-        return Notice(NoticeKind.EXPIRED, EventType.KEY_EXPIRED, mark, told)
+        dedup_key = expiry_dedup_key(key.expires_at, 0)
+        return LifecycleEvent(
+            LifecycleKind.EXPIRED, EventType.KEY_EXPIRED, dedup_key, _common_data(key)
+        )
     days = _days_left(key, key.expires_at, now)
     if days is None or key.rotated_to is not None:
         return None
-    mark = mark_of_end(key.expires_at, days)
-    return Notice(NoticeKind.EXPIRING, EventType.KEY_EXPIRING, mark, {**told, "days": days})
+    dedup_key = expiry_dedup_key(key.expires_at, days)
+    data = {**_common_data(key), "days": days}
+    return LifecycleEvent(LifecycleKind.EXPIRING, EventType.KEY_EXPIRING, dedup_key, data)
 
 
-def mark_of_end(end: datetime, days: int) -> str:
-    """The mark of an end: which, and how many days before it; 0 for the end itself."""
-    return f"{to_microseconds(end)}/{days}"
+def expiry_dedup_key(expires_at: datetime, days: int) -> str:
+    """Return the deduplication key of an expiry, that many days before it; 0 for the expiry itself."""
+    return f"{to_microseconds(expires_at)}/{days}"
 
 
-def _days_left(key: ApiKey, end: datetime, now: datetime) -> int | None:
-    """Which of the days before its end has come; None where none has, or the key was made later than that."""
-    passed = [days for days in EXPIRING_DAYS if end - now <= timedelta(days=days)]
-    days = next(iter(passed), None)
-    made_later = days is not None and key.created_at > end - timedelta(days=days)
-    return None if made_later else days
+def _days_left(key: ApiKey, expires_at: datetime, now: datetime) -> int | None:
+    """Return which of EXPIRING_DAYS has come; None before the first, or if the key was created after it."""
+    days = next((days for days in EXPIRING_DAYS if expires_at - now <= timedelta(days=days)), None)
+    created_later = days is not None and key.created_at > expires_at - timedelta(days=days)
+    return None if created_later else days
 
 
-def notice_of_disuse(key: ApiKey, now: datetime) -> Notice | None:
-    """That a living key was not used for 30 days; and again every 30 days."""
+def unused_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
+    """Return the event that an active key was not used for 30 days, and again every 30 days, if one is due."""
     if key.status(now) is not KeyStatus.ACTIVE or key.rotated_to is not None:
         return None
     used_at = key.last_use.at if key.last_use else None
-    mark = mark_of_disuse(key.created_at, used_at, now)
-    if mark is None:
+    dedup_key = unused_dedup_key(key.created_at, used_at, now)
+    if dedup_key is None:
         return None
-    used = used_at and format_instant(used_at)
-    data = {**_told(key), "last_used_at": used, "days": (now - (used_at or key.created_at)).days}
-    return Notice(NoticeKind.UNUSED, EventType.KEY_UNUSED, mark, data)
+    data = {
+        **_common_data(key),
+        "last_used_at": used_at and format_instant(used_at),
+        "days": (now - (used_at or key.created_at)).days,
+    }
+    return LifecycleEvent(LifecycleKind.UNUSED, EventType.KEY_UNUSED, dedup_key, data)
 
 
-def mark_of_disuse(created_at: datetime, used_at: datetime | None, now: datetime) -> str | None:
-    """The mark of a key's disuse: since when, and how often 30 days have passed; None before the first time."""
+def unused_dedup_key(created_at: datetime, used_at: datetime | None, now: datetime) -> str | None:
+    """Return the deduplication key: the last use and how many times 30 days have passed; None before the first."""
     since = used_at or created_at
     if now - since < UNUSED_AFTER:
         return None
-    return f"{to_microseconds(since)}/{(now - since) // UNUSED_AGAIN}"
+    return f"{to_microseconds(since)}/{(now - since) // UNUSED_INTERVAL}"
 
 
-def notice_of_refusal(key: ApiKey, callers: Sequence[KeyCaller], now: datetime) -> Notice | None:
-    """That an ended key is still called, and by whom; once a day (UTC)."""
+def refusal_event(
+    key: ApiKey, callers: Sequence[KeyCaller], now: datetime
+) -> LifecycleEvent | None:
+    """Return the event that clients still call with an ended key, once a day (UTC)."""
     status = key.status(now)
     if status is KeyStatus.ACTIVE:
         return None
-    refused = [each for each in callers if each.caller.reason is not None][:MAX_CALLERS]
-    told = [
+    refused = [caller for caller in callers if caller.caller.reason is not None][:MAX_CALLERS]
+    refusals = [
         {
-            "address": each.caller.address or None,
-            "agent": each.caller.agent or None,
-            "last_at": format_instant(each.last_at),
-            "times": each.times,
+            "address": caller.caller.address or None,
+            "agent": caller.caller.agent or None,
+            "last_at": format_instant(caller.last_at),
+            "times": caller.times,
         }
-        for each in refused
+        for caller in refused
     ]
-    data = {**_told(key), "reason": status, "callers": told}
-    return Notice(NoticeKind.REFUSED, EventType.KEY_REFUSED, mark_of_refusal(now), data)
+    data = {**_common_data(key), "reason": status, "callers": refusals}
+    return LifecycleEvent(
+        LifecycleKind.REFUSED, EventType.KEY_REFUSED, refusal_dedup_key(now), data
+    )
 
 
-def mark_of_refusal(now: datetime) -> str:
-    """The mark of the refusals of that day."""
+def refusal_dedup_key(now: datetime) -> str:
+    """Return the deduplication key of refusals on the day of `now`."""
     return now.date().isoformat()
 
 
-def _told(key: ApiKey) -> dict[str, object]:
-    end = key.expires_at and format_instant(key.expires_at)
-    return {"description": key.description, "hint": key.hint, "expires_at": end}
+def _common_data(key: ApiKey) -> dict[str, object]:
+    expires_at = key.expires_at and format_instant(key.expires_at)
+    return {"description": key.description, "hint": key.hint, "expires_at": expires_at}

@@ -1,4 +1,4 @@
-"""E-mail: a letter to one person, and the mail server and sender that an operator may set."""
+"""Email: one message to one user, and the mail server and sender that an operator configures."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from email.policy import default
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from keystead.domain.destinations import is_loopback
 from keystead.domain.ids import UserId
 from keystead.domain.users import is_email
 
-GIVEN_UP_AFTER: Final = 8
-"""Failures of one sending that are its own, after which it is given up: more than half a day."""
-LONGEST_PAUSE: Final = timedelta(hours=6)
-AWAY_PAUSE: Final = timedelta(minutes=5)
-"""Between two looks whether the mail server is back."""
+MAX_FAILURES: Final = 8
+"""Failures of one message, over more than half a day, after which it is abandoned."""
+MAX_RETRY_DELAY: Final = timedelta(hours=6)
+SERVER_RETRY_DELAY: Final = timedelta(minutes=5)
+"""The delay between attempts while the mail server is unavailable."""
 _PORTS: Final = {"smtp": 587, "smtps": 465}
-_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _FORM: Final = "must be smtp://user:password@host:587 or smtps://user:password@host:465"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """An e-mail to one user. `settings_path` leads to where they choose what they receive, if they can."""
+class Email:
+    """An email to one user. `settings_path` is the page of their notification settings, if it has one."""
 
     to: str
     subject: str
@@ -34,7 +34,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """A mail server: TLS from the first byte (`smtps`), or by STARTTLS unless it is on this machine (`smtp`)."""
+    """A mail server: TLS from the first byte (`smtps`), or STARTTLS unless it is on this machine (`smtp`)."""
 
     host: str
     port: int
@@ -44,23 +44,23 @@ class MailServer:
 
     @property
     def start_tls(self) -> bool:
-        """Whether the connection must be made private before anything is said on it (RFC 3207)."""
-        return not self.implicit_tls and self.host not in _HERE
+        """Return whether the connection must switch to TLS before anything else (RFC 3207)."""
+        return not self.implicit_tls and not is_loopback(self.host)
 
 
-def pause_after(failures: int) -> timedelta:
-    """How long to wait after that many attempts to send: five minutes, doubled up to six hours."""
+def retry_delay(failures: int) -> timedelta:
+    """Return the delay after that many failures: five minutes, doubled up to six hours."""
     doubled: int = 2 ** min(failures - 1, 10)
-    return min(LONGEST_PAUSE, timedelta(minutes=5) * doubled)
+    return min(MAX_RETRY_DELAY, timedelta(minutes=5) * doubled)
 
 
 def is_given_up(failures: int) -> bool:
-    """Return whether a sending with that many failures is given up."""
-    return failures >= GIVEN_UP_AFTER
+    """Return whether a message with that many failures is abandoned."""
+    return failures >= MAX_FAILURES
 
 
 def mail_server_of(url: str) -> MailServer:
-    """The mail server of that URL. ValueError, without a word of the URL, where it is none."""
+    """Return the mail server of a URL. ValueError, without quoting the URL and its password, if it is malformed."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
@@ -79,17 +79,17 @@ def mail_server_of(url: str) -> MailServer:
 
 
 def check_sender(address: str) -> str:
-    """`address`, if mail can come from it: `keys@example.com` or `Keystead <keys@example.com>`. ValueError else."""
+    """Return `address`, such as `Keystead <keys@example.com>`. ValueError unless email can be sent from it."""
     if not address.isprintable() or sender_of(address) is None:
         raise ValueError("must be an address such as keys@example.com")
     return address
 
 
 def sender_of(address: str) -> str | None:
-    """Return the addr-spec of the one mailbox in `address`; None unless there is exactly one."""
+    """Return the addr-spec of the mailbox in `address`; None unless there is exactly one."""
     try:
-        found = default.header_factory("From", address).addresses
+        mailboxes = default.header_factory("From", address).addresses
     except Exception:  # noqa: BLE001 - the parser raises IndexError and AttributeError on some input
         return None
-    plain = found[0].addr_spec if len(found) == 1 else ""
+    plain = mailboxes[0].addr_spec if len(mailboxes) == 1 else ""
     return plain if plain.isascii() and is_email(plain) else None

@@ -1,4 +1,4 @@
-"""Digests: what a workspace is told by e-mail, at most once a day, in one letter and not one for each key."""
+"""Notification digests: what a workspace's members get by email, in at most one message a day."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from keystead.domain.errors import Invalid
 from keystead.domain.events import Event, EventType
 from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
-from keystead.domain.mail import Letter
+from keystead.domain.mail import Email
 from keystead.domain.workspaces import Member, Role
 
-GATHERED: Final = timedelta(minutes=15)
-"""After the first news of a day, so long is waited for more."""
+GATHERING_DELAY: Final = timedelta(minutes=15)
+"""How long after the first event of a day a digest waits for more."""
 INTERVAL: Final = timedelta(days=1)
-NEWS: Final = timedelta(days=7)
-"""What is older is no news any more: mail that was off for long begins with what is recent."""
-MOST_LINES: Final = 20
-"""Of each topic; the rest is counted."""
+MAX_EVENT_AGE: Final = timedelta(days=7)
+"""Older events are left out, for example after email was disabled for a long time."""
+MAX_ITEMS: Final = 20
+"""Items per topic; the rest are counted."""
 
 
 class Topic(StrEnum):
-    """What a member may be told of."""
+    """The topics of notifications."""
 
     EXPIRING = "expiring"
     UNUSED = "unused"
@@ -41,14 +41,14 @@ TOPIC_OF: Final[Mapping[EventType, Topic]] = {
     EventType.LIMIT_REACHED: Topic.LIMIT,
     EventType.WEBHOOK_DISABLED: Topic.WEBHOOK,
 }
-WORDS: Final[Mapping[Topic, str]] = {
-    Topic.EXPIRING: "Keys that end soon",
-    Topic.UNUSED: "Keys that nobody uses",
-    Topic.REFUSED: "Keys that have ended and are still called with",
+TOPIC_LABELS: Final[Mapping[Topic, str]] = {
+    Topic.EXPIRING: "Keys that expire soon",
+    Topic.UNUSED: "Unused keys",
+    Topic.REFUSED: "Ended keys that clients still send",
     Topic.LIMIT: "Limits that were reached",
     Topic.WEBHOOK: "Webhooks that were disabled",
 }
-"""Each topic for people, as the headings of a letter and of the settings."""
+"""The topics for people, as headings of a digest and in the settings."""
 
 ALL_TOPICS: Final = frozenset(Topic)
 _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
@@ -58,8 +58,8 @@ _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One piece of news: of what topic, in a sentence without a full stop, and the page that shows it."""
+class DigestItem:
+    """One item of a digest: the topic, a sentence without a full stop, and the page that shows it."""
 
     topic: Topic
     text: str
@@ -67,59 +67,61 @@ class Line:
 
 
 def default_topics(role: Role) -> frozenset[Topic]:
-    """What members of that role are told until they choose."""
+    """Return the topics of a role's members until they choose."""
     return _BY_DEFAULT.get(role, frozenset())
 
 
 def check_topics(names: Iterable[str]) -> frozenset[Topic]:
-    """The topics of those names; Invalid for a name that is none."""
+    """Return the topics of those names. Invalid for an unknown name."""
     try:
         return frozenset(Topic(name) for name in names)
     except ValueError:
-        raise Invalid.field("/topics", "has a topic that there is not") from None
+        raise Invalid.field("/topics", "has an unknown topic") from None
 
 
-def is_news(event: Event, now: datetime) -> bool:
-    """Whether a digest at `now` tells of `event`."""
-    return event.type in TOPIC_OF and event.occurred_at > now - NEWS
+def is_reportable(event: Event, now: datetime) -> bool:
+    """Return whether a digest at `now` reports `event`."""
+    return event.type in TOPIC_OF and event.occurred_at > now - MAX_EVENT_AGE
 
 
-def line_of(event: Event, key: ApiKey | None, now: datetime) -> Line | None:
-    """What a digest says of an event at `now`; None where it is true no more. `key` is what it is about, if a key.
+def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem | None:
+    """Return the digest's item for an event at `now`; None if it no longer applies. `key` is the key it is about.
 
-    A key that was prolonged or has ended needs no warning, and one that was used meanwhile is not unused.
+    For example, the key was extended or used after the event.
     """
     topic, area = TOPIC_OF[event.type], f"/w/{event.workspace_id}"
     match topic:
         case Topic.LIMIT:
-            return Line(topic, _limit_words(event), f"{area}/plan")
+            return DigestItem(topic, _limit_text(event), f"{area}/plan")
         case Topic.WEBHOOK:
             text = f"The webhook {_quoted(event.data.get('name'))} was disabled"
-            return Line(topic, text, f"{area}/webhooks/{event.target.id}")
+            return DigestItem(topic, text, f"{area}/webhooks/{event.target.id}")
         case _:
-            words = None if key is None else _key_words(topic, key, now)
-            return None if words is None else Line(topic, words, f"{area}/keys/{event.target.id}")
+            words = None if key is None else _key_text(topic, key, now)
+            return (
+                None
+                if words is None
+                else DigestItem(topic, words, f"{area}/keys/{event.target.id}")
+            )
 
 
-def _key_words(topic: Topic, key: ApiKey, now: datetime) -> str | None:
-    name, is_active = (
-        f"{_quoted(key.description)} ({key.hint})",
-        key.status(now) is KeyStatus.ACTIVE,
-    )
+def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
+    name = f"{_quoted(key.description)} ({key.hint})"
+    is_active = key.status(now) is KeyStatus.ACTIVE
     if topic is Topic.REFUSED:
-        return None if is_active else f"The key {name} has ended, and somebody still calls with it"
+        return None if is_active else f"The key {name} has ended, but clients still send it"
     if not is_active:
         return None
     if topic is Topic.EXPIRING:
         is_near = key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
-        return f"The key {name} ends on {_moment(key.expires_at)}" if is_near else None
+        return f"The key {name} expires on {_date_time(key.expires_at)}" if is_near else None
     if key.last_use is None:
-        return f"The key {name} was never used since {_day(key.created_at)}"
+        return f"The key {name} has not been used since it was created on {_date(key.created_at)}"
     is_unused = key.last_use.at <= now - UNUSED_AFTER
-    return f"The key {name} was last used on {_day(key.last_use.at)}" if is_unused else None
+    return f"The key {name} was last used on {_date(key.last_use.at)}" if is_unused else None
 
 
-def _limit_words(event: Event) -> str:
+def _limit_text(event: Event) -> str:
     what = event.target.id.replace("_", " ").replace("api keys", "API keys")
     return f"The limit of {event.data.get('limit')} {what} was reached"
 
@@ -128,48 +130,48 @@ def _quoted(name: object) -> str:
     return f"“{name}”"
 
 
-def _moment(instant: datetime | None) -> str:
-    return "" if instant is None else f"{_day(instant)}, {instant:%H:%M} UTC"
+def _date_time(instant: datetime | None) -> str:
+    return "" if instant is None else f"{_date(instant)}, {instant:%H:%M} UTC"
 
 
-def _day(instant: datetime) -> str:
+def _date(instant: datetime) -> str:
     return f"{instant.day} {instant:%B} {instant.year}"
 
 
 def compose(
-    workspace_name: str, member: Member, lines: Sequence[Line], base_url: str
-) -> Letter | None:
-    """Return the letter to a member with all these lines; None without a line or a confirmed email.
+    workspace_name: str, member: Member, items: Sequence[DigestItem], base_url: str
+) -> Email | None:
+    """Return the digest for a member; None without items or a confirmed email.
 
-    `base_url` is where the Developer area is, without a slash at the end.
+    `base_url` is the address of the Developer area, without a slash at the end.
     """
     address = member.user.confirmed_email
-    if address is None or not lines:
+    if address is None or not items:
         return None
     area = f"/w/{member.workspace_id}"
     settings = f"{area}/notices"
     parts = [
         f"What happened in the workspace {workspace_name}:",
         *(
-            _part(topic, [line for line in lines if line.topic is topic], base_url)
+            _section(topic, [item for item in items if item.topic is topic], base_url)
             for topic in Topic
         ),
-        f"All keys: {base_url}{area}/keys\nWhat you are told, and whether: {base_url}{settings}",
+        f"All keys: {base_url}{area}/keys\nManage notifications: {base_url}{settings}",
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    return Letter(address, _subject(workspace_name, lines), text, member.user.id, settings)
+    return Email(address, _subject(workspace_name, items), text, member.user.id, settings)
 
 
-def _part(topic: Topic, lines: Sequence[Line], base_url: str) -> str:
-    if not lines:
+def _section(topic: Topic, items: Sequence[DigestItem], base_url: str) -> str:
+    if not items:
         return ""
-    shown = [f"- {line.text}\n  {base_url}{line.path}" for line in lines[:MOST_LINES]]
-    more = len(lines) - MOST_LINES
+    shown = [f"- {item.text}\n  {base_url}{item.path}" for item in items[:MAX_ITEMS]]
+    more = len(items) - MAX_ITEMS
     rest = [f"- and {more} more"] if more > 0 else []
-    return "\n".join([WORDS[topic].upper(), *shown, *rest])
+    return "\n".join([TOPIC_LABELS[topic].upper(), *shown, *rest])
 
 
-def _subject(workspace_name: str, lines: Sequence[Line]) -> str:
-    """The first news, and how many more: what an inbox shows."""
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    return f"{workspace_name}: {lines[0].text}{more}"
+def _subject(workspace_name: str, items: Sequence[DigestItem]) -> str:
+    """Return the first item and how many more there are."""
+    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+    return f"{workspace_name}: {items[0].text}{more}"

@@ -1,7 +1,7 @@
-"""Passwords: how what a person typed is read, and what may become one. The slow hash stands in services. Hazmat.
+"""Passwords: normalisation and rules. Hazmat. Services compute the slow hash.
 
-The bar is NIST SP 800-63B-4 section 3.1.1 and OWASP ASVS 5.0 section 6.2: length, and nothing that is easily guessed;
-no rules of composition, no change by the calendar, nothing cut off.
+NIST SP 800-63B-4 section 3.1.1 and OWASP ASVS 5.0 section 6.2 require length and resistance to guessing, without rules
+of composition, periodic changes or truncation.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from keystead.domain.errors import Invalid
 from keystead.domain.text import is_storable
 
 MIN_LENGTH: Final = 15
-"""Characters, where the password is the only factor."""
+"""Characters of a password that is the only factor."""
 MAX_BYTES: Final = 256
-"""Bytes of UTF-8: room for 64 characters of any script. A bound, so that nobody can make a hash cost more."""
+"""Bytes of UTF-8, enough for 64 characters of any script. The limit bounds the cost of a hash."""
 GUESSES: Final = 10**10
-"""A password that an informed guesser would find in fewer tries is refused."""
+"""The least number of guesses that an informed attacker must need."""
 ESTIMATED_LENGTH: Final = 32
-"""Characters that the estimate looks at; its cost grows fast with the length, and a guesser gains nothing by more."""
+"""Characters that are estimated. The cost grows fast with the length, while more characters only help."""
 
 _ALIKE: Final = str.maketrans("@{[<!|$+", "4(((1157")
-"""Signs that are written for the same letter, as one of them. The estimate tries every combination of signs and
-letters: hundreds in 15 characters. A guesser tries them all too, so which of the signs it is adds nothing.
+"""Signs that replace the same letter, mapped to one of them. Otherwise the estimate would try every combination,
+hundreds in 15 characters. An attacker tries them all too, so the choice of a sign adds no strength.
 """
 
 _WORD: Final = re.compile(r"\w{3,}")
@@ -33,9 +33,9 @@ _SEPARATORS: Final = re.compile(r"[\W_]+")
 
 
 class Password:
-    """What was typed, in Unicode's NFKC, so that every keyboard writes the same. Its repr shows nothing.
+    """A typed password in NFKC, so that every keyboard writes the same. Its repr shows nothing.
 
-    Compatible forms count as one (NIST SP 800-63B-4 section 3.1.1.2), case and spaces count as they are.
+    Compatible forms are equal (NIST SP 800-63B-4 section 3.1.1.2); case and spaces are kept.
     """
 
     __slots__ = ("_text",)
@@ -44,17 +44,17 @@ class Password:
         self._text = unicodedata.normalize("NFKC", typed)
 
     def reveal(self) -> str:
-        """The text that is hashed."""
+        """Return the text to hash."""
         return self._text
 
     @property
     def can_be_one(self) -> bool:
-        """Whether such a password can have been set at all: not empty, within the bound, of whole characters."""
+        """Return whether such a password can exist: not empty, within the limit, of whole characters."""
         text = self._text
         return bool(text) and is_storable(text) and len(text.encode()) <= MAX_BYTES
 
     def forms(self) -> tuple[str, ...]:
-        """What a guesser would try: the beginning as it is and, where it is mostly words, without what parts them."""
+        """Return what an attacker would try: the beginning and, if it is mostly words, the words without separators."""
         head = self._text[:ESTIMATED_LENGTH]
         joined, signs = _SEPARATORS.sub("", head), head.translate(_ALIKE)
         return (signs, joined) if 2 * len(joined) >= len(head) else (signs,)
@@ -67,27 +67,27 @@ class Password:
 
 
 def check_length(password: Password, pointer: str = "/password") -> None:
-    """Invalid unless it has at least 15 characters, and at most 256 bytes of text that can be kept."""
+    """Raise Invalid unless it has at least 15 characters and at most 256 bytes of storable text."""
     if len(password.reveal()) < MIN_LENGTH:
         raise Invalid.field(
             pointer, f"must have at least {MIN_LENGTH} characters; a sentence will do"
         )
     if not password.can_be_one:
-        raise Invalid.field(pointer, f"must have at most {MAX_BYTES} bytes, of characters in UTF-8")
+        raise Invalid.field(pointer, f"must have at most {MAX_BYTES} bytes in UTF-8")
 
 
 def check_guesses(guesses: float, pointer: str = "/password") -> None:
-    """Invalid where so many guesses, and no more, find the password."""
+    """Raise Invalid if an attacker needs too few guesses."""
     if guesses < GUESSES:
         raise Invalid.field(
             pointer,
-            "is too easily guessed: it is a common password, a pattern, or made of names that go with this account;"
-            " take a few words that do not belong together",
+            "is too easily guessed: it is a common password, a pattern, or made of names of this account."
+            " Use a few words that are unrelated",
         )
 
 
 def context_words(texts: Iterable[str | None]) -> list[str]:
-    """What a guesser knows of this account: each text, its words of three letters or more, and all of them joined."""
+    """Return what an attacker knows about an account: each text, its longer words, and its words joined."""
     words: dict[str, None] = {}
     for text in texts:
         if text:

@@ -1,4 +1,4 @@
-"""Plans and their limits; a quota is one limit with its use. A rate limit is something else."""
+"""Plans, their limits and quotas. Rate limits are in rate_limits.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keystead.domain.rate_limits import NO_RATE_LIMITS, RateLimits
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many of each a workspace may have; None is unlimited."""
+    """How many of each resource a workspace may have; None is unlimited."""
 
     api_keys: int | None = None
     collections: int | None = None
@@ -22,34 +22,32 @@ class Limits:
 
     @classmethod
     def of(cls, numbers: Mapping[str, int | None]) -> Self:
-        """From a mapping; ValueError for an unknown name or a number that is not a count."""
+        """Return the limits of a mapping. ValueError for an unknown name or a number that is not a count."""
         unknown = set(numbers) - set(LIMIT_NAMES)
         if unknown:
-            raise ValueError(f"unknown limit {min(unknown)!r}; there are {', '.join(LIMIT_NAMES)}")
+            raise ValueError(f"unknown limit {min(unknown)!r}. Available: {', '.join(LIMIT_NAMES)}")
         for name, number in numbers.items():
-            if number is not None and (type(number) is not int or not 0 <= number <= LARGEST_LIMIT):
-                raise ValueError(
-                    f"the limit {name} must be a whole number from 0 to {LARGEST_LIMIT}"
-                )
+            if number is not None and (type(number) is not int or not 0 <= number <= MAX_LIMIT):
+                raise ValueError(f"the limit {name} must be a whole number from 0 to {MAX_LIMIT}")
         return cls(**numbers)
 
     def overridden(self, overrides: Mapping[str, int | None]) -> Limits:
-        """These, with the ones a workspace has of its own."""
+        """Return these limits with a workspace's own in their place."""
         return replace(self, **overrides)
 
     def get(self, name: str) -> int | None:
-        """The limit of that name."""
+        """Return the limit of that name."""
         number: int | None = getattr(self, name)
         return number
 
 
 LIMIT_NAMES = tuple(f.name for f in fields(Limits))
-LARGEST_LIMIT = 1_000_000_000_000
+MAX_LIMIT = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A named set of limits and rate limits, sold or given; `position` orders plans from small to large."""
+    """A named set of limits and rate limits. `position` orders plans from small to large."""
 
     id: str
     name: str
@@ -67,7 +65,7 @@ class Quota:
 
     @property
     def room(self) -> int | None:
-        """How many more fit: never negative, None without a limit."""
+        """Return how many more fit, never negative; None without a limit."""
         return None if self.limit is None else max(0, self.limit - self.used)
 
 
@@ -79,7 +77,7 @@ class PlanUse:
     quotas: Mapping[str, Quota] = field(default_factory=dict)
 
 
-WHAT = {
+LIMIT_LABELS = {
     "api_keys": "active API keys",
     "overlapping_keys": "keys in the overlap of a rotation",
     "collections": "collections",
@@ -98,10 +96,10 @@ DEFAULT_PLANS = (
 def require_room(
     name: str, quota: Quota, plan: Plan, added: int = 1, plans_url: str | None = None
 ) -> None:
-    """LimitReached unless `added` more fit under the limit `name` of `plan`."""
+    """Raise LimitReached unless `added` more fit under the limit `name` of `plan`."""
     if quota.limit is not None and quota.used + added > quota.limit:
         raise LimitReached(
-            WHAT[name],
+            LIMIT_LABELS[name],
             limit=quota.limit,
             used=quota.used,
             plan=plan.name,

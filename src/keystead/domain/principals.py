@@ -1,4 +1,4 @@
-"""Who acts: a key, a member, an operator or the system; always within one workspace, operators aside."""
+"""Principals: a key, a member, an operator or the system, each within one workspace."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keystead.domain.errors import Forbidden, InsufficientScope, NotFresh
+from keystead.domain.errors import Forbidden, InsufficientScope, ReauthenticationRequired
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
-from keystead.domain.sessions import Proof
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.sessions import Authentication
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.workspaces import Member, Role
 
 
 class PrincipalKind(StrEnum):
-    """The kinds of principals, as events and `created_by` name them."""
+    """The kinds of principals in events and in `created_by`."""
 
     KEY = "key"
     MEMBER = "member"
@@ -26,7 +26,7 @@ class PrincipalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did something, as it is recorded: `id` is a key id, a user id, or a name of the installation."""
+    """A principal as events record it: `id` is a key id, a user id, a credential's id or a name of the installation."""
 
     kind: PrincipalKind
     id: str
@@ -35,7 +35,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts, where, and with which rights. `role` and `proof` are a member's; `expires_at` a key's."""
+    """Who acts, in which workspace, with which scopes. Members have `role` and `authentication`, keys `expires_at`."""
 
     kind: PrincipalKind
     id: str
@@ -44,22 +44,22 @@ class Principal:
     scopes: Scopes
     expires_at: datetime | None = None
     role: Role | None = None
-    proof: Proof | None = None
+    authentication: Authentication | None = None
 
     @property
     def actor(self) -> Actor:
-        """This principal as it is recorded."""
+        """Return this principal as events record it."""
         return Actor(self.kind, self.id, self.name)
 
     @property
     def is_key(self) -> bool:
-        """Whether a key acts, and not a person or the installation."""
+        """Return whether the principal is a key, not a person or the installation."""
         return self.kind is PrincipalKind.KEY
 
     def require(self, scope: str) -> None:
-        """InsufficientScope (for members Forbidden) unless this principal holds `scope`.
+        """Raise InsufficientScope (Forbidden for members) unless this principal has `scope`.
 
-        A member must hold it by name: the `*` of a role is what its keys may be given, and no right of its own.
+        A member must have it by name: the `*` of a role applies only to the keys that it may create.
         """
         if self.role is None:
             if not self.scopes.permit(scope):
@@ -68,35 +68,35 @@ class Principal:
             raise Forbidden(scope, f"The role {self.role} does not allow this ({scope}).")
 
     def may(self, permission: Permission) -> bool:
-        """Whether it may do what only people do: a member by their role, a key never, the installation always."""
+        """Return whether it has a permission of people: a member by role, a key never, the installation always."""
         if self.role is not None:
             return may(self.role, permission)
         return not self.is_key
 
     def require_permission(self, permission: Permission) -> None:
-        """Forbidden unless this principal has that permission."""
+        """Raise Forbidden unless this principal has that permission."""
         if not self.may(permission):
             who = "A key" if self.role is None else f"The role {self.role}"
-            words = PERMISSIONS[permission].words
+            label = PERMISSIONS[permission].label
             raise Forbidden(
-                permission, f"{who} does not allow this: {words[0].lower()}{words[1:]}."
+                permission, f"{who} does not allow this: {label[0].lower()}{label[1:]}."
             )
 
-    def require_recent_proof(self, act: SensitiveAct, now: datetime) -> None:
-        """Raise NotFresh for a member whose last proof of identity is 15 minutes old; keys need none."""
-        if self.role is None or (self.proof is not None and self.proof.is_fresh(now)):
-            return
-        raise NotFresh(act, self.proof.return_url if self.proof else None)
+    def require_recent_authentication(self, action: SensitiveAction, now: datetime) -> None:
+        """Raise ReauthenticationRequired for a member who signed in 15 or more minutes ago. Keys are exempt."""
+        last = self.authentication
+        if self.role is not None and not (last and last.is_recent(now)):
+            raise ReauthenticationRequired(action, last.return_url if last else None)
 
     @property
     def manages_every_key(self) -> bool:
-        """Whether keys that others made may be changed and ended too: all but developers and viewers."""
+        """Return whether it may change and revoke other people's keys: all except developers and viewers."""
         return self.role is None or may(self.role, Permission.MANAGE_KEYS)
 
-    def may_manage(self, maker: Actor) -> bool:
-        """Whether this principal may change or end a key that `maker` made."""
-        made_it = maker.kind is PrincipalKind.MEMBER and maker.id == self.id
-        return made_it or self.manages_every_key
+    def may_manage(self, creator: Actor) -> bool:
+        """Return whether this principal may change or revoke a key that `creator` created."""
+        is_creator = creator.kind is PrincipalKind.MEMBER and creator.id == self.id
+        return is_creator or self.manages_every_key
 
 
 _ALL = Scopes([EVERYTHING, KEYS_WRITE])
@@ -109,12 +109,12 @@ def of_key(
     scopes: Scopes,
     expires_at: datetime | None,
 ) -> Principal:
-    """The principal of a verified key."""
+    """Return the principal of a verified key."""
     return Principal(PrincipalKind.KEY, key_id, description, workspace_id, scopes, expires_at)
 
 
 def of_member(member: Member) -> Principal:
-    """The principal of a signed-in member, with the rights of their role."""
+    """Return the principal of a signed-in member, with the scopes of their role."""
     return Principal(
         PrincipalKind.MEMBER,
         member.user.id,
@@ -122,15 +122,15 @@ def of_member(member: Member) -> Principal:
         member.workspace_id,
         ROLE_SCOPES[member.role],
         role=member.role,
-        proof=member.proof,
+        authentication=member.authentication,
     )
 
 
 def operator(name: str, workspace_id: WorkspaceId, *, id: str | None = None) -> Principal:
-    """Who runs the installation, acting on one workspace: by the command line, or with the credential of that id."""
+    """Return an operator within one workspace: the command line, or the credential with that id."""
     return Principal(PrincipalKind.OPERATOR, id or name, name, workspace_id, _ALL)
 
 
 def system(workspace_id: WorkspaceId) -> Principal:
-    """The installation itself: set-up, housekeeping, expiry."""
+    """Return the installation itself, as the principal of set-up, housekeeping and expiry."""
     return Principal(PrincipalKind.SYSTEM, "keystead", "Keystead", workspace_id, _ALL)

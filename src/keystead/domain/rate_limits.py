@@ -1,4 +1,4 @@
-"""Rate limits: how many requests a minute a workspace and each of its keys may make. A limit is something else."""
+"""Rate limits: requests per minute of a workspace and each of its keys. The limits of plans are in plans.py."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 WINDOW_SECONDS: Final = 60
-LARGEST_RATE: Final = 10_000_000
+MAX_RATE: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute: of a workspace, and of each key; None is unlimited."""
+    """Requests per minute of a workspace and of each of its keys; None is unlimited."""
 
     workspace_per_minute: int | None = None
     key_per_minute: int | None = None
 
     @classmethod
     def of(cls, numbers: Mapping[str, int]) -> Self:
-        """From a mapping that was checked."""
+        """Return the rate limits of a checked mapping."""
         return cls(**numbers)
 
     def get(self, name: str) -> int | None:
-        """The rate limit of that name."""
+        """Return the rate limit of that name."""
         number: int | None = getattr(self, name)
         return number
 
@@ -34,14 +34,14 @@ RATE_NAMES: Final = tuple(f.name for f in fields(RateLimits))
 
 
 class RateSubject(StrEnum):
-    """Whose requests are counted, as the answer names it."""
+    """Whose requests are counted, as answers name it."""
 
     KEY = "key"
     WORKSPACE = "workspace"
 
 
 class RatePolicy(NamedTuple):
-    """So many requests (`quota`) of one subject in each window, which begins with its first request."""
+    """At most `quota` requests of one subject in each window of seconds, which begins with its first request."""
 
     subject: RateSubject
     quota: int
@@ -49,24 +49,24 @@ class RatePolicy(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, section 3)."""
+        """Return the value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, section 3)."""
         return f'"{self.subject}";q={self.quota};w={self.window}'
 
 
 class RateExceeded(NamedTuple):
-    """There were too many; `wait` in whole seconds until the window has ended, at least 1."""
+    """An exceeded rate limit. `wait`: whole seconds until the window ends, at least 1."""
 
     policy: RatePolicy
     wait: int
 
     @property
     def field(self) -> str:
-        """The value of `RateLimit` (the same draft, section 4): nothing is left, for so many seconds."""
+        """Return the value of `RateLimit` (the same draft, section 4): 0 requests left."""
         return f'"{self.policy.subject}";r=0;t={self.wait}'
 
     @property
     def detail(self) -> str:
-        """The sentence for a person."""
+        """Return the sentence for people."""
         policy, seconds = self.policy, "second" if self.wait == 1 else "seconds"
         return (
             f"The {policy.subject} may make {policy.quota} requests in {policy.window} seconds."
@@ -75,5 +75,5 @@ class RateExceeded(NamedTuple):
 
 
 def is_rate(number: object) -> bool:
-    """Whether it is a number of requests a minute: 1 to LARGEST_RATE. None at all is what revoking is for."""
-    return type(number) is int and 1 <= number <= LARGEST_RATE
+    """Return whether `number` is a valid rate, 1 to MAX_RATE. To allow no requests, revoke the key."""
+    return type(number) is int and 1 <= number <= MAX_RATE

@@ -1,4 +1,7 @@
-"""Endings: what is remembered, apart from the database, of acts that took authority away, as lines of a journal."""
+"""The revocation log: changes that revoked access, kept outside the database as lines of a file.
+
+After a restore, they are repeated on the restored database.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
 
 CREDENTIAL_REVOKED: Final = InstallationEventType.CREDENTIAL_REVOKED
-"""The one ending that is an event of no workspace."""
+"""The only revoking change that is not an event of a workspace."""
 _ALWAYS: Final[frozenset[str] | None] = None
 _NEVER: Final[frozenset[str] | None] = frozenset()
-TAKES_AWAY: Final[Mapping[EventType, frozenset[str] | None]] = {
+REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.KEY_CREATED: _NEVER,
     EventType.KEY_UPDATED: frozenset({"scopes", "expires_at"}),
     EventType.KEY_ROTATED: _ALWAYS,
     EventType.KEY_REVOKED: _ALWAYS,
-    # Time ends these keys, and does so in a restored database too.
+    # Keys expire in a restored database too.
     EventType.KEY_EXPIRED: _NEVER,
     EventType.KEY_EXPIRING: _NEVER,
     EventType.KEY_UNUSED: _NEVER,
     EventType.KEY_REFUSED: _NEVER,
     EventType.LIMIT_REACHED: _NEVER,
-    # Content comes back as it was: it gives nobody access.
+    # Restored content grants no access.
     EventType.COLLECTION_CREATED: _NEVER,
     EventType.COLLECTION_UPDATED: _NEVER,
     EventType.COLLECTION_DELETED: _NEVER,
@@ -40,13 +43,13 @@ TAKES_AWAY: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.WEBHOOK_ENABLED: _NEVER,
     EventType.WEBHOOK_DISABLED: _ALWAYS,
     EventType.WEBHOOK_TEST: _NEVER,
-    # It uses up an invitation; every open one is revoked after a restore.
+    # Joining consumes an invitation; a restore revokes every open one.
     EventType.MEMBER_ADDED: _NEVER,
     EventType.MEMBER_INVITED: _NEVER,
     EventType.MEMBER_INVITATION_REVOKED: _ALWAYS,
     EventType.MEMBER_ROLE_CHANGED: _ALWAYS,
     EventType.MEMBER_REMOVED: _ALWAYS,
-    # Every session ends after a restore.
+    # A restore ends every session.
     EventType.MEMBER_SIGNED_IN: _NEVER,
     EventType.MEMBER_SIGNED_OUT: _NEVER,
     EventType.MEMBER_PASSWORD_CHANGED: _ALWAYS,
@@ -54,20 +57,20 @@ TAKES_AWAY: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.WORKSPACE_CREATED: _NEVER,
     EventType.WORKSPACE_UPDATED: _NEVER,
     EventType.WORKSPACE_SUSPENDED: _ALWAYS,
-    # It gives back what a suspension before it took away: both are done again, in order.
+    # Resuming ends a suspension before it: both are repeated, in order.
     EventType.WORKSPACE_RESUMED: _ALWAYS,
     EventType.WORKSPACE_PLAN_CHANGED: _NEVER,
 }
-"""For each type of event, which changed attributes take access away: None for any, an empty set for none."""
+"""The changed attributes that revoke access, by type of event: None for any, an empty set if no change does."""
 _LINE: Final = re.compile(r"(\S+) ([a-z._]+) (\S+) (\d+) (\S+)(?: (\S+))? ;")
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """One act: what kind, on what, in which workspace, under which number of that workspace's events.
+class RevocationEntry:
+    """One entry: the type of change, its target, the workspace, and the sequence of its event.
 
-    The number is 0 where it says nothing of this database: for a credential, and for what an earlier restore redid.
-    `detail` is the new role after a change of one.
+    The sequence is 0 if it has no meaning in this database: for a credential, and for a change that an earlier restore
+    repeated. `detail` is the new role after a change of role.
     """
 
     at: datetime
@@ -78,40 +81,42 @@ class Ending:
     detail: str = ""
 
 
-def ending_of(event: Event) -> Ending | None:
-    """The ending that an event tells of; None where it took nothing away."""
-    attributes = TAKES_AWAY[event.type]
+def entry_of(event: Event) -> RevocationEntry | None:
+    """Return the entry of an event; None if it revoked nothing."""
+    attributes = REVOKING_CHANGES[event.type]
     changed = event.data.get("changed", ())
     if attributes is not None and attributes.isdisjoint(changed):  # type: ignore[arg-type]
         return None
     role = str(event.data["to"]) if event.type is EventType.MEMBER_ROLE_CHANGED else ""
-    return Ending(
+    return RevocationEntry(
         event.occurred_at, event.type, event.workspace_id, event.sequence, event.target.id, role
     )
 
 
-def write_endings(endings: Iterable[Ending]) -> bytes:
-    """Lines of a journal. Each begins a line of its own, whatever a crash left of the one before."""
+def format_entries(entries: Iterable[RevocationEntry]) -> bytes:
+    """Return entries as lines of the log."""
+    # Each line begins with a line break: a crash may have left half a line before it.
     lines = (
-        f"\n{format_instant(one.at)} {one.type} {one.workspace_id or '-'} {one.sequence} {one.target_id}"
-        f"{' ' * bool(one.detail)}{one.detail} ;\n"
-        for one in endings
+        f"\n{format_instant(entry.at)} {entry.type} {entry.workspace_id or '-'} {entry.sequence} {entry.target_id}"
+        f"{' ' * bool(entry.detail)}{entry.detail} ;\n"
+        for entry in entries
     )
     return "".join(lines).encode()
 
 
-def read_endings(journal: bytes) -> list[Ending]:
-    """What a journal says. A line that a crash cut off is none: its act was not acknowledged."""
-    found = map(_LINE.fullmatch, journal.decode(errors="replace").splitlines())
+def parse_entries(log: bytes) -> list[RevocationEntry]:
+    """Return the entries of a log."""
+    # A line that a crash cut off is skipped: its change was never acknowledged.
+    lines = map(_LINE.fullmatch, log.decode(errors="replace").splitlines())
     return [
-        Ending(
+        RevocationEntry(
             parse_instant(line[1]),
-            line[2],
-            WorkspaceId("" if line[3] == "-" else line[3]),
-            int(line[4]),
-            line[5],
-            line[6] or "",
+            type=line[2],
+            workspace_id=WorkspaceId("" if line[3] == "-" else line[3]),
+            sequence=int(line[4]),
+            target_id=line[5],
+            detail=line[6] or "",
         )
-        for line in found
+        for line in lines
         if line
     ]

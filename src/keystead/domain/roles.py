@@ -1,4 +1,4 @@
-"""What each role may do: the one table, which services ask through the principal, and which people read on a page."""
+"""Roles and permissions: the table behind the checks of services and the page that people read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.workspaces import Role
 
 
 class Permission(StrEnum):
-    """What a member may be allowed to do."""
+    """The permissions of members."""
 
     READ = "read"
     WRITE_DOCUMENTS = "write_documents"
@@ -27,10 +27,10 @@ class Permission(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
-    """One row of the table: what it is, in words for people, which roles have it, and the scopes that come with it."""
+class PermissionInfo:
+    """A permission's label for people, the roles that have it, and its scopes."""
 
-    words: str
+    label: str
     roles: frozenset[Role]
     scopes: Scopes = Scopes()  # noqa: RUF009 - immutable
 
@@ -38,55 +38,57 @@ class Right:
 _OWNERS = frozenset({Role.OWNER})
 _ADMINS = _OWNERS | {Role.ADMIN}
 _DEVELOPERS = _ADMINS | {Role.DEVELOPER}
-_EVERYBODY = frozenset(Role)
+_ALL_ROLES = frozenset(Role)
 
-PERMISSIONS: Final[Mapping[Permission, Right]] = {
-    Permission.READ: Right(
-        "See keys, collections, documents, webhooks, members, activity and the plan",
-        _EVERYBODY,
+PERMISSIONS: Final[Mapping[Permission, PermissionInfo]] = {
+    Permission.READ: PermissionInfo(
+        "View keys, collections, documents, webhooks, members, activity and the plan",
+        _ALL_ROLES,
         Scopes(scopes.READ_ONLY),
     ),
-    Permission.WRITE_DOCUMENTS: Right(
+    Permission.WRITE_DOCUMENTS: PermissionInfo(
         "Change collections and documents",
         _DEVELOPERS,
         Scopes([scopes.COLLECTIONS_WRITE, scopes.DOCUMENTS_WRITE]),
     ),
-    Permission.MAKE_KEYS: Right(
+    Permission.MAKE_KEYS: PermissionInfo(
         "Create keys; change, rotate and revoke their own",
         _DEVELOPERS,
         Scopes([scopes.EVERYTHING, scopes.KEYS_WRITE]),
     ),
-    Permission.MANAGE_KEYS: Right("Change, rotate and revoke every key", _ADMINS),
-    Permission.MANAGE_WEBHOOKS: Right(
+    Permission.MANAGE_KEYS: PermissionInfo("Change, rotate and revoke every key", _ADMINS),
+    Permission.MANAGE_WEBHOOKS: PermissionInfo(
         "Set up, change and test webhooks", _ADMINS, Scopes([scopes.WEBHOOKS_WRITE])
     ),
-    Permission.MANAGE_MEMBERS: Right("Invite and remove members, change their roles", _ADMINS),
-    Permission.RENAME_WORKSPACE: Right("Rename the workspace", _ADMINS),
-    Permission.MANAGE_OWNERS: Right("Make owners, and change or remove them", _OWNERS),
-    Permission.CHOOSE_PLAN: Right("Choose the plan", _OWNERS),
+    Permission.MANAGE_MEMBERS: PermissionInfo(
+        "Invite and remove members, change their roles", _ADMINS
+    ),
+    Permission.RENAME_WORKSPACE: PermissionInfo("Rename the workspace", _ADMINS),
+    Permission.MANAGE_OWNERS: PermissionInfo("Make owners, and change or remove them", _OWNERS),
+    Permission.CHOOSE_PLAN: PermissionInfo("Choose the plan", _OWNERS),
 }
-"""From what everybody may do to what only owners may."""
+"""From the permissions of all roles to those of owners only."""
 
 
 def may(role: Role, permission: Permission) -> bool:
-    """Whether members of that role have that permission."""
+    """Return whether members of that role have that permission."""
     return role in PERMISSIONS[permission].roles
 
 
 def scopes_of(role: Role) -> Scopes:
-    """The scopes of everything that the role may do."""
-    rights = [right for right in PERMISSIONS.values() if role in right.roles]
-    return Scopes(scope for right in rights for scope in right.scopes)
+    """Return the scopes of all permissions of the role."""
+    permissions = [each for each in PERMISSIONS.values() if role in each.roles]
+    return Scopes(scope for permission in permissions for scope in permission.scopes)
 
 
 ROLE_SCOPES: Final[Mapping[Role, Scopes]] = {role: scopes_of(role) for role in Role}
 
 
-def needed_to_appoint(role: Role) -> Permission:
-    """What it takes to give, change or take away a role: owners are for owners."""
+def permission_to_assign(role: Role) -> Permission:
+    """Return the permission to give, change or remove a role. Only owners manage owners."""
     return Permission.MANAGE_OWNERS if role is Role.OWNER else Permission.MANAGE_MEMBERS
 
 
-def may_appoint(appointer: Role, role: Role) -> bool:
-    """Whether members of one role may give, change or take away another."""
-    return may(appointer, needed_to_appoint(role))
+def may_assign(own: Role, role: Role) -> bool:
+    """Return whether members of the role `own` may give, change or remove `role`."""
+    return may(own, permission_to_assign(role))

@@ -1,4 +1,4 @@
-"""Scopes (`resource:action`): which there are, and what a set of them permits."""
+"""Scopes (`resource:action`): the available ones, and what a set of them permits."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ WEBHOOKS_WRITE = "webhooks:write"
 PLAN_READ = "plan:read"
 
 BUILT_IN: Mapping[str, str] = {
-    EVERYTHING: "All of the workspace's data, but not its keys",
-    KEYS_READ: "See the workspace's keys",
+    EVERYTHING: "Read and write all of the workspace's data, but not its keys",
+    KEYS_READ: "View the workspace's keys",
     KEYS_WRITE: "Create, change, rotate and revoke keys",
     COLLECTIONS_READ: "List collections",
     COLLECTIONS_WRITE: "Create, change and delete collections",
     DOCUMENTS_READ: "Read and search documents",
     DOCUMENTS_WRITE: "Push, replace and delete documents",
-    EVENTS_READ: "Read what happened",
-    WEBHOOKS_READ: "See webhooks and their deliveries",
+    EVENTS_READ: "Read events",
+    WEBHOOKS_READ: "View webhooks and their deliveries",
     WEBHOOKS_WRITE: "Create, change, test and delete webhooks",
-    PLAN_READ: "See the plan and its use",
+    PLAN_READ: "View the plan and its usage",
 }
 READ_ONLY = (
     KEYS_READ,
@@ -44,47 +44,47 @@ _FORM = re.compile(r"[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}")
 
 
 def is_scope(text: str) -> bool:
-    """Whether `text` has the form of a scope, `resource:action`; `*` has not."""
+    """Return whether `text` has the form `resource:action`, which `*` has not."""
     return _FORM.fullmatch(text) is not None
 
 
 class Scopes:
-    """An immutable set of scopes; iterates and prints in alphabetical order."""
+    """An immutable set of scopes, in alphabetical order."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_names",)
 
-    def __init__(self, held: Iterable[str] = ()) -> None:
-        self._held = frozenset(held)
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
 
     @classmethod
     def parse(cls, text: str) -> Scopes:
-        """From its written form: scopes parted by single spaces (RFC 6749 section 3.3)."""
+        """Return the scopes of a text, separated by spaces (RFC 6749 section 3.3)."""
         return cls(text.split())
 
     def permit(self, required: str) -> bool:
-        """Whether `required` is held: by name, or by `*`, which never covers `keys:write`."""
-        held = self._held
-        return required in held or (required != KEYS_WRITE and EVERYTHING in held)
+        """Return whether these include `required`, by name or by `*`, which never covers `keys:write`."""
+        names = self._names
+        return required in names or (required != KEYS_WRITE and EVERYTHING in names)
 
     def cover(self, others: Scopes) -> bool:
-        """Whether every scope of `others` could be handed out by a holder of these; only `*` covers `*`."""
+        """Return whether these permit every scope of `others`; only `*` covers `*`."""
         return all(self.permit(other) for other in others)
 
     def without(self, scope: str) -> Scopes:
-        """These, less one."""
-        return Scopes(self._held - {scope})
+        """Return these scopes without one."""
+        return Scopes(self._names - {scope})
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._held))
+        return iter(sorted(self._names))
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._names)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scopes) and self._held == other._held
+        return isinstance(other, Scopes) and self._names == other._names
 
     def __hash__(self) -> int:
-        return hash(self._held)
+        return hash(self._names)
 
     def __str__(self) -> str:
         return " ".join(self)
@@ -98,19 +98,19 @@ FULL = Scopes([EVERYTHING])
 
 @dataclass(frozen=True)
 class ScopeCatalog:
-    """The scopes that keys may be given here: the built-in ones and those the product adds."""
+    """The scopes that keys may have: the built-in ones and those that the product adds."""
 
     added: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for scope in self.added:
             if not is_scope(scope):
-                raise ValueError(f"{scope!r} is not of the form resource:action")
+                raise ValueError(f"{scope!r} must have the form resource:action")
             if scope in BUILT_IN:
                 raise ValueError(f"{scope!r} is a built-in scope")
 
     def descriptions(self) -> Mapping[str, str]:
-        """Scope -> what it allows, for people."""
+        """Return a description for people for each scope."""
         return {**BUILT_IN, **self.added}
 
     def __contains__(self, scope: object) -> bool:

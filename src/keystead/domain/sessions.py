@@ -1,4 +1,4 @@
-"""Signing in to the Developer area: one-time links, sessions and known devices, and when each of them stands."""
+"""Signing in to the Developer area: one-time links, sessions, known devices, and how long each is valid."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ LINK_LIFETIME: Final = timedelta(minutes=15)
 PORTAL_LINK_LIFETIME: Final = timedelta(minutes=5)
 IDLE_LIMIT: Final = timedelta(hours=1)
 ABSOLUTE_LIMIT: Final = timedelta(hours=24)
-FRESH_FOR: Final = timedelta(minutes=15)
-"""How long a proof of who one is suffices for what needs a fresh one."""
+REAUTHENTICATION_AGE: Final = timedelta(minutes=15)
+"""How long an authentication counts as recent for sensitive actions."""
 TOUCH_INTERVAL: Final = timedelta(seconds=60)
-"""`seen_at` is written at most this often: reading a page does not write a row each time."""
+"""`seen_at` is written at most once per interval, so that not every page writes a row."""
 DEVICE_LIFETIME: Final = timedelta(days=180)
-"""Counted from the last sign-in on that device."""
-DEVICES_KEPT: Final = 10
+"""Counted from the last sign-in on the device."""
+MAX_DEVICES: Final = 10
 
 
 class LinkPurpose(StrEnum):
-    """What a one-time link is for: where the person lands."""
+    """The purpose of a one-time link, which decides where it leads."""
 
     SIGN_IN = "sign_in"
     PASSWORD = "password"
     PORTAL = "portal"
 
 
-class ProofKind(StrEnum):
-    """How a person proved who they are."""
+class AuthenticationMethod(StrEnum):
+    """How a person authenticated."""
 
     LINK = "link"
     PASSWORD = "password"
@@ -40,21 +40,21 @@ class ProofKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """When and how a person last proved who they are. `return_url`: where a product's own user does it again."""
+class Authentication:
+    """When and how a person last authenticated. `return_url`: the page where a product's user does it again."""
 
     at: datetime
-    by: ProofKind
+    method: AuthenticationMethod
     return_url: str | None = None
 
-    def is_fresh(self, now: datetime) -> bool:
-        """Whether it was given within the last 15 minutes."""
-        return now < self.at + FRESH_FOR
+    def is_recent(self, now: datetime) -> bool:
+        """Return whether it happened within the last 15 minutes."""
+        return now < self.at + REAUTHENTICATION_AGE
 
 
 @dataclass(frozen=True, slots=True)
 class SignInLink:
-    """Whom a one-time link signs in, where, what for, and until when it may be used."""
+    """A one-time link that signs a user in. It doesn't contain the secret."""
 
     workspace_id: WorkspaceId
     user_id: UserId
@@ -63,16 +63,17 @@ class SignInLink:
     return_url: str | None = None
 
     @property
-    def proof(self) -> ProofKind:
-        """What its use proves."""
-        return ProofKind.PORTAL if self.purpose is LinkPurpose.PORTAL else ProofKind.LINK
+    def method(self) -> AuthenticationMethod:
+        """Return the authentication method of its use."""
+        is_portal = self.purpose is LinkPurpose.PORTAL
+        return AuthenticationMethod.PORTAL if is_portal else AuthenticationMethod.LINK
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in person's browser. `signed_in_at` and `proven_by`: when and how they last proved who they are.
+    """A session of a signed-in person. `signed_in_at` and `proven_by`: when and how they last authenticated.
 
-    The id names the session in lists; what opens it is a secret, of which the rows keep a fingerprint.
+    The id names the session in lists. A separate secret opens it; the rows have its fingerprint.
     """
 
     id: SessionId
@@ -83,11 +84,11 @@ class Session:
     ended_at: datetime | None = None
     address: str | None = None
     agent: str | None = None
-    proven_by: ProofKind = ProofKind.LINK
+    proven_by: AuthenticationMethod = AuthenticationMethod.LINK
     return_url: str | None = None
 
-    def stands(self, now: datetime) -> bool:
-        """Not ended, used within the last hour, begun within the last 24 hours."""
+    def is_active(self, now: datetime) -> bool:
+        """Return whether it is valid: not ended, used within the last hour, started within the last 24 hours."""
         return (
             self.ended_at is None
             and now < self.seen_at + IDLE_LIMIT
@@ -95,23 +96,23 @@ class Session:
         )
 
     def needs_touch(self, now: datetime) -> bool:
-        """Whether its use should be written down again."""
+        """Return whether to write `seen_at` again."""
         return now >= self.seen_at + TOUCH_INTERVAL
 
     @property
-    def proof(self) -> Proof:
-        """When and how the person last proved who they are."""
-        return Proof(self.signed_in_at, self.proven_by, self.return_url)
+    def authentication(self) -> Authentication:
+        """Return when and how the person last authenticated."""
+        return Authentication(self.signed_in_at, self.proven_by, self.return_url)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDevice:
-    """A browser that signed this person in before: it opens nothing, but has an allowance of its own."""
+    """A browser that signed this person in before. It grants no access, but has its own backoff policy."""
 
     user_id: UserId
     created_at: datetime
     used_at: datetime
 
-    def stands(self, now: datetime) -> bool:
-        """Used within the last 180 days."""
+    def is_active(self, now: datetime) -> bool:
+        """Return whether it was used within the last 180 days."""
         return now < self.used_at + DEVICE_LIFETIME

@@ -1,4 +1,4 @@
-"""Shares: places for several owners, given out so that an owner that wants them all leaves some to the others."""
+"""Fair shares: places for several owners, of which no owner can take all."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ W = TypeVar("W")
 
 
 class Shares(Generic[W]):
-    """A number of places, their holders and the waiters. It never blocks, and locks nothing itself.
+    """Places, their holders and the waiters. It never blocks, and is not thread-safe.
 
-    An owner may take a place while it holds fewer than are free. So a single owner gets half of them, three get a
-    quarter each, and a place is left for a newcomer for as long as there are fewer owners than places: no figure has
-    to be set for each owner (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998).
+    An owner may take a place while it holds fewer than are free. So one owner gets half of the places, three get a
+    quarter each, and while there are fewer owners than places, a new one finds a free place. No number needs to be
+    configured (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998).
 
-    A place that is given back goes to the waiting owner that holds the fewest; among equals, to the one whose last
-    turn is the longest ago.
+    A freed place goes to the waiting owner with the fewest places; among equals, to the one that was served the longest
+    ago.
     """
 
     def __init__(self, places: int) -> None:
         self._free = places
         self._held: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, deque[W]] = {}
-        """In the order of turns: the first owner's is the longest ago."""
+        """Ordered by when an owner was last served, the longest ago first."""
 
     @property
     def waiting(self) -> int:
-        """How many waiters have no place yet."""
+        """Return the number of waiters."""
         return sum(map(len, self._waiting.values()))
 
     def take(self, owner: Hashable) -> bool:
-        """Take a place for the owner. Return False if its share is used up or it has waiters already."""
+        """Take a place for the owner. Return False if its share is used up, or if it has waiters already."""
         if owner in self._waiting or not self._may_take(owner):
             return False
         self._give(owner)
         return True
 
     def wait(self, owner: Hashable, waiter: W) -> None:
-        """Add a waiter of the owner, behind the owner's others. `give_back` returns it when it has a place."""
+        """Add a waiter after the owner's others. `give_back` returns it when it has a place."""
         self._waiting.setdefault(owner, deque()).append(waiter)
 
     def leave(self, owner: Hashable, waiter: W) -> bool:
-        """Remove a waiter. Return False if it was given a place before."""
+        """Remove a waiter. Return False if it already has a place."""
         queue = self._waiting.get(owner, deque())
         if waiter not in queue:
             return False
@@ -56,19 +56,19 @@ class Shares(Generic[W]):
         return True
 
     def give_back(self, owner: Hashable) -> list[W]:
-        """Free a place of the owner. Returns the waiters that have a place from now on."""
+        """Free a place of the owner. Return the waiters that have a place now."""
         self._free += 1
         self._held[owner] -= 1
         if not self._held[owner]:
             del self._held[owner]
         served = []
-        while (follower := self._next()) is not None:
-            served.append(self._serve(follower))
+        while (next_owner := self._next()) is not None:
+            served.append(self._serve(next_owner))
         return served
 
     def _next(self) -> Hashable | None:
-        able = [owner for owner in self._waiting if self._may_take(owner)]
-        return min(able, key=lambda owner: self._held[owner], default=None)
+        candidates = [owner for owner in self._waiting if self._may_take(owner)]
+        return min(candidates, key=lambda owner: self._held[owner], default=None)
 
     def _serve(self, owner: Hashable) -> W:
         queue = self._waiting.pop(owner)
@@ -88,18 +88,18 @@ class Shares(Generic[W]):
 
 @dataclass(frozen=True, slots=True)
 class FreePlaces:
-    """Places that are taken in batches: how many are free, and how many of the others each owner holds."""
+    """Places that are taken in batches: how many are free, and how many each owner holds."""
 
     free: int
     held: Mapping[WorkspaceId, int]
 
-    def admitted(self, wanting: Iterable[WorkspaceId]) -> int:
-        """Return how many of these get a place, from the first on, as `Shares` gives them out.
+    def admitted(self, owners: Iterable[WorkspaceId]) -> int:
+        """Return how many of the requests get a place, from the first on, by the rule of `Shares`.
 
-        `wanting` names the owner of each, in the order of turns: those first whose owner holds the fewest.
+        `owners` has the owner of each request; those with the fewest places come first.
         """
         held, free = Counter(self.held), self.free
-        for owner in wanting:
+        for owner in owners:
             if held[owner] >= free:
                 break
             held[owner] += 1

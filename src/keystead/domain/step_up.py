@@ -1,4 +1,4 @@
-"""Step-up authentication: the one table of acts that need a recent proof of who the person is (OWASP ASVS 5.0, 7.5)."""
+"""Step-up authentication: the actions that need a recent sign-in (OWASP ASVS 5.0, 7.5)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from keystead.domain.scopes import (
 from keystead.domain.workspaces import Role
 
 
-class SensitiveAct(StrEnum):
-    """What a stolen session must not do, judged by its effect."""
+class SensitiveAction(StrEnum):
+    """The actions that a stolen session must not be able to take."""
 
     GRANT_WIDE_KEY = "grant_wide_key"
     CHANGE_WEBHOOKS = "change_webhooks"
@@ -33,53 +33,53 @@ class SensitiveAct(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepUp:
-    """One row of the table. `permission` allows the act; None for what all people may do with their own account."""
+    """A label for people, and the permission for the action; None for actions on a person's own account."""
 
-    words: str
+    label: str
     permission: Permission | None = None
 
 
-STEP_UP: Final[Mapping[SensitiveAct, StepUp]] = {
-    SensitiveAct.GRANT_WIDE_KEY: StepUp(
+STEP_UP: Final[Mapping[SensitiveAction, StepUp]] = {
+    SensitiveAction.GRANT_WIDE_KEY: StepUp(
         "Create, rotate or extend a key that can read all data, write all data, or change keys or webhooks",
         Permission.MAKE_KEYS,
     ),
-    SensitiveAct.CHANGE_WEBHOOKS: StepUp(
+    SensitiveAction.CHANGE_WEBHOOKS: StepUp(
         "Create, change or delete a webhook, or rotate its secret", Permission.MANAGE_WEBHOOKS
     ),
-    SensitiveAct.APPOINT: StepUp(
+    SensitiveAction.APPOINT: StepUp(
         "Invite or appoint a developer, admin or owner", Permission.MANAGE_MEMBERS
     ),
-    SensitiveAct.REMOVE_OWNER: StepUp(
+    SensitiveAction.REMOVE_OWNER: StepUp(
         "Remove an owner, or give an owner another role", Permission.MANAGE_OWNERS
     ),
-    SensitiveAct.CHANGE_EMAIL: StepUp("Change your own email"),
-    SensitiveAct.CHANGE_PASSWORD: StepUp("Change your own password"),
+    SensitiveAction.CHANGE_EMAIL: StepUp("Change your own email"),
+    SensitiveAction.CHANGE_PASSWORD: StepUp("Change your own password"),
 }
-"""The acts that ask again in a session whose proof is older than 15 minutes."""
+"""The actions that ask a person to sign in again after 15 minutes."""
 
 _WIDE: Final = (
     Scopes([KEYS_WRITE]),
     Scopes([WEBHOOKS_WRITE]),
     Scopes([COLLECTIONS_WRITE, DOCUMENTS_WRITE]),
-    # Documents are the data, and events report all else: together they read everything.
+    # Documents are the data, and events report everything else.
     Scopes([DOCUMENTS_READ, EVENTS_READ]),
 )
 
 
 def is_wide(scopes: Scopes) -> bool:
-    """Return whether a key of these scopes reads all, writes all, or does what itself needs a recent proof."""
+    """Return whether a key with these scopes reads all data, writes all data, or takes a sensitive action itself."""
     return any(scopes.cover(everything) for everything in _WIDE)
 
 
-def needed_for_roles(before: Role | None, after: Role | None) -> list[SensitiveAct]:
-    """Return the sensitive acts that a change of a member's role consists of; None stands for no membership.
+def actions_for_role_change(before: Role | None, after: Role | None) -> list[SensitiveAction]:
+    """Return the sensitive actions in a change of a member's role; None stands for no membership.
 
-    A role that may make keys counts as an appointment: its holder's fresh session makes a wide key.
+    Giving a role that may create keys is sensitive: the new member can create a wide key right after signing in.
     """
-    acts = []
+    actions = []
     if before is Role.OWNER and after is not Role.OWNER:
-        acts.append(SensitiveAct.REMOVE_OWNER)
+        actions.append(SensitiveAction.REMOVE_OWNER)
     if after is not None and after is not before and may(after, Permission.MAKE_KEYS):
-        acts.append(SensitiveAct.APPOINT)
-    return acts
+        actions.append(SensitiveAction.APPOINT)
+    return actions

@@ -1,7 +1,7 @@
-"""How many wrong passwords are looked at: a growing wait per account, per address, per known device; and paces.
+"""Throttling: exponential backoff for wrong passwords, and fixed windows for actions.
 
-An attacker runs into the account's and the address's wait; the owner comes in from a device that signed in before,
-which has an allowance of its own, or by a one-time link, which has no bound: nobody is locked out by somebody else.
+An attacker meets the backoff of the account and of the address. The owner still signs in from a known device, which has
+a backoff of its own, or by an unthrottled one-time link, so an attacker can't lock anyone out.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from typing import Final, NewType
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 
 Subject = NewType("Subject", str)
-"""Whose failures are counted: `account:…`, `address:…`, `device:…`, `session:…`, or `revocation:…` for tokens sent.
+"""What failures are counted for: `account:…`, `address:…`, `device:…`, `session:…`, `revocation:…` for sent tokens.
 
-`sending:…` is a workspace whose acts are counted, each of which sends something; `new password:…` an invitation, or a
-person, by which new passwords come.
+Actions are counted for `sending:…`, a workspace, and `new password:…`, an invitation or a person.
 """
 
 CLOCK_SLACK: Final = timedelta(seconds=60)
-"""A failure further in the future than this was written by a clock that has since been set back."""
+"""A failure further in the future than this was written before a clock was set back."""
 _MOST_DOUBLINGS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
-    """`free` failures cost no wait, each further one doubles it from `first` to `longest`; after `most` it is over.
+class BackoffPolicy:
+    """Exponential backoff: after `free` failures, each one doubles the wait from `first` to `longest`.
 
-    After `forget_after` without a failure the count begins anew.
+    After `most` failures no more are allowed. After `forget_after` without a failure the count restarts.
     """
 
     free: int
@@ -40,98 +39,103 @@ class Allowance:
     forget_after: timedelta | None = None
 
 
-ACCOUNT: Final = Allowance(5, timedelta(seconds=2), timedelta(hours=1), most=100)
-"""Strangers to an account, all together: at most 100 wrong passwords on end (NIST SP 800-63B-4 section 3.2.2)."""
-ADDRESS: Final = Allowance(
+ACCOUNT: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(hours=1), most=100)
+"""All unknown devices of an account: at most 100 wrong passwords in a row (NIST SP 800-63B-4 section 3.2.2)."""
+ADDRESS: Final = BackoffPolicy(
     20, timedelta(seconds=1), timedelta(minutes=15), forget_after=timedelta(hours=2)
 )
-"""One address over all accounts. Many people may share it, so it is never over."""
-DEVICE: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=20)
-"""A device that signed this person in before; when it is over, the device is a stranger again."""
-SESSION: Final = Allowance(5, timedelta(seconds=2), timedelta(minutes=1), most=10)
-"""Proving oneself again within a session; when it is over, the session is."""
+"""One address, for all accounts. Many people may share it, so it has no maximum."""
+DEVICE: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(minutes=1), most=20)
+"""A known device; after the maximum, it is an unknown one again."""
+SESSION: Final = BackoffPolicy(5, timedelta(seconds=2), timedelta(minutes=1), most=10)
+"""Reauthentication within a session; after the maximum, the session ends."""
 
-REVOCATION: Final = Allowance(
+REVOCATION: Final = BackoffPolicy(
     60, timedelta(seconds=1), timedelta(minutes=1), forget_after=timedelta(hours=1)
 )
-"""Tokens that one address sends to be revoked. Who found more of them than that goes on with one a minute."""
+"""Tokens that one address sends to be revoked. After many, it can still revoke one a minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """At most `most` acts in a window, which begins with its first."""
+class WindowLimit:
+    """At most `most` actions in a fixed window, which begins with its first action."""
 
     most: int
     window: timedelta
 
 
-SENDING: Final = Pace(60, timedelta(minutes=1))
-"""Tests and deliveries sent again that a workspace asks for: each is a schedule of requests to somebody else."""
-NEW_PASSWORD: Final = Pace(10, timedelta(minutes=10))
-"""New passwords that come with one invitation, or from one person: each is estimated and hashed, which is slow."""
+SENDING: Final = WindowLimit(60, timedelta(minutes=1))
+"""Webhook tests and resent deliveries of a workspace: each one schedules requests to another server."""
+NEW_PASSWORD: Final = WindowLimit(10, timedelta(minutes=10))
+"""New passwords by one invitation or person: estimating and hashing each one is slow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
-    """Wrong passwords on end, and when the last of them was; of a pace, its acts, and when the first of them was."""
+class ThrottleState:
+    """Failures in a row and the time of the last one; or actions in a window and the time of the first one."""
 
     count: int = 0
     last_at: datetime | None = None
 
 
-NONE: Final = Failures()
+NO_FAILURES: Final = ThrottleState()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a password is looked at now; else how long to wait, None being until the owner came in another way."""
+class ThrottleDecision:
+    """Whether a password is checked now, else how long to wait; None until the owner signs in another way."""
 
     allowed: bool
     wait: timedelta | None = None
 
 
-def judge(failures: Failures, allowance: Allowance, now: datetime) -> Verdict:
-    """Whether another password may be tried."""
-    known = _remembered(failures, allowance, now)
-    if allowance.most is not None and known.count >= allowance.most:
-        return Verdict(False)
-    if known.last_at is None or known.last_at > now + CLOCK_SLACK:
-        return Verdict(True)
-    wait = known.last_at + wait_after(known.count, allowance) - now
-    return Verdict(True) if wait <= timedelta() else Verdict(False, wait)
+def decide(failures: ThrottleState, policy: BackoffPolicy, now: datetime) -> ThrottleDecision:
+    """Return whether another password may be tried."""
+    current = _current(failures, policy, now)
+    if policy.most is not None and current.count >= policy.most:
+        return ThrottleDecision(False)
+    if current.last_at is None or current.last_at > now + CLOCK_SLACK:
+        return ThrottleDecision(True)
+    wait = current.last_at + wait_after(current.count, policy) - now
+    return ThrottleDecision(True) if wait <= timedelta() else ThrottleDecision(False, wait)
 
 
-def failed(failures: Failures, allowance: Allowance, now: datetime) -> Failures:
-    """The failures after one more."""
-    return Failures(_remembered(failures, allowance, now).count + 1, now)
+def count_failure(failures: ThrottleState, policy: BackoffPolicy, now: datetime) -> ThrottleState:
+    """Return the state after one more failure."""
+    return ThrottleState(_current(failures, policy, now).count + 1, now)
 
 
-def paced(seen: Failures, pace: Pace, now: datetime) -> Failures | timedelta:
-    """The acts of the window after one more; or how long to wait, where the window is full."""
-    begun = seen.last_at
-    if begun is None or not begun - CLOCK_SLACK <= now < begun + pace.window:
-        return Failures(1, now)
-    if seen.count < pace.most:
-        return Failures(seen.count + 1, begun)
-    return begun + pace.window - now
+def count_in_window(
+    state: ThrottleState, limit: WindowLimit, now: datetime
+) -> ThrottleState | timedelta:
+    """Return the state after one more action, or how long to wait if the window is full."""
+    started_at = state.last_at
+    if started_at is None or not started_at - CLOCK_SLACK <= now < started_at + limit.window:
+        return ThrottleState(1, now)
+    if state.count < limit.most:
+        return ThrottleState(state.count + 1, started_at)
+    return started_at + limit.window - now
 
 
-def wait_after(count: int, allowance: Allowance) -> timedelta:
-    """How long to wait after so many failures on end."""
-    if count < allowance.free:
+def wait_after(count: int, policy: BackoffPolicy) -> timedelta:
+    """Return the wait after that many failures in a row."""
+    if count < policy.free:
         return timedelta()
-    doublings = min(count - allowance.free, _MOST_DOUBLINGS)
+    doublings = min(count - policy.free, _MOST_DOUBLINGS)
     factor: int = 2**doublings
-    return min(allowance.longest, allowance.first * factor)
+    return min(policy.longest, policy.first * factor)
 
 
 def account_subject(folded_email: str) -> Subject:
-    """An account that may or may not exist. Hashed: people type other things than their address here."""
+    """Return the subject of an account, which need not exist. Hashed, because people may type other things here."""
     return Subject(f"account:{hashlib.sha256(folded_email.encode()).hexdigest()}")
 
 
 def address_subject(address: str | None) -> Subject:
-    """An address: an IPv4 address, or the /64 that one IPv6 host commands. All that are no address count as one."""
+    """Return the subject of an IPv4 address, or of the /64 of an IPv6 address, which one host can use all of.
+
+    All texts that are not addresses share one subject.
+    """
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:
@@ -144,32 +148,32 @@ def address_subject(address: str | None) -> Subject:
 
 
 def revocation_subject(address: str | None) -> Subject:
-    """An address that sends tokens to be revoked, told apart as address_subject does."""
+    """Return the subject of an address that sends tokens to be revoked."""
     return Subject(f"revocation:{address_subject(address)}")
 
 
 def device_subject(fingerprint: bytes) -> Subject:
-    """A device, by the fingerprint of the secret it holds."""
+    """Return the subject of a device, by the fingerprint of its secret."""
     return Subject(f"device:{fingerprint.hex()}")
 
 
 def sending_subject(workspace_id: WorkspaceId) -> Subject:
-    """A workspace that has something sent."""
+    """Return the subject of a workspace that sends tests and deliveries."""
     return Subject(f"sending:{workspace_id}")
 
 
 def new_password_subject(id: InvitationId | UserId) -> Subject:
-    """Return the subject of an invitation, or a person, by which new passwords come."""
+    """Return the subject of an invitation or a person that sets new passwords."""
     return Subject(f"new password:{id}")
 
 
 def session_subject(session_id: str) -> Subject:
-    """A session whose person proves themselves again."""
+    """Return the subject of a session whose person signs in again."""
     return Subject(f"session:{session_id}")
 
 
-def _remembered(failures: Failures, allowance: Allowance, now: datetime) -> Failures:
-    quiet = allowance.forget_after
+def _current(failures: ThrottleState, policy: BackoffPolicy, now: datetime) -> ThrottleState:
+    quiet = policy.forget_after
     if quiet is None or failures.last_at is None or now < failures.last_at + quiet:
         return failures
-    return NONE
+    return NO_FAILURES

@@ -1,4 +1,4 @@
-"""What people say of themselves: e-mail addresses and time zones."""
+"""Email addresses and time zones of people."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ _ADDR_SPEC: Final = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL}
 
 
 def check_email(text: str, pointer: str = "/email") -> str:
-    """Return `text` unchanged if it is one address that mail can be sent to; ownership isn't proven."""
+    """Return `text`. Invalid unless it is one address that mail can be sent to."""
     if not is_email(text):
-        raise Invalid.field(pointer, "must be an e-mail address such as ada@example.com")
+        raise Invalid.field(pointer, "must be an email address such as ada@example.com")
     return text
 
 
 def is_email(text: str) -> bool:
-    """Return whether `text` is one addr-spec, to us and to the parsers that a message goes through."""
+    """Return whether `text` is one addr-spec, to us and to the parsers that a message passes."""
     match = _ADDR_SPEC.fullmatch(text) if len(text) <= MAX_EMAIL else None
     if match is None or len(match[1]) > MAX_LOCAL_PART or not all(map(_is_plain, text)):
         return False
     # The mail library has the last word: it reads `=?utf-8?q?a?=@b.c` as another address.
     header = default.header_factory("To", text)
-    return [found.addr_spec for found in header.addresses] == [text] and getaddresses([text]) == [
-        ("", text)
-    ]
+    return [address.addr_spec for address in header.addresses] == [text] and getaddresses(
+        [text]
+    ) == [("", text)]
 
 
 def _is_plain(character: str) -> bool:
-    """Beyond ASCII only letters, marks and digits: no invisible and no look-alike punctuation."""
+    """Return whether `character` is ASCII, or else neither invisible nor punctuation that looks like ASCII."""
     return character.isascii() or unicodedata.category(character)[0] in "LMN"
 
 
 def fold_email(text: str) -> str:
-    """The form by which a person is found: in one case and one way of writing (NFKC), before the @ too.
+    """Return the form to look a person up by: case-folded and NFKC, before the @ too.
 
-    RFC 5321 section 2.4 lets mailboxes differ by case; people and providers do not.
+    RFC 5321 section 2.4 lets mailboxes differ by case, but people and providers don't.
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def check_time_zone(name: str, pointer: str = "/time_zone") -> str:
-    """`name` itself, if the IANA database has a zone of that name."""
+    """Return `name`. Invalid unless the IANA database has that time zone."""
     if name not in time_zones():
         raise Invalid.field(pointer, "must be the name of a time zone such as Europe/Berlin")
     return name
@@ -64,5 +64,5 @@ def check_time_zone(name: str, pointer: str = "/time_zone") -> str:
 
 @cache
 def time_zones() -> frozenset[str]:
-    """The names of all zones, without the database's own templates."""
+    """Return the names of all zones, without the database's templates."""
     return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})

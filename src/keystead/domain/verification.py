@@ -1,4 +1,4 @@
-"""The one decision: whether this token stands, for this scope, at this instant."""
+"""Verification: whether a token is valid, for a scope, at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keystead.domain.token import Token
 
 
 class DenialReason(StrEnum):
-    """Why a token is refused. Strangers see only `invalid_token` or `insufficient_scope` (RFC 6750)."""
+    """Why a token is refused. Clients see only `invalid_token` or `insufficient_scope` (RFC 6750)."""
 
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
@@ -30,7 +30,7 @@ class DenialReason(StrEnum):
 
 
 class KeyRecord(NamedTuple):
-    """The row a verification reads of a token's key. Instants are microseconds since 1970, scopes as written."""
+    """The row that verification reads of a key. Times in microseconds since 1970, scopes as one text."""
 
     workspace_id: str
     description: str
@@ -42,7 +42,7 @@ class KeyRecord(NamedTuple):
     suspended_at: int | None
 
     def ended(self, now: int) -> DenialReason | None:
-        """Why the key does not stand at `now` (microseconds): revoked, expired or suspended; None where it does."""
+        """Return why the key is not valid at `now` (microseconds): revoked, expired or suspended; None if it is."""
         if self.revoked_at is not None:
             return DenialReason.REVOKED
         if self.expires_at is not None and self.expires_at <= now:
@@ -54,13 +54,13 @@ class KeyRecord(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The token stands; `principal` acts."""
+    """The token is valid; `principal` acts."""
 
     principal: Principal
 
 
 class Denied(NamedTuple):
-    """The token does not stand, or comes too often. The ids are set where the secret was right: its owner may know."""
+    """The token is refused. The ids are set only if the secret was right, so that the owner of the key can see it."""
 
     reason: DenialReason
     key_id: KeyId | None = None
@@ -68,7 +68,7 @@ class Denied(NamedTuple):
     exceeded: RateExceeded | None = None
 
     def refusal(self, required: str | None) -> KeysteadError:
-        """What a stranger is told: all that ends a token looks alike (RFC 6750 section 3.1)."""
+        """Return the error for the client, the same for every reason that ends a token (RFC 6750 section 3.1)."""
         if self.reason is DenialReason.INSUFFICIENT_SCOPE and required is not None:
             return InsufficientScope(required)
         if self.exceeded is not None:
@@ -85,10 +85,8 @@ UNKNOWN = Denied(DenialReason.UNKNOWN)
 def judge(
     token: Token, record: KeyRecord | None, required: str | None, now: int, peppers: Peppers
 ) -> Verification:
-    """The digest first, so that a stranger learns nothing of a key; then revoked, expired, suspended, scope.
-
-    `now` in microseconds since 1970; `required` None asks for a live key only.
-    """
+    """Return the decision on a token at `now` (microseconds since 1970). `required` None accepts any scope."""
+    # The digest comes first: without the secret, every key looks unknown, whatever its state.
     if record is None or not peppers.match(token, record.pepper_id, record.digest):
         return UNKNOWN
     reason = record.ended(now)
@@ -110,7 +108,7 @@ def _denied(reason: DenialReason, token: Token, record: KeyRecord) -> Denied:
 def _verified(
     key_id: KeyId, description: str, workspace_id: str, scopes: str, expires_at: int | None
 ) -> Verified:
-    """What a row says of who acts. The same row gives the same value: so rows that come again cost no parsing."""
+    # Cached by the columns of the row, so that a key which calls again isn't parsed again.
     principal = principals.of_key(
         key_id,
         description,
@@ -122,4 +120,4 @@ def _verified(
 
 
 _scopes = lru_cache(maxsize=1_024)(Scopes.parse)
-"""Many keys have the same scopes, which are kept once: what is kept small stays in the processor's caches."""
+"""Many keys have the same scopes. Sharing them keeps the data small enough for the processor's caches."""

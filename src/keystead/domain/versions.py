@@ -1,7 +1,7 @@
-"""Versions of what people and programs edit: entity tags, and the condition that a change is made on.
+"""Versions of resources: entity tags, and the condition of a change.
 
-A version rises with every change of what can be edited, never with use, status or counts. A resource whose name can be
-given again after a deletion begins with the time of its creation, so no later one repeats a version.
+A version rises with every change of an editable field, never with use, status or counts. A resource whose name can be
+reused after a deletion starts with the time of its creation, so that no version is repeated.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from keystead.domain.errors import ChangedMeanwhile, InvalidRequest
 from keystead.domain.instants import to_microseconds
 
 _MEMBER: Final = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)')
-"""One member of the list, which may be empty (RFC 9110 sections 5.6.1 and 8.8.3), with the comma after it."""
+"""One member of the list, possibly empty (RFC 9110 sections 5.6.1 and 8.8.3), with the comma after it."""
 
 
 def first_version(created_at: datetime) -> int:
-    """Return the version of a new resource whose name may have been another one's before."""
+    """Return the version of a new resource whose name may be reused."""
     return to_microseconds(created_at)
 
 
@@ -31,13 +31,13 @@ def etag(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """The condition of a change: the versions that it was made for; `versions` None is `*`, any that exists."""
+    """The condition of a change: the versions it was made for. `versions` None is `*`, any existing version."""
 
     versions: frozenset[str] | None
 
     @classmethod
     def of_version(cls, version: str | int) -> Self:
-        """Return the condition that the version is still this one."""
+        """Return the condition for one version."""
         return cls(frozenset([str(version)]))
 
     @classmethod
@@ -61,18 +61,14 @@ class IfMatch:
         return cls(frozenset(tags))
 
     def require(self, version: int | None) -> None:
-        """Refuse the change unless it was made for `version`; None: the resource does not exist.
-
-        Raises:
-            ChangedMeanwhile: It was made for another version.
-        """
+        """Raise ChangedMeanwhile unless the change was made for `version`; None: the resource doesn't exist."""
         if version is None or (self.versions is not None and str(version) not in self.versions):
             raise ChangedMeanwhile(
-                "The current version is not the one that the change was made for. Nothing was changed."
+                "The resource was changed by someone else. Nothing was saved; load it again."
             )
 
 
 def require_match(if_match: IfMatch | None, version: int | None) -> None:
-    """Refuse a conditional change of another version; without a condition every change is welcome."""
+    """Raise ChangedMeanwhile if there is a condition and it doesn't match."""
     if if_match is not None:
         if_match.require(version)

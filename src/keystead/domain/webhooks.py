@@ -1,11 +1,7 @@
-"""Webhooks: endpoints, what may be asked of one, deliveries of events to them, and what follows on an attempt.
-
-Standard Webhooks 1.0: the schedule of attempts, what is success, what ends an endpoint, what is sent.
-"""
+"""Webhooks: endpoints and their rules, deliveries, the schedule of attempts, and payloads (Standard Webhooks 1.0)."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,24 +12,22 @@ from typing import Final
 
 from keystead.domain.destinations import Destinations, origin_of
 from keystead.domain.errors import FieldError, Invalid
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
-from keystead.domain.instants import format_instant
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.principals import Actor
 from keystead.domain.text import check_line
 
-ALL: Final = "*"
+ALL_EVENTS: Final = "*"
 MAX_NAME: Final = 100
 MAX_HEADERS: Final = 10
 MAX_HEADER_NAME: Final = 64
 MAX_HEADER_VALUE: Final = 1024
-MAX_PAYLOAD: Final = 20_000
 SECRET_OVERLAP: Final = timedelta(hours=24)
-LONGEST_WAIT: Final = timedelta(hours=24)
-"""However long a receiver asks to be left alone."""
+MAX_RETRY_DELAY: Final = timedelta(hours=24)
+"""The longest Retry-After that is followed."""
 JITTER: Final = 0.2
-WAITS: Final = (
+RETRY_DELAYS: Final = (
     timedelta(seconds=5),
     timedelta(minutes=5),
     timedelta(minutes=30),
@@ -44,30 +38,30 @@ WAITS: Final = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-"""Between one attempt and the next; the first is made at once, and the last one fails for good."""
+"""Delays between attempts. The first attempt is immediate; after the last one the delivery has failed."""
 
 _SECONDS = re.compile(r"[0-9]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
-_OURS = frozenset(
+_RESERVED = frozenset(
     {
         *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
         *("connection", "keep-alive", "upgrade", "te", "trailer", "expect", "via", "date"),
         *("cookie", "cookie2", "set-cookie", "user-agent", "accept-encoding", "http2-settings"),
     }
 )
-_OUR_FAMILIES = ("webhook-", "proxy-", "sec-")
+_RESERVED_PREFIXES = ("webhook-", "proxy-", "sec-")
 
 
 class WebhookStatus(StrEnum):
-    """Whether an endpoint is sent to."""
+    """The states of an endpoint."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
 
 
-class DisabledFor(StrEnum):
-    """Why an endpoint is disabled: by somebody, because the whole schedule failed, because it said 410 Gone."""
+class DisabledReason(StrEnum):
+    """Why an endpoint is disabled: by a user, after a whole schedule failed, or because it answered 410 Gone."""
 
     BY_HAND = "by_hand"
     FAILING = "failing"
@@ -75,7 +69,7 @@ class DisabledFor(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """How a delivery stands. A pending one waits for its next attempt, or for its endpoint to be enabled again."""
+    """The states of a delivery. A pending one waits for its next attempt, or for its endpoint to be enabled."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -98,7 +92,7 @@ class AttemptError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """Where events are sent. Its secrets and the values of its own headers are no part of it."""
+    """The destination of events. It contains neither its secrets nor the values of its custom headers."""
 
     id: WebhookId
     workspace_id: WorkspaceId
@@ -109,19 +103,19 @@ class WebhookEndpoint:
     created_by: Actor
     header_names: tuple[str, ...] = ()
     disabled_at: datetime | None = None
-    disabled_for: DisabledFor | None = None
+    disabled_for: DisabledReason | None = None
     secret_overlap_until: datetime | None = None
     version: int = 1
 
     @property
     def status(self) -> WebhookStatus:
-        """Whether it is sent to."""
+        """Return whether the endpoint is active."""
         return WebhookStatus.ACTIVE if self.disabled_at is None else WebhookStatus.DISABLED
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookDraft:
-    """What is asked of a new endpoint. Headers (name -> value) are its receiver's own, credentials perhaps."""
+    """The request for a new endpoint. Its custom headers (name -> value) may be credentials."""
 
     name: str
     url: str
@@ -131,7 +125,7 @@ class WebhookDraft:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPatch:
-    """What is to change; `UNSET` stays as it is. `headers` are all that there shall be: of one, UNSET is its value."""
+    """The requested changes; `UNSET` leaves a field as it is. `headers` replaces all; UNSET keeps a header's value."""
 
     name: str | Unset = UNSET
     url: str | Unset = UNSET
@@ -142,7 +136,7 @@ class WebhookPatch:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try: when, the status of the answer (None: none came), why it failed (None: it did not), how long it took."""
+    """One attempt. `status` is None without an answer; `error` is None after a success."""
 
     at: datetime
     status: int | None
@@ -152,7 +146,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one endpoint. `step` counts the attempts of its present schedule, which began at `started_at`."""
+    """One event for one endpoint. `step` counts the attempts of the current schedule, which started at `started_at`."""
 
     id: DeliveryId
     workspace_id: WorkspaceId
@@ -171,23 +165,23 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt; `retry_after` is how long the receiver asks to be left alone."""
+    """The outcome of an attempt, with the receiver's Retry-After."""
 
     attempt: Attempt
     retry_after: timedelta | None = None
 
     @property
     def succeeded(self) -> bool:
-        """Only a 2xx is success."""
+        """Return whether the receiver answered 2xx."""
         return self.attempt.error is None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What follows on an attempt: the delivery as it stands now, and why its endpoint is to be disabled, if it is."""
+    """The result of an attempt: the updated delivery, and why to disable its endpoint, if it should be."""
 
     delivery: Delivery
-    disable: DisabledFor | None = None
+    disable: DisabledReason | None = None
 
 
 def next_step(
@@ -197,13 +191,13 @@ def next_step(
     jitter: float,
     succeeded_at: datetime | None = None,
 ) -> Step:
-    """What follows on an attempt at a pending delivery. `jitter`: at random, from 0 to 1.
+    """Return the next step of a pending delivery after an attempt. `jitter` is random, from 0 to 1.
 
-    `succeeded_at`: when the endpoint last took anything. One that took others while this delivery's schedule ran is
-    not disabled for this one.
+    `succeeded_at`: when a delivery to the endpoint last succeeded. If one did during this schedule, the endpoint works
+    and stays enabled.
     """
     at = outcome.attempt.at
-    tried = replace(
+    attempted = replace(
         delivery,
         step=delivery.step + 1,
         attempted=delivery.attempted + 1,
@@ -211,40 +205,39 @@ def next_step(
         attempts=(*delivery.attempts, outcome.attempt),
     )
     if outcome.succeeded:
-        return Step(replace(tried, status=DeliveryStatus.DELIVERED))
+        return Step(replace(attempted, status=DeliveryStatus.DELIVERED))
     if outcome.attempt.status == 410:
-        return Step(replace(tried, status=DeliveryStatus.FAILED), DisabledFor.GONE)
-    if tried.step > len(WAITS):
+        return Step(replace(attempted, status=DeliveryStatus.FAILED), DisabledReason.GONE)
+    if attempted.step > len(RETRY_DELAYS):
         takes_others = succeeded_at is not None and succeeded_at >= delivery.started_at
-        failing = None if takes_others else DisabledFor.FAILING
-        return Step(replace(tried, status=DeliveryStatus.FAILED), failing)
-    return Step(replace(tried, next_attempt_at=at + _wait(tried.step, outcome, jitter)))
+        failing = None if takes_others else DisabledReason.FAILING
+        return Step(replace(attempted, status=DeliveryStatus.FAILED), failing)
+    return Step(replace(attempted, next_attempt_at=at + _delay(attempted.step, outcome, jitter)))
 
 
-def _wait(step: int, outcome: Outcome, jitter: float) -> timedelta:
-    planned = WAITS[step - 1] * (1 - JITTER / 2 + JITTER * jitter)
-    asked = min(outcome.retry_after or timedelta(), LONGEST_WAIT)
-    return max(planned, asked)
+def _delay(step: int, outcome: Outcome, jitter: float) -> timedelta:
+    planned = RETRY_DELAYS[step - 1] * (1 - JITTER / 2 + JITTER * jitter)
+    return max(planned, min(outcome.retry_after or timedelta(), MAX_RETRY_DELAY))
 
 
-def begin_again(delivery: Delivery, now: datetime) -> Delivery:
-    """The delivery with a new schedule, which begins now."""
+def restart_schedule(delivery: Delivery, now: datetime) -> Delivery:
+    """Return the delivery with a new schedule that starts now."""
     return replace(
         delivery, status=DeliveryStatus.PENDING, started_at=now, step=0, next_attempt_at=now
     )
 
 
-def error_of(status: int) -> AttemptError | None:
-    """Why an answer of that status is a failure; None for a 2xx."""
+def error_for_status(status: int) -> AttemptError | None:
+    """Return the error of an answer with that status; None for 2xx."""
     if 200 <= status < 300:
         return None
     return AttemptError.REDIRECT if 300 <= status < 400 else AttemptError.STATUS
 
 
-def read_retry_after(text: str, now: datetime) -> timedelta | None:
-    """How long a Retry-After field asks to wait (RFC 9110 section 10.2.3); None where it says nothing."""
+def parse_retry_after(text: str, now: datetime) -> timedelta | None:
+    """Return the delay of a Retry-After field (RFC 9110 section 10.2.3); None if it is malformed."""
     if _SECONDS.fullmatch(text):
-        return timedelta(seconds=min(int(text[:12]), LONGEST_WAIT // timedelta(seconds=1)))
+        return timedelta(seconds=min(int(text[:12]), MAX_RETRY_DELAY // timedelta(seconds=1)))
     try:
         until = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -254,39 +247,37 @@ def read_retry_after(text: str, now: datetime) -> timedelta | None:
 
 
 def check_draft(draft: WebhookDraft, destinations: Destinations) -> WebhookDraft:
-    """The draft with its events in order. Invalid with one entry per refused field."""
-    refused: list[FieldError] = []
-    refused += _refused_name(draft.name)
-    refused += _refused_url(draft.url, destinations)
-    refused += _refused_events(draft.events)
-    refused += _refused_headers(draft.headers)
-    if refused:
-        raise Invalid(refused)
+    """Return the draft with its events in order. Invalid with one entry per refused field."""
+    _check(draft, destinations)
     return replace(draft, events=_ordered(draft.events), headers=dict(draft.headers))
 
 
 def check_patch(patch: WebhookPatch, destinations: Destinations) -> WebhookPatch:
-    """The patch with its events in order. Invalid with one entry per refused field."""
-    refused: list[FieldError] = []
-    if not isinstance(patch.name, Unset):
-        refused += _refused_name(patch.name)
-    if not isinstance(patch.url, Unset):
-        refused += _refused_url(patch.url, destinations)
-    if not isinstance(patch.events, Unset):
-        refused += _refused_events(patch.events)
-    if not isinstance(patch.headers, Unset):
-        refused += _refused_headers(patch.headers)
-    if refused:
-        raise Invalid(refused)
-    return (
-        patch if isinstance(patch.events, Unset) else replace(patch, events=_ordered(patch.events))
-    )
+    """Return the patch with its events in order. Invalid with one entry per refused field."""
+    _check(patch, destinations)
+    events = patch.events
+    return patch if isinstance(events, Unset) else replace(patch, events=_ordered(events))
+
+
+def _check(values: WebhookDraft | WebhookPatch, destinations: Destinations) -> None:
+    errors: list[FieldError] = []
+    if not isinstance(values.name, Unset):
+        errors += _name_errors(values.name)
+    if not isinstance(values.url, Unset):
+        errors += _url_errors(values.url, destinations)
+    if not isinstance(values.events, Unset):
+        errors += _event_errors(values.events)
+    if not isinstance(values.headers, Unset):
+        errors += _header_errors(values.headers)
+    if errors:
+        raise Invalid(errors)
 
 
 def apply_patch(endpoint: WebhookEndpoint, patch: WebhookPatch, now: datetime) -> WebhookEndpoint:
-    """The endpoint after a patch that was checked; headers, whose values it does not hold, apart.
+    """Return the endpoint after a checked patch, except for the values of its headers.
 
-    Invalid if headers stay whose values would then go to another origin: whoever changes a URL need not know them.
+    Raises Invalid if a new URL has another origin and headers keep their values: otherwise a user who may change the
+    URL but never saw the values could send them to a server of their own.
     """
     _require_headers_for_origin(endpoint, patch)
     changed = replace(
@@ -298,7 +289,7 @@ def apply_patch(endpoint: WebhookEndpoint, patch: WebhookPatch, now: datetime) -
     if patch.status is WebhookStatus.ACTIVE:
         return replace(changed, disabled_at=None, disabled_for=None)
     if patch.status is WebhookStatus.DISABLED and endpoint.status is WebhookStatus.ACTIVE:
-        return replace(changed, disabled_at=now, disabled_for=DisabledFor.BY_HAND)
+        return replace(changed, disabled_at=now, disabled_for=DisabledReason.BY_HAND)
     return changed
 
 
@@ -306,55 +297,22 @@ def _require_headers_for_origin(endpoint: WebhookEndpoint, patch: WebhookPatch) 
     if isinstance(patch.url, Unset) or origin_of(patch.url) == origin_of(endpoint.url):
         return
     if isinstance(patch.headers, Unset):
-        kept = list(endpoint.header_names)
+        unchanged = list(endpoint.header_names)
     else:
-        kept = [name for name, value in patch.headers.items() if value is UNSET]
-    if kept:
-        why = (
-            f"must be given again or removed, as the URL leads elsewhere: {', '.join(sorted(kept))}"
+        unchanged = [name for name, value in patch.headers.items() if value is UNSET]
+    if unchanged:
+        names = ", ".join(sorted(unchanged))
+        raise Invalid.field(
+            "/headers",
+            f"must be entered again or removed, because the URL has another origin: {names}",
         )
-        raise Invalid([FieldError("/headers", why)])
-
-
-def payload_of(event: Event) -> bytes:
-    """The body that tells of an event: the same bytes at every attempt, at most 20 kB.
-
-    `data` holds the event as the API shows it. What an event tells by type is left out where it would not fit.
-    """
-    shown = wire_event(event)
-    body = {"type": event.type, "timestamp": shown["occurred_at"], "data": shown}
-    written = _written(body)
-    return (
-        written
-        if len(written) <= MAX_PAYLOAD
-        else _written({**body, "data": {**shown, "data": {}}})
-    )
-
-
-def wire_event(event: Event) -> dict[str, object]:
-    """An event as the API shows it."""
-    actor, target, origin = event.actor, event.target, event.origin
-    return {
-        "id": event.id,
-        "type": event.type,
-        "occurred_at": format_instant(event.occurred_at),
-        "actor": {"type": actor.kind, "id": actor.id, "name": actor.name},
-        "target": {"type": target.type, "id": target.id},
-        "address": origin.address,
-        "request_id": origin.request_id,
-        "data": dict(event.data),
-    }
-
-
-def _written(body: Mapping[str, object]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _ordered(events: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(events)))
 
 
-def _refused_name(name: str) -> Sequence[FieldError]:
+def _name_errors(name: str) -> Sequence[FieldError]:
     try:
         check_line(name, "/name", MAX_NAME)
     except Invalid as refused:
@@ -362,7 +320,7 @@ def _refused_name(name: str) -> Sequence[FieldError]:
     return ()
 
 
-def _refused_url(url: str, destinations: Destinations) -> Sequence[FieldError]:
+def _url_errors(url: str, destinations: Destinations) -> Sequence[FieldError]:
     try:
         destinations.read(url)
     except ValueError as refused:
@@ -370,49 +328,47 @@ def _refused_url(url: str, destinations: Destinations) -> Sequence[FieldError]:
     return ()
 
 
-def _refused_events(events: Sequence[str]) -> Sequence[FieldError]:
+def _event_errors(events: Sequence[str]) -> Sequence[FieldError]:
     if not events:
-        return (FieldError("/events", "must name at least one type of event, or *"),)
-    if ALL in events and len(events) > 1:
-        return (FieldError("/events", "must hold * alone, or types of events"),)
-    known = {ALL, *EventType}
+        return (FieldError("/events", "must have at least one type of event, or *"),)
+    if ALL_EVENTS in events and len(events) > 1:
+        return (FieldError("/events", "must have either * or types of events"),)
+    known = {ALL_EVENTS, *EventType}
     return [
-        FieldError(f"/events/{place}", "is not a type of event")
-        for place, type in enumerate(events)
+        FieldError(f"/events/{index}", "is not a known type of event")
+        for index, type in enumerate(events)
         if type not in known
     ]
 
 
-def merged_headers(
-    before: Mapping[str, str], asked: Mapping[str, str | Unset]
-) -> Mapping[str, str]:
-    """The headers after a patch that was checked. Invalid where one shall stay that is not there any more."""
-    gone = [name for name, value in asked.items() if value is UNSET and name not in before]
-    if gone:
-        raise Invalid([FieldError("/headers", f"is not there any more: {gone[0]}")])
+def merge_headers(before: Mapping[str, str], patch: Mapping[str, str | Unset]) -> Mapping[str, str]:
+    """Return the headers after a checked patch. Invalid if it keeps the value of a header that no longer exists."""
+    missing = [name for name, value in patch.items() if value is UNSET and name not in before]
+    if missing:
+        raise Invalid.field("/headers", f"no longer has the header {missing[0]}")
     return {
-        name: before[name] if isinstance(value, Unset) else value for name, value in asked.items()
+        name: before[name] if isinstance(value, Unset) else value for name, value in patch.items()
     }
 
 
-def _refused_headers(headers: Mapping[str, str | Unset]) -> Sequence[FieldError]:
+def _header_errors(headers: Mapping[str, str | Unset]) -> Sequence[FieldError]:
     if len({name.lower() for name in headers}) < len(headers):
-        return (FieldError("/headers", "must name each header once, in whatever case"),)
+        return (FieldError("/headers", "must have each header once, regardless of case"),)
     if len(headers) > MAX_HEADERS:
-        return (FieldError("/headers", f"must hold at most {MAX_HEADERS} headers"),)
+        return (FieldError("/headers", f"must have at most {MAX_HEADERS} headers"),)
     return [
-        FieldError(f"/headers/{_pointed(name)}", why)
+        FieldError(f"/headers/{_escape(name)}", why)
         for name, value in headers.items()
-        if (why := _refused_header(name, value))
+        if (why := _header_fault(name, value))
     ]
 
 
-def _refused_header(name: str, value: str | Unset) -> str | None:
+def _header_fault(name: str, value: str | Unset) -> str | None:
     low = name.lower()
     if len(name) > MAX_HEADER_NAME or not _HEADER_NAME.fullmatch(name):
-        return f"must be a header's name of at most {MAX_HEADER_NAME} characters"
-    if low in _OURS or low.startswith(_OUR_FAMILIES):
-        return "is set by Keystead itself, or by nobody"
+        return f"must be a header name of at most {MAX_HEADER_NAME} characters"
+    if low in _RESERVED or low.startswith(_RESERVED_PREFIXES):
+        return "is reserved"
     if isinstance(value, Unset):
         return None
     if len(value) > MAX_HEADER_VALUE or not _HEADER_VALUE.fullmatch(value):
@@ -420,6 +376,6 @@ def _refused_header(name: str, value: str | Unset) -> str | None:
     return None
 
 
-def _pointed(name: str) -> str:
-    """A name as a part of a JSON pointer (RFC 6901 section 3)."""
+def _escape(name: str) -> str:
+    """Return a name as a part of a JSON pointer (RFC 6901 section 3)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""Workspaces (the tenants) and the people in them."""
+"""Workspaces (the tenants) and their members."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from keystead.domain.ids import UserId, WorkspaceId
-from keystead.domain.sessions import Proof
+from keystead.domain.sessions import Authentication
 from keystead.domain.text import check_line
 
 MAX_NAME = 100
 
 
 class Role(StrEnum):
-    """What a member is, from most rights to least; roles.py says which."""
+    """The roles of members, from most permissions to least."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A tenant. Suspended: its keys are refused until it is resumed."""
+    """A tenant. While it is suspended, its keys are refused."""
 
     id: WorkspaceId
     name: str
@@ -36,10 +36,10 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person who signs in; a member of any number of workspaces.
+    """A person who signs in, a member of any number of workspaces. It doesn't contain the password's hash.
 
-    A product's own user comes by portal links alone, and belongs to the one workspace `portal_workspace_id`.
-    `time_zone` is a name of the IANA database, None being UTC. The password's hash is never part of this.
+    A product's own user signs in only by portal links, and belongs to one workspace, `portal_workspace_id`.
+    `time_zone` is a name of the IANA database; None means UTC.
     """
 
     id: UserId
@@ -53,27 +53,27 @@ class User:
 
     @property
     def confirmed_email(self) -> str | None:
-        """Where mail may be sent: the email, once somebody vouches for it or its link was opened."""
+        """Return the email if it was confirmed, by its link or by the product."""
         return None if self.email_confirmed_at is None else self.email
 
     @property
     def is_of_portal(self) -> bool:
-        """Whether the product vouches for this person, and they have no account of their own here."""
+        """Return whether this is a product's own user, without an account here."""
         return self.portal_workspace_id is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user in one workspace, with a role. `proof`: how and when they last proved who they are in a session."""
+    """A user in one workspace, with a role. `authentication`: when and how they last authenticated in a session."""
 
     workspace_id: WorkspaceId
     user: User
     role: Role
     joined_at: datetime | None = field(default=None, compare=False)
-    proof: Proof | None = field(default=None, compare=False)
+    authentication: Authentication | None = field(default=None, compare=False)
     version: int = field(default=1, compare=False)
 
 
 def check_name(name: str, pointer: str = "/name") -> str:
-    """A name for people: 1-100 characters on one line."""
+    """Return `name`. Invalid unless it is 1-100 characters on one line."""
     return check_line(name, pointer, MAX_NAME)

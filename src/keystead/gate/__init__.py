@@ -1,1 +1,1 @@
-"""The gate: whether a token is good, for gateways and services, and the end of one. Plain ASGI, no framework."""
+"""The gate: forward authentication for gateways, token introspection and revocation. Plain ASGI, no framework."""

@@ -1,4 +1,9 @@
-"""Reading what a gateway asks: the scope of the raw path, and the head of a request that has nothing unusual in it."""
+"""The fast path of the gate: reads ordinary requests in a few steps, without `http.stack`.
+
+It may answer because it refuses nothing: it accepts a head only if the head would pass every check of `Stack`, and
+leaves all others, and all refusals, to the stack. Tests put the same requests on both paths and compare the answers.
+The decision about the fast path, in docs/decisions, has the figures.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +12,39 @@ from functools import lru_cache
 from typing import Final
 
 from keystead.domain.scopes import EVERYTHING, ScopeCatalog
-from keystead.http.asgi import Scope
+from keystead.http.asgi import Header, Scope
 from keystead.http.client import Network, read_client
+from keystead.http.form_body import FORM
 from keystead.http.head import (
     MAX_BLOCK,
     MAX_FIELDS,
     MAX_ORIGIN,
     MAX_URL,
     NEVER,
-    block_of,
     is_clean,
     is_host,
     read_head,
 )
 
 ANY: Final = "any"
-"""The path's word for a live key of any scope."""
+"""The path segment that asks for a valid key with any scope."""
 MAX_ORIGINS: Final = 4096
 
 _SCHEME: Final = b"Bearer "
+_FORMS: Final = (FORM.encode(), f"{FORM};charset=UTF-8".encode(), f"{FORM}; charset=UTF-8".encode())
+_LENGTHS: Final = frozenset(str(length).encode() for length in range(1, 1025))
 
-Asked = tuple[str, str | None, str | None, str | None]
-"""A token's text; the scope, None for a live key; the caller's address and agent as far as they are known."""
+_Client = tuple[str | None, str | None]
+"""Address and agent, as far as they are known."""
+PlainRequest = tuple[str, str | None, str | None, str | None]
+"""A token, the required scope (None: any valid key), and the caller's address and agent."""
 
 
 class RequiredScopes(dict[bytes, str | None]):
-    """Raw path -> the scope that its first segment names, None for a live key. KeyError where it names none, exactly.
+    """The required scope by raw path, None for any valid key. KeyError for a first segment that isn't a scope's name.
 
-    Nothing is decoded or normalised: an encoded, doubled, dotted or parameterised segment is no scope's name. `*` is
-    none either: what asks for everything at once has forgotten to choose.
+    Paths are neither decoded nor normalised, so an encoded, doubled, dotted or parameterised segment isn't a scope's
+    name. Neither is `*`: a gateway that requires everything has forgotten to choose.
     """
 
     def __init__(self, catalog: ScopeCatalog, prefix: str) -> None:
@@ -45,76 +54,120 @@ class RequiredScopes(dict[bytes, str | None]):
         self._depth = prefix.count("/") + 2
 
     def __missing__(self, raw_path: bytes) -> str | None:
-        """For a path with more than that one segment."""
+        """Return the scope of a path with more segments, which some gateways append."""
         start = b"/".join(raw_path.split(b"/", self._depth)[: self._depth])
         if start == raw_path:
             raise KeyError(raw_path)
         return self[start]
 
 
-class Plain:
-    """Reads a head in a few steps, where it would pass every check that `Stack` makes; None sends it there.
+class Origins:
+    """A cache of where requests come from: the client by the few fields that decide who and how safe it is."""
 
-    It refuses nothing: what it does not check in full takes the whole path.
-    """
-
-    def __init__(self, scopes: RequiredScopes, proxies: Sequence[Network]) -> None:
-        self._required = scopes
+    def __init__(self, proxies: Sequence[Network]) -> None:
         self._proxies = tuple(proxies)
-        self._origin = lru_cache(MAX_ORIGINS)(self._read_origin)
+        self._cached = lru_cache(MAX_ORIGINS)(self._read)
 
-    def read(self, scope: Scope) -> Asked | None:
-        """What is asked, or None."""
-        try:
-            required = self._required[scope["raw_path"]]
-            sent = scope["headers"]
-            fields = dict(sent)
-            field = fields[b"authorization"]
-            length = fields.get(b"content-length", b"0")
-            said = (
-                fields[b"host"],
-                fields.get(b"user-agent"),
-                fields.get(b"x-forwarded-for") if self._proxies else None,
-                fields.get(b"x-forwarded-proto") if self._proxies else None,
-            )
-            # These are a stranger's bytes, and the cache keeps them: few, or none at all.
-            if sum(len(value or b"") for value in said) > MAX_ORIGIN:
-                return None
-            origin = self._origin(scope["client"][0], scope["scheme"], *said)
-        except (KeyError, TypeError):
+    def find(self, scope: Scope, fields: dict[bytes, bytes], agent: bytes | None) -> _Client | None:
+        """Return address and agent; None to leave the request to the stack. KeyError without a Host field."""
+        host = fields[b"host"]
+        size = len(host) + (len(agent) if agent else 0)
+        hops = protocol = None
+        if self._proxies:
+            hops, protocol = fields.get(b"x-forwarded-for"), fields.get(b"x-forwarded-proto")
+            size += len(hops or b"") + len(protocol or b"")
+        # A stranger chooses these bytes and the cache keeps them: without a bound, its entries could fill the memory.
+        if size > MAX_ORIGIN:
             return None
-        if (
-            origin is None
-            or field[:7] != _SCHEME
-            or scope["method"] in NEVER
-            or not len(fields) == len(sent) <= MAX_FIELDS
-            or length != b"0"
-            or b"transfer-encoding" in fields
-            or block_of(sent) > MAX_BLOCK
-            or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
-            or not is_clean(b"".join([value for _, value in sent]))
-        ):
-            return None
-        return field[7:].decode("latin-1"), required, origin[0], origin[1]
+        return self._cached(scope["client"][0], scope["scheme"], host, agent, hops, protocol)
 
-    def _read_origin(
+    def _read(
         self,
         peer: str,
         scheme: str,
         host: bytes,
         agent: bytes | None,
-        forwarded_for: bytes | None,
-        forwarded_proto: bytes | None,
-    ) -> tuple[str | None, str | None] | None:
-        """Address and agent; None where a closer look is needed. The same fields say the same: it is remembered."""
-        named = (
+        hops: bytes | None,
+        protocol: bytes | None,
+    ) -> _Client | None:
+        # Pure, so equal fields may share one answer. The stack's own functions decide, not a second reading of them.
+        fields = (
             (b"host", host),
             (b"user-agent", agent),
-            (b"x-forwarded-for", forwarded_for),
-            (b"x-forwarded-proto", forwarded_proto),
+            (b"x-forwarded-for", hops),
+            (b"x-forwarded-proto", protocol),
         )
-        head = read_head([(name, value) for name, value in named if value is not None])
+        head = read_head([(name, value) for name, value in fields if value is not None])
         client = read_client(peer, scheme, head, self._proxies, "")
         if not (client.private and is_host(host) and head.clean):
             return None
         return client.address or None, client.agent or None
+
+
+def _is_ordinary(fields: dict[bytes, bytes], headers: Sequence[Header]) -> bool:
+    """Return whether `headers`, whose dict is `fields`, pass the stack's checks of size, repetition and characters."""
+    values = b"".join(fields.values())
+    return (
+        len(fields)
+        == len(headers)
+        <= MAX_FIELDS  # no field twice, so no two Host or Authorization fields
+        and b"transfer-encoding" not in fields
+        and len(b"".join(fields)) + len(values) + 4 * len(headers) <= MAX_BLOCK
+        and is_clean(values)
+    )
+
+
+class ForwardAuthFastPath:
+    """Reads a gateway's request for `/forward-auth`."""
+
+    def __init__(self, scopes: RequiredScopes, proxies: Sequence[Network]) -> None:
+        self._required = scopes
+        self._origins = Origins(proxies)
+
+    def read(self, scope: Scope) -> PlainRequest | None:
+        """Return what the request asks for, or None to leave it to the stack."""
+        try:
+            required = self._required[scope["raw_path"]]
+            headers = scope["headers"]
+            fields = dict(headers)
+            field = fields[b"authorization"]
+            client = self._origins.find(scope, fields, fields.get(b"user-agent"))
+        except (KeyError, TypeError):
+            return None
+        if (
+            client is None
+            or field[:7] != _SCHEME
+            or scope["method"] in NEVER
+            or fields.get(b"content-length", b"0") != b"0"
+            or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
+            or not _is_ordinary(fields, headers)
+        ):
+            return None
+        return field[7:].decode("latin-1"), required, client[0], client[1]
+
+
+class FormFastPath:
+    """Recognises a short form that a service posts to one path, with one credential over a private connection."""
+
+    def __init__(self, path: str, proxies: Sequence[Network]) -> None:
+        self._path = path.encode("ascii")
+        self._origins = Origins(proxies)
+
+    def accepts(self, scope: Scope) -> bool:
+        """Return whether the head passes every check of the stack; if in doubt, False."""
+        if scope["method"] != "POST" or scope["raw_path"] != self._path or scope["query_string"]:
+            return False
+        headers = scope["headers"]
+        fields: dict[bytes, bytes] = dict(headers)
+        if (
+            fields.get(b"content-length") not in _LENGTHS
+            or fields.get(b"content-type") not in _FORMS
+            or b"authorization" not in fields
+            or b"expect" in fields
+            or not _is_ordinary(fields, headers)
+        ):
+            return False
+        try:
+            return self._origins.find(scope, fields, None) is not None
+        except (KeyError, TypeError):
+            return False

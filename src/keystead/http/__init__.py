@@ -1,1 +1,1 @@
-"""Web plumbing that every front door shares: credentials, problems, bodies, pages, the outer stack. No product rule."""
+"""Web plumbing that every front door shares: credentials, problems, bodies, paging and the outer stack."""

@@ -1,4 +1,4 @@
-"""What the log says of a request and of a failure: one line each, no header, query or body, no exception's text."""
+"""The log of requests and failures: one line each, without headers, queries, bodies or an exception's text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, Final
 import structlog
 
 from keystead.http.asgi import Scope
-from keystead.http.failures import places, type_names
-from keystead.http.record import RequestRecord, record_of
-from keystead.http.redaction import one_line
+from keystead.http.client import RequestRecord, record_of
+from keystead.http.redaction import one_line, places, type_names
 
 _PATH_LENGTH = 300
 SAMPLE_SECONDS: Final = 60.0
@@ -23,7 +22,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.http")
 
 
 def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds: float) -> None:
-    """The line of one request. `status` None: the client was gone before the answer began."""
+    """Log one request. `status` is None if the client disconnected before the answer began."""
     fields: dict[str, Any] = {
         "method": one_line(scope["method"], 20),
         "path": one_line(scope["path"], _PATH_LENGTH),
@@ -31,29 +30,25 @@ def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds
         "duration_ms": round(seconds * 1000, 3),
         "request_id": record.client.request_id,
     }
-    if record.key_id is not None:
-        fields["key_id"] = record.key_id
-    if record.workspace_id is not None:
-        fields["workspace_id"] = record.workspace_id
-    if record.denied is not None:
-        fields["denied"] = record.denied
+    for name in ("key_id", "workspace_id", "denied"):
+        if (value := getattr(record, name)) is not None:
+            fields[name] = value
     _log.info("request", **fields)
 
 
 def log_failure(scope: Scope, error: BaseException) -> None:
-    """The line of a bug or a failure of the store: types and places only, since a message may quote what was sent."""
-    record = record_of(scope)
+    """Log a bug or a storage failure: types and places only, because a message may quote what a client sent."""
     _log.error(
         "failure",
         errors=type_names(error),
         places=places(error),
         path=one_line(scope["path"], _PATH_LENGTH),
-        request_id=record.client.request_id,
+        request_id=record_of(scope).client.request_id,
     )
 
 
 class _Sampler:
-    """When each address was last logged, and how often it was not since; bounded, as strangers choose addresses."""
+    """When each address was last logged, and how many lines were left out since; bounded in size."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,7 +72,7 @@ _refused: Final = _Sampler()
 
 
 def log_refused_sign_in(scope: Scope, way: str, reason: str) -> None:
-    """Log that a `password`, `link` or `invitation` signed nobody in, with its source; a sample of each address."""
+    """Log a failed sign-in by `password`, `link` or `invitation`, with its source; a sample of each address."""
     client = record_of(scope).client
     left_out = _refused.due(client.address, monotonic())
     if left_out is None:

@@ -1,10 +1,10 @@
-"""The shapes of ASGI 3.0 and one whole answer. Nothing here reads a request or decides anything."""
+"""The shapes of ASGI 3.0, whole answers, and the header fields that many answers share."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -13,6 +13,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Header = tuple[bytes, bytes]
+
+NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+SERVER: Final[Header] = (b"server", b"keystead")
+"""Without this field, granian adds its own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,13 @@ class Answer:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    """Send the whole of `answer`, its length first."""
+    """Send `answer` with its Content-Length."""
     length = (b"content-length", str(len(answer.body)).encode())
-    start = {"type": "http.response.start", "status": answer.status}
-    await send({**start, "headers": [*answer.headers, length]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [*answer.headers, length],
+        }
+    )
     await send({"type": "http.response.body", "body": answer.body})

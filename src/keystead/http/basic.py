@@ -1,4 +1,4 @@
-"""HTTP Basic as OAuth clients use it (RFC 6749 section 2.3.1): the one other way in which a token may be sent."""
+"""HTTP Basic as OAuth clients use it (RFC 6749 section 2.3.1), the alternative to a bearer token."""
 
 from __future__ import annotations
 
@@ -18,28 +18,26 @@ _BASIC = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+=*)")
 
 
 class Presented(NamedTuple):
-    """A token, and the id of the client that it is said to be of; None for a bearer's, which says nothing."""
+    """A token, and the client id that was sent with it; None with a bearer token."""
 
     client_id: str | None
     token: str
 
 
 def read_client(headers: Iterable[Header]) -> Presented:
-    """The one credential in raw ASGI `headers`, Basic or Bearer. As read_bearer; InvalidToken for a Basic of no use."""
+    """Return the one credential in raw ASGI `headers`, Basic or Bearer.
+
+    Raises what `read_bearer` raises, and InvalidToken for a malformed Basic credential.
+    """
     fields = [value for name, value in headers if name.lower() == b"authorization"]
     is_sound = len(fields) == 1 and len(fields[0]) <= MAX_CREDENTIALS
     match = _BASIC.fullmatch(fields[0].strip(b" \t")) if is_sound else None
     if match is None:
         return Presented(None, read_bearer((b"authorization", field) for field in fields))
-    return _decoded(match[1])
-
-
-def _decoded(encoded: bytes) -> Presented:
     try:
-        client_id, colon, password = (
-            b64decode(encoded, validate=True).decode("utf-8").partition(":")
-        )
+        client_id, colon, password = b64decode(match[1], validate=True).decode().partition(":")
         if colon:
+            # Both parts are form-encoded before they are joined.
             return Presented(
                 *(unquote_plus(part, errors="strict") for part in (client_id, password))
             )

@@ -1,4 +1,4 @@
-"""The bearer credential of a request and the challenge of a refusal (RFC 6750); not whether a token stands."""
+"""The bearer credential of a request and the challenge of a refusal (RFC 6750). It doesn't verify tokens."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from keystead.http.asgi import Header
 REALM = "keystead"
 
 MAX_CREDENTIALS = 4 * 1024
-"""Bytes of an Authorization field that are looked at: many times what the longest of our credentials needs."""
+"""Bytes of an Authorization field, many times the length of our longest credential."""
 
 PLAIN_CHALLENGE = f'Bearer realm="{REALM}"'
+
+# Each pattern reads a stranger's bytes in one linear pass: no alternative begins with what another may have consumed.
 # RFC 9110 section 11.2 (token68) and section 11.4 (credentials: scheme 1*SP token68).
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _BEARER_SCHEME = re.compile(rb"(?i:bearer)(?!" + _TCHAR + rb")")
-# Two fields that something on the way joined to one (RFC 9110 section 5.3): a comma, then again `scheme SP value`.
-# Of several commas in a row only the last can begin a match, so no run of them is searched from each of its members.
+# Two fields that a proxy joined into one (RFC 9110 section 5.3): a comma, then another `scheme SP value`. Only the last
+# comma of a run can begin a match, so a run of them isn't searched again from each of its members.
 _JOINED = re.compile(rb",[ \t]*" + _TCHAR + rb"+ +[^ ,=]")
 # RFC 6750 section 3: what the scope attribute may hold.
 _SCOPE_TEXT = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
@@ -37,13 +39,16 @@ class TwoCredentials(InvalidRequest):
 
 
 def read_bearer(headers: Iterable[Header]) -> str:
-    """The token68 text of the one bearer credential in raw ASGI `headers`.
+    """Return the token68 text of the one bearer credential in raw ASGI `headers`.
 
-    TwoCredentials for two Authorization fields, joined ones included; Unauthenticated for none or another scheme;
-    InvalidToken for a bearer value that is not token68, or is longer than MAX_CREDENTIALS.
+    Raises:
+        TwoCredentials: There are two Authorization fields, possibly joined into one.
+        Unauthenticated: There is no such field, or it has another scheme.
+        InvalidToken: The value is not token68, or is longer than MAX_CREDENTIALS.
     """
     field: bytes | None = None
     for name, value in headers:
+        # The length first: of some twenty fields, few have 13 characters, and only those are compared.
         if len(name) == 13 and name.lower() == b"authorization":
             if field is not None:
                 raise TwoCredentials("The request has two Authorization fields; send one.")
@@ -54,7 +59,7 @@ def read_bearer(headers: Iterable[Header]) -> str:
 
 
 def bearer_of(scope: Mapping[str, Any]) -> str:
-    """As read_bearer, for an ASGI scope; an `access_token` in the query beside it is a second credential."""
+    """Like `read_bearer`, for an ASGI scope. An `access_token` in the query is a second credential."""
     token = read_bearer(scope["headers"])
     if b"access_token=" in scope["query_string"]:
         raise TwoCredentials("Send the token in the Authorization field only, never in the URL.")
@@ -62,7 +67,7 @@ def bearer_of(scope: Mapping[str, Any]) -> str:
 
 
 def _token68(field: bytes) -> str:
-    # The length comes first: a stranger's field costs no more than a short one, wherever the server's bound is.
+    # The length comes first, so a stranger's field costs no more than a short one, whatever the server's bound is.
     is_short = len(field) <= MAX_CREDENTIALS
     match = _BEARER.fullmatch(field) if is_short else None
     if match is not None:
@@ -73,9 +78,9 @@ def _token68(field: bytes) -> str:
 
 
 def challenge(error: KeysteadError) -> str | None:
-    """The WWW-Authenticate value that belongs to `error` (RFC 6750 section 3), or None.
+    """Return the WWW-Authenticate value of `error` (RFC 6750 section 3), if it has one.
 
-    A request without credentials is told the scheme and nothing else (section 3.1).
+    A request without credentials learns the scheme only (section 3.1).
     """
     match error:
         case Unauthenticated():
@@ -85,10 +90,7 @@ def challenge(error: KeysteadError) -> str | None:
         case TwoCredentials():
             return f'{PLAIN_CHALLENGE}, error="invalid_request"'
         case InsufficientScope():
-            return f'{PLAIN_CHALLENGE}, error="insufficient_scope"{_scope_attribute(error.scope)}'
+            scope = f', scope="{error.scope}"' if _SCOPE_TEXT.fullmatch(error.scope) else ""
+            return f'{PLAIN_CHALLENGE}, error="insufficient_scope"{scope}'
         case _:
             return None
-
-
-def _scope_attribute(scope: str) -> str:
-    return f', scope="{scope}"' if _SCOPE_TEXT.fullmatch(scope) else ""

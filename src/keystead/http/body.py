@@ -1,43 +1,69 @@
-"""Reading a request's body within bounds of size and time. What the bytes mean is json_body.py's question."""
+"""Bodies of requests: the limits of size and time, and reading within them. Other modules decode the bytes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+from starlette.concurrency import run_in_threadpool
 
 from keystead.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from keystead.http.asgi import Header, Message, Receive
+from keystead.services.concurrency import FairThreadPool
 
-KIB = 1024
-MIB = 1024 * KIB
-JSON_LIMIT = 64 * KIB
-"""Bytes of a JSON body, where the call does not name another bound."""
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_BODY: Final = 10 * MIB
+"""Bytes of any body, and of a push of documents."""
+DOCUMENT_LIMIT: Final = 512 * KIB
+JSON_LIMIT: Final = 64 * KIB
+"""Bytes of a JSON body, unless the call sets another limit."""
+FORM_LIMIT: Final = 64 * KIB
+BODY_SECONDS: Final = 15.0
+"""How long a body may take to arrive."""
+DISCARD_SECONDS: Final = 5.0
+"""How long the server goes on reading an unread body after its answer."""
+LARGE: Final = 64 * KIB
+"""Bytes beyond which a body is large, and takes a place."""
+PARSED_AT_ONCE: Final = 2
+"""Large bodies that one process parses at a time, at most one of each workspace."""
+HELD_AT_ONCE: Final = 4
+"""Large bodies of one workspace that one process holds at a time, from the first byte to the answer."""
+
+T = TypeVar("T")
 
 
 class EncodedBody(UnsupportedMediaType):
-    """The body has a Content-Encoding, such as gzip, which nothing here reads (RFC 9110 section 8.4)."""
+    """The body has a Content-Encoding, such as gzip, which no reader here supports (RFC 9110 section 8.4)."""
 
 
 def require_unencoded(headers: Iterable[Header]) -> None:
-    """EncodedBody if raw ASGI `headers` name a Content-Encoding other than identity."""
+    """Raise EncodedBody if raw ASGI `headers` name a Content-Encoding other than identity."""
     for name, value in headers:
         if name == b"content-encoding" and value.strip(b" \t").lower() not in {b"", b"identity"}:
             raise EncodedBody("Send the body without a Content-Encoding.")
 
 
 async def read_body(receive: Receive, limit: int, content_length: int | None = None) -> bytes:
-    """The whole body, at most `limit` bytes.
+    """Return the whole body, at most `limit` bytes.
 
-    TooLarge as soon as it is known: from `content_length` before a byte is read, else at the first byte too many.
-    InvalidRequest when the client leaves in the middle.
+    Raises:
+        TooLarge: As early as possible: for `content_length` before a byte is read, else at the first byte too many.
+        InvalidRequest: The client disconnected before the end.
     """
     if content_length is not None and content_length > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
-        chunk, more = _part(await receive())
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidRequest("The body ended early.")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
@@ -45,13 +71,7 @@ async def read_body(receive: Receive, limit: int, content_length: int | None = N
     return b"".join(chunks)
 
 
-def _part(message: Message) -> tuple[bytes, bool]:
-    if message["type"] != "http.request":
-        raise InvalidRequest("The body ended early.")
-    return message.get("body", b""), message.get("more_body", False)
-
-
-def _goes_on(message: Message) -> bool:
+def _has_more(message: Message) -> bool:
     more: bool = message["type"] == "http.request" and message.get("more_body", False)
     return more
 
@@ -61,10 +81,10 @@ def _too_large(limit: int) -> TooLarge:
 
 
 class BoundedBody:
-    """A `receive` for everything behind the stack: the body has arrived by the deadline and is at most `limit` bytes.
+    """A `receive` for the applications behind the stack, with a limit of bytes and a deadline for the body.
 
-    The server's own time-out ends with the header fields; without this one, a body that trickles in is held for ever.
-    InvalidRequest when it is late, TooLarge when it is over. After the body, it waits for the client as long as asked.
+    The server's own timeout covers the header fields only; without this one, a body that trickles in holds its request
+    for ever. After the body, `receive` waits for a disconnect without a deadline.
     """
 
     __slots__ = ("_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
@@ -75,35 +95,64 @@ class BoundedBody:
         self._more, self._deadline = True, 0.0
 
     async def receive(self) -> Message:
-        """The next message of the server."""
+        """Return the next message of the server. InvalidRequest if the body is late, TooLarge if it is too long."""
         if not self._more:
             return await self._receive()
-        message = await self._in_time()
-        self._more = _goes_on(message)
+        message = await self._before_deadline()
+        self._more = _has_more(message)
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _too_large(self._limit)
         return message
 
-    async def discard(self, limit: int, seconds: float) -> None:
-        """Read what is left and forget it: about `limit` bytes, for `seconds`, and never past the deadline of the body.
+    async def discard(self, limit: int = MAX_BODY, seconds: float = DISCARD_SECONDS) -> None:
+        """Read and drop the rest of the body: about `limit` bytes, for `seconds`, and never past the body's deadline.
 
-        For after an answer. A connection that is closed over unread bytes is reset: the client may lose the answer, or
-        the next request that it sends on the same connection (RFC 9112 section 9.6).
+        For after an answer: closing a connection over unread bytes resets it, so the client could lose the answer, or
+        the next request on the same connection (RFC 9112 section 9.6).
         """
         end = asyncio.get_running_loop().time() + seconds
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(end, self._deadline or end)):
                 while self._more and limit > 0:
                     message = await self._receive()
-                    self._more = _goes_on(message)
+                    self._more = _has_more(message)
                     limit -= len(message.get("body", b""))
 
-    async def _in_time(self) -> Message:
-        # Counted from the first read: before it, the head may take the time that the server gives it.
+    async def _before_deadline(self) -> Message:
+        # The clock starts at the first read: before it, the head may use the time that the server gives it.
         self._deadline = self._deadline or asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._receive()
         except TimeoutError:
             raise InvalidRequest(f"The body did not arrive within {self._seconds:g} s.") from None
+
+
+class LargeBodies:
+    """Limits for the large bodies of one process, so that no owner (a workspace) takes all its memory or processors."""
+
+    def __init__(self) -> None:
+        self._parsers = FairThreadPool(PARSED_AT_ONCE, "parse")
+        self._held: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def held(self, owner: str, length: int | None) -> AsyncIterator[None]:
+        """Hold a body of `length` bytes (None: not announced); wait while the owner holds too many.
+
+        A waiting body has not been read, so it takes no memory here.
+        """
+        if length is not None and length <= LARGE:
+            yield
+            return
+        # Weak values: an owner's semaphore lasts while one of its requests refers to it.
+        semaphore = self._held.setdefault(owner, asyncio.Semaphore(HELD_AT_ONCE))
+        async with semaphore:
+            yield
+
+    async def parse(self, owner: str, decode: Callable[[], T], length: int) -> T:
+        """Return the result of `decode`, which reads `length` bytes on a thread."""
+        if length <= LARGE:
+            return await run_in_threadpool(decode)
+        # An owner's share of two threads is one (`domain.shares`), so no owner waits for another's whole queue.
+        return await self._parsers.run(owner, decode)

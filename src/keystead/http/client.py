@@ -1,6 +1,6 @@
-"""Who is at the other end of a request: address, agent, request id, and whether the way is private.
+"""The client of a request (address, agent, request id, privacy of the connection), and the record of its request.
 
-What proxies say is believed only when the peer is a configured proxy; everybody else's X-Forwarded-* is noise.
+What proxies report is believed only if the peer is a configured proxy; X-Forwarded-* from any other peer is ignored.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from keystead.http.asgi import Scope
 from keystead.http.head import Head
 from keystead.http.redaction import redacted
 
@@ -18,9 +19,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 AGENT_LENGTH = 200
-_TLS = frozenset(
-    {b"https", b"wss"}
-)  # what proxies call TLS; the second is what some say of a websocket
+_KEY = "keystead"
+# What proxies call TLS; some say wss of a websocket.
+_TLS = frozenset({b"https", b"wss"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # An address, or one with the port that some proxies add: 192.0.2.1:4711, [2001:db8::1]:4711.
 _HOP = re.compile(
@@ -30,10 +31,11 @@ _HOP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`address` as text ("" when the server does not know it), `agent` at most 200 printable characters.
+    """The other end of a request.
 
-    `secure`: the request came over TLS, as far as the server or a configured proxy can tell. `private`: it may carry
-    credentials, being secure or not having left this machine.
+    `address` is "" if the server does not know it; `agent` has at most 200 printable characters. `secure`: the request
+    came over TLS, as far as the server or a configured proxy knows. `private`: it may carry credentials, because it is
+    secure or never left this machine.
     """
 
     address: str
@@ -43,15 +45,26 @@ class Client:
     private: bool
 
 
+@dataclass(slots=True)
+class RequestRecord:
+    """What the layers note about a request for the log and the metrics."""
+
+    client: Client
+    key_id: str | None = None
+    workspace_id: str | None = None
+    denied: str | None = None
+    route: str | None = None
+
+
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """The networks of configured proxies, single addresses included. ValueError names what is neither."""
+    """Return the networks of configured proxies, single addresses included. ValueError names the first bad one."""
     return tuple(ip_network(text.strip()) for text in texts)
 
 
 def read_client(
     peer: str, scheme: str, head: Head, proxies: Sequence[Network], fresh_id: str
 ) -> Client:
-    """The client behind `peer`, the address at the other end of the connection.
+    """Return the client behind `peer`, the address at the other end of the connection.
 
     `fresh_id` is the request's id unless a configured proxy sent a well-formed X-Request-Id.
     """
@@ -65,19 +78,54 @@ def read_client(
         agent=_agent(head.agent[: 4 * AGENT_LENGTH]),
         request_id=sent_id(b",".join(head.request_id), fresh_id) if trusted else fresh_id,
         secure=secure,
+        # A proxy on this machine is on loopback too, but the request it forwards crossed a network.
         private=secure or (loopback and not forwarded),
     )
 
 
 def is_proxy(peer: str, proxies: Sequence[Network]) -> bool:
-    """Whether that address is one of the configured proxies, whose word on the client is believed."""
+    """Return whether the address is a configured proxy, whose X-Forwarded-* fields are believed."""
     return _within(_address(peer), proxies)
 
 
 def sent_id(field: bytes, fresh_id: str) -> str:
-    """The request id of an X-Request-Id field that a proxy sent; `fresh_id` where it is not well-formed."""
-    said = field.decode("latin-1")
-    return said if _REQUEST_ID.fullmatch(said) else fresh_id
+    """Return the request id of an X-Request-Id field that a proxy sent; `fresh_id` if it is malformed."""
+    text = field.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else fresh_id
+
+
+def begin_record(scope: Scope, client: Client) -> RequestRecord:
+    """Put a fresh record into the scope."""
+    record = RequestRecord(client)
+    scope.setdefault("state", {})[_KEY] = record
+    return record
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    """Return the record of a request. KeyError outside the stack."""
+    record: RequestRecord = scope["state"][_KEY]
+    return record
+
+
+def client_of(scope: Scope) -> Client:
+    """Return the client of the request."""
+    return record_of(scope).client
+
+
+def note_caller(scope: Scope, *, key_id: str | None, workspace_id: str | None) -> None:
+    """Note who called, for the log. Call it only after the credentials were verified."""
+    record = record_of(scope)
+    record.key_id, record.workspace_id = key_id, workspace_id
+
+
+def note_denial(scope: Scope, reason: str) -> None:
+    """Note why credentials were refused; the log shows it, the answer never does."""
+    record_of(scope).denied = reason
+
+
+def note_route(scope: Scope, template: str) -> None:
+    """Note the route, such as `/v1/keys/{id}`, for the metrics. FastAPI and Starlette routes need no note."""
+    record_of(scope).route = template
 
 
 def _within(address: Address | None, networks: Sequence[Network]) -> bool:
@@ -85,7 +133,8 @@ def _within(address: Address | None, networks: Sequence[Network]) -> bool:
 
 
 def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> Address | None:
-    # From the right, where each proxy wrote what it saw, to the first address that is no proxy of ours.
+    # From the right, where each proxy appended its peer, to the first address that is not one of our proxies. A client
+    # may have written anything further left.
     nearest = peer
     for hop in reversed(b",".join(head.forwarded_for).decode("latin-1").split(",")):
         match = _HOP.fullmatch(hop.strip())
@@ -99,8 +148,8 @@ def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> 
 
 
 def _forwarded_https(head: Head) -> bool:
-    said = b",".join(head.forwarded_proto).lower().split(b",")
-    return all(protocol.strip() in _TLS for protocol in said)
+    protocols = b",".join(head.forwarded_proto).lower().split(b",")
+    return all(protocol.strip() in _TLS for protocol in protocols)
 
 
 @lru_cache(maxsize=4096)

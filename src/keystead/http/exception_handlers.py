@@ -1,4 +1,4 @@
-"""Problems for Starlette and FastAPI applications: an exception there becomes what plain ASGI code would answer."""
+"""Exception handlers for Starlette and FastAPI: an exception gets the same answer there as in plain ASGI code."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from keystead.domain.errors import (
 from keystead.http.access_log import log_failure
 from keystead.http.asgi import Answer, Scope
 from keystead.http.head import METHODS
+from keystead.http.json_body import invalid_of, request_pointer
 from keystead.http.problems import Internal, MethodNotAllowed, Problems
-from keystead.http.validation import invalid_of, request_pointer
 
 _BY_STATUS: Mapping[int, Callable[[], KeysteadError]] = {
     404: NotFound,
@@ -37,7 +37,7 @@ _BY_STATUS: Mapping[int, Callable[[], KeysteadError]] = {
 
 
 def install_handlers(app: Starlette, problems: Problems) -> None:
-    """Answer every refusal and every bug of `app` (Starlette or FastAPI) with a problem."""
+    """Answer every refusal and every bug of `app` with a problem."""
 
     async def refused(request: Request, error: Exception) -> Response:
         return response_of(problems.answer(_refusal(request.scope, error)))
@@ -51,7 +51,7 @@ def install_handlers(app: Starlette, problems: Problems) -> None:
 
 
 def response_of(answer: Answer) -> Response:
-    """`answer` as a Starlette response."""
+    """Return `answer` as a Starlette response."""
     response = Response(answer.body, answer.status)
     response.raw_headers = [*answer.headers, *response.raw_headers]
     return response
@@ -64,7 +64,7 @@ def _refusal(scope: Scope, error: Exception) -> KeysteadError:
         case RequestValidationError():
             refusal = invalid_of(error.errors(), request_pointer)
         case HTTPException(__cause__=KeysteadError() as cause):
-            refusal = cause  # FastAPI wraps what a body's reader raises into a 400 of its own
+            refusal = cause  # FastAPI wraps an exception while the body is read in a 400 of its own
         case HTTPException(status_code=405):
             refusal = MethodNotAllowed(", ".join(_allowed(scope)))
         case HTTPException():
@@ -83,7 +83,7 @@ def _of_status(status: int) -> KeysteadError:
 
 
 def _allowed(scope: Scope) -> list[str]:
-    # The framework names the methods of one route; a resource is often several routes (RFC 9110 section 10.2.1).
+    # The framework lists the methods of one route, but a resource often has several (RFC 9110 section 10.2.1).
     routes = scope["app"].router.routes
     return [
         method

@@ -1,4 +1,4 @@
-"""HTML forms in a request's body (application/x-www-form-urlencoded), held to what OAuth says of them."""
+"""HTML forms in a request's body (application/x-www-form-urlencoded), in UTF-8."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ from urllib.parse import parse_qsl
 
 from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
 
-MAX_FIELDS = 20
 FORM = "application/x-www-form-urlencoded"
 
 
 def require_form(content_type: bytes | None) -> None:
-    """UnsupportedMediaType unless that is a form's media type; its parameters say nothing here."""
+    """Raise UnsupportedMediaType unless this is a form's media type, with any parameters."""
     essence = (content_type or b"").partition(b";")[0].strip(b" \t").lower()
     if essence != FORM.encode():
-        raise UnsupportedMediaType(f"Send a form: {FORM}.")
+        raise UnsupportedMediaType(f"Send the form as {FORM}.")
 
 
-def decode_form(data: bytes) -> dict[str, str]:
-    """The fields of a form by name. InvalidRequest where it is none, or names a field twice (RFC 6749 section 3.1)."""
+def decode_form(data: bytes, max_fields: int) -> list[tuple[str, str]]:
+    """Return the fields of a form, in order. A name may be repeated.
+
+    Raises:
+        InvalidRequest: The bytes are not a form in UTF-8, or have more than `max_fields` fields.
+    """
     try:
-        pairs = parse_qsl(
-            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        # Strictly ASCII: a form escapes everything else, and the escapes must be UTF-8. parse_qsl counts the fields
+        # before it splits them, so the limit bounds the work too.
+        return parse_qsl(
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=max_fields
         )
     except ValueError:
-        raise InvalidRequest("The body is no form in UTF-8.") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise InvalidRequest("A field of the form stands twice.")
-    return fields
+        raise InvalidRequest(
+            f"The body must be a form in UTF-8 with at most {max_fields} fields."
+        ) from None
+
+
+def unique_fields(fields: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the fields by name. InvalidRequest if a name is repeated (RFC 6749 section 3.1)."""
+    form = dict(fields)
+    if len(form) != len(fields):
+        raise InvalidRequest("A field of the form is repeated.")
+    return form

@@ -1,4 +1,4 @@
-"""The head of a request (method, target, header fields), read in one pass and held to its bounds."""
+"""The head of a request (method, target, header fields), read in one pass and checked against its limits."""
 
 from __future__ import annotations
 
@@ -17,41 +17,35 @@ MAX_FIELDS = 100
 MAX_BLOCK = 32 * 1024
 MAX_URL = 8 * 1024
 MAX_ORIGIN = 1024
-"""Bytes of the fields that say where a request comes from, up to which a fast path caches what it read in them."""
+"""Bytes of the fields that identify a client, up to which a fast path caches what it read in them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""Methods that reach an application, which may refuse them again: no one here answers OPTIONS, so preflights fail."""
+"""Methods that reach an application. None answers OPTIONS, so CORS preflights fail."""
 
 NEVER = frozenset({"CONNECT", "TRACE"})
-"""Methods that no application takes, not even one that takes any other: they would open or echo a connection."""
+"""Methods that the gate refuses too, although it accepts all others: they would open or echo a connection."""
 
 _ALLOW = ", ".join(METHODS[:-1])
 # RFC 9110 section 5.5: CR, LF and NUL are dangerous in a value; the other controls have no meaning. HTAB is allowed.
 _CONTROLS = bytes({*range(32), 127} - {9})
-# The decoded path: controls, and U+FFFD, which the server puts where the bytes were not UTF-8.
+# The decoded path: controls, and U+FFFD, which the server writes for bytes that are not UTF-8.
 _PATH_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
-# RFC 3986 section 3.2.2, without the percent-encodings and sub-delimiters that no host name has.
+# RFC 3986 section 3.2.2, without the percent-encodings and sub-delimiters that host names never use.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 _NONE: tuple[bytes, ...] = ()
 _READ = frozenset(
     {
-        b"authorization",
-        b"content-length",
-        b"host",
-        b"transfer-encoding",
-        b"user-agent",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-request-id",
+        *(b"authorization", b"content-length", b"host", b"transfer-encoding", b"user-agent"),
+        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id"),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the stack needs to know of the header fields. `block` is their size in bytes as HTTP/1.1 writes them.
+    """What the stack reads of the header fields. `block` is their size in bytes as HTTP/1.1 writes them.
 
-    `body`: whether a body follows, of whatever length (RFC 9112 section 6.3).
+    `body`: whether a body follows, of any length (RFC 9112 section 6.3).
     """
 
     fields: int
@@ -69,31 +63,32 @@ class Head:
 
 
 def read_head(headers: Sequence[Header]) -> Head:
-    """The head of raw ASGI `headers`, whose names are in lower case."""
-    found = defaultdict[bytes, list[bytes]](list)
+    """Return the head of raw ASGI `headers`, whose names are in lower case."""
+    # Every request comes through here, so each field is looked up once, and the characters of all values are checked
+    # together, in C.
+    fields = defaultdict[bytes, list[bytes]](list)
     for name, value in headers:
         if name in _READ:
-            found[name].append(value)
-    values = b" ".join([value for _, value in headers])
-    lengths = found.get(b"content-length", _NONE)
+            fields[name].append(value)
+    lengths = fields.get(b"content-length", _NONE)
     return Head(
         fields=len(headers),
         block=block_of(headers),
-        clean=is_clean(values),
-        codings=found.get(b"transfer-encoding", _NONE),
-        body=b"transfer-encoding" in found or any(length != b"0" for length in lengths),
-        credentials=len(found.get(b"authorization", _NONE)),
-        hosts=found.get(b"host", _NONE),
+        clean=is_clean(b" ".join([value for _, value in headers])),
+        codings=fields.get(b"transfer-encoding", _NONE),
+        body=b"transfer-encoding" in fields or any(length != b"0" for length in lengths),
+        credentials=len(fields.get(b"authorization", _NONE)),
+        hosts=fields.get(b"host", _NONE),
         content_length=lengths,
-        agent=b" ".join(found.get(b"user-agent", _NONE)),
-        forwarded_for=found.get(b"x-forwarded-for", _NONE),
-        forwarded_proto=found.get(b"x-forwarded-proto", _NONE),
-        request_id=found.get(b"x-request-id", _NONE),
+        agent=b" ".join(fields.get(b"user-agent", _NONE)),
+        forwarded_for=fields.get(b"x-forwarded-for", _NONE),
+        forwarded_proto=fields.get(b"x-forwarded-proto", _NONE),
+        request_id=fields.get(b"x-request-id", _NONE),
     )
 
 
 def block_of(headers: Sequence[Header]) -> int:
-    """Return the size of header fields in bytes, as HTTP/1.1 writes them: with a colon, a space and a line's end."""
+    """Return the size of header fields in bytes, as HTTP/1.1 writes them: with a colon, a space, CR and LF."""
     return sum([len(name) + len(value) for name, value in headers]) + 4 * len(headers)
 
 
@@ -102,9 +97,14 @@ def check_head(
 ) -> None:
     """Refuse what no application should see.
 
-    HeaderTooLarge for a head over its bounds, InvalidRequest for an ambiguous or malformed one, MethodNotAllowed for a
-    method that is served nowhere, TooLarge for an announced body over `max_body` bytes. `foreign`: method, target and
-    body are those of a request to somebody else, about which a gateway asks; only NEVER is refused of them.
+    `foreign`: method, target and body describe another server's request, about which a gateway asks; of them only the
+    methods in NEVER are refused.
+
+    Raises:
+        HeaderTooLarge: The head is over its limits.
+        InvalidRequest: The head is ambiguous or malformed.
+        MethodNotAllowed: No application takes the method.
+        TooLarge: The announced body is over `max_body` bytes.
     """
     _check_size(scope, head)
     _check_codings(head)
@@ -123,12 +123,12 @@ def check_head(
 
 
 def is_clean(values: bytes) -> bool:
-    """Whether no control character stands in field values or a query; HTAB is none."""
+    """Return whether field values or a query have no control characters except HTAB."""
     return len(values.translate(None, _CONTROLS)) == len(values)
 
 
 def is_host(field: bytes) -> bool:
-    """Whether that is one well-formed Host field's value, by name or address."""
+    """Return whether `field` is one well-formed Host value, a name or an address."""
     return _HOST.fullmatch(field) is not None
 
 
@@ -142,15 +142,16 @@ def _check_size(scope: Mapping[str, Any], head: Head) -> None:
 
 
 def _check_codings(head: Head) -> None:
-    # RFC 9112 section 6.1. The server reads any list that ends in "chunked" as chunked alone; a proxy before it may
-    # read the body, and so the beginning of the next request, in another way. Nothing more is read after the answer.
+    # RFC 9112 section 6.1. The server reads any list that ends in "chunked" as chunked alone; a proxy in front of it
+    # may read the body, and so the start of the next request, differently (request smuggling). UnknownCoding closes
+    # the connection, so nothing more is read from it.
     codings = head.codings
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise UnknownCoding("Transfer-Encoding can only be `chunked`, and only once.")
 
 
 def _check_host(scope: Mapping[str, Any], head: Head) -> None:
-    # RFC 9112 section 3.2. The server hands a missing field on as an empty one; HTTP/1.0 may go without.
+    # RFC 9112 section 3.2. The server passes a missing field on as an empty one; HTTP/1.0 may omit it.
     if scope["http_version"] == "1.0" and not any(head.hosts):
         return
     if len(head.hosts) != 1 or not is_host(head.hosts[0]):
@@ -162,7 +163,7 @@ def _check_target(scope: Mapping[str, Any]) -> None:
     if not path.startswith("/") or _PATH_FORBIDDEN.search(path):
         raise InvalidRequest("The path is malformed.")
     query: bytes = scope["query_string"]
-    # NUL: PostgreSQL cannot keep or compare it, so no parameter ever means anything with it.
+    # NUL: PostgreSQL can neither store nor compare it, so no parameter ever means anything with it.
     if b"%00" in query or not is_clean(query):
         raise InvalidRequest("The query holds a control character.")
 

@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly (RFC 8259, and RFC 7493 where that one leaves a choice): one text, one meaning."""
+"""JSON bodies, read strictly (RFC 8259; RFC 7493 decides what it leaves open), and refusals with JSON pointers."""
 
 from __future__ import annotations
 
@@ -6,32 +6,48 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from keystead.domain.errors import Invalid, InvalidRequest, TooLarge, UnsupportedMediaType
-from keystead.http.validation import body_pointer, invalid_of
+from keystead.domain.errors import (
+    FieldError,
+    Invalid,
+    InvalidRequest,
+    KeysteadError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from keystead.domain.text import is_storable
 
 MAX_DEPTH = 32
-"""How deep arrays and objects may nest."""
-
+"""Levels of nested arrays and objects."""
 MAX_VALUES = 10_000
-"""Values and member names of a body, unless the call sets another bound."""
+"""Values and member names of a body, unless the call sets another limit."""
+MAX_ENTRIES = 100
+"""Entries of `errors` in one answer, so that a body of a million wrong values gets a small one."""
+MAX_PARAMETERS = 20
+"""Refused query parameters in one answer: more than any call takes."""
 
-# A string, the begin of an array or object, or a number or literal: each is one value, or one member's name. Every
-# alternative takes what it has begun (possessive), an unfinished string included, so no byte is read twice.
+_LONGEST_NAME = 64
+_SHOWN_OF_LONGER = 20
+_PARAMETER_PLACES = frozenset({"query", "path", "header", "cookie"})
+
+# A string, the start of an array or object, or a number or literal: each is one value, or one member's name. Every
+# alternative is possessive, an unfinished string included, so no byte is read twice.
 _VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[^\s"\[\]{}:,]++', re.DOTALL)
 _INTEGERS = range(-(2**63), 2**63)
 _TOO_DEEP = f"Arrays and objects nest at most {MAX_DEPTH} deep."
 _TOO_LARGE = "An integer has at most 64 bits."
 
+Location = Iterable[str | int]
 M = TypeVar("M", bound=BaseModel)
 
 
 def require_json(content_type: str | None) -> None:
-    """UnsupportedMediaType unless the Content-Type is application/json; its charset, if named, is UTF-8."""
+    """Raise UnsupportedMediaType unless the Content-Type is application/json, in UTF-8 if it names a charset."""
     media_type, *parameters = (content_type or "").lower().split(";")
     if media_type.strip(" \t") != "application/json":
         raise UnsupportedMediaType("Send the body as application/json.")
@@ -42,17 +58,22 @@ def require_json(content_type: str | None) -> None:
 
 
 def decode_json(data: bytes, max_values: int = MAX_VALUES) -> Any:
-    """The value that the JSON text `data` writes, in UTF-8 without a byte order mark.
+    """Return the value of the JSON text `data`, in UTF-8 without a byte order mark.
 
-    TooLarge for more than `max_values` values and member names, before one of them is built. InvalidRequest for what
-    is not JSON at all (NaN and trailing bytes too). Invalid, with a pointer, for JSON that does not mean the same
-    everywhere or cannot be kept: a name twice in an object, a lone surrogate, NUL in a string, an integer beyond 64
-    bits, a number beyond a double, nesting over MAX_DEPTH.
+    Raises:
+        TooLarge: There are more than `max_values` values and member names. Counted before any of them is built.
+        InvalidRequest: The text is not JSON (NaN and trailing bytes included).
+        Invalid: JSON that not every program reads alike, or that cannot be stored, with a pointer: a repeated name, a
+            lone surrogate, NUL in a string, an integer over 64 bits, a number over a double, nesting over MAX_DEPTH.
     """
+    # An object in Python takes many times its text, so the values are counted in the bytes first.
     if next(islice(_VALUE.finditer(data), max_values, None), None) is not None:
         raise TooLarge(f"The body has over {max_values:,} values and member names.")
     try:
-        value = json.loads(_text(data), object_pairs_hook=_object, parse_constant=_not_json)
+        text = data.decode()  # given bytes, json would guess UTF-16 and UTF-32
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The body is not UTF-8, at byte {error.start}.") from None
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not JSON, at character {error.pos}.") from None
     except RecursionError:
@@ -65,9 +86,9 @@ def decode_json(data: bytes, max_values: int = MAX_VALUES) -> Any:
 
 
 def decode_model(model: type[M], data: bytes, max_values: int = MAX_VALUES) -> M:
-    """`data` as a `model`, types strict; Invalid with one entry per refused field, and all that decode_json refuses.
+    """Return `data` as a `model`, with strict types. Raises like `decode_json`, and Invalid with all refused fields.
 
-    The text is parsed once. So a model's fields are of JSON's own types, or read from them by the model itself.
+    The text is parsed once, so a model's fields have JSON's own types, or the model itself converts them.
     """
     value = decode_json(data, max_values)
     try:
@@ -76,8 +97,53 @@ def decode_model(model: type[M], data: bytes, max_values: int = MAX_VALUES) -> M
         raise invalid_of(error.errors(include_url=False)) from None
 
 
+def body_pointer(location: Location) -> str:
+    """Return the JSON pointer (RFC 6901) of `location` in the body, `""` for the whole body.
+
+    A name that is too long to be one of ours is cut: it may be a secret that was pasted into the wrong place.
+    """
+    return "".join(f"/{_escape(_cut(str(part)))}" for part in location)
+
+
+def request_pointer(location: Location) -> str:
+    """Return the pointer of FastAPI's `loc`: `("body", "title")` is `/title`, `("query", "limit")` is `query:limit`."""
+    place, *path = location
+    if place in _PARAMETER_PLACES:
+        return f"{place}:{'.'.join(_cut(str(part)) for part in path)}"
+    return body_pointer(path)
+
+
+def invalid_of(
+    errors: Sequence[Mapping[str, Any]], pointer: Callable[[Location], str] = body_pointer
+) -> KeysteadError:
+    """Return the refusal for pydantic's `errors()`: Invalid with the first ones, or InvalidRequest if it isn't JSON."""
+    if any(error["type"] == "json_invalid" for error in errors):
+        return InvalidRequest("The body is not JSON.")
+    shown = errors[:MAX_ENTRIES]
+    return Invalid([FieldError(pointer(error["loc"]), _sentence(error)) for error in shown])
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    sentence = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return sentence  # our own text: it never quotes a value, though its example may contain one
+    # Some of pydantic's messages quote the input, such as the tag of a union; an answer never does.
+    inputs = (error.get("input"), error.get("ctx", {}).get("tag"))
+    if any(isinstance(value, str) and len(value) > 3 and value in sentence for value in inputs):
+        return "This value is not allowed."
+    return sentence
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_SHOWN_OF_LONGER]}…"
+
+
 class _Repeating(dict[str, Any]):
-    """An object in which a name stood more than once."""
+    """An object with a repeated name. json's hook cannot report where it is, so the check of the tree does."""
 
     name = ""
 
@@ -97,14 +163,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeating
 
 
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")  # given bytes, json would guess UTF-16 and UTF-32
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8, at byte {error.start}.") from None
-
-
-def _not_json(constant: str) -> NoReturn:
+def _refuse_constant(constant: str) -> NoReturn:
     raise InvalidRequest(f"{constant} is not JSON.")
 
 
@@ -122,7 +181,7 @@ def _fault(value: Any, depth: int) -> _Fault | None:
 
 def _fault_inside(value: dict[str, Any] | list[Any], depth: int) -> _Fault | None:
     if isinstance(value, _Repeating):
-        return _Fault((value.name,), "This name stands more than once.")
+        return _Fault((value.name,), "This name is repeated.")
     members = value.items() if isinstance(value, dict) else enumerate(value)
     for name, member in members:
         fault = (_text_fault(name) if isinstance(name, str) else None) or _fault(member, depth)
@@ -134,14 +193,7 @@ def _fault_inside(value: dict[str, Any] | list[Any], depth: int) -> _Fault | Non
 def _text_fault(text: str) -> _Fault | None:
     if "\0" in text:
         return _Fault((), "The character NUL is not allowed.")
-    if not text.isascii() and not _is_unicode(text):
-        return _Fault((), "A surrogate stands alone; that is no character.")
-    return None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    # isascii first: most texts are, and a call for each string of a large body would show.
+    if text.isascii() or is_storable(text):
+        return None
+    return _Fault((), "A lone surrogate is not a character.")

@@ -1,4 +1,4 @@
-"""Lists in pages: the request's limit and cursor, and the answer's shape; not where the rows come from."""
+"""Lists in pages: the request's limit and cursor, and the shape of the answer."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ P = TypeVar("P", str, int)
 _BINDING_BYTES = 16
 _LONGEST_CURSOR = 512
 _DIGITS = re.compile(r"[0-9]{1,4}")
-# What a position may be, whoever made the cursor: an id of any kind, or a sequence that fits 64 bits.
+# Any position, even in a forged cursor: an id of any kind, or a sequence that fits 64 bits.
 _POSITION = {str: re.compile(rb"[!-~]{1,200}"), int: re.compile(rb"0|[1-9][0-9]{0,17}")}
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[P]):
-    """One page as it is asked for: at most `limit` items that come after the position `after` (None: from the start).
+    """A requested page: at most `limit` items after the position `after` (None: from the start).
 
-    A position is the id (`str`) or the sequence (`int`) of the last item that was given out.
+    A position is the id (`str`) or the sequence (`int`) of the last item of the page before.
     """
 
     limit: int
@@ -38,11 +38,11 @@ class Page(Generic[P]):
     binding: bytes
 
     def cursor(self, position: P) -> str:
-        """The cursor that continues after `position`."""
+        """Return the cursor that continues after `position`."""
         return _base64url(self.binding + str(position).encode("ascii"))
 
     def answer(self, items: Sequence[Any], next_position: P | None) -> dict[str, Any]:
-        """The answer's body: `{"items", "next_cursor"}`. `next_position` is the last item's, None at the end."""
+        """Return the body `{"items", "next_cursor"}`. `next_position` is the last item's; None on the last page."""
         return {
             "items": items,
             "next_cursor": None if next_position is None else self.cursor(next_position),
@@ -58,11 +58,13 @@ def read_page(
     limit: int | str | None = None,
     cursor: str | None = None,
 ) -> Page[P]:
-    """The page that a request asks for; `kind` is the type of the list's positions, `str` or `int`.
+    """Return the page that a request asks for; `kind` is the type of the list's positions.
 
-    Invalid for a limit outside 1-200; InvalidCursor for a cursor of another workspace, path or filters, or of our
-    making not at all. A cursor is no secret and grants nothing: it only names a position, and the workspace is in the
-    WHERE of every list.
+    A cursor isn't a secret and grants nothing: it names a position, and every list has the workspace in its WHERE.
+
+    Raises:
+        Invalid: The limit is not 1-200.
+        InvalidCursor: The cursor is malformed, or belongs to another workspace, path or filters.
     """
     binding = _binding(workspace_id, path, filters or {})
     after = None if cursor is None else _position(kind, cursor, binding)
@@ -99,7 +101,9 @@ def _decoded(cursor: str) -> bytes:
         data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except binascii.Error:
         raise _unfit() from None
-    if _base64url(data) != cursor:  # one position, one text
+    if (
+        _base64url(data) != cursor
+    ):  # base64 has several texts for the same bytes; a position has one
         raise _unfit()
     return data
 

@@ -1,4 +1,4 @@
-"""The page of each problem, at the address that its `type` names: docs/problems/ as small HTML pages."""
+"""The page of each problem, at the address in its `type`: docs/problems/ as small HTML pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keystead.http.problems import STATUS, MethodNotAllowed, Problems
 
 PREFIX = "/problems"
 PACKAGED = "pages"
-"""The folder beside this module that holds the pages in an installed package."""
+"""The folder of the pages in an installed package, next to this module."""
 
 _INDEX = frozenset({PREFIX, f"{PREFIX}/"})
 _STYLE = (
@@ -41,7 +41,7 @@ _PAGE_LINK = re.compile(r'href="([a-z-]+)\.md"')
 
 
 class ProblemPages:
-    """ASGI: GET `/problems` is the index, GET `/problems/<code>` the page of one problem."""
+    """An ASGI application: GET `/problems` is the index, GET `/problems/<code>` the page of one problem."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -51,17 +51,17 @@ class ProblemPages:
         await send_answer(send, self.answer(scope["method"], scope["path"]))
 
     def answer(self, method: str, path: str) -> Answer:
-        """The page at `path`, a 404 problem where there is none, a 405 problem for any method but GET and HEAD."""
+        """Return the page at `path`, or a problem: 404 for an unknown page, 405 for methods except GET and HEAD."""
         name = "README" if path in _INDEX else path.removeprefix(f"{PREFIX}/")
         if path not in _INDEX and name not in STATUS:
-            return self._problems.answer(NotFound("There is no problem of that name."))
+            return self._problems.answer(NotFound("There is no such problem."))
         if method not in {"GET", "HEAD"}:
             return self._problems.answer(MethodNotAllowed("GET, HEAD"))
         return Answer(200, _HEADERS, _html(name, self._problems.address).encode())
 
 
 def source(name: str) -> str:
-    """The Markdown of one page (`README` or a code), from the installed package or from the source tree."""
+    """Return the Markdown of a page (`README` or a code), from the installed package or the source tree."""
     return _folder().joinpath(f"{name}.md").read_text(encoding="utf-8")
 
 

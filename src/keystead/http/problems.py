@@ -1,6 +1,6 @@
-"""Errors on the wire: the one table of codes and statuses, and the problem (RFC 9457) that each refusal becomes.
+"""Errors on the wire: the table of codes and statuses, and the problem (RFC 9457) for each refusal.
 
-Pure: no framework. Handlers for Starlette and FastAPI stand in exception_handlers.py, the pages in problem_pages.py.
+Independent of any framework: exception_handlers.py connects Starlette and FastAPI, problem_pages.py has the pages.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from keystead.domain.errors import (
     InvalidToken,
     KeysteadError,
     RateLimited,
+    ServerUnreachable,
     Unauthenticated,
 )
-from keystead.http.asgi import Answer, Header
+from keystead.http.asgi import NO_STORE, Answer, Header
 from keystead.http.bearer import challenge
 from keystead.http.body import EncodedBody
 
@@ -50,31 +51,30 @@ STATUS = MappingProxyType(
         "disk-full": 507,
     }
 )
-"""HTTP status of every code; the only place where the two meet."""
+"""HTTP status of every code, in this table only."""
 
 RETRY_SECONDS = 2
-"""What Retry-After says when the store is away: long enough for a failover's next attempt, short enough to wait for."""
+"""Retry-After if the database is unavailable: long enough for a failover's next attempt, short enough to wait."""
 
 MEDIA_TYPE = b"application/problem+json"
 
-# Whatever the exception says, these say one thing to everybody: all dead tokens look alike, and a failure of the
-# store or of the program shows nothing of its inside.
+# These details never vary, whatever the exception says: refused tokens must look alike, and a failure of the database
+# or a bug must not reveal internals.
 _FIXED_DETAIL = MappingProxyType(
     {
         "unauthenticated": "Send an API key in the Authorization field: `Bearer <token>`.",
         "invalid-token": "The token is malformed, unknown, expired, revoked or suspended."
-        " Its owner sees which in the Developer area.",
-        "internal": "Something went wrong on our side. The request id finds it in the log.",
-        "unavailable": "The database cannot be reached. Nothing was done; try again.",
-        "outcome-unknown": "The answer of the database was lost. Look whether the change was made before"
-        " you repeat it.",
-        "disk-full": "The store has no room left. Nothing was done.",
+        " Its owner can see which in the Developer area.",
+        "internal": "Something went wrong on our side. Look for the request id in the log.",
+        "unavailable": "The database can't be reached. Nothing was changed; try again.",
+        "outcome-unknown": "The database's answer was lost. Check whether the change was made before you repeat it.",
+        "disk-full": "The database's disk is full. Nothing was changed.",
     }
 )
 
 
 class MethodNotAllowed(KeysteadError):
-    """The resource exists and does not take this method. `allow` is what it takes."""
+    """The resource exists, but not for this method. `allow` lists its methods."""
 
     code = "method-not-allowed"
     title = "The method is not allowed here"
@@ -85,64 +85,73 @@ class MethodNotAllowed(KeysteadError):
 
 
 class HeaderTooLarge(KeysteadError):
-    """The request's head (URL and header fields) is over its bound."""
+    """The request's head (URL and header fields) is over its limits."""
 
     code = "header-too-large"
     title = "The request's head is too large"
 
 
 class UnknownCoding(InvalidRequest):
-    """A transfer coding that isn't read here, so the end of the body is unknown: the connection is closed."""
+    """An unsupported transfer coding, so the end of the body is unknown and the connection is closed."""
 
 
 class Internal(KeysteadError):
-    """A bug. It is answered without detail; the log has the place."""
+    """A bug. The answer has no detail; the log has the place."""
 
     code = "internal"
     title = "Internal error"
 
 
 class Problems:
-    """Makes the answer to each error. `public_url` is where this server is reached, without a trailing slash."""
+    """The answers to errors. `public_url` is the address of this server."""
 
     def __init__(self, public_url: str) -> None:
         self.address = f"{public_url.rstrip('/')}/problems"
-        # Always the same bytes, and what strangers can ask for without limit: made once.
+        # Constant, and the answers that strangers can cause without limit: built once.
         constant: tuple[type[KeysteadError], ...] = (InvalidToken, Unauthenticated, Internal)
         self._ready = {kind: self._make(kind()) for kind in constant}
 
     @property
     def internal(self) -> Answer:
-        """The answer to a bug: 500 without detail."""
+        """The answer to a bug, 500 without detail."""
         return self._ready[Internal]
 
     def answer(self, error: KeysteadError) -> Answer:
-        """Status, header fields and body of `error`."""
+        """Return the answer to `error`."""
         return self._ready.get(type(error)) or self._make(error)
 
     def recast(self, error: KeysteadError, status: int) -> Answer:
-        """The same refusal under another status, for who understands only some; the body says it too."""
-        body = json.dumps(self.body(error) | {"status": status}, separators=(",", ":"))
-        return Answer(status, _headers(error), body.encode("ascii"))
+        """Return the answer to `error` with another status, for clients that understand only some."""
+        return _answer(status, error, self.body(error) | {"status": status})
 
     def body(self, error: KeysteadError) -> dict[str, object]:
-        """The members of the problem (RFC 9457 section 3): the five of every problem, then the error's own."""
+        """Return the members of the problem (RFC 9457 section 3): the common five, then the error's own."""
         return {
             "type": f"{self.address}/{error.code}",
             "title": error.title,
             "status": STATUS[error.code],
-            "detail": _FIXED_DETAIL.get(error.code, error.detail),
+            "detail": _detail(error),
             "code": error.code,
             **error.extras(),
         }
 
     def _make(self, error: KeysteadError) -> Answer:
-        body = json.dumps(self.body(error), separators=(",", ":"))
-        return Answer(STATUS[error.code], _headers(error), body.encode("ascii"))
+        return _answer(STATUS[error.code], error, self.body(error))
+
+
+def _answer(status: int, error: KeysteadError, members: dict[str, object]) -> Answer:
+    body = json.dumps(members, separators=(",", ":"))
+    return Answer(status, _headers(error), body.encode("ascii"))
+
+
+def _detail(error: KeysteadError) -> str:
+    if isinstance(error, ServerUnreachable):
+        return error.detail
+    return _FIXED_DETAIL.get(error.code, error.detail)
 
 
 def _headers(error: KeysteadError) -> tuple[Header, ...]:
-    headers = [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", MEDIA_TYPE), NO_STORE]
     if (value := challenge(error)) is not None:
         headers.append((b"www-authenticate", value.encode("ascii")))
     if isinstance(error, RateLimited):
@@ -159,7 +168,7 @@ def _headers(error: KeysteadError) -> tuple[Header, ...]:
 
 
 def _rate_headers(error: RateLimited) -> list[Header]:
-    """When to come again (RFC 9110 section 10.2.3), and which rate limit it was."""
+    """Return when to retry (RFC 9110 section 10.2.3), and which rate limit was exceeded."""
     headers = [(b"retry-after", str(error.retry_after).encode())]
     if error.exceeded is not None:
         headers.append((b"ratelimit-policy", error.exceeded.policy.field.encode("ascii")))

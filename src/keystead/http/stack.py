@@ -1,7 +1,7 @@
 """The outermost layer of the server: every request passes here first, every answer last.
 
-Behind it, applications may rely on a sound head, a bounded body and a known client (`record.client_of`), and every
-answer has its request id and its safe defaults. No exception leaves it: the server would print the text.
+Applications behind it can rely on a checked head, a bounded body and a known client (`client.client_of`). Every answer
+gets its request id and safe defaults. No exception leaves it, because the server would print the text.
 """
 
 from __future__ import annotations
@@ -13,44 +13,45 @@ from time import perf_counter
 from keystead.domain.errors import InvalidRequest, KeysteadError, StorageError
 from keystead.domain.ids import new_id
 from keystead.http.access_log import log_failure, log_request
-from keystead.http.asgi import Answer, App, Header, Message, Receive, Scope, Send, send_answer
-from keystead.http.body import MIB, BoundedBody
-from keystead.http.client import Client, Network, read_client
+from keystead.http.asgi import (
+    NO_STORE,
+    SERVER,
+    Answer,
+    App,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    send_answer,
+)
+from keystead.http.body import BODY_SECONDS, MAX_BODY, BoundedBody
+from keystead.http.client import Client, Network, RequestRecord, begin_record, read_client
 from keystead.http.head import METHODS, Head, check_head, read_head
 from keystead.http.problems import Internal, Problems
-from keystead.http.record import RequestRecord, begin_record
-
-MAX_BODY = 10 * MIB
-BODY_SECONDS = 15.0
-
-LEFT_BYTES = MAX_BODY
-LEFT_SECONDS = 5.0
-"""How much of a body that nobody wanted is still taken in after the answer, and for how long."""
 
 ABANDONED = 499
-"""The status that is counted when the client was gone before the answer began."""
+"""The status in the metrics if the client disconnected before the answer began."""
 
 OnResponse = Callable[[str, str, int, float], None]
-"""(method, route template or "", status, seconds); both names come from small fixed sets, fit for labels."""
+"""(method, route template or "", status, seconds). Both texts come from small fixed sets, so they can be labels."""
 
 Refuse = Callable[[Scope, KeysteadError], Answer]
-"""What a refusal becomes on the wire; for most it is `Problems.answer`."""
+"""The answer to a refusal; for most applications `Problems.answer`."""
 
-NO_STORE: Header = (b"cache-control", b"no-store")
 _DEFAULTS: tuple[Header, ...] = (
     NO_STORE,
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-SERVER = (b"server", b"keystead")  # what is absent, granian fills in with its own name
 _HSTS = (b"strict-transport-security", b"max-age=63072000")
 
 
 class Stack:
-    """Wraps the whole application. `proxies` are the networks whose X-Forwarded-* and X-Request-Id are believed.
+    """The middleware around a whole application. X-Forwarded-* and X-Request-Id count only from networks in `proxies`.
 
-    `foreign`: the requests are those to somebody else, about which a gateway asks (`head.check_head`). `refuse` makes
-    the answers to all refusals, to those of the head too.
+    `foreign`: the requests describe another server's, about which a gateway asks (`head.check_head`). `refuse` answers
+    all refusals, including those of the head.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Stack:
         self._max_body, self._body_seconds = max_body, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: serve a request, refuse a websocket, hand everything else (lifespan) on."""
+        """Serve a request, refuse a websocket, pass everything else (lifespan) to the application."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -89,16 +90,16 @@ class Stack:
         body = BoundedBody(receive, self._max_body, self._body_seconds)
         try:
             check_head(scope, head, self._max_body, foreign=self._foreign)
-            _check_way(head, client)
+            _require_private(head, client)
             await self._app(scope, body.receive, reply.send)
             if reply.status is None:
                 await reply.finish(self._refuse(scope, Internal()))
-        except Exception as error:  # noqa: BLE001 - the last frame that is ours: the server prints what leaves it
+        except Exception as error:  # noqa: BLE001 - the server prints every exception that reaches it
             await reply.finish(self._answer(scope, error))
         finally:
-            self._settle(scope, record, reply.status, perf_counter() - started)
+            self._report(scope, record, reply.status, perf_counter() - started)
         if head.body:
-            await body.discard(LEFT_BYTES, LEFT_SECONDS)
+            await body.discard()
 
     def _client(self, scope: Scope, head: Head) -> Client:
         peer = (scope["client"] or ("", 0))[0]
@@ -110,7 +111,7 @@ class Stack:
             log_failure(scope, error)
         return self._refuse(scope, error if isinstance(error, KeysteadError) else Internal())
 
-    def _settle(
+    def _report(
         self, scope: Scope, record: RequestRecord, status: int | None, seconds: float
     ) -> None:
         log_request(scope, record, status, seconds)
@@ -120,13 +121,13 @@ class Stack:
 
 
 def method_label(scope: Scope) -> str:
-    """The method of a request as metrics name it: what strangers make up is one."""
+    """Return the method of a request for the metrics; all methods that clients make up share one label."""
     method: str = scope["method"]
     return method if method in METHODS else "other"
 
 
 class _Reply:
-    """The answer on its way out: adds what every answer has, and knows whether it has begun."""
+    """A `send` that completes the header fields of the answer and remembers whether it has begun."""
 
     __slots__ = ("_client", "_send", "status")
 
@@ -142,7 +143,7 @@ class _Reply:
         await self._send(message)
 
     async def finish(self, answer: Answer) -> None:
-        """Answer, unless an answer has begun: then the server cuts the connection, and the client sees it broken."""
+        """Send `answer`, unless another one has begun: then the server cuts the connection."""
         if self.status is None:
             await send_answer(self.send, answer)
 
@@ -155,8 +156,8 @@ def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
     return [*kept, _HSTS] if client.secure else kept
 
 
-def _check_way(head: Head, client: Client) -> None:
-    # Refused and not redirected: a redirect would hide that the credential has already crossed the network in clear.
+def _require_private(head: Head, client: Client) -> None:
+    # Refused, not redirected: a redirect would hide that the credential has already crossed the network in clear text.
     if head.credentials and not client.private:
         raise InvalidRequest(
             "Credentials are refused over plain HTTP. Use https, and replace this key."

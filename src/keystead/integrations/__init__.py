@@ -1,6 +1,6 @@
-"""Keystead inside a Python application: one file per framework, each over the same guard.
+"""Keystead inside a Python application: one module per framework, over one guard.
 
-`connect` opens the guard: over the database itself, in process, or over a Keystead server's introspection.
+`connect` returns the guard: over the database in process, or over a Keystead server's introspection.
 """
 
 from __future__ import annotations

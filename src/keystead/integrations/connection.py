@@ -19,34 +19,40 @@ def connect(
     token_file: Path | str | None = None,
     remember_seconds: float = 0.0,
 ) -> Guard:
-    """The guard over a database (`sqlite:///…`, `postgresql://…`) in process, or over the server at `https://…`.
+    """Return the guard over a database in process, or over a Keystead server.
 
-    Without `to`, KEYSTEAD_DATABASE or KEYSTEAD_URL says it. In process, `data` is the folder with the pepper file
-    (beside an SQLite file by default), and `public_url` where Keystead is reached, for the links of problems. For a
-    server, KEYSTEAD_SERVICE_TOKEN or `token_file` (mode 0600) holds a service's credential, and with
-    `remember_seconds` a key that was good is taken to be good for so long: a revocation shows that much later here.
+    Args:
+        to: `sqlite:///…`, `postgresql://…` or `https://…`; by default KEYSTEAD_DATABASE or KEYSTEAD_URL.
+        data: The folder with the pepper file, in process; by default that of the SQLite file.
+        public_url: The URL of Keystead for the links of problems, in process.
+        token_file: A file (mode 0600) with a service's credential; by default KEYSTEAD_SERVICE_TOKEN has it.
+        remember_seconds: How long a verified key is cached. A revocation takes effect that much later.
 
-    ValueError for what is neither; ConfigurationError, in one line, for what is unsafe or incomplete.
+    Raises:
+        ValueError: `to` is of another kind.
+        ConfigurationError: The configuration is unsafe or incomplete; one line says why.
     """
-    place = to or _place(os.environ)
-    if place.startswith(_DATABASES):
+    target = to or _target(os.environ)
+    if target.startswith(_DATABASES):
         if remember_seconds:
             raise ValueError("over a database nothing is gained by remembering: leave it out")
-        return _in_process(place, data, public_url)
-    if place.startswith(("https://", "http://")):
-        return _remote(place, token_file, remember_seconds)
+        return _in_process(target, data, public_url)
+    if target.startswith(("https://", "http://")):
+        from keystead.integrations.remote import Remote, read_token
+
+        return Remote(target, read_token(token_file), remember_seconds)
     raise ValueError("connect needs sqlite:///…, postgresql://… or the https:// URL of a server")
 
 
-def _place(environment: Mapping[str, str]) -> str:
-    named = [name for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL") if environment.get(name)]
-    if len(named) > 1:
+def _target(environment: Mapping[str, str]) -> str:
+    names = [name for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL") if environment.get(name)]
+    if len(names) > 1:
         raise ValueError("both KEYSTEAD_DATABASE and KEYSTEAD_URL are set: unset one of them")
-    if not named:
+    if not names:
         raise ValueError(
             "set KEYSTEAD_DATABASE or KEYSTEAD_URL, or pass connect the database or URL"
         )
-    return environment[named[0]]
+    return environment[names[0]]
 
 
 def _in_process(url: str, data: Path | str | None, public_url: str | None) -> Guard:
@@ -56,9 +62,3 @@ def _in_process(url: str, data: Path | str | None, public_url: str | None) -> Gu
     if data is None and url.startswith("sqlite:///"):
         data = Path(url.removeprefix("sqlite:///").partition("?")[0]).parent
     return InProcess(read_settings(database=url, data=data, public_url=public_url))
-
-
-def _remote(url: str, token_file: Path | str | None, remember_seconds: float) -> Guard:
-    from keystead.integrations.remote import Remote, read_token
-
-    return Remote(url, read_token(token_file), remember_seconds)

@@ -1,4 +1,4 @@
-"""Django: a middleware that tells who acts, a decorator for views, and an authentication backend.
+"""Django: a middleware that authenticates keys, a decorator for views, and an authentication backend.
 
 KEYSTEAD = connect("sqlite:////srv/keystead/keystead.db")                       # settings.py
 MIDDLEWARE = [..., "keystead.integrations.django.KeysteadMiddleware"]
@@ -22,8 +22,8 @@ from django.http.response import HttpResponseBase
 from keystead.domain.errors import InsufficientScope, InvalidToken, Unauthenticated
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
-from keystead.integrations.guard import Guard, Presented, check_required, of_wsgi
-from keystead.integrations.wsgi import claims_identity
+from keystead.integrations.guard import Guard, RequestHead, valid_scope, wsgi_head
+from keystead.integrations.wsgi import is_identity_variable
 
 SETTING: Final = "KEYSTEAD"
 
@@ -31,7 +31,7 @@ View = Callable[..., Any]
 
 
 class KeyUser:
-    """`request.user` where a key acts: signed in, without a row, without rights in Django's admin."""
+    """`request.user` for a key: authenticated, without a row, without permissions in Django's admin."""
 
     is_authenticated = True
     is_anonymous = False
@@ -44,19 +44,19 @@ class KeyUser:
         self.pk = self.id = principal.id
 
     def get_username(self) -> str:
-        """The key's description."""
+        """Return the key's description."""
         return self.principal.name
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Whether the key holds the scope `perm`; of single objects a key knows nothing."""
+        """Return whether the key has the scope `perm`. It has no permissions for single objects."""
         return obj is None and self.principal.scopes.permit(perm)
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
-        """Whether it holds all of them."""
+        """Return whether it has all of them."""
         return all(self.has_perm(perm, obj) for perm in perm_list)
 
     def has_module_perms(self, _app_label: str) -> bool:
-        """False: scopes are not named after applications."""
+        """Return False: scopes are not named after applications."""
         return False
 
     def __str__(self) -> str:
@@ -64,9 +64,9 @@ class KeyUser:
 
 
 class KeysteadMiddleware:
-    """Sets `request.keystead` to the principal, and `request.user`; the former to None without credentials.
+    """Sets `request.keystead` to the principal, or None without credentials, and `request.user`.
 
-    A credential that does not stand is refused, whatever the view. Fields that claim to be Keystead's are taken out.
+    Invalid credentials are refused for every view. Header fields that claim to be Keystead's are removed.
     """
 
     sync_capable = True
@@ -80,90 +80,90 @@ class KeysteadMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """The view's answer, or the refusal."""
+        """Return the view's response, or the refusal."""
         if self._on_loop:
             return self._answer_on_loop(request)
         try:
-            _admit(request, self._guard.admit(presented_by(request)))
+            _authenticate(request, self._guard.admit(django_head(request)))
         except Unauthenticated:
-            _admit(request, None)
+            _authenticate(request, None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the view must not run
             return response_of(self._guard.answer(error))
         return cast(HttpResponseBase, self._next(request))
 
     async def _answer_on_loop(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            _admit(request, await self._guard.admit_on_loop(presented_by(request)))
+            _authenticate(request, await self._guard.admit_on_loop(django_head(request)))
         except Unauthenticated:
-            _admit(request, None)
+            _authenticate(request, None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the view must not run
             return response_of(self._guard.answer(error))
         return cast(HttpResponseBase, await self._next(request))
 
 
 class KeysteadBackend(BaseBackend):
-    """`authenticate(request, token=…)` is the key's user or None. A key is never signed in to a session."""
+    """An authentication backend for `authenticate(request, token=…)`. Keys have no sessions."""
 
     def authenticate(  # type: ignore[override]
         self, request: HttpRequest | None, token: str | None = None, **_: Any
     ) -> KeyUser | None:
-        """None for what is no live key's token. Unavailable where nobody can tell."""
+        """Return the key's user, or None if the token is not that of an active key. Raises Unavailable."""
         if token is None:
             return None
-        presented = Presented(()) if request is None else presented_by(request)
+        head = RequestHead(()) if request is None else django_head(request)
         try:
-            return KeyUser(guard_of_settings().decide(presented, token, None))
+            return KeyUser(guard_of_settings().decide(head, token, None))
         except InvalidToken:
             return None
 
 
 def require(scope: str | None = None) -> Callable[[View], View]:
-    """Runs a view for keys that hold `scope` alone; without one, for every live key. ValueError for what is no scope.
+    """Run a view only for keys with the scope, or for every active key. Raises ValueError if malformed.
 
-    AttributeError in a project without the middleware: nobody passes.
+    Without the middleware, the view raises AttributeError.
     """
-    check_required(scope)
+    valid_scope(scope)
 
-    def decorated(view: View) -> View:
+    def decorator(view: View) -> View:
         if iscoroutinefunction(view):
 
             @functools.wraps(view)
-            async def guarded_on_loop(request: HttpRequest, *args: Any, **named: Any) -> Any:
-                refused = _missing(request, scope)
-                return response_of(refused) if refused else await view(request, *args, **named)
+            async def wrapper_on_loop(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                refusal = _refusal(request, scope)
+                return response_of(refusal) if refusal else await view(request, *args, **kwargs)
 
-            return guarded_on_loop
+            return wrapper_on_loop
 
         @functools.wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **named: Any) -> Any:
-            refused = _missing(request, scope)
-            return response_of(refused) if refused else view(request, *args, **named)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            refusal = _refusal(request, scope)
+            return response_of(refusal) if refusal else view(request, *args, **kwargs)
 
-        return guarded
+        return wrapper
 
-    return decorated
+    return decorator
 
 
 def guard_of_settings() -> Guard:
-    """The guard that the project's settings name. AttributeError without one."""
+    """Return the guard of the project's settings. Raises AttributeError without one."""
     guard: Guard = getattr(settings, SETTING)
     return guard
 
 
-def presented_by(request: HttpRequest) -> Presented:
-    """What a request presents; under ASGI too, Django keeps it as a WSGI environment."""
-    return of_wsgi(request.META)
+def django_head(request: HttpRequest) -> RequestHead:
+    """Return the head of a request. Django keeps it as a WSGI environment, under ASGI too."""
+    return wsgi_head(request.META)
 
 
 def response_of(answer: Answer) -> HttpResponse:
-    """`answer` as Django's response."""
+    """Return `answer` as Django's response."""
     response = HttpResponse(answer.body, status=answer.status)
     for name, value in answer.headers:
         response[name.decode("latin-1")] = value.decode("latin-1")
     return response
 
 
-def _missing(request: HttpRequest, scope: str | None) -> Answer | None:
+def _refusal(request: HttpRequest, scope: str | None) -> Answer | None:
     principal: Principal | None = request.keystead  # type: ignore[attr-defined]
     if principal is None:
         return guard_of_settings().answer(Unauthenticated())
@@ -172,8 +172,8 @@ def _missing(request: HttpRequest, scope: str | None) -> Answer | None:
     return guard_of_settings().answer(InsufficientScope(scope))
 
 
-def _admit(request: HttpRequest, principal: Principal | None) -> None:
-    for name in [name for name in request.META if claims_identity(name)]:
+def _authenticate(request: HttpRequest, principal: Principal | None) -> None:
+    for name in [name for name in request.META if is_identity_variable(name)]:
         del request.META[name]
     request.keystead = principal  # type: ignore[attr-defined]
     if principal is not None:

@@ -1,4 +1,4 @@
-"""FastAPI: a dependency that admits keys with a scope, and shows in the OpenAPI document as a bearer scheme.
+"""FastAPI: a dependency that admits keys with a scope, and is a bearer scheme in the OpenAPI document.
 
 keystead = protect(app, connect("sqlite:////srv/keystead/keystead.db"))
 
@@ -17,15 +17,15 @@ from starlette.requests import Request
 
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
-from keystead.http.exception_handlers import response_of
-from keystead.integrations.asgi import POLICY_VIOLATION, presented_by
-from keystead.integrations.guard import SCOPE_KEY, Guard, check_required
+from keystead.integrations.asgi import POLICY_VIOLATION, asgi_head
+from keystead.integrations.guard import SCOPE_KEY, Guard, valid_scope
+from keystead.integrations.starlette import response_of
 
 SCHEME: Final = "KeysteadKey"
 
 
 class Refused(Exception):
-    """A request that is not admitted; `answer` is what is sent."""
+    """A request that is refused with `answer`."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__("refused")
@@ -33,25 +33,25 @@ class Refused(Exception):
 
 
 def protect(app: FastAPI, guard: Guard) -> Guard:
-    """Lets the dependencies of `app` ask `guard`, and sends its refusals; to be said for a mounted application too."""
+    """Let the dependencies of `app` ask `guard`, and send its refusals. Call it for a mounted application too."""
     app.state.keystead = guard
     app.add_exception_handler(Refused, _send)
     return guard
 
 
 class Required(SecurityBase):
-    """The dependency: a live key that holds `scope`. What `require` returns."""
+    """The dependency that `require` returns: an active key with the scope."""
 
     def __init__(self, scope: str | None) -> None:
         self.model = BearerModel(description="An API key, as `Authorization: Bearer <token>`.")
         self.scheme_name = SCHEME
-        self._required = check_required(scope)
+        self._required = valid_scope(scope)
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
-        """The principal. Refused for a request; a websocket is closed unopened. AttributeError without `protect`."""
+        """Return the principal. Raises Refused, WebSocketException, or AttributeError without `protect`."""
         guard: Guard = connection.app.state.keystead
         try:
-            principal = await guard.admit_on_loop(presented_by(connection.scope), self._required)
+            principal = await guard.admit_on_loop(asgi_head(connection.scope), self._required)
         except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint must not run
             answer = guard.answer(error)
             if connection.scope["type"] == "websocket":
@@ -62,7 +62,7 @@ class Required(SecurityBase):
 
 
 def require(scope: str | None = None) -> Required:
-    """A dependency that admits keys which hold `scope`; without one, every live key. ValueError for no scope."""
+    """Return a dependency that admits keys with the scope, or every active key. Raises ValueError if malformed."""
     return Required(scope)
 
 

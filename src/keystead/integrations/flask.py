@@ -19,7 +19,7 @@ from flask.wrappers import Response
 
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
-from keystead.integrations.guard import Guard, check_required, of_wsgi
+from keystead.integrations.guard import Guard, valid_scope, wsgi_head
 
 EXTENSION: Final = "keystead"
 P = ParamSpec("P")
@@ -27,42 +27,42 @@ R = TypeVar("R", bound=ResponseReturnValue)
 
 
 class Keystead:
-    """Lets the views of an application ask a guard."""
+    """The extension: the guard of an application."""
 
     def __init__(self, app: Flask | None = None, guard: Guard | None = None) -> None:
         if app is not None and guard is not None:
             self.init_app(app, guard)
 
     def init_app(self, app: Flask, guard: Guard) -> None:
-        """For applications that are made by a function."""
+        """Register the guard with an application that a factory has created."""
         app.extensions[EXTENSION] = guard
 
 
 def require(scope: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """Runs a view for keys that hold `scope` alone; without one, for every live key. ValueError for what is no scope.
+    """Run a view only for keys with the scope, or for every active key. Raises ValueError if malformed.
 
-    KeyError in a view of an application without the extension: nobody passes.
+    Without the extension, the view raises KeyError.
     """
-    check_required(scope)
+    valid_scope(scope)
 
-    def decorated(view: Callable[P, R]) -> Callable[P, R | Response]:
+    def decorator(view: Callable[P, R]) -> Callable[P, R | Response]:
         @functools.wraps(view)
-        def guarded(*args: P.args, **named: P.kwargs) -> R | Response:
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | Response:
             guard: Guard = current_app.extensions[EXTENSION]
             try:
-                g.keystead = guard.admit(of_wsgi(request.environ), scope)
+                g.keystead = guard.admit(wsgi_head(request.environ), scope)
             except Exception as error:  # noqa: BLE001 - whatever it is, the view must not run
                 return _response(guard.answer(error))
-            answer: R = current_app.ensure_sync(view)(*args, **named)
-            return answer
+            result: R = current_app.ensure_sync(view)(*args, **kwargs)
+            return result
 
-        return guarded
+        return wrapper
 
-    return decorated
+    return decorator
 
 
 def current_principal() -> Principal:
-    """Who acts, within a view that `require` admitted. AttributeError elsewhere."""
+    """Return the principal in a view with `require`. Raises AttributeError elsewhere."""
     principal: Principal = g.keystead
     return principal
 

@@ -1,25 +1,27 @@
-"""The guard: what every framework asks, and answers strangers with. It admits a principal, or it raises."""
+"""The guard that the integration of every framework asks: it admits a principal, or raises an error."""
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from keystead.domain.errors import KeysteadError, StorageError
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import is_scope
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
-from keystead.http.failures import places, type_names
 from keystead.http.problems import Problems
+from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
-from keystead.operation.faults import ConfigurationError
+from keystead.operation.files import ConfigurationError
 
 SCOPE_KEY: Final = "keystead"
-"""Where ASGI scopes keep the principal."""
+"""The key of the principal in an ASGI scope."""
 
 _IDENTITY = re.compile(rb"x[-_.]keystead[-_.].*", re.IGNORECASE | re.DOTALL)
 
@@ -27,8 +29,8 @@ _log = Logger("keystead.integrations")
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
-    """What a request presents: its raw header fields (names in any case) and query, its peer, its User-Agent."""
+class RequestHead:
+    """The head of a request: raw header fields (names in any case), query, peer address, User-Agent."""
 
     headers: Sequence[Header]
     query: bytes = b""
@@ -37,76 +39,129 @@ class Presented:
 
     @property
     def token(self) -> str:
-        """The bearer token. Unauthenticated, InvalidToken or InvalidRequest (RFC 6750 section 3.1) without just one."""
+        """The bearer token. Raises Unauthenticated, InvalidToken or InvalidRequest (RFC 6750 section 3.1)."""
         return bearer_of({"headers": self.headers, "query_string": self.query})
 
 
 class Guard(ABC):
-    """Tells for a request who acts. Whatever goes wrong, nobody is admitted."""
+    """Decides which principal a request acts for. If anything goes wrong, the request is refused."""
 
     def __init__(self, base_url: str) -> None:
-        """`base_url`: where the pages of problems are, without a slash at the end."""
+        """Take the URL of the problems' pages, without a slash at the end."""
         self.problems = Problems(base_url)
 
-    def admit(self, presented: Presented, required: str | None = None) -> Principal:
-        """The key that acts. Unauthenticated, InvalidToken, InsufficientScope, InvalidRequest or Unavailable else.
+    def admit(self, head: RequestHead, required: str | None = None) -> Principal:
+        """Return the key that acts. Blocks until the decision is made.
 
-        `required` None asks for a live key of any scope. Blocks for as long as the decision takes.
+        Args:
+            head: The head of the request.
+            required: The scope that the key must have; None admits every active key.
+
+        Raises:
+            Unauthenticated, InvalidRequest: The request has not exactly one credential.
+            InvalidToken: The token is not that of an active key.
+            InsufficientScope: The key does not have the scope.
+            Unavailable: The decision could not be made.
         """
-        return self.decide(presented, presented.token, required)
+        return self.decide(head, head.token, required)
 
-    async def admit_on_loop(self, presented: Presented, required: str | None = None) -> Principal:
-        """As admit, for an event loop."""
-        return await self.decide_on_loop(presented, presented.token, required)
+    async def admit_on_loop(self, head: RequestHead, required: str | None = None) -> Principal:
+        """Like `admit`, without blocking the event loop."""
+        return await self.decide_on_loop(head, head.token, required)
 
     @abstractmethod
-    def decide(self, presented: Presented, token: str, required: str | None) -> Principal:
-        """Who acts with this token68."""
+    def decide(self, head: RequestHead, token: str, required: str | None) -> Principal:
+        """Return the principal of a token that is already read."""
 
     @abstractmethod
     async def decide_on_loop(
-        self, presented: Presented, token: str, required: str | None
+        self, head: RequestHead, token: str, required: str | None
     ) -> Principal:
-        """As decide, for an event loop."""
+        """Like `decide`, without blocking the event loop."""
 
     @abstractmethod
     def close(self) -> None:
-        """Gives back what is held."""
+        """Close the connections. The next request opens them again."""
 
     def answer(self, error: BaseException) -> Answer:
-        """What a stranger is told: the problem of a refusal, and of everything else that something went wrong."""
+        """Return the response to a request that was not admitted, and log what is not the caller's fault."""
         if isinstance(error, KeysteadError) and not isinstance(error, StorageError):
             return self.problems.answer(error)
-        # A configuration error's sentence is written for the operator; any other text may quote what was sent.
+        # A configuration error's sentence is written for the operator; any other text may quote the request.
         says = {"says": str(error)} if isinstance(error, ConfigurationError) else {}
         _log.error("verification failed", **says, errors=type_names(error), places=places(error))
-        return (
-            self.problems.answer(error)
-            if isinstance(error, KeysteadError)
-            else self.problems.internal
-        )
+        if isinstance(error, KeysteadError):
+            return self.problems.answer(error)
+        return self.problems.internal
 
 
-def check_required(required: str | None) -> str | None:
-    """`required`, if it can be a scope: a misspelt one would refuse everybody, or, worse, be `*`. ValueError else."""
+class Closable(Protocol):
+    """A resource that can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+_inherited: list[object] = []
+"""What forked processes inherited. Kept forever: closing or collecting it would act on the parent's connections."""
+
+
+class PerProcess(Generic[C]):
+    """A resource that each process opens at its first use, because servers fork after they import."""
+
+    def __init__(self, open_resource: Callable[[], C]) -> None:
+        self._open = open_resource
+        self._lock = threading.Lock()
+        self._resource: C | None = None
+        self.process: int | None = None
+
+    def get(self) -> C:
+        """Return this process's resource."""
+        resource = self._resource
+        if resource is not None and self.process == os.getpid():
+            return resource
+        with self._lock:
+            if self._resource is None or self.process != os.getpid():
+                if self._resource is not None:
+                    _inherited.append(self._resource)
+                self._resource = self._open()
+                self.process = os.getpid()
+            return self._resource
+
+    def close(self) -> None:
+        """Close this process's resource. The next `get` opens another one."""
+        with self._lock:
+            resource, self._resource = self._resource, None
+        if resource is not None and self.process == os.getpid():
+            resource.close()
+
+
+def valid_scope(required: str | None) -> str | None:
+    """Return `required`. Raises ValueError if it is malformed: a typo would refuse every key, or be `*`."""
     if required is not None and not is_scope(required):
         raise ValueError(f"{required!r} is not a scope of the form resource:action")
     return required
 
 
-def of_wsgi(environ: Mapping[str, object]) -> Presented:
-    """What a WSGI environment presents (PEP 3333): repeated fields are joined by commas there already."""
-    sent = environ.get("HTTP_AUTHORIZATION")
-    headers = [] if sent is None else [(b"authorization", str(sent).encode("latin-1", "replace"))]
-    query = str(environ.get("QUERY_STRING") or "").encode("latin-1", "replace")
+def wsgi_head(environ: Mapping[str, object]) -> RequestHead:
+    """Return the head of a WSGI request (PEP 3333), where repeated fields are already joined by commas."""
+    credential = environ.get("HTTP_AUTHORIZATION")
+    headers = [] if credential is None else [(b"authorization", _latin(credential))]
     address, agent = environ.get("REMOTE_ADDR"), environ.get("HTTP_USER_AGENT")
-    return Presented(headers, query, _text(address), _text(agent))
+    return RequestHead(
+        headers,
+        _latin(environ.get("QUERY_STRING") or ""),
+        str(address) if address else None,
+        str(agent) if agent else None,
+    )
 
 
 def is_identity(name: bytes) -> bool:
-    """Whether a header field could be taken for one of Keystead's, in one of the spellings that servers make equal."""
+    """Return whether a header field may be taken for one of Keystead's, in any spelling that servers treat as equal."""
     return _IDENTITY.fullmatch(name) is not None
 
 
-def _text(value: object) -> str | None:
-    return str(value) if value else None
+def _latin(value: object) -> bytes:
+    return str(value).encode("latin-1", "replace")

@@ -16,18 +16,18 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.views import exception_handler as usual_handler
+from rest_framework.views import exception_handler as default_handler
 
 from keystead.domain.errors import InsufficientScope, Unauthenticated
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
 from keystead.http.problems import MEDIA_TYPE
-from keystead.integrations.django import KeyUser, guard_of_settings, presented_by
-from keystead.integrations.guard import check_required
+from keystead.integrations.django import KeyUser, django_head, guard_of_settings
+from keystead.integrations.guard import valid_scope
 
 
 class Refused(APIException):
-    """A request that is not admitted, with the members of the problem (RFC 9457) as its detail."""
+    """A request that is refused. Its detail has the members of the problem (RFC 9457)."""
 
     def __init__(self, error: Exception) -> None:
         answer = guard_of_settings().answer(error)
@@ -45,9 +45,9 @@ class KeysteadAuthentication(BaseAuthentication):
     """Sets `request.user` to the key's user and `request.auth` to the principal."""
 
     def authenticate(self, request: Request) -> tuple[KeyUser, Principal] | None:
-        """None without credentials, which other classes may know; Refused for those that do not stand."""
+        """Return the key's user and principal, or None without credentials. Raises Refused for invalid ones."""
         try:
-            principal = guard_of_settings().admit(presented_by(request._request))
+            principal = guard_of_settings().admit(django_head(request._request))
         except Unauthenticated:
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the view must not run
@@ -55,13 +55,13 @@ class KeysteadAuthentication(BaseAuthentication):
         return KeyUser(principal), principal
 
     def authenticate_header(self, request: Request) -> str:
-        """The challenge (RFC 6750 section 3)."""
+        """Return the challenge (RFC 6750 section 3)."""
         return 'Bearer realm="keystead"'
 
 
 def has_scope(scope: str | None = None) -> type[BasePermission]:
-    """A permission: a key that holds `scope`; without one, every live key. ValueError for what is no scope."""
-    check_required(scope)
+    """Return a permission for keys with the scope, or for every active key. Raises ValueError if malformed."""
+    valid_scope(scope)
 
     class HasScope(BasePermission):
         def has_permission(self, request: Request, view: APIView) -> bool:
@@ -76,8 +76,8 @@ def has_scope(scope: str | None = None) -> type[BasePermission]:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """The framework's own, with the media type of a problem; for EXCEPTION_HANDLER in the settings."""
-    response: Response | None = usual_handler(error, context)
+    """Set the media type of a problem after the framework's own handler. For EXCEPTION_HANDLER in the settings."""
+    response: Response | None = default_handler(error, context)
     if response is not None and isinstance(error, Refused):
         response.content_type = MEDIA_TYPE.decode()
     return response

@@ -1,4 +1,4 @@
-"""Starlette: an authentication backend, and a decorator that asks for a scope and refuses as Keystead does.
+"""Starlette: an authentication backend, and a decorator that requires a scope and refuses as Keystead does.
 
 app = Starlette(routes=…, middleware=[authentication(connect("sqlite:////srv/keystead/keystead.db"))])
 """
@@ -26,22 +26,21 @@ from keystead.domain.errors import InsufficientScope, Unauthenticated
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.http.asgi import Answer
-from keystead.http.exception_handlers import response_of
-from keystead.integrations.asgi import POLICY_VIOLATION, presented_by
-from keystead.integrations.guard import Guard, check_required
+from keystead.integrations.asgi import POLICY_VIOLATION, asgi_head
+from keystead.integrations.guard import Guard, valid_scope
 
 _GUARD: Final = "keystead.guard"
 
 
 class KeyUser(BaseUser):
-    """`request.user`: the key that acts. `principal` has its workspace and scopes."""
+    """`request.user` for a key. `principal` has its workspace and scopes."""
 
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
 
     @property
     def is_authenticated(self) -> bool:
-        """True: whoever presents no key is Starlette's UnauthenticatedUser."""
+        """True. Without a key, the user is Starlette's UnauthenticatedUser."""
         return True
 
     @property
@@ -56,7 +55,7 @@ class KeyUser(BaseUser):
 
 
 class Refused(AuthenticationError):
-    """A credential that does not stand, or that could not be looked at; `answer` is what is sent."""
+    """A request that is refused with `answer`."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__("refused")
@@ -64,72 +63,76 @@ class Refused(AuthenticationError):
 
 
 class KeysteadBackend(AuthenticationBackend):
-    """Tells Starlette who acts. A request without credentials is nobody's; a bad one is refused on every route."""
+    """Authenticates keys. A request without credentials is anonymous; invalid ones are refused on every route."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """The scopes that are held and the key; None without credentials; Refused else."""
+        """Return the key's scopes and user, or None without credentials. Raises Refused."""
         conn.scope[_GUARD] = self._guard
         try:
-            principal = await self._guard.admit_on_loop(presented_by(conn.scope))
+            principal = await self._guard.admit_on_loop(asgi_head(conn.scope))
         except Unauthenticated:
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the application must not run
             raise Refused(self._guard.answer(error)) from None
         credentials = AuthCredentials()
-        credentials.scopes = _Held(
-            principal.scopes
-        )  # given at the making, they would be copied to a plain list
+        # The constructor would copy them to a plain list.
+        credentials.scopes = _GrantedScopes(principal.scopes)
         return credentials, KeyUser(principal)
 
 
 def authentication(guard: Guard) -> Middleware:
-    """Starlette's authentication middleware over the guard, for the `middleware` of an application."""
-    return Middleware(
-        AuthenticationMiddleware, backend=KeysteadBackend(guard), on_error=_refusal_of
-    )
+    """Return Starlette's authentication middleware over the guard, for the `middleware` of an application."""
+    return Middleware(AuthenticationMiddleware, backend=KeysteadBackend(guard), on_error=_refuse)
 
 
 def requires(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Runs an endpoint, `endpoint(request)` or `endpoint(websocket)`, for keys that hold `scope` alone.
+    """Run an endpoint, `endpoint(request)` or `endpoint(websocket)`, only for keys with the scope.
 
-    As Starlette's own `requires`, which knows no challenge: whoever presents no key is answered 401 here, not 403.
+    Unlike Starlette's own `requires`, it sends a challenge, and answers 401 to a request without a key.
     """
-    check_required(scope)
+    valid_scope(scope)
 
-    def decorated(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    def decorator(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(endpoint)
-        async def guarded(conn: HTTPConnection, *args: Any, **named: Any) -> Any:
-            refused = _missing(conn, scope)
-            if refused is None:
-                result = endpoint(conn, *args, **named)
+        async def wrapper(conn: HTTPConnection, *args: Any, **kwargs: Any) -> Any:
+            refusal = _refusal(conn, scope)
+            if refusal is None:
+                result = endpoint(conn, *args, **kwargs)
                 return await result if inspect.isawaitable(result) else result
             if isinstance(conn, WebSocket):
                 return await conn.close(POLICY_VIOLATION)
-            return response_of(refused)
+            return response_of(refusal)
 
-        return guarded
+        return wrapper
 
-    return decorated
+    return decorator
 
 
-def _missing(conn: HTTPConnection, scope: str) -> Answer | None:
-    """The refusal of a request that does not hold `scope`. KeyError where the middleware is missing: nobody passes."""
+def response_of(answer: Answer) -> Response:
+    """Return `answer` as a Starlette response."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [*answer.headers, *response.raw_headers]
+    return response
+
+
+def _refusal(conn: HTTPConnection, scope: str) -> Answer | None:
+    """Return the refusal of a request without the scope. Raises KeyError without the middleware, so nothing runs."""
     guard: Guard = conn.scope[_GUARD]
     if not conn.user.is_authenticated:
         return guard.answer(Unauthenticated())
     return None if scope in conn.auth.scopes else guard.answer(InsufficientScope(scope))
 
 
-def _refusal_of(_: HTTPConnection, error: AuthenticationError) -> Response:
+def _refuse(_: HTTPConnection, error: AuthenticationError) -> Response:
     assert isinstance(error, Refused)  # noqa: S101 - the backend raises nothing else
     return response_of(error.answer)
 
 
-class _Held(list[str]):
-    """The scopes of a key as Starlette asks for them: `*` holds what it permits."""
+class _GrantedScopes(list[str]):
+    """A key's scopes as a list that contains whatever they permit: `*` contains more than itself."""
 
     def __init__(self, scopes: Scopes) -> None:
         super().__init__(scopes)

@@ -1,4 +1,4 @@
-"""WSGI middleware: nothing reaches the application without a key."""
+"""WSGI middleware: only requests with a key reach the application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from keystead.http.asgi import Answer
-from keystead.integrations.guard import Guard, check_required, is_identity, of_wsgi
+from keystead.integrations.guard import Guard, is_identity, valid_scope, wsgi_head
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -16,34 +16,29 @@ ENVIRON_KEY: Final = "keystead.principal"
 
 
 class KeysteadMiddleware:
-    """Runs `app` for keys that hold the scope `required` (None: for every live key), and for nobody else.
+    """Runs `app` only for keys with the scope `required`, or, if that is None, for every active key.
 
-    `environ["keystead.principal"]` is the principal. Fields that claim to be Keystead's are taken out of the request.
+    `environ["keystead.principal"]` is the principal. Header fields that claim to be Keystead's are removed.
     """
 
     def __init__(self, app: WSGIApplication, guard: Guard, required: str | None = None) -> None:
-        """ValueError where `required` is no scope."""
+        """Raise ValueError if `required` is malformed."""
         self._app, self._guard = app, guard
-        self._required = check_required(required)
+        self._required = valid_scope(required)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """WSGI (PEP 3333): the application's answer, or the refusal (RFC 6750 section 3)."""
+        """Return the application's response, or the refusal (PEP 3333, RFC 6750 section 3)."""
         try:
-            principal = self._guard.admit(of_wsgi(environ), self._required)
+            principal = self._guard.admit(wsgi_head(environ), self._required)
         except Exception as error:  # noqa: BLE001 - whatever it is, the application must not run
             return _send(self._guard.answer(error), environ, start_response)
-        clean = without_identity(environ)
+        clean = {name: value for name, value in environ.items() if not is_identity_variable(name)}
         clean[ENVIRON_KEY] = principal
         return self._app(clean, start_response)
 
 
-def without_identity(environ: WSGIEnvironment) -> WSGIEnvironment:
-    """The environment without the fields that claim to be Keystead's."""
-    return {name: value for name, value in environ.items() if not claims_identity(name)}
-
-
-def claims_identity(name: str) -> bool:
-    """Whether a name of a WSGI environment stands for such a field."""
+def is_identity_variable(name: str) -> bool:
+    """Return whether a variable of a WSGI environment is a header field that claims to be Keystead's."""
     return name.startswith("HTTP_") and is_identity(name[5:].encode("latin-1", "replace"))
 
 

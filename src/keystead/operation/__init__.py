@@ -1,1 +1,1 @@
-"""What who runs an installation meets: safe files, peppers, logs, metrics, health, the listening server."""
+"""What operators deal with: private files, peppers, logs, metrics, health, checks, gateways, the HTTP server."""

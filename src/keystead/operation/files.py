@@ -1,8 +1,9 @@
-"""Files and folders that only their owner may read, and the refusal of those that others can."""
+"""Private files and folders, the refusal of files that others can read, and the check of a TLS key pair."""
 
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -10,49 +11,51 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from keystead.operation.faults import ConfigurationError
-
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-STRANGERS: Final = stat.S_IRWXO | stat.S_IWGRP
-"""For the database a reading group is allowed, such as one that makes backups."""
+OTHERS_OR_GROUP_WRITE: Final = stat.S_IRWXO | stat.S_IWGRP
+"""For the database: a group, such as one that makes backups, may read it."""
+
+
+class ConfigurationError(ValueError):
+    """An unsafe or unusable configuration: one line with the problem and its fix, never a secret."""
 
 
 def make_folder(path: Path) -> None:
-    """The folder with mode 0700, where there is none yet."""
+    """Create the folder with mode 0700 if it doesn't exist."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"The data folder {path} cannot be made: {error.strerror}."
+            f"Cannot create the data folder {path}: {error.strerror}."
         ) from None
 
 
 def make_empty_file(path: Path) -> None:
-    """An empty file with mode 0600, where there is none yet: SQLite's other files take over its mode."""
+    """Create an empty file with mode 0600 if it doesn't exist. SQLite gives its other files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def require_private(path: Path, what: str, forbidden: int = OTHERS) -> None:
-    """ConfigurationError where others have one of the `forbidden` rights on an existing file or folder."""
+    """Raise ConfigurationError if an existing file or folder has one of the `forbidden` mode bits."""
     with suppress(FileNotFoundError):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & forbidden:
-            kept = mode & ~forbidden
             raise ConfigurationError(
-                f"{what} {path} is open to others (mode {mode:04o}); run: chmod {kept:04o} {path}"
+                f"{what} {path} is open to others (mode {mode:04o}); "
+                f"run: chmod {mode & ~forbidden:04o} {path}"
             )
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """A file with mode 0600 that appears whole and synced, or not at all; False where it was there already.
+    """Create a synced file with mode 0600, which appears only when it is complete. Returns False if it already exists.
 
-    Of several processes that do this at once, one wins; nothing is ever overwritten.
+    If several processes do this at the same time, one wins; nothing is ever overwritten.
     """
     with draft_of(path) as draft:
         _write_synced(draft, content)
         try:
-            os.link(draft, path)
+            os.link(draft, path)  # unlike a rename, a link fails if the name exists
         except FileExistsError:
             return False
     sync_folder(path.parent)
@@ -60,7 +63,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """Replace the file by one with mode 0600 that appears whole and synced."""
+    """Replace the file atomically by a synced one with mode 0600."""
     with draft_of(path) as draft:
         _write_synced(draft, content)
         draft.replace(path)
@@ -69,10 +72,10 @@ def overwrite(path: Path, content: bytes) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Make an empty file of mode 0600 beside `path`, under a random name; remove what is left of it at the end.
+    """Create an empty file of mode 0600 next to `path`, and remove it at the end if it is still there.
 
-    The name cannot be guessed and the file is always new (O_EXCL): in a folder that others may write to, a file or
-    link that somebody has put there is never written through.
+    Its name is random and the file always new (O_EXCL), so in a folder that others may write to, we
+    never write through a file or link that they have put there.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
@@ -91,9 +94,38 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Has the names in the folder on disk, as they are."""
+    """Sync the folder's directory entries: a new name survives a power cut only after this."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_pair(certificate: Path, key: Path) -> str:
+    """Raise ConfigurationError unless the certificate and its private, unencrypted PKCS#8 key can be used."""
+    for path, what in ((certificate, "certificate"), (key, "TLS key")):
+        if not path.is_file():
+            raise ConfigurationError(f"The {what} {path} does not exist.")
+    require_private(key, "The TLS key")
+    _require_pkcs8(key)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: b"")
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or "unknown"
+        raise ConfigurationError(
+            f"The certificate {certificate} and the TLS key {key} do not match: {reason}."
+        ) from None
+    return "The certificate and its key can be used."
+
+
+def _require_pkcs8(key: Path) -> None:
+    try:
+        head = key.read_bytes()[:4096]
+    except OSError as error:
+        raise ConfigurationError(f"Cannot read the TLS key {key}: {error.strerror}.") from None
+    if b"-----BEGIN PRIVATE KEY-----" not in head:
+        raise ConfigurationError(
+            f"The TLS key {key} must be unencrypted PKCS#8; "
+            f"run: openssl pkcs8 -topk8 -nocrypt -in {key} -out {key}.pkcs8"
+        )

@@ -1,7 +1,7 @@
-"""Configurations of gateways (nginx, Caddy, Traefik, Envoy) that ask Keystead about each request.
+"""Configurations of gateways (nginx, Caddy, Traefik, Envoy) that let Keystead authorize each request.
 
-Every value in a file has passed one of the `parse_` functions, whose grammars allow no character that has a meaning in
-any of the four languages.
+Every value in a file has passed one of the `parse_` functions, whose grammars allow no character with a
+meaning in any of the four languages.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ ANY: Final = "any"
 """Pseudo-scope that any live key has."""
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 METHOD_OVERRIDES: Final = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
-"""Header fields with which some applications let a client replace the method that the gateway has judged."""
+"""Header fields with which some applications let a client override the method that the gateway authorized."""
 IDENTITY: Final = ("X-Keystead-Workspace", "X-Keystead-Key", "X-Keystead-Scopes")
 
-# Escapes of characters that need none (letters, digits, `-._~`) or that change how a path is split (`/;?#%\`), of
-# controls, of overlong and impossible UTF-8, broken ones, and of the two characters beyond ASCII that are `k` and `s`
-# in lower or upper case. No backslash but in \x5c: all four languages read these patterns alike.
+# Escapes of characters that need none (letters, digits, `-._~`), that split a path (`/;?#%\`) or are controls; overlong
+# and invalid UTF-8; malformed escapes; and the two non-ASCII characters whose other case is `k` or `s`.
+# The only backslash is in \x5c, so that all four languages read these patterns alike.
 _ESCAPES: Final = (
     "[01][0-9a-f]|2[35d-f]|3[0-9bf]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9aef]"
     "|c[01]|e0%[89]|f0%8|f[5-9a-f]|c5%bf|e2%84%aa|[^0-9a-f]|[0-9a-f][^0-9a-f]|[0-9a-f]?$"
 )
 AMBIGUOUS: Final = f"^[^/]|^$|//|[;#\\x5c]|[^!-~]|(?:[.]|%20)(?:/|$)|%(?:{_ESCAPES})"
-"""Matches raw paths that two programs could read as two different paths; to be used ignoring case."""
+"""Matches raw paths that two programs could read differently; for use without regard to case."""
 AMBIGUOUS_URI: Final = "(?i)^[^?]*(?:{})".format(
     AMBIGUOUS.removeprefix("^[^/]|^$|").replace("(?:/|$)", "(?:[/?]|$)")
 )
@@ -42,7 +42,7 @@ AMBIGUOUS_URI: Final = "(?i)^[^?]*(?:{})".format(
 AMBIGUOUS_DECODED: Final = (
     r"[;#\x5c\x{17f}\x{212a}\x{fffd}]|[\x00-\x1f\x7f]|[. ](?:/|$)|%(?:2[35f]|3[bf]|5c)"
 )
-"""The same for a path that is decoded except for reserved characters, as Traefik's routes see it."""
+"""The same for a path in which all but reserved characters are decoded, as Traefik's routes see it."""
 
 _PREFIX: Final = re.compile(r"(?:/\.?[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*)+")
 _METHODS: Final = re.compile(r"[A-Z]{3,20}(?:,[A-Z]{3,20})*")
@@ -80,7 +80,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A path with everything under it, and the scope it needs; for all methods if `methods` is empty."""
+    """A path with everything under it, and the scope it requires; for all methods if `methods` is empty."""
 
     prefix: str
     scope: str
@@ -99,7 +99,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Setup:
-    """The values of a configuration. `routes` are sorted: the first match decides."""
+    """The values of a configuration. `routes` are sorted; the first match decides."""
 
     public_url: str
     listen: Address
@@ -137,14 +137,14 @@ def parse_listen(text: str) -> Address:
 
 
 def parse_origin(text: str) -> str:
-    """Parse an origin; returns it as browsers send it, without the default port. ValueError for anything else."""
+    """Parse an origin into the form that browsers send, without the default port. ValueError for anything else."""
     address = parse_address(text)
     usual = address.port == (443 if address.secure else 80)
     return address.url.removesuffix(f":{address.port}").lower() if usual else address.url.lower()
 
 
 def parse_file(text: str) -> str:
-    """Parse the absolute path of a file. ValueError for characters that would need quotes, and for anything else."""
+    """Parse the absolute path of a file. ValueError for anything else, such as characters that need quotes."""
     if not _FILE.fullmatch(text) or len(text) > _LONGEST:
         raise ValueError(f"{text!r} must be an absolute path of letters, digits and ._/+-")
     return text
@@ -153,36 +153,36 @@ def parse_file(text: str) -> str:
 def parse_routes(texts: Iterable[str]) -> list[Route]:
     """Parse `/documents=documents:read` or `GET,POST:/documents=…`; returns the most specific route first.
 
-    ValueError for malformed texts, none at all, and a path and method that are named twice.
+    ValueError for malformed texts, an empty list, and a repeated pair of path and method.
     """
     routes = [_route(text) for text in texts]
     if not routes:
-        raise ValueError("name at least one path and its scope, such as /documents=documents:read")
+        raise ValueError("give at least one path and its scope, such as /documents=documents:read")
     claimed = set[tuple[str, str]]()
     for route in routes:
         for method in route.methods or ("",):
             if (route.prefix.lower(), method) in claimed:
-                named = f"{method} {route.prefix}" if method else route.prefix
+                target = f"{method} {route.prefix}" if method else route.prefix
                 raise ValueError(
-                    f"{named} is named twice; paths are the same in upper and lower case"
+                    f"{target} is given twice; paths are compared without regard to case"
                 )
             claimed.add((route.prefix.lower(), method))
     return sorted(routes, key=_specific_first)
 
 
 def parse_keysteads(texts: Iterable[str]) -> list[Address]:
-    """Parse the addresses of interchangeable servers. ValueError for none, or if they can't share a configuration."""
+    """Parse the addresses of interchangeable servers. ValueError if empty, or if they can't share a configuration."""
     addresses = [parse_address(text) for text in texts]
     if not addresses:
-        raise ValueError("name the address of Keystead, such as http://127.0.0.1:8080")
+        raise ValueError("give the address of Keystead, such as http://127.0.0.1:8080")
     kinds = {(address.secure, address.secure and address.host) for address in addresses}
     if len(kinds) > 1:
-        raise ValueError("several must all be http, or https of one host name")
+        raise ValueError("several addresses must all be http, or https with the same host name")
     return addresses
 
 
 def custom_scopes(routes: Iterable[Route]) -> list[str]:
-    """Return the scopes that Keystead's settings must name."""
+    """Return the scopes that Keystead's settings must define."""
     return sorted({route.scope for route in routes} - {ANY, *BUILT_IN})
 
 
@@ -215,7 +215,7 @@ def render(template: str, setup: Setup) -> str:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Yield every name that applications which read `_` and `.` as `-` could take for `name`."""
+    """Yield every spelling of `name` for applications that treat `_` and `.` like `-`."""
     first, *rest = name.split("-")
     names = [first]
     for part in rest:
@@ -234,17 +234,19 @@ def _route(text: str) -> Route:
             f"{prefix!r} must be a path such as /documents, of letters, digits and -_~, dots inside names"
         )
     if scope == EVERYTHING:
-        raise ValueError(f"{text!r}: a route can't need *; name a scope, or {ANY} for any live key")
+        raise ValueError(
+            f"{text!r}: a route can't require *; give a scope, or {ANY} for any live key"
+        )
     if scope != ANY and not is_scope(scope):
         raise ValueError(f"{scope!r} must be a scope such as documents:read, or {ANY}")
-    named = tuple(dict.fromkeys(methods.split(","))) if methods else ()
+    chosen = tuple(dict.fromkeys(methods.split(","))) if methods else ()
     return Route(
-        prefix, scope, (*named, "HEAD") if "GET" in named and "HEAD" not in named else named
+        prefix, scope, (*chosen, "HEAD") if "GET" in chosen and "HEAD" not in chosen else chosen
     )
 
 
 def _outside(route: Route, routes: Sequence[Route]) -> list[str]:
-    """Return the patterns of what no deeper route takes, though it is theirs and not this one's: see `_closes`."""
+    """Return the patterns below deeper routes that those don't match and this one must not: see `_closes`."""
     deeper = (other for other in routes if _is_below(other, route))
     return list(
         dict.fromkeys(
@@ -254,10 +256,10 @@ def _outside(route: Route, routes: Sequence[Route]) -> list[str]:
 
 
 def _closes(route: Route, routes: Sequence[Route]) -> bool:
-    """Return whether something is refused after this route, which is the last one of its path.
+    """Return whether the gateway must refuse the rest of this route's path, as its last route.
 
-    The methods that it does not name are, and `/documents.json`, which some applications answer as `/documents`: it
-    must not get to a route around that.
+    That is any other method, and paths such as `/documents.json`, which some applications serve as
+    `/documents`: they must not fall through to an enclosing route.
     """
     same = [other for other in routes if other.prefix.lower() == route.prefix.lower()]
     is_within = any(_is_below(route, other) for other in routes)
@@ -274,7 +276,7 @@ def _specific_first(route: Route) -> tuple[int, str, bool]:
 
 
 def _problems(public_url: str) -> dict[str, str]:
-    """Return, by code, the problems (RFC 9457) that the gateway answers itself, as JSON."""
+    """Return the problems (RFC 9457) that the gateway itself responds with, as JSON by code."""
     address = Problems(public_url).address
     kinds: tuple[type[errors.KeysteadError], ...] = (
         errors.InvalidRequest, errors.Unauthenticated, errors.InvalidToken,

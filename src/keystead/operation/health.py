@@ -1,4 +1,4 @@
-"""`/healthz`, that the process answers, and `/readyz`, that its database does: for probes and load balancers."""
+"""`/healthz` (the process answers) and `/readyz` (its database answers too), for probes and load balancers."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Final
 from keystead.domain.errors import NotFound, StorageError, Unavailable
 from keystead.http.access_log import log_failure
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
+from keystead.http.client import note_route
 from keystead.http.problems import RETRY_SECONDS, MethodNotAllowed
-from keystead.http.record import note_route
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
 PING_SECONDS: Final = 1.5
 _OK: Final = Answer(200, ((b"content-type", b"application/json"),), b'{"status":"ok"}')
-_AWAY: Final = Answer(
+_UNAVAILABLE: Final = Answer(
     503,
     ((b"content-type", b"application/json"), (b"retry-after", str(RETRY_SECONDS).encode())),
     b'{"status":"unavailable"}',
 )
-"""The same for every reason: strangers may ask, and the log has the reason."""
+"""The same for every reason, since anyone may ask; the log has the reason."""
 
 
 class Health:
-    """An ASGI application. `ping` returns where the database answers, and raises a storage error where it does not."""
+    """An ASGI application. `ping` returns if the database answers, else raises a storage error."""
 
     def __init__(self, ping: Callable[[], None]) -> None:
         self._ping = ping
         self._pinging: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. NotFound, MethodNotAllowed."""
+        """Serve a probe. Raises NotFound or MethodNotAllowed for other requests."""
         if scope["path"] not in PATHS:
             raise NotFound
         note_route(scope, scope["path"])
@@ -43,16 +43,15 @@ class Health:
                 await self._require_database()
             except StorageError as error:
                 log_failure(scope, error)
-                answer = _AWAY
+                answer = _UNAVAILABLE
         await send_answer(send, answer)
 
     async def _require_database(self) -> None:
-        """Probes that come while one is waiting wait with it: a database that hangs holds one thread, not all."""
+        # Concurrent probes share one ping: a database that hangs blocks one thread, not all.
         if self._pinging is None or self._pinging.done():
             self._pinging = asyncio.ensure_future(asyncio.to_thread(self._ping))
-            self._pinging.add_done_callback(
-                asyncio.Future.exception
-            )  # asked for, should nobody wait
+            # Retrieve the exception even if every waiter has timed out, or asyncio logs it.
+            self._pinging.add_done_callback(asyncio.Future.exception)
         try:
             await asyncio.wait_for(asyncio.shield(self._pinging), PING_SECONDS)
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""The log: one JSON object a line on standard error, our own lines and those of every library in one form.
+"""The log: one JSON object per line on standard error, the same form for our own lines and those of libraries.
 
-A line is ASCII, so that no CR, LF, ESC or U+2028 stands in it raw. What looks like a token is masked in whatever
-reached a line, and of an exception only its types and places are told.
+Lines are ASCII, so they contain no raw CR, LF, ESC or U+2028. Everything that looks like a token is
+masked, and an exception is logged by its types and places only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from keystead.http.failures import places, type_names
-from keystead.http.redaction import REDACTED, SECRET_RUN
+from keystead.http.redaction import REDACTED, SECRET_RUN, places, type_names
 from keystead.logger import Line
 
 LIBRARIES: Final = "WARNING"
-"""At every level of ours: the debug lines of drivers hold the values of rows."""
+"""Whatever our own level: debug lines of drivers contain the values of rows."""
 
 _ESCAPE_OR_SECRET: Final = re.compile(rf"\\(?:u[0-9a-f]{{4}}|.)|{SECRET_RUN}")
 _stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def configure(level: str) -> None:
-    """Sets up the log of this process; `level` is for Keystead's own lines."""
+    """Configure logging in this process; `level` is for Keystead's own lines."""
     chain: list[Processor] = [structlog.processors.add_log_level, _stamp, settle_failure]
     structlog.configure(
         processors=[*chain, _render_bytes],
@@ -44,7 +43,7 @@ def configure(level: str) -> None:
 
 
 def library_logging() -> dict[str, Any]:
-    """Python's logging, as `logging.config.dictConfig` takes it; it holds nothing but names, so it can be pickled."""
+    """Return the configuration for `logging.config.dictConfig`; it contains only names, so it can be pickled."""
     handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}
     return {
         "version": 1,
@@ -57,7 +56,7 @@ def library_logging() -> dict[str, Any]:
 
 
 def formatter() -> logging.Formatter:
-    """The lines of libraries, in the form of ours."""
+    """Return the formatter that gives libraries' lines our form."""
     return structlog.stdlib.ProcessorFormatter(
         processors=[
             _unfold,
@@ -73,7 +72,7 @@ def formatter() -> logging.Formatter:
 
 
 def settle_failure(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Replaces an exception by its types and places: its text may quote what was sent."""
+    """Replace an exception by its types and places: its text may quote a request."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
@@ -85,7 +84,7 @@ def settle_failure(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _unfold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Of a line that `keystead.logger` wrote, the event and its fields."""
+    """Take event and fields out of a line that `keystead.logger` wrote."""
     line = event["_record"].msg
     if isinstance(line, Line):
         event.update({"event": line.event, **line.fields})
@@ -93,28 +92,28 @@ def _unfold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Of a library's line about an exception, the words before the exception's own."""
+    """Keep only the first line of a library's message about an exception: the rest is the exception's text."""
     if event.get("exc_info"):
         event["event"] = str(event["event"]).partition("\n")[0]
     return event
 
 
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    line = json.dumps(event, default=_kind, skipkeys=True).replace("\x7f", "\\u007f")
-    return _ESCAPE_OR_SECRET.sub(_masked, line)
+    line = json.dumps(event, default=_type_name, skipkeys=True).replace("\x7f", "\\u007f")
+    return _ESCAPE_OR_SECRET.sub(_mask, line)
 
 
-def _masked(found: re.Match[str]) -> str:
-    """An escape stays whole: masked from its middle on, the line would be JSON no more."""
-    return found[0] if found[0].startswith("\\") else REDACTED
+def _mask(match: re.Match[str]) -> str:
+    # Escapes match first and stay whole: a mask that began inside one would break the JSON.
+    return match[0] if match[0].startswith("\\") else REDACTED
 
 
 def _render_bytes(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
     return _render(logger, name, event).encode("ascii")
 
 
-def _kind(value: object) -> str:
-    """What is no JSON value is told by its type: nobody looked at what its repr says."""
+def _type_name(value: object) -> str:
+    # Not repr(): an object's repr may contain a secret.
     return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 

@@ -1,7 +1,7 @@
-"""What the server counts, and the listener that tells Prometheus. No label names a workspace, a key or an address.
+"""The server's metrics and the listener for Prometheus. No label names a workspace, a key or an address.
 
-The server's processes count in files that they share with the parent, which adds them up when it is asked
-(the multi-process mode of prometheus_client: its folder must be in the environment before this is imported).
+The processes count in files that they share with the parent, which adds them up for each scrape: the
+multi-process mode of prometheus_client, whose folder must be in the environment before this import.
 """
 
 from __future__ import annotations
@@ -20,47 +20,45 @@ from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from keystead import __version__
-from keystead.domain.verification import Denied, Verification
-from keystead.operation.faults import ConfigurationError
-from keystead.services.paced_verifier import PacedVerifier
-from keystead.services.verifier import Verifier
+from keystead.operation.files import ConfigurationError
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """The counters of one of the server's processes."""
+    """The counters of one server process."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._requests = Counter(
             "keystead_requests",
-            "Requests answered",
+            "Responses",
             ["method", "route", "status"],
             registry=registry,
         )
         self._seconds = Histogram(
             "keystead_request_duration_seconds",
-            "Time from a request's head to the end of its answer",
+            "Time from the head of a request to the end of its response",
             ["method", "route"],
             buckets=SECONDS,
             registry=registry,
         )
         self._verifications = Counter(
-            "keystead_verifications", "Tokens judged", ["verdict"], registry=registry
+            "keystead_verifications", "Token verifications", ["verdict"], registry=registry
         )
         self._attempts = Counter(
             "keystead_webhook_attempts",
-            "Attempts at deliveries of webhooks",
+            "Attempts to deliver webhooks",
             ["outcome"],
             registry=registry,
         )
         self._failures = Counter(
             "keystead_task_failures",
-            "Runs of a periodic task that failed",
+            "Failed runs of a periodic task",
             ["task"],
             registry=registry,
         )
@@ -72,93 +70,42 @@ class Metrics:
         )
         self._done_at = Gauge(
             "keystead_task_done_timestamp_seconds",
-            "When the process that is furthest behind last ended a periodic task well",
+            "Last successful run of a periodic task, in the process that is furthest behind",
             ["task"],
             registry=registry,
             multiprocess_mode="livemin",
         )
 
     def on_response(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request was answered; `route` is its template."""
+        """Count a response; `route` is the path template."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def on_verdict(self, verdict: str) -> None:
-        """One token was judged: `verified`, `unavailable`, or the reason of the denial."""
+        """Count a verification: `verified`, `unavailable`, or the reason for the denial."""
         self._verifications.labels(verdict).inc()
 
     def on_attempt(self, outcome: str) -> None:
-        """One attempt at a delivery has ended: `delivered`, or why it failed."""
+        """Count an attempt to deliver: `delivered`, or the reason for its failure."""
         self._attempts.labels(outcome).inc()
 
     def on_task(self, task: str, done: bool) -> None:
-        """One run of a periodic task has ended, well or not."""
+        """Note the end of a periodic task's run; `done`: it succeeded."""
         if done:
             self._done_at.labels(task).set(time.time())
         else:
             self._failures.labels(task).inc()
 
     def on_item(self, task: str, *, given_up: bool) -> None:
-        """One item of a background task has failed."""
+        """Count an item of a background task that failed."""
         self._items.labels(task, "given_up" if given_up else "postponed").inc()
 
 
-class CountedVerifier(Verifier):
-    """A verifier that counts its verdicts."""
-
-    def __init__(self, *parts: Any, metrics: Metrics) -> None:
-        super().__init__(*parts)
-        self._metrics = metrics
-
-    def verify(
-        self,
-        text: str,
-        required: str | None = None,
-        *,
-        address: str | None = None,
-        agent: str | None = None,
-    ) -> Verification:
-        """As Verifier.verify."""
-        try:
-            verification = super().verify(text, required, address=address, agent=agent)
-        except BaseException:
-            self._metrics.on_verdict("unavailable")
-            raise
-        return self._counted(verification)
-
-    async def verify_on_loop(
-        self,
-        text: str,
-        required: str | None = None,
-        *,
-        address: str | None = None,
-        agent: str | None = None,
-    ) -> Verification:
-        """As Verifier.verify_on_loop."""
-        try:
-            verification = await super().verify_on_loop(
-                text, required, address=address, agent=agent
-            )
-        except BaseException:
-            self._metrics.on_verdict("unavailable")
-            raise
-        return self._counted(verification)
-
-    def _counted(self, verification: Verification) -> Verification:
-        verdict = verification.reason if isinstance(verification, Denied) else "verified"
-        self._metrics.on_verdict(verdict)
-        return verification
-
-
-class CountedPacedVerifier(CountedVerifier, PacedVerifier):
-    """The same where there are rate limits: counted is what they left of a verdict."""
-
-
 class Listener:
-    """Answers Prometheus on an address of its own, from the parent of the server's processes."""
+    """The listener for Prometheus, on its own address, in the parent of the server's processes."""
 
     def __init__(self, host: str, port: int, *, database: str) -> None:
-        """Takes the address, `port` 0 any free one; ConfigurationError where it cannot be taken."""
+        """Bind the address; `port` 0 takes any free one. Raises ConfigurationError if it can't be bound."""
         registry = CollectorRegistry()
         registry.register(_Build(database))
         registry.register(_Shared(Path(os.environ[FOLDER])))
@@ -168,21 +115,21 @@ class Listener:
             )
         except OSError as error:
             raise ConfigurationError(
-                f"The metrics' address {host}:{port} cannot be taken: {error.strerror}."
+                f"The metrics' address {host}:{port} cannot be used: {error.strerror}."
             ) from None
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Return the bound port."""
         return self._server.server_port
 
     def start(self) -> None:
-        """Begins to answer, on a thread of its own."""
+        """Serve on a new thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stops listening."""
+        """Stop listening."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -190,14 +137,15 @@ class Listener:
 
 
 class _Silent(WSGIRequestHandler):
-    """Nobody needs a line for each time that Prometheus asks."""
+    """A request handler that logs no scrapes."""
 
+    @override
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        pass
 
 
 class _Build(Collector):
-    """Which build runs."""
+    """The gauge `keystead_build_info`."""
 
     def __init__(self, database: str) -> None:
         self._labels = {
@@ -206,18 +154,21 @@ class _Build(Collector):
             "database": database,
         }
 
+    @override
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("keystead_build", "The build that runs", self._labels)
+        yield InfoMetricFamily("keystead_build", "Running build", self._labels)
 
 
 class _Shared(Collector):
-    """What the server's processes counted; a gauge of one that has ended is dropped first."""
+    """The metrics of all server processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._all = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
 
+    @override
     def collect(self) -> Iterator[Metric]:
+        # Drop the gauges of processes that have exited; prometheus_client keeps them otherwise.
         for file in self._folder.glob("gauge_live*.db"):
             process = int(file.stem.rpartition("_")[2])
             if not _is_alive(process):

@@ -6,31 +6,28 @@ from dataclasses import dataclass
 
 from keystead.services.accounts import Accounts
 from keystead.services.confirmations import Confirmations
-from keystead.services.credential_verifier import CredentialVerifier
 from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
-from keystead.services.introspection import Introspection
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
-from keystead.services.notices import Notices
-from keystead.services.notifications import Digests
+from keystead.services.notifications import NotificationDigests, NotificationPreferences
 from keystead.services.plans import Plans
 from keystead.services.portal import PortalSessions
 from keystead.services.rate_limits import KeyRates
 from keystead.services.revocation import Revocation
 from keystead.services.sign_in import SignIn
 from keystead.services.usage import Usage
-from keystead.services.verifier import Verifier
+from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
 from keystead.services.webhooks import Webhooks
 from keystead.services.workspaces import Workspaces
 
 
 @dataclass(frozen=True)
 class Services:
-    """Every use case, over one database: what a front door is handed."""
+    """All use cases over one database, for the front doors."""
 
     keys: Keys
     key_rates: KeyRates
@@ -49,8 +46,8 @@ class Services:
     credential_verifier: CredentialVerifier
     webhooks: Webhooks
     deliveries: Deliveries
-    digests: Digests
+    notification_digests: NotificationDigests
     confirmations: Confirmations
-    notices: Notices
+    notification_preferences: NotificationPreferences
     introspection: Introspection
     revocation: Revocation

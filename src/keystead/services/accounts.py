@@ -1,43 +1,42 @@
-"""One's own account: name, address, password, time zone, and the sessions that are signed in to it."""
+"""A user's own account: name, email, password, time zone, and sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from keystead.domain.confirmations import (
-    CHANGES,
-    LETTERS,
-    Pending,
-    changes_subject,
-    letters_subject,
+    CHANGE_LIMIT,
+    EMAIL_LIMIT,
+    PendingConfirmation,
+    change_subject,
+    email_subject,
 )
-from keystead.domain.errors import Forbidden, Invalid, NotFound, NotFresh
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.errors import Forbidden, Invalid, NotFound, ReauthenticationRequired
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import SessionId, is_id
 from keystead.domain.passwords import Password, check_length
-from keystead.domain.sessions import ProofKind, Session
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.sessions import AuthenticationMethod, Session
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.throttle import NEW_PASSWORD, account_subject, new_password_subject
 from keystead.domain.token import Secret
 from keystead.domain.users import check_email, check_time_zone, fold_email
 from keystead.domain.workspaces import Member, User, check_name
 from keystead.services.passwords import Passwords
-from keystead.services.reauthentication import Proofs
+from keystead.services.reauthentication import Reauthentication
 from keystead.services.sessions import (
     Admitted,
-    proven,
     record,
     remember_device,
-    renew,
-    require_standing,
+    renew_session,
+    require_session,
+    with_proof,
 )
 from keystead.services.throttle import Throttle
-from keystead.storage import confirmations
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
-from keystead.storage.tables import known_devices, throttles, users, workspaces
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import confirmations, throttles, users, workspaces
 from keystead.storage.tables import sessions as rows
 
 OWN_ACCOUNT = "account"
@@ -45,14 +44,14 @@ OWN_ACCOUNT = "account"
 
 @dataclass(frozen=True, slots=True)
 class SessionLine:
-    """A session as its person sees it in their list."""
+    """A session in its user's list."""
 
     session: Session
     current: bool
 
 
 class Accounts:
-    """What people change of themselves. Who acts is a session's secret; SessionEnded where it opens nothing."""
+    """Changes of a user's own account. Each method takes the session's secret, and raises SessionEnded."""
 
     def __init__(
         self, database: Database, clock: Clock, passwords: Passwords, *, confirms: bool = False
@@ -61,129 +60,133 @@ class Accounts:
         self._database = database
         self._clock = clock
         self._passwords = passwords
-        self._proofs = Proofs(database, clock, passwords)
+        self._reauthentication = Reauthentication(database, clock, passwords)
         self._throttle = Throttle(database, clock)
         self.confirms = confirms
 
-    @anew
+    @retry_on_conflict
     def rename(self, secret: Secret, name: str) -> User:
-        """Another name, from now on: what was recorded before keeps the old one."""
+        """Change the user's name. Earlier events keep the old one."""
         check_name(name)
         with self._database.write_across(Purpose.PEOPLE) as tx:
             user = self._own(tx, secret)
             users.set_name(tx, user.id, name)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def set_time_zone(self, secret: Secret, time_zone: str | None) -> User:
-        """The zone in which instants are shown; None is UTC."""
+        """Change the zone that times are shown in; None is UTC."""
         if time_zone is not None:
             check_time_zone(time_zone)
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            session = require_standing(tx, secret, self._clock.now())
+            session = require_session(tx, secret, self._clock.now())
             users.set_time_zone(tx, session.user_id, time_zone)
             return users.get_user(tx, session.user_id)
 
-    def change_email(self, secret: Secret, email: str, origin: Origin = NOWHERE) -> User:
-        """Ask for another email to sign in by, or for a new confirmation letter to one's own.
+    def change_email(self, secret: Secret, email: str, origin: Origin = NO_ORIGIN) -> User:
+        """Ask for another email to sign in with, or for a new confirmation of one's own.
 
-        If mail confirms, nothing changes yet, and a letter goes to the email: the answer is the same whether it
+        If mail confirms, nothing changes yet, and a confirmation goes to the email: the answer is the same whether it
         signs another user in or not. Without mail it changes immediately, unconfirmed.
 
         Raises:
-            NotFresh: the last proof is too old.
-            RateLimited: the user asked too often, or too many letters went to that email.
-            EmailTaken: it signs another user in; only if mail doesn't confirm.
+            ReauthenticationRequired: The last proof of identity is too old.
+            RateLimited: The user asked too often, or too many confirmations went to that email.
+            EmailTaken: It signs another user in; only if mail doesn't confirm.
         """
         check_email(email)
-        user = self._who_changes_email(secret)
+        user = self._own_before_email_change(secret)
         if email == user.confirmed_email:
             return user
-        self._throttle.keep_pace(changes_subject(user.id), CHANGES, "changes of your email")
+        self._throttle.require_rate(change_subject(user.id), CHANGE_LIMIT, "changes of your email")
         if self.confirms:
-            self._throttle.keep_pace(letters_subject(email), LETTERS, "letters to one email")
+            self._throttle.require_rate(email_subject(email), EMAIL_LIMIT, "messages to one email")
         return self._change_email(secret, email, origin)
 
-    @anew
-    def _who_changes_email(self, secret: Secret) -> User:
+    @retry_on_conflict
+    def _own_before_email_change(self, secret: Secret) -> User:
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            return self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)[0]
+            return self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)[0]
 
-    @anew
-    def pending_email(self, secret: Secret) -> Pending | None:
+    @retry_on_conflict
+    def pending_email(self, secret: Secret) -> PendingConfirmation | None:
         """Return the email that the user has yet to confirm."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            session = require_standing(tx, secret, self._clock.now())
+            session = require_session(tx, secret, self._clock.now())
             return confirmations.find_pending(tx, session.user_id)
 
-    @anew
+    @retry_on_conflict
     def change_password(
         self,
         secret: Secret,
         new: Password,
         current: Password | None = None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Admitted:
-        """A new password, and this session under a new secret; the others end, and so do links and known devices.
+        """Set a new password. This session gets a new secret; all others, links and known devices end.
 
-        NotFresh without a recent proof; Invalid (/current) where the present password is needed and not given: always,
-        unless the person has none or came by a one-time link.
+        Raises:
+            ReauthenticationRequired: The last proof of identity is too old.
+            Invalid: At /current, if the current password is missing. It is needed unless the user signed in with a
+                one-time link, or never had a password.
         """
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
+            user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)
             if user.email is None:
                 raise Invalid.field("/email", "is needed first: it is what you sign in with")
             stored = users.password_hash_of(tx, user.id)
             members = workspaces.memberships_of(tx, user.id)
             context = [user.name, user.email, *_names(tx, members)]
-        if stored is not None and session.proven_by is not ProofKind.LINK:
+        if stored is not None and session.proven_by is not AuthenticationMethod.LINK:
             if current is None:
-                raise Invalid.field("/current", "is needed: your present password")
-            self._proofs.again(secret, session, stored, current, "/current")
+                raise Invalid.field("/current", "is needed: your current password")
+            self._reauthentication.check_again(secret, session, stored, current, "/current")
         check_length(new, "/new")
-        self._throttle.keep_pace(new_password_subject(user.id), NEW_PASSWORD, "new passwords")
+        self._throttle.require_rate(new_password_subject(user.id), NEW_PASSWORD, "new passwords")
         hashed = self._passwords.hash(new, context, "/new", owner=user.id)
         return self._set_password(secret, hashed, origin)
 
-    @anew
+    @retry_on_conflict
     def sessions(self, secret: Secret) -> list[SessionLine]:
-        """Where one is signed in, the newest first."""
+        """Return the user's active sessions, the newest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
-            current = require_standing(tx, secret, now)
-            found = rows.standing_sessions(tx, current.user_id, now)
-        return [SessionLine(session, session.id == current.id) for session in found]
+            current = require_session(tx, secret, now)
+            sessions = rows.standing_sessions(tx, current.user_id, now)
+        return [SessionLine(session, session.id == current.id) for session in sessions]
 
-    @anew
-    def end_session(self, secret: Secret, session_id: SessionId, origin: Origin = NOWHERE) -> None:
-        """Ends one of one's own sessions, at once; NotFound for one that is not, or has ended."""
+    @retry_on_conflict
+    def end_session(
+        self, secret: Secret, session_id: SessionId, origin: Origin = NO_ORIGIN
+    ) -> None:
+        """End one of the user's sessions immediately. Raises NotFound if there is none, or it has ended."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
-            current = require_standing(tx, secret, now)
-            named = is_id("ses", session_id)
-            if not named or not rows.end_session_of(tx, current.user_id, session_id, now):
+            current = require_session(tx, secret, now)
+            is_session_id = is_id("ses", session_id)
+            if not is_session_id or not rows.end_session_of(tx, current.user_id, session_id, now):
                 raise NotFound("There is no such session.")
             confirmations.withdraw_change(tx, current.user_id)
             self._record_ends(tx, current, origin, 1)
 
-    @anew
-    def end_other_sessions(self, secret: Secret, origin: Origin = NOWHERE) -> int:
-        """Ends all of one's sessions but this one, at once; how many that were."""
+    @retry_on_conflict
+    def end_other_sessions(self, secret: Secret, origin: Origin = NO_ORIGIN) -> int:
+        """End all of the user's sessions but this one immediately. Returns how many that were."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             now = self._clock.now()
-            current = require_standing(tx, secret, now)
-            standing = len(rows.standing_sessions(tx, current.user_id, now)) - 1
+            current = require_session(tx, secret, now)
+            others = len(rows.standing_sessions(tx, current.user_id, now)) - 1
             rows.end_other_sessions(tx, current.user_id, current.id, now)
             # One of them may have asked for another email, by which it would come back.
             confirmations.withdraw_change(tx, current.user_id)
-            if standing:
-                self._record_ends(tx, current, origin, standing)
-            return standing
+            if others:
+                self._record_ends(tx, current, origin, others)
+            return others
 
-    @anew
+    @retry_on_conflict
     def _change_email(self, secret: Secret, email: str, origin: Origin) -> User:
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, _ = self._own_fresh(tx, secret, SensitiveAct.CHANGE_EMAIL)
+            user, _ = self._own_fresh(tx, secret, SensitiveAction.CHANGE_EMAIL)
             now = self._clock.now()
             confirmations.request_confirmation(tx, user.id, email, now)
             if not self.confirms and email != user.email:
@@ -193,43 +196,45 @@ class Accounts:
                 record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, data)
             return users.get_user(tx, user.id)
 
-    @anew
+    @retry_on_conflict
     def _set_password(self, secret: Secret, hashed: str, origin: Origin) -> Admitted:
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            user, session = self._own_fresh(tx, secret, SensitiveAct.CHANGE_PASSWORD)
+            # Read again: the session may have ended, or its proof grown old, while the password was hashed.
+            user, session = self._own_fresh(tx, secret, SensitiveAction.CHANGE_PASSWORD)
             now = self._clock.now()
             users.set_password(tx, user.id, hashed, now)
             rows.delete_unused_links(tx, user.id)
             confirmations.withdraw_change(tx, user.id)
             rows.end_other_sessions(tx, user.id, session.id, now)
-            renewed = renew(tx, secret, replace(session, seen_at=now))
-            known_devices.delete_devices(tx, user.id)
+            renewed = renew_session(tx, secret, replace(session, seen_at=now))
+            rows.delete_devices(tx, user.id)
             device = remember_device(tx, user.id, None, now)
             throttles.delete_failures(tx, account_subject(fold_email(user.email or "")))
             members = workspaces.memberships_of(tx, user.id)
             record(tx, members, EventType.MEMBER_PASSWORD_CHANGED, now, origin)
-            return Admitted(renewed, users.get_user(tx, user.id), proven(members, session), device)
+            user = users.get_user(tx, user.id)
+            return Admitted(renewed, user, with_proof(members, session), device)
 
     def _record_ends(self, tx: Tx, session: Session, origin: Origin, ended: int) -> None:
         members = workspaces.memberships_of(tx, session.user_id)
-        now, told = self._clock.now(), {"sessions": ended}
-        record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin, told)
+        now, data = self._clock.now(), {"sessions": ended}
+        record(tx, members, EventType.MEMBER_SIGNED_OUT, now, origin, data)
 
     def _own(self, tx: Tx, secret: Secret) -> User:
-        session = require_standing(tx, secret, self._clock.now())
+        session = require_session(tx, secret, self._clock.now())
         user = users.get_user(tx, session.user_id)
         if user.is_of_portal:
             raise Forbidden(
-                OWN_ACCOUNT, "Your name and address come from the product; change them there."
+                OWN_ACCOUNT, "Your name and email come from the product; change them there."
             )
         return user
 
-    def _own_fresh(self, tx: Tx, secret: Secret, act: SensitiveAct) -> tuple[User, Session]:
+    def _own_fresh(self, tx: Tx, secret: Secret, act: SensitiveAction) -> tuple[User, Session]:
         user = self._own(tx, secret)
         now = self._clock.now()
-        session = require_standing(tx, secret, now)
-        if not session.proof.is_fresh(now):
-            raise NotFresh(act)
+        session = require_session(tx, secret, now)
+        if not session.authentication.is_recent(now):
+            raise ReauthenticationRequired(act)
         return user, session
 
 

@@ -1,145 +1,217 @@
-"""Forgetting what is past its keeping time: a little at a time, so that nobody waits long behind it."""
+"""Deletion of rows that are past their retention, in small batches, so that no change waits long behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
+from keystead.domain.events import RetentionPolicy, retention_cutoff
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.retention import Keeping, before
+from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
-from keystead.storage.tables.retention import CallerId, UseDayId
+from keystead.storage.tables.retention import CallerId, Spent, UseDayId
 
-TASK: Final = "forget"
+RETENTION_TASK: Final = "retention"
+EXPIRED_TASK: Final = "expired_rows"
 BATCH: Final = 500
 CALLERS_A_RUN: Final = 50_000
-"""So many are looked at in one run, and the next one goes on: all of a large installation within days."""
+"""Callers that one run looks at; the next run continues there. A large installation takes days."""
+LINKS_KEPT: Final = timedelta(days=1)
+SESSIONS_KEPT: Final = timedelta(days=30)
+"""From a session's start: it lasts a day at most."""
+FAILURES_KEPT: Final = timedelta(days=90)
+"""From an account's last wrong password."""
+
+T = TypeVar("T", bound=Hashable)
+_Row = tuple[Spent, bytes | str]
 
 
 class Retention:
-    """One server's broom. Several servers may sweep at once: what one has dropped the other does not find."""
+    """Deletes old events, deliveries and uses, by the retention policy.
+
+    Several servers may run it at the same time: what one has deleted the others no longer find.
+    """
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        keeping: Keeping,
+        policy: RetentionPolicy,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._keeping = keeping
-        self._looked_at: CallerId | None = None
-        self._workspaces = Isolation[WorkspaceId](TASK, clock, on_failure)
-        # Uses and callers are named by their key: a caller's address and agent stay out of the log.
-        self._counts = Isolation[UseDayId](TASK, clock, on_failure, name=lambda count: count[0])
-        self._callers = Isolation[CallerId](TASK, clock, on_failure, name=lambda caller: caller[0])
-
-    def sweep(self) -> int:
-        """Forgets what is due; how many rows that were."""
-        now = self._clock.now()
-        return run_all(
-            partial(self._sweep_workspaces, now),
-            partial(self._sweep_use, now),
-            partial(self._sweep_callers, now),
+        self._policy = policy
+        self._last_caller: CallerId | None = None
+        self._workspaces = Isolation[WorkspaceId](RETENTION_TASK, clock, on_failure)
+        # The log names a key, never its caller's address and agent.
+        self._uses = Isolation[UseDayId](RETENTION_TASK, clock, on_failure, name=lambda use: use[0])
+        self._callers = Isolation[CallerId](
+            RETENTION_TASK, clock, on_failure, name=lambda caller: caller[0]
         )
 
-    @anew
-    def _sweep_workspaces(self, now: datetime) -> int:
-        events_before = before(self._keeping.events, now)
-        deliveries_before = before(self._keeping.deliveries, now)
+    def run(self) -> int:
+        """Delete what is due. Returns how many rows that were."""
+        now = self._clock.now()
+        return run_all(
+            partial(self._delete_of_workspaces, now),
+            partial(self._delete_uses, now),
+            partial(self._delete_callers, now),
+        )
+
+    @retry_on_conflict
+    def _delete_of_workspaces(self, now: datetime) -> int:
+        events_before = retention_cutoff(self._policy.events, now)
+        deliveries_before = retention_cutoff(self._policy.deliveries, now)
+        work = partial(
+            self._delete_of_workspace,
+            events_before=events_before,
+            deliveries_before=deliveries_before,
+        )
         total, after = 0, None
         while True:
             with self._database.read_across(Purpose.WORKER) as tx:
-                found = rows.workspaces_with_old_rows(
+                workspace_ids = rows.workspaces_with_old_rows(
                     tx, after, events_before, deliveries_before, BATCH
                 )
-            sweep = partial(
-                self._sweep_workspace,
-                events_before=events_before,
-                deliveries_before=deliveries_before,
-            )
-            total += sum(self._workspaces.each(found, sweep))
-            if len(found) < BATCH:
+            total += sum(self._workspaces.each(workspace_ids, work))
+            if len(workspace_ids) < BATCH:
                 return total
-            after = found[-1]
+            after = workspace_ids[-1]
 
-    def _sweep_workspace(
+    def _delete_of_workspace(
         self,
         workspace_id: WorkspaceId,
         events_before: datetime | None,
         deliveries_before: datetime | None,
     ) -> int:
-        """Deliveries first: an event stays for as long as a delivery of it does."""
         total = 0
-        if deliveries_before is not None:
-            drop = partial(rows.delete_old_deliveries, instant=deliveries_before)
-            total += self._in_batches(lambda tx: drop(tx, workspace_id, limit=BATCH))
-        if events_before is not None:
-            forget = partial(rows.delete_old_events, instant=events_before)
-            total += self._in_batches(lambda tx: forget(tx, workspace_id, limit=BATCH))
+        # Deliveries first: an event stays for as long as a delivery of it does.
+        for delete, instant in (
+            (rows.delete_old_deliveries, deliveries_before),
+            (rows.delete_old_events, events_before),
+        ):
+            if instant is None:
+                continue
+            batch = partial(delete, workspace_id=workspace_id, instant=instant, limit=BATCH)
+            deleted = BATCH
+            while deleted == BATCH:
+                deleted = self._delete(batch)
+                total += deleted
         return total
 
-    def _sweep_use(self, now: datetime) -> int:
-        until = before(self._keeping.use, now)
+    def _delete_uses(self, now: datetime) -> int:
+        until = retention_cutoff(self._policy.use, now)
         if until is None:
             return 0
-        total = 0
+        return _drain(
+            self._uses,
+            partial(self._old_uses, until),
+            lambda uses: self._delete(partial(rows.delete_use, among=uses)),
+        )
 
-        def delete(counts: Sequence[UseDayId]) -> None:
-            nonlocal total
-            total += self._batch(partial(rows.delete_use, among=counts))
-
-        while True:
-            found, before_this = self._old_use(until.date()), total
-            self._counts.together(found, delete)
-            if len(found) < BATCH or total == before_this:
-                return total
-
-    @anew
-    def _old_use(self, day: date) -> list[UseDayId]:
+    @retry_on_conflict
+    def _old_uses(self, until: datetime) -> list[UseDayId]:
         with self._database.read_across(Purpose.WORKER) as tx:
-            return rows.find_old_use(tx, day, self._counts.held(), BATCH)
+            return rows.find_old_use(tx, until.date(), self._uses.held_back(), BATCH)
 
-    def _sweep_callers(self, now: datetime) -> int:
-        until = before(self._keeping.callers, now)
+    def _delete_callers(self, now: datetime) -> int:
+        until = retention_cutoff(self._policy.callers, now)
         if until is None:
             return 0
         total = 0
 
-        def delete(old: Sequence[CallerId]) -> None:
+        def delete(callers: Sequence[CallerId]) -> None:
             nonlocal total
-            total += self._batch(partial(rows.delete_callers, among=old, instant=until))
+            total += self._delete(partial(rows.delete_callers, among=callers, instant=until))
 
         for _ in range(CALLERS_A_RUN // BATCH):
-            seen = self._next_callers()
-            self._callers.together([caller for caller, last_at in seen if last_at < until], delete)
-            self._looked_at = seen[-1][0] if len(seen) == BATCH else None
-            if self._looked_at is None:
+            callers = self._next_callers()
+            self._callers.together([id for id, last_at in callers if last_at < until], delete)
+            self._last_caller = callers[-1][0] if len(callers) == BATCH else None
+            if self._last_caller is None:
                 break
         return total
 
-    @anew
+    @retry_on_conflict
     def _next_callers(self) -> Sequence[tuple[CallerId, datetime]]:
         with self._database.read_across(Purpose.WORKER) as tx:
-            return rows.walk_over_callers(tx, self._looked_at, BATCH)
+            return rows.walk_over_callers(tx, self._last_caller, BATCH)
 
-    def _in_batches(self, delete: Callable[[Tx], int]) -> int:
-        total = 0
-        while True:
-            gone = self._batch(delete)
-            total += gone
-            if gone < BATCH:
-                return total
-
-    @anew
-    def _batch(self, delete: Callable[[Tx], int]) -> int:
-        with self._database.write_across(Purpose.WORKER) as tx:
+    @retry_on_conflict
+    def _delete(self, delete: Callable[[Tx], int]) -> int:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return delete(tx)
+
+
+class ExpiredRows:
+    """Deletes spent links and confirmations, old sessions and devices, and old counts of wrong passwords."""
+
+    def __init__(
+        self, database: Database, clock: Clock, on_failure: OnFailure | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        # The log names a row's table: its key may be the digest of a secret.
+        self._isolation = Isolation[_Row](EXPIRED_TASK, clock, on_failure, name=lambda row: row[0])
+
+    def run(self) -> int:
+        """Delete what is past its retention. Returns how many rows that were."""
+        now = self._clock.now()
+        return run_all(
+            *(
+                partial(self._delete_kind, kind, now - kept)
+                for kind, kept in (
+                    (Spent.LINKS, LINKS_KEPT),
+                    (Spent.CONFIRMATIONS, LINKS_KEPT),
+                    (Spent.SESSIONS, SESSIONS_KEPT),
+                    (Spent.DEVICES, DEVICE_LIFETIME),
+                    (Spent.FAILURES, FAILURES_KEPT),
+                )
+            )
+        )
+
+    def _delete_kind(self, kind: Spent, instant: datetime) -> int:
+        return _drain(
+            self._isolation,
+            lambda: [(kind, key) for key in self._find(kind, instant)],
+            lambda batch: self._delete(kind, [key for _, key in batch], instant),
+        )
+
+    @retry_on_conflict
+    def _find(self, kind: Spent, instant: datetime) -> list[bytes | str]:
+        held = [key for held_kind, key in self._isolation.held_back() if held_kind is kind]
+        with self._database.read_across(Purpose.WORKER) as tx:
+            return rows.spent_rows(tx, kind, instant, held, BATCH)
+
+    @retry_on_conflict
+    def _delete(self, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
+            return rows.delete_spent(tx, kind, keys, instant)
+
+
+def _drain(
+    isolation: Isolation[T], find: Callable[[], list[T]], delete: Callable[[Sequence[T]], int]
+) -> int:
+    """Find and delete batch after batch. Returns how many rows were deleted.
+
+    `find` leaves out the items that the isolation holds back: they would come again and again.
+    """
+    total = 0
+
+    def work(batch: Sequence[T]) -> None:
+        nonlocal total
+        total += delete(batch)
+
+    while True:
+        batch, deleted_before = find(), total
+        isolation.together(batch, work)
+        if len(batch) < BATCH or total == deleted_before:
+            return total

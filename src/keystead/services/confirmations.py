@@ -1,4 +1,4 @@
-"""Confirming emails: letters with a one-time link, and what opening the link changes."""
+"""Confirmation of email addresses: a message with a one-time link, and what opening the link changes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Final
 from keystead.domain import confirmations as rules
 from keystead.domain.confirmations import CONFIRMATION_LIFETIME
 from keystead.domain.errors import Invalid
-from keystead.domain.events import NOWHERE, EventType, Origin
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import UserId
-from keystead.domain.mail import AWAY_PAUSE, Letter, is_given_up, pause_after
+from keystead.domain.mail import SERVER_RETRY_DELAY, Email, is_given_up, retry_delay
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import User
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.sessions import record
-from keystead.storage import confirmations as rows
 from keystead.storage.clock import Clock
-from keystead.storage.confirmations import ClaimedConfirmation
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import confirmations as rows
 from keystead.storage.tables import users, workspaces
+from keystead.storage.tables.confirmations import ClaimedConfirmation
 
-TASK: Final = "send confirmations"
+TASK: Final = "email_confirmations"
 LEASE: Final = timedelta(minutes=10)
 BATCH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """One letter that is to be sent."""
+    """One message that is to be sent."""
 
     claimed: ClaimedConfirmation
-    letters: list[Letter]
+    emails: list[Email]
     at: datetime
 
     @property
@@ -44,12 +44,12 @@ class Confirmation:
 
     @property
     def once(self) -> str:
-        """A text that no other sending has."""
+        """A text that is unique to this sending."""
         return f"{self.claimed.user_id} {self.claimed.lease}"
 
 
 class Confirmations:
-    """Confirmation letters. A link works once, for a day, on any device: opening it needs no session."""
+    """Confirmations. A link works once, for a day, on any device: opening it needs no session."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Confirmations:
         sends: bool = True,
         on_failure: OnFailure | None = None,
     ) -> None:
-        """`product`: the name that letters give the installation. `sends`: whether any server of it sends mail."""
+        """`product`: the installation's name in messages. `sends`: whether any server of it sends mail."""
         self.sends = sends
         self._database = database
         self._clock = clock
@@ -69,23 +69,22 @@ class Confirmations:
         self._product = product
         self._on_failure = on_failure or (lambda _: None)
 
-    @anew
+    @retry_on_conflict
     def find(self, link: Secret) -> tuple[User, str]:
-        """Return whose link it is and the email that it confirms, without using it up. Invalid if it can't be used."""
+        """Return the link's user and the email that it confirms, without using it up. Raises Invalid."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
-            found = rows.find_by_link(tx, link.fingerprint(), self._clock.now())
-            user_id, email = _usable(found)
+            user_id, email = _usable(rows.find_by_link(tx, link.fingerprint(), self._clock.now()))
             return users.get_user(tx, user_id), email
 
-    @anew
-    def confirm(self, link: Secret, origin: Origin = NOWHERE) -> User:
-        """Use the link up: from now on its email signs the user in, and mail goes there.
+    @retry_on_conflict
+    def confirm(self, link: Secret, origin: Origin = NO_ORIGIN) -> User:
+        """Use the link up: its email signs the user in from now on, and mail goes there.
 
         Raises:
-            Invalid: the link was used, has expired or never was.
-            EmailTaken: the email signs another user in; only a reader of its mail learns that.
+            Invalid: The link was used, has expired or never was.
+            EmailTaken: The email signs another user in; only a reader of its mail learns that.
         """
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             user_id, email = _usable(rows.consume_link(tx, link.fingerprint(), now))
             user = users.get_user(tx, user_id)
@@ -95,60 +94,61 @@ class Confirmations:
             return users.get_user(tx, user_id)
 
     def claim(self) -> list[Confirmation]:
-        """Claim the letters that are due, at most twenty. Looks first, so that idle workers write nothing."""
+        """Claim at most twenty messages that are due."""
+        # Look before writing, so that idle workers never write.
         return self._claim() if self._is_any_due() else []
 
-    def note(self, _: Confirmation, __: Letter) -> bool:
-        """Return True: a confirmation has one letter, and settling records it."""
+    def note(self, _: Confirmation, __: Email) -> bool:
+        """Return True: a confirmation has one message, and settling records it."""
         return True
 
-    @anew
+    @retry_on_conflict
     def settle(self, sent: Confirmation) -> None:
-        """Record that the letter was sent."""
-        with self._database.write_across(Purpose.WORKER) as tx:
+        """Record that the message was sent."""
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             rows.settle_confirmation(tx, sent.claimed)
 
-    @anew
+    @retry_on_conflict
     def fail(self, unsent: Confirmation, error: Exception) -> None:
-        """Postpone a letter that can't be sent, or give it up after many failures; then the user asks again."""
+        """Postpone a message that can't be sent, or give it up after many failures: the user may ask again."""
         claimed, failures = unsent.claimed, unsent.claimed.failures + 1
         given_up = is_given_up(failures)
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             if given_up:
                 rows.settle_confirmation(tx, claimed)
             else:
-                until = self._clock.now() + pause_after(failures)
+                until = self._clock.now() + retry_delay(failures)
                 rows.postpone_confirmation(tx, claimed, until, failures)
         self._on_failure(Failure(TASK, unsent.name, failures, given_up, error))
 
-    @anew
+    @retry_on_conflict
     def wait(self, unsent: Confirmation) -> None:
-        """Try again in a while: the mail server is away, and the letter is not at fault."""
+        """Try again in a while: the mail server is away, and the message is not at fault."""
         claimed = unsent.claimed
-        with self._database.write_across(Purpose.WORKER) as tx:
-            until = self._clock.now() + AWAY_PAUSE
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
+            until = self._clock.now() + SERVER_RETRY_DELAY
             rows.postpone_confirmation(tx, claimed, until, claimed.failures)
 
-    @anew
+    @retry_on_conflict
     def _is_any_due(self) -> bool:
         with self._database.read_across(Purpose.WORKER) as tx:
             return rows.is_any_due(tx, self._clock.now())
 
-    @anew
+    @retry_on_conflict
     def _claim(self) -> list[Confirmation]:
         now = self._clock.now()
-        with self._database.write_across(Purpose.WORKER) as tx:
-            found = rows.claim_confirmations(tx, now, now + LEASE, BATCH)
-            return [self._with_link(tx, claimed, now) for claimed in found]
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
+            claims = rows.claim_confirmations(tx, now, now + LEASE, BATCH)
+            return [self._with_link(tx, claimed, now) for claimed in claims]
 
     def _with_link(self, tx: Tx, claimed: ClaimedConfirmation, now: datetime) -> Confirmation:
-        """Give the letter a fresh link. The secret is made here and stays nowhere, so a retry needs another."""
+        # Only the fingerprint of the secret is stored, so every attempt needs a fresh link.
         secret = Secret.fresh()
         rows.set_link(tx, claimed, secret.fingerprint(), now + CONFIRMATION_LIFETIME)
-        letter = rules.compose(
+        email = rules.compose(
             claimed.user_id, claimed.email, secret.reveal(), self._product, self._base_url
         )
-        return Confirmation(claimed, [letter], now)
+        return Confirmation(claimed, [email], now)
 
 
 def _record_change(tx: Tx, user: User, email: str, now: datetime, origin: Origin) -> None:
@@ -157,7 +157,7 @@ def _record_change(tx: Tx, user: User, email: str, now: datetime, origin: Origin
     record(tx, members, EventType.MEMBER_EMAIL_CHANGED, now, origin, data)
 
 
-def _usable(found: tuple[UserId, str] | None) -> tuple[UserId, str]:
-    if found is None:
+def _usable(row: tuple[UserId, str] | None) -> tuple[UserId, str]:
+    if row is None:
         raise Invalid.field("/link", "was used, has expired or never was; ask for a new one")
-    return found
+    return row

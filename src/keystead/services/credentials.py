@@ -1,4 +1,4 @@
-"""Credentials of the product's own services: made, listed, revoked by who runs the installation."""
+"""Credentials of the product's own services, managed by the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keystead.domain.credentials import (
     CredentialKind,
     check_credential_name,
     credential_id,
-    kind_named,
+    kind_of_id,
 )
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound
@@ -21,12 +21,9 @@ from keystead.services.authorization import Authorization
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.installation_events import append_installation_event
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import credentials as rows
-
-OPERATOR = CredentialKind.OPERATOR
-SERVICE = CredentialKind.SERVICE
+from keystead.storage.tables.events import append_installation_event
 
 
 class Credentials:
@@ -39,46 +36,45 @@ class Credentials:
         self._peppers = peppers
         self._prefix = prefix
 
-    @anew
+    @retry_on_conflict
     def create(
-        self, name: str, actor: Actor, kind: CredentialKind = OPERATOR
+        self, name: str, actor: Actor, kind: CredentialKind = CredentialKind.OPERATOR
     ) -> tuple[Credential, Token]:
-        """A credential and its token, which leaves once."""
+        """Create a credential. Returns it with its token, which leaves once."""
         check_credential_name(name)
         now = self._clock.now()
         token = mint(f"{self._prefix}_{kind}", now)
         id = credential_id(token, kind)
         credential = Credential(id, kind, name, token.hint, now, actor)
-        with self._authorization.operating(actor) as (tx, act):
+        with self._authorization.operating(actor, keeps_access=True) as (tx, act):
             rows.insert_credential(tx, credential, self._peppers.seal(token))
             _record(tx, InstallationEventType.CREDENTIAL_CREATED, credential, act)
         return credential, token
 
-    @anew
+    @retry_on_conflict
     def list(self) -> list[Credential]:
-        """Every credential, revoked ones too, newest first."""
+        """Return every credential, revoked ones too, newest first."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_credentials(tx)
 
-    @anew
+    @retry_on_conflict
     def revoke(self, credential_id: CredentialId, actor: Actor) -> Credential:
-        """Ends the credential, finally and at once. Again: the same answer."""
+        """Revoke the credential, irreversibly and immediately. Again: the same answer."""
         with self._authorization.operating(actor, revokes=True) as (tx, act):
-            named = kind_named(credential_id)
-            found = None if named is None else rows.find_credential(tx, credential_id)
-            if found is None:
-                raise NotFound("There is no such credential.")
-            if found.revoked_at is None:
+            is_credential_id = kind_of_id(credential_id) is not None
+            row = rows.find_credential(tx, credential_id) if is_credential_id else None
+            credential = NotFound.unless(row, "credential")
+            if credential.revoked_at is None:
                 rows.revoke_credential(tx, credential_id, act.at, actor.name)
-                found = replace(found, revoked_at=act.at, revoked_by=actor.name)
-                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, found, act)
-            return found
+                credential = replace(credential, revoked_at=act.at, revoked_by=actor.name)
+                _record(tx, InstallationEventType.CREDENTIAL_REVOKED, credential, act)
+            return credential
 
 
 def _record(tx: Tx, type: InstallationEventType, credential: Credential, act: Act) -> None:
-    told = {
+    data = {
         "name": credential.name,
         "kind": credential.kind.name.lower(),
         "hint": credential.hint,
     }
-    append_installation_event(tx, type, act, Target("credential", credential.id), told)
+    append_installation_event(tx, type, act, Target("credential", credential.id), data)

@@ -1,4 +1,4 @@
-"""Deliveries as the worker sees them: claim what is due, settle what came of it. Across workspaces, by the system."""
+"""Deliveries of webhooks, as the worker sees them: claim what is due, settle the outcomes. Across workspaces."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from functools import partial
 from typing import Final, TypeVar
 
 from keystead.domain.errors import StorageError
+from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import (
-    WAITS,
+    RETRY_DELAYS,
     Delivery,
     Outcome,
     Step,
     WebhookEndpoint,
     WebhookStatus,
     next_step,
-    payload_of,
 )
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
-from keystead.services.sealing import Sealed, Sealing, Unsealable
-from keystead.services.webhook_secrets import open_secrets, place_of
+from keystead.services.sealing import Sealed, Sealing, Unsealable, open_secrets, place_of
 from keystead.services.webhooks import disable
 from keystead.storage.clock import Clock
-from keystead.storage.database import Busy, Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import Busy, StatementFault
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import deliveries as rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import webhooks
@@ -41,16 +41,16 @@ from keystead.storage.tables.delivery_queues import Queue, QueueId
 R = TypeVar("R")
 
 TASK: Final = "deliver"
-DELETIONS: Final = "forget deleted webhooks"
+DELETIONS: Final = "webhook_deletions"
 LEASE: Final = timedelta(seconds=10)
-"""How long an endpoint is one worker's, unless it holds it for longer. A worker that dies is succeeded after that."""
+"""How long a worker has an endpoint, unless it extends the lease. After that another worker takes over."""
 UNREADABLE_FOR: Final = timedelta(minutes=10)
-"""How long an endpoint whose secrets cannot be opened is left alone."""
+"""How long an endpoint whose secrets can't be opened is left alone."""
 REMOVED_AT_ONCE: Final = 500
 
 
 class _Unloadable(Exception):
-    """What is due of one queue can't be read."""
+    """The due deliveries of one queue can't be read."""
 
     def __init__(self, queue: QueueId, error: Exception) -> None:
         super().__init__(queue)
@@ -60,15 +60,15 @@ class _Unloadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A delivery with its body, as it is signed and sent."""
+    """A delivery with its event."""
 
     delivery: Delivery
-    body: bytes = field(repr=False)
+    event: Event = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """An endpoint under a lease: where to send, what to sign with (the new secret first), and what is due."""
+    """An endpoint under a lease: its URL, the secrets to sign with (the new one first), and what is due."""
 
     lease: str
     endpoint: WebhookEndpoint
@@ -78,31 +78,31 @@ class Batch:
 
     @property
     def queue(self) -> QueueId:
-        """Which queue is leased."""
+        """The leased queue."""
         return self.endpoint.workspace_id, self.endpoint.id
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of one delivery's attempt."""
+    """The outcome of one delivery's attempt."""
 
     delivery: Delivery
     outcome: Outcome
 
     @property
     def queue(self) -> QueueId:
-        """Whose it is."""
+        """The queue of the delivery."""
         return self.delivery.workspace_id, self.delivery.webhook_id
 
     @property
     def may_disable(self) -> bool:
-        """Whether its endpoint may have to be disabled: that changes the workspace, under its lock."""
-        last = self.delivery.step == len(WAITS)
+        """Whether its endpoint may have to be disabled, which takes the workspace's lock."""
+        last = self.delivery.step == len(RETRY_DELAYS)
         return not self.outcome.succeeded and (last or self.outcome.attempt.status == 410)
 
 
 class Deliveries:
-    """Every method may be called by several workers at once: leases keep them apart, and guards what leases do not."""
+    """The queues of deliveries. Any number of workers may call every method: leases keep them apart."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Deliveries:
         self._deletions = Isolation[QueueId](DELETIONS, clock, on_failure, name=_webhook_of)
 
     def now(self) -> datetime:
-        """The instant by which deliveries are due."""
+        """Return the time that due deliveries are compared with."""
         return self._clock.now()
 
     def claim(
@@ -130,20 +130,20 @@ class Deliveries:
     ) -> list[Batch]:
         """Lease at most `endpoints` endpoints, each with at most `messages` due deliveries; workspaces take turns.
 
-        `places`: those of the worker, of which each workspace has a share; if not given, one may have all `endpoints`.
-        Looks first, so that idle workers write nothing.
+        `places`: the worker's free places, of which each workspace has a share; by default one may have all of them.
         """
         for _ in range(endpoints):
             try:
                 return self._claim(endpoints, messages, places)
             except _Unloadable as poisoned:
-                # Its transaction is undone, with the leases of the others: they are claimed again.
+                # The transaction is rolled back, with the leases of the others, so claim them again.
                 self._set_aside(poisoned.queue, poisoned.error)
         return []
 
-    @anew
+    @retry_on_conflict
     def _claim(self, endpoints: int, messages: int, places: FreePlaces | None) -> list[Batch]:
         now = self._clock.now()
+        # Look before writing, so that idle workers never write.
         with self._database.read_across(Purpose.WORKER) as tx:
             if not queues.is_any_due(tx, now):
                 return []
@@ -151,8 +151,10 @@ class Deliveries:
         batches = list[Batch | None]()
         loading: QueueId | None = None
         try:
-            with self._database.write_across(Purpose.WORKER) as tx:
-                found = queues.claim_queues(
+            with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
+                # SKIP LOCKED: this skips a queue that another worker is claiming. The lease, which is committed
+                # here, keeps it away from others after the transaction too, while requests are sent without one.
+                claimed = queues.claim_queues(
                     tx,
                     now,
                     places or FreePlaces(2 * endpoints, {}),
@@ -160,7 +162,7 @@ class Deliveries:
                     lease=lease,
                     until=now + self.lease,
                 )
-                for queue in found:
+                for queue in claimed:
                     loading = queue
                     batches.append(self._load(tx, queue, lease, now, messages))
                 loading = None
@@ -173,7 +175,7 @@ class Deliveries:
         return [batch for batch in batches if batch is not None]
 
     def extend(self, batches: Sequence[Batch]) -> set[QueueId]:
-        """Holds the leases of these batches for longer; of which they are still held."""
+        """Extend the leases of these batches. Returns the queues whose lease we still hold."""
         until = self._clock.now() + self.lease
         leases = {batch.queue: batch.lease for batch in batches}
 
@@ -182,17 +184,15 @@ class Deliveries:
             queues.extend_leases(tx, mine, until)
             return mine
 
-        return {id for held in self._with_queues(leases, extend) for id in held}
+        return {id for extended in self._with_queues(leases, extend) for id in extended}
 
     def settle(self, sent: Sequence[Sent], released: Sequence[Batch] = ()) -> None:
-        """Write what came of attempts, and give leases back; as much as possible in one transaction.
-
-        What needs a workspace's lock comes last: it may wait, and holds up no other workspace's outcomes.
-        """
+        """Write the outcomes of attempts, and release leases; as much as possible in one transaction."""
+        # What needs a workspace's lock comes last: it may wait, and must not delay other workspaces' outcomes.
         alone = [each for each in sent if each.may_disable]
         slow = {each.queue for each in alone}
-        plain = [each for each in sent if not each.may_disable]
-        self._settle_together(plain, [batch for batch in released if batch.queue not in slow])
+        others = [each for each in sent if not each.may_disable]
+        self._settle_together(others, [batch for batch in released if batch.queue not in slow])
         slow -= self._settle_each(alone)
         self._settle_together([], [batch for batch in released if batch.queue in slow])
 
@@ -207,14 +207,14 @@ class Deliveries:
 
         wanted = {each.queue for each in sent} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
-        self._queues.forgive(wanted - set(self._queues.held()))
+        self._queues.forgive(wanted - set(self._queues.held_back()))
 
     def _settle_each(self, sent: Sequence[Sent]) -> set[QueueId]:
-        """Settle each outcome under its workspace's lock, until one of the locks can't be had in time.
+        """Settle each outcome under its workspace's lock, until one of the locks isn't free in time.
 
         Returns the queues that are left. They are sent to again when their leases have run out.
         """
-        # In an order by lot, so that a workspace that is always busy isn't always the first.
+        # In random order, so that a workspace that is always busy isn't always the first.
         lots = {each.delivery.workspace_id: secrets.token_bytes(8) for each in sent}
         ordered = sorted(sent, key=lambda each: lots[each.delivery.workspace_id])
         for place, each in enumerate(ordered):
@@ -227,14 +227,14 @@ class Deliveries:
     def _with_queues(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
     ) -> list[R]:
-        """Does the work on all queues that nobody else is changing right now, together; then on each of the others.
+        """Do the work on all queues that aren't locked, together, then on each of the others.
 
-        Of several queues none is waited for, of one alone it is: so no two wait in a circle. When one of them fails,
-        each is worked on by itself, and the one that fails is set aside.
+        When one of them fails, each is worked on by itself, and the one that fails is set aside.
         """
         if not wanted:
             return []
         results: list[R] = []
+        # Lock several queues with SKIP LOCKED and wait only for a single one, so two workers can't deadlock.
         try:
             first, free = self._with_those_free(wanted, work)
         except StorageError:
@@ -261,31 +261,31 @@ class Deliveries:
         """Leave a queue that fails alone for a while, or, once it is given up, until its next event."""
         failure = self._queues.fail(id, error)
         until = None if failure.is_given_up else self._clock.now() + UNREADABLE_FOR
-        # If even that fails, its lease keeps it away from the others until it runs out.
+        # If even that fails, its lease keeps other workers away until it runs out.
         with suppress(StatementFault):
             self._postpone(id, until)
 
-    @anew
+    @retry_on_conflict
     def _postpone(self, id: QueueId, until: datetime | None) -> None:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             queues.postpone_queue(tx, id, until)
 
-    @anew
+    @retry_on_conflict
     def _with_those_free(
         self, wanted: Collection[QueueId], work: Callable[[Tx, Mapping[QueueId, Queue]], R]
     ) -> tuple[R, set[QueueId]]:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             locked = queues.lock_queues(tx, wanted)
             return work(tx, locked), set(locked)
 
-    @anew
+    @retry_on_conflict
     def _with_one(self, id: QueueId, work: Callable[[Tx, Mapping[QueueId, Queue]], R]) -> R:
-        with self._database.write_across(Purpose.WORKER) as tx:
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             return work(tx, queues.lock_queues(tx, [id], wait=True))
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> int:
-        """Removes what deleted endpoints have left, in small batches; how many deliveries that were."""
+        """Remove what deleted endpoints have left, in small batches. Returns how many deliveries that were."""
         with self._database.read_across(Purpose.WORKER) as tx:
             deleted = webhooks.deleted_endpoints(tx, REMOVED_AT_ONCE)
         return sum(self._deletions.each(deleted, self._remove))
@@ -297,10 +297,10 @@ class Deliveries:
             total += removed
         return total
 
-    @anew
+    @retry_on_conflict
     def _remove_some(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> int:
-        """Removes deliveries of a deleted endpoint, and it itself with the last of them; how many deliveries."""
-        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
+        """Remove deliveries of a deleted endpoint, and the endpoint with the last. Returns how many deliveries."""
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _):
             removed = webhooks.remove_deliveries(tx, workspace_id, webhook_id, REMOVED_AT_ONCE)
             if removed < REMOVED_AT_ONCE:
                 webhooks.remove_endpoint(tx, workspace_id, webhook_id)
@@ -309,7 +309,7 @@ class Deliveries:
     def _load(
         self, tx: Tx, queue: QueueId, lease: str, now: datetime, messages: int
     ) -> Batch | None:
-        """The batch of a queue just leased; None, and the queue given back, where nothing is to be sent."""
+        """Return the batch of a queue just leased. If nothing is to be sent, release it and return None."""
         endpoint = webhooks.find_endpoint(tx, *queue)
         if endpoint is None or endpoint.status is WebhookStatus.DISABLED:
             queues.release_queue(tx, queue, lease)
@@ -320,33 +320,34 @@ class Deliveries:
             return None
         sealed = webhooks.find_sealed(tx, *queue)
         try:
-            kept = open_secrets(self._sealing, Sealed(*sealed or ("", b"")), place_of(*queue))
+            opened = open_secrets(self._sealing, Sealed(*sealed or ("", b"")), place_of(*queue))
         except Unsealable:
             queues.postpone_queue(tx, queue, now + UNREADABLE_FOR)
             return None
         return Batch(
             lease=lease,
             endpoint=endpoint,
-            secrets=kept.signing(endpoint, now),
-            headers=tuple(kept.headers.items()),
-            messages=tuple(Message(delivery, payload_of(event)) for delivery, event in due),
+            secrets=opened.signing(endpoint, now),
+            headers=tuple(opened.headers.items()),
+            messages=tuple(Message(delivery, event) for delivery, event in due),
         )
 
     def _settle(self, tx: Tx, sent: Sent, succeeded_at: datetime | None) -> Step | None:
-        """Writes what follows on an attempt; None where somebody else did in the meantime."""
+        """Write what follows on an attempt. Returns None if another worker did meanwhile."""
         jitter = secrets.randbelow(1_000_000) / 1_000_000
         step = next_step(sent.delivery, sent.outcome, jitter=jitter, succeeded_at=succeeded_at)
+        # Compare-and-swap: a worker whose lease ran out while it sent must not overwrite its successor's outcome.
         if not rows.settle_delivery(tx, sent.delivery, step.delivery):
             return None
         if sent.outcome.succeeded:
             queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
         return step
 
-    @anew
+    @retry_on_conflict
     def _settle_alone(self, sent: Sent) -> None:
-        """As `_settle`, under the workspace's lock, with the endpoint disabled where that follows."""
+        """Like `_settle`, under the workspace's lock; disable the endpoint if that follows."""
         workspace_id = sent.delivery.workspace_id
-        with self._authorization.changing(system(workspace_id)) as (tx, _, act):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, act):
             endpoint = webhooks.find_endpoint(tx, *sent.queue)
             if endpoint is None:
                 return

@@ -1,9 +1,8 @@
-"""Collections and their documents: make, see, push, search, delete."""
+"""Collections and their documents: create, list, push, search, delete."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from time import sleep
 from typing import Final
@@ -23,9 +22,8 @@ from keystead.domain.documents import (
     PushReport,
 )
 from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId, new_id
-from keystead.domain.plans import Quota, require_room
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import (
     COLLECTIONS_READ,
@@ -37,40 +35,25 @@ from keystead.domain.search import clauses, index_terms, parse_query
 from keystead.domain.versions import IfMatch, first_version, require_match
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
-from keystead.services.limits import tells_of_limits
+from keystead.services.paging import Page, page_of
+from keystead.services.plans import require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
-from keystead.storage.tables import collections, events, plans
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import collections, events
 from keystead.storage.tables import documents as rows
 
-DELETIONS: Final = "finish deletions"
+DELETIONS: Final = "collection_deletions"
 DELETED_AT_ONCE: Final = 1_000
-"""How many documents one transaction removes with their collection: SQLite's one writer takes some 0.2 s for it."""
+"""Documents that one transaction deletes with their collection: about 0.2 s of SQLite's only writer."""
 PAUSE_SECONDS: Final = 0.05
-"""Between two such transactions others get their turn: who lets go of a lock and asks again at once often gets it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionPage:
-    """Collections, newest first; `next` is the id to continue after, None at the end."""
-
-    collections: list[Collection]
-    next: CollectionId | None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentPage:
-    """Documents, newest first; `next` is the number to continue below, None at the end."""
-
-    documents: list[DocumentSummary]
-    next: int | None
+"""Between two such transactions: a thread that locks again immediately would often get the lock before others."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutDocument:
-    """A document after a put; `created` where there was none of its id."""
+    """A document after a put. `created`: whether there was none of its id."""
 
     document: Document
     created: bool
@@ -95,68 +78,67 @@ class Documents:
             DELETIONS, clock, on_failure, name=lambda collection: collection[1]
         )
 
-    @anew
+    @retry_on_conflict
     def create_collection(
-        self, principal: Principal, draft: CollectionDraft, origin: Origin = NOWHERE
+        self, principal: Principal, draft: CollectionDraft, origin: Origin = NO_ORIGIN
     ) -> Collection:
-        """A new, empty collection. Invalid, NameTaken or LimitReached otherwise."""
+        """Create an empty collection. Raises Invalid, NameTaken, LimitReached."""
         principal.require(COLLECTIONS_WRITE)
         draft = rules.check_collection(draft)
-        with (
-            self._telling(principal, origin),
-            self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act),
-        ):
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
-            self._require_room_for_collection(tx, principal.workspace_id)
+            used = collections.count_collections(tx, principal.workspace_id)
+            self._require_room(tx, principal.workspace_id, "collections", used)
             collection = _new_collection(tx, principal.workspace_id, draft, act)
             collections.insert_collection(tx, collection)
             _record(tx, EventType.COLLECTION_CREATED, collection, act)
         return collection
 
-    @anew
+    @retry_on_conflict
     def list_collections(
         self, principal: Principal, *, limit: int = 50, before: CollectionId | None = None
-    ) -> CollectionPage:
-        """One page of collections, newest first."""
+    ) -> Page[Collection, CollectionId]:
+        """Return one page of collections, newest first."""
         principal.require(COLLECTIONS_READ)
         with self._database.read(principal.workspace_id) as tx:
-            found = collections.page_of_collections(
+            page = collections.page_of_collections(
                 tx, principal.workspace_id, limit=limit + 1, before=before
             )
-        page = found[:limit]
-        return CollectionPage(page, page[-1].id if len(found) > limit else None)
+        return page_of(page, limit, lambda collection: collection.id)
 
-    @anew
     def get_collection(self, principal: Principal, name: str) -> Collection:
-        """One collection; NotFound for a name of another workspace too."""
+        """Return one collection. Raises NotFound, also for a name of another workspace."""
         principal.require(COLLECTIONS_READ)
-        with self._database.read(principal.workspace_id) as tx:
-            return _find(tx, principal, name)
+        return self.require(principal, name)
 
-    @anew
+    @retry_on_conflict
     def require(self, principal: Principal, name: str) -> Collection:
-        """NotFound unless the workspace has the collection: asked before a front door refuses a call's values."""
+        """Return the collection, without a check of scopes. Raises NotFound, which comes before Invalid values."""
         with self._database.read(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
-    @anew
+    @retry_on_conflict
     def version(self, principal: Principal, name: str, id: str) -> int | None:
-        """Return the document's version, None without one; NotFound without the collection."""
+        """Return the document's version, or None without the document. Raises NotFound without the collection."""
         with self._database.read(principal.workspace_id) as tx:
             return _version(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def update_collection(
         self,
         principal: Principal,
         name: str,
         patch: CollectionPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Collection:
-        """Return the collection after `patch`. If nothing changes, nothing is written, and no event."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
+        """Change the collection by `patch`. If nothing changes, nothing is written, and there is no event."""
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             rules.check_collection_patch(patch)
@@ -174,57 +156,56 @@ class Documents:
         name: str,
         *,
         with_documents: bool = False,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
-        """Deletes a collection, at once for every reader. CollectionNotEmpty unless its documents are to go too.
-
-        The rows of many documents go afterwards, in transactions short enough to let others write in between.
-        """
+        """Delete a collection immediately. Raises CollectionNotEmpty unless it is empty or `with_documents`."""
+        # The first transaction makes it disappear for every reader. The rows of many documents are deleted after it,
+        # in transactions that are short enough to let others write in between.
         collection, done = self._delete_collection(
             principal, name, with_documents, origin, if_match
         )
         if not done:
             self._remove_rest(collection.workspace_id, collection.id)
 
-    @anew
+    @retry_on_conflict
     def finish_deletions(self) -> None:
-        """Removes what deletions of collections left behind when their process died; a task of every server."""
+        """Delete what deletions of collections left when their process died. A task of every server."""
         with self._database.read_across(Purpose.WORKER) as tx:
-            left = collections.unnamed_collections(tx)
-        self._deletions.each(left, lambda one: self._remove_rest(*one))
+            unnamed = collections.unnamed_collections(tx)
+        self._deletions.each(unnamed, lambda collection: self._remove_rest(*collection))
 
-    @anew
+    @retry_on_conflict
     def put(
         self,
         principal: Principal,
         name: str,
         draft: DocumentDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> PutDocument:
-        """Create or replace one document; the same again changes nothing."""
+        """Create or replace one document. The same content again changes nothing."""
         principal.require(DOCUMENTS_WRITE)
+        # Without the lock first: an unchanged document writes nothing, and indexing takes time.
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             _require_match(tx, collection, draft.id, if_match)
             change = _Change([rules.check_document(draft)], single=draft.id)
             if change.prepare(tx, collection).changes_nothing:
                 return PutDocument(_find_document(tx, collection, draft.id), created=False)
-        with (
-            self._telling(principal, origin),
-            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
-        ):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             _require_match(tx, collection, draft.id, if_match)
             plan = self._apply(tx, collection, change, act)
             return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
 
-    @anew
+    @retry_on_conflict
     def push(
-        self, principal: Principal, name: str, push: Push, origin: Origin = NOWHERE
+        self, principal: Principal, name: str, push: Push, origin: Origin = NO_ORIGIN
     ) -> PushReport:
-        """Puts and deletes documents together, all or nothing. The same push again finds everything unchanged."""
+        """Put and delete documents together, all or nothing. The same push again finds everything unchanged."""
         principal.require(DOCUMENTS_WRITE)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
@@ -232,59 +213,59 @@ class Documents:
             plan = change.prepare(tx, collection)
         if plan.changes_nothing:
             return plan.report
-        with (
-            self._telling(principal, origin),
-            self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act),
-        ):
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             return self._apply(tx, collection, change, act).report
 
-    @anew
+    @retry_on_conflict
     def delete(
         self,
         principal: Principal,
         name: str,
         id: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> None:
-        """Delete one document; NotFound without one of that id."""
-        with self._authorization.changing(principal, origin, DOCUMENTS_WRITE) as (tx, _, act):
+        """Delete one document. Raises NotFound."""
+        with self._authorization.changing(
+            principal, origin, DOCUMENTS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             _find_document(tx, collection, id)
             _require_match(tx, collection, id, if_match)
             self._apply(tx, collection, _Change(deletes=[id], single=id), act)
 
-    @anew
+    @retry_on_conflict
     def get(self, principal: Principal, name: str, id: str) -> Document:
-        """One whole document."""
+        """Return one whole document."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return _find_document(tx, _find(tx, principal, name), id)
 
-    @anew
+    @retry_on_conflict
     def list(
         self, principal: Principal, name: str, *, limit: int = 50, before: int | None = None
-    ) -> DocumentPage:
-        """One page of a collection's documents, newest first."""
+    ) -> Page[DocumentSummary, int]:
+        """Return one page of a collection's documents, newest first."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
-            found = rows.page_of_documents(tx, collection, limit=limit + 1, before=before)
-        page = found[:limit]
-        return DocumentPage(page, page[-1].number if len(found) > limit else None)
+            documents = rows.page_of_documents(tx, collection, limit=limit + 1, before=before)
+        return page_of(documents, limit, lambda document: document.number)
 
-    @anew
+    @retry_on_conflict
     def search(
         self, principal: Principal, name: str, query: str, *, limit: int = 50
     ) -> Sequence[DocumentSummary]:
-        """The best `limit` matches of a collection, the best first: see domain.search."""
+        """Return the best `limit` matches of a collection, the best first: see domain.search."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
 
-    @anew
+    @retry_on_conflict
     def _delete_collection(
         self,
         principal: Principal,
@@ -293,13 +274,15 @@ class Documents:
         origin: Origin,
         if_match: IfMatch | None,
     ) -> tuple[Collection, bool]:
-        """The collection that is no more, and whether all its documents went with it."""
-        with self._authorization.changing(principal, origin, COLLECTIONS_WRITE) as (tx, _, act):
+        """Return the deleted collection, and whether all its documents are deleted with it."""
+        with self._authorization.changing(
+            principal, origin, COLLECTIONS_WRITE, keeps_access=True
+        ) as (tx, act):
             collection = _find(tx, principal, name)
             require_match(if_match, collection.version)
             if collection.documents and not with_documents:
                 raise CollectionNotEmpty(
-                    f"The collection holds {collection.documents:,} documents."
+                    f"The collection contains {collection.documents:,} documents."
                 )
             collections.unname_collection(tx, collection)
             _record(
@@ -307,18 +290,14 @@ class Documents:
             )
             return collection, _remove_some(tx, collection.workspace_id, collection.id)
 
-    def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
-        return tells_of_limits(
-            self._database, self._clock, principal.workspace_id, principal.actor, origin
-        )
-
     def _apply(self, tx: Tx, collection: Collection, change: _Change, act: Act) -> PushPlan:
-        """Makes the change that the rows, now locked, still call for, and records it."""
+        """Write what the change means for the rows as they are under the lock, and record it."""
         plan = change.plan(tx, collection)
         if plan.changes_nothing:
             return plan
         if plan.created:
-            self._require_room_for_documents(tx, collection.workspace_id, plan.added)
+            used = collections.count_documents(tx, collection.workspace_id)
+            self._require_room(tx, collection.workspace_id, "documents", used, plan.added)
         created, deleted = len(plan.created), len(plan.deleted)
         number = collections.take_numbers(
             tx, collection, created=created, deleted=deleted, now=act.at
@@ -330,15 +309,10 @@ class Documents:
         _record_change(tx, collection, plan, act, change.single)
         return plan
 
-    def _require_room_for_collection(self, tx: Tx, workspace_id: WorkspaceId) -> None:
-        plan = plans.plan_of(tx, workspace_id)
-        quota = Quota(plan.limits.collections, collections.count_collections(tx, workspace_id))
-        require_room("collections", quota, plan, plans_url=self._plans_url)
-
-    def _require_room_for_documents(self, tx: Tx, workspace_id: WorkspaceId, added: int) -> None:
-        plan = plans.plan_of(tx, workspace_id)
-        quota = Quota(plan.limits.documents, collections.count_documents(tx, workspace_id))
-        require_room("documents", quota, plan, added, plans_url=self._plans_url)
+    def _require_room(
+        self, tx: Tx, workspace_id: WorkspaceId, name: str, used: int, added: int = 1
+    ) -> None:
+        require_room(tx, workspace_id, name, used, added=added, plans_url=self._plans_url)
 
     def _remove_rest(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:
         done = False
@@ -346,14 +320,14 @@ class Documents:
             sleep(PAUSE_SECONDS)
             done = self._remove_more(workspace_id, collection_id)
 
-    @anew
+    @retry_on_conflict
     def _remove_more(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
-        with self._authorization.changing(system(workspace_id)) as (tx, _, _):
+        with self._authorization.changing(system(workspace_id), keeps_access=True) as (tx, _):
             return _remove_some(tx, workspace_id, collection_id)
 
 
 class _Change:
-    """Documents to put and ids to delete, with what is indexed of them, which is made before the lock is taken."""
+    """Documents to put and ids to delete, with their index terms, which are computed before the lock is taken."""
 
     def __init__(
         self,
@@ -368,19 +342,19 @@ class _Change:
         self._terms: dict[str, list[str]] = {}
 
     def plan(self, tx: Tx, collection: Collection) -> PushPlan:
-        """What it changes in the collection as it stands."""
-        ids = [*(one.draft.id for one in self._incoming), *self._deletes]
+        """Return what it changes in the collection now."""
+        ids = [*(document.draft.id for document in self._incoming), *self._deletes]
         return rules.diff(rows.digests_of(tx, collection, ids), self._incoming, self._deletes)
 
     def prepare(self, tx: Tx, collection: Collection) -> PushPlan:
-        """The plan, by a reading that may be outrun, and what will be indexed if it is not."""
+        """Return the plan by a read without the lock, and compute the index terms that it needs."""
         plan = self.plan(tx, collection)
         self._terms = self.terms_of(plan)
         return plan
 
     def terms_of(self, plan: PushPlan) -> dict[str, list[str]]:
-        """What is indexed of the documents that the plan writes."""
-        written = [one.draft for one in (*plan.created, *plan.updated)]
+        """Return the index terms of the documents that the plan writes."""
+        written = [document.draft for document in (*plan.created, *plan.updated)]
         return {
             draft.id: self._terms.get(draft.id) or index_terms(draft.title, draft.text)
             for draft in written
@@ -391,16 +365,12 @@ def _find(tx: Tx, principal: Principal, name: str) -> Collection:
     collection = None
     if rules.is_collection_name(name):
         collection = collections.find_collection(tx, principal.workspace_id, name)
-    if collection is None:
-        raise NotFound("There is no such collection.")
-    return collection
+    return NotFound.unless(collection, "collection")
 
 
 def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
     document = rows.find_document(tx, collection, id) if rules.is_document_id(id) else None
-    if document is None:
-        raise NotFound("There is no such document.")
-    return document
+    return NotFound.unless(document, "document")
 
 
 def _version(tx: Tx, collection: Collection, id: str) -> int | None:
@@ -429,7 +399,7 @@ def _new_collection(
 
 
 def _remove_some(tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId) -> bool:
-    """Removes documents of a deleted collection, and it itself with the last of them; whether that is done."""
+    """Delete documents of a deleted collection, and the collection with the last. Returns whether that is done."""
     removed = rows.delete_some_documents(tx, workspace_id, collection_id, DELETED_AT_ONCE)
     if removed == DELETED_AT_ONCE:
         return False
@@ -440,12 +410,12 @@ def _remove_some(tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId)
 def _record_change(
     tx: Tx, collection: Collection, plan: PushPlan, act: Act, single: str | None
 ) -> None:
-    """One event for what was put, one for what was deleted; with the id where it was a single document."""
+    """Append one event for what was put and one for what was deleted, with the id of a single document."""
     which = {} if single is None else {"id": single}
     created, updated, deleted = len(plan.created), len(plan.updated), len(plan.deleted)
     if created or updated:
-        told = {"created": created, "updated": updated}
-        _record(tx, EventType.DOCUMENTS_PUSHED, collection, act, **told, **which)
+        data = {"created": created, "updated": updated}
+        _record(tx, EventType.DOCUMENTS_PUSHED, collection, act, **data, **which)
     if deleted:
         _record(tx, EventType.DOCUMENTS_DELETED, collection, act, deleted=deleted, **which)
 

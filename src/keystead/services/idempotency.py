@@ -1,4 +1,4 @@
-"""Doing a request once: the Idempotency-Key, claimed before the work and tied to its result with it."""
+"""The Idempotency-Key: claimed before the work, and committed together with its result."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from keystead.domain.ids import new_id
 from keystead.domain.principals import Principal
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import idempotency as rows
 
 KEPT: Final = timedelta(hours=24)
 ABANDONED_AFTER: Final = timedelta(seconds=60)
-"""A claim without a result for that long is a dead server's; the next request may take it over."""
+"""The age at which a claim without a result is a dead server's, and the next request may take it over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """An Idempotency-Key as it was sent, and SHA-256 of the request it came with."""
+    """An Idempotency-Key, and the SHA-256 of the request that came with it."""
 
     key: str
     fingerprint: bytes
 
 
 class Run:
-    """One running request: `result` is set where the same request has ended before."""
+    """One running request. `result` is set if the same request has finished before."""
 
     def __init__(self, claim: rows.Claim | None = None, result: str | None = None) -> None:
         self._claim = claim
         self.result = result
 
     def finish(self, tx: Tx, resource_id: str) -> None:
-        """Ties the result to the claim, in the transaction that makes it."""
+        """Write the result to the claim, in the transaction that creates it."""
+        # One commit for both: after a crash the claim either has its result or the work was never done.
         if self._claim is not None and not rows.finish_claim(tx, self._claim, resource_id):
             raise IdempotencyInProgress("Another request took over this Idempotency-Key.")
 
@@ -51,7 +52,7 @@ class Idempotency:
 
     @contextmanager
     def run(self, principal: Principal, once: Once | None) -> Iterator[Run]:
-        """Claims the key for the work inside. A refused request gives it free, an unknown outcome does not."""
+        """Claim the key for the work inside, and release it if the work is refused."""
         if once is None:
             yield Run()
             return
@@ -62,22 +63,23 @@ class Idempotency:
         try:
             yield Run(claim)
         except OutcomeUnknown:
+            # The commit may have happened. Releasing the claim now would let a retry do the work twice.
             raise
         except Exception:
             self._release(claim)
             raise
 
-    @anew
+    @retry_on_conflict
     def _claim(self, principal: Principal, once: Once) -> rows.Claim:
         now = self._clock.now()
-        with self._database.write(principal.workspace_id) as tx:
+        with self._database.write(principal.workspace_id, keeps_access=True) as tx:
             rows.delete_claims_before(tx, principal.workspace_id, now - KEPT)
-            found = rows.find_claim(tx, principal.workspace_id, principal.id, once.key)
-            if found is not None and found.fingerprint != once.fingerprint:
+            earlier = rows.find_claim(tx, principal.workspace_id, principal.id, once.key)
+            if earlier is not None and earlier.fingerprint != once.fingerprint:
                 raise IdempotencyMismatch
-            if found is not None and found.resource_id is not None:
-                return found
-            if found is not None and now < found.claimed_at + ABANDONED_AFTER:
+            if earlier is not None and earlier.resource_id is not None:
+                return earlier
+            if earlier is not None and now < earlier.claimed_at + ABANDONED_AFTER:
                 raise IdempotencyInProgress
             claim = rows.Claim(
                 principal.workspace_id,
@@ -87,10 +89,11 @@ class Idempotency:
                 new_id("claim", now),
                 now,
             )
+            # Taking over replaces the claim's id, so the slow first request can no longer finish it.
             rows.insert_claim(tx, claim)
             return claim
 
-    @anew
+    @retry_on_conflict
     def _release(self, claim: rows.Claim) -> None:
-        with self._database.write(claim.workspace_id) as tx:
+        with self._database.write(claim.workspace_id, keeps_access=True) as tx:
             rows.delete_claim(tx, claim)

@@ -1,7 +1,7 @@
-"""Work on items of many workspaces, where an item that fails costs only itself.
+"""Work on items of many workspaces, so that an item that fails costs only itself.
 
-Imported by every task that loops over workspaces. An item that fails is postponed for longer each time and given up
-after five failures; then it is tried once a day. The memory is the process's own: a restart tries everything again.
+An item that fails is postponed for longer each time and given up
+after five failures; then it is tried once a day. Failures are kept in memory: a restart tries everything again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Isolation(Generic[T]):
         *,
         name: Callable[[T], str] = str,
     ) -> None:
-        """Take `name`, which returns an item's name for the log, and `on_failure`, which reports each failure."""
+        """`name` returns an item's name for the log; `on_failure` is called with each failure."""
         self._task = task
         self._clock = clock
         self._on_failure = on_failure or (lambda _: None)
@@ -73,7 +73,7 @@ class Isolation(Generic[T]):
         """Do the work on each item that isn't held back. Return the results of those that succeeded.
 
         Raises:
-            StorageError: the store refused some; raised when the others are done, or after three in a row.
+            StorageError: The store refused some; raised when the others are done, or after three in a row.
         """
         results: list[R] = []
         refused: StorageError | None = None
@@ -84,7 +84,7 @@ class Isolation(Generic[T]):
             try:
                 results.append(work(item))
             except StorageError as error:
-                # One busy or slow workspace is no reason to leave the others; a dead database is.
+                # One busy or slow workspace must not stop the others; a dead database must.
                 self.fail(item, error)
                 refused, in_a_row = error, in_a_row + 1
                 if in_a_row == AWAY_AFTER:
@@ -104,8 +104,8 @@ class Isolation(Generic[T]):
         If a call fails, its items are halved until the ones that fail stand alone.
 
         Raises:
-            StorageError: the store refused; the items of earlier calls are done.
-            Exception: the last of many failures, if nothing succeeded at all.
+            StorageError: The store refused; the items of earlier calls are done.
+            Exception: The last of many failures, if nothing succeeded at all.
         """
         given_up: list[T] = []
         alone = 0
@@ -139,7 +139,7 @@ class Isolation(Generic[T]):
         setback = self._setbacks.get(item)
         return setback is not None and self._clock.now() < setback.until
 
-    def held(self) -> list[T]:
+    def held_back(self) -> list[T]:
         """Return the items whose pause isn't over."""
         now = self._clock.now()
         with self._lock:
@@ -174,7 +174,7 @@ class Isolation(Generic[T]):
 
 
 def run_all(*parts: Callable[[], int]) -> int:
-    """Run every part, whatever becomes of the others. Return the sum, or raise the first error when all have run."""
+    """Run every part, even if others fail. Returns the sum, or raises the first error when all have run."""
     total, first = 0, None
     for part in parts:
         try:

@@ -1,20 +1,20 @@
-"""API keys: create, see, change, revoke, rotate."""
+"""API keys: create, list, update, revoke and rotate."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from keystead.domain import keys as rules
+from keystead.domain import plans as plan_rules
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import format_instant
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import (
     UNSET,
     ApiKey,
@@ -25,18 +25,20 @@ from keystead.domain.keys import (
     Rotation,
     Unset,
 )
-from keystead.domain.plans import Quota, require_room
+from keystead.domain.plans import Quota
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.domain.versions import IfMatch, require_match
+from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization
 from keystead.services.idempotency import Idempotency, Once, Run
-from keystead.services.limits import tells_of_limits
+from keystead.services.paging import QuotaPage, page_of
+from keystead.services.plans import quota_of, require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
-from keystead.storage.tables import events, key_counts, plans, rate_limits
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import events, key_counts, plans, workspaces
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
@@ -44,19 +46,18 @@ CANDIDATES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A new key; `token` leaves once, and is None where the same request was answered before."""
+    """A new key. `token` leaves once: it is None if the same request was answered before."""
 
     key: ApiKey
     token: Token | None
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPage:
-    """Keys, newest first; `next` is the id to continue after, None at the end."""
+class CurrentKey:
+    """The calling key, and its workspace."""
 
-    keys: list[ApiKey]
-    next: KeyId | None
-    quota: Quota
+    key: ApiKey
+    workspace: Workspace
 
 
 class Keys:
@@ -85,38 +86,39 @@ class Keys:
         self,
         principal: Principal,
         draft: KeyDraft,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
-        """A new key, if the plan has room. LimitReached, Invalid or WouldWiden otherwise."""
+        """Create a key, if the plan has room. Raises LimitReached, Invalid, WouldWiden."""
         principal.require(KEYS_WRITE)
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
-                return CreatedKey(self._get(principal, KeyId(run.result)), None)
+                return CreatedKey(self.require(principal, KeyId(run.result)), None)
             try:
-                with self._telling(principal, origin):
-                    return self._create(principal, draft, origin, run)
-            except LimitReached as full:
-                full.candidates = tuple(map(_candidate, self._candidates(principal.workspace_id)))
+                return self._create(principal, draft, origin, run)
+            except LimitReached as refusal:
+                # Searched without the lock: the search takes longer than what the lock is for.
+                candidates = self._candidates(principal.workspace_id)
+                refusal.candidates = tuple(map(_describe_candidate, candidates))
                 raise
 
-    @anew
+    @retry_on_conflict
     def list(
         self,
         principal: Principal,
         *,
         status: KeyStatus | None = None,
         query: str = "",
-        habit: Habit | None = None,
+        finding: HygieneFinding | None = None,
         limit: int = 50,
         before: KeyId | None = None,
-    ) -> KeyPage:
-        """One page of keys, newest first, and how much of the limit is used. `habit`: only those it speaks of."""
+    ) -> QuotaPage[ApiKey, KeyId]:
+        """Return one page of keys, newest first, and the use of the limit. `finding`: only keys with this one."""
         principal.require(KEYS_READ)
         rules.check_query(query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            found = rows.page_of_keys(
+            keys = rows.page_of_keys(
                 tx,
                 workspace_id,
                 now=now,
@@ -124,74 +126,93 @@ class Keys:
                 before=before,
                 status=status,
                 query=query,
-                habit=habit,
+                finding=finding,
             )
             quota = self._quota(tx, workspace_id, now)
-        page = found[:limit]
-        return KeyPage(page, page[-1].id if len(found) > limit else None, quota)
+        return page_of(keys, limit, lambda key: key.id).with_quota(quota)
+
+    @retry_on_conflict
+    def quota(self, principal: Principal) -> Quota:
+        """Return the limit of active keys with its use."""
+        principal.require(KEYS_READ)
+        with self._database.read(principal.workspace_id) as tx:
+            return self._quota(tx, principal.workspace_id, self._clock.now())
 
     def get(self, principal: Principal, key_id: KeyId) -> ApiKey:
-        """One key; NotFound for an id of another workspace too."""
+        """Return one key. Raises NotFound, also for an id of another workspace."""
         principal.require(KEYS_READ)
-        return self._get(principal, key_id)
+        return self.require(principal, key_id)
 
-    def own(self, principal: Principal) -> ApiKey:
-        """The key that acts, which may see itself without any scope."""
-        return self._get(principal, KeyId(principal.id))
+    @retry_on_conflict
+    def whoami(self, principal: Principal) -> CurrentKey:
+        """Return the calling key with its workspace. A key may see itself without any scope."""
+        with self._database.read(principal.workspace_id) as tx:
+            key = self._find(tx, principal, KeyId(principal.id))
+            workspace = workspaces.find_workspace(tx, principal.workspace_id)
+        assert workspace is not None  # noqa: S101 - the key's row refers to it
+        return CurrentKey(key, workspace)
 
+    @retry_on_conflict
     def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
-        """NotFound unless the workspace has that key: what a front door asks before it refuses a call's values."""
-        return self._get(principal, key_id)
+        """Return the key, without a check of scopes. Raises NotFound, which comes before Invalid values."""
+        with self._database.read(principal.workspace_id) as tx:
+            return self._find(tx, principal, key_id)
 
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
-        """The keys that cost least to revoke, for who needs room: never used, then longest unused."""
+        """Return the keys that are safest to revoke: never used, then longest unused."""
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
 
-    @anew
-    def habits(self, principal: Principal, quota: Quota | None = None) -> dict[Habit, int]:
-        """How many keys each habit speaks of; habits that speak of none are absent.
+    @retry_on_conflict
+    def count_hygiene_findings(
+        self, principal: Principal, quota: Quota | None = None
+    ) -> dict[HygieneFinding, int]:
+        """Count the keys that need each kind of review; kinds without any are absent.
 
-        None is told of more keys than people look through: it would be read from every one of them. `quota`, as a page
-        of keys has just told it, spares counting them.
+        Nothing is counted beyond a number of keys that people look through: it would read every one of them. `quota`
+        spares counting them again.
         """
         principal.require(KEYS_READ)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
             used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
-            return rows.count_habits(tx, workspace_id, now) if used <= rows.LOOKED_AT else {}
+            return (
+                rows.count_hygiene_findings(tx, workspace_id, now)
+                if used <= rows.EXAMINED_KEYS
+                else {}
+            )
 
-    @anew
+    @retry_on_conflict
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
-        """The hints of these keys; ids of other workspaces are absent. Nothing is asked where there are none."""
+        """Return the hints of these keys; ids of other workspaces are absent."""
         principal.require(KEYS_READ)
         if not key_ids:
             return {}
         with self._database.read(principal.workspace_id) as tx:
             return rows.hints_of(tx, principal.workspace_id, key_ids)
 
-    @anew
+    @retry_on_conflict
     def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
-        """The key that was rotated to this one, if any."""
+        """Return the key that was rotated to this one, if any."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
-    @anew
+    @retry_on_conflict
     def update(
         self,
         principal: Principal,
         key_id: KeyId,
         patch: KeyPatch,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
-        """Return the key after `patch`. If nothing changes, nothing is written, and no event."""
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
+        """Change the key by `patch`. If nothing changes, nothing is written, and there is no event."""
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
             key = self._find(tx, principal, key_id)
-            rules.require_manager(acting, key)
+            rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            changed = rules.apply_patch(key, patch, acting, self.catalog, act.at)
+            changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
             if changed != key:
                 changed = replace(changed, version=key.version + 1)
                 rows.update_key(tx, changed)
@@ -199,24 +220,24 @@ class Keys:
                 _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
         return changed
 
-    @anew
+    @retry_on_conflict
     def revoke(
         self,
         principal: Principal,
         key_id: KeyId,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> ApiKey:
-        """End the key, finally and immediately. Again: the same answer, no second event.
+        """Revoke the key, irreversibly and immediately. Again: the same answer, no second event.
 
-        A key may always end itself.
+        A key may always revoke itself.
         """
-        itself = principal.is_key and principal.id == key_id
+        own_key = principal.is_key and principal.id == key_id
         with self._authorization.changing(
-            principal, origin, KEYS_WRITE, revokes=True, itself=itself
-        ) as (tx, acting, act):
+            principal, origin, KEYS_WRITE, revokes=True, own_key=own_key
+        ) as (tx, act):
             key = self._find(tx, principal, key_id)
-            rules.require_manager(acting, key)
+            rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
             if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
                 key = replace(key, revoked_at=act.at)
@@ -230,34 +251,37 @@ class Keys:
         *,
         overlap: timedelta = timedelta(),
         expires_at: datetime | None | Unset = UNSET,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
-        """A successor with the same description and scopes; the old key ends now, or after the overlap."""
+        """Create a successor with the same description and scopes. The old key ends now, or after the overlap."""
         principal.require(KEYS_WRITE)
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
-                return CreatedKey(self._get(principal, KeyId(run.result)), None)
-            with self._telling(principal, origin):
-                return self._rotate(principal, key_id, overlap, expires_at, origin, run)
+                return CreatedKey(self.require(principal, KeyId(run.result)), None)
+            return self._rotate(principal, key_id, overlap, expires_at, origin, run)
 
     def now(self) -> datetime:
-        """The instant by which statuses are told."""
+        """Return the time that statuses are derived from."""
         return self._clock.now()
 
-    @anew
+    @retry_on_conflict
     def _create(
         self, principal: Principal, draft: KeyDraft, origin: Origin, run: Run
     ) -> CreatedKey:
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
-            granted = rules.grant(draft, acting, self.catalog, act.at)
-            self._require_room(tx, principal.workspace_id, act.at)
+        with self._authorization.changing(principal, origin, KEYS_WRITE, keeps_access=True) as (
+            tx,
+            act,
+        ):
+            granted = rules.grant(draft, act.principal, self.catalog, act.at)
+            used = key_counts.settled_count(tx, principal.workspace_id, act.at)
+            require_room(tx, principal.workspace_id, "api_keys", used, plans_url=self._plans_url)
             key, token = self._issue(tx, principal.workspace_id, granted, act)
             _record(tx, EventType.KEY_CREATED, key, act)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
-    @anew
+    @retry_on_conflict
     def _rotate(
         self,
         principal: Principal,
@@ -267,42 +291,28 @@ class Keys:
         origin: Origin,
         run: Run,
     ) -> CreatedKey:
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, acting, act):
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
             old = self._find(tx, principal, key_id)
-            rules.require_manager(acting, old)
-            rotation = rules.plan_rotation(old, overlap, expires_at, acting, act.at)
-            self._require_settled(tx, old, rotation, act.at)
+            rules.require_manager(act.principal, old)
+            rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, act.at)
+            self._require_no_chain(tx, old, rotation, act.at)
             key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
             _succeed(tx, old, key, rotation, act.at)
             seconds = overlap // timedelta(seconds=1)
-            told = {"rotated_to": key.id, "overlap_seconds": seconds}
-            _record(tx, EventType.KEY_ROTATED, old, act, **told)
+            _record(tx, EventType.KEY_ROTATED, old, act, rotated_to=key.id, overlap_seconds=seconds)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
-    def _telling(self, principal: Principal, origin: Origin) -> AbstractContextManager[None]:
-        return tells_of_limits(
-            self._database, self._clock, principal.workspace_id, principal.actor, origin
-        )
-
-    @anew
+    @retry_on_conflict
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
-        """Looked for without the lock: it takes longer than what the lock is for, and binds nobody."""
         now = self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    @anew
-    def _get(self, principal: Principal, key_id: KeyId) -> ApiKey:
-        with self._database.read(principal.workspace_id) as tx:
-            return self._find(tx, principal, key_id)
-
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
-        named = is_id("key", key_id)
-        key = rows.find_key(tx, principal.workspace_id, key_id) if named else None
-        if key is None:
-            raise NotFound("There is no such key.")
-        return key
+        is_key_id = is_id("key", key_id)
+        key = rows.find_key(tx, principal.workspace_id, key_id) if is_key_id else None
+        return NotFound.unless(key, "key")
 
     def _issue(
         self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
@@ -322,20 +332,15 @@ class Keys:
         return key, token
 
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
-        limit = plans.plan_of(tx, workspace_id).limits.api_keys
-        return Quota(limit, key_counts.count_keys(tx, workspace_id, now))
+        return quota_of(tx, workspace_id, "api_keys", key_counts.count_keys(tx, workspace_id, now))
 
-    def _require_room(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> None:
-        """LimitReached where the plan is full. The lock is held."""
-        used = key_counts.settled_count(tx, workspace_id, now)
-        plan = plans.plan_of(tx, workspace_id)
-        quota = Quota(plan.limits.api_keys, used)
-        require_room("api_keys", quota, plan, plans_url=self._plans_url)
+    def _require_no_chain(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
+        """Raise RotationInProgress, or LimitReached for too many overlaps.
 
-    def _require_settled(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
-        """No chains of overlaps: at most as many keys live beyond the limit as the limit counts."""
-        before = rows.find_predecessor(tx, old.workspace_id, old.id)
-        if before is not None and before.status(now) is KeyStatus.ACTIVE:
+        During an overlap both keys live but count as one. So at most twice the limit's number of keys can be active.
+        """
+        predecessor = rows.find_predecessor(tx, old.workspace_id, old.id)
+        if predecessor is not None and predecessor.status(now) is KeyStatus.ACTIVE:
             raise RotationInProgress(
                 "The key before this one is still in its overlap; revoke it first."
             )
@@ -346,33 +351,31 @@ class Keys:
             return
         allowed = max(plan.limits.api_keys, key_counts.count_keys(tx, old.workspace_id, now))
         overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
-        require_room(
-            "overlapping_keys", Quota(allowed, overlapping), plan, plans_url=self._plans_url
-        )
+        quota = Quota(allowed, overlapping)
+        plan_rules.require_room("overlapping_keys", quota, plan, plans_url=self._plans_url)
 
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
     succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
     rows.update_key(tx, replace(succeeded, version=old.version + 1))
-    own = rate_limits.find_key_rate(tx, old.workspace_id, old.id)
-    if own is not None:
-        rate_limits.set_key_rate(tx, old.workspace_id, successor.id, own)
+    own_rate = plans.find_key_rate(tx, old.workspace_id, old.id)
+    if own_rate is not None:
+        plans.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
     if rotation.revoke_now:
         rows.revoke_key(tx, old.workspace_id, old.id, now)
 
 
 def _record(tx: Tx, type: EventType, key: ApiKey, act: Act, **data: object) -> None:
-    told = {"description": key.description, "hint": key.hint, **data}
-    events.append_event(tx, key.workspace_id, type, act, Target("key", key.id), told)
+    data = {"description": key.description, "hint": key.hint, **data}
+    events.append_event(tx, key.workspace_id, type, act, Target("key", key.id), data)
 
 
-def _candidate(key: ApiKey) -> dict[str, object]:
-    used = key.last_use and format_instant(key.last_use.at)
+def _describe_candidate(key: ApiKey) -> dict[str, object]:
     return {
         "id": key.id,
         "description": key.description,
         "hint": key.hint,
-        "last_used_at": used,
+        "last_used_at": key.last_use and format_instant(key.last_use.at),
     }
 
 

@@ -1,10 +1,11 @@
-"""Plans: which there are, what a workspace may have and uses of it."""
+"""Plans: list and replace them, read a workspace's use, and enforce its limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keystead.domain import plans as rules
 from keystead.domain.errors import Invalid, NotFound
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
@@ -16,14 +17,14 @@ from keystead.services.workspaces import OPERATOR
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import collections, key_counts, webhooks, workspaces
 from keystead.storage.tables import plans as rows
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceUse:
-    """A workspace, the limits that it has of its own, and its plan with the use of every limit."""
+    """A workspace, its own limits, and its plan with the use of every limit."""
 
     workspace: Workspace
     overrides: Mapping[str, int | None]
@@ -38,49 +39,45 @@ class Plans:
         self._clock = clock
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def all(self) -> list[Plan]:
-        """Every plan, from small to large."""
+        """Return every plan, from small to large."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
             return rows.all_plans(tx)
 
-    @anew
-    def apply(self, wanted: Sequence[Plan], actor: Actor = OPERATOR) -> None:
-        """Makes `wanted` all the plans there are. Invalid where a plan that is in use would go."""
-        _check_distinct(wanted)
+    @retry_on_conflict
+    def apply(self, plans: Sequence[Plan], actor: Actor = OPERATOR) -> None:
+        """Replace all plans by these. Raises Invalid if that removes a plan in use."""
+        if not plans or len({plan.id for plan in plans}) != len(plans):
+            raise Invalid.field("/plans", "must hold at least one plan, each id once")
         with self._authorization.operating(actor) as (tx, _):
             rows.lock_plans(tx)
-            orphaned = rows.plans_in_use(tx) - {plan.id for plan in wanted}
+            orphaned = rows.plans_in_use(tx) - {plan.id for plan in plans}
             if orphaned:
                 names = ", ".join(sorted(orphaned))
                 raise Invalid.field("/plans", f"lacks {names}, which workspaces are on")
-            rows.replace_plans(tx, wanted)
+            rows.replace_plans(tx, plans)
 
-    @anew
+    @retry_on_conflict
     def use(self, principal: Principal) -> PlanUse:
-        """The workspace's plan, and a quota for each limit."""
+        """Return the workspace's plan, and a quota for each limit."""
         principal.require(PLAN_READ)
         with self._database.read(principal.workspace_id) as tx:
             return self._use(tx, principal.workspace_id)
 
-    @anew
+    @retry_on_conflict
     def of_workspace(self, workspace_id: WorkspaceId) -> WorkspaceUse:
-        """A workspace with its plan and its use, for who runs the installation."""
+        """Return a workspace with its plan and use, for the operator."""
         with self._database.read(workspace_id) as tx:
-            workspace = workspaces.find_workspace(tx, workspace_id)
-            if workspace is None:
-                raise NotFound("There is no such workspace.")
+            workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
             overrides = workspaces.overrides_of(tx, workspace_id)
             return WorkspaceUse(workspace, overrides, self._use(tx, workspace_id))
 
-    @anew
+    @retry_on_conflict
     def get(self, plan_id: str) -> Plan:
-        """The plan of that id."""
+        """Return the plan of that id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            plan = rows.find_plan(tx, plan_id)
-        if plan is None:
-            raise NotFound("There is no such plan.")
-        return plan
+            return NotFound.unless(rows.find_plan(tx, plan_id), "plan")
 
     def _use(self, tx: Tx, workspace_id: WorkspaceId) -> PlanUse:
         plan, used = rows.plan_of(tx, workspace_id), self._used(tx, workspace_id)
@@ -97,6 +94,25 @@ class Plans:
         }
 
 
-def _check_distinct(wanted: Sequence[Plan]) -> None:
-    if not wanted or len({plan.id for plan in wanted}) != len(wanted):
-        raise Invalid.field("/plans", "must hold at least one plan, each id once")
+def quota_of(tx: Tx, workspace_id: WorkspaceId, name: str, used: int) -> Quota:
+    """Return the workspace's limit of that name with its use."""
+    return Quota(rows.plan_of(tx, workspace_id).limits.get(name), used)
+
+
+def require_room(
+    tx: Tx,
+    workspace_id: WorkspaceId,
+    name: str,
+    used: int,
+    *,
+    added: int = 1,
+    plans_url: str | None = None,
+) -> None:
+    """Raise LimitReached unless `added` more fit under the workspace's limit.
+
+    Call it under the workspace's lock, with a count taken under it: only then two creations can't both take the last
+    place.
+    """
+    plan = rows.plan_of(tx, workspace_id)
+    quota = Quota(plan.limits.get(name), used)
+    rules.require_room(name, quota, plan, added, plans_url=plans_url)

@@ -8,23 +8,22 @@ from datetime import datetime
 
 from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, Origin
 from keystead.domain.ids import UserId, is_id, new_id
 from keystead.domain.portal import PortalRequest, check_portal_request
 from keystead.domain.sessions import PORTAL_LINK_LIFETIME, LinkPurpose, SignInLink
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User
 from keystead.services.authorization import Authorization
-from keystead.services.limits import tells_of_limits
-from keystead.services.membership import add_member, revoke_invitations_of
+from keystead.services.members import add_member, set_role
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
-from keystead.storage.retry import anew
-from keystead.storage.tables import events, sessions, users, workspaces
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import sessions, users, workspaces
 
 
 class PortalSessions:
-    """The product's word counts for who its users are and what they may do; it makes no owners."""
+    """Sign-in links for the product's users. The product decides their name, email and role, but makes no owners."""
 
     def __init__(
         self,
@@ -35,37 +34,34 @@ class PortalSessions:
         plans_url: str | None = None,
     ) -> None:
         """`origins`: where users may be sent back to, such as `https://app.example.com`."""
-        self._database = database
-        self._clock = clock
         self._authorization = Authorization(database, clock)
         self._origins = tuple(origins)
         self._plans_url = plans_url
 
-    @anew
+    @retry_on_conflict
     def create(
-        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NOWHERE
+        self, operator: ActingCredential, request: PortalRequest, origin: Origin = NO_ORIGIN
     ) -> tuple[Secret, datetime]:
-        """A secret that signs the product's user in once, and until when: five minutes.
+        """Create a link that signs the product's user in once, within five minutes.
 
-        The user is the one of that id in that workspace, made or made a member where there is none; name, address and
-        role become what the product says. NotFound, Invalid, LimitReached.
+        The user of that id is created, or made a member of the workspace, if needed; their name, email and role
+        become those of the request.
+
+        Returns:
+            The link's secret, and when it expires.
+
+        Raises:
+            NotFound: There is no such workspace.
+            LimitReached: The plan has no room for another member.
         """
         check_portal_request(request, self._origins)
         if not is_id("ws", request.workspace_id):
             raise NotFound("There is no such workspace.")
         secret = Secret.fresh()
-        with (
-            tells_of_limits(
-                self._database, self._clock, request.workspace_id, operator.actor, origin
-            ),
-            self._authorization.changing(operator.within(request.workspace_id), origin) as (
-                tx,
-                _,
-                act,
-            ),
-        ):
-            user = _known(tx, request, act)
-            self._make_member(tx, Member(request.workspace_id, user, request.role, act.at), act)
+        principal = operator.within(request.workspace_id)
+        with self._authorization.changing(principal, origin, keeps_access=True) as (tx, act):
+            user = _update_user(tx, request, act)
+            self._ensure_member(tx, Member(request.workspace_id, user, request.role, act.at), act)
             link = SignInLink(
                 request.workspace_id,
                 user.id,
@@ -76,37 +72,30 @@ class PortalSessions:
             sessions.insert_link(tx, secret.fingerprint(), link, act.at)
         return secret, link.expires_at
 
-    def _make_member(self, tx: Tx, member: Member, act: Act) -> None:
-        found = workspaces.find_member(tx, member.workspace_id, member.user.id)
-        if found is None:
+    def _ensure_member(self, tx: Tx, member: Member, act: Act) -> None:
+        current = workspaces.find_member(tx, member.workspace_id, member.user.id)
+        if current is None:
             add_member(tx, member, act, {"by": "portal"}, self._plans_url)
-        elif found.role is not member.role:
-            workspaces.set_role(tx, member.workspace_id, member.user.id, member.role)
-            revoke_invitations_of(tx, member, member.role, act)
-            told = {"name": member.user.name, "from": found.role, "to": member.role}
-            target = Target("member", member.user.id)
-            type = EventType.MEMBER_ROLE_CHANGED
-            events.append_event(tx, member.workspace_id, type, act, target, told)
+        elif current.role is not member.role:
+            set_role(tx, current, member.role, act)
 
 
-def _known(tx: Tx, request: PortalRequest, act: Act) -> User:
-    """The user with the name and the address of now."""
-    told = request.user
-    confirmed_at = None if told.email is None else act.at  # the product vouches for it
-    found = users.find_portal_user(tx, request.workspace_id, told.id)
-    if found is None:
+def _update_user(tx: Tx, request: PortalRequest, act: Act) -> User:
+    """Return the request's user with its name and email, after creating or updating the row."""
+    wanted = request.user
+    confirmed_at = None if wanted.email is None else act.at  # the product vouches for it
+    user = users.find_portal_user(tx, request.workspace_id, wanted.id)
+    if user is None:
         user = User(
             UserId(new_id("usr", act.at)),
-            told.name,
-            told.email,
+            wanted.name,
+            wanted.email,
             act.at,
             portal_workspace_id=request.workspace_id,
             email_confirmed_at=confirmed_at,
         )
-        users.insert_user(tx, user, portal_user_id=told.id)
-        return user
-    if (found.name, found.email) == (told.name, told.email):
-        return found
-    user = replace(found, name=told.name, email=told.email, email_confirmed_at=confirmed_at)
-    users.refresh_portal_user(tx, user)
+        users.insert_user(tx, user, portal_user_id=wanted.id)
+    elif (user.name, user.email) != (wanted.name, wanted.email):
+        user = replace(user, name=wanted.name, email=wanted.email, email_confirmed_at=confirmed_at)
+        users.refresh_portal_user(tx, user)
     return user

@@ -1,7 +1,7 @@
-"""How requests are counted for rate limits: in this process, or in a Valkey that servers share.
+"""Counters of rate limits: in this process, or in a Valkey that servers share.
 
-Both count in windows that begin with a subject's first request. A request that one of its limits refuses takes
-nothing from the others.
+Both count in fixed windows, which begin with a bucket's first request. A request that one bucket refuses takes nothing
+from its others.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from valkey.commands.core import Script
 
 MEMORY: Final = "memory"
-ANSWER_SECONDS: Final = 0.2
+TIMEOUT_SECONDS: Final = 0.2
 PREFIX: Final = "keystead:rate:"
 
-Asked = Sequence[tuple[str, RatePolicy]]
-"""What a request takes from: a subject's own name, and its policy."""
+Buckets = Sequence[tuple[str, RatePolicy]]
+"""What one request counts against: the name of each bucket, and its policy."""
 
 
 class Counters(Protocol):
-    """Where requests are counted."""
+    """Counts of requests."""
 
     waits: bool
-    """Whether to ask takes longer than an event loop may be held up."""
+    """Whether `take` takes longer than an event loop may be held up."""
 
-    def take(self, asked: Asked) -> RateExceeded | None:
-        """Takes one from every subject, or none from any and tells the one to wait for longest. Unavailable."""
+    def take(self, buckets: Buckets) -> RateExceeded | None:
+        """Count a request in every bucket. If one is full, count in none, and return the one with the longest wait."""
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Close the connections."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """When it ends (seconds of the clock), and how many were taken."""
+    """When it ends (seconds of the clock), and its requests so far."""
 
     ends: float
     taken: int = 0
 
 
 class MemoryCounters:
-    """For one process. It holds the subjects of the last minute or two, and no others."""
+    """Counters of one process. It holds the buckets of the last minute or two, and no others."""
 
     waits = False
 
@@ -57,19 +57,19 @@ class MemoryCounters:
         self._seconds = seconds
         self._counting = threading.Lock()
         self._windows: dict[str, _Window] = {}
-        self._swept = 1_024
+        self._sweep_at = 1_024
 
     def __len__(self) -> int:
         return len(self._windows)
 
-    def take(self, asked: Asked) -> RateExceeded | None:
-        """As Counters; always there."""
+    def take(self, buckets: Buckets) -> RateExceeded | None:
+        """Count in this process, so never raise Unavailable."""
         with self._counting:
             now = self._seconds()
-            windows = [self._window(name, policy, now) for name, policy in asked]
+            windows = [self._window(name, policy, now) for name, policy in buckets]
             full = [
                 RateExceeded(policy, max(1, ceil(window.ends - now)))
-                for window, (_, policy) in zip(windows, asked, strict=True)
+                for window, (_, policy) in zip(windows, buckets, strict=True)
                 if window.taken >= policy.quota
             ]
             for window in () if full else windows:
@@ -77,7 +77,7 @@ class MemoryCounters:
         return _longest(full)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     def _window(self, name: str, policy: RatePolicy, now: float) -> _Window:
         window = self._windows.get(name)
@@ -87,10 +87,10 @@ class MemoryCounters:
         return window
 
     def _sweep(self, now: float) -> None:
-        """Forgets the windows that have ended, each time that there are twice as many as were left."""
-        if len(self._windows) >= self._swept:
+        # Only when there are twice as many windows as the last sweep left: then its cost per request is constant.
+        if len(self._windows) >= self._sweep_at:
             self._windows = {n: w for n, w in self._windows.items() if w.ends > now}
-            self._swept = max(1_024, 2 * len(self._windows))
+            self._sweep_at = max(1_024, 2 * len(self._windows))
 
 
 _TAKE: Final = """
@@ -110,11 +110,11 @@ if #full == 0 then
 end
 return full
 """
-"""One question for all of a request's limits, answered whole: nobody comes in between, and its clock is everybody's."""
+"""Valkey runs a script atomically: no other server counts between its checks and its increments."""
 
 
 class ValkeyCounters:
-    """For any number of servers. Each question takes 200 ms at most to be asked, and as long to be answered."""
+    """Counters of any number of servers. A call takes at most 200 ms to connect, and 200 ms for the reply."""
 
     waits = True
 
@@ -125,36 +125,36 @@ class ValkeyCounters:
 
         client = Valkey.from_url(
             url.replace("redis", "valkey", 1) if url.startswith("redis") else url,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
         )
         self._client = client
         self._take: Script = client.register_script(_TAKE)
         self._errors = (ValkeyError, OSError)
 
-    def take(self, asked: Asked) -> RateExceeded | None:
-        """As Counters. Unavailable where it does not answer in time, or refuses."""
-        names = [PREFIX + name for name, _ in asked]
-        numbers = [n for _, policy in asked for n in (policy.quota, policy.window * 1_000)]
+    def take(self, buckets: Buckets) -> RateExceeded | None:
+        """Count on the server. Raise Unavailable if it doesn't reply in time, or refuses."""
+        names = [PREFIX + name for name, _ in buckets]
+        numbers = [n for _, policy in buckets for n in (policy.quota, policy.window * 1_000)]
         try:
-            told = cast("list[int]", self._take(keys=names, args=numbers))
+            reply = cast("list[int]", self._take(keys=names, args=numbers))
         except self._errors:
-            raise Unavailable("The rate limits cannot be asked.") from None
+            raise Unavailable("The rate limit counters don't answer.") from None
         full = [
-            RateExceeded(asked[place - 1][1], max(1, ceil(left / 1_000)))
-            for place, left in zip(told[::2], told[1::2], strict=True)
+            RateExceeded(buckets[place - 1][1], max(1, ceil(left / 1_000)))
+            for place, left in zip(reply[::2], reply[1::2], strict=True)
         ]
         return _longest(full)
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Close the connections."""
         self._client.close()  # type: ignore[no-untyped-call]
 
 
 def _longest(full: Sequence[RateExceeded]) -> RateExceeded | None:
-    return max(full, key=lambda one: one.wait, default=None)
+    return max(full, key=lambda exceeded: exceeded.wait, default=None)
 
 
-def counters_of(where: str) -> Counters:
-    """The counters that a setting names: `memory`, or a URL."""
-    return MemoryCounters() if where == MEMORY else ValkeyCounters(where)
+def counters_of(setting: str) -> Counters:
+    """Return the counters that a setting names: `memory`, or a URL."""
+    return MemoryCounters() if setting == MEMORY else ValkeyCounters(setting)

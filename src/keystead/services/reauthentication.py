@@ -1,4 +1,4 @@
-"""Whether somebody knows a password: counted before it is looked at, answered alike whether they exist or not."""
+"""Checks of passwords: counted before the password is compared, and refused alike if there is no such account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keystead.domain.throttle import (
     ADDRESS,
     DEVICE,
     SESSION,
-    Allowance,
+    BackoffPolicy,
     Subject,
     account_subject,
     address_subject,
@@ -29,23 +29,23 @@ from keystead.services.throttle import Throttle
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
-from keystead.storage.tables import known_devices, sessions, throttles, users
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import sessions, throttles, users
 from keystead.storage.tables.users import Account
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """An account whose password was right. `wrong_before`: what strangers had tried in vain."""
+class CheckedPassword:
+    """An account whose password was right. `wrong_before`: the wrong ones that strangers had tried."""
 
     account: Account
     renewed_hash: str | None = field(repr=False)
-    allowances: Mapping[Subject, Allowance]
+    allowances: Mapping[Subject, BackoffPolicy]
     wrong_before: int
 
 
-class Proofs:
-    """Looks at passwords, so many and no more."""
+class Reauthentication:
+    """Checks of passwords at sign-in, and again within a session."""
 
     def __init__(self, database: Database, clock: Clock, passwords: Passwords) -> None:
         self._database = database
@@ -53,11 +53,11 @@ class Proofs:
         self._passwords = passwords
         self._throttle = Throttle(database, clock)
 
-    @anew
-    def by_password(
+    @retry_on_conflict
+    def check_sign_in(
         self, email: str, password: Password, address: str | None, device: Secret | None
-    ) -> Proven:
-        """Whose password it is. Invalid, alike for all, where it is nobody's; RateLimited before it is looked at."""
+    ) -> CheckedPassword:
+        """Check a password. Raises Invalid, alike for every reason; RateLimited before the password is compared."""
         if len(email) > MAX_EMAIL or not is_one_line(email):
             raise _wrong()
         stranger = account_subject(fold_email(email))
@@ -68,33 +68,35 @@ class Proofs:
         place = address_subject(address)
         allowances = {stranger: ACCOUNT, place: ADDRESS}
         if known and device is not None:
+            # A known device has an allowance of its own: strangers can't lock an account's owner out.
             allowances = {device_subject(device.fingerprint()): DEVICE}
         stored = account.password_hash if account else None
         with self._throttle.attempt(allowances):
             right = self._passwords.verify(stored, password, owner=place, known=known)
         if account is None or stored is None or not right:
             raise _wrong()
-        return Proven(account, self._renewed(stored, password, place), allowances, wrong_before)
+        renewed = self._renew_hash(stored, password, place)
+        return CheckedPassword(account, renewed, allowances, wrong_before)
 
-    def settle(self, tx: Tx, proven: Proven) -> None:
-        """Forgives what the right password makes forgivable. Invalid where there is another password by now."""
-        user_id, stored = proven.account.user.id, proven.account.password_hash
+    def settle(self, tx: Tx, checked: CheckedPassword) -> None:
+        """Forget the failures that the right password forgives. Raises Invalid if the password was changed since."""
+        user_id, stored = checked.account.user.id, checked.account.password_hash
+        # The check ran without a lock. A password that was changed meanwhile must not sign anyone in.
         if stored is None or users.lock_password_hash(tx, user_id) != stored:
             raise _wrong()
-        if proven.renewed_hash is not None:
-            users.renew_hash(tx, user_id, stored, proven.renewed_hash)
-        for subject in sorted(proven.allowances):
-            if (
-                proven.allowances[subject] is ADDRESS
-            ):  # one right password says nothing of the others
+        if checked.renewed_hash is not None:
+            users.renew_hash(tx, user_id, stored, checked.renewed_hash)
+        for subject in sorted(checked.allowances):
+            if checked.allowances[subject] is ADDRESS:
+                # One right password says nothing about the others that came from this address.
                 throttles.take_back_failure(tx, subject)
             else:
                 throttles.delete_failures(tx, subject)
 
-    def again(
+    def check_again(
         self, secret: Secret, session: Session, stored: str, password: Password, pointer: str
     ) -> None:
-        """Nothing, where the session's person knows their password. Invalid, RateLimited; after ten it ends."""
+        """Check the password of a session's user. Raises Invalid, RateLimited; SessionEnded after ten wrong ones."""
         subject = session_subject(session.id)
         with self._throttle.attempt({subject: SESSION}) as before:
             right = self._passwords.verify(stored, password, owner=session.user_id, known=True)
@@ -106,29 +108,31 @@ class Proofs:
             raise SessionEnded
         raise Invalid.field(pointer, "is not your password")
 
-    @anew
+    @retry_on_conflict
     def _forgive(self, subject: Subject) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             throttles.delete_failures(tx, subject)
 
-    @anew
+    @retry_on_conflict
     def _end(self, secret: Secret) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             sessions.end_session(tx, secret.fingerprint(), self._clock.now())
 
-    def _renewed(self, stored: str, password: Password, place: Subject) -> str | None:
-        """A hash of today's parameters, where the stored one is none and there is time for it now."""
+    def _renew_hash(self, stored: str, password: Password, place: Subject) -> str | None:
+        """Return a hash with today's parameters, if the stored one is weaker and there is time for it now."""
         with suppress(RateLimited):
             return self._passwords.rehash(stored, password, owner=place)
         return None
 
     def _knows(self, tx: Tx, account: Account, device: Secret | None) -> bool:
-        """Whether the person signed in on that device before, and it did not use its allowance up since."""
+        """Return whether the user signed in on that device before, and its allowance isn't used up since."""
         if device is None:
             return False
         digest = device.fingerprint()
-        found = known_devices.find_device(tx, digest)
-        if found is None or found.user_id != account.user.id or not found.stands(self._clock.now()):
+        known = sessions.find_device(tx, digest)
+        if known is None or known.user_id != account.user.id:
+            return False
+        if not known.is_active(self._clock.now()):
             return False
         subject = device_subject(digest)
         return throttles.find_failures(tx, [subject])[subject].count < (DEVICE.most or 0)
@@ -136,5 +140,5 @@ class Proofs:
 
 def _wrong() -> Invalid:
     return Invalid.field(
-        "/password", "and e-mail do not fit; after some tries there is a wait between them"
+        "/password", "or email is wrong; after several wrong attempts you have to wait"
     )

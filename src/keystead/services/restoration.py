@@ -1,4 +1,4 @@
-"""After a restore: what took authority away since the backup is found, and done again or held."""
+"""After a restore: find the revocations that the backup doesn't know of, and repeat or prepare them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.events import Act, EventType, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Actor, Principal, operator
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.services.credentials import Credentials
@@ -26,17 +26,17 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
-from keystead.storage.retry import anew
-from keystead.storage.tables import events, invitations, known_devices, users, workspaces
+from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import events, invitations, sessions, users, workspaces
 
 LOOKED_AT: Final = 10_000
-"""Of so many of the newest revocations it is asked whether they are still known; of older ones the numbers tell."""
+"""The newest revocations, each of which is looked up; older ones are judged by the numbers of events alone."""
 _PAGE: Final = 200
 
 
 @dataclass
 class Redone:
-    """What was done again, counted by kind; each thing that people have to set up again; what needs a look."""
+    """The report: what was repeated, by kind; what people have to set up again; what needs a look."""
 
     done: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
@@ -44,30 +44,30 @@ class Redone:
     to_look_at: list[str] = field(default_factory=list)
 
 
-@anew
-def forgotten(database: Database, endings: Sequence[Ending]) -> list[Ending]:
-    """What this database does not know of: it is older than these acts. Nothing, where it is the one they were done in.
+@retry_on_conflict
+def forgotten(database: Database, entries: Sequence[RevocationEntry]) -> list[RevocationEntry]:
+    """Return the revocations that this database doesn't know of; none if it is the one they were written to.
 
-    Events of a workspace are numbered without gaps, so a lower last number is an older state. Revocations are looked
-    at themselves too, for a database that was restored and has gone on since.
+    Events of a workspace are numbered without gaps, so a lower last number is an older state. The revocations are
+    looked up too, for a database that was restored and has written new events since.
     """
-    newest = endings[-LOOKED_AT:]
+    newest = entries[-LOOKED_AT:]
     with database.read_across(Purpose.OPERATOR) as tx:
-        numbers = rows.last_events(tx, (one.workspace_id for one in endings if one.sequence))
-        credentials = rows.credentials_alive(tx, newest)
+        numbers = rows.last_events(tx, (entry.workspace_id for entry in entries if entry.sequence))
+        credentials = rows.unrevoked_credentials(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
-        keys = rows.keys_alive(tx, newest)
+        keys = rows.unrevoked_keys(tx, newest)
     alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
     return [
-        one
-        for one in endings
-        if one.target_id in alive.get(one.type, ())
-        or one.sequence > numbers.get(one.workspace_id, 0)
+        entry
+        for entry in entries
+        if entry.target_id in alive.get(entry.type, ())
+        or entry.sequence > numbers.get(entry.workspace_id, 0)
     ]
 
 
 class Restoration:
-    """Does again, as whoever runs the installation, what an older database has forgotten."""
+    """Repeats, as the operator, the revocations that an older database has forgotten."""
 
     def __init__(
         self,
@@ -89,27 +89,27 @@ class Restoration:
         self._webhooks = webhooks
         self._clock = clock
 
-    def redo(self, endings: Sequence[Ending], actor: Actor) -> Redone:
-        """Every act once more, in order. What is not there any more cannot be ended, and is counted as unknown.
+    def redo(self, entries: Sequence[RevocationEntry], actor: Actor) -> Redone:
+        """Repeat every act, in order. What no longer exists is counted as unknown.
 
-        A key that was changed or rotated since is revoked: what it may do now, and until when, is not known any more.
+        A key that was updated or rotated since the backup is revoked: its present scopes and expiry are unknown.
         """
         redone = Redone()
-        for one in endings:
-            acting, again = operator(actor.name, one.workspace_id), _AGAIN.get(one.type)
-            if again is None:  # written by a newer version
-                redone.to_look_at.append(f"{one.type} {one.target_id}: unknown to this version")
+        for entry in entries:
+            principal, repeat = operator(actor.name, entry.workspace_id), _REPEAT.get(entry.type)
+            if repeat is None:  # written by a newer version
+                redone.to_look_at.append(f"{entry.type} {entry.target_id}: unknown to this version")
                 continue
-            with _reporting(redone, f"{one.type} {one.target_id}"):
-                again(self, acting, one, redone)
+            with _reporting(redone, f"{entry.type} {entry.target_id}"):
+                repeat(self, principal, entry, redone)
         return redone
 
     def hold(self, actor: Actor) -> int:
-        """Suspends every workspace, until somebody has looked at it; how many were not suspended."""
+        """Suspend every workspace until a person has looked at it. Returns how many were not suspended."""
         held, before = 0, None
         while True:
             page = self._workspaces.list(limit=_PAGE, before=before)
-            for workspace in page.workspaces:
+            for workspace in page.items:
                 if workspace.suspended_at is None:
                     self._workspaces.suspend(workspace.id, actor)
                     held += 1
@@ -117,66 +117,69 @@ class Restoration:
                 return held
             before = page.next
 
-    @anew
+    @retry_on_conflict
     def _open_invitations(self) -> Sequence[Invitation]:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return invitations.all_open_invitations(tx, self._clock.now())
 
-    @anew
+    @retry_on_conflict
     def end_sessions(self) -> int:
         """End every session and sign-in link: which had ended is unknown. Returns how many people were signed in."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
-            return rows.forget_sessions(tx)
+            return rows.end_all_sessions(tx)
 
     def revoke_invitations(self, actor: Actor, redone: Redone) -> None:
         """Revoke every open invitation: which were used or revoked since the backup is unknown."""
-        for one in self._open_invitations():
-            with _reporting(redone, f"Invitation {one.id} of {one.email}"):
-                self._invitations.revoke(operator(actor.name, one.workspace_id), one.id)
+        for invitation in self._open_invitations():
+            email, workspace_id = invitation.email, invitation.workspace_id
+            with _reporting(redone, f"Invitation {invitation.id} of {email}"):
+                self._invitations.revoke(operator(actor.name, workspace_id), invitation.id)
                 redone.done["invitations revoked"] += 1
                 redone.named.append(
-                    f"Invitation of {one.email} as {one.role} to {one.workspace_id}: revoked."
+                    f"Invitation of {email} as {invitation.role} to {workspace_id}: revoked."
                     " Invite again if needed."
                 )
 
-    def _suspend(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._workspaces.suspend(WorkspaceId(one.target_id), acting.actor)
+    def _suspend(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._workspaces.suspend(WorkspaceId(entry.target_id), principal.actor)
         redone.done["workspaces suspended"] += 1
 
-    def _resume(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._workspaces.resume(WorkspaceId(one.target_id), acting.actor)
+    def _resume(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._workspaces.resume(WorkspaceId(entry.target_id), principal.actor)
         redone.done["workspaces suspended"] -= 1
 
-    def _remove_member(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._members.remove(acting, UserId(one.target_id))
+    def _remove_member(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._members.remove(principal, UserId(entry.target_id))
         redone.done["members removed"] += 1
 
-    def _revoke_credential(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._credentials.revoke(CredentialId(one.target_id), acting.actor)
+    def _revoke_credential(
+        self, principal: Principal, entry: RevocationEntry, redone: Redone
+    ) -> None:
+        self._credentials.revoke(CredentialId(entry.target_id), principal.actor)
         redone.done["credentials revoked"] += 1
 
-    def _delete_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._webhooks.delete(acting, WebhookId(one.target_id))
+    def _delete_webhook(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._webhooks.delete(principal, WebhookId(entry.target_id))
         redone.done["webhooks deleted"] += 1
 
-    def _lower_role(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        """Give the member the role that they were given, if it is a lesser one; a greater one is an owner's to give."""
-        member, role = self._members.get(acting, UserId(one.target_id)), one.detail
+    def _lower_role(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        """Give the member the recorded role if it is a lesser one. A greater one is an owner's to give."""
+        member, role = self._members.get(principal, UserId(entry.target_id)), entry.detail
         who = f"{member.user.name} ({member.user.id}) of {member.workspace_id}"
         if not role:  # written by a version that did not record it
             redone.to_look_at.append(f"{who} is {member.role}, as before a change of their role")
         elif _is_less(Role(role), member.role):
-            self._members.change_role(acting, member.user.id, Role(role))
+            self._members.change_role(principal, member.user.id, Role(role))
             redone.done["roles lowered"] += 1
             redone.named.append(f"{who}: {role} again.")
 
-    def _unset_password(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=False)
+    def _unset_password(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(entry.target_id), principal.actor, redone, email=False)
 
-    def _unset_email(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        self._withdraw_sign_in(UserId(one.target_id), acting.actor, redone, email=True)
+    def _unset_email(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        self._withdraw_sign_in(UserId(entry.target_id), principal.actor, redone, email=True)
 
-    @anew
+    @retry_on_conflict
     def _withdraw_sign_in(
         self, user_id: UserId, actor: Actor, redone: Redone, *, email: bool
     ) -> None:
@@ -192,7 +195,7 @@ class Restoration:
             if not (had_password or (email and user.email)):
                 return
             users.withdraw_sign_in(tx, user_id, email=email)
-            known_devices.delete_devices(tx, user_id)
+            sessions.delete_devices(tx, user_id)
             act = Act(actor, self._clock.now())
             for member in workspaces.memberships_of(tx, user_id):
                 _record_withdrawal(tx, member, act, password=had_password, email=email)
@@ -208,30 +211,33 @@ class Restoration:
                 f"Email of {who}: {user.email} removed. They can enter theirs again."
             )
 
-    def _disable_webhook(self, acting: Principal, one: Ending, redone: Redone) -> None:
+    def _disable_webhook(
+        self, principal: Principal, entry: RevocationEntry, redone: Redone
+    ) -> None:
         """Disable the webhook until a person has checked the URL, events, headers and secret of the backup."""
-        endpoint = self._webhooks.get(acting, WebhookId(one.target_id))
+        endpoint = self._webhooks.get(principal, WebhookId(entry.target_id))
         if endpoint.status is WebhookStatus.ACTIVE:
-            self._webhooks.update(acting, endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
+            patch = WebhookPatch(status=WebhookStatus.DISABLED)
+            self._webhooks.update(principal, endpoint.id, patch)
             redone.done["webhooks disabled"] += 1
             redone.named.append(
                 f"Webhook {endpoint.name} ({endpoint.id}) of {endpoint.workspace_id}: disabled. Check its URL, events,"
                 " headers and secret, then enable it."
             )
 
-    def _revoke_key(self, acting: Principal, one: Ending, redone: Redone) -> None:
-        key = self._keys.get(acting, KeyId(one.target_id))
+    def _revoke_key(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
+        key = self._keys.get(principal, KeyId(entry.target_id))
         if key.revoked_at is None:
-            self._keys.revoke(acting, key.id)
+            self._keys.revoke(principal, key.id)
             redone.done["keys revoked"] += 1
 
 
 @contextmanager
 def _reporting(redone: Redone, what: str) -> Iterator[None]:
-    """Report what fails inside, so that it holds up nothing else: a restore that ends early protects nobody.
+    """Report what fails inside, so that it holds up nothing else: a restore must reach its end.
 
     Raises:
-        StorageError: The database is away; the restore has to be begun again.
+        StorageError: The database is away; the restore has to be run again.
     """
     try:
         yield
@@ -239,18 +245,18 @@ def _reporting(redone: Redone, what: str) -> Iterator[None]:
         raise
     except NotFound:
         redone.unknown += 1
-    except KeysteadError as refused:
-        redone.to_look_at.append(f"{what}: {refused.detail}")
+    except KeysteadError as refusal:
+        redone.to_look_at.append(f"{what}: {refusal.detail}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the next act may be fine
         # Only the type: the text of an error may quote what is stored.
         redone.to_look_at.append(f"{what}: failed ({type(error).__name__}); do it by hand")
 
 
-def _nothing(_: Restoration, __: Principal, ___: Ending, ____: Redone) -> None:
-    """Every open invitation is revoked in any case."""
+def _nothing(_: Restoration, __: Principal, ___: RevocationEntry, ____: Redone) -> None:
+    """Do nothing: every open invitation is revoked in any case."""
 
 
-_AGAIN: Final[Mapping[str, Callable[[Restoration, Principal, Ending, Redone], None]]] = {
+_REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, Redone], None]]] = {
     EventType.KEY_REVOKED: Restoration._revoke_key,
     EventType.KEY_ROTATED: Restoration._revoke_key,
     EventType.KEY_UPDATED: Restoration._revoke_key,
@@ -267,7 +273,7 @@ _AGAIN: Final[Mapping[str, Callable[[Restoration, Principal, Ending, Redone], No
     EventType.WEBHOOK_DISABLED: Restoration._disable_webhook,
     CREDENTIAL_REVOKED: Restoration._revoke_credential,
 }
-"""What is done again for each type of ending."""
+"""What repeats each type of entry."""
 
 _FROM_LEAST: Final = (Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER)
 
@@ -277,15 +283,15 @@ def _is_less(role: Role, other: Role) -> bool:
 
 
 def _record_withdrawal(tx: Tx, member: Member, act: Act, *, password: bool, email: bool) -> None:
-    """Record what was withdrawn, so that the journal knows of it for the next restore too."""
+    """Record what was withdrawn, so that the revocation log has it for the next restore too."""
     target = Target("member", member.user.id)
     if password:
-        told: dict[str, object] = {"name": member.user.name, "unset": True}
+        data: dict[str, object] = {"name": member.user.name, "unset": True}
         events.append_event(
-            tx, member.workspace_id, EventType.MEMBER_PASSWORD_CHANGED, act, target, told
+            tx, member.workspace_id, EventType.MEMBER_PASSWORD_CHANGED, act, target, data
         )
     if email:
-        told = {"from": member.user.email, "to": None}
+        data = {"from": member.user.email, "to": None}
         events.append_event(
-            tx, member.workspace_id, EventType.MEMBER_EMAIL_CHANGED, act, target, told
+            tx, member.workspace_id, EventType.MEMBER_EMAIL_CHANGED, act, target, data
         )

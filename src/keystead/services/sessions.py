@@ -1,4 +1,4 @@
-"""What the ways of signing in have in common: sessions begun, renewed and told of in somebody's transaction."""
+"""Sessions: what all ways of signing in share, as steps within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from keystead.domain.errors import SessionEnded
 from keystead.domain.events import Act, EventType, Origin, Target
 from keystead.domain.ids import SessionId, UserId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.sessions import KnownDevice, LinkPurpose, ProofKind, Session
+from keystead.domain.sessions import AuthenticationMethod, KnownDevice, LinkPurpose, Session
 from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
-from keystead.domain.usage import fit
+from keystead.domain.usage import printable
 from keystead.domain.workspaces import Member, User
 from keystead.storage.database import Tx
-from keystead.storage.tables import events, known_devices, throttles
+from keystead.storage.tables import events, throttles
 from keystead.storage.tables import sessions as rows
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A fresh session's secret, for the cookie, and where the person lands. `device`: a new secret for its own."""
+    """A sign-in as a member of one workspace: secrets for the session's cookie and, if new, the device's."""
 
     secret: Secret
     member: Member
@@ -32,7 +32,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The same for somebody who is a member of any number of workspaces, none included."""
+    """A sign-in of a user with any number of memberships."""
 
     secret: Secret
     user: User
@@ -42,7 +42,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is signed in, in which session, and where they are a member, the oldest workspace first."""
+    """The signed-in user, their session, and their memberships, the oldest workspace first."""
 
     session: Session
     user: User
@@ -51,22 +51,22 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Where somebody signs in from: the request's origin, what the browser calls itself, its device's secret."""
+    """The browser of a sign-in: the request's origin, its user agent, its device's secret."""
 
     origin: Origin
     agent: str | None = None
     device: Secret | None = None
 
 
-def begin(
+def start_session(
     tx: Tx,
     user_id: UserId,
     browser: Browser,
     now: datetime,
-    by: ProofKind,
+    by: AuthenticationMethod,
     return_url: str | None = None,
 ) -> tuple[Secret, Session]:
-    """A session of that person, signed in just now."""
+    """Insert a session of that user, signed in just now. Returns it with its secret."""
     secret = Secret.fresh()
     session = Session(
         id=SessionId(new_id("ses", now)),
@@ -75,7 +75,7 @@ def begin(
         signed_in_at=now,
         seen_at=now,
         address=browser.origin.address,
-        agent=fit(browser.agent),
+        agent=printable(browser.agent),
         proven_by=by,
         return_url=return_url,
     )
@@ -83,39 +83,39 @@ def begin(
     return secret, session
 
 
-def renew(tx: Tx, secret: Secret, session: Session) -> Secret:
-    """The same session under a new secret; the old one opens nothing. SessionEnded where it ended meanwhile."""
+def renew_session(tx: Tx, secret: Secret, session: Session) -> Secret:
+    """Give the session a new secret, which is returned. Raises SessionEnded if it ended meanwhile."""
     renewed = Secret.fresh()
     if not rows.renew_session(tx, secret.fingerprint(), renewed.fingerprint(), session):
         raise SessionEnded
     return renewed
 
 
-def require_standing(tx: Tx, secret: Secret, now: datetime) -> Session:
-    """The session, or SessionEnded."""
+def require_session(tx: Tx, secret: Secret, now: datetime) -> Session:
+    """Return the active session of that secret. Raises SessionEnded."""
     session = rows.find_session(tx, secret.fingerprint())
-    if session is None or not session.stands(now):
+    if session is None or not session.is_active(now):
         raise SessionEnded
     return session
 
 
 def remember_device(tx: Tx, user_id: UserId, device: Secret | None, now: datetime) -> Secret | None:
-    """Knows the device from now on, its allowance whole: the secret to give it, None where it holds the right one."""
+    """Make the device known, with a full allowance. Returns its new secret, or None if it keeps the one it has."""
     if device is not None:
         digest = device.fingerprint()
-        found = known_devices.find_device(tx, digest)
-        if found is not None and found.user_id == user_id and found.stands(now):
-            known_devices.touch_device(tx, digest, now)
+        known = rows.find_device(tx, digest)
+        if known is not None and known.user_id == user_id and known.is_active(now):
+            rows.touch_device(tx, digest, now)
             throttles.delete_failures(tx, device_subject(digest))
             return None
     fresh = Secret.fresh()
-    known_devices.insert_device(tx, fresh.fingerprint(), KnownDevice(user_id, now, now))
+    rows.insert_device(tx, fresh.fingerprint(), KnownDevice(user_id, now, now))
     return fresh
 
 
-def proven(members: Iterable[Member], session: Session) -> list[Member]:
-    """The members, as they act in that session."""
-    return [replace(member, proof=session.proof) for member in members]
+def with_proof(members: Iterable[Member], session: Session) -> list[Member]:
+    """Return the members with the session's proof of identity."""
+    return [replace(member, authentication=session.authentication) for member in members]
 
 
 def record(
@@ -126,7 +126,8 @@ def record(
     origin: Origin,
     data: Mapping[str, object] | None = None,
 ) -> None:
-    """One event in each workspace of a person who did something with their own account."""
+    """Append an event to each workspace of a user who changed their own account."""
+    # Sorted: each event locks its workspace's row, and two transactions that lock in one order can't deadlock.
     for member in sorted(members, key=lambda member: member.workspace_id):
         actor = Actor(PrincipalKind.MEMBER, member.user.id, member.user.name)
         target = Target("member", member.user.id)

@@ -1,4 +1,4 @@
-"""Counting wrong passwords before they are looked at, and acts that are held to a pace: on however many servers."""
+"""Throttling in the database, shared by all servers: wrong passwords with growing waits, and rates of other acts."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Final
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.throttle import (
-    Allowance,
-    Failures,
-    Pace,
+    BackoffPolicy,
     Subject,
-    Verdict,
-    failed,
-    judge,
-    paced,
+    ThrottleDecision,
+    ThrottleState,
+    WindowLimit,
+    count_failure,
+    count_in_window,
+    decide,
 )
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import throttles as rows
 
 CLOSED_SECONDS: Final = 3600
 
 
 class Throttle:
-    """What the allowances say, kept in the database: a failure is written before the password is looked at."""
+    """Allowances and rates, counted in the database."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -37,13 +37,16 @@ class Throttle:
 
     @contextmanager
     def attempt(
-        self, allowances: Mapping[Subject, Allowance]
-    ) -> Iterator[Mapping[Subject, Failures]]:
-        """Counts a failure of each subject for the work inside, which is told how many there were before.
+        self, allowances: Mapping[Subject, BackoffPolicy]
+    ) -> Iterator[Mapping[Subject, ThrottleState]]:
+        """Count a failure of each subject for the attempt inside, and yield the earlier ones.
 
-        RateLimited, without a write, where one has to wait; what ends in it inside is not counted.
+        A right password is forgiven afterwards, by the caller. Raises RateLimited, without a write, if the caller has
+        to wait; RateLimited from inside takes the failure back.
         """
+        # A flood costs one read each: judged without a lock first, and again under it.
         self._judge_unlocked(allowances)
+        # Counted before the attempt: of many concurrent ones, each sees those that started before it.
         before = self._count(allowances)
         try:
             yield before
@@ -51,60 +54,61 @@ class Throttle:
             self._take_back(allowances)
             raise
 
-    @anew
-    def keep_pace(self, subject: Subject, pace: Pace, what: str) -> None:
-        """Counts an act, which is called `what`. RateLimited, without a write, where there were too many."""
+    @retry_on_conflict
+    def require_rate(self, subject: Subject, rate: WindowLimit, what: str) -> None:
+        """Count an act, called `what` in messages. Raises RateLimited, without a write, if there were too many."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             seen = rows.find_failures(tx, [subject])[subject]
-            _step(seen, pace, self._clock, what)
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+            _count_act(seen, rate, self._clock, what)
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             seen = rows.lock_failures(tx, [subject], self._clock.now())[subject]
-            rows.set_failures(tx, subject, _step(seen, pace, self._clock, what))
+            rows.set_failures(tx, subject, _count_act(seen, rate, self._clock, what))
 
-    @anew
-    def _judge_unlocked(self, allowances: Mapping[Subject, Allowance]) -> None:
-        """A flood costs one read each."""
+    @retry_on_conflict
+    def _judge_unlocked(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
         with self._database.read_across(Purpose.PEOPLE) as tx:
             _require(rows.find_failures(tx, allowances), allowances, self._clock)
 
-    @anew
-    def _count(self, allowances: Mapping[Subject, Allowance]) -> dict[Subject, Failures]:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+    @retry_on_conflict
+    def _count(self, allowances: Mapping[Subject, BackoffPolicy]) -> dict[Subject, ThrottleState]:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             before = rows.lock_failures(tx, allowances, now)
             _require(before, allowances, self._clock)
             for subject, allowance in allowances.items():
-                rows.set_failures(tx, subject, failed(before[subject], allowance, now))
+                rows.set_failures(tx, subject, count_failure(before[subject], allowance, now))
         return before
 
-    @anew
-    def _take_back(self, allowances: Mapping[Subject, Allowance]) -> None:
-        with self._database.write_across(Purpose.PEOPLE) as tx:
+    @retry_on_conflict
+    def _take_back(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             for subject in sorted(allowances):
                 rows.take_back_failure(tx, subject)
 
 
 def _require(
-    found: Mapping[Subject, Failures], allowances: Mapping[Subject, Allowance], clock: Clock
+    failures: Mapping[Subject, ThrottleState],
+    allowances: Mapping[Subject, BackoffPolicy],
+    clock: Clock,
 ) -> None:
     now = clock.now()
-    verdicts = [judge(found[subject], allowances[subject], now) for subject in allowances]
+    verdicts = [decide(failures[subject], allowances[subject], now) for subject in allowances]
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     if refused:
         raise _refusal(refused)
 
 
-def _step(seen: Failures, pace: Pace, clock: Clock, what: str) -> Failures:
-    step = paced(seen, pace, clock.now())
-    if not isinstance(step, timedelta):
-        return step
-    seconds = max(1, math.ceil(step.total_seconds()))
-    window = int(pace.window.total_seconds())
-    allowed = f"There may be {pace.most} {what} in {window} seconds"
+def _count_act(seen: ThrottleState, rate: WindowLimit, clock: Clock, what: str) -> ThrottleState:
+    counted = count_in_window(seen, rate, clock.now())
+    if not isinstance(counted, timedelta):
+        return counted
+    seconds = max(1, math.ceil(counted.total_seconds()))
+    window = int(rate.window.total_seconds())
+    allowed = f"There may be {rate.most} {what} in {window} seconds"
     raise RateLimited(seconds, f"{allowed}: wait {seconds} seconds.")
 
 
-def _refusal(verdicts: list[Verdict]) -> RateLimited:
+def _refusal(verdicts: list[ThrottleDecision]) -> RateLimited:
     waits = [verdict.wait for verdict in verdicts if verdict.wait is not None]
     if len(waits) < len(verdicts):
         return RateLimited(

@@ -12,29 +12,29 @@ from zlib import crc32
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ
-from keystead.domain.usage import MAX_CALLERS, KeyCaller, Streak, UseTally
+from keystead.domain.usage import MAX_CALLERS, KeyCaller, UsageBuffer, UseRun
 from keystead.domain.verification import Denied
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import usage as rows
 
-TASK: Final = "flush use"
-MAX_STREAKS: Final = 20_000
-"""Some 5 MB: one key that calls under ever new names fills no memory, for its tally tells few callers apart."""
+TASK: Final = "flush_use"
+MAX_RUNS: Final = 20_000
+"""About 5 MB. Beyond it runs end early: a key that calls under ever new agents can't fill the memory."""
 
 FLUSHES_A_ROUND: Final = 64
-"""In so many flushes each key that is in use gets its turn to have its old callers forgotten."""
+"""Flushes until the old callers of every key in use were deleted once."""
 
-_Who = tuple[str, str | None, str | None]
+_Source = tuple[str, str | None, str | None]
 
 
 class Usage:
-    """Notes are never on the way of a verification: a failed flush keeps them for the next.
+    """Notes of uses in memory. A verification never waits for the database, and a failed flush keeps its notes.
 
-    A use that goes on where the caller's last one ended is an addition; all else is left to the flush.
+    A run is a caller's uses of one key on one day since the last flush: another use only adds to it.
     """
 
     def __init__(
@@ -46,38 +46,39 @@ class Usage:
         self._turns = count()
         self._writing = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
         self._trimming = Isolation[KeyId](TASK, clock or SystemClock(), on_failure)
-        self._streaks: dict[_Who, Streak] = {}
-        self._tallies: dict[KeyId, UseTally] = {}
+        self._runs: dict[_Source, UseRun] = {}
+        self._buffers: dict[KeyId, UsageBuffer] = {}
 
     def note(self, principal: Principal, at: int, address: str | None, agent: str | None) -> None:
-        """One successful verification of a key at that microsecond. Called so often that `with` is too slow for it."""
-        who = (principal.id, address, agent)
+        """Note a successful verification of a key at that microsecond."""
+        source = (principal.id, address, agent)
+        # Not `with`: on this path, once per verification, it would cost more than the rest.
         self._noting.acquire()
         try:
-            streak = self._streaks.get(who)
-            if streak is not None and streak.last_at <= at < streak.day_ends:
-                streak.last_at = at
-                streak.times += 1
+            run = self._runs.get(source)
+            if run is not None and run.last_at <= at < run.day_ends:
+                run.last_at = at
+                run.times += 1
             else:
-                self._begin_streak(who, principal.workspace_id, at)
+                self._begin_run(source, principal.workspace_id, at)
         finally:
             self._noting.release()
 
     def note_refusal(self, denied: Denied, at: int, address: str | None, agent: str | None) -> None:
-        """One refused verification; only where the secret was right: strangers leave no trace on a key."""
+        """Note a refused verification, if the secret was right: a stranger leaves no trace on a key."""
         if denied.key_id is None or denied.workspace_id is None:
             return
         with self._noting:
-            tally = _tally(self._tallies, denied.key_id, denied.workspace_id)
-            tally.refuse(denied.reason, at, address, agent)
+            buffer = _buffer_of(self._buffers, denied.key_id, denied.workspace_id)
+            buffer.refuse(denied.reason, at, address, agent)
 
     def flush(self) -> int:
-        """Write what was noted since the last flush. Return of how many keys.
+        """Write what was noted since the last flush. Returns of how many keys.
 
-        A key whose notes can't be written keeps none of the others; when it is given up, its notes are dropped.
+        A key whose notes can't be written doesn't delay the others'; once it is given up, they are dropped.
 
         Raises:
-            StorageError: the notes stay in memory.
+            StorageError: The notes stay in memory.
         """
         with self._flushing:
             taken = self._take()
@@ -85,7 +86,7 @@ class Usage:
 
             def write(key_ids: Sequence[KeyId]) -> None:
                 self._write({key_id: taken[key_id] for key_id in key_ids})
-                for key_id in key_ids:  # never put back, whatever becomes of the others
+                for key_id in key_ids:  # committed: never put back, or it would count twice
                     del taken[key_id]
                 written.extend(key_ids)
 
@@ -97,76 +98,78 @@ class Usage:
             self._forget_old_callers(written)
             return len(written)
 
-    @anew
+    @retry_on_conflict
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
-        """Uses of one key on each day (UTC) from `since` on."""
+        """Return the uses of one key on each day (UTC) from `since` on."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
 
-    @anew
+    @retry_on_conflict
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
-        """Who called with the key, the latest first: at most ten whom it served, and ten whom it was refused."""
+        """Return the key's recent callers, the latest first: at most ten that were served and ten that were refused."""
         principal.require(KEYS_READ)
         with self._database.read(principal.workspace_id) as tx:
             return rows.callers_of(tx, principal.workspace_id, key_id, MAX_CALLERS)
 
     def _forget_old_callers(self, key_ids: Iterable[KeyId]) -> None:
-        """Of the keys that were just written it is the turn of a few: each comes round every so many flushes."""
+        # Each flush deletes those of a 64th of the keys, so that no flush takes much longer than the others.
         turn = next(self._turns) % FLUSHES_A_ROUND
         due = [key_id for key_id in key_ids if crc32(key_id.encode()) % FLUSHES_A_ROUND == turn]
         self._trimming.together(due, self._drop_callers)
 
-    @anew
-    def _write(self, taken: Mapping[KeyId, UseTally]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+    @retry_on_conflict
+    def _write(self, taken: Mapping[KeyId, UsageBuffer]) -> None:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.record_use(tx, taken)
 
-    @anew
+    @retry_on_conflict
     def _drop_callers(self, due: Collection[KeyId]) -> None:
-        with self._database.write_across(Purpose.USE) as tx:
+        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
             rows.delete_old_callers(tx, due, MAX_CALLERS)
 
-    def _begin_streak(self, who: _Who, workspace_id: WorkspaceId, at: int) -> None:
-        """A caller's first use since the last flush, of a new day, or by a clock that was set back."""
-        earlier = self._streaks.get(who)
+    def _begin_run(self, source: _Source, workspace_id: WorkspaceId, at: int) -> None:
+        """Begin a run: since the last flush, on a new day, or by a clock that was set back."""
+        earlier = self._runs.get(source)
         if earlier is not None:
-            _end_streak(self._tallies, who, earlier)
-        elif len(self._streaks) >= MAX_STREAKS:
-            _end_streaks(self._tallies, self._streaks)
-            self._streaks = {}
-        self._streaks[who] = Streak.begin(workspace_id, at)
+            _end_run(self._buffers, source, earlier)
+        elif len(self._runs) >= MAX_RUNS:
+            _end_runs(self._buffers, self._runs)
+            self._runs = {}
+        self._runs[source] = UseRun.begin(workspace_id, at)
 
-    def _take(self) -> dict[KeyId, UseTally]:
+    def _take(self) -> dict[KeyId, UsageBuffer]:
         with self._noting:
-            taken, self._tallies = self._tallies, {}
-            streaks, self._streaks = self._streaks, {}
-        _end_streaks(taken, streaks)
+            taken, self._buffers = self._buffers, {}
+            runs, self._runs = self._runs, {}
+        _end_runs(taken, runs)
         return taken
 
-    def _put_back(self, taken: dict[KeyId, UseTally]) -> None:
+    def _put_back(self, taken: dict[KeyId, UsageBuffer]) -> None:
         with self._noting:
             for key_id, earlier in taken.items():
-                later = self._tallies.get(key_id)
+                later = self._buffers.get(key_id)
                 if later is None:
-                    self._tallies[key_id] = earlier
+                    self._buffers[key_id] = earlier
                 else:
                     later.merge(earlier)
 
 
-def _tally(tallies: dict[KeyId, UseTally], key_id: KeyId, workspace_id: WorkspaceId) -> UseTally:
-    tally = tallies.get(key_id)
-    if tally is None:
-        tally = tallies[key_id] = UseTally(key_id, workspace_id)
-    return tally
+def _buffer_of(
+    buffers: dict[KeyId, UsageBuffer], key_id: KeyId, workspace_id: WorkspaceId
+) -> UsageBuffer:
+    buffer = buffers.get(key_id)
+    if buffer is None:
+        buffer = buffers[key_id] = UsageBuffer(key_id, workspace_id)
+    return buffer
 
 
-def _end_streaks(tallies: dict[KeyId, UseTally], streaks: dict[_Who, Streak]) -> None:
-    for who, streak in streaks.items():
-        _end_streak(tallies, who, streak)
+def _end_runs(buffers: dict[KeyId, UsageBuffer], runs: dict[_Source, UseRun]) -> None:
+    for source, run in runs.items():
+        _end_run(buffers, source, run)
 
 
-def _end_streak(tallies: dict[KeyId, UseTally], who: _Who, streak: Streak) -> None:
-    key_id, address, agent = who
-    tally = _tally(tallies, KeyId(key_id), streak.workspace_id)
-    tally.note(streak.last_at, address, agent, streak.times)
+def _end_run(buffers: dict[KeyId, UsageBuffer], source: _Source, run: UseRun) -> None:
+    key_id, address, agent = source
+    buffer = _buffer_of(buffers, KeyId(key_id), run.workspace_id)
+    buffer.note(run.last_at, address, agent, run.times)

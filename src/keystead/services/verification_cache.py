@@ -1,95 +1,93 @@
-"""Tokens that this process has verified, remembered for as long as a read of their rows would find the same.
+"""The cache of verified tokens. An entry counts for as long as a fresh read of its row would return the same.
 
-Nothing is remembered of a token but its SHA-256. Whoever shows a text with that SHA-256 shows the text that passed
-before, checksum, HMAC and all: to find another such text is beyond anybody, as it is to find one for a stored digest.
+An entry is found by the SHA-256 of the token, and nothing else of the token is stored. Only the text that was verified
+before has that SHA-256, checksum and HMAC included: finding a second one is as hard as finding a token for a stored
+digest. See docs/decisions/0015-verification-cache.md.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, Generic, TypeVar
 
-from keystead.domain.ids import KeyId
 from keystead.domain.instants import to_microseconds
-from keystead.domain.token import Token
-from keystead.domain.verification import DenialReason, Denied, Verification, Verified
-from keystead.storage.freshness.generation_file import WORD, Stamp, is_stamp
+from keystead.storage.freshness.generation_file import GENERATION, GenerationFile, is_generation
 
-KEPT: Final = 60_000_000
-"""Microseconds after which a row is read again all the same: so long lives what was changed without Keystead."""
+MAX_AGE: Final = 60_000_000
+"""Microseconds an entry lives at most: a row that was changed without Keystead is read again after that."""
 
 CAPACITY: Final = 100_000
-"""How many tokens are remembered at most, by some 1.4 KB each."""
+"""Entries at most, of about 1.4 KB each."""
+
+V = TypeVar("V")
 
 
-class _Known(NamedTuple):
-    """What is remembered of a token; it counts while the word is `stamp`, from `since` on and before `until`."""
+_Entry = tuple[int, int, int, V]
+"""The generation it was read under, the time from which it counts and the time until (microseconds), the value.
 
-    stamp: int
-    since: int
-    until: int
-    verified: Verified
-    too_narrow: Denied
+A plain tuple, because it is unpacked at every verification.
+"""
 
 
-class Memory:
-    """Remembers who verified tokens speak for, never who was refused. Any number of threads may use it."""
+class VerificationCache(Generic[V]):
+    """Values of verified tokens, never of refused ones. Any number of threads may use it.
 
-    def __init__(self, stamp: Stamp, capacity: int = CAPACITY) -> None:
-        self._stamp = stamp
+    Two halves take the place of a linked list of recent use: when the young half is full it becomes the old one, and
+    what was not used since in the old one is dropped.
+    """
+
+    def __init__(self, file: GenerationFile, capacity: int = CAPACITY) -> None:
+        self._file = file
         self._half = capacity // 2
-        self._young: dict[bytes, _Known] = {}
-        self._old: dict[bytes, _Known] = {}
+        self._young: dict[bytes, _Entry[V]] = {}
+        self._old: dict[bytes, _Entry[V]] = {}
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
 
-    def recall(self, text: str, required: str | None, now: int) -> Verification | None:
-        """What a read that begins now would lead to; None where this process cannot tell."""
-        name = _name(text)
-        known = self._young.get(name) or self._recall_old(name)
-        if known is None:
+    def get(self, token: str, now: int) -> V | None:
+        """Return what a read that begins now would lead to, or None if this process can't know it."""
+        name = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        entry = self._young.get(name) or self._rejuvenate(name)
+        if entry is None:
             return None
-        stamp, since, until, verified, too_narrow = known
-        if stamp != self._stamp.words[WORD] or not since <= now < until:
+        generation, since, until, value = entry
+        # A revoking write changes the generation before it commits, so an entry that passes here was still true
+        # when this call began. A clock that was set back (`since`) says nothing about an entry's age.
+        if generation != self._file.words[GENERATION] or not since <= now < until:
             return None
-        if required is None or verified.principal.scopes.permit(required):
-            return verified
-        return too_narrow
+        return value
 
-    def word(self) -> int:
-        """The word, to be read before the row is; kept with what the row led to."""
-        word = self._stamp.words[WORD]
-        if not is_stamp(word):
-            self._stamp.attach()
-        return word
+    def generation(self) -> int:
+        """Return the generation to store with a row. Read it before the row.
 
-    def keep(self, token: Token, word: int, verdict: Verification, now: int) -> None:
-        """Remembers the verdict at `now` (microseconds) on a row that was read after `word` was."""
-        if not isinstance(verdict, Verified) or not is_stamp(word):
+        In the other order a write between the two would be missed: an old row under a new generation.
+        """
+        generation = self._file.words[GENERATION]
+        if not is_generation(generation):
+            self._file.open()
+        return generation
+
+    def put(
+        self, token: str, generation: int, value: V, now: int, expires_at: datetime | None = None
+    ) -> None:
+        """Store a value that follows from a row read after `generation` was, at `now` (microseconds)."""
+        if not is_generation(generation):
             return
-        principal = verdict.principal
-        until = now + KEPT
-        if principal.expires_at is not None:
-            until = min(until, to_microseconds(principal.expires_at))
-        too_narrow = Denied(
-            DenialReason.INSUFFICIENT_SCOPE, KeyId(principal.id), principal.workspace_id
-        )
-        self._put(_name(token.reveal()), _Known(word, now, until, verdict, too_narrow))
+        until = now + MAX_AGE
+        if expires_at is not None:
+            until = min(until, to_microseconds(expires_at))
+        name = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        self._insert(name, (generation, now, until, value))
 
-    def _recall_old(self, name: bytes) -> _Known | None:
-        """What was not asked for since the halves were changed; asked for again, it stays."""
-        known = self._old.get(name)
-        if known is not None:
-            self._put(name, known)
-        return known
+    def _rejuvenate(self, name: bytes) -> _Entry[V] | None:
+        entry = self._old.get(name)
+        if entry is not None:
+            self._insert(name, entry)
+        return entry
 
-    def _put(self, name: bytes, known: _Known) -> None:
-        """When the young half is full it becomes the old one, and what nobody asked for since is forgotten."""
+    def _insert(self, name: bytes, entry: _Entry[V]) -> None:
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
-        self._young[name] = known
-
-
-def _name(text: str) -> bytes:
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+        self._young[name] = entry

@@ -1,45 +1,72 @@
-"""Verification: what this process remembers, else parse without I/O and one read; one decision, and a note of the use.
+"""Verification of keys and credentials, and introspection: the cache, else parse without I/O and read one row.
 
-It never writes. Reading is the only step that differs between a thread and an event loop.
+Verification never writes: the use is noted in memory. Only the read differs between a thread and an event loop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from keystead.domain.credentials import (
+    ActingCredential,
+    CredentialKind,
+    CredentialRecord,
+    credential_id,
+    kind_of,
+)
 from keystead.domain.digest import Peppers
-from keystead.domain.errors import Unavailable
+from keystead.domain.errors import InvalidToken, Unavailable
+from keystead.domain.ids import CredentialId, KeyId
+from keystead.domain.principals import Principal
 from keystead.domain.token import Token, parse
 from keystead.domain.verification import (
     MALFORMED,
     UNKNOWN,
+    DenialReason,
+    Denied,
     KeyRecord,
     Verification,
     Verified,
     judge,
 )
+from keystead.services.rate_limits import RateLimiter
 from keystead.services.usage import Usage
-from keystead.services.verification_cache import Memory
+from keystead.services.verification_cache import VerificationCache
 from keystead.storage.clock import Clock
-from keystead.storage.freshness.generation_file import MARK
-from keystead.storage.point_reads.key_lookup import Lookup
+from keystead.storage.point_reads.by_id import Lookup
+from keystead.storage.schema.verification_reads import KeyMetadata
+
+CachedKey = tuple[Verified, Denied]
+"""The two verdicts on an active key: with the required scope, and without it."""
+KeyCache = VerificationCache[CachedKey]
+CredentialCache = VerificationCache[ActingCredential]
+OnVerdict = Callable[[str], None]
+"""Called with `verified`, `unavailable`, or the reason of a denial."""
 
 
 class Verifier:
-    """Tells for a token who acts. Every answer is as fresh as a read that began after the call."""
+    """Verification of API keys. Every verdict is as fresh as a read that began after the call."""
 
     def __init__(
         self,
-        lookup: Lookup,
+        lookup: Lookup[KeyRecord],
         peppers: Peppers,
         clock: Clock,
         usage: Usage,
-        memory: Memory | None = None,
+        cache: KeyCache | None = None,
+        *,
+        rates: RateLimiter | None = None,
+        on_verdict: OnVerdict | None = None,
     ) -> None:
-        """Without a memory every verification reads its row."""
+        """Omit `cache` to read the row at every verification, and `rates` to have no rate limits."""
         self._lookup = lookup
         self._peppers = peppers
         self._clock = clock
         self._usage = usage
-        self._memory = memory
+        self._cache = cache
+        self._rates = rates
+        self._on_verdict = on_verdict
 
     def verify(
         self,
@@ -49,24 +76,24 @@ class Verifier:
         address: str | None = None,
         agent: str | None = None,
     ) -> Verification:
-        """Verified or Denied. `required` None asks for a live key of any scope.
+        """Verify a token. `required` None asks for an active key of any scope.
 
-        Unavailable where the database is away, or where this server lacks the pepper of a living key: a live key is
-        never called invalid, and one that has ended needs no pepper to be refused.
+        Raises:
+            Unavailable: The database doesn't answer, or this server lacks the pepper of an active key.
         """
-        memory = self._memory
-        if memory is not None:
-            now = self._clock.microseconds()
-            verdict = memory.recall(text, required, now)
-            if verdict is not None:
-                self._note(verdict, now, address, agent)
-                return verdict
-        token = parse(text)
-        if token is None:
-            return MALFORMED
-        word = MARK if memory is None else memory.word()
-        record = self._lookup.find(token.key_id)
-        return self._conclude(token, record, word, required, address, agent)
+        try:
+            now = 0 if self._cache is None else self._clock.microseconds()
+            verdict = self._recall(text, required, now)
+            if verdict is None:
+                verdict, now = self._decide(text, required)
+            # Rate limits come last: a revoked key, or a missing scope, is reported as such however often it comes.
+            if self._rates is not None and isinstance(verdict, Verified):
+                verdict = self._rates.take(verdict.principal) or verdict
+                now = self._clock.microseconds()
+        except BaseException:
+            self._report_failure()
+            raise
+        return self._note(verdict, now, address, agent)
 
     async def verify_on_loop(
         self,
@@ -76,39 +103,161 @@ class Verifier:
         address: str | None = None,
         agent: str | None = None,
     ) -> Verification:
-        """As verify, for a task of an event loop: the others go on while a server reads; SQLite is read at once."""
-        if self._memory is not None:
-            return Verifier.verify(self, text, required, address=address, agent=agent)
+        """Like `verify`, for a task of an event loop. With a cache the read runs inline: SQLite's is that fast."""
+        try:
+            now = 0 if self._cache is None else self._clock.microseconds()
+            verdict = self._recall(text, required, now)
+            if verdict is None:
+                verdict, now = await self._decide_on_loop(text, required)
+            if self._rates is not None and isinstance(verdict, Verified):
+                verdict = await self._rates.take_on_loop(verdict.principal) or verdict
+                now = self._clock.microseconds()
+        except BaseException:
+            self._report_failure()
+            raise
+        return self._note(verdict, now, address, agent)
+
+    def _recall(self, text: str, required: str | None, now: int) -> Verification | None:
+        cached = None if self._cache is None else self._cache.get(text, now)
+        if cached is None:
+            return None
+        verified, too_narrow = cached
+        if required is None or verified.principal.scopes.permit(required):
+            return verified
+        return too_narrow
+
+    def _decide(self, text: str, required: str | None) -> tuple[Verification, int]:
         token = parse(text)
         if token is None:
-            return MALFORMED
-        record = await self._lookup.find_on_loop(token.key_id)
-        return self._conclude(token, record, MARK, required, address, agent)
+            return MALFORMED, 0
+        # The generation before the row, never after it: see there.
+        generation = 0 if self._cache is None else self._cache.generation()
+        return self._judge(token, self._lookup.find(token.key_id), generation, required)
 
-    def _conclude(
-        self,
-        token: Token,
-        record: KeyRecord | None,
-        word: int,
-        required: str | None,
-        address: str | None,
-        agent: str | None,
-    ) -> Verification:
+    async def _decide_on_loop(self, text: str, required: str | None) -> tuple[Verification, int]:
+        if self._cache is not None:
+            return self._decide(text, required)
+        token = parse(text)
+        if token is None:
+            return MALFORMED, 0
+        record = await self._lookup.find_on_loop(token.key_id)
+        return self._judge(token, record, 0, required)
+
+    def _judge(
+        self, token: Token, record: KeyRecord | None, generation: int, required: str | None
+    ) -> tuple[Verification, int]:
         if record is None:
-            return UNKNOWN
+            return UNKNOWN, 0
         now = self._clock.microseconds()
         verdict = judge(token, record, required, now, self._peppers)
-        if verdict is UNKNOWN and record.pepper_id not in self._peppers and not record.ended(now):
-            raise Unavailable("This server lacks a pepper that keys were made with.")
-        if self._memory is not None:
-            self._memory.keep(token, word, verdict, now)
-        self._note(verdict, now, address, agent)
-        return verdict
+        if verdict is UNKNOWN and not record.ended(now):
+            require_pepper(self._peppers, record.pepper_id)
+        if self._cache is not None and isinstance(verdict, Verified):
+            key = verdict.principal
+            too_narrow = Denied(DenialReason.INSUFFICIENT_SCOPE, KeyId(key.id), key.workspace_id)
+            self._cache.put(token.reveal(), generation, (verdict, too_narrow), now, key.expires_at)
+        return verdict, now
 
     def _note(
         self, verdict: Verification, now: int, address: str | None, agent: str | None
-    ) -> None:
+    ) -> Verification:
         if isinstance(verdict, Verified):
             self._usage.note(verdict.principal, now, address, agent)
         else:
             self._usage.note_refusal(verdict, now, address, agent)
+        if self._on_verdict is not None:
+            self._on_verdict(verdict.reason if isinstance(verdict, Denied) else "verified")
+        return verdict
+
+    def _report_failure(self) -> None:
+        if self._on_verdict is not None:
+            self._on_verdict("unavailable")
+
+
+class CredentialVerifier:
+    """Verification of the credentials of the product's services, as fresh as a key's."""
+
+    def __init__(
+        self,
+        lookup: Lookup[CredentialRecord],
+        peppers: Peppers,
+        clock: Clock,
+        cache: CredentialCache | None = None,
+    ) -> None:
+        """Omit `cache` to read the row at every verification."""
+        self._lookup = lookup
+        self._peppers = peppers
+        self._clock = clock
+        self._cache = cache
+
+    async def verify(self, text: str, *kinds: CredentialKind) -> ActingCredential:
+        """Return the credential of that token, if it is of one of these kinds; without any, an operator's.
+
+        Raises:
+            InvalidToken: It is any other text, or the credential was revoked.
+            Unavailable: The database doesn't answer, or this server lacks the pepper of an active credential.
+        """
+        wanted, cache = kinds or (CredentialKind.OPERATOR,), self._cache
+        if cache is None:
+            return await self._read(text, wanted)
+        now = self._clock.microseconds()
+        credential = cache.get(text, now)
+        if credential is None:
+            generation = cache.generation()
+            credential = await self._read(text, wanted)
+            cache.put(text, generation, credential, now)
+        elif credential.kind not in wanted:
+            raise InvalidToken
+        return credential
+
+    async def _read(self, text: str, wanted: tuple[CredentialKind, ...]) -> ActingCredential:
+        token = parse(text)
+        kind = None if token is None else kind_of(token)
+        if token is None or kind is None or kind not in wanted:
+            raise InvalidToken
+        record = await self._lookup.find_on_loop(credential_id(token, kind))
+        if record is None or not self._is_active(token, record):
+            raise InvalidToken
+        return ActingCredential(CredentialId(record.id), kind, record.name)
+
+    def _is_active(self, token: Token, record: CredentialRecord) -> bool:
+        """Compare the digest first: a stranger who knows a credential's id learns nothing about it."""
+        is_revoked = record.revoked_at is not None
+        if self._peppers.match(token, record.pepper_id, record.digest):
+            return not is_revoked
+        if not is_revoked:
+            require_pepper(self._peppers, record.pepper_id)
+        return False
+
+
+class ActiveToken(NamedTuple):
+    """An active key: its principal, and the metadata that introspection adds."""
+
+    principal: Principal
+    metadata: KeyMetadata
+
+
+class Introspection:
+    """Introspection of keys (RFC 7662): a verification without rate limits. Credentials are inactive here."""
+
+    def __init__(self, verifier: Verifier, metadata: Lookup[KeyMetadata]) -> None:
+        self._verifier = verifier
+        self._metadata = metadata
+
+    async def introspect(self, text: str) -> ActiveToken | None:
+        """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
+        verdict = await self._verifier.verify_on_loop(text)
+        if isinstance(verdict, Denied):
+            return None
+        metadata = await self._metadata.find_on_loop(verdict.principal.id)
+        return None if metadata is None else ActiveToken(verdict.principal, metadata)
+
+
+def require_pepper(peppers: Peppers, pepper_id: str) -> None:
+    """Raise Unavailable if this server lacks a pepper. Call it before refusing the token of an active record.
+
+    Without the pepper no digest can match, so the refusal would call a good token invalid. A record that has ended is
+    refused with or without it.
+    """
+    if pepper_id not in peppers:
+        raise Unavailable("This server lacks a pepper that tokens were created with.")

@@ -1,13 +1,12 @@
-"""Workspaces: make, see, suspend, resume, put on a plan. The acts of who runs the installation."""
+"""Workspaces: create, list, rename, suspend, resume, and change plans, mostly by the operator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from keystead.domain.errors import Invalid, NotFound
-from keystead.domain.events import NOWHERE, Act, EventType, Origin, Target
+from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, Principal, PrincipalKind
@@ -16,10 +15,11 @@ from keystead.domain.users import check_email
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
 from keystead.services.authorization import Authorization
+from keystead.services.paging import Page, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.retry import anew
+from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, plans, users
 from keystead.storage.tables import workspaces as rows
 
@@ -29,14 +29,6 @@ OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "Command line")
 SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "keystead", "Keystead")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspacePage:
-    """Workspaces, newest first; `next` is the id to continue after, None at the end."""
-
-    workspaces: list[Workspace]
-    next: WorkspaceId | None
-
-
 class Workspaces:
     """The tenants of the installation."""
 
@@ -44,7 +36,7 @@ class Workspaces:
         self._database = database
         self._authorization = Authorization(database, clock)
 
-    @anew
+    @retry_on_conflict
     def create(
         self,
         name: str,
@@ -53,138 +45,134 @@ class Workspaces:
         owner: str | None = None,
         email: str | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Workspace:
-        """A new workspace on a plan (the smallest, unless named), with an owner where one is named. EmailTaken."""
+        """Create a workspace on a plan (default: the smallest), with an owner if given. Raises EmailTaken."""
         with self._authorization.operating(actor, origin) as (tx, act):
             plans.lock_plans(tx)
-            workspace = _add_workspace(tx, check_name(name), _chosen_plan(tx, plan_id), act)
+            workspace = _add_workspace(tx, check_name(name), _choose_plan(tx, plan_id), act)
             if owner is not None:
                 address = email and check_email(email, "/owner/email")
                 _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
 
-    @anew
+    @retry_on_conflict
     def first(self) -> Member:
-        """The owner of the oldest workspace. On an empty installation both are made: once, however many ask at once."""
+        """Return the owner of the oldest workspace, after creating both on an empty installation."""
         with self._authorization.operating(SYSTEM) as (tx, act):
+            # The lock makes this happen once, however many servers start at the same time.
             plans.lock_plans(tx)
-            found = rows.oldest_owner(tx)
-            if found is not None:
-                return found
-            workspace = _add_workspace(tx, FIRST_WORKSPACE, _chosen_plan(tx, None), act)
+            owner = rows.oldest_owner(tx)
+            if owner is not None:
+                return owner
+            workspace = _add_workspace(tx, FIRST_WORKSPACE, _choose_plan(tx, None), act)
             return _add_owner(tx, workspace.id, FIRST_OWNER, None, act)
 
-    @anew
+    @retry_on_conflict
     def get(self, workspace_id: WorkspaceId) -> Workspace:
-        """The workspace of that id."""
+        """Return the workspace of that id."""
         with self._database.read(workspace_id) as tx:
-            return self._find(tx, workspace_id)
+            return _find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def of_user(self, user_id: UserId) -> list[Workspace]:
-        """Every workspace that the user is a member of, the oldest first."""
+        """Return every workspace that the user is a member of, the oldest first."""
         with self._database.read_across(Purpose.PEOPLE) as tx:
             return rows.workspaces_of(tx, user_id)
 
-    @anew
+    @retry_on_conflict
     def named(self, text: str) -> Workspace:
-        """The workspace of that id or, where only one bears it, of that name."""
+        """Return the workspace of that id, or of that name if it is unique."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            found = rows.find_workspace(tx, WorkspaceId(text))
-            candidates = [found] if found else rows.workspaces_named(tx, text)
+            by_id = rows.find_workspace(tx, WorkspaceId(text))
+            candidates = [by_id] if by_id else rows.workspaces_named(tx, text)
         if not candidates:
             raise NotFound("There is no workspace of that id or name.")
         if len(candidates) > 1:
             raise Invalid.field("workspace", "is the name of several workspaces; give the id")
         return candidates[0]
 
-    @anew
+    @retry_on_conflict
     def list(
         self, *, query: str = "", limit: int = 50, before: WorkspaceId | None = None
-    ) -> WorkspacePage:
-        """One page of workspaces, newest first; with `query` in their name (ASCII letters in any case), or as id."""
+    ) -> Page[Workspace, WorkspaceId]:
+        """Return one page of workspaces, newest first. `query`: part of a name, in any ASCII case, or an id."""
         with self._database.read_across(Purpose.OPERATOR) as tx:
-            found = rows.page_of_workspaces(tx, query=query, limit=limit + 1, before=before)
-        page = found[:limit]
-        return WorkspacePage(page, page[-1].id if len(found) > limit else None)
+            workspaces = rows.page_of_workspaces(tx, query=query, limit=limit + 1, before=before)
+        return page_of(workspaces, limit, lambda workspace: workspace.id)
 
-    @anew
+    @retry_on_conflict
     def rename(
         self,
         principal: Principal,
         name: str,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
-        """Give the workspace another name. No difference: no event."""
-        needed = Permission.RENAME_WORKSPACE
-        with self._authorization.changing(principal, origin, needed) as (tx, _, act):
-            before = self._find(tx, principal.workspace_id)
+        """Give the workspace another name. If it is the same, there is no event."""
+        with self._authorization.changing(principal, origin, Permission.RENAME_WORKSPACE) as (
+            tx,
+            act,
+        ):
+            before = _find(tx, principal.workspace_id)
             require_match(if_match, before.version)
             check_name(name)
             if before.name != name:
                 rows.set_name(tx, before.id, name)
-                told = {"from": before.name, "to": name}
-                _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, told)
-            return self._find(tx, before.id)
+                data = {"from": before.name, "to": name}
+                _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, data)
+            return _find(tx, before.id)
 
     def suspend(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
-        """Refuses every key of the workspace from now on, until it is resumed. Again: no event."""
+        """Refuse every key of the workspace until it is resumed. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=True)
 
     def resume(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NOWHERE
+        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
     ) -> Workspace:
-        """Lets the workspace's keys work again. Again: no event."""
+        """Let the workspace's keys work again. Again: no event."""
         return self._set_suspension(workspace_id, actor, origin, suspended=False)
 
-    @anew
+    @retry_on_conflict
     def set_plan(
         self,
         workspace_id: WorkspaceId,
         plan_id: str,
         overrides: Mapping[str, int | None] | None = None,
         actor: Actor = OPERATOR,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
     ) -> Workspace:
-        """Put the workspace on a plan, with limits of its own if given. A lowered limit stops creation only.
+        """Put the workspace on a plan, with limits of its own if given. A lowered limit only stops creation.
 
-        No difference: no event.
+        If nothing changes, there is no event.
         """
         with self._authorization.operating(actor, origin, workspace_id) as (tx, act):
             plans.lock_plans(tx)
-            before = self._find(tx, workspace_id)
+            before = _find(tx, workspace_id)
             require_match(if_match, before.version)
-            own = _check_overrides(overrides or {})
+            own_limits = _check_overrides(overrides or {})
             if plans.find_plan(tx, plan_id) is None:
                 raise Invalid.field("/plan", "is not a plan of this installation")
-            if (before.plan_id, rows.overrides_of(tx, workspace_id)) != (plan_id, own):
-                rows.set_plan(tx, workspace_id, plan_id, own)
-                data = {"plan": plan_id, "overrides": own}
+            if (before.plan_id, rows.overrides_of(tx, workspace_id)) != (plan_id, own_limits):
+                rows.set_plan(tx, workspace_id, plan_id, own_limits)
+                data = {"plan": plan_id, "overrides": own_limits}
                 _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
-            return self._find(tx, workspace_id)
+            return _find(tx, workspace_id)
 
-    @anew
+    @retry_on_conflict
     def owner(self, workspace_id: WorkspaceId) -> Member:
-        """The workspace's longest-standing owner."""
+        """Return the workspace's longest-standing owner."""
         with self._database.read(workspace_id) as tx:
-            self._find(tx, workspace_id)
+            _find(tx, workspace_id)
             owners = [m for m in rows.members_of(tx, workspace_id) if m.role is Role.OWNER]
         if not owners:
             raise NotFound("The workspace has no owner.")
         return owners[0]
 
-    def _find(self, tx: Tx, workspace_id: WorkspaceId) -> Workspace:
-        workspace = rows.find_workspace(tx, workspace_id)
-        if workspace is None:
-            raise NotFound("There is no such workspace.")
-        return workspace
-
-    @anew
+    @retry_on_conflict
     def _set_suspension(
         self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, *, suspended: bool
     ) -> Workspace:
@@ -192,13 +180,17 @@ class Workspaces:
             tx,
             act,
         ):
-            before = self._find(tx, workspace_id)
+            before = _find(tx, workspace_id)
             if (before.suspended_at is not None) == suspended:
                 return before
             rows.set_suspension(tx, workspace_id, act.at if suspended else None)
-            kind = EventType.WORKSPACE_SUSPENDED if suspended else EventType.WORKSPACE_RESUMED
-            _record(tx, kind, workspace_id, act)
-            return self._find(tx, workspace_id)
+            type = EventType.WORKSPACE_SUSPENDED if suspended else EventType.WORKSPACE_RESUMED
+            _record(tx, type, workspace_id, act)
+            return _find(tx, workspace_id)
+
+
+def _find(tx: Tx, workspace_id: WorkspaceId) -> Workspace:
+    return NotFound.unless(rows.find_workspace(tx, workspace_id), "workspace")
 
 
 def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:
@@ -214,14 +206,14 @@ def _add_owner(tx: Tx, workspace_id: WorkspaceId, name: str, email: str | None, 
     member = Member(workspace_id, user, Role.OWNER)
     users.insert_user(tx, user)
     rows.insert_member(tx, member, act.at)
-    told = {"name": name, "role": member.role}
+    data = {"name": name, "role": member.role}
     target = Target("member", user.id)
-    events.append_event(tx, workspace_id, EventType.MEMBER_ADDED, act, target, told)
+    events.append_event(tx, workspace_id, EventType.MEMBER_ADDED, act, target, data)
     return member
 
 
-def _chosen_plan(tx: Tx, plan_id: str | None) -> str:
-    """The plan of that id, or the smallest. A new installation gets its plans with its first workspace."""
+def _choose_plan(tx: Tx, plan_id: str | None) -> str:
+    """Return the plan of that id, or the smallest. A new installation gets its plans with its first workspace."""
     if not plans.all_plans(tx):
         plans.replace_plans(tx, DEFAULT_PLANS)
     if plan_id is None:

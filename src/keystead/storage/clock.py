@@ -1,4 +1,4 @@
-"""Whose time decides: the database's, carried between reads by this machine's monotonic clock."""
+"""The clock that decides: the database's, carried between reads by this machine's monotonic clock."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from keystead.storage.engine.roles import Purpose
 
 RESAMPLE_SECONDS: Final = 1.0
 DATABASE_TIME: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-"""Microseconds since 1970-01-01T00:00:00Z, as PostgreSQL tells them."""
+"""SQL for microseconds since 1970-01-01T00:00:00Z on PostgreSQL."""
 _DATABASE_TIME: Final = text(f"SELECT {DATABASE_TIME}")
 
 
 class Clock(Protocol):
-    """Tells the one time by which keys expire."""
+    """The clock by which keys expire."""
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01T00:00:00Z."""
+        """Return the microseconds since 1970-01-01T00:00:00Z."""
         ...
 
     def now(self) -> datetime:
-        """The same as an aware instant."""
+        """Return the time as an aware datetime."""
         ...
 
 
 class SystemClock:
-    """This machine's clock, which is also SQLite's."""
+    """The clock of this machine, and so of SQLite."""
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01T00:00:00Z."""
+        """Return the microseconds since 1970-01-01T00:00:00Z."""
         return time.time_ns() // 1000
 
     def now(self) -> datetime:
-        """The same as an aware instant."""
+        """Return the time as an aware datetime."""
         return from_microseconds(self.microseconds())
 
 
 class DatabaseClock:
-    """PostgreSQL's clock, read at most once a second; in between, and while it is away, carried monotonically."""
+    """The clock of PostgreSQL, read at most once a second; in between, and while it is away, carried monotonically."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class DatabaseClock:
         self._sampled = time.monotonic()
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01T00:00:00Z."""
+        """Return the microseconds since 1970-01-01T00:00:00Z."""
         if (
             time.monotonic() - self._sampled >= RESAMPLE_SECONDS
             and not _on_loop()
@@ -70,41 +70,44 @@ class DatabaseClock:
         return time.monotonic_ns() // 1000 + self._offset
 
     def now(self) -> datetime:
-        """The same as an aware instant."""
+        """Return the time as an aware datetime."""
         return from_microseconds(self.microseconds())
 
-    def hear(self, asked: int, told: int, answered: int) -> None:
-        """Takes a time that the database told in passing, so that it need not be asked: never waits.
+    def observe(self, before: int, time_read: int, after: int) -> None:
+        """Take a time that was read along with a row, so that the database need not be asked. Never waits.
 
-        `told` in microseconds since 1970; `asked` before it was told and `answered` after it, by the monotonic clock.
+        Args:
+            before: The monotonic clock before the read, in microseconds.
+            time_read: The database's time, in microseconds since 1970.
+            after: The monotonic clock after the read.
         """
         if time.monotonic() - self._sampled < RESAMPLE_SECONDS / 2:
             return
         if self._sampling.acquire(blocking=False):
             try:
-                self._settle(told - answered, told - asked)
+                self._adjust(time_read - after, time_read - before)
             finally:
                 self._sampling.release()
 
     def _sample(self) -> None:
-        self._settle(*self._bounds())
+        self._adjust(*self._bounds())
 
-    def _settle(self, earliest: int, latest: int) -> None:
-        """Changes the offset only as far as the database contradicts it: what was refused stays refused."""
+    def _adjust(self, earliest: int, latest: int) -> None:
+        """Move the offset only as far as the database contradicts it, so that an expired key stays expired."""
         self._offset = min(max(self._offset, earliest), latest)
         self._sampled = time.monotonic()
 
     def _bounds(self) -> tuple[int, int]:
-        """Between which offsets the right one lies: the time was told after the question and before the answer."""
-        with self._database.read_aside(Purpose.SERVER) as tx:
-            asked = time.monotonic_ns() // 1000
-            told = int(tx.execute(_DATABASE_TIME).scalar_one())
-            answered = time.monotonic_ns() // 1000 + 1
-        return told - answered, told - asked
+        """Return the earliest and the latest offset that the database's time allows."""
+        with self._database.read_reserved(Purpose.SERVER) as tx:
+            before = time.monotonic_ns() // 1000
+            time_read = int(tx.execute(_DATABASE_TIME).scalar_one())
+            after = time.monotonic_ns() // 1000 + 1
+        return time_read - after, time_read - before
 
 
 def _on_loop() -> bool:
-    """Whether this thread runs an event loop, all of which would wait: there the time is heard, or carried on."""
+    """Return whether this thread runs an event loop, all of which would wait: there the time comes with the rows."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -113,5 +116,5 @@ def _on_loop() -> bool:
 
 
 def clock_of(database: Database) -> Clock:
-    """The clock that decides on this database."""
+    """Return the clock that decides on this database."""
     return SystemClock() if database.is_sqlite else DatabaseClock(database)

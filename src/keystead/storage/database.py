@@ -1,4 +1,4 @@
-"""Database: transactions with their locks, and the translation of driver errors into the storage errors."""
+"""The database: transactions with their locks."""
 
 from __future__ import annotations
 
@@ -10,45 +10,46 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import psycopg
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, StorageError, Unavailable
+from keystead.domain.errors import NotFound, OutcomeUnknown, Unavailable
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import Ending
+from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
     LOCK_SECONDS,
     POOL_SIZE,
     WARNINGS,
+    liveness_probe_of,
     postgresql_engine,
-    pulse_of,
     soon_answered,
     sqlite_engine,
 )
-from keystead.storage.engine.disk_reserve import Reserve
-from keystead.storage.engine.fifo_lock import Turns
-from keystead.storage.engine.liveness import Pulse
+from keystead.storage.engine.disk_reserve import DiskReserve
+from keystead.storage.engine.errors import (
+    FORBIDDEN,
+    Busy,
+    driver_code,
+    fault_of,
+    had_no_effect,
+    storage_error,
+    translated_errors,
+)
+from keystead.storage.engine.fifo_lock import FifoLock
+from keystead.storage.engine.liveness import LivenessProbe
 from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Purpose
 from keystead.storage.engine.urls import parse_url
-from keystead.storage.freshness.generation_file import Stamp
-from keystead.storage.freshness.revocation_log import take_endings
-from keystead.storage.freshness.write_watch import watch
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.freshness.revocation_log import take_revocations
+from keystead.storage.freshness.write_watch import KEEPS_ACCESS, watch
 from keystead.storage.schema import tables as schema
 
 Tx = Connection
-"""An open transaction. Only storage looks inside; services hand it on."""
-OnEndings = Callable[[Sequence[Ending]], None]
-"""Told of what took authority away: after the commit, before anybody is answered."""
+"""An open transaction. Only storage uses its methods; services pass it along."""
+OnRevocations = Callable[[Sequence[RevocationEntry]], None]
+"""Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
 
-_FULL = ("SQLITE_FULL", "53100")
-_READ_ONLY = ("25006", "SQLITE_READONLY")
-_STANDBY = "hot standby mode"
-"""What libpq says where it found nothing but standbys."""
-_POOLER = "unsupported startup parameter"
-"""What PgBouncer says of settings that a session begins with."""
-_NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
 _PROBE: Final = "SELECT 1"
 _DURABLE: Final = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
@@ -64,53 +65,28 @@ _FIRST: Final = {
     ("BEGIN IMMEDIATE", False): f"SELECT {_DURABLE}",
     ("BEGIN IMMEDIATE", True): f"SELECT {_ROLE}, {_DURABLE}",
 }
-"""The first statement on PostgreSQL, without and with a role. It finds out whether a pooled connection still lives.
+"""The first statement on PostgreSQL, without and with a role. It also tests whether a pooled connection is alive.
 
-Role and workspace hold until the end of the transaction and no longer, whoever uses the connection next. A write waits
-for the disk, whatever the server or the role is set to.
+Role and workspace are set for this transaction only, so the next user of the connection has neither. A write waits for
+the disk, whatever the server or the role is set to.
 """
-_NO_LOCK: Final = "55P03"
-_ROLLED_BACK: Final = ("40001", "40P01", "SQLITE_BUSY_SNAPSHOT")
-"""Others were at the same rows: not to be serialized, a deadlock, a snapshot that is out of date."""
-_FORBIDDEN: Final = "42501"
-_NO_ROLE: Final = ("22023", _FORBIDDEN)
+_NO_ROLE: Final = ("22023", FORBIDDEN)
 _SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""All statements of a read see one state, on PostgreSQL by this, on SQLite without being asked."""
-
-
-class StatementFault(Exception):
-    """A statement that the database refused: this program's fault. Its code, constraint and text, never its values."""
-
-    @property
-    def code(self) -> str:
-        """SQLite's error name, or PostgreSQL's SQLSTATE."""
-        return str(self.args[1])
-
-    @property
-    def is_forbidden(self) -> bool:
-        """Whether the role lacks the right."""
-        return self.code == _FORBIDDEN
-
-
-class Busy(Unavailable):
-    """A lock was not to be had in time."""
-
-
-class RolledBack(Unavailable):
-    """The database undid the transaction, because others were at the same rows. It may be run again: see `anew`."""
+"""All statements of a read see one state: on PostgreSQL through this, on SQLite always."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What a transaction is for: across workspaces, or within one. `locks`: the workspace whose changes it orders."""
+    """What a transaction is for. `locks`: the workspace whose changes it is ordered with."""
 
     purpose: str
     workspace: str = ""
     locks: WorkspaceId | None = None
+    keeps_access: bool = False
 
     @property
     def role(self) -> str | None:
-        """The role that PostgreSQL holds the work to; None for the login's own."""
+        """The role to work as on PostgreSQL; None for the login's own."""
         return self.purpose if self.purpose in ROLES else None
 
 
@@ -118,141 +94,178 @@ class Database:
     """One database. `read` and `write` open a transaction; a write holds its workspace's lock from the start."""
 
     def __init__(self, url: str) -> None:
-        """`url`: `sqlite:///path` or `postgresql://user@host:port/name`; of several hosts the primary is used."""
+        """Connect to nothing yet.
+
+        Args:
+            url: `sqlite:///path` or `postgresql://user@host:port/name`; of several hosts the primary is used.
+        """
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.pulse: Pulse | None = None
+        self.liveness: LivenessProbe | None = None
         make_engine = sqlite_engine
         if not self.is_sqlite:
-            self.pulse = pulse_of(self.url)
-            make_engine = partial(postgresql_engine, pulse=self.pulse)
+            self.liveness = liveness_probe_of(self.url)
+            make_engine = partial(postgresql_engine, liveness=self.liveness)
         self.engine = make_engine(self.url, POOL_SIZE)
-        self._engine_aside = make_engine(self.url, 1)
-        self._turns = Turns()
-        self.on_endings: OnEndings | None = None
-        self.reserve: Reserve | None = None
-        self.stamp: Stamp | None = None
+        self._reserved_engine = make_engine(self.url, 1)
+        self._writers = FifoLock()
+        self.on_revocations: OnRevocations | None = None
+        self.reserve: DiskReserve | None = None
+        self.generation_file: GenerationFile | None = None
         if self.url.database and self.is_sqlite:
-            self.stamp = Stamp(Path(self.url.database))
-            watch(self.engine, self.stamp)
+            self.generation_file = GenerationFile(Path(self.url.database))
+        watch(self.engine, self.generation_file)
 
     @contextmanager
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
-        """A consistent view of one workspace's rows."""
+        """Open a consistent view of one workspace's rows."""
         with self._transaction("BEGIN", _Work(APPLICATION, workspace_id)) as tx:
             yield tx
 
     @contextmanager
-    def write(self, workspace_id: WorkspaceId, *, ends: bool = False) -> Iterator[Tx]:
-        """A change within one workspace, alone among the changes of that workspace. NotFound where there is none.
+    def write(
+        self, workspace_id: WorkspaceId, *, revokes: bool = False, keeps_access: bool = False
+    ) -> Iterator[Tx]:
+        """Open a change within one workspace, which excludes every other change of that workspace.
 
-        `ends`: it takes authority away, and may have the room that is kept for that on a full disk.
+        The steps, in this order:
+
+        1. Disk space. A revoking write may use the reserve; the others require it to be whole. First, because a write
+           that finds the disk full in the middle has held the lock for nothing.
+        2. SQLite: queue for its one writer. A FIFO lock that rotates among workspaces; SQLite's own busy handler
+           polls, which favors the thread that polls most often.
+        3. Take a pooled connection, and give up while PostgreSQL is silent.
+        4. Begin. SQLite takes its write lock now (BEGIN IMMEDIATE): a lock taken at the first change could fail there.
+           PostgreSQL gets role, workspace and durability in one statement, which also detects a dead connection; it is
+           replaced, because nothing was done on it yet.
+        5. SQLite: map the generation file, and publish a generation if an earlier writer left it INVALID. The lock
+           shows that this writer has committed, rolled back or died.
+        6. Lock the workspace's row. So two changes of a workspace never read the same state and both act on it.
+        7. The caller's statements. Before the first change the generation becomes INVALID, unless the write keeps
+           access; from then on every verification reads its row. It must precede the commit: a crash in between costs
+           a few reads, the other order would leave a revoked key accepted.
+        8. Commit. If its outcome is unknown, OutcomeUnknown; nothing retries it.
+        9. Log the revocations, before the caller can answer: what was confirmed survives a restore of an older backup.
+        10. SQLite: publish a new generation, under the write lock again, so that it never covers another writer's
+            uncommitted change; if another has the lock, that one publishes.
+        11. Release the FIFO lock.
+
+        Args:
+            workspace_id: The workspace, whose row is locked.
+            revokes: Whether it revokes access; then it may use the disk space reserved for that.
+            keeps_access: Whether it changes nothing that a verification reads, so that cached ones stay valid. Each of
+                its statements is checked; AccessChange if one may change access after all.
+
+        Raises:
+            NotFound: The workspace does not exist.
         """
-        self._require_room(ends)
-        work = _Work(APPLICATION, workspace_id, locks=workspace_id)
+        self._require_disk_space(revokes)
+        work = _Work(APPLICATION, workspace_id, workspace_id, keeps_access)
         with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
     def read_across(self, purpose: Purpose) -> Iterator[Tx]:
-        """A consistent view over workspaces, for that purpose."""
+        """Open a consistent view across workspaces, for that purpose."""
         with self._transaction("BEGIN", _Work(purpose)) as tx:
             yield tx
 
     @contextmanager
     def write_across(
-        self, purpose: Purpose, locks: WorkspaceId | None = None, *, ends: bool = False
+        self,
+        purpose: Purpose,
+        locks: WorkspaceId | None = None,
+        *,
+        revokes: bool = False,
+        keeps_access: bool = False,
     ) -> Iterator[Tx]:
-        """A change that belongs to no single workspace, for that purpose; `locks` one all the same, or NotFound.
+        """Open a change that belongs to no single workspace, for that purpose. The steps are those of `write`.
 
-        `ends`: as for `write`.
+        `locks` names a workspace to lock all the same: NotFound if it does not exist.
         """
-        self._require_room(ends)
-        work = _Work(purpose, locks=locks)
+        self._require_disk_space(revokes)
+        work = _Work(purpose, locks=locks, keeps_access=keeps_access)
         with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
             yield tx
 
     @contextmanager
-    def read_aside(self, purpose: Purpose) -> Iterator[Tx]:
-        """As read_across, on a connection kept for this: it never waits behind those who wait for a lock."""
-        with self._transaction("BEGIN", _Work(purpose), self._engine_aside) as tx:
+    def read_reserved(self, purpose: Purpose) -> Iterator[Tx]:
+        """Like `read_across`, on a reserved connection: it never waits behind callers that wait for a lock."""
+        with self._transaction("BEGIN", _Work(purpose), self._reserved_engine) as tx:
             yield tx
 
     def ping(self) -> None:
-        """Unavailable unless the database answers."""
+        """Raise Unavailable unless the database answers."""
         with self.read_across(Purpose.SERVER) as tx:
             tx.execute(select(1))
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self.engine.dispose()
-        self._engine_aside.dispose()
-        if self.pulse is not None:
-            self.pulse.close()
-        if self.stamp is not None:
-            self.stamp.close()
+        self._reserved_engine.dispose()
+        if self.liveness is not None:
+            self.liveness.close()
+        if self.generation_file is not None:
+            self.generation_file.close()
 
     @contextmanager
     def _one_writer(self, work: _Work) -> Iterator[None]:
-        """Wait for SQLite's one writer. Threads of this process queue here, and not in its busy handler.
-
-        Workspaces take turns: however many changes one of them sends, another one's is next.
-        """
+        """Wait for SQLite's one writer: steps 2, 10 and 11 of a write."""
         if not self.is_sqlite:
             yield
             return
         owner = work.locks or work.purpose
         try:
-            self._turns.take(owner, LOCK_SECONDS)
+            self._writers.acquire(owner, LOCK_SECONDS)
         except TimeoutError:
             raise Busy("The database is busy.") from None
         try:
             yield
         finally:
-            self._end_turn(owner)
+            self._end_write(owner)
 
-    def _end_turn(self, owner: str) -> None:
+    def _end_write(self, owner: str) -> None:
         try:
-            if self.stamp is not None:
-                self.stamp.settle()
+            if self.generation_file is not None:
+                self.generation_file.publish()
         finally:
-            self._turns.hand_on(owner)
+            self._writers.release(owner)
 
     @contextmanager
     def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
         with translated_errors():
             tx = self._open(engine or self.engine, begin, work)
-        take_endings(tx)
+        take_revocations(tx)  # a rolled-back transaction on this connection may have left some
         try:
             with translated_errors():
                 yield tx
             _commit(tx)
-            self._tell(take_endings(tx))
+            self._report_revocations(take_revocations(tx))
         except BaseException:
             _abandon(tx)
             raise
         finally:
             tx.close()
 
-    def _require_room(self, ends: bool) -> None:
+    def _require_disk_space(self, revokes: bool) -> None:
         if self.reserve is None:
             return
-        if not ends:
-            self.reserve.keep()
-        elif self.reserve.give():
-            self._begin_journal_anew()
+        if not revokes:
+            self.reserve.fill()
+        elif self.reserve.release_if_needed():
+            self._restart_write_ahead_log()
 
-    def _begin_journal_anew(self) -> None:
-        """Has SQLite's next write begin at the start of its journal, and not make it longer. Where it can be done."""
+    def _restart_write_ahead_log(self) -> None:
+        """Make SQLite's next write start over in its log, if possible, and not extend it."""
         with suppress(SQLAlchemyError), self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
 
-    def _tell(self, endings: Sequence[Ending]) -> None:
-        if endings and self.on_endings is not None:
-            self.on_endings(endings)
+    def _report_revocations(self, entries: Sequence[RevocationEntry]) -> None:
+        if entries and self.on_revocations is not None:
+            self.on_revocations(entries)
 
     def _open(self, engine: Engine, begin: str, work: _Work) -> Tx:
-        """A begun transaction. A pooled connection that died is replaced: nothing was done on it yet."""
+        """Begin a transaction. A pooled connection that died is replaced: nothing was done on it yet."""
         try:
             return self._begin(engine, begin, work)
         except DBAPIError as error:
@@ -261,15 +274,19 @@ class Database:
             return self._begin(engine, begin, work)
 
     def _begin(self, engine: Engine, begin: str, work: _Work) -> Tx:
-        tx = self._connected(engine)
+        tx = self._connect(engine)
         try:
+            if work.keeps_access:
+                tx = tx.execution_options(**{KEEPS_ACCESS: True})
             if not self.is_sqlite:
-                tx = _set_for(tx, begin)
+                tx = _configure(tx, begin)
             tx.begin()
             if self.is_sqlite:
                 tx.exec_driver_sql(begin)
             else:
-                _put_on(tx, begin, work)
+                _set_role(tx, begin, work)
+            if begin == "BEGIN IMMEDIATE" and self.generation_file is not None:
+                self.generation_file.begin_write()
             if work.locks is not None:
                 _lock_workspace(tx, work.locks)
         except BaseException:
@@ -277,30 +294,31 @@ class Database:
             raise
         return tx
 
-    def _connected(self, engine: Engine) -> Tx:
-        """One of the pool's connections, as soon as one is free. Unavailable at once where that is in vain."""
-        if self.pulse is None:
+    def _connect(self, engine: Engine) -> Tx:
+        """Take one of the pool's connections as soon as one is free. Unavailable while the server is silent."""
+        if self.liveness is None:
             return engine.connect()
         deadline = monotonic() + LOCK_SECONDS
         while True:
-            self.pulse.require()
+            self.liveness.require_answers()
             try:
                 return engine.connect()
             except PoolTimeout:
+                # The pool waits for a fifth of a second only, so that all who wait notice a silent server.
                 if monotonic() > deadline:
                     raise
 
 
-def _set_for(tx: Tx, begin: str) -> Tx:
-    """A read has a snapshot. A write is one where the server lets it: SQLAlchemy would insist after a read."""
+def _configure(tx: Tx, begin: str) -> Tx:
+    """Give a read its snapshot. A write must be possible again: SQLAlchemy would keep the read's setting."""
     if begin == "BEGIN":
         return tx.execution_options(**_SNAPSHOT)
     tx.connection.driver_connection.read_only = None  # type: ignore[union-attr]
     return tx
 
 
-def _put_on(tx: Tx, begin: str, work: _Work) -> None:
-    """The first statement: with the role of the work, unless that is the login's own."""
+def _set_role(tx: Tx, begin: str, work: _Work) -> None:
+    """Execute the first statement, with the role of the work unless that is the login's own."""
     try:
         with soon_answered(tx):
             if work.role is None:
@@ -309,7 +327,7 @@ def _put_on(tx: Tx, begin: str, work: _Work) -> None:
                 values = {"role": f"_{work.role}", "workspace": work.workspace}
                 tx.exec_driver_sql(_FIRST[begin, True], values)
     except DBAPIError as error:
-        if _driver_code(error) not in _NO_ROLE:
+        if driver_code(error) not in _NO_ROLE:
             raise
         raise Unavailable(
             "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
@@ -317,27 +335,27 @@ def _put_on(tx: Tx, begin: str, work: _Work) -> None:
 
 
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
-    """On PostgreSQL the row's lock (foreign keys may still point at it); SQLite holds the whole database already."""
+    """Lock the workspace's row on PostgreSQL; on SQLite the whole database is locked already."""
     workspaces = schema.workspaces
-    found = select(workspaces.c.id).where(workspaces.c.id == workspace_id)
-    found = found.with_for_update(key_share=True)
-    if tx.execute(found).first() is None:
+    query = select(workspaces.c.id).where(workspaces.c.id == workspace_id)
+    # FOR NO KEY UPDATE: a plain FOR UPDATE would block every insert of a row that refers to the workspace.
+    if tx.execute(query.with_for_update(key_share=True)).first() is None:
         raise NotFound("There is no such workspace.")
 
 
 def _commit(tx: Tx) -> None:
-    """Commits, never cancelled. OutcomeUnknown where the answer was lost or is in doubt.
-
-    PostgreSQL reports a commit whose synchronous standby it gave up waiting for as a success with a WARNING.
-    """
+    """Commit, never cancelled. OutcomeUnknown if the answer was lost or is in doubt."""
+    # PostgreSQL reports a commit as a success with a WARNING if it gave up waiting for its synchronous standby: after
+    # a failover it may be gone.
     warnings = tx.info.get(WARNINGS, [])
     warnings.clear()
     try:
         tx.commit()
     except DBAPIError as error:
         fault = storage_error(error)
-        if fault is None or _rolled_back(error):
-            raise fault or _fault_of(error) from None
+        if fault is None or had_no_effect(error):
+            raise fault or fault_of(error) from None
+        # The connection broke after COMMIT was sent: it may have been executed.
         raise OutcomeUnknown("The database did not confirm the change.") from None
     if warnings:
         raise OutcomeUnknown("The database confirmed the change with a warning.")
@@ -348,51 +366,3 @@ def _abandon(tx: Tx) -> None:
         tx.rollback()
     except SQLAlchemyError:
         tx.invalidate()
-
-
-def _rolled_back(error: DBAPIError) -> bool:
-    """Whether a failed commit is known to have had no effect."""
-    return _driver_code(error).startswith(_NO_EFFECT)
-
-
-def _driver_code(error: DBAPIError) -> str:
-    """SQLite's error name, or PostgreSQL's SQLSTATE; empty where the driver gives none."""
-    origin = error.orig
-    if isinstance(origin, psycopg.Error):
-        return origin.sqlstate or ""
-    return str(getattr(origin, "sqlite_errorname", ""))
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """The store's faults become storage errors, this program's own StatementFault; neither tells a value."""
-    try:
-        yield
-    except PoolTimeout:
-        raise Unavailable("The database is busy.") from None
-    except DBAPIError as error:
-        raise storage_error(error) or _fault_of(error) from None
-
-
-def storage_error(error: DBAPIError) -> StorageError | None:
-    """The storage error for a driver's; None where the statement is at fault and not the store."""
-    code = _driver_code(error)
-    if code in _FULL:
-        return DiskFull("The database has no room left.")
-    if _STANDBY in str(error.orig):
-        return Unavailable("The database is a standby: give the address of its primary, or all.")
-    if _POOLER in str(error.orig):
-        return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
-    if code == _NO_LOCK:
-        return Busy("The database is busy.")
-    if code in _ROLLED_BACK:
-        return RolledBack("Others were changing the same.")
-    away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
-    return Unavailable("The database does not answer.") if away or code in _READ_ONLY else None
-
-
-def _fault_of(error: DBAPIError) -> StatementFault:
-    """PostgreSQL's own words would repeat the whole refused row, digest and all."""
-    origin = error.orig
-    constraint = origin.diag.constraint_name if isinstance(origin, psycopg.Error) else None
-    return StatementFault(type(origin).__name__, _driver_code(error), constraint, error.statement)

@@ -1,4 +1,4 @@
-"""Beginning anew: work whose transaction the database rolled back, because others were at the same rows."""
+"""Retrying work whose transaction the database rolled back because of a concurrent one."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.database import RolledBack
+from keystead.storage.engine.errors import RolledBack
 
 SECONDS: Final = 5.0
-"""No attempt begins later than that after the first: as long as others wait for a lock."""
+"""No attempt begins later than this after the first: the time for which others wait for a lock."""
 PAUSES: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5)
-"""At most so many seconds before each further attempt. Those who collided draw lots: each waits a part of it."""
+"""The longest pause in seconds before each further attempt. Each waits a random part of it, so that they part ways."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def anew(work: Callable[P, R]) -> Callable[P, R]:
-    """The same work, run again from its first line where a transaction of its own was rolled back: that had no effect.
+def retry_on_conflict(work: Callable[P, R]) -> Callable[P, R]:
+    """Run the work again from its first line if a transaction of its own was rolled back, which had no effect.
 
-    Its transactions are reads, and at most one write, the last of them: so nothing is done twice. What it calls begins
-    anew by itself. Unavailable after ten attempts, or when the seconds are over; a commit in doubt is OutcomeUnknown,
-    which is never tried again.
+    Its transactions are reads and at most one write, the last of them, so nothing is done twice. What it calls retries
+    by itself. Unavailable after ten attempts, or when the time is over. A commit in doubt raises OutcomeUnknown, which
+    is never retried.
     """
 
     @wraps(work)
@@ -37,7 +37,9 @@ def anew(work: Callable[P, R]) -> Callable[P, R]:
             except RolledBack:
                 pause = (longest or 0) * secrets.randbelow(1_000) / 1_000
                 if longest is None or time.monotonic() + pause > until:
-                    raise Unavailable("Others were changing the same; nothing was done.") from None
+                    raise Unavailable(
+                        "A concurrent change conflicted with yours. Nothing was saved; try again."
+                    ) from None
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

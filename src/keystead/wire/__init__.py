@@ -1,1 +1,1 @@
-"""Every shape on the wire, once: for the API, the command line, exports, webhooks and generated documents."""
+"""Every shape on the wire, written once: for the API, exports, webhook payloads and the generated documents."""

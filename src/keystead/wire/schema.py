@@ -1,18 +1,35 @@
-"""What the JSON Schemas of all shapes share; in a file of its own because bodies and resources both need it."""
+"""Building blocks of all shapes: their base class, times, and descriptions in the JSON Schema."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from keystead.domain.instants import format_instant
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
     "format": "date-time",
     "examples": ["2027-01-31T12:00:00Z"],
 }
+Instant = Annotated[
+    datetime, PlainSerializer(format_instant, return_type=str), WithJsonSchema(INSTANT_SCHEMA)
+]
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:
-    """Describe a member in the schema: `schema` is JSON Schema (2020-12) beside what the type says."""
+    """Describe a member in the schema: `schema` is JSON Schema (2020-12) in addition to the type."""
     return Field(description=description, examples=list(examples) or None, json_schema_extra=schema)
+
+
+NextCursor = Annotated[
+    str | None, member("The `cursor` of the next page. Null: this is the last page.")
+]
+
+
+class Resource(BaseModel):
+    """The base of all responses. Every member is present, and null if it has no value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)

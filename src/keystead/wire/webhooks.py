@@ -1,44 +1,50 @@
-"""What calls about webhooks answer: every member is present, null where there is nothing."""
+"""Webhooks and their deliveries, and the payload that a webhook receives."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import json
+from typing import Annotated, Any, Final, Self
 
-from keystead.domain import webhooks
+from keystead.domain import events, webhooks
 from keystead.domain.events import EventType
-from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledFor, WebhookStatus
-from keystead.wire.resources import Actor, Event, Instant, NextCursor, Resource
-from keystead.wire.schema import member
+from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledReason, WebhookStatus
+from keystead.wire.resources import Actor, Event
+from keystead.wire.schema import Instant, NextCursor, Resource, member
+
+MAX_PAYLOAD: Final = 20_000
+"""The largest payload in bytes, as Standard Webhooks recommends."""
 
 
 class Webhook(Resource):
-    """Where events are sent. Its secret, and the values of its own headers, are never shown again."""
+    """An endpoint that receives events. Its secret and the values of its custom headers are never shown again."""
 
-    id: Annotated[str, member("Its public name.", "wh_02tcRIyrxLXTR81B3dqdOx")]
-    name: Annotated[str, member("For people.", "CRM")]
-    url: Annotated[str, member("Where events are sent.", "https://example.com/hooks/keystead")]
-    events: Annotated[list[str], member("In alphabetical order; `*` is all.", ["key.created"])]
+    id: Annotated[str, member("The webhook's public name.", "wh_02tcRIyrxLXTR81B3dqdOx")]
+    name: Annotated[str, member("The name to display.", "CRM")]
+    url: Annotated[
+        str, member("The URL that receives the events.", "https://example.com/hooks/keystead")
+    ]
+    events: Annotated[list[str], member("In alphabetical order. `*`: all types.", ["key.created"])]
     status: WebhookStatus
     created_at: Instant
     created_by: Actor
     header_names: Annotated[
-        list[str], member("The headers of its own that are sent with every delivery.")
+        list[str], member("The names of the custom headers sent with every delivery.")
     ]
-    disabled_at: Annotated[Instant | None, member("Null: it is active.")]
+    disabled_at: Annotated[Instant | None, member("Null: the webhook is active.")]
     disabled_for: Annotated[
-        DisabledFor | None,
+        DisabledReason | None,
         member(
-            "`by_hand`; `failing`: a whole schedule of attempts failed and nothing else was taken meanwhile; `gone`: it"
-            " answered 410. Null: it is active."
+            "`by_hand`: a user disabled it. `failing`: all attempts of a delivery failed, and no other delivery"
+            " succeeded meanwhile. `gone`: the endpoint responded with 410. Null: the webhook is active."
         ),
     ]
     secret_overlap_until: Annotated[
-        Instant | None, member("Until then deliveries are signed with the secret before too.")
+        Instant | None, member("Until then, deliveries are signed with the previous secret too.")
     ]
 
     @classmethod
     def of(cls, endpoint: webhooks.WebhookEndpoint, **more: Any) -> Self:
-        """From the domain's value."""
+        """Return the shape of the domain's value."""
         return cls(
             id=endpoint.id,
             name=endpoint.name,
@@ -56,67 +62,62 @@ class Webhook(Resource):
 
 
 class CreatedWebhook(Webhook):
-    """A webhook with its signing secret, which is shown this once."""
+    """A webhook with its signing secret, which is shown only once."""
 
     secret: Annotated[
         str,
         member(
-            "`whsec_` and the base64 of 32 bytes, as libraries for Standard Webhooks take it.",
+            "`whsec_` and the base64 of 32 bytes, the format of Standard Webhooks libraries.",
             "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
         ),
     ]
 
 
 class WebhookList(Resource):
-    """One page of webhooks, newest first."""
+    """A page of webhooks, newest first."""
 
     items: list[Webhook]
     next_cursor: NextCursor
 
 
 class Attempt(Resource):
-    """One try at a delivery."""
+    """An attempt at a delivery."""
 
     at: Instant
-    status: Annotated[int | None, member("Of the answer. Null: none came.")]
+    status: Annotated[int | None, member("The response's status. Null: there was no response.")]
     error: Annotated[
-        AttemptError | None, member("Why it failed. Null: it succeeded, with a status of 2xx.")
+        AttemptError | None,
+        member("Why the attempt failed. Null: it succeeded, with a 2xx status."),
     ]
-    milliseconds: Annotated[int, member("How long it took.")]
-
-    @classmethod
-    def of(cls, attempt: webhooks.Attempt) -> Self:
-        """From the domain's value."""
-        return cls(
-            at=attempt.at,
-            status=attempt.status,
-            error=attempt.error,
-            milliseconds=attempt.milliseconds,
-        )
+    milliseconds: Annotated[int, member("The duration of the attempt.")]
 
 
 class Delivery(Resource):
-    """One event for one webhook."""
+    """An event on its way to a webhook."""
 
-    id: Annotated[str, member("Its public name.", "dlv_02tcRIyrxLXTR81B3dqdOx")]
-    webhook_id: Annotated[str, member("Where to.", "wh_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The delivery's public name.", "dlv_02tcRIyrxLXTR81B3dqdOx")]
+    webhook_id: Annotated[str, member("The webhook's id.", "wh_02tcRIyrxLXTR81B3dqdOx")]
     event_id: Annotated[
         str,
-        member("What of; the `webhook-id` of every attempt at it.", "evt_02tcRIyrxLXTR81B3dqdOx"),
+        member(
+            "The event's id, sent as `webhook-id` in every attempt.", "evt_02tcRIyrxLXTR81B3dqdOx"
+        ),
     ]
     event_type: EventType
     status: Annotated[
-        DeliveryStatus, member("A pending one waits for its next attempt; a failed one has none.")
+        DeliveryStatus,
+        member("A pending delivery waits for its next attempt. A failed one has no more."),
     ]
     created_at: Instant
-    attempts: Annotated[list[Attempt], member("The latest 30, the oldest first.")]
+    attempts: Annotated[list[Attempt], member("The latest 30 attempts, oldest first.")]
     next_attempt_at: Annotated[
-        Instant | None, member("Not before then; later where the webhook is disabled.")
+        Instant | None,
+        member("The earliest time of the next attempt; later if the webhook is disabled."),
     ]
 
     @classmethod
     def of(cls, delivery: webhooks.Delivery, **more: Any) -> Self:
-        """From the domain's value."""
+        """Return the shape of the domain's value."""
         return cls(
             id=delivery.id,
             webhook_id=delivery.webhook_id,
@@ -124,20 +125,35 @@ class Delivery(Resource):
             event_type=delivery.event_type,
             status=delivery.status,
             created_at=delivery.created_at,
-            attempts=[Attempt.of(attempt) for attempt in delivery.attempts],
+            attempts=[Attempt.model_validate(attempt) for attempt in delivery.attempts],
             next_attempt_at=delivery.next_attempt_at,
             **more,
         )
 
 
 class SentDelivery(Delivery):
-    """A delivery with the event that it tells of."""
+    """A delivery with its event."""
 
     event: Event
 
 
+def payload(event: events.Event) -> bytes:
+    """Return the body that a webhook receives: the same bytes in every attempt, at most `MAX_PAYLOAD`.
+
+    `data` is the event as in the API, without its details if they would make it too large.
+    """
+    shape = Event.of(event).model_dump(mode="json")
+    body = {"type": shape["type"], "timestamp": shape["occurred_at"], "data": shape}
+    text = _json(body)
+    return text if len(text) <= MAX_PAYLOAD else _json({**body, "data": {**shape, "data": {}}})
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 class DeliveryList(Resource):
-    """One page of deliveries, the newest events first."""
+    """A page of deliveries, newest events first."""
 
     items: list[Delivery]
     next_cursor: NextCursor

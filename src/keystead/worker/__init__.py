@@ -1,1 +1,1 @@
-"""What runs beside the requests."""
+"""Background work: periodic tasks, webhook deliveries and mail."""

@@ -1,7 +1,8 @@
-"""The worker that delivers: claims what is due, sends it side by side, settles what came of it.
+"""The delivery worker: claims batches of due deliveries, sends them concurrently, settles the outcomes.
 
-Each endpoint that is being sent to has lanes of its own, so that a slow one fills nobody else's. What the worker
-knows is in the database: killed at any moment, it is succeeded when its leases run out.
+A batch belongs to one endpoint and has its own limit of concurrent attempts, so a slow endpoint takes
+no capacity from others. All state is in the database: if the worker is killed, another one continues
+when its leases have expired.
 """
 
 from __future__ import annotations
@@ -20,35 +21,35 @@ import structlog
 from keystead.domain.errors import StorageError
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import Outcome
-from keystead.http.failures import places, type_names
+from keystead.http.redaction import places, type_names
 from keystead.services.deliveries import Batch, Deliveries, Message, Sent
 from keystead.worker.sending import Sender
 
-LANES: Final = 4
-"""Attempts at one endpoint at the same time."""
+ATTEMPTS_PER_ENDPOINT: Final = 4
+"""Concurrent attempts at one endpoint."""
 ENDPOINTS: Final = 128
-"""Endpoints that one worker sends to at the same time. A workspace has its share of them: see `domain/shares.py`."""
+"""Endpoints to which one worker sends concurrently, shared fairly among workspaces: see `domain/shares.py`."""
 CLAIMED_AT_ONCE: Final = 32
 MESSAGES: Final = 40
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 30.0
-"""How long after it was claimed a batch begins attempts; then it is another endpoint's turn."""
+"""For how long a claimed batch starts attempts before it makes room for other endpoints."""
 LEASE_PARTS: Final = 4
-"""How often within its time a lease is held for longer."""
+"""How often a lease is extended within its time."""
 SETTLE_SECONDS: Final = 0.02
-"""How long outcomes are gathered, to be written together."""
+"""How long to collect outcomes that are written in one transaction."""
 LONGEST_WAIT: Final = 5.0
 STOP_SECONDS: Final = 3.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
 
 OnOutcome = Callable[[str], None]
-"""(`delivered`, or why the attempt failed)"""
+"""(`delivered`, or the reason for the failure)"""
 R = TypeVar("R")
 
 
 class DeliveryWorker:
-    """Delivers on a thread of its own, from `start` to `stop`."""
+    """Delivers on its own thread, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -66,58 +67,59 @@ class DeliveryWorker:
         self._thread = threading.Thread(target=self._main, name="deliver", daemon=True)
 
     def start(self) -> None:
-        """Begins to deliver."""
+        """Start delivering."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Begins no attempt any more, waits a few seconds for those under way, and gives leases back."""
+        """Start no more attempts, wait a few seconds for running ones, and release the leases."""
         self._stopping.set()
         self._thread.join(STOP_SECONDS * 2)
 
     def _main(self) -> None:
-        asyncio.run(_Deliverer(self._deliveries, self._sender, self._on_outcome).run(self))
-
-    def is_stopping(self) -> bool:
-        """Whether it was told to end."""
-        return self._stopping.is_set()
-
-    @property
-    def poll(self) -> float:
-        """Seconds between two looks for something due."""
-        return self._poll
+        deliverer = _Deliverer(
+            self._deliveries, self._sender, self._on_outcome, self._stopping, self._poll
+        )
+        asyncio.run(deliverer.run())
 
 
 class _Deliverer:
-    """What the worker does on its event loop."""
+    """The worker's work on its event loop."""
 
-    def __init__(self, deliveries: Deliveries, sender: Sender, on_outcome: OnOutcome) -> None:
-        self._deliveries = deliveries
-        self._sender = sender
-        self._on_outcome = on_outcome
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        sender: Sender,
+        on_outcome: OnOutcome,
+        stopping: threading.Event,
+        poll: float,
+    ) -> None:
+        self._deliveries, self._sender, self._on_outcome = deliveries, sender, on_outcome
+        self._stopping, self._poll = stopping, poll
         self._database = ThreadPoolExecutor(2, thread_name_prefix="deliver")
         self._busy: dict[asyncio.Task[None], Batch] = {}
         self._sent: list[Sent] = []
-        self._over: list[Batch] = []
-        self._news = asyncio.Event()
+        self._finished: list[Batch] = []
+        self._to_settle = asyncio.Event()
         self._failures = 0
 
-    async def run(self, worker: DeliveryWorker) -> None:
-        """Until the worker is told to end."""
-        settling = asyncio.create_task(self._settle_again_and_again())
-        extending = asyncio.create_task(self._extend_again_and_again())
-        while not worker.is_stopping():
+    async def run(self) -> None:
+        """Deliver until the worker stops."""
+        settling = asyncio.create_task(self._keep_settling())
+        extending = asyncio.create_task(self._keep_extending())
+        while not self._stopping.is_set():
             batches = await self._claim()
             for batch in batches:
-                task = asyncio.create_task(self._deliver(batch, worker))
+                task = asyncio.create_task(self._deliver(batch))
                 self._busy[task] = batch
                 task.add_done_callback(self._busy.pop)
             if not batches:
-                await asyncio.sleep(self._wait(worker.poll))
+                await asyncio.sleep(self._wait(self._poll))
         if self._busy:
             _, late = await asyncio.wait(self._busy, timeout=STOP_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        # Last, so that leases are extended while attempts finish, and every outcome is written.
         for task in (settling, extending):
             task.cancel()
         await asyncio.gather(settling, extending, return_exceptions=True)
@@ -138,28 +140,28 @@ class _Deliverer:
                     places=FreePlaces(free, busy),
                 )
             )
-        except Exception as error:  # noqa: BLE001 - the next look may go well
+        except Exception as error:  # noqa: BLE001 - the next poll may succeed
             self._fail(error)
             return []
         self._recover()
         return claimed
 
-    async def _deliver(self, batch: Batch, worker: DeliveryWorker) -> None:
-        """Sends a batch, then gives its lease back."""
-        until = time.monotonic() + START_SECONDS
-        left = iter(batch.messages)
+    async def _deliver(self, batch: Batch) -> None:
+        """Send a batch, then release its lease."""
+        deadline = time.monotonic() + START_SECONDS
+        messages = iter(batch.messages)  # shared: each attempt takes the next message
 
-        async def lane() -> None:
-            for message in left:
-                if worker.is_stopping() or time.monotonic() > until:
+        async def send_next() -> None:
+            for message in messages:
+                if self._stopping.is_set() or time.monotonic() > deadline:
                     return
                 self._note(message, await self._attempt(batch, message))
 
         try:
-            await asyncio.gather(*(lane() for _ in range(LANES)))
+            await asyncio.gather(*(send_next() for _ in range(ATTEMPTS_PER_ENDPOINT)))
         finally:
-            self._over.append(batch)
-            self._news.set()
+            self._finished.append(batch)
+            self._to_settle.set()
 
     async def _attempt(self, batch: Batch, message: Message) -> Outcome:
         outcome = await self._sender.send(batch, message, self._deliveries.now())
@@ -169,62 +171,64 @@ class _Deliverer:
 
     def _note(self, message: Message, outcome: Outcome) -> None:
         self._sent.append(Sent(message.delivery, outcome))
-        self._news.set()
+        self._to_settle.set()
 
-    async def _settle_again_and_again(self) -> None:
+    async def _keep_settling(self) -> None:
         while True:
-            await self._news.wait()
+            await self._to_settle.wait()
             await asyncio.sleep(SETTLE_SECONDS)
-            self._news.clear()
+            self._to_settle.clear()
             await self._settle()
 
     async def _settle(self) -> None:
-        """Writes what there is to write. What cannot be written now is kept for the next time."""
+        """Write all outcomes, and release the leases of finished batches. Keeps them if storage is unavailable."""
         sent, self._sent = self._sent, []
-        over, self._over = self._over, []
-        if not sent and not over:
+        finished, self._finished = self._finished, []
+        if not sent and not finished:
             return
         try:
-            await self._on_thread(partial(self._deliveries.settle, sent, over))
+            await self._on_thread(partial(self._deliveries.settle, sent, finished))
         except StorageError as error:
             self._fail(error)
-            self._sent, self._over = sent + self._sent, over + self._over
-            self._news.set()
+            self._sent, self._finished = sent + self._sent, finished + self._finished
+            self._to_settle.set()
             await asyncio.sleep(self._wait(SETTLE_SECONDS))
-        except Exception as error:  # noqa: BLE001 - what cannot be settled at all is sent again when its lease has run out
+        except Exception as error:  # noqa: BLE001 - sent again when the lease has expired
             self._fail(error)
         else:
             self._recover()
 
-    async def _extend_again_and_again(self) -> None:
-        """Keeps what is being sent leased. A lease that was lost ends its batch: somebody else sends it."""
+    async def _keep_extending(self) -> None:
+        """Extend the leases of running batches. Cancels a batch whose lease is lost: another worker has it."""
         while True:
             await asyncio.sleep(self._deliveries.lease.total_seconds() / LEASE_PARTS)
             busy = dict(self._busy)
             if not busy:
                 continue
             try:
-                held = await self._on_thread(partial(self._deliveries.extend, list(busy.values())))
-            except Exception as error:  # noqa: BLE001 - the next time may go well, before the leases run out
+                leased = await self._on_thread(
+                    partial(self._deliveries.extend, list(busy.values()))
+                )
+            except Exception as error:  # noqa: BLE001 - the next extension may succeed before the leases expire
                 self._fail(error)
                 continue
             for task, batch in busy.items():
-                if batch.queue not in held:
+                if batch.queue not in leased:
                     task.cancel()
 
     async def _on_thread(self, call: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._database, call)
 
     def _wait(self, seconds: float) -> float:
-        """Longer after failures, so that a database that comes back is not stormed."""
+        # Exponential back-off, so that a recovering database is not flooded.
         return float(min(LONGEST_WAIT, seconds * 2.0 ** min(self._failures, 10)))
 
     def _fail(self, error: Exception) -> None:
         self._failures += 1
-        said = _log.warning if self._failures > 1 else _log.error
-        said("delivering failed", errors=type_names(error), places=places(error))
+        log = _log.warning if self._failures > 1 else _log.error
+        log("deliveries failed", errors=type_names(error), places=places(error))
 
     def _recover(self) -> None:
         if self._failures:
-            _log.info("delivering recovered", failures=self._failures)
+            _log.info("deliveries recovered", failures=self._failures)
         self._failures = 0

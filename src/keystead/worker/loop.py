@@ -1,4 +1,4 @@
-"""Tasks that run again and again beside the requests, each on a thread of its own, whatever happens to them."""
+"""Periodic tasks, each on its own thread; a failing task keeps being retried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from keystead.http.failures import places, type_names
+from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
 from keystead.services.isolation import Failure
 
@@ -19,7 +19,7 @@ _log = Logger("keystead.worker")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to run, and how many seconds to wait between two runs."""
+    """A function, and how many seconds to wait between two runs."""
 
     name: str
     seconds: float
@@ -27,11 +27,11 @@ class Task:
 
 
 OnRun = Callable[[str, bool], None]
-"""(the task's name, whether the run ended well)"""
+"""(the task's name, whether the run succeeded)"""
 
 
 class Loop:
-    """Runs every task until it is stopped. After a failure the wait doubles, to 30 seconds or the task's own."""
+    """Runs tasks until stopped. Each failure doubles the wait, up to 30 seconds or the task's interval."""
 
     def __init__(self, tasks: Iterable[Task], on_run: OnRun | None = None) -> None:
         self.tasks = tuple(tasks)
@@ -43,12 +43,12 @@ class Loop:
         ]
 
     def start(self) -> None:
-        """Starts all tasks; the first run of each comes after its wait."""
+        """Start all tasks. Each first waits for its interval."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Lets running tasks end, for five seconds at most, and starts none again."""
+        """Stop all tasks, waiting up to five seconds for each that is running."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(STOP_SECONDS)
@@ -56,15 +56,16 @@ class Loop:
     def _repeat(self, task: Task) -> None:
         failures = 0
         while not self._stopping.wait(wait_after(task, failures)):
-            failures = 0 if self._ran(task, failures) else failures + 1
+            failures = 0 if self._run(task, failures) else failures + 1
 
-    def _ran(self, task: Task, failures: int) -> bool:
+    def _run(self, task: Task, failures: int) -> bool:
         try:
             task.run()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next run may end well
+        except Exception as error:  # noqa: BLE001 - the next run may succeed
             self._on_run(task.name, False)
-            said = _log.warning if failures else _log.error
-            said("task failed", task=task.name, errors=type_names(error), places=places(error))
+            # Only the first of consecutive failures is an error, so that alerts fire once.
+            log = _log.warning if failures else _log.error
+            log("task failed", task=task.name, errors=type_names(error), places=places(error))
             return False
         self._on_run(task.name, True)
         if failures:
@@ -73,8 +74,8 @@ class Loop:
 
 
 def log_failure(failure: Failure) -> None:
-    """Log that one item of a task failed: its id, which workspaces may learn, and never the error's text."""
-    facts = {
+    """Log the failure of one item of a task: its id, but never the error's text, which may contain secrets."""
+    fields = {
         "task": failure.task,
         "item": failure.item,
         "failures": failure.failures,
@@ -82,12 +83,12 @@ def log_failure(failure: Failure) -> None:
         "places": places(failure.error),
     }
     if failure.is_given_up:
-        _log.error("item given up", **facts)
+        _log.error("item given up", **fields)
     else:
-        _log.warning("item failed", **facts)
+        _log.warning("item failed", **fields)
 
 
 def wait_after(task: Task, failures: int) -> float:
-    """Seconds to the next run, after so many failures on end."""
+    """Return the seconds until the next run, after that many consecutive failures."""
     longest = max(LONGEST_WAIT, task.seconds)
     return min(longest, task.seconds * 2.0 ** min(failures, 20))

@@ -1,4 +1,4 @@
-"""Mail: a letter as a message (RFC 5322), handed to an SMTP server or laid into a folder."""
+"""Mail transports: an SMTP server or a folder; and the message (RFC 5322) of an email."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from typing import Final, Protocol
 
 import aiosmtplib
 
-from keystead.domain.mail import Letter, MailServer, sender_of
+from keystead.domain.mail import Email, MailServer, sender_of
 from keystead.domain.users import check_email
 
 TIMEOUT_SECONDS: Final = 20.0
 
 
 class MailRefused(Exception):
-    """The server will never take this message (RFC 5321 section 4.2.1, 5yz)."""
+    """The server refuses this message permanently (RFC 5321 section 4.2.1, 5yz)."""
 
 
 class MailDeferred(Exception):
-    """The server is there, but couldn't take this message now (4yz, or the connection broke over it)."""
+    """The server is available but cannot take this message now (4yz, or the connection broke)."""
 
 
 class MailAway(Exception):
-    """No message can be handed over now."""
+    """The mail server is unavailable, for any message."""
 
 
-class Mailer(Protocol):
-    """Hands messages on."""
+class MailTransport(Protocol):
+    """Where messages are sent: an SMTP server or a folder."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Return when the message was taken over. Raises MailRefused, MailDeferred or MailAway."""
+        """Send the message. Raises MailRefused, MailDeferred or MailAway."""
         ...
 
 
@@ -49,7 +49,7 @@ class Smtp:
     server: MailServer
 
     async def send(self, message: EmailMessage) -> None:
-        """Hand it to the server, on a connection of its own."""
+        """Send the message on a new connection."""
         server = self.server
         client = aiosmtplib.SMTP(
             hostname=server.host,
@@ -64,7 +64,7 @@ class Smtp:
             await client.connect()
         except (aiosmtplib.SMTPException, OSError):
             raise MailAway from None
-        # From here on the server is there: what goes wrong is this message's own failure.
+        # The server is available: from here on a failure concerns this message only.
         try:
             await client.send_message(message)
             with suppress(aiosmtplib.SMTPException, OSError):
@@ -73,8 +73,8 @@ class Smtp:
             raise _verdict(*(refused.code for refused in error.recipients)) from None
         except aiosmtplib.SMTPSenderRefused as error:
             if str(message["To"]).isascii():
-                raise MailAway from None  # all mail has the same sender
-            # With a non-ASCII recipient the sender asks for SMTPUTF8, and may be refused for that alone.
+                raise MailAway from None  # all mail has this sender
+            # For a non-ASCII recipient, MAIL FROM asks for SMTPUTF8 and may be refused for that alone.
             raise _verdict(error.code) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _verdict(error.code) from None
@@ -92,36 +92,38 @@ def _verdict(*codes: int) -> MailRefused | MailDeferred:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder for messages as files (`.eml`), which mail programs open: for a start without a mail server."""
+    """A folder of `.eml` files, for trying Keystead without a mail server."""
 
     path: Path
 
     async def send(self, message: EmailMessage) -> None:
-        """Writes the message to a file of its own, for its owner's eyes only; again: the same file."""
+        """Write the message to a private file. Sending it again replaces the same file."""
         name = sha256(str(message["Message-ID"]).encode()).hexdigest()[:24]
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
-            descriptor, made = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
+            descriptor, draft_name = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(message.as_bytes(policy=SMTP_FORM))
-            draft = self.path / made
-            draft.replace(self.path / f"{name}.eml")
+            (self.path / draft_name).replace(self.path / f"{name}.eml")
         except OSError:
             raise MailAway from None
 
 
 def message_of(
-    letter: Letter, *, sender: str, base_url: str, once: str, now: datetime
+    letter: Email, *, sender: str, base_url: str, once: str, now: datetime
 ) -> EmailMessage:
-    """The letter as a message. `once` tells one sending apart from every other, so that a second copy can be told."""
+    """Return the message of an email.
+
+    `once` is unique to a sending: a second copy of the email gets the same Message-ID.
+    """
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = check_email(letter.to)  # a stored one may be older than the check
+    message["To"] = check_email(letter.to)  # it may have been stored before this check existed
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(now)
     digest = sha256(f"{once} {letter.to}".encode()).hexdigest()[:32]
     message["Message-ID"] = f"<{digest}@{(sender_of(sender) or 'localhost').rpartition('@')[2]}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: nobody's vacation answers it
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: no automatic replies
     if letter.settings_path is not None:
         message["List-Unsubscribe"] = f"<{base_url}{letter.settings_path}>"
     message.set_content(letter.text)

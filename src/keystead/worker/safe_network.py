@@ -1,7 +1,8 @@
-"""Connections to receivers that others chose: the name is resolved once, and every address of it must be admitted.
+"""Protection against SSRF: a webhook's host is resolved once, and every address must be permitted.
 
-The connection goes to an address that was looked at, never to the name: what a name server says a moment later
-changes nothing. One address that is not admitted refuses the name, since a name has no honest reason to mix them.
+We connect to an address that was checked, never to the name, so a DNS answer that changes in between
+(DNS rebinding) has no effect. One forbidden address refuses the whole name: no honest name mixes
+public and internal addresses.
 """
 
 from __future__ import annotations
@@ -20,50 +21,51 @@ from httpcore2 import (
     ConnectError,
     ConnectTimeout,
 )
+from typing_extensions import override
 
 from keystead.domain.destinations import Address, Destinations
 from keystead.domain.ids import WorkspaceId
-from keystead.services.places import Threads
+from keystead.services.concurrency import FairThreadPool
 
 RESOLVERS: Final = 64
-"""How many names are looked up at the same time: a name server that never answers keeps a thread for long."""
+"""Concurrent lookups: a name server that never answers occupies a thread for a long time."""
 ADDRESSES_TRIED: Final = 4
 CONNECT_SECONDS: Final = 5.0
-"""For one address; then the next is tried."""
+"""For each address."""
 
 Resolve = Callable[[WorkspaceId, str, int], Awaitable[Sequence[Address]]]
-"""The addresses of a name (and port), looked up for a workspace. OSError if the name has none."""
+"""(workspace, host, port) -> the addresses of the host. Raises OSError if there are no addresses."""
 
 
 class ForbiddenAddress(Exception):
-    """A name or an address that leads where nothing may be sent."""
+    """The host is, or resolves to, an address to which webhooks must not be sent."""
 
 
 class Unresolved(Exception):
-    """A name that has no address."""
+    """The host has no address."""
 
 
 class SystemResolver:
-    """Asks the system, on threads of its own, so that slow name servers hold up nothing else.
+    """The system's resolver, on its own threads, of which each workspace has a fair share.
 
-    Each workspace has its share of the threads, so names without an answer hold up only their own workspace.
+    So slow name servers delay nothing but lookups of the workspace that uses them.
     """
 
     def __init__(self) -> None:
-        self._threads = Threads(RESOLVERS, "resolve")
+        self._threads = FairThreadPool(RESOLVERS, "resolve")
 
     async def __call__(self, workspace_id: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         """Return the addresses of `host`, in the system's order of preference."""
-        found = await self._threads.run(workspace_id, partial(_look_up, host, port))
-        return list(dict.fromkeys(ipaddress.ip_address(address) for address in found))
+        addresses = await self._threads.run(workspace_id, partial(_look_up, host, port))
+        return list(dict.fromkeys(map(ipaddress.ip_address, addresses)))
 
     def close(self) -> None:
-        """Takes no more names; one that is being looked up is not waited for."""
+        """Accept no more lookups, without waiting for running ones."""
         self._threads.close()
 
 
 class SafeNetwork(AsyncNetworkBackend):
-    """Opens the connections of one attempt, to admitted addresses and to nothing else, and closes them."""
+    """The network backend of one attempt: connects to permitted addresses only."""
 
     def __init__(
         self, destinations: Destinations, resolve: Resolve, workspace_id: WorkspaceId
@@ -75,23 +77,25 @@ class SafeNetwork(AsyncNetworkBackend):
         self._opened: list[AsyncNetworkStream] = []
 
     async def aclose(self) -> None:
-        """Closes what was opened. A handshake that was given up on leaves its connection to us."""
+        """Close all connections."""
+        # httpcore does not close the connection if the TLS handshake is cancelled.
         for stream in self._opened:
             await stream.aclose()
 
+    @override
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the interface is httpcore's
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """A connection to the first address that takes it. ForbiddenAddress where any is not admitted."""
-        addresses = await self._admitted(host, port)
+        addresses = await self._permitted(host, port)
         failure: Exception | None = None
         for address in addresses[:ADDRESSES_TRIED]:
             try:
+                # The literal address, never `host`: nothing may resolve the name again.
                 stream = await self._network.connect_tcp(
                     str(address), port, timeout or CONNECT_SECONDS, local_address, socket_options
                 )
@@ -102,29 +106,30 @@ class SafeNetwork(AsyncNetworkBackend):
                 return stream
         raise failure or Unresolved(host)
 
+    @override
     async def connect_unix_socket(
         self,
         path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - the interface is httpcore's
+        timeout: float | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """Never."""
         raise ForbiddenAddress
 
+    @override
     async def sleep(self, seconds: float) -> None:
-        """Waits."""
         await self._network.sleep(seconds)
 
-    async def _admitted(self, host: str, port: int) -> Sequence[Address]:
+    async def _permitted(self, host: str, port: int) -> Sequence[Address]:
         try:
             addresses = await self._resolve(self._workspace_id, host, port)
         except (OSError, UnicodeError):
             raise Unresolved(host) from None
+        # All of them, though we try only a few: the order is the name server's choice.
         if not all(map(self._destinations.admit, addresses)):
             raise ForbiddenAddress
         return addresses
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(place[0]) for *_, place in found]
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in infos]

@@ -1,7 +1,7 @@
-"""One attempt at a delivery: sign, connect, send, read the status. What a receiver does to us ends here.
+"""One attempt to deliver an event: sign, connect, send, read the status (Standard Webhooks 1.0).
 
-Standard Webhooks 1.0. No redirect is followed, no proxy used, no cookie kept, no compression undone; the time of the
-whole attempt and the bytes that are read of an answer are bounded.
+Receivers are untrusted: no redirects, proxies, cookies or decompression, and a limit on the time of an
+attempt and the bytes that are read of a response.
 """
 
 from __future__ import annotations
@@ -21,15 +21,22 @@ from standardwebhooks import Webhook as Signer
 
 from keystead import __version__
 from keystead.domain.destinations import Destination, Destinations
-from keystead.domain.webhooks import Attempt, AttemptError, Outcome, error_of, read_retry_after
-from keystead.http.failures import type_names
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Outcome,
+    error_for_status,
+    parse_retry_after,
+)
+from keystead.http.redaction import type_names
 from keystead.services.deliveries import Batch, Message
+from keystead.wire.webhooks import payload
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
 
 ATTEMPT_SECONDS: Final = 20.0
 READ_BYTES: Final = 64 * 1024
 READ_SECONDS: Final = 1.0
-"""Of an answer's body: it says nothing to us, but who is cut off early may be confused."""
+"""For the response's body: we don't use it, but an early disconnect may confuse the receiver."""
 AGENT: Final = f"Keystead/{__version__} (webhooks)"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
@@ -48,7 +55,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Sender:
-    """Makes attempts. One connection each: what a receiver does to one harms no other."""
+    """Makes attempts, each on its own connection, so that they cannot affect each other."""
 
     def __init__(
         self,
@@ -64,8 +71,8 @@ class Sender:
         self._seconds = seconds
 
     async def send(self, batch: Batch, message: Message, now: datetime) -> Outcome:
-        """What came of one attempt, which began at `now`. Never an exception: a failure is an outcome."""
-        began = time.monotonic()
+        """Make one attempt, starting at `now`. Every failure is an outcome; nothing is raised."""
+        started = time.monotonic()
         status: int | None = None
         retry_after: str | None = None
         try:
@@ -74,20 +81,21 @@ class Sender:
             return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
         try:
             # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
-            headers = _headers(batch, message, destination, now)
+            body = payload(message.event)
+            headers = _headers(batch, message, body, destination, now)
             network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
-            status, retry_after = await self._exchange(network, destination, headers, message.body)
-            error = error_of(status)
+            status, retry_after = await self._exchange(network, destination, headers, body)
+            error = error_for_status(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
-        took = round((time.monotonic() - began) * 1000)
-        wait = None if retry_after is None else read_retry_after(retry_after, now)
-        return Outcome(Attempt(now, status, error, took), wait)
+        milliseconds = round((time.monotonic() - started) * 1000)
+        wait = None if retry_after is None else parse_retry_after(retry_after, now)
+        return Outcome(Attempt(now, status, error, milliseconds), wait)
 
     async def _exchange(
         self, network: SafeNetwork, destination: Destination, headers: Headers, body: bytes
     ) -> tuple[int, str | None]:
-        """The status of the answer and its Retry-After."""
+        """Return the status of the response and its Retry-After."""
         scheme, host = destination.scheme.encode(), destination.host.encode()
         url = httpcore2.URL(
             scheme=scheme, host=host, port=destination.port, target=destination.target.encode()
@@ -99,9 +107,8 @@ class Sender:
             request = Request("POST", url, headers=headers, content=body)
             async with asyncio.timeout(self._seconds):
                 response = await connection.handle_async_request(request)
-            answered = response.status, _retry_after(response)
             await _drain(response)
-            return answered
+            return response.status, _retry_after(response)
         finally:
             try:
                 await connection.aclose()
@@ -110,21 +117,23 @@ class Sender:
 
 
 def tls_context(more: Path | None = None) -> ssl.SSLContext:
-    """Verifies receivers against the system's certificates, and those of `more` (PEM) too."""
+    """Return a context that trusts the system's certificates and those of the PEM file `more`."""
     context = httpcore2.default_ssl_context()
     if more is not None:
         context.load_verify_locations(more)
     return context
 
 
-def _headers(batch: Batch, message: Message, destination: Destination, now: datetime) -> Headers:
+def _headers(
+    batch: Batch, message: Message, body: bytes, destination: Destination, now: datetime
+) -> Headers:
     """Signed over the id, the time of this attempt, and the very bytes that are sent."""
-    id, text = message.delivery.event_id, message.body.decode()
+    id, text = message.delivery.event_id, body.decode()
     signatures = [Signer(secret).sign(id, now, text) for secret in batch.secrets]
-    own = {
+    defaults = {
         "Host": destination.authority,
         "Content-Type": "application/json",
-        "Content-Length": str(len(message.body)),
+        "Content-Length": str(len(body)),
         "User-Agent": AGENT,
         "Accept": "*/*",
         "Connection": "close",
@@ -132,9 +141,9 @@ def _headers(batch: Batch, message: Message, destination: Destination, now: date
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-    theirs = {name.lower() for name, _ in batch.headers}
-    kept = [(name, value) for name, value in own.items() if name.lower() not in theirs]
-    return [(name.encode(), value.encode()) for name, value in (*kept, *batch.headers)]
+    custom = {name.lower() for name, _ in batch.headers}
+    headers = [(name, value) for name, value in defaults.items() if name.lower() not in custom]
+    return [(name.encode(), value.encode()) for name, value in (*headers, *batch.headers)]
 
 
 def _retry_after(response: Response) -> str | None:
@@ -145,7 +154,7 @@ def _retry_after(response: Response) -> str | None:
 
 
 async def _drain(response: Response) -> None:
-    """Reads the body as far as we read any. The status stands, whatever becomes of the rest."""
+    """Read the body up to our limits. The status counts, even if reading the body fails."""
     left = READ_BYTES
     with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
         async with asyncio.timeout(READ_SECONDS):
@@ -161,5 +170,5 @@ def _error_of(failure: Exception) -> AttemptError:
     for kind, error in _ERRORS:
         if isinstance(failure, kind):
             return error
-    _log.error("attempt failed unexpectedly", errors=type_names(failure))
+    _log.error("unexpected delivery failure", errors=type_names(failure))
     return AttemptError.UNREACHABLE

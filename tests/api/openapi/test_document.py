@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keystead.api.bodies import Body
-from keystead.api.openapi.document import describe, operations, written
+from keystead.api.openapi.document import describe, operations, to_json
 from keystead.domain.scopes import BUILT_IN
 from keystead.http.problems import STATUS
 from tests.api.world import Tenant
@@ -34,7 +34,7 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_committed_document_is_what_the_code_says() -> None:
     """openapi.json in the repository is the one that `make openapi` writes."""
-    assert COMMITTED.read_text(encoding="utf-8") == written(DOCUMENT), "run `make openapi`"
+    assert COMMITTED.read_text(encoding="utf-8") == to_json(DOCUMENT), "run `make openapi`"
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_the_module_prints_the_document() -> None:
     """`python -m keystead.api.openapi.document` prints openapi.json, and nothing on standard error."""
     command = [sys.executable, "-m", "keystead.api.openapi.document"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (written(DOCUMENT), "")
+    assert (done.stdout, done.stderr) == (to_json(DOCUMENT), "")
 
 
 def test_everybody_may_read_the_document(quick: Tenant) -> None:
@@ -83,7 +83,7 @@ def test_every_call_is_described() -> None:
 
 
 def test_every_refusal_is_a_problem() -> None:
-    """Each status of an operation that is no 2xx is a problem, and shows codes of that very status."""
+    """Each error status of an operation is a problem, and lists codes of that status."""
     for operation in OPERATIONS.values():
         assert {"400", "401", "422", "503", "default"} <= set(operation["responses"])
         for status, response in operation["responses"].items():

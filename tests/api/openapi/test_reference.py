@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def nobody(quick: Tenant) -> Client:
-    """Somebody without a key."""
+    """A client without a key."""
     return quick.world.client()
 
 
@@ -60,7 +60,7 @@ def test_the_reference_shows_every_call_and_every_shape(nobody: Client) -> None:
 
 
 def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
-    """Lists, references, alternatives and closed vocabularies are told as such."""
+    """Lists, references, alternatives and enumerations are shown as such."""
     text = re.sub(r"</?(?:a|code)[^>]*>", "", nobody.get("/docs").text)
     cells = {" ".join(cell.split()) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)}
     for told in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
@@ -109,7 +109,7 @@ def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> 
 
 
 def test_samples_follow_their_schemas() -> None:
-    """A sample has all members, the first example where there is one, and no end where one could be null."""
+    """A sample has all members, the first example if there is one, and ends at members that can be null."""
     schemas = describe()["components"]["schemas"]
     sample = sample_of({"$ref": "#/components/schemas/CreatedKey"}, schemas)
     assert set(sample) == set(schemas["CreatedKey"]["properties"])
@@ -127,7 +127,7 @@ def test_every_problem_has_its_page(nobody: Client, code: str) -> None:
 
 
 def test_pages_are_for_reading(nobody: Client) -> None:
-    """HEAD works, nothing else does; what is no page is 404."""
+    """HEAD works, other methods don't; an unknown page is 404."""
     for path in ("/docs", "/openapi.json", "/problems"):
         assert nobody.send("HEAD", path).status_code == 200
         assert problem(nobody.post(path, {})) == (405, "method-not-allowed")

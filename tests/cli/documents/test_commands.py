@@ -89,7 +89,7 @@ def test_what_cannot_be_pushed_is_told_and_the_rest_is_pushed(
         f"{folder}/bad.jsonl:1",
         f"{folder}/binary.md",
     ]
-    assert "run the same command again: it pushes what is new." in next_
+    assert "then run the command again: it pushes what is new." in next_
     as_json = keystead(*push, "--json")
     assert as_json.code == Exit.REFUSED
     assert len(as_json.json["refused"]) == 2
@@ -128,7 +128,7 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
 def test_a_single_file_never_deletes_the_rest(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """Beside one file everything else would be missing: --delete-missing takes folders, with a root or without."""
+    """With a file, everything else would be deleted: --delete-missing takes folders, with a root or without."""
     for more in ((), ("--root", str(folder)), (str(folder),)):
         push = ("documents", "push", str(folder / "README.md"), *more, "-c", "x")
         ended = run(*push, "--delete-missing", "--yes")
@@ -140,7 +140,7 @@ def test_a_single_file_never_deletes_the_rest(
 def test_a_part_of_the_root_never_deletes_the_rest(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """Beside one of the root's folders all else would be missing: --delete-missing wants the root itself."""
+    """With one of the root's folders, everything else would be deleted: --delete-missing needs the root itself."""
     push = ("documents", "push", "-c", "x", "--root", str(folder), "--delete-missing", "--yes")
     ended = run(*push, str(folder / "guides"))
     assert ended.code == Exit.USAGE
@@ -246,7 +246,7 @@ def _is_begun(client: Client) -> bool:
 
 @pytest.fixture
 def refusing(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
-    """A server that answers as a test tells it to."""
+    """A server with the responses that a test sets."""
     with stranger() as one:
         monkeypatch.setenv("KEYSTEAD_URL", one.url)
         monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
@@ -289,7 +289,7 @@ def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
 def test_a_narrow_gateway_gets_smaller_batches(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """Where something on the way takes less at once, halves go, down to one; what is too large alone is refused."""
+    """If a proxy accepts less, halves are sent, down to one document; one that is too large itself is refused."""
     refusing.answers = [(413, {}, b"<html>"), pushed(1), (413, {}, b""), (413, {}, b""), pushed(1)]
     ended = run("documents", "push", str(folder), "--collection", "x", "--json")
     assert [len(batch) for batch in ids(refusing)] == [3, 1, 2, 1, 1]
@@ -310,7 +310,7 @@ def test_what_was_pushed_before_a_failure_is_told(
 
 
 def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> None:
-    """At a terminal a bar is drawn while files are pushed; refusals and the summary stand below one another."""
+    """A terminal shows a bar while files are pushed; refusals and the summary have lines of their own."""
     (folder / "binary.md").write_bytes(b"\0")
     refusing.answers = [pushed(3)]
     terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "400"}
@@ -338,7 +338,7 @@ def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> No
 def test_every_refusal_has_its_exit_code(
     run: Keystead, refusing: Stranger, answer: tuple[int, dict[str, str], bytes], code: Exit
 ) -> None:
-    """Denied, refused and unavailable are told apart; one line, without the token."""
+    """Denied, refused and unavailable have their own exit codes; one line, without the token."""
     refusing.answers = [answer]
     ended = run("documents", "search", "--collection", "x", "word")
     assert (ended.code, ended.out) == (code, "")

@@ -14,7 +14,7 @@ from keystead.cli.documents.files import LONGEST_LINE, Ready, Shaping, read_docu
 from keystead.cli.documents.found import Refused, find_files
 from keystead.cli.documents.pushing import BATCH_BYTES, batches, unrepeated
 from keystead.cli.outcome import Failure
-from keystead.client.documents import document_body
+from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
 
 PLAIN = Shaping()
@@ -39,7 +39,7 @@ def write(file: Path, content: str | bytes) -> Path:
 
 
 def test_a_folder_is_its_files_of_known_kinds(tmp_path: Path) -> None:
-    """Markdown, text and JSON lines at any depth; hidden files are passed over, others counted."""
+    """Markdown, text and JSON lines at any depth; hidden files are skipped, others counted."""
     write(tmp_path / "README.md", "# Read me\nfirst")
     write(tmp_path / "guides/deploy.MD", "# Deploy")
     write(tmp_path / "notes.txt", "# no heading")
@@ -119,7 +119,7 @@ def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str) -> None:
 
 
 def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
-    """A pattern that takes something back would do nothing here; a list that cannot be read is no empty list."""
+    """A pattern that includes files again is refused; so is a list that can't be read."""
     with pytest.raises(Failure, match="!"):
         find_files([tmp_path], exclude=["!keep.md"])
     write(tmp_path / ".keysteadignore", b"\xff")
@@ -129,7 +129,7 @@ def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-32", "shift_jis"])
 def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -> None:
-    """The text is the same in every encoding; what is none in the one that was named is refused."""
+    """The text is the same in every encoding; text of another encoding than the named one is refused."""
     said = "日本" if encoding == "shift_jis" else "café"
     write(tmp_path / "a.txt", said.encode(encoding))
     documents, refused = read(tmp_path, shaping=Shaping(encoding=encoding))
@@ -142,7 +142,7 @@ def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -
 
 
 def test_front_matter_gives_attributes(tmp_path: Path) -> None:
-    """Its title is the title, every other text an attribute; the path stays the file's own. Text files have none."""
+    """Its title is the title, every other text an attribute; the path stays its own. Text files have no members."""
     text = "---\r\ntitle: Real\r\nowner: 'Ann'\r\npath: /etc/passwd\r\n---\r\n# Heading\r\n"
     write(tmp_path / "a.md", text)
     write(tmp_path / "b.txt", text)
@@ -179,13 +179,13 @@ def test_what_cannot_be_a_document_is_told_file_by_file(tmp_path: Path) -> None:
         "binary.md": "is binary",
         "latin.txt": "is not UTF-8 text",
         "large.txt": "is too large",
-        "dead.md": "cannot be read",
+        "dead.md": "can't be read",
         "pipe.md": "is not a file",
     }
 
 
 def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
-    """A link to a file elsewhere is not pushed with the folder, nor is a linked folder walked; both are told."""
+    """A link to a file elsewhere is not pushed with the folder, nor is a linked folder walked; both are reported."""
     folder = tmp_path / "folder"
     write(folder / "own.md", "own")
     (folder / "same.md").symlink_to(folder / "own.md")
@@ -201,7 +201,7 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
 def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
     """What cannot be looked into (here: missing) is named, and is not taken for empty."""
     _, refused = read(tmp_path / "missing")
-    assert refused == {str(tmp_path / "missing"): "cannot be read: No such file or directory"}
+    assert refused == {str(tmp_path / "missing"): "can't be read: No such file or directory"}
 
 
 @pytest.mark.parametrize(
@@ -210,21 +210,21 @@ def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", "is not an object"),
         ("3", "is not an object"),
-        ('{"id": "a"}', "lacks text"),
-        ('{"text": "a"}', "lacks id"),
+        ('{"id": "a"}', "is missing text"),
+        ('{"text": "a"}', "is missing id"),
         ('{"id": 1, "text": ""}', "id must be a string"),
         ('{"id": "a", "text": null}', "text must be a string"),
         ('{"id": "a", "text": "", "title": null}', "title must be a string"),
         ('{"id": "a", "text": "", "url": 5}', "url must be a string or null"),
         ('{"id": "a", "text": "", "url": "x"}', "url must be an absolute http or https URL"),
         ('{"id": "a/b", "text": ""}', "id must be"),
-        ('{"id": "a", "text": "", "tags": []}', "holds tags"),
-        ('{"id": "a", "id": "b", "text": ""}', "holds a name twice"),
-        ('{"id": "a", "text": "", "attributes": {"x": NaN}}', "holds NaN"),
+        ('{"id": "a", "text": "", "tags": []}', "unknown field: tags"),
+        ('{"id": "a", "id": "b", "text": ""}', "repeats a name"),
+        ('{"id": "a", "text": "", "attributes": {"x": NaN}}', "contains NaN"),
         ('{"id": "a", "text": "", "attributes": []}', "attributes must be an object"),
-        ('{"id": "a", "text": "", "attributes": {"x": 1e999}}', "attributes must hold finite"),
-        ('{"id": "a", "text": "\\u0000"}', "text must not hold"),
-        ('{"id": "a", "text": "\\ud800"}', "text must not hold"),
+        ('{"id": "a", "text": "", "attributes": {"x": 1e999}}', "attributes must contain finite"),
+        ('{"id": "a", "text": "\\u0000"}', "text must not contain"),
+        ('{"id": "a", "text": "\\ud800"}', "text must not contain"),
         ('{"id": "a", "text": "", "attributes": ' + "[" * 5000, "is not JSON"),
         ('{"id": "a", "text": "' + "x" * (MAX_TEXT_BYTES + 1) + '"}', "text must be at most"),
         ("x" * (LONGEST_LINE * 2), "is too large"),
@@ -244,7 +244,7 @@ def test_a_bad_line_is_told_and_the_next_is_read(tmp_path: Path, line: str, deta
 
 
 def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
-    """A document as the API shows it is a good line: the instants that only the server sets are passed over."""
+    """A document as the API returns it is a good line: the times that only the server sets are ignored."""
     shown: dict[str, Any] = {"id": "a", "title": "T", "text": "x", "url": None, "attributes": {}}
     instants = {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}
     file = write(tmp_path / "x.jsonl", json.dumps(shown | instants))
@@ -252,7 +252,7 @@ def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
 
 
 def test_an_id_is_pushed_once(tmp_path: Path) -> None:
-    """Who comes second with an id is refused and told who has it; the same file named twice is one."""
+    """A repeated id is refused, naming its first source; the same file named twice is one."""
     one, other = tmp_path / "one", tmp_path / "other"
     write(one / "README.md", "one")
     write(other / "README.md", "other")

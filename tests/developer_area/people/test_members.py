@@ -46,7 +46,7 @@ def invite(area: Area, browser: Browser, role: str = "developer", email: str = G
 
 def roles_of(area: Area) -> dict[str, str]:
     """Names and roles of the members."""
-    return {m.user.name: m.role for m in area.services.members.list(area.principal).members}
+    return {m.user.name: m.role for m in area.services.members.list(area.principal).items}
 
 
 def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
@@ -63,7 +63,7 @@ def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
         shown[line.one("th").text] = marks
     own = "Manage your own account"
     assert shown == {
-        f"{right.words}{asks_again(permission)}": [
+        f"{right.label}{asks_again(permission)}": [
             "yes" if role in right.roles else "no" for role in Role
         ]
         for permission, right in PERMISSIONS.items()
@@ -74,7 +74,7 @@ def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
 def asks_again(permission: Permission | None) -> str:
     """What the table says of a permission's acts that need a recent proof."""
     steps = [step for step in STEP_UP.values() if step.permission is permission]
-    return "".join(f" Needs a recent sign-in: {step.words}" for step in steps)
+    return "".join(f" Needs a recent sign-in: {step.label}" for step in steps)
 
 
 def test_a_role_is_changed_for_the_next_request(each_area: Area) -> None:
@@ -280,7 +280,7 @@ def test_who_is_a_member_is_not_invited(area: Area) -> None:
     again = browser.submit(page, url(area, "/invitations"), email=GUEST, role="viewer")
     assert (again.status, "is a member already" in again.tree.text) == (422, True)
     none = browser.submit(page, url(area, "/invitations"), email="nobody", role="viewer")
-    assert (none.status, "must be an e-mail address" in none.tree.text) == (422, True)
+    assert (none.status, "must be an email address" in none.tree.text) == (422, True)
 
 
 def test_a_products_user_is_somebody_else_here(area: Area) -> None:

@@ -44,7 +44,7 @@ def page_of(area: Area, webhook: WebhookEndpoint) -> Seen:
 
 def listed(area: Area) -> list[WebhookEndpoint]:
     """The webhooks that there are."""
-    return area.services.webhooks.list(area.principal).endpoints
+    return area.services.webhooks.list(area.principal).items
 
 
 def create(area: Area, **typed: str | list[str]) -> Seen:
@@ -195,7 +195,7 @@ def test_a_delivery_is_sent_again(area: Area) -> None:
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
     assert "on its way again" in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
-    assert [one.status for one in page.deliveries] == [DeliveryStatus.PENDING]
+    assert [one.status for one in page.items] == [DeliveryStatus.PENDING]
     switch(area, webhook, WebhookStatus.DISABLED)
     assert "switch it on" in browser.open(path).html
 
@@ -285,7 +285,7 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
     webhook = made(area)
     seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
     assert seen.status == 422
-    assert "A header is set by Keystead itself" in seen.html
+    assert "A header is reserved" in seen.html
     dropped = seen.tree.one("input", name="drop")
     assert "checked" in dropped.attributes
     area.key()

@@ -27,7 +27,7 @@ def filled(area: Area, *drafts: DocumentDraft, name: str = "docs") -> None:
 def names(area: Area) -> list[str]:
     """The collections that there are."""
     page = area.services.documents.list_collections(area.principal)
-    return [collection.name for collection in page.collections]
+    return [collection.name for collection in page.items]
 
 
 def create(area: Area, name: str, title: str = "") -> Seen:

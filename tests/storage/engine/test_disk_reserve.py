@@ -1,4 +1,4 @@
-"""Room kept for taking authority away: made, given, made again, and never in anybody's way."""
+"""Disk space reserved for revocations: filled, released, filled again, and harmless if the folder is gone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from keystead.domain.errors import DiskFull
-from keystead.storage.engine.disk_reserve import RESERVE_BYTES, Reserve
+from keystead.storage.engine.disk_reserve import RESERVE_BYTES, DiskReserve
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Have the disk say that so many bytes are free."""
+    """Have the disk report that many free bytes."""
     monkeypatch.setattr("os.statvfs", lambda _: _Disk(size))
 
 
@@ -23,34 +23,34 @@ class _Disk:
 
 
 def test_it_is_made_by_the_first_write_that_can_wait(tmp_path: Path) -> None:
-    """A private file of its size beside the database; what ends authority leaves it alone while there is room."""
-    reserve, file = Reserve(tmp_path / "keystead.db"), tmp_path / "keystead.db-reserve"
-    reserve.keep()
+    """A private file of its size next to the database; a revoking write leaves it alone while there is space."""
+    reserve, file = DiskReserve(tmp_path / "keystead.db"), tmp_path / "keystead.db-reserve"
+    reserve.fill()
     assert (file.stat().st_size, file.stat().st_mode & 0o777) == (RESERVE_BYTES, 0o600)
-    assert not reserve.give()
+    assert not reserve.release_if_needed()
     assert file.stat().st_size == RESERVE_BYTES
 
 
-def test_it_is_given_where_there_is_no_other_room(
+def test_it_is_released_if_there_is_no_other_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given to what ends authority; what can wait is refused until there is room for twice as much."""
-    reserve, file = Reserve(tmp_path / "keystead.db"), tmp_path / "keystead.db-reserve"
-    reserve.keep()
+    """Released to a revoking write; other writes are refused until there is space for twice as much."""
+    reserve, file = DiskReserve(tmp_path / "keystead.db"), tmp_path / "keystead.db-reserve"
+    reserve.fill()
     free(monkeypatch, RESERVE_BYTES - 1)
-    assert reserve.give()
+    assert reserve.release_if_needed()
     assert file.stat().st_size == 0
     free(monkeypatch, 2 * RESERVE_BYTES - 1)
     with pytest.raises(DiskFull):
-        reserve.keep()
+        reserve.fill()
     free(monkeypatch, 2 * RESERVE_BYTES)
-    reserve.keep()
+    reserve.fill()
     assert file.stat().st_size == RESERVE_BYTES
 
 
 def test_a_place_that_is_gone_is_left_to_sqlite(tmp_path: Path) -> None:
-    """Where the folder was moved away nothing is raised here: SQLite's own words say what is wrong."""
-    reserve = Reserve(tmp_path / "nowhere" / "keystead.db")
-    reserve.keep()
-    assert not reserve.give()
+    """If the folder was moved away nothing is raised here: SQLite reports what is wrong."""
+    reserve = DiskReserve(tmp_path / "nowhere" / "keystead.db")
+    reserve.fill()
+    assert not reserve.release_if_needed()
     reserve.release()

@@ -1,4 +1,4 @@
-"""Turns: one at a time, first come, first served, and owner after owner."""
+"""The FIFO lock: one holder at a time, first come, first served, and owner after owner."""
 
 from __future__ import annotations
 
@@ -6,84 +6,84 @@ import threading
 
 import pytest
 
-from keystead.storage.engine.fifo_lock import Turns
+from keystead.storage.engine.fifo_lock import FifoLock
 from tests.postgres import wait_until
 
 
-def queued(turns: Turns, name: int, order: list[int], owner: str = "a") -> threading.Thread:
-    """A thread that takes a turn, notes its name and hands on."""
+def queued(lock: FifoLock, name: int, order: list[int], owner: str = "a") -> threading.Thread:
+    """Start a thread that acquires the lock, notes its name and releases it."""
 
     def run() -> None:
-        turns.take(owner, 30)
+        lock.acquire(owner, 30)
         order.append(name)
-        turns.hand_on(owner)
+        lock.release(owner)
 
     thread = threading.Thread(target=run)
     thread.start()
     return thread
 
 
-def waits(turns: Turns) -> int:
-    """How many threads wait for a turn."""
-    return sum(map(len, turns._shares._waiting.values()))
+def waits(lock: FifoLock) -> int:
+    """Return how many threads wait for the lock."""
+    return sum(map(len, lock._shares._waiting.values()))
 
 
-def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
-    """Whoever hands on and asks again comes after those who were waiting."""
-    turns, order = Turns(), list[int]()
-    turns.take("a", 1)
+def test_it_is_acquired_in_the_order_in_which_they_were_asked_for() -> None:
+    """A thread that releases the lock and acquires it again comes after those that were waiting."""
+    lock, order = FifoLock(), list[int]()
+    lock.acquire("a", 1)
     waiting = []
     for name in range(5):
-        waiting.append(queued(turns, name, order))
-        wait_until(lambda: waits(turns) == len(waiting), "the thread waits")
-    turns.hand_on("a")
-    turns.take("a", 30)
+        waiting.append(queued(lock, name, order))
+        wait_until(lambda: waits(lock) == len(waiting), "the thread waits")
+    lock.release("a")
+    lock.acquire("a", 30)
     order.append(5)
-    turns.hand_on("a")
+    lock.release("a")
     for thread in waiting:
         thread.join()
     assert order == [0, 1, 2, 3, 4, 5]
 
 
-def test_owners_take_turns() -> None:
-    """One that asks many times waits with all but its first behind each other owner's first."""
-    turns, order = Turns(), list[int]()
-    turns.take("a", 1)
+def test_owners_rotate() -> None:
+    """An owner with many requests waits, with all except its first, behind each other owner's first."""
+    lock, order = FifoLock(), list[int]()
+    lock.acquire("a", 1)
     waiting = []
     for name, owner in enumerate("aaaaabbc"):
-        waiting.append(queued(turns, name, order, owner))
-        wait_until(lambda: waits(turns) == len(waiting), "the thread waits")
-    turns.hand_on("a")
+        waiting.append(queued(lock, name, order, owner))
+        wait_until(lambda: waits(lock) == len(waiting), "the thread waits")
+    lock.release("a")
     for thread in waiting:
         thread.join()
     assert order == [0, 5, 7, 1, 6, 2, 3, 4]
 
 
 def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
-    """Who gave up is passed over, and those behind get their turn."""
-    turns, order = Turns(), list[int]()
-    turns.take("a", 1)
+    """A waiter that gave up is skipped, and those behind it get the lock."""
+    lock, order = FifoLock(), list[int]()
+    lock.acquire("a", 1)
     with pytest.raises(TimeoutError):
-        turns.take("a", 0.01)
-    behind = queued(turns, 1, order)
-    turns.hand_on("a")
+        lock.acquire("a", 0.01)
+    behind = queued(lock, 1, order)
+    lock.release("a")
     behind.join()
-    turns.take("a", 0)
+    lock.acquire("a", 0)
     assert order == [1]
 
 
 def test_only_one_is_at_it() -> None:
-    """Under many threads, never two have the turn at once."""
-    turns, inside, most = Turns(), 0, 0
+    """Under many threads, no two hold the lock at the same time."""
+    lock, inside, most = FifoLock(), 0, 0
 
     def run() -> None:
         nonlocal inside, most
         for _ in range(200):
-            turns.take("a", 30)
+            lock.acquire("a", 30)
             inside += 1
             most = max(most, inside)
             inside -= 1
-            turns.hand_on("a")
+            lock.release("a")
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Who waits for PostgreSQL: as long as it takes while the server answers others, and not at all once it is silent."""
+"""Waits for PostgreSQL: of any length while the server answers others, and given up once it is silent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from keystead.domain.errors import Unavailable
 from keystead.storage.database import Database
-from keystead.storage.engine.liveness import DOUBT_SECONDS, SILENT_SECONDS, Pulse
+from keystead.storage.engine.liveness import SILENT_SECONDS, SUSPECT_SECONDS, LivenessProbe
 from keystead.storage.engine.roles import Purpose
 from tests.postgres import Postgres, wait_until
 from tests.relay import Relay, relay_to
 
-LONG = text(f"SELECT pg_sleep({2 * (DOUBT_SECONDS + SILENT_SECONDS)})")
+LONG = text(f"SELECT pg_sleep({2 * (SUSPECT_SECONDS + SILENT_SECONDS)})")
 SHORT = text("SELECT 1")
 
 
@@ -57,31 +57,31 @@ def test_a_slow_statement_is_waited_for(database: Database) -> None:
 
 
 def test_a_silent_server_is_given_up_and_refused(database: Database, relay: Relay) -> None:
-    """Who waits is told that it is away, who comes is told at once, and all is well when it is back."""
-    assert database.pulse is not None
+    """Waiting callers get Unavailable, later ones get it immediately, and all are answered when the server is back."""
+    assert database.liveness is not None
     with pytest.raises(Unavailable):
         fall_silent(database, relay)
-    assert database.pulse.is_silent
+    assert database.liveness.is_silent
     connections = database.engine.pool.status()
     assert not any(answers(database) for _ in range(100))
     assert database.engine.pool.status() == connections
     relay.mend()
     wait_until(lambda: answers(database), "the database is back")
-    assert not database.pulse.is_silent
+    assert not database.liveness.is_silent
 
 
 def test_a_server_that_refuses_is_not_silent(database: Database, relay: Relay) -> None:
-    """An error at once is an answer: nobody has to wait for the one who asks."""
-    assert database.pulse is not None
+    """A quick error is an answer: no caller has to wait for the probe."""
+    assert database.liveness is not None
     relay.cut()
-    database.pulse.doubt()
+    database.liveness.suspect()
     assert not answers(database)
     relay.mend()
     assert answers(database)
 
 
 def test_any_answer_counts(postgres: Postgres, relay: Relay) -> None:
-    """While anybody hears the server it is not silent, though the one that asks hears nothing."""
+    """While any connection gets answers the server is not silent, though the probe gets none."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
         asked.append(1)
@@ -89,13 +89,13 @@ def test_any_answer_counts(postgres: Postgres, relay: Relay) -> None:
 
     asked: list[int] = []
     relay.silence()
-    pulse = Pulse(connect)
-    pulse.doubt()
-    wait_until(lambda: pulse.is_silent, "the server is silent")
-    pulse.hear()
-    assert not pulse.is_silent
-    wait_until(lambda: pulse.is_silent, "the server is silent again")
+    probe = LivenessProbe(connect)
+    probe.suspect()
+    wait_until(lambda: probe.is_silent, "the server is silent")
+    probe.record_answer()
+    assert not probe.is_silent
+    wait_until(lambda: probe.is_silent, "the server is silent again")
     relay.mend()
-    wait_until(lambda: not pulse.is_silent, "the server is back")
-    pulse.close()
+    wait_until(lambda: not probe.is_silent, "the server is back")
+    probe.close()
     assert asked

@@ -1,4 +1,4 @@
-"""Addresses of databases: one server or several, for SQLAlchemy and for psycopg, and never a standby."""
+"""URLs of databases: one server or several, for SQLAlchemy and for psycopg, and never a standby."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keystead.storage.engine.urls import conninfo_of, parse_url
     ],
 )
 def test_one_server_or_several(url: str, hosts: str, ports: str | None) -> None:
-    """Hosts, ports, user, password, database and other parameters arrive; a server in recovery is never taken."""
+    """Hosts, ports, user, password, database and other parameters arrive; a server in recovery is never used."""
     said = conninfo_to_dict(conninfo_of(parse_url(url)))
     assert (said["host"], said.get("port")) == (hosts, ports)
     assert (said["user"], said["password"], said["dbname"]) == ("u", "p@ss", "keys")
@@ -38,11 +38,11 @@ def test_nobody_can_ask_for_a_standby() -> None:
 
 @pytest.mark.parametrize("hosts", ["one,", ",two", "one:x,two", "one,two:1:2", "[::1,two"])
 def test_hosts_that_are_none(hosts: str) -> None:
-    """What is no list of hosts is said to be none, and nothing of it is repeated."""
-    with pytest.raises(ValueError, match="one of the database's hosts is none"):
+    """Malformed hosts are refused, without repeating them."""
+    with pytest.raises(ValueError, match="a host of the database is malformed"):
         parse_url(f"postgresql://u:secret@{hosts}/keys")
 
 
 def test_several_hosts_show_no_password() -> None:
-    """The URL as it prints itself holds none."""
+    """The printed URL does not contain the password."""
     assert "secret" not in repr(parse_url("postgresql://u:secret@one,two/keys"))

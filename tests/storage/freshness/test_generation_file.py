@@ -1,4 +1,4 @@
-"""The stamp beside SQLite's file: what puts it in doubt, who takes the mark away, and what becomes of a damaged one."""
+"""The generation file next to SQLite's: what invalidates it, what publishes a generation, and damaged files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
-from sqlalchemy import delete, event, insert, select, text, update
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import delete, event, text, update
 
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.documents import CollectionDraft, DocumentDraft
@@ -31,9 +28,13 @@ from keystead.storage.database import Database
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import generation_file as module
-from keystead.storage.freshness.generation_file import MARK, WORD, Stamp, is_stamp
-from keystead.storage.freshness.write_watch import READ, may_change_authority
-from keystead.storage.schema.tables import api_keys, credentials, key_use, metadata, workspaces
+from keystead.storage.freshness.generation_file import (
+    GENERATION,
+    INVALID,
+    GenerationFile,
+    is_generation,
+)
+from keystead.storage.schema.tables import api_keys, workspaces
 from tests.installations import PEPPERS, Ground, fresh_ground, prepare, sqlite_file
 
 
@@ -41,38 +42,38 @@ from tests.installations import PEPPERS, Ground, fresh_ground, prepare, sqlite_f
 def ground(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Ground]:
-    """An embedded installation of the test's own, whose stamp is there."""
+    """An embedded installation of the test's own, with a generation file."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        stamp_of(ground).attach()
+        generation_file_of(ground).open()
         yield ground
 
 
-def stamp_of(ground: Ground) -> Stamp:
+def generation_file_of(ground: Ground) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.stamp is not None
-    return ground.database.stamp
+    assert ground.database.generation_file is not None
+    return ground.database.generation_file
 
 
 def file_of(ground: Ground) -> Path:
-    """Where the stamp is."""
+    """The path of the generation file."""
     file = sqlite_file(ground)
     return file.with_name(f"{file.name}-stamp")
 
 
-def word_of(ground: Ground) -> int:
-    """The word as it stands in the file."""
-    return memoryview(file_of(ground).read_bytes()).cast("Q")[WORD]
+def generation_of(ground: Ground) -> int:
+    """The generation that the file has."""
+    return memoryview(file_of(ground).read_bytes()).cast("Q")[GENERATION]
 
 
 @contextmanager
 def held(ground: Ground) -> Iterator[None]:
-    """A time in which somebody else holds the write lock."""
+    """A time in which another writer holds the lock."""
     with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
-# --- what puts it in doubt ---
+# --- what invalidates it ---
 
 
 def _suspend(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
@@ -122,36 +123,45 @@ def _raw_credential(ground: Ground, *_: object) -> None:
         tx.exec_driver_sql("UPDATE credentials SET revoked_at = 1")
 
 
+def _rename(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
+    with ground.database.write(tenant.workspace_id) as tx:
+        tx.execute(update(workspaces).values(name="Another"))
+
+
 BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 Act = Callable[[Ground, Principal, CreatedKey], object]
-ENDING: list[Act] = [
+CHANGING: list[Act] = [
     _suspend, _revoke, _narrow, _rotate, _overlap, _delete, _raw, _text,
-    _revoke_credential, _raw_credential,
+    _revoke_credential, _raw_credential, _rename,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("act", ENDING)
-def test_an_end_is_marked_stamped_and_then_answered(ground: Ground, act: Act) -> None:
-    """At the commit of whatever ends or changes authority the mark stands; when it is answered, a fresh stamp does."""
+@pytest.mark.parametrize("act", CHANGING)
+def test_a_write_that_may_change_access_invalidates_commits_and_publishes(
+    ground: Ground, act: Act
+) -> None:
+    """At the commit of a write that may change access the generation is invalid; at its answer there is a new one."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     ground.services.credentials.create("search", BY, CredentialKind.SERVICE)
-    before, at_commit = word_of(ground), []
-    event.listen(ground.database.engine, "commit", lambda _: at_commit.append(word_of(ground)))
+    before, at_commit = generation_of(ground), []
+    event.listen(
+        ground.database.engine, "commit", lambda _: at_commit.append(generation_of(ground))
+    )
     act(ground, tenant, created)
-    assert at_commit == [MARK]
-    assert is_stamp(word_of(ground))
-    assert word_of(ground) != before
+    assert at_commit == [INVALID]
+    assert is_generation(generation_of(ground))
+    assert generation_of(ground) != before
 
 
-def test_an_end_that_was_there_before_is_marked_too(ground: Ground) -> None:
+def test_a_repeated_revocation_invalidates_too(ground: Ground) -> None:
     """A second revocation goes the same way as the first."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     _revoke(ground, tenant, created)
-    before = word_of(ground)
+    before = generation_of(ground)
     _revoke(ground, tenant, created)
-    assert word_of(ground) != before
+    assert generation_of(ground) != before
 
 
 def _create(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
@@ -169,98 +179,35 @@ def _push(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
     documents.put(tenant, "notes", DocumentDraft("a", "words"))
 
 
-def _rename(ground: Ground, tenant: Principal, _: CreatedKey) -> None:
-    with ground.database.write(tenant.workspace_id) as tx:
-        tx.execute(update(workspaces).values(name="Another"))
-
-
 def _make_credential(ground: Ground, *_: object) -> None:
     ground.services.credentials.create("search", BY)
 
 
-@pytest.mark.parametrize("act", [_create, _use, _push, _rename, _make_credential])
-def test_what_ends_nothing_leaves_the_stamp(ground: Ground, act: Act) -> None:
-    """New keys and credentials, uses, documents, events and names cost nobody what they remember."""
+@pytest.mark.parametrize("act", [_create, _use, _push, _make_credential])
+def test_what_keeps_access_leaves_the_generation(ground: Ground, act: Act) -> None:
+    """New keys and credentials, uses, documents and events leave cached verifications valid."""
     tenant = ground.tenant()
     created = ground.key(tenant)
-    before = word_of(ground)
+    before = generation_of(ground)
     act(ground, tenant, created)
-    assert word_of(ground) == before
+    assert generation_of(ground) == before
 
 
-@pytest.mark.parametrize(
-    ("statement", "parameters", "marks"),
-    [
-        (update(api_keys).values(revoked_at=None), {}, True),
-        (update(api_keys), {"scopes": "*"}, True),
-        (update(api_keys), {}, True),
-        (update(api_keys).values(rotated_to=None), {}, False),
-        (
-            update(api_keys).ordered_values((api_keys.c.hint, ""), (api_keys.c.digest, b"")),
-            {},
-            True,
-        ),
-        (update(workspaces).values(last_event=1), {}, False),
-        (update(workspaces).values({workspaces.c.suspended_at: None}), {}, True),
-        (update(key_use).values(last_used_at=None), {}, False),
-        (delete(workspaces), {}, True),
-        (delete(key_use), {}, False),
-        (update(credentials).values(revoked_at=None), {}, True),
-        (update(credentials).values(digest=b""), {}, True),
-        (update(credentials).values(revoked_by=None), {}, False),
-        (delete(credentials), {}, True),
-        (insert(credentials), {}, False),
-        (text("UPDATE credentials SET name = 'x'"), {}, True),
-        (insert(api_keys), {}, False),
-        (insert(api_keys).prefix_with("OR REPLACE"), {}, True),
-        (sqlite.insert(api_keys).on_conflict_do_nothing(), {}, True),
-        (sqlite.insert(key_use).on_conflict_do_nothing(), {}, False),
-        (select(api_keys), {}, False),
-        (select(api_keys.c.id).union(select(workspaces.c.id)), {}, False),
-        (text("SELECT 1"), {}, False),
-        (text("WITH a AS (SELECT 1) DELETE FROM API_keys"), {}, True),
-        (text("DELETE FROM key_use"), {}, False),
-        (text("SELECT id FROM api_keys"), {}, False),
-        (CreateTable(api_keys), {}, True),
-    ],
-    ids=str,
-)
-def test_which_statements_may_change_authority(
-    statement: Any, parameters: dict[str, Any], marks: bool
-) -> None:
-    """Told by the statement itself: a change of a column that the hot statement reads, a deletion, and raw SQL."""
-    told = {"column_keys": list(parameters)} if parameters else {}
-    compiled = statement.compile(dialect=sqlite.dialect(), **told)
-
-    context = SimpleNamespace(compiled=compiled)
-    assert may_change_authority(context, str(compiled)) is marks
+# --- what publishes a generation ---
 
 
-def test_what_is_read_and_by_what_it_changes() -> None:
-    """The watched columns are those of the record, the join and the search; no foreign key changes them behind one."""
-    assert {"revoked_at", "expires_at", "scopes", "digest", "workspace_id"} < READ["api_keys"]
-    assert READ["workspaces"] == {"id", "suspended_at"}
-    assert READ["credentials"] == {"id", "name", "pepper_id", "digest", "revoked_at"}
-    for table in READ:
-        for key in metadata.tables[table].foreign_keys:
-            assert (key.ondelete, key.onupdate) == (None, None)
-
-
-# --- who takes the mark away ---
-
-
-def test_undone_is_settled_too(ground: Ground) -> None:
-    """A change that is rolled back leaves no mark."""
+def test_a_rollback_publishes_too(ground: Ground) -> None:
+    """A change that is rolled back leaves a generation."""
 
     def change() -> None:
         with ground.database.write_across(Purpose.OWNER) as tx:
             tx.execute(update(api_keys).values(revoked_at=None))
-            assert word_of(ground) == MARK
+            assert generation_of(ground) == INVALID
             raise NotFound("Nothing.")
 
     with pytest.raises(NotFound):
         change()
-    assert is_stamp(word_of(ground))
+    assert is_generation(generation_of(ground))
 
 
 DYING = """
@@ -271,7 +218,7 @@ from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema.tables import api_keys
 database = Database(sys.argv[1])
-database.stamp.settle = lambda: os._exit(9)
+database.generation_file.publish = lambda: os._exit(9)
 with database.write_across(Purpose.OWNER) as tx:
     tx.execute(update(api_keys).values(revoked_at=datetime.now(UTC)))
     if sys.argv[2] == "before":
@@ -280,136 +227,136 @@ with database.write_across(Purpose.OWNER) as tx:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_writer_that_dies_leaves_the_mark_to_the_next(ground: Ground, when: str) -> None:
-    """Killed before or after its commit, it leaves the mark: rows are read, and the next write puts a stamp there."""
+def test_after_a_writer_that_died_the_next_publishes(ground: Ground, when: str) -> None:
+    """Killed before or after its commit, it leaves INVALID: rows are read until the next write publishes."""
     created = ground.key(ground.tenant())
     assert ground.verdict(created) == ground.verdict(created) == "verified"
     dying = [sys.executable, "-c", DYING, ground.url, when]
     assert subprocess.run(dying, timeout=30, check=False).returncode == 9
-    assert word_of(ground) == MARK
+    assert generation_of(ground) == INVALID
     assert ground.verdict(created) == ("verified" if when == "before" else "revoked")
     with ground.database.write_across(Purpose.SERVER):
-        assert is_stamp(word_of(ground))
-    assert is_stamp(word_of(ground))
+        assert is_generation(generation_of(ground))
+    assert is_generation(generation_of(ground))
 
 
-def test_nobody_takes_it_away_without_the_lock(ground: Ground) -> None:
-    """While somebody holds the write lock the mark stands, whoever else ends a write or begins to remember."""
-    stamp = stamp_of(ground)
+def test_publishing_needs_the_lock(ground: Ground) -> None:
+    """While another writer holds the lock it stays invalid, though one write ends and another cache opens the file."""
+    own = generation_file_of(ground)
     with held(ground):
-        stamp.doubt()
-        stamp.settle()
-        assert word_of(ground) == MARK
+        own.invalidate()
+        own.publish()
+        assert generation_of(ground) == INVALID
         with closing(Database(ground.url)) as another:
-            assert another.stamp is not None
-            another.stamp.attach()
-            assert another.stamp.in_doubt
-    stamp.settle()
-    assert is_stamp(word_of(ground))
+            assert another.generation_file is not None
+            another.generation_file.open()
+            assert another.generation_file.is_invalid
+    own.publish()
+    assert is_generation(generation_of(ground))
 
 
-def test_no_torn_word_is_a_stamp() -> None:
-    """Half of a stamp and half of the mark, as a torn read would find them, is neither."""
-    fresh = {module._fresh() for _ in range(1_000)}
-    assert len({stamp >> 32 for stamp in fresh} | {stamp & 0xFFFFFFFF for stamp in fresh}) > 1_990
-    for stamp in fresh:
-        assert is_stamp(stamp)
-        assert not is_stamp(stamp & 0xFFFFFFFF)
-        assert not is_stamp(stamp >> 32 << 32)
-    assert not is_stamp(MARK)
+def test_no_torn_word_is_a_generation() -> None:
+    """Half of a generation and half of INVALID, as a torn read would find them, is neither."""
+    fresh = {module._new_generation() for _ in range(1_000)}
+    assert len({word >> 32 for word in fresh} | {word & 0xFFFFFFFF for word in fresh}) > 1_990
+    for word in fresh:
+        assert is_generation(word)
+        assert not is_generation(word & 0xFFFFFFFF)
+        assert not is_generation(word >> 32 << 32)
+    assert not is_generation(INVALID)
 
 
 # --- the file ---
 
 
 def test_the_file_is_as_private_as_the_database(ground: Ground) -> None:
-    """It has the database's rights, and is there only since somebody remembers."""
+    """It has the database's permissions, and no draft of it is left over."""
     assert file_of(ground).stat().st_mode == sqlite_file(ground).stat().st_mode
     assert not list(file_of(ground).parent.glob(".*stamp*"))
 
 
-def test_no_file_where_nobody_remembers(tmp_path: Path) -> None:
-    """Writing alone makes none."""
+def test_no_file_without_a_cache(tmp_path: Path) -> None:
+    """Writing alone creates none."""
     prepare(f"sqlite:///{tmp_path / 'keystead.db'}")
     assert not list(tmp_path.glob("*stamp*"))
 
 
 def test_by_another_name_it_is_the_same(ground: Ground, tmp_path: Path) -> None:
-    """Through a symbolic link the same stamp is found, as SQLite finds the same write-ahead log."""
+    """Through a symbolic link the same file is found, as SQLite finds the same write-ahead log."""
     link = tmp_path / "link.db"
     link.symlink_to(sqlite_file(ground))
     with closing(Database(f"sqlite:///{link}")) as other:
-        assert other.stamp is not None
-        other.stamp.attach()
-        assert other.stamp.words[WORD] == word_of(ground)
+        assert other.generation_file is not None
+        other.generation_file.open()
+        assert other.generation_file.words[GENERATION] == generation_of(ground)
     assert not list(tmp_path.glob("*stamp*"))
 
 
-def test_a_file_taken_away_is_trusted_by_nobody(ground: Ground) -> None:
-    """Once anybody has written, the lost file's last word is the mark; then a new one serves."""
-    stamp, lost = stamp_of(ground), stamp_of(ground).words
+def test_a_removed_file_is_not_trusted(ground: Ground) -> None:
+    """After the next write the removed file is invalid permanently; then a new one serves."""
+    own, lost = generation_file_of(ground), generation_file_of(ground).words
     file_of(ground).unlink()
     with ground.database.write_across(Purpose.SERVER):
         pass
-    assert lost[WORD] == MARK
-    assert stamp.in_doubt
-    stamp.attach()
-    assert stamp.words[WORD] == word_of(ground) != MARK
+    assert lost[GENERATION] == INVALID
+    assert own.is_invalid
+    own.open()
+    assert own.words[GENERATION] == generation_of(ground) != INVALID
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 32, b"x" * 33])
 def test_a_file_that_is_none(ground: Ground, content: bytes) -> None:
-    """What is no stamp is put aside for a new one."""
+    """A file of another format is replaced by a new one."""
     file_of(ground).unlink()
     file_of(ground).write_bytes(content)
     with ground.database.write_across(Purpose.SERVER):
         pass
-    assert stamp_of(ground).in_doubt
-    stamp_of(ground).attach()
-    assert stamp_of(ground).words[WORD] == word_of(ground) != MARK
+    assert generation_file_of(ground).is_invalid
+    generation_file_of(ground).open()
+    assert generation_file_of(ground).words[GENERATION] == generation_of(ground) != INVALID
 
 
-def test_a_copy_has_a_stamp_of_its_own(ground: Ground, tmp_path: Path) -> None:
-    """A database copied with the file beside it, as by a backup of the folder, takes no other's word for its own."""
+def test_a_copy_has_a_file_of_its_own(ground: Ground, tmp_path: Path) -> None:
+    """A database copied with its folder, as by a backup, does not take the other's generation for its own."""
     created = ground.key(ground.tenant())
     for file in sqlite_file(ground).parent.iterdir():
         shutil.copy2(file, tmp_path)
-    copied = memoryview((tmp_path / "keystead.db-stamp").read_bytes()).cast("Q")[WORD]
+    copied = memoryview((tmp_path / "keystead.db-stamp").read_bytes()).cast("Q")[GENERATION]
     with closing(Database(f"sqlite:///{tmp_path / 'keystead.db'}")) as copy:
-        assert copy.stamp is not None
-        copy.stamp.attach()
-        assert copy.stamp.words[WORD] not in (MARK, copied)
+        assert copy.generation_file is not None
+        copy.generation_file.open()
+        assert copy.generation_file.words[GENERATION] not in (INVALID, copied)
     assert ground.verdict(created) == "verified"
 
 
-def test_a_mark_of_another_lock_is_let_be(ground: Ground) -> None:
-    """In a file that another database's processes share a writer may put the mark, and never takes it away."""
+def test_a_file_under_another_lock_is_left_invalid(ground: Ground) -> None:
+    """In a file of another database's processes a writer may invalidate, and never publishes."""
     others = memoryview(bytearray(file_of(ground).read_bytes())).cast("Q")
-    others[2], others[WORD] = others[2] + 1, module._fresh()
+    others[2], others[GENERATION] = others[2] + 1, module._new_generation()
     file_of(ground).unlink()
     file_of(ground).write_bytes(bytes(others))
     _delete(ground)
-    assert word_of(ground) == MARK
+    assert generation_of(ground) == INVALID
     with ground.database.write_across(Purpose.SERVER):
         pass
-    assert word_of(ground) == MARK
-    stamp_of(ground).close()
-    stamp_of(ground).attach()
-    assert word_of(ground) != MARK
+    assert generation_of(ground) == INVALID
+    generation_file_of(ground).close()
+    generation_file_of(ground).open()
+    assert generation_of(ground) != INVALID
 
 
 def test_a_database_put_in_its_place(
     ground: Ground, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A process whose database is replaced under it trusts nothing that it remembers, and says so once."""
+    """A process whose database is replaced under it trusts nothing in its cache, and logs it once."""
     prepare(f"sqlite:///{tmp_path / 'other.db'}")
     with caplog.at_level(logging.WARNING):
         (tmp_path / "other.db").replace(sqlite_file(ground))
         for _ in range(2):
             with ground.database.write_across(Purpose.SERVER):
                 pass
-            stamp_of(ground).attach()
-    assert stamp_of(ground).in_doubt
+            generation_file_of(ground).open()
+    assert generation_file_of(ground).is_invalid
     assert [record.name for record in caplog.records] == [
         "keystead.storage.freshness.generation_file"
     ]
@@ -417,19 +364,19 @@ def test_a_database_put_in_its_place(
 
 
 def test_a_database_moved_away_and_back(ground: Ground) -> None:
-    """While it is away nothing that is remembered counts; once it is back everything is as before."""
+    """While it is away nothing in the cache is valid; once it is back everything is as before."""
     away = sqlite_file(ground).with_name("away.db")
     sqlite_file(ground).rename(away)
     with ground.database.write_across(Purpose.SERVER):
         pass
-    assert stamp_of(ground).in_doubt
+    assert generation_file_of(ground).is_invalid
     away.rename(sqlite_file(ground))
-    stamp_of(ground).attach()
-    assert not stamp_of(ground).in_doubt
+    generation_file_of(ground).open()
+    assert not generation_file_of(ground).is_invalid
 
 
 def test_a_file_that_cannot_be_opened(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
-    """Who cannot put the mark ends nothing: others may remember by that file. Everything else goes on."""
+    """A process that cannot invalidate revokes nothing: others may cache by the file. Writes that keep access go on."""
     tenant = ground.tenant()
     created = ground.key(tenant)
     file_of(ground).unlink()
@@ -448,7 +395,7 @@ def test_a_file_that_cannot_be_opened(ground: Ground, caplog: pytest.LogCaptureF
 
 
 def no_room(**_: object) -> NoReturn:
-    """What the operating system says in a folder that takes no file."""
+    """Refuse, as the operating system does in a folder that is not writable."""
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
@@ -458,7 +405,7 @@ def test_a_file_that_cannot_be_made(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where no file can be put beside the database every verification reads its row, which is said once."""
+    """If no file can be created next to the database every verification reads its row, which is logged once."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
         tenant = ground.tenant()
         created = ground.key(tenant)
@@ -466,7 +413,7 @@ def test_a_file_that_cannot_be_made(
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 assert ground.verdict(created) == "verified"
-        assert stamp_of(ground).in_doubt
+        assert generation_file_of(ground).is_invalid
         assert len(caplog.records) == 1
         ground.services.keys.revoke(tenant, created.key.id)
         assert ground.verdict(created) == "revoked"
@@ -475,22 +422,22 @@ def test_a_file_that_cannot_be_made(
 def test_a_database_that_takes_no_writes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Where the lock cannot be had for another reason than a writer, rows are read."""
+    """If the lock is unavailable for another reason than a writer, rows are read."""
     with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        stamp = Stamp(sqlite_file(ground).with_name("absent") / "keystead.db")
+        own = GenerationFile(sqlite_file(ground).with_name("absent") / "keystead.db")
         for _ in range(2):
-            stamp.attach()
-            assert stamp.in_doubt
-        stamp.close()
+            own.open()
+            assert own.is_invalid
+        own.close()
 
 
 def test_closed_and_opened_again(ground: Ground) -> None:
-    """The file stays, and with it what others remember."""
-    before = word_of(ground)
+    """The file stays, and with it the caches of other processes."""
+    before = generation_of(ground)
     ground.restart()
-    stamp = stamp_of(ground)
-    assert stamp.in_doubt
-    stamp.attach()
-    assert is_stamp(before)
-    assert stamp.words[WORD] == word_of(ground)
-    assert ground.another(PEPPERS).database.stamp is not None
+    own = generation_file_of(ground)
+    assert own.is_invalid
+    own.open()
+    assert is_generation(before)
+    assert own.words[GENERATION] == generation_of(ground)
+    assert ground.another(PEPPERS).database.generation_file is not None

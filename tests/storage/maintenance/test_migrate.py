@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.storage.database import Database
@@ -21,6 +22,9 @@ from keystead.storage.tables import plans
 from tests.behind import read_behind, write_behind
 from tests.nursery import together
 from tests.postgres import Postgres
+from tests.versions import LATER, later_version, revisions_with
+
+__all__ = ["later_version"]
 
 SQLITE_OBJECTS = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
 POSTGRESQL_OBJECTS = (
@@ -129,6 +133,34 @@ def test_the_newest_revision_is_alembics_head() -> None:
         assert Path(script.path).name.startswith(f"r{script.revision}_")
 
 
+def test_a_revision_is_all_or_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revision that fails halfway leaves the schema as it was, at the revision before."""
+    migrate.upgrade(database)
+    before = objects_of(database)
+    broken = tmp_path / LATER.name
+    broken.write_text(f"{LATER.read_text()}    raise RuntimeError\n")
+    monkeypatch.setattr(migrate, "REVISIONS", revisions_with(tmp_path / "migrations", broken))
+    with pytest.raises(RuntimeError):
+        migrate.upgrade(database)
+    assert objects_of(database) == before
+    assert migrate.state(database).found == "0001"
+
+
+def test_a_later_revision_follows(database: Database, later_version: Path) -> None:
+    """A database of the first revision is brought to the later one, with its rows."""
+    migrate.upgrade(database, "0001")
+    with write_behind(database) as tx:
+        tx.exec_driver_sql(
+            "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('w', 'W', 'free', 1)"
+        )
+    migrate.upgrade(database)
+    assert migrate.state(database).status is SchemaStatus.CURRENT
+    with read_behind(database) as tx:
+        assert tx.execute(text("SELECT id, note FROM workspaces")).one() == ("w", "W")
+
+
 @pytest.mark.slow
 def test_processes_that_upgrade_at_once_do_it_once(database: Database) -> None:
     """Of four processes that upgrade one empty database at the same moment, all end well."""
@@ -157,47 +189,35 @@ def _open_each(gate: Barrier, folder: Path) -> None:
         opened.close()
 
 
-def test_emails_that_somebody_vouched_for_are_confirmed(database: Database) -> None:
-    """Of the emails of before, those of a product, an invitation or an operator are confirmed; others get a letter."""
-    migrate.upgrade(database, "0010")
-    with write_behind(database) as tx:
-        for statement in _PEOPLE_BEFORE:
-            column = "BLOB" if database.is_sqlite else "BYTEA"
-            tx.exec_driver_sql(statement.format(bytes=column))
-    migrate.upgrade(database)
-    with read_behind(database) as tx:
-        confirmed = tx.execute(text("SELECT id FROM users WHERE email_confirmed_at IS NOT NULL"))
-        assert set(confirmed.scalars()) == {"product", "invited", "owner"}
-        waiting = tx.execute(
-            text("SELECT user_id FROM email_confirmations WHERE due_at IS NOT NULL")
-        )
-        assert set(waiting.scalars()) == {"invited_then_changed", "owner_then_changed", "first"}
+LOCKED_OUT = """
+    SELECT relation::regclass::text FROM pg_locks
+    WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'
+    AND relation IN ('api_keys'::regclass, 'workspaces'::regclass)
+"""
 
 
-_PEOPLE_BEFORE = (
-    "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('w', 'W', 'free', 1)",
-    """
-    INSERT INTO users (id, name, email, created_at, sign_in_email, portal_workspace_id, portal_user_id)
-    VALUES ('product', 'N', 'a@x', 1, NULL, 'w', 'p'), ('invited', 'N', 'b@x', 1, 'b@x', NULL, NULL),
-    ('owner', 'N', 'c@x', 1, 'c@x', NULL, NULL), ('first', 'N', 'd@x', 1, 'd@x', NULL, NULL),
-    ('invited_then_changed', 'N', 'e@x', 1, 'e@x', NULL, NULL),
-    ('owner_then_changed', 'N', 'f@x', 1, 'f@x', NULL, NULL), ('none', 'N', NULL, 1, NULL, NULL, NULL)
-    """,
-    "INSERT INTO members (workspace_id, user_id, role, joined_at) SELECT 'w', id, 'owner', 1 FROM users",
-    """
-    INSERT INTO invitations (id, workspace_id, digest, email, role, invited_by_kind, invited_by_id,
-        invited_by_name, created_at, expires_at, accepted_at, accepted_by)
-    SELECT 'i' || id, 'w', CAST(id AS {bytes}), 'b@x', 'viewer', 'member', 'm', 'M', 1, 2, 1, id
-    FROM users WHERE substr(id, 1, 7) = 'invited'
-    """,
-    """
-    INSERT INTO events (workspace_id, sequence, id, type, occurred_at, actor_kind, actor_id, actor_name,
-        target_type, target_id, data)
-    VALUES ('w', 1, 'e1', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'owner', '{{}}'),
-    ('w', 2, 'e2', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'owner_then_changed', '{{}}'),
-    ('w', 3, 'e3', 'member.email_changed', 2, 'member', 'm', 'M', 'member', 'owner_then_changed', '{{}}'),
-    ('w', 4, 'e4', 'member.added', 1, 'system', 'keystead', 'K', 'member', 'first', '{{}}'),
-    ('w', 5, 'e5', 'member.added', 1, 'operator', 'cli', 'C', 'member', 'none', '{{}}')
-    """,
-)
-"""As version 0010 keeps them; `invited` and `owner` twice, once with an email that was changed since."""
+def test_revisions_lock_tables_in_the_order_of_a_verification(
+    postgres: Postgres, later_version: Path
+) -> None:
+    """A revision that locks readers out of `workspaces` has `api_keys` by then, or leaves it alone: no deadlock."""
+    name = postgres.create_database()
+    database = Database(postgres.dsn(name))
+    migrate.upgrade(database, "0001")
+    steps: list[set[str]] = []
+
+    def note_locks(connection: Any, *_: object) -> None:
+        driver = connection.connection.driver_connection
+        tables = {table for (table,) in driver.execute(LOCKED_OUT)}
+        if tables and tables not in steps:
+            steps.append(tables)
+
+    event.listen(database.engine, "after_cursor_execute", note_locks)
+    orders = {}
+    for revision in migrate._revisions()[1:]:
+        migrate.upgrade(database, revision)
+        orders[revision] = steps.copy()
+        steps.clear()
+    database.close()
+    postgres.drop_database(name)
+    assert any(orders.values())
+    assert not [number for number, order in orders.items() if {"workspaces"} in order[:-1]]

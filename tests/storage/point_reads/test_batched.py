@@ -1,4 +1,4 @@
-"""Reads that the tasks of an event loop share: each as fresh as one of its own, and nobody waits for ever."""
+"""Reads that the tasks of an event loop share: each as fresh as one of its own, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord, Verified
 from keystead.services.keys import CreatedKey
 from keystead.storage.clock import DatabaseClock
-from keystead.storage.freshness.write_watch import shared_lookup_statement
-from keystead.storage.point_reads import batched as shared_reads
-from keystead.storage.point_reads.batched import LINES, Question, Row
-from keystead.storage.point_reads.key_lookup import PostgresqlLookup, lookup_of
+from keystead.storage.point_reads import batched, connections
+from keystead.storage.point_reads.batched import CONNECTIONS
+from keystead.storage.point_reads.by_id import Lookup, point_reads_of
+from keystead.storage.point_reads.connections import AsyncReadConnection, Row
+from keystead.storage.point_reads.postgresql import PostgresqlPointReads
+from keystead.storage.schema.verification_reads import KEY
 from tests.installations import Ground, fresh_ground, plan_of, text_of
 from tests.relay import Relay, relay_to
 
@@ -37,11 +39,17 @@ def ground(
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> Iterator[PostgresqlLookup]:
-    """A lookup of the test's own."""
-    made = PostgresqlLookup(ground.database.url)
-    yield made
-    made.close()
+def reads(ground: Ground) -> Iterator[PostgresqlPointReads]:
+    """Point reads of the test's own."""
+    reads = PostgresqlPointReads(ground.database.url)
+    yield reads
+    reads.close()
+
+
+@pytest.fixture
+def lookup(reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
+    """The lookup of keys by them."""
+    return reads.lookup(KEY)
 
 
 @pytest.fixture
@@ -54,48 +62,57 @@ def relay(ground: Ground) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def far(ground: Ground, relay: Relay) -> Iterator[PostgresqlLookup]:
-    """A lookup that goes through the relay."""
-    made = PostgresqlLookup(ground.database.url.set(port=relay.port))
-    yield made
-    made.close()
+def far_reads(ground: Ground, relay: Relay) -> Iterator[PostgresqlPointReads]:
+    """Point reads through the relay."""
+    reads = PostgresqlPointReads(ground.database.url.set(port=relay.port))
+    yield reads
+    reads.close()
+
+
+@pytest.fixture
+def far(far_reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
+    """The lookup of keys by them."""
+    return far_reads.lookup(KEY)
 
 
 @dataclass
 class Held:
-    """The real reads, whose answers are held back until they are let go; `sent`: the keys of each, in order."""
+    """The real reads, whose answers are held back; `sent`: the ids of each, in order."""
 
     sent: list[list[str]] = field(default_factory=list)
     answers: deque[asyncio.Event] = field(default_factory=deque)
 
     async def reads(self, count: int) -> None:
-        """Waits until so many reads have had their answer."""
+        """Wait until that many reads have had their answer."""
         async with asyncio.timeout(20):
             while len(self.sent) < count:  # noqa: ASYNC110 - one turn of the loop at a time
                 await asyncio.sleep(0)
 
     def let_go(self) -> None:
-        """Lets the answers that are held back go."""
+        """Release the answers that are held back."""
         while self.answers:
             self.answers.popleft().set()
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Holds back what lines have read."""
+    """Hold back what connections have read."""
     kept = Held()
-    read = shared_reads._Line.read
+    read = AsyncReadConnection.read
 
-    async def reading(line: Any, question: Question, keys: list[str]) -> list[Row]:
-        rows = await read(line, question, keys)
+    async def reading(
+        connection: AsyncReadConnection, sql: str, parameters: dict[str, list[str]]
+    ) -> list[Row]:
+        rows = await read(connection, sql, parameters)
         answer = asyncio.Event()
         kept.answers.append(answer)
-        kept.sent.append(keys)
+        kept.sent.append(parameters["ids"])
         await answer.wait()
         return rows
 
-    monkeypatch.setattr(shared_reads._Line, "read", reading)
-    monkeypatch.setattr(shared_reads, "ANSWER_SECONDS", 30.0)
+    monkeypatch.setattr(AsyncReadConnection, "read", reading)
+    for module in (batched, connections):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 30.0)
     return kept
 
 
@@ -109,7 +126,7 @@ def _ids(ground: Ground, count: int) -> list[KeyId]:
 
 
 def _found(records: list[KeyRecord | None]) -> list[int]:
-    """Of which of `_ids` the records are, by their place."""
+    """Return the places in `_ids` of these records."""
     return [int(record.description) for record in records if record is not None]
 
 
@@ -117,9 +134,9 @@ def _found(records: list[KeyRecord | None]) -> list[int]:
 
 
 def test_only_a_read_that_is_not_sent_is_joined(
-    ground: Ground, lookup: PostgresqlLookup, held: Held
+    ground: Ground, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """Who asks after a revocation is not answered by a read that was sent before it and is still on its way."""
+    """A read that begins after a revocation is not answered by one that was sent before it."""
     tenant = ground.tenant()
     key_id = ground.key(tenant).key.id
 
@@ -139,37 +156,37 @@ def test_only_a_read_that_is_not_sent_is_joined(
 
 
 def test_those_who_wait_share_one_read(
-    ground: Ground, lookup: PostgresqlLookup, held: Held
+    ground: Ground, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """While every line is at work the others gather, each key once, and are read together; an absent key is None."""
+    """While every connection is busy the others gather, each id once, and share a read; an absent key is None."""
     ids = _ids(ground, 20)
 
     async def main() -> None:
         busy = []
-        for number in range(LINES):
+        for number in range(CONNECTIONS):
             busy.append(asyncio.create_task(lookup.find_on_loop(ids[0])))
             await held.reads(number + 1)
         rest = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in (*ids, ABSENT) * 3]
         await asyncio.sleep(0.1)
-        assert len(held.sent) == LINES
+        assert len(held.sent) == CONNECTIONS
         held.let_go()
-        await held.reads(LINES + 1)
+        await held.reads(CONNECTIONS + 1)
         held.let_go()
-        assert _found(await asyncio.gather(*busy)) == [0] * LINES
+        assert _found(await asyncio.gather(*busy)) == [0] * CONNECTIONS
         assert _found(await asyncio.gather(*rest)) == [*range(20)] * 3
-        assert held.sent[LINES:] == [[*ids, ABSENT]]
+        assert held.sent[CONNECTIONS:] == [[*ids, ABSENT]]
 
     _run(main)
 
 
 def test_no_read_is_for_too_many(
     ground: Ground,
-    lookup: PostgresqlLookup,
+    lookup: Lookup[KeyRecord],
     held: Held,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """More than fit go with the next reads, first come, first served."""
-    monkeypatch.setattr(shared_reads, "TOGETHER", 8)
+    """Rows beyond the size of a batch go with the next reads, first come, first served."""
+    monkeypatch.setattr(batched, "BATCH_ROWS", 8)
     ids = _ids(ground, 20)
 
     async def main() -> None:
@@ -185,7 +202,7 @@ def test_no_read_is_for_too_many(
 
 
 def test_two_hundred_in_flight(ground: Ground) -> None:
-    """With two hundred verifications always in flight, none that begins after the revocation's answer accepts (R32)."""
+    """Among two hundred verifications in flight, those that begin after the revocation's answer are refused (R32)."""
     tenant = ground.tenant()
     verify = ground.services.verifier.verify_on_loop
 
@@ -210,9 +227,9 @@ def test_two_hundred_in_flight(ground: Ground) -> None:
     _run(main)
 
 
-def test_the_shared_statement_searches_by_primary_key(ground: Ground) -> None:
-    """However many keys are asked for at once, each is found by the index, and so is its workspace."""
-    statement = shared_lookup_statement().params(keys=[ABSENT, ABSENT])
+def test_the_batched_statement_searches_by_primary_key(ground: Ground) -> None:
+    """With any number of ids, each key is found by the index, and so is its workspace."""
+    statement = KEY.many.params(ids=[ABSENT, ABSENT])
     plan = plan_of(ground.database, statement)
     assert "api_keys_pk" in plan
     assert "Seq Scan on api_keys" not in plan
@@ -221,8 +238,8 @@ def test_the_shared_statement_searches_by_primary_key(ground: Ground) -> None:
 # --- given up ---
 
 
-def test_who_gives_up_harms_nobody(ground: Ground, lookup: PostgresqlLookup, held: Held) -> None:
-    """A task that is cancelled leaves the others of its read their answer; what nobody waits for is not asked."""
+def test_who_gives_up_harms_nobody(ground: Ground, lookup: Lookup[KeyRecord], held: Held) -> None:
+    """A cancelled task leaves the others of its batch their answer; an id without a waiting task is not sent."""
     ids = _ids(ground, 2)
 
     async def main() -> None:
@@ -243,7 +260,7 @@ def test_who_gives_up_harms_nobody(ground: Ground, lookup: PostgresqlLookup, hel
     _run(main)
 
 
-async def _all_unavailable(lookup: PostgresqlLookup, ids: list[KeyId]) -> None:
+async def _all_unavailable(lookup: Lookup[KeyRecord], ids: list[KeyId]) -> None:
     outcomes = await asyncio.gather(
         *(lookup.find_on_loop(key_id) for key_id in ids * 5), return_exceptions=True
     )
@@ -251,16 +268,22 @@ async def _all_unavailable(lookup: PostgresqlLookup, ids: list[KeyId]) -> None:
     assert len({id(outcome) for outcome in outcomes}) == len(outcomes)
 
 
-async def _all_hung_up(lookup: PostgresqlLookup) -> None:
-    (shared,) = lookup._shared.values()
+async def _all_hung_up(reads: PostgresqlPointReads) -> None:
+    (own,) = reads._batched.values()
     async with asyncio.timeout(20):
-        while len(shared._idle) < LINES or any(line._connection for line in shared._idle):  # noqa: ASYNC110
+        while len(own._idle) < CONNECTIONS or any(each._connection for each in own._idle):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("trouble", ["cut", "silence"])
-def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trouble: str) -> None:
-    """Cut off from the server, or with a silent one, everybody learns it; from its return on all are answered (R36)."""
+def test_away_and_back(
+    ground: Ground,
+    relay: Relay,
+    far_reads: PostgresqlPointReads,
+    far: Lookup[KeyRecord],
+    trouble: str,
+) -> None:
+    """Cut off from the server, or if it is silent, every task fails; from its return on all are answered (R36)."""
     ids = _ids(ground, 10)
 
     async def main() -> None:
@@ -268,7 +291,7 @@ def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trou
         getattr(relay, trouble)()
         for _ in range(2):
             await _all_unavailable(far, ids)
-        await _all_hung_up(far)
+        await _all_hung_up(far_reads)
         relay.mend()
         async with asyncio.timeout(20):
             while True:
@@ -281,17 +304,17 @@ def test_away_and_back(ground: Ground, relay: Relay, far: PostgresqlLookup, trou
     _run(main)
 
 
-def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: PostgresqlLookup) -> None:
-    """A server that takes a connection and says nothing keeps nobody waiting either."""
+def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: Lookup[KeyRecord]) -> None:
+    """A server that accepts a connection and is silent keeps no task waiting either."""
     ids = _ids(ground, 2)
     relay.silence()
     _run(lambda: _all_unavailable(far, ids))
 
 
 def test_ended_connections_are_not_noticed(
-    ground: Ground, relay: Relay, far: PostgresqlLookup
+    ground: Ground, relay: Relay, far: Lookup[KeyRecord]
 ) -> None:
-    """When the server ends its connections, as at a restart, the next reads go through all the same."""
+    """After the server has ended its connections, as at a restart, the next reads succeed."""
     ids = _ids(ground, 5)
 
     async def main() -> None:
@@ -302,14 +325,12 @@ def test_ended_connections_are_not_noticed(
     _run(main)
 
 
-def test_a_fault_of_the_statement_is_no_denial(ground: Ground, lookup: PostgresqlLookup) -> None:
-    """Where the tables are gone, everybody gets the error, and nobody is called unknown."""
-    lookup._question = Question("SELECT nothing FROM nowhere", lambda *_: None)
+def test_a_fault_of_the_statement_is_no_denial(reads: PostgresqlPointReads) -> None:
+    """If the tables are gone, every task gets the error, and no key is called unknown."""
 
     async def main() -> None:
-        outcomes = await asyncio.gather(
-            *(lookup.find_on_loop(ABSENT) for _ in range(3)), return_exceptions=True
-        )
+        absent = (reads.batched().find("SELECT nothing FROM nowhere", ABSENT) for _ in range(3))
+        outcomes = await asyncio.gather(*absent, return_exceptions=True)
         assert all(re.search("nowhere", str(outcome)) for outcome in outcomes)
 
     _run(main)
@@ -325,9 +346,10 @@ def _connections(ground: Ground, name: str) -> int:
 
 
 def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
-    """A lookup serves one loop after another, has no more than one loop's connections, and none once it is closed."""
+    """Point reads serve one loop after another, with the connections of one loop, and without any once closed."""
     url = ground.database.url.update_query_dict({"application_name": "loops"})
-    lookup = PostgresqlLookup(url)
+    reads = PostgresqlPointReads(url)
+    lookup = reads.lookup(KEY)
     (key_id,) = _ids(ground, 1)
 
     async def main() -> None:
@@ -335,8 +357,8 @@ def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
 
     for _ in range(4):
         _run(main)
-        assert _connections(ground, "loops") <= LINES
-    lookup.close()
+        assert _connections(ground, "loops") <= CONNECTIONS
+    reads.close()
     deadline = 100
     while _connections(ground, "loops") and deadline:
         deadline -= 1
@@ -346,19 +368,19 @@ def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
 
 
 def test_closing_answers_those_who_wait(
-    ground: Ground, lookup: PostgresqlLookup, held: Held
+    ground: Ground, reads: PostgresqlPointReads, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """A lookup that is closed on a running loop leaves nobody waiting."""
+    """Closing the point reads on a running loop fails every task that waits."""
     (key_id,) = _ids(ground, 1)
 
     async def main() -> None:
         waiting = []
-        for number in range(LINES):
+        for number in range(CONNECTIONS):
             waiting.append(asyncio.create_task(lookup.find_on_loop(key_id)))
             await held.reads(number + 1)
         waiting.append(asyncio.create_task(lookup.find_on_loop(key_id)))
         await asyncio.sleep(0)
-        lookup.close()
+        reads.close()
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {Unavailable}
 
@@ -369,13 +391,14 @@ def test_closing_answers_those_who_wait(
 
 
 def test_the_row_tells_the_time(ground: Ground) -> None:
-    """A verification takes the server's time from its row: it asks for it in no other way, and never waits for it."""
+    """A verification takes the server's time from its row, in no other way, and never waits for it."""
     clock = DatabaseClock(ground.database)
-    lookup = lookup_of(ground.database, clock)
+    reads = point_reads_of(ground.database, clock)
+    lookup = reads.lookup(KEY)
     created: CreatedKey = ground.key(ground.tenant())
     asked: list[str] = []
     event.listen(
-        ground.database._engine_aside,
+        ground.database._reserved_engine,
         "before_cursor_execute",
         lambda _, __, statement, *___: asked.append(statement),
     )
@@ -392,5 +415,5 @@ def test_the_row_tells_the_time(ground: Ground) -> None:
         assert abs(clock._offset - right) < 5_000_000
 
     _run(main)
-    lookup.close()
+    reads.close()
     assert asked == []

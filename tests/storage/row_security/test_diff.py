@@ -15,11 +15,12 @@ from sqlalchemy import text
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage import database as databases
-from keystead.storage.database import Database, StatementFault, Tx
+from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import APPLICATION, PURPOSES, ROLES, SETTING, Purpose
 from keystead.storage.row_security import diff as row_security
 from keystead.storage.row_security.diff import SERVER_ROLE
-from keystead.storage.row_security.grants import LOGIN, OPEN_TABLES, RIGHTS, TENANT_ROWS, role_name
+from keystead.storage.row_security.grants import GRANTS, LOGIN, OPEN_TABLES, TENANT_ROWS, role_name
 from keystead.storage.schema import tables as schema
 from tests.behind import read_behind, write_behind
 from tests.installations import UNLIMITED
@@ -126,7 +127,7 @@ def _trying(database: Database, workspace_id: WorkspaceId = OURS) -> Iterator[Tx
 
 def _may(verb: str) -> list[str]:
     """The tables of workspaces on which work within one has that right; those that refer to others first."""
-    tables = {right.table for right in RIGHTS[APPLICATION] if right.verb == verb}
+    tables = {right.table for right in GRANTS[APPLICATION] if right.verb == verb}
     return [
         table.name
         for table in reversed(schema.metadata.sorted_tables)
@@ -140,7 +141,7 @@ def test_changing_without_where(database: Database) -> None:
     with _trying(database) as tx:
         for table in _may("UPDATE"):
             columns = [
-                r.columns for r in RIGHTS[APPLICATION] if (r.table, r.verb) == (table, "UPDATE")
+                r.columns for r in GRANTS[APPLICATION] if (r.table, r.verb) == (table, "UPDATE")
             ]
             own = _owner_column(table)
             column = min(columns[0] or {own})
@@ -209,7 +210,7 @@ def _dsn(database: Database) -> str:
 def test_the_catalogue_is_the_map(database: Database) -> None:
     """Roles, policies and rights are exactly those of the map: nothing is missing, nothing is over (R51)."""
     with database.read_across(Purpose.SERVER) as tx:
-        assert row_security.fault_of_login(tx) is None
+        assert row_security.login_fault(tx) is None
         assert row_security.differences_of_roles(tx, SERVER_ROLE) == []
         assert row_security.differences_of_tables(tx, SERVER_ROLE, owners_way=False) == []
 
@@ -266,7 +267,7 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
         found = _rights_of(tx, role_name(SERVER_ROLE, role))
     wanted = {
         (right.table, right.verb, column)
-        for right in RIGHTS[role]
+        for right in GRANTS[role]
         for column in ({""} if right.verb == "DELETE" else right.columns or columns[right.table])
     }
     assert found == wanted

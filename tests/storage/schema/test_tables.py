@@ -15,7 +15,7 @@ from sqlalchemy import (
     update,
 )
 
-from keystead.storage.database import StatementFault
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.schema.tables import (
     api_keys,
     events,

@@ -72,7 +72,7 @@ def test_every_reading_goes_by_an_index(store: Store) -> None:
         assert len(documents.digests_of(tx, shelf, ["d1", "d2"])) == 2
         assert len(documents.page_of_documents(tx, shelf, limit=5, before=200)) == 5
     with store.database.read(tenant.workspace_id) as tx:
-        search.keep_to_the_index(tx)
+        search.forbid_sequential_scans(tx)
         plans = [plan_of(tx, statement, parameters) for statement, parameters in executed[-3:]]
     for plan in plans:
         assert "documents_" in plan

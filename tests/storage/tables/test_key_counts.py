@@ -7,22 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, select, update
 
 from keystead.domain.errors import KeysteadError, LimitReached
-from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
-from keystead.storage.database import Database
-from keystead.storage.engine.roles import Purpose
-from keystead.storage.maintenance import migrate
-from keystead.storage.schema.tables import api_keys, key_counts, plans, workspaces
+from keystead.storage.schema.tables import api_keys, key_counts
 from keystead.storage.tables.key_counts import SETTLED_AT, count_keys, settled_count
 from tests.behind import read_behind, write_behind
 from tests.clocks import NOON
@@ -195,42 +190,3 @@ def test_a_workspace_without_keys(ground: Ground, tenant: Principal) -> None:
     with ground.database.write(tenant.workspace_id) as tx:
         assert count_keys(tx, tenant.workspace_id, NOON) == 0
         assert settled_count(tx, tenant.workspace_id, NOON) == 0
-
-
-def test_keys_that_were_there_first(empty_url: str) -> None:
-    """The revision that brings the counts counts the keys that it finds, of every kind."""
-    database = Database(empty_url)
-    try:
-        _upgrade_to(database, "0003")
-        tenants = [WorkspaceId("ws_a"), WorkspaceId("ws_b")]
-        with database.write_across(Purpose.OWNER) as tx:
-            plan = tx.execute(select(plans.c.id)).scalars().first()
-            tx.execute(
-                insert(workspaces),
-                [{"id": t, "name": t, "plan_id": plan, "created_at": NOON} for t in tenants],
-            )
-            tx.execute(insert(api_keys), list(_all_kinds(tenants)))
-        migrate.upgrade(database)
-        with database.write_across(Purpose.OWNER) as tx:
-            found = [count_keys(tx, t, NOON) for t in tenants]
-        assert found == [2, 2]
-    finally:
-        database.close()
-
-
-def _all_kinds(tenants: list[WorkspaceId]) -> Iterator[dict[str, Any]]:
-    """Of each workspace two keys that count, one that has expired, one that was revoked."""
-    ends = ((None, None), (NOON + HOUR, None), (NOON, None), (None, NOON))
-    for place, name in enumerate(tenants):
-        for number, (expires_at, revoked_at) in enumerate(ends):
-            yield _row(name, 10 * place + number, expires_at=expires_at, revoked_at=revoked_at)
-
-
-def _upgrade_to(database: Database, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(migrate.REVISIONS))
-    config.set_main_option("path_separator", "os")
-    with database.write_across(Purpose.OWNER) as tx:
-        config.attributes["connection"] = tx
-        command.upgrade(config, revision)
-        assert tx.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision

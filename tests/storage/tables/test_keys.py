@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from keystead.domain.ids import KeyId
 from keystead.domain.instants import to_microseconds
-from keystead.domain.key_hygiene import Habit, has_habit
+from keystead.domain.key_hygiene import HygieneFinding, has_finding
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Principal, of_key
 from tests.behind import tidy
@@ -58,16 +58,22 @@ def test_habits_are_counted_as_the_rules_say(ground: Ground) -> None:
     keys = ground.keys(tenant)
     assert {key.status(NOON) for key in keys} == set(KeyStatus)
     assert any(key.rotated_to and key.status(NOON) is KeyStatus.ACTIVE for key in keys)
-    expected = {habit: [key.id for key in keys if has_habit(key, habit, NOON)] for habit in Habit}
+    expected = {
+        habit: [key.id for key in keys if has_finding(key, habit, NOON)] for habit in HygieneFinding
+    }
     assert all(expected.values())
-    assert ground.services.keys.habits(tenant) == {h: len(ids) for h, ids in expected.items()}
-    assert {habit: ground.ids(tenant, habit=habit, limit=3) for habit in Habit} == expected
+    assert ground.services.keys.count_hygiene_findings(tenant) == {
+        h: len(ids) for h, ids in expected.items()
+    }
+    assert {
+        habit: ground.ids(tenant, finding=habit, limit=3) for habit in HygieneFinding
+    } == expected
 
 
 def test_habits_of_an_empty_workspace(ground: Ground) -> None:
     """Where there are no keys there is nothing to say, whatever other workspaces hold."""
     all_kinds(ground)
-    assert ground.services.keys.habits(ground.tenant()) == {}
+    assert ground.services.keys.count_hygiene_findings(ground.tenant()) == {}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""The calls of the gate as the OpenAPI document describes them: `/introspect`, `/revoke` and `/forward-auth/{scope}`.
+"""The OpenAPI description of the gate's calls: `/introspect`, `/revoke` and `/forward-auth/{scope}`.
 
-They are plain ASGI, in a package of their own (`gate`), and follow OAuth: forms, not JSON.
+It is written by hand, because the package `gate` is plain ASGI and takes forms, as OAuth does.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from keystead.domain.errors import (
 
 TAG: Final = "gate"
 TAG_DESCRIPTION: Final = (
-    "For gateways and services in any language: `POST /introspect` says whether a token is good"
-    " ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)), `POST /revoke` ends one"
-    " ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), and `/forward-auth/{scope}` says whether a request may"
-    " pass. Refusals of the first two also have the `error` of RFC 6749. They are described in `/openapi.json`, and"
-    " gateways in the guide."
+    "For gateways and services in any language: `POST /introspect` checks a token"
+    " ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)), `POST /revoke` revokes one"
+    " ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), and `/forward-auth/{scope}` checks a request."
+    " Errors of the first two also have the `error` of RFC 6749. `/openapi.json` describes these calls in full, and"
+    " the guide explains gateways."
 )
 SERVICE: Final = "service"
 SERVICE_BASIC: Final = "service_basic"
@@ -38,12 +38,12 @@ SECURITY_SCHEMES: Final = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "<prefix>_svc_<id>_<secret>",
-        "description": "A service's or an operator's credential, made by `keystead credentials create`.",
+        "description": "A service's or an operator's credential, created by `keystead credentials create`.",
     },
     SERVICE_BASIC: {
         "type": "http",
         "scheme": "basic",
-        "description": "The same credential: its id is the user name, its token the password, both form-encoded"
+        "description": "The same credential: its id as the user name and its token as the password, both form-encoded"
         " (RFC 6749 section 2.3.1).",
     },
 }
@@ -54,13 +54,19 @@ _ACTIVE: Final = {
     "properties": {
         "active": {
             "type": "boolean",
-            "description": "Whether the token stands. If not, nothing else is told.",
+            "description": "Whether the token is valid. If not, this is the only member.",
         },
-        "scope": {**_TEXT, "description": "The key's scopes, parted by spaces."},
+        "scope": {**_TEXT, "description": "The key's scopes, separated by spaces."},
         "client_id": {**_TEXT, "description": "The key's id."},
         "sub": {**_TEXT, "description": "The workspace's id."},
-        "iat": {"type": "integer", "description": "When the key was made, in seconds since 1970."},
-        "exp": {"type": "integer", "description": "When it ends; absent where it does not."},
+        "iat": {
+            "type": "integer",
+            "description": "When the key was created, in seconds since 1970.",
+        },
+        "exp": {
+            "type": "integer",
+            "description": "When the key expires, in seconds since 1970. Absent: never.",
+        },
         "token_type": {"type": "string", "enum": ["Bearer"]},
         "workspace": {
             "type": "object",
@@ -71,7 +77,7 @@ _ACTIVE: Final = {
 }
 _FORM: Final = {
     "required": True,
-    "description": "At most 65,536 bytes. Other fields say nothing.",
+    "description": "At most 65,536 bytes. Other fields are ignored.",
     "content": {
         "application/x-www-form-urlencoded": {
             "schema": {
@@ -81,16 +87,16 @@ _FORM: Final = {
                     "token": {
                         "type": "string",
                         "minLength": 1,
-                        "description": "The token in question.",
+                        "description": "The token to check or revoke.",
                     },
-                    "token_type_hint": {"type": "string", "description": "Says nothing here."},
+                    "token_type_hint": {"type": "string", "description": "Ignored."},
                 },
             }
         }
     },
 }
 _FIELD: Final = {"schema": {"type": "string"}}
-_ASKED: Final = (InvalidRequest, TooLarge, UnsupportedMediaType, Unavailable)
+_FORM_REFUSALS: Final = (InvalidRequest, TooLarge, UnsupportedMediaType, Unavailable)
 
 
 def _call(
@@ -112,7 +118,7 @@ def _call(
 
 
 def gate_paths() -> dict[str, Any]:
-    """The path items of the gate."""
+    """Return the path items of the gate."""
     return {
         "/introspect": {"post": _introspect()},
         "/revoke": {"post": _revoke()},
@@ -123,14 +129,11 @@ def gate_paths() -> dict[str, Any]:
 def _introspect() -> dict[str, Any]:
     return _call(
         "introspect",
-        "Is this token good?",
-        "RFC 7662. A verification like any other, as fresh as a read that begins with the request. Tokens of services"
-        " and operators are not active. It counts as a use of the key, without address and agent.",
-        {
-            "description": "What stands, or that it does not.",
-            "content": {"application/json": {"schema": _ACTIVE}},
-        },
-        (Unauthenticated, InvalidToken, *_ASKED),
+        "Introspect a token",
+        "RFC 7662. Verifies the token as any call does, with a read that is never older than the request. Credentials"
+        " of services and operators are not active. It counts as a use of the key, without address and agent.",
+        {"description": "The token's state.", "content": {"application/json": {"schema": _ACTIVE}}},
+        (Unauthenticated, InvalidToken, *_FORM_REFUSALS),
         security=[{SERVICE: []}, {SERVICE_BASIC: []}],
         requestBody=_FORM,
     )
@@ -139,11 +142,12 @@ def _introspect() -> dict[str, Any]:
 def _revoke() -> dict[str, Any]:
     return _call(
         "revoke",
-        "End this token",
-        "RFC 7009. The token itself is the proof that it may be ended: no credential is needed. Live or not, the answer"
-        " is the same, and a live token is dead when it arrives. Tokens of services and operators stay as they are.",
-        {"description": "It does not stand, whatever it was."},
-        (*_ASKED, RateLimited, OutcomeUnknown, DiskFull),
+        "Revoke a token",
+        "RFC 7009. The token itself proves that you may revoke it, so no credential is needed. The response is the same"
+        " for any token. A live token stops working before you receive it. Credentials of services and operators are"
+        " left unchanged.",
+        {"description": "The token is not valid, whatever it was before."},
+        (*_FORM_REFUSALS, RateLimited, OutcomeUnknown, DiskFull),
         security=[{}],
         requestBody=_FORM,
     )
@@ -153,19 +157,19 @@ def _forward_auth() -> dict[str, Any]:
     fields = {
         "X-Keystead-Workspace": "The workspace's id.",
         "X-Keystead-Key": "The key's id.",
-        "X-Keystead-Scopes": "Its scopes, parted by spaces.",
+        "X-Keystead-Scopes": "The key's scopes, separated by spaces.",
     }
     return _call(
         "forward_auth",
-        "May this request pass?",
-        "For gateways, which send it the client's `Authorization`. Any method will do, and further segments may follow"
-        " the scope: only the first raw segment decides. Told `X-Keystead-Gateway: nginx`, every refusal but 401 is"
-        " 403, with the status in `X-Keystead-Denied-Status`. A malformed request is 401 here, not 400.",
+        "Authorize a request",
+        "For gateways, which forward the client's `Authorization`. Any method works, and any segments may follow the"
+        " scope: only the first raw segment counts. With `X-Keystead-Gateway: nginx`, every error except 401 becomes"
+        " 403, with the original status in `X-Keystead-Denied-Status`. A malformed request gets 401 here, not 400.",
         {
-            "description": "It may. All three fields are there, always.",
+            "description": "The request may pass. All three headers are always present.",
             "headers": {
-                name: {**_FIELD, "description": told, "required": True}
-                for name, told in fields.items()
+                name: {**_FIELD, "description": description, "required": True}
+                for name, description in fields.items()
             }
             | references("headers", ["Keystead-Key-Expires"]),
         },
@@ -176,7 +180,7 @@ def _forward_auth() -> dict[str, Any]:
                 "name": "scope",
                 "in": "path",
                 "required": True,
-                "description": "The scope that the key must hold, or `any` for a live key. One that there is not: 403.",
+                "description": "The scope that the key must have, or `any` for any live key. An unknown scope: 403.",
                 "schema": {"type": "string"},
             }
         ],

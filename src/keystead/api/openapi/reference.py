@@ -1,4 +1,4 @@
-"""The API's description for tools and for people: /openapi.json, and /docs made from it, without a line of script."""
+"""The API reference: /openapi.json for tools, and the page /docs for people, without scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead.api.openapi.document import operations
-from keystead.api.openapi.samples import named, sample_of, sample_request
+from keystead.api.openapi.samples import name_of, sample_of, sample_request
 
 _CACHE: Final = "public, max-age=300"
 _POLICY: Final = (
@@ -22,7 +22,7 @@ _POLICY: Final = (
 
 
 class ReferencePages:
-    """Endpoints that answer the same to everybody; made once, at start. `base_url` is where the server is reached."""
+    """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients."""
 
     def __init__(self, document: dict[str, Any], base_url: str) -> None:
         self._document = json.dumps(document, separators=(",", ":")).encode()
@@ -30,26 +30,26 @@ class ReferencePages:
         self._style = (files("keystead.api") / "static" / "reference.css").read_bytes()
 
     async def document(self, _request: Request) -> Response:
-        """The OpenAPI document."""
-        return _answer(self._document, "application/json")
+        """Return the OpenAPI document."""
+        return _response(self._document, "application/json")
 
     async def page(self, _request: Request) -> Response:
-        """The document as a page to read."""
-        response = _answer(self._page, "text/html; charset=utf-8")
+        """Return the document as an HTML page."""
+        response = _response(self._page, "text/html; charset=utf-8")
         response.headers["content-security-policy"] = _POLICY
         return response
 
     async def style(self, _request: Request) -> Response:
-        """The page's style sheet."""
-        return _answer(self._style, "text/css; charset=utf-8")
+        """Return the page's style sheet."""
+        return _response(self._style, "text/css; charset=utf-8")
 
 
-def _answer(body: bytes, media_type: str) -> Response:
+def _response(body: bytes, media_type: str) -> Response:
     return Response(body, headers={"content-type": media_type, "cache-control": _CACHE})
 
 
 def render(document: dict[str, Any], base_url: str) -> str:
-    """The page that shows an OpenAPI document."""
+    """Render an OpenAPI document as an HTML page."""
     pages = Environment(
         loader=PackageLoader("keystead.api"),
         autoescape=True,
@@ -60,9 +60,9 @@ def render(document: dict[str, Any], base_url: str) -> str:
     schemas = document["components"]["schemas"]
     pages.filters |= {
         "markdown": _markdown,
-        "named": named,
-        "sample": lambda schema: _written(sample_of(schema, schemas)),
-        "body_schema": lambda body: schemas[named(body["content"]["application/json"]["schema"])],
+        "named": name_of,
+        "sample": lambda schema: _to_json(sample_of(schema, schemas)),
+        "body_schema": lambda body: schemas[name_of(body["content"]["application/json"]["schema"])],
     }
     listed = list(operations(document))
     calls = {
@@ -85,5 +85,5 @@ def _markdown(text: str) -> str:
     return str(MarkdownIt("commonmark", {"html": False}).render(text))
 
 
-def _written(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)

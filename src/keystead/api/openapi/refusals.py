@@ -1,4 +1,4 @@
-"""The refusals of each operation, as the OpenAPI document shows them: by status, with codes and an example of each."""
+"""The error responses of each operation in the OpenAPI document: by status, with codes and examples."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from keystead.http.problems import STATUS, Problems
 
 REFUSAL_HEADERS: Final = {
     "WWW-Authenticate": {
-        "description": "What is lacking (RFC 6750 section 3).",
+        "description": "What is missing (RFC 6750 section 3).",
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds after which to try again.",
+        "description": "Seconds to wait before trying again.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "RateLimit-Policy": {
-        "description": "The rate limit of the key or of its workspace, where it was one of these:"
+        "description": "The rate limit of the key or its workspace that was exceeded, if it was one of these:"
         " `q` requests in `w` seconds.",
         "schema": {"type": "string", "example": '"key";q=600;w=60'},
     },
     "RateLimit": {
-        "description": "The same rate limit: `r` requests are left, for `t` seconds.",
+        "description": "The state of that rate limit: `r` requests are left for `t` seconds.",
         "schema": {"type": "string", "example": '"key";r=0;t=12'},
     },
 }
@@ -50,7 +50,7 @@ _HEADERS_BY_STATUS: Final = {
 }
 _SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
 _DEFAULT: Final = {
-    "description": "Any other refusal.",
+    "description": "Any other error.",
     "content": {"application/problem+json": {"schema": _SCHEMA}},
 }
 _PROBLEMS: Final = Problems("https://keys.example.com")
@@ -79,21 +79,21 @@ _SAMPLES: Final[dict[str, KeysteadError]] = {
 def responses_of(
     path: str, method: str, operation: dict[str, Any], own: Sequence[str]
 ) -> dict[str, Any]:
-    """Status -> response: the refusals that an operation of this kind has in any case, and those of its `own` codes."""
+    """Return the error responses by status: those that all operations of this kind share, and those of `own` codes."""
     return responses_listed(dict.fromkeys((*_shared(path, method, operation), *own)))
 
 
 def responses_listed(codes: Iterable[str]) -> dict[str, Any]:
-    """Status -> response, of the refusals of these codes."""
+    """Return the error responses of these codes by status."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(STATUS[code], []).append(code)
-    listed = {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
-    return {**listed, "default": _DEFAULT}
+    responses = {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
+    return {**responses, "default": _DEFAULT}
 
 
 def examples() -> dict[str, Any]:
-    """An example of every problem, by code."""
+    """Return an example of every problem, by code."""
     return {
         code: {"summary": sample.title, "value": _PROBLEMS.body(sample)}
         for code, sample in sorted(_samples().items())
@@ -101,7 +101,7 @@ def examples() -> dict[str, Any]:
 
 
 def references(kind: str, names: Iterable[str]) -> dict[str, Any]:
-    """Name -> reference, to components of that kind."""
+    """Return references to components of that kind, by name."""
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
 
 
@@ -138,7 +138,7 @@ def _samples() -> dict[str, KeysteadError]:
 
 
 def _kinds(root: type[KeysteadError]) -> Iterator[tuple[str, type[KeysteadError]]]:
-    """Every code of the domain, with the kind of error that bears it."""
+    """Yield every error code of the domain with its class."""
     for kind in root.__subclasses__():
         if kind.__module__ == root.__module__ and "code" in vars(kind):
             yield kind.code, kind

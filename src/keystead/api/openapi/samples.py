@@ -1,4 +1,4 @@
-"""Samples of values and of requests, made from an OpenAPI document's schemas and their examples."""
+"""Sample values and requests, from the schemas of an OpenAPI document and their examples."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _IDS: Final = {
     "/v1/deliveries": "dlv_02tcRIyrxLXTR81B3dqdOx",
     "/operator/v1/workspaces": "ws_02tcRIyrxLXTR81B3dqdOx",
 }
-"""What stands for `{id}` in the paths below."""
+"""The sample for `{id}` in the paths below each root."""
 
 
 def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
-    """A value that the schema describes: its first example, or one made of its members' samples."""
+    """Return a valid value: the schema's first example, or one built from its members' samples."""
     match schema:
         case {"examples": [example, *_]} | {"enum": [example, *_]} | {"const": example}:
             return example
         case {"$ref": _}:
-            return sample_of(schemas[named(schema)], schemas)
+            return sample_of(schemas[name_of(schema)], schemas)
         case {"anyOf": [*_, last]}:
             return sample_of(last, schemas)
         case {"properties": members}:
@@ -44,14 +44,14 @@ def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
             return _BY_TYPE.get(schema.get("type", ""))
 
 
-def named(schema: dict[str, Any]) -> str:
-    """The name of the component that a reference names."""
+def name_of(schema: dict[str, Any]) -> str:
+    """Return the name of the component that a `$ref` points to."""
     reference: str = schema["$ref"]
     return reference.rpartition("/")[2]
 
 
 def sample_request(call: dict[str, Any], base_url: str, schemas: Schemas) -> str:
-    """The call as a curl command line; the token comes from the environment and so stays out of the history."""
+    """Return the call as a curl command. The token comes from the environment, to stay out of the shell's history."""
     path = call["path"].replace("{name}", "handbook")
     id = next((id for root, id in _IDS.items() if path.startswith(root)), "")
     path = path.replace("{id}", id)

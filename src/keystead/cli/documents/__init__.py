@@ -1,1 +1,1 @@
-"""Documents from the command line: pushing folders and searching."""
+"""`keystead documents`: push files and folders, and search."""

@@ -1,19 +1,19 @@
-"""`keystead documents`: push files into a collection of a server, and search it, with a key's token."""
+"""`keystead documents`: push files into a collection of a server, and search it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from keystead.cli import render, shapes
-from keystead.cli.options import Json
+from keystead.cli.options import Flag, Json, Texts, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import Server, connected
+from keystead.cli.server import DEFAULT_SERVER, Server, connected
 
 if TYPE_CHECKING:
     from keystead.cli.documents.files import Ready, Shaping
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 app = App(name="documents", help="Push files into a collection, and search it.")
 
-USUAL: Final = Server()
 Collection = Annotated[str, Parameter(name=["--collection", "-c"], help="The collection's name.")]
-Flag = Parameter(negative=())
 
 
 @app.command
@@ -33,16 +31,16 @@ def push(
     /,
     *,
     collection: Collection,
-    create_collection: Annotated[bool, Flag] = False,
-    delete_missing: Annotated[bool, Flag] = False,
-    dry_run: Annotated[bool, Flag] = False,
+    create_collection: Flag = False,
+    delete_missing: Flag = False,
+    dry_run: Flag = False,
     root: Path | None = None,
-    exclude: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)] = (),
+    exclude: Texts = (),
     encoding: str = "utf-8",
     link: str | None = None,
-    modified: Annotated[bool, Flag] = False,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
-    server: Server = USUAL,
+    modified: Flag = False,
+    yes: Yes = False,
+    server: Server = DEFAULT_SERVER,
     json: Json = False,
 ) -> int:
     """Push files and folders: Markdown (.md), text (.txt), JSON lines (.jsonl).
@@ -73,9 +71,7 @@ def push(
     link
         Give each document a URL: this one, followed by the file's path.
     modified
-        Keep the time of each file's last change in the document's attributes.
-    yes
-        Delete without asking, as scripts must.
+        Store the time of each file's last change in the document's attributes.
     """
     from keystead.cli.documents.files import Shaping
     from keystead.cli.documents.found import find_files
@@ -84,15 +80,15 @@ def push(
     if delete_missing:
         _require_whole(paths, root)
     _require_encoding(encoding)
-    found = find_files(paths, root, exclude)
-    if not found.files and not found.refused:
+    search = find_files(paths, root, exclude)
+    if not search.files and not search.refused:
         why = (
             "Everything there is excluded"
-            if found.excluded
+            if search.excluded
             else "No .md, .txt or .jsonl file there"
         )
         raise Failure(f"There is nothing to push. {why}.")
-    work = _Work(found, Shaping(link, modified, encoding), Tally(), json)
+    work = _Work(search, Shaping(link, modified, encoding), Tally(), json)
     if dry_run:
         return _rehearse(work, collection)
     with connected(server) as client:
@@ -103,8 +99,8 @@ def push(
             if work.tally.pushed:
                 _print_tally(work, collection)
                 render.note(
-                    "The push stopped there. Run the same command again to push the rest;"
-                    " documents that are there already stay unchanged."
+                    "The push stopped here. Run the same command again to push the rest;"
+                    " documents already pushed stay unchanged."
                 )
             raise
         try:
@@ -123,41 +119,44 @@ def search(
     *,
     collection: Collection,
     limit: Annotated[int, Parameter(validator=Number(gte=1, lte=200))] = 20,
-    server: Server = USUAL,
+    server: Server = DEFAULT_SERVER,
     json: Json = False,
 ) -> None:
-    """Search a collection, the best first.
+    """Search a collection, best matches first.
 
-    All words must occur, the last one as the beginning of a word.
+    All words must occur; the last may be the start of a word.
 
     Parameters
     ----------
     words
         1-10 words.
     limit
-        How many documents to show at most.
+        The largest number of documents to show.
     """
     with connected(server) as client:
         page = client.documents.search(collection, " ".join(words), limit=limit)
     if json:
         render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor))
         return
-    rows = ((d.id, d.title, d.url or render.NOTHING, render.at(d.updated_at)) for d in page.items)
+    rows = (
+        (item.id, item.title, item.url or render.NOTHING, render.at(item.updated_at))
+        for item in page.items
+    )
     render.print_table(("ID", "TITLE", "URL", "UPDATED"), rows)
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A push: its files, how they become documents, the results so far, and the ids it has."""
+    """A push: its files, how they become documents, the results so far, and the ids used."""
 
-    found: Search
+    search: Search
     shaping: Shaping
     tally: Tally
     json: bool
     seen: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, refused: Refused) -> None:
-        """Report what is not pushed: immediately to a person, at the end in JSON."""
+        """Report what is not pushed: immediately to a user, or at the end in JSON."""
         self.tally.refused.append(refused)
         if not self.json:
             render.note(f"{refused.source}: {refused.detail}.")
@@ -171,14 +170,14 @@ class _Work:
     def _documents(self, advance: Callable[[int], None]) -> Iterator[Ready | Refused]:
         from keystead.cli.documents.files import read_documents
 
-        yield from self.found.refused
-        for file in self.found.files:
+        yield from self.search.refused
+        for file in self.search.files:
             yield from read_documents(file, self.shaping)
             advance(file.size)
 
 
 def _push_all(work: _Work, pusher: Pusher) -> None:
-    total = sum(file.size for file in work.found.files)
+    total = sum(file.size for file in work.search.files)
     with render.progress("Pushing", total, silent=work.json) as advance:
         for batch in work.batches(advance):
             pusher.push(batch)
@@ -190,10 +189,10 @@ def _rehearse(work: _Work, collection: str) -> int:
     for batch in work.batches(lambda _: None):
         requests += 1
         count += len(batch)
-        size += sum(one.size for one in batch)
+        size += sum(document.size for document in batch)
     if work.json:
-        told = {"documents": count, "bytes": size, "batches": requests}
-        render.print_json({"collection": collection, **told, "refused": _refused(work)})
+        counts = {"documents": count, "bytes": size, "batches": requests}
+        render.print_json({"collection": collection, **counts, "refused": _refused(work)})
     else:
         render.print_line(
             f"{collection}: {render.counted(count, 'document')} ({size / 1024:,.0f} KiB) would be pushed"
@@ -204,36 +203,40 @@ def _rehearse(work: _Work, collection: str) -> int:
 
 
 def _delete_missing(work: _Work, pusher: Pusher, yes: bool) -> None:
-    """Delete what the collection holds beyond this push; nothing if a part of the push failed, or it was empty."""
+    """Delete the collection's other documents, unless a part of the push failed or it was empty."""
     if work.tally.refused:
         return
     if not work.seen:
         raise Failure("Nothing was deleted: this push has no documents, so all would be missing.")
-    held = pusher.client.documents.list(pusher.collection)
-    missing = [document.id for document in held if document.id not in work.seen]
+    existing = pusher.client.documents.list(pusher.collection)
+    missing = [document.id for document in existing if document.id not in work.seen]
     if missing and not yes:
-        _ask(f"{render.counted(len(missing), 'document')} of {pusher.collection} not in this push")
+        count = render.counted(len(missing), "document")
+        what = f"{count} of {pusher.collection} not in this push"
+        render.require_confirmation(
+            f"Delete {what}?", f"This deletes {what}.", "Nothing was deleted."
+        )
     pusher.delete(missing)
 
 
 def _note_what_is_next(work: _Work, *, deletes: bool) -> None:
-    """Say after a partial push what the same command will do, and how to get there."""
+    """After a partial push, explain what the same command will do, and how to fix the rest."""
     count = len(work.tally.refused)
     if not count or work.json:
         return
     what, them = render.counted(count, "document"), "it" if count == 1 else "them"
-    kept = " Nothing was deleted." if deletes else ""
+    not_deleted = " Nothing was deleted." if deletes else ""
     then = "pushes what is new"
     if deletes:
         then += ", then deletes what is missing or excluded"
     render.note(
-        f"{what} could not be pushed.{kept} Fix {them}, or leave {them} out with --exclude, and run the same command"
+        f"{what} could not be pushed.{not_deleted} Fix {them}, or leave {them} out with --exclude, then run the command"
         f" again: it {then}."
     )
 
 
 def _require_whole(paths: list[Path], root: Path | None) -> None:
-    """Raise Failure for a push of files or of a part of the root: everything else would be deleted as missing."""
+    """Raise Failure for a push of files or of a part of the root: all other documents would be deleted."""
     for path in paths:
         if not path.is_dir():
             raise Failure(
@@ -243,7 +246,7 @@ def _require_whole(paths: list[Path], root: Path | None) -> None:
     if root is not None and root.resolve() not in [path.resolve() for path in paths]:
         raise Failure(
             f"With --delete-missing and --root, name {root} itself:"
-            " everything beside the named folders would be deleted.",
+            " documents of all other folders would be deleted.",
             Exit.USAGE,
         )
 
@@ -252,14 +255,7 @@ def _require_encoding(name: str) -> None:
     try:
         "x".encode(name)
     except (LookupError, UnicodeError, ValueError):
-        raise Failure(f"--encoding: Python knows no encoding {name} of text.", Exit.USAGE) from None
-
-
-def _ask(what: str) -> None:
-    if not render.has_person():
-        raise Failure(f"This deletes {what}. Pass --yes to confirm.", Exit.USAGE)
-    if not render.confirmed(f"Delete {what}?"):
-        raise Failure("Nothing was deleted.")
+        raise Failure(f"--encoding: unknown encoding {name}.", Exit.USAGE) from None
 
 
 def _print_tally(work: _Work, collection: str) -> None:
@@ -268,20 +264,20 @@ def _print_tally(work: _Work, collection: str) -> None:
     if work.json:
         render.print_json({"collection": collection, **counts, "refused": _refused(work)})
         return
-    told = [f"{count:,} {name}" for name, count in counts.items() if count or name != "deleted"]
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count or name != "deleted"]
     if tally.refused:
-        told.append(f"{len(tally.refused):,} refused")
-    render.print_line(f"{collection}: {', '.join(told)}.")
+        parts.append(f"{len(tally.refused):,} refused")
+    render.print_line(f"{collection}: {', '.join(parts)}.")
     _note_others(work)
 
 
 def _note_others(work: _Work) -> None:
-    if work.found.others:
-        render.note(f"Skipped {render.counted(work.found.others, 'file')} of an unsupported type.")
-    if work.found.excluded:
-        skipped = render.counted(work.found.excluded, "file or folder", "files or folders")
+    if work.search.others:
+        render.note(f"Skipped {render.counted(work.search.others, 'file')} of an unsupported type.")
+    if work.search.excluded:
+        skipped = render.counted(work.search.excluded, "file or folder", "files or folders")
         render.note(f"Excluded {skipped}.")
 
 
 def _refused(work: _Work) -> list[dict[str, str]]:
-    return [{"source": one.source, "detail": one.detail} for one in work.tally.refused]
+    return [asdict(refused) for refused in work.tally.refused]

@@ -1,15 +1,16 @@
-"""The files that a push takes: named ones, and those in named folders. What it leaves out is counted or refused."""
+"""The files of a push: named ones and those in named folders, without excluded ones."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
-from keystead.cli.exclusions import Exclusions, patterns_of
 from keystead.cli.outcome import Exit, Failure
 
 MARKDOWN: Final = frozenset({".md", ".markdown"})
@@ -28,7 +29,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A file that is not pushed, or a line of one, and why."""
+    """A file or line that is not pushed, and why."""
 
     source: str
     detail: str
@@ -36,7 +37,7 @@ class Refused:
 
 @dataclass
 class Search:
-    """The result of a search: files, refusals, and how many files were of other types or excluded."""
+    """The result of a search: files, refused files, and the numbers of files of other types and of excluded ones."""
 
     files: list[Found]
     refused: list[Refused]
@@ -46,7 +47,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The folder that names are relative to, and the exclusions below it."""
+    """The folder that names are relative to, and its exclusions."""
 
     folder: Path
     exclusions: Exclusions
@@ -62,10 +63,10 @@ class _Base:
 def find_files(
     paths: Sequence[Path], root: Path | None = None, exclude: Sequence[str] = ()
 ) -> Search:
-    """Return the files to push: every named file, and those of known kinds in named folders, own files first.
+    """Return the files to push: named files, and files of known types in named folders.
 
-    Names are relative to `root`, else to the named folder or the folder of the named file. `exclude` and that folder's
-    `.keysteadignore` hold patterns of names to leave out.
+    Names are relative to `root`, else to the named folder or the named file's folder. `exclude` and that folder's
+    `.keysteadignore` contain patterns of names to leave out.
     """
     search = Search([], [])
     for path in paths:
@@ -87,7 +88,7 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
         return excluded
 
     def unreadable(error: OSError) -> None:
-        search.refused.append(Refused(str(error.filename), f"cannot be read: {error.strerror}"))
+        search.refused.append(Refused(str(error.filename), f"can't be read: {error.strerror}"))
 
     for folder, folders, names in os.walk(root, onerror=unreadable):
         here = Path(folder)
@@ -95,7 +96,7 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
         folders[:] = [name for name in shown if not is_excluded(here / name, is_folder=True)]
         for name in folders:
             if (here / name).is_symlink():
-                detail = "is a link to a folder; name it itself to push it"
+                detail = "is a link to a folder; name the folder to push it"
                 search.refused.append(Refused(str(here / name), detail))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = here / name
@@ -106,12 +107,12 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
 
 
 def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
-    """Add the file, or the reason against it. A link that was found in a folder (`root`) may not lead out of it."""
+    """Add the file or the reason to refuse it. A link in a searched folder (`root`) must not lead out of it."""
     try:
         status = path.stat()
         inside = root is None or not path.is_symlink() or _is_below(path, root)
     except OSError as error:
-        search.refused.append(Refused(str(path), f"cannot be read: {error.strerror}"))
+        search.refused.append(Refused(str(path), f"can't be read: {error.strerror}"))
         return
     if not stat.S_ISREG(status.st_mode):
         search.refused.append(Refused(str(path), "is not a file"))
@@ -122,9 +123,73 @@ def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
 
 
 def _absolute(path: Path) -> Path:
-    """Return the path without dots, its links as they are: a document keeps the name by which it was found."""
+    """Return the path without dots but with its links: a document keeps the name that the user sees."""
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _is_below(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
+
+
+IGNORE_FILE: Final = ".keysteadignore"
+_PART: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]{0,200}\]|.", re.DOTALL)
+_WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+class Exclusions:
+    """Patterns for paths below a folder, written as in .gitignore.
+
+    Without a slash, a pattern matches a name at any depth; with a slash, a path below the folder; with a slash at its
+    end, only folders. `*` and `?` don't match a slash, `**` does.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """Compile the patterns. Failure for one that begins with `!`, which would include files again."""
+        self._patterns = [_compiled(pattern) for pattern in patterns]
+
+    def cover(self, name: str, *, is_folder: bool = False) -> bool:
+        """Return whether the path, or a folder above it, is excluded."""
+        parts = name.split("/")
+        above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        return self._match(name, is_folder) or any(self._match(folder, True) for folder in above)
+
+    def _match(self, name: str, is_folder: bool) -> bool:
+        return any(
+            (is_folder or not folders_only) and pattern.fullmatch(name)
+            for pattern, folders_only in self._patterns
+        )
+
+
+def patterns_of(folder: Path) -> list[str]:
+    """Return the patterns of a folder's `.keysteadignore`, if it has one. Failure if it can't be read."""
+    file = folder / IGNORE_FILE
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Failure(f"Can't read {file}: {why}.") from None
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _compiled(pattern: str) -> tuple[re.Pattern[str], bool]:
+    if pattern.startswith("!"):
+        raise Failure(
+            f"The pattern {pattern} can't begin with !: patterns only exclude.", Exit.USAGE
+        )
+    path = pattern.rstrip("/")
+    anywhere = "" if "/" in path else "(?:.*/)?"
+    return re.compile(anywhere + "".join(_parts(path.lstrip("/"))), re.DOTALL), pattern != path
+
+
+def _parts(path: str) -> Iterator[str]:
+    for part in _PART.findall(path):
+        if part in _WILD:
+            yield _WILD[part]
+        elif len(part) > 1:
+            # fnmatch returns `(?s:[...])\Z` and handles reversed ranges, which `re` refuses.
+            translated = translate(part.replace("[^", "[!", 1))
+            yield f"(?!/){translated.removeprefix('(?s:').rpartition(')')[0]}"
+        else:
+            yield re.escape(part)

@@ -1,4 +1,4 @@
-"""Pushing documents in batches within the bounds of the contract; what is not pushed is told, one by one."""
+"""Pushing documents in batches; refused documents are reported one by one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from keystead.client import Client, DocumentDraft, Problem, PushReport, Unexpect
 from keystead.domain.documents import MAX_PUSH
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Well within the 10 MiB of the contract: a batch is one transaction, and what is repeated after a failure."""
+"""The largest batch, well below the API's 10 MiB: it is one transaction, and repeated after a failure."""
 
-_PLACE: Final = re.compile(r"/upsert/(\d+)(?:/(.*))?")
+_ENTRY: Final = re.compile(r"/upsert/(\d+)(?:/(.*))?")
 
 
 @dataclass
 class Tally:
-    """What has become of the documents so far."""
+    """The results of a push so far."""
 
     created: int = 0
     updated: int = 0
@@ -32,11 +32,11 @@ class Tally:
 
     @property
     def pushed(self) -> int:
-        """How many documents the server has answered for."""
+        """The number of documents that the server has accepted."""
         return self.created + self.updated + self.unchanged
 
     def add(self, report: PushReport) -> None:
-        """Counts a batch."""
+        """Add the report of a batch."""
         self.created += report.created
         self.updated += report.updated
         self.unchanged += report.unchanged
@@ -46,7 +46,7 @@ class Tally:
 def unrepeated(
     documents: Iterable[Ready | Refused], seen: dict[str, str], refuse: Callable[[Refused], None]
 ) -> Iterator[Ready]:
-    """The documents, each once: who comes with an id that another has is refused, as is what cannot be pushed."""
+    """Yield the documents, refusing repeated ids and documents that can't be pushed."""
     for document in documents:
         if isinstance(document, Refused):
             refuse(document)
@@ -54,11 +54,11 @@ def unrepeated(
             seen[document.id] = document.source
             yield document
         elif (first := seen[document.id]) != document.source:
-            refuse(Refused(document.source, f"has the id {document.id}, which is that of {first}"))
+            refuse(Refused(document.source, f"has the id {document.id}, like {first}"))
 
 
 def batches(documents: Iterable[Ready]) -> Iterator[list[Ready]]:
-    """The documents in batches of at most 1,000 and about 4 MiB."""
+    """Yield the documents in batches of at most 1,000 and about 4 MiB."""
     batch: list[Ready] = []
     size = 0
     for document in documents:
@@ -73,7 +73,7 @@ def batches(documents: Iterable[Ready]) -> Iterator[list[Ready]]:
 
 @dataclass(frozen=True)
 class Pusher:
-    """Pushes batches into one collection, which it makes where it is missing and may be made."""
+    """Pushes batches into a collection, and creates it if allowed."""
 
     client: Client
     collection: str
@@ -82,30 +82,30 @@ class Pusher:
     refuse: Callable[[Refused], None]
 
     def push(self, batch: Sequence[Ready]) -> None:
-        """Pushes a batch; what the server refuses of it is told one by one, and the rest pushed."""
+        """Push a batch without the documents that the server refuses, which are reported one by one."""
         while batch:
             try:
-                self.tally.add(self._send([one.draft for one in batch]))
+                self.tally.add(self._send([document.draft for document in batch]))
                 return
             except (Problem, UnexpectedAnswer) as error:
                 if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
                     self._push_halves(batch)
                     return
-                refused = _refused_places(error)
+                refused = _refused_entries(error)
                 if not refused:
                     raise
-            for place, detail in refused.items():
-                self.refuse(Refused(batch[place].source, detail))
-            batch = [one for place, one in enumerate(batch) if place not in refused]
+            for index, detail in refused.items():
+                self.refuse(Refused(batch[index].source, detail))
+            batch = [document for index, document in enumerate(batch) if index not in refused]
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Deletes documents."""
+        """Delete documents."""
         for start in range(0, len(ids), MAX_PUSH):
             part = ids[start : start + MAX_PUSH]
             self.tally.add(self.client.documents.push(self.collection, (), part))
 
     def _push_halves(self, batch: Sequence[Ready]) -> None:
-        """Where something on the way takes less at once than the contract says."""
+        """Push two halves, because a proxy accepts less than the server would."""
         middle = len(batch) // 2
         self.push(batch[:middle])
         self.push(batch[middle:])
@@ -118,12 +118,12 @@ class Pusher:
                 raise
         if not self.create:
             raise Failure(
-                f"There is no collection {self.collection}; --create-collection makes it."
+                f"There is no collection {self.collection}. Use --create-collection to create it."
             )
-        self._make_collection()
+        self._create_collection()
         return self.client.documents.push(self.collection, drafts)
 
-    def _make_collection(self) -> None:
+    def _create_collection(self) -> None:
         try:
             self.client.collections.create(self.collection)
         except Problem as problem:
@@ -131,17 +131,17 @@ class Pusher:
                 raise
 
 
-def _refused_places(error: Problem | UnexpectedAnswer) -> dict[int, str]:
-    """Which entries of the batch were refused, and why; none where the error is not of single entries."""
+def _refused_entries(error: Problem | UnexpectedAnswer) -> dict[int, str]:
+    """Return the refused entries of the batch with the reasons; empty if the error is about the whole batch."""
     if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return {0: "is larger than the server takes"}
+        return {0: "is larger than the server accepts"}
     if not isinstance(error, Problem) or error.code != "invalid":
         return {}
-    places: dict[int, str] = {}
+    entries: dict[int, str] = {}
     for fault in error.errors:
-        match = _PLACE.fullmatch(fault.pointer)
+        match = _ENTRY.fullmatch(fault.pointer)
         if match is None:
             return {}
-        place, said = int(match[1]), f"{match[2] or 'the document'} {fault.detail}"
-        places[place] = f"{places[place]}; {said}" if place in places else said
-    return places
+        index, detail = int(match[1]), f"{match[2] or 'the document'} {fault.detail}"
+        entries[index] = f"{entries[index]}; {detail}" if index in entries else detail
+    return entries

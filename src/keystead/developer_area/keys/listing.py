@@ -17,7 +17,7 @@ from keystead.developer_area.sign_in.session import Acting, Visit
 from keystead.developer_area.web.contexts import Link, QuotaLine
 from keystead.domain.errors import InvalidCursor, NotFound
 from keystead.domain.ids import KeyId, is_id
-from keystead.domain.key_hygiene import Habit
+from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.plans import Quota
 from keystead.domain.scopes import KEYS_WRITE
@@ -33,7 +33,7 @@ class Show:
 
     text: str
     statuses: tuple[KeyStatus, ...]
-    habit: Habit | None = None
+    habit: HygieneFinding | None = None
 
 
 _TABS: Final[Mapping[str, Show]] = {
@@ -44,7 +44,7 @@ _TABS: Final[Mapping[str, Show]] = {
 }
 _SHOWS: Final[Mapping[str, Show]] = {
     **_TABS,
-    **{habit.value: Show("", (KeyStatus.ACTIVE,), habit) for habit in Habit},
+    **{habit.value: Show("", (KeyStatus.ACTIVE,), habit) for habit in HygieneFinding},
 }
 
 
@@ -64,7 +64,7 @@ class KeyList:
         chosen = _SHOWS[show]
         found, position, quota = self._page_of_keys(acting, chosen, query, page)
         now, line = self._desk.now(), self._desk.quota(acting, quota)
-        counts = self._desk.services.keys.habits(acting.principal, quota)
+        counts = self._desk.services.keys.count_hygiene_findings(acting.principal, quota)
         context = KeysPage(
             frame=self._desk.frame(visit, acting),
             message=self._message(visit, acting, line),
@@ -98,13 +98,13 @@ class KeyList:
                 acting.principal,
                 status=show.statuses[place],
                 query=query,
-                habit=show.habit,
+                finding=show.habit,
                 limit=max(1, asked.limit - len(found)),
                 before=before,
             )
             if len(found) == asked.limit:
-                return found, f"{place}:" if page.keys else None, page.quota
-            found += page.keys
+                return found, f"{place}:" if page.items else None, page.quota
+            found += page.items
             if page.next is not None:
                 return found, f"{place}:{page.next}", page.quota
             place, before = place + 1, None
@@ -152,7 +152,7 @@ def _list_url(acting: Acting, show: str, query: str = "", cursor: str = "") -> s
     return f"{acting.keys_url}?{used}" if used else acting.keys_url
 
 
-def _habit(show: Show, counts: Mapping[Habit, int], acting: Acting) -> HabitLine | None:
+def _habit(show: Show, counts: Mapping[HygieneFinding, int], acting: Acting) -> HabitLine | None:
     """What is said of the keys that are shown; None where they are not chosen by a habit."""
     if show.habit is None:
         return None

@@ -78,7 +78,7 @@ class KeyDesk:
     def quota(self, acting: Acting, quota: Quota | None = None) -> QuotaLine:
         """How much of the limit is used."""
         if quota is None:
-            quota = self.services.keys.list(acting.principal, limit=1).quota
+            quota = self.services.keys.quota(acting.principal)
         return quota_line(quota, self.services.plans.get(acting.workspace.plan_id))
 
     def limit(self, acting: Acting, quota: QuotaLine, now: datetime) -> LimitNotice | None:

@@ -41,7 +41,7 @@ class KeyDetail:
         happened = services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
             frame=self._desk.frame(visit, acting),
-            message=_message(visit, acting, happened.events, now),
+            message=_message(visit, acting, happened.items, now),
             keys_url=acting.keys_url,
             key=self._desk.row(acting, key, now),
             predecessor=self._predecessor(acting, key),
@@ -49,7 +49,7 @@ class KeyDetail:
             chart=chart_of(uses, today),
             callers=[row for reason, row in callers if reason is None],
             refused=[row for reason, row in callers if reason is not None],
-            events=[event_row(e, acting, now) for e in happened.events],
+            events=[event_row(e, acting, now) for e in happened.items],
             more_events=happened.next is not None,
         )
         return self._desk.render(page)

@@ -18,22 +18,22 @@ from keystead.developer_area.sign_in.session import Acting, Sessions, Visit, ent
 from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment, zone_words
-from keystead.domain.confirmations import Pending
+from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.errors import EmailTaken, Forbidden, Invalid, RateLimited
 from keystead.domain.ids import SessionId
 from keystead.domain.passwords import MIN_LENGTH, Password
-from keystead.domain.sessions import ProofKind
-from keystead.domain.step_up import SensitiveAct
+from keystead.domain.sessions import AuthenticationMethod
+from keystead.domain.step_up import SensitiveAction
 from keystead.domain.users import time_zones
 from keystead.domain.workspaces import User
 from keystead.services import Services
 from keystead.services.accounts import OWN_ACCOUNT, SessionLine
 
-_WAYS: Final[Mapping[ProofKind, str]] = {
-    ProofKind.LINK: "by a one-time link",
-    ProofKind.PASSWORD: "by password",
-    ProofKind.PORTAL: "from the product",
-    ProofKind.INVITATION: "by an invitation",
+_WAYS: Final[Mapping[AuthenticationMethod, str]] = {
+    AuthenticationMethod.LINK: "by a one-time link",
+    AuthenticationMethod.PASSWORD: "by password",
+    AuthenticationMethod.PORTAL: "from the product",
+    AuthenticationMethod.INVITATION: "by an invitation",
 }
 
 
@@ -76,8 +76,8 @@ class AccountPages:
     def password(self, visit: Visit) -> Response:
         """The form for a password; a fresh proof comes first, so that nothing is typed in vain."""
         acting = self._own(visit)
-        acting.principal.require_recent_proof(
-            SensitiveAct.CHANGE_PASSWORD, self._services.keys.now()
+        acting.principal.require_recent_authentication(
+            SensitiveAction.CHANGE_PASSWORD, self._services.keys.now()
         )
         return self._password_page(visit, acting)
 
@@ -185,7 +185,7 @@ class AccountPages:
     ) -> Response:
         user = acting.member.user
         has_one = user.password_set_at is not None
-        by_link = acting.visitor.session.proven_by is ProofKind.LINK
+        by_link = acting.visitor.session.proven_by is AuthenticationMethod.LINK
         page = PasswordPage(
             frame=self._sessions.frame(visit, acting),
             url=f"{_url(acting)}/password",
@@ -209,7 +209,7 @@ def _back(acting: Acting, sentence: str) -> Response:
     return response
 
 
-def _confirmation(user: User, pending: Pending | None, now: datetime) -> str:
+def _confirmation(user: User, pending: PendingConfirmation | None, now: datetime) -> str:
     """Return what the person should know of an email that isn't confirmed; empty if theirs is and none waits."""
     if pending is not None and pending.expires_at is not None and now < pending.expires_at:
         return f"Open the link we sent to {pending.email} to confirm it."

@@ -37,7 +37,7 @@ from keystead.domain.errors import EmailTaken, Invalid, LimitReached, RateLimite
 from keystead.domain.ids import InvitationId
 from keystead.domain.invitations import Invitation, InvitationStatus
 from keystead.domain.passwords import MIN_LENGTH, Password
-from keystead.domain.roles import Permission, may_appoint, needed_to_appoint
+from keystead.domain.roles import Permission, may_assign, permission_to_assign
 from keystead.domain.token import Secret
 from keystead.http.paging import read_page
 from keystead.services import Services
@@ -73,7 +73,7 @@ class InvitationPages:
             message=cookies.said(visit.request),
             tabs=tabs(acting, "invitations"),
             invite_url=f"{url}/new",
-            rows=[_row(one, acting, now) for one in found.invitations],
+            rows=[_row(one, acting, now) for one in found.items],
             next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
             first_url=url if asked.after else None,
         )
@@ -111,7 +111,7 @@ class InvitationPages:
         found = self._services.invitations.get(
             acting.principal, InvitationId(visit.path("invitation_id"))
         )
-        acting.principal.require_permission(needed_to_appoint(found.role))
+        acting.principal.require_permission(permission_to_assign(found.role))
         page = RevokeInvitationPage(
             frame=self._sessions.frame(visit, acting),
             email=found.email,
@@ -271,7 +271,7 @@ _TAKEN = (
 
 def _row(invitation: Invitation, acting: Acting, now: datetime) -> InvitationRow:
     status = invitation.status(now)
-    may = may_appoint(acting.member.role, invitation.role)
+    may = may_assign(acting.member.role, invitation.role)
     can_end = status is InvitationStatus.OPEN and may
     url = f"{members_url(acting)}/invitations/{invitation.id}/revoke"
     return InvitationRow(

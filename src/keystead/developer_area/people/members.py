@@ -31,7 +31,7 @@ from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.web.times import moment
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
-from keystead.domain.roles import PERMISSIONS, Permission, may_appoint, needed_to_appoint
+from keystead.domain.roles import PERMISSIONS, Permission, may_assign, permission_to_assign
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 from keystead.http.paging import read_page
@@ -39,12 +39,12 @@ from keystead.services import Services
 
 
 def _asks_again(permission: Permission | None) -> list[str]:
-    return [step.words for step in STEP_UP.values() if step.permission is permission]
+    return [step.label for step in STEP_UP.values() if step.permission is permission]
 
 
 _RIGHTS: Final = [
     *(
-        RightRow(right.words, [role in right.roles for role in Role], _asks_again(permission))
+        RightRow(right.label, [role in right.roles for role in Role], _asks_again(permission))
         for permission, right in PERMISSIONS.items()
     ),
     RightRow("Manage your own account", [True for _ in Role], _asks_again(None)),
@@ -81,7 +81,7 @@ class MemberPages:
             invite_url=f"{url}/invitations/new",
             name_url=_name_url(acting),
             leave_url=f"{url}/leave",
-            rows=[_row(member, acting, now) for member in found.members],
+            rows=[_row(member, acting, now) for member in found.items],
             next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
             first_url=url if asked.after else None,
             roles=list(Role),
@@ -168,7 +168,7 @@ class MemberPages:
         """The member of the path, where the acting person may change what they are. Forbidden, NotFound."""
         acting.principal.require_permission(Permission.MANAGE_MEMBERS)
         member = self._services.members.get(acting.principal, UserId(visit.path("user_id")))
-        acting.principal.require_permission(needed_to_appoint(member.role))
+        acting.principal.require_permission(permission_to_assign(member.role))
         return member
 
     def _role_page(
@@ -257,7 +257,7 @@ def members_quota(services: Services, acting: Acting) -> QuotaLine:
 def offered_roles(acting: Acting, *, of_portal: bool = False) -> Sequence[Role]:
     """The roles that the acting person may give; a product's own user never becomes an owner."""
     own = acting.member.role
-    return [r for r in Role if may_appoint(own, r) and not (of_portal and r is Role.OWNER)]
+    return [r for r in Role if may_assign(own, r) and not (of_portal and r is Role.OWNER)]
 
 
 def read_role(text: str) -> Role:
@@ -270,7 +270,7 @@ def read_role(text: str) -> Role:
 
 def _row(member: Member, acting: Acting, now: datetime) -> MemberRow:
     user, is_self = member.user, member.user.id == acting.member.user.id
-    may = may_appoint(acting.member.role, member.role)
+    may = may_assign(acting.member.role, member.role)
     return MemberRow(
         id=user.id,
         name=user.name,

@@ -74,6 +74,6 @@ def role_choices(offered: Sequence[Role], chosen: Role | None) -> Sequence[Choic
 def _adds(role: Role) -> str:
     """What a role may do that the one below it may not, in the words of the one table."""
     below = list(Role)[list(Role).index(role) + 1 :]
-    own = [r.words for r in PERMISSIONS.values() if role in r.roles and not r.roles & set(below)]
+    own = [r.label for r in PERMISSIONS.values() if role in r.roles and not r.roles & set(below)]
     more = f"All that {with_article(below[0])} may. " if below else ""
     return f"{more}{'. '.join(own)}."

@@ -1,7 +1,7 @@
 """Proving anew who one is before something that needs it: the question, the answer, and the act that goes on.
 
-Where a service says NotFresh, the page that asks carries all fields of the form, and sends them with the password to
-the same address: one act, done once. Whoever has no password goes away for a link, and comes back to the form.
+If a service raises ReauthenticationRequired, the page that asks carries all fields of the form, and sends them with
+the password to the same address: one act, done once. A person without a password gets a link, and comes back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from keystead.developer_area.sign_in.kept_forms import KeptForm, keep, kept, way
 from keystead.developer_area.sign_in.session import Acting, Sessions, SignedOut, Visit, keys_url
 from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
 from keystead.developer_area.web.render import Renderer
-from keystead.domain.errors import Invalid, NotFound, NotFresh, RateLimited, SessionEnded
+from keystead.domain.errors import (
+    Invalid,
+    NotFound,
+    RateLimited,
+    ReauthenticationRequired,
+    SessionEnded,
+)
 from keystead.domain.ids import UserId, WorkspaceId, is_id
 from keystead.domain.passwords import Password
 from keystead.http.asgi import Header, Scope
@@ -62,7 +68,7 @@ class Confirmation:
         """The page; or the question first, and then the page."""
         try:
             response = handler(visit)
-        except NotFresh:
+        except ReauthenticationRequired:
             return self._ask(visit, _Wanted(asked_address(visit.request.scope)))
         cookies.forget_said(visit.request, response)
         return response
@@ -103,7 +109,7 @@ class Confirmation:
             visit = answer
         try:
             return handler(visit)
-        except NotFresh:
+        except ReauthenticationRequired:
             return self._ask(visit, _wanted(visit))
 
     def confirm(self, visit: Visit) -> Response:

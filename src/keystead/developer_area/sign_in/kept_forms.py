@@ -16,7 +16,7 @@ from starlette.responses import Response
 from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies
 from keystead.domain.ids import UserId
-from keystead.domain.sessions import FRESH_FOR
+from keystead.domain.sessions import REAUTHENTICATION_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class KeptForm:
     fields: Sequence[tuple[str, str]] = ()
 
 
-_SECONDS: Final = int(FRESH_FOR.total_seconds())
+_SECONDS: Final = int(REAUTHENTICATION_AGE.total_seconds())
 
 
 def keep(response: Response, form: KeptForm) -> None:

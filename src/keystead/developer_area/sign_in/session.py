@@ -37,7 +37,7 @@ from keystead.domain.sessions import LinkPurpose
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Workspace
 from keystead.http.access_log import log_refused_sign_in
-from keystead.http.record import client_of, note_caller
+from keystead.http.client import client_of, note_caller
 from keystead.services import Services
 from keystead.services.sessions import Visitor
 

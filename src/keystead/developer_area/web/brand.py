@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from keystead.domain.brand import DARK, LIGHT, Accent, accent_on, dark_twin
+from keystead.domain.brand import DARK, LIGHT, Accent, accent_for, dark_variant
 
 MAX_LOGO_BYTES: Final = 64 * 1024
 MAX_LOGO_PIXELS: Final = 1024
@@ -44,9 +44,9 @@ class Brand:
     def stylesheet(self) -> str:
         """The values that differ from those of tokens.css. ValueError for a colour that cannot be read."""
         if self.accent is None:
-            return _dark(accent_on(DARK, self.accent_dark)) if self.accent_dark else ""
-        dark = self.accent_dark or dark_twin(self.accent)
-        return _tokens(accent_on(LIGHT, self.accent)) + _dark(accent_on(DARK, dark))
+            return _dark(accent_for(DARK, self.accent_dark)) if self.accent_dark else ""
+        dark = self.accent_dark or dark_variant(self.accent)
+        return _tokens(accent_for(LIGHT, self.accent)) + _dark(accent_for(DARK, dark))
 
 
 def read_logo(path: Path) -> Logo:

@@ -9,21 +9,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from keystead.domain.errors import InvalidRequest, UnsupportedMediaType
+from keystead.domain.errors import InvalidRequest
 from keystead.domain.token import Secret
 from keystead.domain.versions import IfMatch
-from keystead.http.body import KIB, read_body, require_unencoded
-from keystead.http.record import client_of
+from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
+from keystead.http.client import client_of
+from keystead.http.form_body import decode_form, require_form
 
-FORM_LIMIT: Final = 64 * KIB
 FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
 _MAX_FIELDS: Final = 200
-_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 _LABEL: Final = b"keystead developer area: a form of this browser"
 
 
@@ -60,21 +58,11 @@ class Form:
 
 async def read_form(request: Request) -> Form:
     """The form in the request's body: URL-encoded UTF-8, at most 64 KiB and 200 fields."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
-        raise UnsupportedMediaType(f"Forms are sent as {_MEDIA_TYPE}.")
+    require_form(request.headers.get("content-type", "").encode("latin-1"))
     require_unencoded(request.headers.raw)
     body = await read_body(request.receive, FORM_LIMIT)
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            max_num_fields=_MAX_FIELDS,
-            errors="strict",
-        )
-    except ValueError:
-        raise InvalidRequest("The form cannot be understood.") from None
     fields: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
+    for name, value in decode_form(body, _MAX_FIELDS):
         fields[name] = (*fields.get(name, ()), value)
     return Form(fields)
 

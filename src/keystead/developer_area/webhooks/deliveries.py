@@ -19,6 +19,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.roles import Permission
 from keystead.domain.webhooks import WebhookEndpoint, WebhookStatus
 from keystead.services.webhooks import SentDelivery
+from keystead.wire.webhooks import payload
 
 
 class DeliveryPages:
@@ -48,7 +49,7 @@ class DeliveryPages:
             following=ahead(delivery, now, acting.zone),
             attempts=[attempt_row(one, now, acting.zone) for one in reversed(delivery.attempts)],
             older=f"{older:,} earlier attempts are not kept." if older > 0 else "",
-            body=_pretty(sent.body),
+            body=_pretty(payload(sent.event)),
             webhook=endpoint.name,
             webhook_url=here,
             again_url=f"{here}/deliveries/{delivery.id}/redeliver"

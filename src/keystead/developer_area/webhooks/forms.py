@@ -13,7 +13,7 @@ from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.events import EventType
 from keystead.domain.keys import UNSET, Unset
-from keystead.domain.webhooks import ALL, WebhookDraft, WebhookEndpoint, WebhookPatch
+from keystead.domain.webhooks import ALL_EVENTS, WebhookDraft, WebhookEndpoint, WebhookPatch
 
 EVERYTHING: Final = "all"
 CHOSEN: Final = "chosen"
@@ -51,7 +51,7 @@ class WebhookEntry:
     @classmethod
     def about(cls, endpoint: WebhookEndpoint) -> WebhookEntry:
         """What stands there when a webhook is to be changed."""
-        everything = ALL in endpoint.events
+        everything = ALL_EVENTS in endpoint.events
         types = frozenset() if everything else frozenset(endpoint.events)
         return cls(endpoint.name, endpoint.url, EVERYTHING if everything else CHOSEN, types)
 
@@ -105,7 +105,7 @@ class WebhookEntry:
         return [Group(name, choices) for name, choices in by_noun.items()]
 
     def _events(self) -> Sequence[str]:
-        return [ALL] if self.range == EVERYTHING else sorted(self.types)
+        return [ALL_EVENTS] if self.range == EVERYTHING else sorted(self.types)
 
     def _headers(self) -> Mapping[str, str]:
         lines = [line.partition(":") for line in self.headers.splitlines() if line.strip()]

@@ -25,16 +25,16 @@ from keystead.developer_area.webhooks.forms import WebhookEntry, problems_of
 from keystead.domain.errors import Invalid, LimitReached
 from keystead.domain.ids import WebhookId
 from keystead.domain.roles import Permission
-from keystead.domain.step_up import SensitiveAct
-from keystead.domain.webhooks import ALL, DeliveryStatus, DisabledFor, WebhookEndpoint
+from keystead.domain.step_up import SensitiveAction
+from keystead.domain.webhooks import ALL_EVENTS, DeliveryStatus, DisabledReason, WebhookEndpoint
 from keystead.http.paging import read_page
 from keystead.services import Services
 from keystead.services.webhooks import CreatedWebhook
 
 _WHY: Final = {
-    DisabledFor.BY_HAND: "Somebody switched it off.",
-    DisabledFor.FAILING: "Every attempt of a delivery failed, over three days.",
-    DisabledFor.GONE: "The receiver answered 410: it wants nothing more.",
+    DisabledReason.BY_HAND: "Somebody switched it off.",
+    DisabledReason.FAILING: "Every attempt of a delivery failed, over three days.",
+    DisabledReason.GONE: "The receiver answered 410: it wants nothing more.",
 }
 _SHOWN: Final = {
     "": "All",
@@ -63,10 +63,10 @@ class WebhookDesk:
             acting.principal.require_permission(Permission.MANAGE_WEBHOOKS)
         return acting, f"{workspace_url(acting.workspace.id)}/webhooks"
 
-    def require_recent_proof(self, acting: Acting) -> None:
-        """Raise NotFresh before a form is shown, so that nothing is typed in vain."""
-        acting.principal.require_recent_proof(
-            SensitiveAct.CHANGE_WEBHOOKS, self.services.keys.now()
+    def require_recent_authentication(self, acting: Acting) -> None:
+        """Raise ReauthenticationRequired before a form is shown, so that nothing is typed in vain."""
+        acting.principal.require_recent_authentication(
+            SensitiveAction.CHANGE_WEBHOOKS, self.services.keys.now()
         )
 
     def find(self, visit: Visit, acting: Acting) -> WebhookEndpoint:
@@ -162,7 +162,7 @@ class WebhookPages:
             quota=desk.quota(acting),
             plans_url=desk.plans_url,
             new_url=f"{url}/new" if _may_change(acting) else None,
-            rows=[_row(one, url, acting, desk) for one in found.endpoints],
+            rows=[_row(one, url, acting, desk) for one in found.items],
             first_url=url if asked.after is not None else None,
             next_url=next_url(url, asked, found.next),
         )
@@ -171,7 +171,7 @@ class WebhookPages:
     def new(self, visit: Visit) -> Response:
         """The form for a new webhook."""
         acting, _ = self._desk.acting(visit, to_change=True)
-        self._desk.require_recent_proof(acting)
+        self._desk.require_recent_authentication(acting)
         return self._desk.form(visit, acting, WebhookEntry())
 
     def create(self, visit: Visit) -> Response:
@@ -214,7 +214,7 @@ class WebhookPages:
             status=endpoint.status,
             why_disabled="" if endpoint.disabled_for is None else _WHY[endpoint.disabled_for],
             destination=endpoint.url,
-            told=[] if ALL in endpoint.events else list(endpoint.events),
+            told=[] if ALL_EVENTS in endpoint.events else list(endpoint.events),
             header_names=endpoint.header_names,
             created=moment(endpoint.created_at, now, acting.zone),
             created_by=endpoint.created_by.name,
@@ -225,7 +225,7 @@ class WebhookPages:
             shown=[
                 Choice(value, text, "", value == (status or "")) for value, text in _SHOWN.items()
             ],
-            rows=[delivery_row(one, here, now, acting.zone) for one in found.deliveries],
+            rows=[delivery_row(one, here, now, acting.zone) for one in found.items],
             first_url=here if asked.after is not None else None,
             next_url=next_url(here, asked, found.next, status=status or ""),
         )
@@ -244,7 +244,7 @@ def _row(endpoint: WebhookEndpoint, url: str, acting: Acting, desk: WebhookDesk)
         url=f"{url}/{endpoint.id}",
         status=endpoint.status,
         state="" if endpoint.disabled_for is None else _WHY[endpoint.disabled_for],
-        told="Everything" if ALL in endpoint.events else few,
+        told="Everything" if ALL_EVENTS in endpoint.events else few,
         destination=endpoint.url,
         created=moment(endpoint.created_at, desk.services.keys.now(), acting.zone),
     )

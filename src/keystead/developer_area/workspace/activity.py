@@ -22,7 +22,7 @@ from keystead.domain.events import Event, EventType
 from keystead.domain.principals import Principal, PrincipalKind
 from keystead.http.paging import read_page
 from keystead.services import Services
-from keystead.services.events import EventPage
+from keystead.services.paging import Page
 
 _EXPORTED_AT_ONCE: Final = 1_000
 
@@ -53,7 +53,7 @@ class EventPages:
             url=url,
             everything=not chosen,
             groups=_groups(chosen),
-            rows=[event_row(event, acting, now) for event in found.events],
+            rows=[event_row(event, acting, now) for event in found.items],
             csv_url=_with(f"{url}.csv", chosen),
             json_url=_with(f"{url}.jsonl", chosen),
             first_url=_with(url, chosen) if asked.after is not None else None,
@@ -85,16 +85,16 @@ class EventPages:
         return StreamingResponse(lines(self._all(acting.principal, types, first)), headers=headers)
 
     def _all(
-        self, principal: Principal, types: Sequence[EventType], page: EventPage
+        self, principal: Principal, types: Sequence[EventType], page: Page[Event, int]
     ) -> Iterator[Event]:
-        yield from page.events
+        yield from page.items
         while page.next is not None:
             page = self._page(principal, types, _EXPORTED_AT_ONCE, page.next)
-            yield from page.events
+            yield from page.items
 
     def _page(
         self, principal: Principal, types: Sequence[EventType], limit: int, before: int | None
-    ) -> EventPage:
+    ) -> Page[Event, int]:
         return self._services.events.list(principal, types=types, limit=limit, before=before)
 
 

@@ -14,6 +14,7 @@ from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.events import Event
 from keystead.domain.instants import format_instant
 from keystead.domain.text import is_invisible
+from keystead.wire import resources
 
 COLUMNS: Final = (
     "occurred_at",
@@ -48,7 +49,10 @@ def csv_lines(events: Iterable[Event]) -> Iterator[str]:
 def json_lines(events: Iterable[Event]) -> Iterator[str]:
     """A JSON object on a line for each event, with the members that the API gives it."""
     for event in events:
-        yield json.dumps(_wire(event), separators=(",", ":")) + "\n"
+        yield (
+            json.dumps(resources.Event.of(event).model_dump(mode="json"), separators=(",", ":"))
+            + "\n"
+        )
 
 
 def neutral(text: str) -> str:
@@ -91,17 +95,3 @@ def _cells(event: Event) -> tuple[str, ...]:
         event.id,
         json.dumps(dict(event.data), ensure_ascii=False).replace(";", "\\u003b"),
     )
-
-
-def _wire(event: Event) -> dict[str, object]:
-    actor, target = event.actor, event.target
-    return {
-        "id": event.id,
-        "type": event.type,
-        "occurred_at": format_instant(event.occurred_at),
-        "actor": {"type": actor.kind, "id": actor.id, "name": actor.name},
-        "target": {"type": target.type, "id": target.id},
-        "address": event.origin.address,
-        "request_id": event.origin.request_id,
-        "data": dict(event.data),
-    }

@@ -83,10 +83,7 @@ class CollectionPages:
             plans_url=self._plans_url,
             may_write=_may_write(acting),
             new_url=_new_url(acting),
-            rows=[
-                _collection_row(collection, url, now, acting.zone)
-                for collection in found.collections
-            ],
+            rows=[_collection_row(collection, url, now, acting.zone) for collection in found.items],
             first_url=url if asked.after is not None else None,
             next_url=next_url(url, asked, found.next),
         )
@@ -217,7 +214,7 @@ class CollectionPages:
             page = self._documents.list(
                 acting.principal, name, limit=asked.limit, before=asked.after
             )
-            return page.documents, page.next, ""
+            return page.items, page.next, ""
         try:
             return self._documents.search(acting.principal, name, query), None, ""
         except Invalid as refused:
@@ -236,7 +233,7 @@ class CollectionPages:
         if not said:
             return ""
         types = [EventType.COLLECTION_DELETED]
-        for event in self._services.events.list(acting.principal, types=types, limit=20).events:
+        for event in self._services.events.list(acting.principal, types=types, limit=20).items:
             if event.target.id == said and now - event.occurred_at < _JUST_NOW:
                 return f"The collection {said} is deleted."
         return ""

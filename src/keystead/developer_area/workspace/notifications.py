@@ -11,7 +11,7 @@ from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.navigation import workspace_url
 from keystead.developer_area.web.render import Renderer
 from keystead.developer_area.webhooks.contexts import NoticesPage
-from keystead.domain.notification_digests import WORDS, Topic
+from keystead.domain.notification_digests import TOPIC_LABELS, Topic
 from keystead.services import Services
 
 
@@ -19,14 +19,14 @@ class NoticePages:
     """Each member's own choice."""
 
     def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._notices = services.notices
+        self._notices = services.notification_preferences
         self._render = render
         self._sessions = sessions
 
     def index(self, visit: Visit) -> Response:
         """What the person is told now."""
         acting = self._sessions.acting(visit)
-        chosen = self._notices.chosen(acting.principal)
+        chosen = self._notices.get(acting.principal)
         url = workspace_url(acting.workspace.id)
         page = NoticesPage(
             frame=self._sessions.frame(visit, acting),
@@ -34,7 +34,7 @@ class NoticePages:
             url=f"{url}/notices",
             email=acting.member.user.email or "",
             confirmed=acting.member.user.confirmed_email is not None,
-            topics=[Choice(topic, WORDS[topic], "", topic in chosen) for topic in Topic],
+            topics=[Choice(topic, TOPIC_LABELS[topic], "", topic in chosen) for topic in Topic],
             account_url=f"{url}/account",
         )
         return self._render(page)

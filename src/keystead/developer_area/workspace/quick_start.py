@@ -33,7 +33,7 @@ class QuickStart:
         """The three steps, in lines that work here as they stand."""
         acting = self._sessions.acting(visit)
         base, name = workspace_url(acting.workspace.id), self._collection(acting)
-        used = self._services.keys.list(acting.principal, limit=1).quota.used
+        used = self._services.keys.quota(acting.principal).used
         collection = name or _FIRST_COLLECTION
         whoami = shlex.quote(f"{self._base_url}/v1/whoami")
         page = QuickStartPage(
@@ -55,5 +55,5 @@ class QuickStart:
 
     def _collection(self, acting: Acting) -> str | None:
         """The name of the newest collection; None where there is none."""
-        found = self._services.documents.list_collections(acting.principal, limit=1).collections
+        found = self._services.documents.list_collections(acting.principal, limit=1).items
         return found[0].name if found else None

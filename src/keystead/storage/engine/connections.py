@@ -1,4 +1,4 @@
-"""How connections to either engine are opened: drivers, pragmas, pools, time-outs; not what is done on them."""
+"""Opening connections to either engine: drivers, pragmas, pools, time-outs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keystead.storage.engine.liveness import LOOK_SECONDS, SILENT_SECONDS, Pulse, watched
+from keystead.storage.engine.liveness import (
+    POLL_SECONDS,
+    SILENT_SECONDS,
+    LivenessProbe,
+    watched,
+)
 from keystead.storage.engine.urls import PRIMARY, conninfo_of, for_libpq, session_of
 
 
@@ -38,13 +43,14 @@ TIMEOUTS: Final = {
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
     "TimeZone": "UTC",
 }
-"""What PostgreSQL is told for each connection; `keystead migrate` gives it to the server's role as well."""
+"""PostgreSQL's settings for each session; `keystead migrate` sets them for the server's role as well."""
 PREPARED_AFTER: Final = 5
 CONNECT_SECONDS: Final = 1.5
-"""For each address; libpq's own limit has a least of two."""
+"""For each address; libpq's own limit is at least two seconds."""
 FIRST_SECONDS: Final = 1.5
+"""For the first statement of a transaction, which takes a server no time."""
 POOL_SECONDS: Final = 0.2
-"""After so long a wait for a connection of the pool one looks whether it is in vain."""
+"""How often a thread that waits for a pooled connection checks whether the server is silent."""
 POOL_SIZE: Final = 16
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
@@ -56,71 +62,76 @@ SQLITE_PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     f"PRAGMA mmap_size = {MMAP_BYTES}",
 )
-_TURN_SECONDS: Final = 0.002
+_BUSY_SECONDS: Final = 0.002
 WARNINGS: Final = "keystead_warnings"
-"""Where a PostgreSQL connection's `info` keeps what the server warned of."""
+"""The key of a PostgreSQL connection's `info` under which the server's warnings are."""
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
-    """Hangs up on a server that is silent: the server's own time-outs need a server that runs."""
+    """A connection that closes itself when the server is silent: the server's own time-outs need a running server.
 
-    pulse: ClassVar[Pulse | None] = None
-    """Knows whether the server answers; waits without one end only when patience does."""
-    door: ClassVar[Pulse | None] = None
-    """Knows whether it takes new connections: it may hang there alone."""
+    Psycopg drives each wait as a generator. `watched` wraps it, and so notices a silent server in the middle of a wait
+    that the operating system would let last for minutes.
+    """
+
+    liveness: ClassVar[LivenessProbe | None] = None
+    """Whether the server answers; without a probe a wait ends only when patience does."""
+    connect_liveness: ClassVar[LivenessProbe | None] = None
+    """Whether the server accepts connections, which may hang alone."""
     patience: float | None = STATEMENT_SECONDS + 2.0
-    """How many seconds an answer may take; None: as long as it takes."""
+    """How many seconds an answer may take; None for any time."""
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
-        """As psycopg's, within `CONNECT_SECONDS`."""
-        return watched(super()._connect_gen(conninfo), cls.door, CONNECT_SECONDS)
+        """Connect as psycopg does, within `CONNECT_SECONDS`."""
+        return watched(super()._connect_gen(conninfo), cls.connect_liveness, CONNECT_SECONDS)
 
     def wait(
-        self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None
+        self, gen: PQGen[RV], interval: float = POLL_SECONDS, timeout: float | None = None
     ) -> RV:
-        """As psycopg's; OperationalError, and the connection closed, where the answer does not come in time."""
+        """Wait as psycopg does. If the answer does not come in time, close the connection; OperationalError."""
         limit = self.patience if timeout is None else timeout
         if limit is not None:
-            gen = watched(gen, self.pulse)
+            gen = watched(gen, self.liveness)
         try:
             return super().wait(gen, interval, limit)
         except psycopg.OperationalError:
+            # An answer that is still due would be read as the next statement's.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
 
 
-def impatient(pulse: Pulse) -> type[ImpatientConnection]:
-    """Connections to the server of that pulse."""
+def impatient(liveness: LivenessProbe) -> type[ImpatientConnection]:
+    """Return the class of connections to the server of that probe."""
 
     class Impatient(ImpatientConnection):
         pass
 
-    Impatient.pulse, Impatient.door = pulse, pulse.door
+    Impatient.liveness, Impatient.connect_liveness = liveness, liveness.connect_probe
     return Impatient
 
 
-def pulse_of(url: URL) -> Pulse:
-    """That of the server with this URL."""
+def liveness_probe_of(url: URL) -> LivenessProbe:
+    """Return a probe of the server with this URL."""
 
     def connect() -> ImpatientConnection:
         session = session_of(url, {}, 1)
         connection = ImpatientConnection.connect(conninfo_of(url), autocommit=True, **session)
-        connection.patience = SILENT_SECONDS + LOOK_SECONDS
+        connection.patience = SILENT_SECONDS + POLL_SECONDS
         return connection
 
-    return Pulse(connect, Pulse(connect))
+    return LivenessProbe(connect, LivenessProbe(connect))
 
 
 def be_patient(connection: Connection) -> None:
-    """Lets this connection wait for each answer as long as it takes, as a migration must."""
+    """Let this connection wait any time for each answer, as a migration must."""
     connection.connection.driver_connection.patience = None  # type: ignore[union-attr]
 
 
 @contextmanager
 def soon_answered(connection: Connection) -> Iterator[None]:
-    """What takes a server no time: whoever is silent now is away, and nothing was done on this connection yet."""
+    """Expect answers within FIRST_SECONDS: before the first statement of a transaction nothing can be lost."""
     driver: Any = connection.connection.driver_connection
     patience = driver.patience
     driver.patience = None if patience is None else FIRST_SECONDS
@@ -131,7 +142,7 @@ def soon_answered(connection: Connection) -> Iterator[None]:
 
 
 def sqlite_engine(url: URL, connections: int) -> Engine:
-    """SQLite, so set up that a commit is on disk before it is reported."""
+    """Return an engine for SQLite whose commits are on disk before they are reported."""
     engine = create_engine(
         url,
         module=sqlite_driver,
@@ -147,7 +158,10 @@ def sqlite_engine(url: URL, connections: int) -> Engine:
 
 
 def _opener() -> Callable[..., Any]:
-    """Opens connections. Only the first may make the file: where it was moved away, no empty one takes its place."""
+    """Return a function that opens connections.
+
+    Only the first may create the file: if the database is moved away later, an empty one must not take its place.
+    """
     opened = False
 
     def open_file(_: Any, __: Any, arguments: Any, parameters: Any) -> Any:
@@ -164,21 +178,19 @@ def _opener() -> Callable[..., Any]:
 
 
 def open_existing(path: str | Path, **parameters: Any) -> Any:
-    """A connection to a file that is there. sqlite_driver.OperationalError where it is not."""
+    """Open a connection to an existing file. sqlite_driver.OperationalError if it does not exist."""
     return sqlite_driver.connect(
         f"{Path(path).absolute().as_uri()}?mode=rw", uri=True, **parameters
     )
 
 
 def set_up(connection: Any) -> None:
-    """Gives a new connection to SQLite its settings. sqlite_driver.OperationalError where the file is not to be had.
-
-    SQLite asks nobody to wait who finds others at the same new file while it turns to its journal: that waits here.
-    """
+    """Apply the pragmas to a new SQLite connection. sqlite_driver.OperationalError if the file is not accessible."""
+    # SQLite's busy handler does not wait when two processes switch the same new file to WAL: wait here.
     deadline = time.monotonic() + LOCK_SECONDS
     for pragma in SQLITE_PRAGMAS:
         while not _is_set(connection, pragma, deadline):
-            time.sleep(_TURN_SECONDS)
+            time.sleep(_BUSY_SECONDS)
 
 
 def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
@@ -192,9 +204,9 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
     return True
 
 
-def postgresql_engine(url: URL, connections: int, pulse: Pulse) -> Engine:
-    """PostgreSQL, where nothing waits for ever: not for a lock, a statement, an idle transaction or a silent server."""
-    kind = impatient(pulse)
+def postgresql_engine(url: URL, connections: int, liveness: LivenessProbe) -> Engine:
+    """Return an engine for PostgreSQL on which no wait is endless: lock, statement, idle transaction, silent server."""
+    kind = impatient(liveness)
     engine = create_engine(
         for_libpq(url),
         hide_parameters=True,
@@ -213,7 +225,7 @@ def postgresql_engine(url: URL, connections: int, pulse: Pulse) -> Engine:
 
 
 def _gather_warnings(connection: Any, entry: ConnectionPoolEntry) -> None:
-    """Keeps what the server warns of, for `_commit`."""
+    """Keep the server's warnings, for the commit."""
     warnings: list[str | None] = []
     entry.info[WARNINGS] = warnings
 

@@ -1,4 +1,4 @@
-"""Room kept on the disk beside the embedded database, so that authority can be ended where there is no other left."""
+"""Disk space kept next to the embedded database, so that access can be revoked when there is no other space left."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import Final
 from keystead.domain.errors import DiskFull
 
 RESERVE_BYTES: Final = 1024 * 1024
-"""A revocation needs some 50 KiB of SQLite's journal, which begins anew after each: this is room enough for any."""
+"""A revocation needs some 50 KiB of SQLite's write-ahead log, which starts over after each: this is enough for any."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Reserve:
-    """A file that holds nothing. Writes that end authority may have its room; the others wait until it is whole."""
+class DiskReserve:
+    """A file of zeros. Revoking writes may use its space; the others wait until the file is whole again."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-reserve")
 
-    def keep(self) -> None:
-        """For a write that can be refused: the reserve is whole. DiskFull where there is no room for it."""
+    def fill(self) -> None:
+        """Make the reserve whole, before a write that can be refused. DiskFull if there is no space for it."""
         if self._size() == RESERVE_BYTES:
             return
         if self._free() < 2 * RESERVE_BYTES:
             raise DiskFull("The database has no room left.")
         try:
-            self._fill()
+            self._write()
         except OSError as error:
             if error.errno in _FULL:
                 self.release()
                 raise DiskFull("The database has no room left.") from None
 
-    def give(self) -> bool:
-        """For a write that ends authority: where there is no other room, it has the reserve's. Whether that is so."""
+    def release_if_needed(self) -> bool:
+        """Release the reserve to a revoking write if there is no other space. Returns whether it was released."""
         if self._free() >= RESERVE_BYTES:
             return False
         self.release()
         return True
 
     def release(self) -> None:
-        """Nothing is kept any more, until there is room again."""
+        """Empty the reserve."""
         with suppress(OSError):
             os.truncate(self._path, 0)
 
@@ -53,18 +53,19 @@ class Reserve:
             return 0
 
     def _free(self) -> int:
-        """Bytes; enough, where that is not to be known: then SQLite says what is wrong with the place."""
+        """Return the free bytes; if they cannot be read, enough: SQLite then reports what is wrong with the place."""
         try:
             disk = os.statvfs(self._path.parent)
         except OSError:
             return 2 * RESERVE_BYTES
         return disk.f_bavail * disk.f_frsize
 
-    def _fill(self) -> None:
+    def _write(self) -> None:
+        # Written, not truncated to its length: a sparse file would reserve nothing.
         descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
-            left = RESERVE_BYTES
-            while left:
-                left -= os.write(descriptor, bytes(left))
+            missing = RESERVE_BYTES
+            while missing:
+                missing -= os.write(descriptor, bytes(missing))
         finally:
             os.close(descriptor)

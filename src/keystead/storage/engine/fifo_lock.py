@@ -1,4 +1,4 @@
-"""Turns: places for threads, which owners take in turn; with a single place, a fair lock."""
+"""A FIFO lock for threads, fair among its owners."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Hashable
 from keystead.domain.shares import Shares
 
 
-class Turns:
-    """Places for threads. Each owner, mostly a workspace, has a share of them.
+class FifoLock:
+    """A lock, or with several places a semaphore, that serves owners, mostly workspaces, in rotation.
 
     A plain lock goes to the thread that is running when it is released, which is the one that released it: a loop of
-    writes would keep all others out. And a single queue would serve an owner the more, the more it asks for.
+    writes would keep all others out. And a single queue would serve an owner the more often, the more it sends.
     """
 
     def __init__(self, places: int = 1) -> None:
@@ -25,8 +25,8 @@ class Turns:
         with self._changing:
             return self._shares.waiting
 
-    def take(self, owner: Hashable, seconds: float) -> None:
-        """Wait for a place. TimeoutError when the owner gets none within `seconds`."""
+    def acquire(self, owner: Hashable, seconds: float) -> None:
+        """Wait for a place. TimeoutError if the owner gets none within `seconds`."""
         with self._changing:
             if self._shares.take(owner):
                 return
@@ -35,13 +35,13 @@ class Turns:
         if not mine.wait(seconds) and self._gave_up(owner, mine):
             raise TimeoutError
 
-    def hand_on(self, owner: Hashable) -> None:
-        """End a turn of the owner: the next one begins."""
+    def release(self, owner: Hashable) -> None:
+        """Return the owner's place, and wake the next thread."""
         with self._changing:
             for waiter in self._shares.give_back(owner):
                 waiter.set()
 
     def _gave_up(self, owner: Hashable, mine: threading.Event) -> bool:
-        """Leave the queue. False when the turn came at the last moment."""
+        """Leave the queue. Returns False if the place came at the last moment."""
         with self._changing:
             return self._shares.leave(owner, mine)

@@ -1,10 +1,9 @@
-"""Whether PostgreSQL is there: asked by one thread as soon as anybody waits long, so that nobody waits in vain.
+"""The liveness probe: whether PostgreSQL answers, asked by one thread as soon as any caller waits long.
 
-Whoever waits for an answer says so after half a second. Then a connection of its own asks what takes no time. While
-that is out and nobody has heard anything on any connection for `SILENT_SECONDS`, the server is silent: all who wait
-give up, and who comes is refused at once. It is asked on and on, and all is well from the moment it answers. So a
-statement may take its time as long as others are answered, and no wait for a silent server is longer than a
-second and a half.
+A caller that has waited for half a second suspects the server. Then a connection of the probe's own executes a
+statement that takes no time. If no connection of this process gets an answer for `SILENT_SECONDS` meanwhile, the
+server is silent: all who wait give up, and later callers are refused immediately, until it answers. So a statement may
+take its time while others are answered, and no wait for a silent server is longer than a second and a half.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import psycopg
 
 from keystead.domain.errors import Unavailable
 
-DOUBT_SECONDS: Final = 0.5
-"""After so long a wait the server is asked whether it is there."""
+SUSPECT_SECONDS: Final = 0.5
+"""After waiting this long a caller suspects the server."""
 SILENT_SECONDS: Final = 1.0
-"""So long it may say nothing then, to anybody."""
-LOOK_SECONDS: Final = 0.1
-"""How often those who wait look up, and at most how often the server is asked."""
+"""A suspected server that answers no connection for this long is silent."""
+POLL_SECONDS: Final = 0.1
+"""How often a waiting caller checks, and at most how often the server is asked."""
 LINGER_SECONDS: Final = 5.0
-"""How long the connection that asks is kept when nobody waits long any more."""
+"""How long the probe's connection stays open after the last suspicion."""
 
 _Wanted = TypeVar("_Wanted")
 _Ready = TypeVar("_Ready")
@@ -34,131 +33,141 @@ _Result = TypeVar("_Result")
 
 
 class Silent(psycopg.OperationalError):
-    """There is nothing to wait for."""
+    """A wait that was given up."""
 
 
-class Pulse:
-    """What this process knows of the server. Any thread and any task may use it."""
+class LivenessProbe:
+    """What this process knows of one server. Any thread and any task may use it."""
 
     def __init__(
-        self, connect: Callable[[], psycopg.Connection[Any]], door: Pulse | None = None
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        connect_probe: LivenessProbe | None = None,
     ) -> None:
-        """`connect` makes the connection that asks, whose waits end a while after `SILENT_SECONDS`.
+        """Start no thread yet.
 
-        `door` knows whether the server takes new connections, which may hang alone; without one this is such itself.
+        Args:
+            connect: Makes the probe's connection, whose waits end shortly after `SILENT_SECONDS`.
+            connect_probe: The probe of whether the server accepts connections: it may answer on those that it has
+                and accept no more. Without one, this probe is such a probe itself and connects each time.
         """
         self._connect = connect
-        self.door = door
-        self._asked: float | None = None
-        self._heard = 0.0
-        self._doubted = threading.Event()
+        self.connect_probe = connect_probe
+        self._asked_at: float | None = None
+        self._answered_at = 0.0
+        self._suspected = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._is_closed = False
 
     @property
     def is_silent(self) -> bool:
-        """Whether the server was asked, and has said nothing to anybody for too long."""
-        asked = self._asked
-        return asked is not None and time.monotonic() - max(asked, self._heard) > SILENT_SECONDS
+        """Whether the server was asked, and has answered no connection for too long."""
+        asked_at = self._asked_at
+        if asked_at is None:
+            return False
+        return time.monotonic() - max(asked_at, self._answered_at) > SILENT_SECONDS
 
-    def require(self) -> None:
-        """Unavailable while the server is silent."""
+    def require_answers(self) -> None:
+        """Raise Unavailable while the server is silent."""
         if self.is_silent:
             raise Unavailable("The database does not answer.")
 
-    def hear(self) -> None:
-        """An answer has come, on whatever connection."""
-        self._heard = time.monotonic()
+    def record_answer(self) -> None:
+        """Record that an answer has come, on whichever connection."""
+        self._answered_at = time.monotonic()
 
-    def doubt(self) -> None:
-        """Somebody waits long: has the server asked. Never waits itself."""
-        self._doubted.set()
+    def suspect(self) -> None:
+        """Have the server asked, because a caller waits long. Never waits itself."""
+        self._suspected.set()
         with self._starting:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._watch, name="pulse", daemon=True)
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
                 self._thread.start()
 
-    def wait_since(self, began: float) -> None:
-        """For who has waited since `began` and looks up: Silent where that is in vain."""
-        if time.monotonic() - began > DOUBT_SECONDS:
-            self.doubt()
+    def check_wait(self, began: float) -> None:
+        """Suspect the server if a wait that began then is long. Silent if it is without prospect."""
+        if time.monotonic() - began > SUSPECT_SECONDS:
+            self.suspect()
         if self.is_silent:
             raise Silent("the server is silent")
 
     def close(self) -> None:
-        """Nobody is asked any more."""
+        """Ask no more."""
         with self._starting:
-            self._closed = True
-        self._doubted.set()
-        if self.door is not None:
-            self.door.close()
+            self._is_closed = True
+        self._suspected.set()
+        if self.connect_probe is not None:
+            self.connect_probe.close()
 
-    def _watch(self) -> None:
-        """The thread: asks whenever somebody doubts, and ends when nobody has for a while."""
+    def _run(self) -> None:
+        """Ask while the server is suspected; end the thread when it has not been for a while."""
         connection: psycopg.Connection[Any] | None = None
         while self._is_wanted():
-            connection = self._listen(connection)
-            time.sleep(LOOK_SECONDS)
+            connection = self._ask(connection)
+            time.sleep(POLL_SECONDS)
         if connection is not None:
             connection.close()
 
     def _is_wanted(self) -> bool:
-        self._doubted.wait(LINGER_SECONDS)
+        self._suspected.wait(LINGER_SECONDS)
+        # Under the lock of `suspect`: a suspicion is either seen here, or finds no thread and starts one.
         with self._starting:
-            if self._doubted.is_set() and not self._closed:
-                self._doubted.clear()
+            if self._suspected.is_set() and not self._is_closed:
+                self._suspected.clear()
                 return True
             self._thread = None
             return False
 
-    def _listen(self, connection: psycopg.Connection[Any] | None) -> psycopg.Connection[Any] | None:
-        """Asks until there is an answer, of which an error at once is one; the connection, where it is good."""
-        self._asked = time.monotonic()
+    def _ask(self, connection: psycopg.Connection[Any] | None) -> psycopg.Connection[Any] | None:
+        """Ask until there is an answer; a quick error is one too. Returns the connection if it is still good."""
+        self._asked_at = time.monotonic()
         try:
-            while not self._closed:
+            while not self._is_closed:
                 began = time.monotonic()
                 with suppress(psycopg.Error):
                     connection = connection or self._connect()
                     connection.execute("SELECT 1")
-                    self.hear()
-                    return self._kept(connection)
+                    self.record_answer()
+                    return self._reusable(connection)
                 connection = None
                 if time.monotonic() - began < SILENT_SECONDS:
                     break
         finally:
-            self._asked = None
+            self._asked_at = None
         return connection
 
-    def _kept(self, connection: psycopg.Connection[Any]) -> psycopg.Connection[Any] | None:
-        if self.door is not None:
+    def _reusable(self, connection: psycopg.Connection[Any]) -> psycopg.Connection[Any] | None:
+        if self.connect_probe is not None:
             return connection
         connection.close()
         return None
 
 
 def watched(
-    steps: Generator[_Wanted, _Ready, _Result], pulse: Pulse | None, seconds: float | None = None
+    steps: Generator[_Wanted, _Ready, _Result],
+    probe: LivenessProbe | None,
+    seconds: float | None = None,
 ) -> Generator[_Wanted, _Ready, _Result]:
-    """The steps of one wait of psycopg's; Silent out of them where it is in vain, or has taken so many `seconds`.
+    """Run the steps of one of psycopg's waits. Raises Silent if the server is silent, or after `seconds`.
 
-    Psycopg sends nothing into them every `LOOK_SECONDS` in which nothing has come.
+    Psycopg resumes the steps with a false value every `POLL_SECONDS` in which nothing has arrived.
     """
     began = time.monotonic()
-    if pulse is not None:
-        pulse.wait_since(began)
+    if probe is not None:
+        probe.check_wait(began)
     try:
         wanted = next(steps)
         while True:
             ready = yield wanted
             if not ready:
-                if pulse is not None:
-                    pulse.wait_since(began)
+                if probe is not None:
+                    probe.check_wait(began)
                 if seconds is not None and time.monotonic() - began > seconds:
                     raise Silent("no answer in time")
             wanted = steps.send(ready)
     except StopIteration as ended:
-        if pulse is not None:
-            pulse.hear()
+        if probe is not None:
+            probe.record_answer()
         result: _Result = ended.value
         return result

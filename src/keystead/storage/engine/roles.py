@@ -1,4 +1,4 @@
-"""Who works across workspaces, and why: on PostgreSQL each of these is a role with rights of its own."""
+"""The purposes of work across workspaces: on PostgreSQL each is a database role with grants of its own."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Final
 
 
 class Purpose(StrEnum):
-    """What a transaction across workspaces is for. Work within one workspace needs none of these."""
+    """The purpose of a transaction across workspaces. Work within one workspace needs none."""
 
     PEOPLE = "people"
     """Signing in: accounts, sessions, one-time links, invitations by their link, wrong passwords."""
     USE = "use"
-    """Writing down which keys were used, by whom and how often."""
+    """Recording which keys were used, by which callers and how often."""
     WORKER = "worker"
-    """What happens by itself: sweeping, finishing deletions, delivering."""
+    """Background work: sweeping, finishing deletions, delivering."""
     OPERATOR = "operator"
     """Running the installation: workspaces, plans, the credentials of the product's own services."""
     SERVER = "server"
-    """What a process needs to know before and beside its work: schema, peppers, clock. The login itself."""
+    """What a process reads before and around its work: schema, peppers, clock. Runs as the login itself."""
     OWNER = "owner"
-    """Changing the schema. The login itself, which is the owner's then."""
+    """Changing the schema. Runs as the login itself, which is then the owner's."""
 
 
 APPLICATION: Final = "application"
-"""The role for work within one workspace, which is named in SETTING for the length of the transaction."""
+"""The role for work within one workspace, which the transaction names in SETTING."""
 SETTING: Final = "keystead.workspace"
 PURPOSES: Final = (Purpose.PEOPLE, Purpose.USE, Purpose.WORKER, Purpose.OPERATOR)
-"""Those with a role of their own; the others are the login's."""
+"""Those with a role of their own; the others run as the login."""
 ROLES: Final = (APPLICATION, *PURPOSES)

@@ -1,4 +1,4 @@
-"""Where a database is: its URL, for SQLAlchemy and for psycopg; of several servers, the one that takes writes."""
+"""Database URLs, for SQLAlchemy and for psycopg; of several PostgreSQL servers, the one that accepts writes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PRIMARY: Final = {
     "keepalives_interval": 1,
     "keepalives_count": 4,
 }
-"""Every connection is to a server that is not in recovery: a standby, which lags, is never read (libpq asks it).
+"""Every connection is to a server that is not in recovery: a standby lags, so it is never read (libpq checks this).
 
-Of several servers each attempt begins with any one, so that a dead machine in front does not take all the time.
-A machine that is gone without a word is noticed within some seconds.
+Each attempt starts with a random server, so that a dead one at the head of the list does not use up all the time. A
+machine that vanishes is noticed within some seconds.
 """
 
 POOLED: Final = "pgbouncer"
@@ -32,11 +32,11 @@ _PORT: Final = "5432"
 
 
 def parse_url(url: str) -> URL:
-    """The URL with the driver that is used. ValueError for another engine, or for hosts that are none.
+    """Return the URL with the driver that is used. ValueError for another engine, or for malformed hosts.
 
-    `postgresql://user@one:5432,two:5432/name` names several servers, as libpq has it.
+    `postgresql://user@one:5432,two:5432/name` names several servers, as in libpq.
     """
-    parsed = make_url(_gathered(url))
+    parsed = make_url(_with_hosts_in_query(url))
     match parsed.get_backend_name():
         case "sqlite":
             return parsed.set(drivername="sqlite+pysqlite")
@@ -49,15 +49,15 @@ def parse_url(url: str) -> URL:
 
 
 def for_libpq(url: URL) -> URL:
-    """The URL without what libpq would not know."""
+    """Return the URL without the parameters that libpq does not know."""
     return url.difference_update_query([POOLED])
 
 
 def session_of(url: URL, settings: Mapping[str, str], prepare_after: int) -> dict[str, Any]:
-    """How psycopg begins a session: with settings of its own, and statements prepared once asked so often.
+    """Return psycopg's session parameters: these settings, and statements prepared after that many executions.
 
-    With neither behind PgBouncer, which the URL says by `?pgbouncer=true`: there the next transaction may be on another
-    connection to PostgreSQL. The server's role has its settings anyway: see `row_security`.
+    Behind PgBouncer (`?pgbouncer=true` in the URL) there are neither: there the next transaction may run on another
+    connection to PostgreSQL. The server's role has the settings anyway: see `row_security.grants`.
     """
     if url.query.get(POOLED) == "true":
         return {"prepare_threshold": None}
@@ -66,23 +66,23 @@ def session_of(url: URL, settings: Mapping[str, str], prepare_after: int) -> dic
 
 
 def conninfo_of(url: URL, **more: Any) -> str:
-    """The same as libpq's connection string, which may hold a password, with `more` parameters."""
+    """Return libpq's connection string, which may contain a password, with `more` parameters."""
     dialect: Any = postgresql.psycopg.dialect
     _, parameters = dialect().create_connect_args(for_libpq(url))
     return make_conninfo("", **(parameters | more | PRIMARY))
 
 
-def _gathered(url: str) -> str:
-    """Several hosts as SQLAlchemy takes them: in the query."""
+def _with_hosts_in_query(url: str) -> str:
+    """Return the URL with several hosts where SQLAlchemy expects them: in the query."""
     several = _SEVERAL.fullmatch(url)
     if several is None:
         return url
     begin, hosts, rest = several.groups()
-    found = [_HOST.fullmatch(host) for host in hosts.split(",")]
-    names = ",".join(one[1] or one[2] for one in found if one)
-    ports = ",".join(one[3] or _PORT for one in found if one)
-    if None in found:
-        raise ValueError("one of the database's hosts is none: write host:port,host:port")
+    matches = [_HOST.fullmatch(host) for host in hosts.split(",")]
+    names = ",".join(host[1] or host[2] for host in matches if host)
+    ports = ",".join(host[3] or _PORT for host in matches if host)
+    if None in matches:
+        raise ValueError("a host of the database is malformed: write host:port,host:port")
     path, mark, query = rest.partition("?")
     more = f"&{query}" if mark else ""
     return f"{begin}{path or '/'}?host={names}&port={ports}{more}"

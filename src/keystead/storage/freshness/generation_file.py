@@ -1,12 +1,13 @@
-"""The stamp: one word in a small file beside SQLite's, by which processes know whether what they remember still holds.
+"""The generation file next to SQLite's: it says whether cached verifications are still valid.
 
-What a process read while the word had a value holds for as long as the word has it. A write that may end authority puts
-the mark "in doubt" into the word, commits, and puts a fresh value there: the first while it holds SQLite's write lock,
-the last under that lock again. While the mark stands everybody reads rows, and it may stand for any time. The argument
-is in docs/decisions/0015-verifying-from-memory.md, the model in tests/properties/test_stamp_model.py.
+It holds one 8-byte word, the generation. What a process read under a generation is valid while the file has that
+generation. A write that may change access overwrites it with INVALID, commits, and publishes a new generation: the
+first under SQLite's write lock, the last under that lock again. While it is INVALID every verification reads its row,
+for any time. The argument is in docs/decisions/0015-verification-cache.md, the model in
+tests/properties/test_stamp_model.py.
 
-The file is mapped into memory by every process, as SQLite's own `-shm` file is, and needs no more of the machine than
-that one: one kernel, and nobody who truncates or removes it under a running server.
+Every process maps the file into memory, as SQLite does with its own `-shm` file, and with the same conditions: one
+kernel, and the file must not be truncated or removed under a running server.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from typing import Any, Final
 from keystead.domain.errors import Unavailable
 from keystead.storage.engine.connections import open_existing, sqlite_driver
 
-MARK: Final = 0
-"""The word while rows may change. No half of a stamp is zero: what a torn read finds is no stamp either."""
-WORD: Final = 3
-"""The place of the word. Before it stand the form of the file, and device and inode of the database."""
+INVALID: Final = 0
+"""The word while rows may change. Neither half of a generation is zero, so a torn read is not a generation either."""
+GENERATION: Final = 3
+"""The index of the word. Before it are the file's format, and the device and inode of the database."""
 
-_FORM: Final = int.from_bytes(b"keystamp", "big")
-_SIZE: Final = 8 * (WORD + 1)
+_FORMAT: Final = int.from_bytes(b"keystamp", "big")
+_SIZE: Final = 8 * (GENERATION + 1)
 _NO_WORDS: Final = memoryview(bytes(_SIZE)).cast("Q")
 _HALF: Final = 0xFFFFFFFF
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -39,60 +40,64 @@ _log = logging.getLogger(__name__)
 _Identity = tuple[int, int]
 
 
-class Stamp:
-    """This process's view of the word of one database. Where there is no file, the mark stands."""
+class GenerationFile:
+    """This process's view of the generation of one database. Without a file the generation is INVALID."""
 
     def __init__(self, database: Path) -> None:
-        """Opens nothing yet. `database` is SQLite's file, by whatever links it is named."""
+        """Open nothing yet. `database` is SQLite's file, by any link to it."""
         self._database = database.resolve()
         self._path = self._database.with_name(f"{self._database.name}-stamp")
         self._own: _Identity | None = None
         self._mapped: _Identity | None = None
-        self._shut_out = False
-        self._given_up = False
-        self._warned = False
-        self._one_at_a_time = threading.Lock()
+        self._is_inaccessible = False
+        self._has_given_up = False
+        self._has_warned = False
+        self._locking = threading.Lock()
         self._connection: Any = None
         self.words = _NO_WORDS
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether nothing that was read before holds."""
-        return self.words[WORD] == MARK
+    def is_invalid(self) -> bool:
+        """Whether no earlier read is valid."""
+        return self.words[GENERATION] == INVALID
 
-    def attach(self) -> None:
-        """For who remembers: finds the file, or makes it. Nothing, while somebody writes: the next call will do it."""
-        if self._mapped is not None or self._given_up:
+    def open(self) -> None:
+        """Map the file for a cache, and create it if there is none. During a write do nothing: call it again."""
+        if self._mapped is not None or self._has_given_up:
             return
-        with self._lock_at_once() as locked:
+        with self._try_lock() as locked:
+            # Created under the write lock: a writer that found no file cannot invalidate it, so it must have ended.
             if locked:
-                self._follow(make=True)
-                self._renew()
+                self._follow(create=True)
+                self._publish()
 
-    def enter(self) -> None:
-        """A write holds the lock: finds the file, and puts a fresh stamp where a writer that died left the mark."""
-        self._follow(make=False)
-        if self.in_doubt:
-            self._renew()
+    def begin_write(self) -> None:
+        """Map the current file at the start of a write, under its lock.
 
-    def doubt(self) -> None:
-        """A write that holds the lock is about to change rows: the mark. Unavailable where it may not be put."""
-        if self._shut_out:
-            raise Unavailable("The stamp beside the database cannot be written.")
+        If it is INVALID now, the writer that left it so has committed, rolled back or died: this one has the lock.
+        """
+        self._follow(create=False)
+        if self.is_invalid:
+            self._publish()
+
+    def invalidate(self) -> None:
+        """Invalidate every earlier read, under the write lock and before rows change. Unavailable if it cannot."""
+        if self._is_inaccessible:
+            raise Unavailable("The generation file next to the database cannot be written.")
         if self._mapped is not None:
-            self.words[WORD] = MARK
+            self.words[GENERATION] = INVALID
 
-    def settle(self) -> None:
-        """A write has ended: takes the mark away, under the lock. Who holds that now will do it at their own end."""
-        if self._mapped is None or not self.in_doubt:
+    def publish(self) -> None:
+        """Publish a new generation after a write, under the lock. If another write has the lock, it will publish."""
+        if self._mapped is None or not self.is_invalid:
             return
-        with self._lock_at_once() as locked:
+        with self._try_lock() as locked:
             if locked:
-                self._renew()
+                self._publish()
 
     def close(self) -> None:
-        """Lets go of the file, which stays."""
-        with self._one_at_a_time:
+        """Unmap the file, which stays."""
+        with self._locking:
             self.words, self._mapped = _NO_WORDS, None
             if self._connection is not None:
                 self._connection.close()
@@ -100,37 +105,40 @@ class Stamp:
 
     # --- under the lock ---
 
-    def _renew(self) -> None:
-        """A fresh stamp: nobody is between mark and commit. Another database's file has another lock, and is let be."""
-        if self._is_ours():
-            self.words[WORD] = _fresh()
+    def _publish(self) -> None:
+        """Publish a new generation: no writer is between its invalidation and its commit.
 
-    def _is_ours(self) -> bool:
-        return tuple(self.words[1:WORD]) == self._own
+        The file of another database, as in a copied folder, is under another lock and is left alone.
+        """
+        if self._is_own():
+            self.words[GENERATION] = _new_generation()
 
-    def _follow(self, *, make: bool) -> None:
-        """Maps the file that bears the name now; the one that bore it before is left with the mark in it, for good."""
+    def _is_own(self) -> bool:
+        return tuple(self.words[1:GENERATION]) == self._own
+
+    def _follow(self, *, create: bool) -> None:
+        """Map the file that has the name now; the one that had it before is left INVALID permanently."""
         database = _identity(self._database)
         self._own = self._own or database
         if database is None or database != self._own:
-            self._leave()
+            self._unmap()
             self._warn("the database was replaced under this process, or moved away")
             return
-        found = _identity(self._path)
-        if found is None or found != self._mapped:
-            self._leave()
-            self._shut_out = found is not None and not self._map()
-        if make and not self._shut_out and not self._is_ours():
-            self._leave()
-            self._make(database)
+        current = _identity(self._path)
+        if current is None or current != self._mapped:
+            self._unmap()
+            self._is_inaccessible = current is not None and not self._map()
+        if create and not self._is_inaccessible and not self._is_own():
+            self._unmap()
+            self._create(database)
 
-    def _leave(self) -> None:
+    def _unmap(self) -> None:
         if self._mapped is not None:
-            self.words[WORD] = MARK
+            self.words[GENERATION] = INVALID
             self.words, self._mapped = _NO_WORDS, None
 
     def _map(self) -> bool:
-        """Whether the file could be opened; mapped is only what has the form of a stamp."""
+        """Map the file if it is a generation file. Returns whether it could be opened."""
         try:
             file = os.open(self._path, _OPEN)
         except OSError as error:
@@ -140,15 +148,15 @@ class Stamp:
             status = os.fstat(file)
             if status.st_size == _SIZE:
                 words = memoryview(mmap.mmap(file, _SIZE)).cast("Q")
-                if words[0] == _FORM:
+                if words[0] == _FORMAT:
                     self.words, self._mapped = words, (status.st_dev, status.st_ino)
         finally:
             os.close(file)
         return True
 
-    def _make(self, database: _Identity) -> None:
+    def _create(self, database: _Identity) -> None:
         words = memoryview(bytearray(_SIZE)).cast("Q")
-        words[0], words[1], words[2] = _FORM, *database
+        words[0], words[1], words[2] = _FORMAT, *database
         try:
             _write_file(self._path, bytes(words), like=self._database)
         except OSError as error:
@@ -159,9 +167,9 @@ class Stamp:
     # --- the lock ---
 
     @contextmanager
-    def _lock_at_once(self) -> Iterator[bool]:
-        """Whether SQLite's write lock could be had without a wait."""
-        with self._one_at_a_time:
+    def _try_lock(self) -> Iterator[bool]:
+        """Take SQLite's write lock without waiting, and yield whether it was free."""
+        with self._locking:
             locked = self._take_lock()
             try:
                 yield locked
@@ -184,23 +192,23 @@ class Stamp:
         return True
 
     def _give_up(self, reason: str) -> None:
-        self._given_up = True
+        self._has_given_up = True
         self._warn(reason)
 
     def _warn(self, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
+        if not self._has_warned:
+            self._has_warned = True
             _log.warning("every verification reads its row: %s", reason)
 
 
-def is_stamp(word: int) -> bool:
-    """Whether it can have been put there as a stamp: not the mark, and not torn between the mark and a stamp."""
+def is_generation(word: int) -> bool:
+    """Return whether the word was published: not INVALID, nor torn between INVALID and a generation."""
     return bool(word & _HALF and word >> 32)
 
 
-def _fresh() -> int:
-    """A stamp that was never there before."""
-    while not is_stamp(word := int.from_bytes(os.urandom(8), "big")):
+def _new_generation() -> int:
+    """Return a word that was never published before."""
+    while not is_generation(word := int.from_bytes(os.urandom(8), "big")):
         pass
     return word
 
@@ -214,7 +222,7 @@ def _identity(path: Path) -> _Identity | None:
 
 
 def _write_file(path: Path, content: bytes, *, like: Path) -> None:
-    """Puts a whole file in place, with the rights of the other one, and its owner where root may give it away."""
+    """Put a whole file in place, with the other one's permissions, and its owner if this process is root."""
     file, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         status = like.stat()

@@ -1,4 +1,4 @@
-"""Endings within their transaction, and what a database knows of them afterwards: nothing, where it is an older one."""
+"""Revocations within their transaction, and what a database knows of them later: nothing, if it is an older backup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, delete, select
 
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.schema.tables import (
     api_keys,
     credentials,
@@ -19,51 +19,54 @@ from keystead.storage.schema.tables import (
     workspaces,
 )
 
-_NOTED: Final = "keystead_endings"
-_AT_ONCE: Final = 500
+_KEY: Final = "keystead_revocations"
+_BATCH_SIZE: Final = 500
 
 
-def note_ending(tx: Connection, ending: Ending) -> None:
-    """Keeps it for the moment when the transaction is committed."""
-    tx.info.setdefault(_NOTED, []).append(ending)
+def note_revocation(tx: Connection, entry: RevocationEntry) -> None:
+    """Keep the entry until the transaction is committed."""
+    tx.info.setdefault(_KEY, []).append(entry)
 
 
-def take_endings(tx: Connection) -> list[Ending]:
-    """What was noted on this connection; it is forgotten."""
-    noted: list[Ending] = tx.info.pop(_NOTED, [])
-    return noted
+def take_revocations(tx: Connection) -> list[RevocationEntry]:
+    """Return the entries that were noted on this connection, and forget them."""
+    entries: list[RevocationEntry] = tx.info.pop(_KEY, [])
+    return entries
 
 
 def last_events(tx: Connection, ids: Iterable[WorkspaceId]) -> dict[WorkspaceId, int]:
-    """The number of the newest event of each of these workspaces; those that are not there are absent."""
-    rows = workspaces.c
-    found: dict[WorkspaceId, int] = {}
-    for some in _batches(ids):
-        asked = select(rows.id, rows.last_event).where(rows.id.in_(some))
-        found.update((row.id, row.last_event) for row in tx.execute(asked))
-    return found
+    """Return the number of the newest event of each of these workspaces; unknown ones are absent."""
+    numbers: dict[WorkspaceId, int] = {}
+    for batch in _batches(ids):
+        query = select(workspaces.c.id, workspaces.c.last_event).where(workspaces.c.id.in_(batch))
+        numbers.update((row.id, row.last_event) for row in tx.execute(query))
+    return numbers
 
 
-def keys_alive(tx: Connection, endings: Sequence[Ending]) -> set[str]:
-    """Of the keys that were revoked those that this database calls alive."""
-    return _alive(tx, api_keys, [one for one in endings if one.type == EventType.KEY_REVOKED])
+def unrevoked_keys(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:
+    """Return the keys among these entries that are not revoked in this database."""
+    return _unrevoked(
+        tx, api_keys, (e.target_id for e in entries if e.type == EventType.KEY_REVOKED)
+    )
 
 
-def credentials_alive(tx: Connection, endings: Sequence[Ending]) -> set[str]:
-    """Of the credentials that were revoked those that this database calls alive."""
-    return _alive(tx, credentials, [one for one in endings if one.type == CREDENTIAL_REVOKED])
+def unrevoked_credentials(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:
+    """Return the credentials among these entries that are not revoked in this database."""
+    return _unrevoked(
+        tx, credentials, (e.target_id for e in entries if e.type == CREDENTIAL_REVOKED)
+    )
 
 
-def _alive(tx: Connection, table: Table, revoked: Sequence[Ending]) -> set[str]:
-    alive: set[str] = set()
-    for some in _batches(one.target_id for one in revoked):
-        asked = select(table.c.id).where(table.c.id.in_(some), table.c.revoked_at.is_(None))
-        alive.update(tx.execute(asked).scalars())
-    return alive
+def _unrevoked(tx: Connection, table: Table, ids: Iterable[str]) -> set[str]:
+    unrevoked: set[str] = set()
+    for batch in _batches(ids):
+        query = select(table.c.id).where(table.c.id.in_(batch), table.c.revoked_at.is_(None))
+        unrevoked.update(tx.execute(query).scalars())
+    return unrevoked
 
 
-def forget_sessions(tx: Connection) -> int:
-    """End everybody's session, and take back every sign-in link and every link that changes an email.
+def end_all_sessions(tx: Connection) -> int:
+    """End every session, and delete every sign-in link and every link that changes an email.
 
     Returns how many sessions were open.
     """
@@ -75,5 +78,5 @@ def forget_sessions(tx: Connection) -> int:
 
 
 def _batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:
-    listed = sorted(set(ids))
-    return (listed[start : start + _AT_ONCE] for start in range(0, len(listed), _AT_ONCE))
+    ordered = sorted(set(ids))
+    return (ordered[start : start + _BATCH_SIZE] for start in range(0, len(ordered), _BATCH_SIZE))

@@ -1,138 +1,89 @@
-"""What a verification reads of a key, and the watch over the statements that may change what is remembered."""
+"""The watch over a database's statements: writes invalidate cached verifications unless they keep access.
+
+A transaction that keeps access was opened so, because it changes nothing that a verification has read; each of its
+statements is checked before it runs. So a new kind of write is safe by default, and a wrong `keeps_access` is an error
+at its first execution, on either engine.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from sqlalchemy import (
-    Column,
-    Delete,
-    Engine,
-    Insert,
-    ScalarSelect,
-    Select,
-    Table,
-    Update,
-    any_,
-    bindparam,
-    event,
-    select,
-)
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Connection, Engine, Table, event
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.selectable import SelectBase
 
-from keystead.storage.credential_lookup import CREDENTIAL
-from keystead.storage.freshness.generation_file import Stamp
-from keystead.storage.schema.tables import api_keys, workspaces
+from keystead.storage.freshness.generation_file import GenerationFile
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY
 
-LOCKING: Final = "BEGIN IMMEDIATE"
-"""How a transaction takes SQLite's write lock."""
+KEEPS_ACCESS: Final = "keystead_keeps_access"
+"""The execution option of a connection whose transaction keeps access."""
 
-
-def lookup_statement() -> Select[Any]:
-    """A key by its id, and whether its workspace is suspended: the id, behind it KeyRecord's fields, in order."""
-    return records_statement().where(api_keys.c.id == bindparam("key_id"))
-
-
-def shared_lookup_statement() -> Select[Any]:
-    """The same for several keys at a time, PostgreSQL's array `keys`."""
-    keys = bindparam("keys", type_=postgresql.ARRAY(api_keys.c.id.type))
-    return records_statement().where(api_keys.c.id == any_(keys))
+_READS: Final = ("BEGIN", "PRAGMA", "SELECT", "SET", "SHOW")
+_CHANGES: Final = ("DELETE", "INSERT", "UPDATE", "WITH")
+_CHANGED_TABLE: Final = re.compile(
+    r'\b(?:INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+(?:ONLY\s+)?(?:"?\w+"?\.)?"?(?P<table>\w+)',
+    re.IGNORECASE,
+)
+_EVENT_NUMBER: Final = re.compile(
+    r"UPDATE workspaces SET last_event=\(workspaces\.last_event \+ (?:\?|%\(\w+\)s(?:::\w+)?)\) WHERE "
+)
 
 
-def records_statement() -> Select[Any]:
-    """The same for all keys there are."""
-    keys = api_keys.c
-    return select(
-        keys.id,
-        keys.workspace_id,
-        keys.description,
-        keys.pepper_id,
-        keys.digest,
-        keys.scopes,
-        keys.expires_at,
-        keys.revoked_at,
-        _suspended_at().label("suspended_at"),
+class AccessChange(Exception):
+    """A statement that may change access, in a transaction that was to keep it: this program's fault."""
+
+
+def _tables_read() -> frozenset[str]:
+    """Return the tables that a verification reads."""
+    return frozenset(
+        element.table.name
+        for query in (KEY, CREDENTIAL)
+        for element in visitors.iterate(query.one)
+        if isinstance(element, Column) and isinstance(element.table, Table)
     )
 
 
-def _suspended_at() -> ScalarSelect[Any]:
-    """From an index that holds suspended workspaces alone, a page or none: the row of another would be far away.
-
-    SQLite has to be told, for it thinks of a primary key that none costs less.
-    """
-    spaces = workspaces.c
-    asked = select(spaces.suspended_at).with_hint(
-        workspaces, "INDEXED BY workspaces_suspended", "sqlite"
-    )
-    suspended = asked.where(spaces.id == api_keys.c.workspace_id, spaces.suspended_at.is_not(None))
-    return suspended.scalar_subquery()
+TABLES: Final = _tables_read()
+_NEW_ROW: Final = re.compile(
+    rf"INSERT INTO ({'|'.join(sorted(TABLES))})\b(?!.*\bON CONFLICT\b)", re.DOTALL
+)
 
 
-def watch(engine: Engine, stamp: Stamp) -> None:
-    """Has the stamp in doubt before any statement of this engine that may change what is remembered of a row.
+def watch(engine: Engine, generation_file: GenerationFile | None) -> None:
+    """Invalidate the generation before the first change of a transaction, or check that access is kept.
 
-    Nobody who writes such a statement has to think of it.
+    Args:
+        engine: The engine whose statements are watched.
+        generation_file: SQLite's; None if nothing is cached.
     """
 
-    def before(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
-        if may_change_authority(context, statement):
-            stamp.doubt()
-
-    def after(_: Any, __: Any, statement: str, ___: Any, ____: Any, _____: bool) -> None:
-        if statement == LOCKING:
-            stamp.enter()
+    def before(connection: Connection, _: Any, statement: str, *__: Any) -> None:
+        if first_word(statement) in _READS:
+            return
+        if connection.get_execution_options().get(KEEPS_ACCESS):
+            require_access_kept(statement)
+        elif generation_file is not None:
+            generation_file.invalidate()
 
     event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
 
 
-def may_change_authority(context: Any, text: str) -> bool:
-    """Whether a statement may change what was read of a key or a credential, by SQLAlchemy's context of its execution.
+def require_access_kept(statement: str) -> None:
+    """Raise AccessChange if the statement may change what a verification has read.
 
-    A new row does not: nothing is remembered of what was not there. Raw SQL may, unless it names no table that is read.
+    A new row may not: nothing is cached about an id that was absent. Neither may the number of a workspace's last
+    event, which most writes raise. Statements other than INSERT, UPDATE and DELETE are refused unread.
     """
-    compiled = context.compiled
-    match compiled and compiled.statement:
-        case SelectBase():
-            return False
-        case Insert() as statement:
-            replaces = statement._post_values_clause is not None or bool(statement._prefixes)
-            return replaces and bool(_read_of(statement))
-        case Delete() as statement:
-            return bool(_read_of(statement))
-        case Update() as statement:
-            return not _read_of(statement).isdisjoint(columns_set_by(compiled))
-        case _:
-            return _names_what_is_read(text.lower())
+    if first_word(statement) not in _CHANGES:
+        raise AccessChange(f"{first_word(statement)} is not allowed in a write that keeps access.")
+    changed = [match["table"].lower() for match in _CHANGED_TABLE.finditer(statement)]
+    watched = [table for table in changed if table in TABLES]
+    keeps = _NEW_ROW.match(statement) or _EVENT_NUMBER.match(statement)
+    if len(watched) > bool(keeps):
+        raise AccessChange(f"A write that keeps access must not change {watched[-1]}.")
 
 
-def _names_what_is_read(text: str) -> bool:
-    return not text.startswith("select") and any(table in text for table in READ)
-
-
-def _read_of(statement: Insert | Update | Delete) -> frozenset[str]:
-    """The columns that are read of the statement's table."""
-    return READ.get(str(statement.table), frozenset())
-
-
-def _read_columns() -> dict[str, frozenset[str]]:
-    """The columns that the statements read, by table; a column that they compare is read too."""
-    read: dict[str, set[str]] = {}
-    for statement in (lookup_statement(), CREDENTIAL.one):
-        for element in visitors.iterate(statement):
-            if isinstance(element, Column) and isinstance(element.table, Table):
-                read.setdefault(element.table.name, set()).add(element.name)
-    return {table: frozenset(names) for table, names in read.items()}
-
-
-def columns_set_by(compiled: Any) -> frozenset[str]:
-    """The columns that an UPDATE sets: those in its values, those among its parameters; all, where it names none."""
-    named = set(compiled.column_keys or ())
-    values = compiled.compile_state._dict_parameters or {}
-    named.update(getattr(column, "name", column) for column in values)
-    return frozenset(named or compiled.statement.table.c.keys())
-
-
-READ: Final = _read_columns()
+def first_word(statement: str) -> str:
+    """Return the statement's keyword in capitals."""
+    return statement.split(maxsplit=1)[0].upper()

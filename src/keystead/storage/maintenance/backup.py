@@ -1,4 +1,4 @@
-"""Backups of the embedded database: one file, taken while the server runs, which knows that it is a backup."""
+"""Backups of the embedded database: one file, made while the server runs, and marked as a backup."""
 
 from __future__ import annotations
 
@@ -16,50 +16,53 @@ BACKUP: Final = 0x4B65
 
 
 class NotADatabase(Unavailable):
-    """A file that is no SQLite database, or a damaged one."""
+    """A file that is damaged or not an SQLite database."""
 
 
 def back_up(source: Path, target: Path) -> None:
-    """Copies a database in service to `target`, as of one moment, and marks the copy. Readers and writers go on.
+    """Copy a database in use to `target`, as a consistent snapshot, and mark the copy.
 
-    NotADatabase where the copy is damaged; Unavailable or DiskFull where it could not be made.
+    Raises:
+        NotADatabase: the copy is damaged.
+        Unavailable, DiskFull: it could not be made.
     """
     with _translated(), _opened(source) as live, _opened(target) as copy:
         live.backup(copy)
+        # The copy is in WAL mode like its source, which would leave a part of it in a second file.
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
     mark(target)
     require_sound(target)
 
 
 def mark(path: Path) -> None:
-    """Has the file say of itself that it is a backup."""
+    """Mark the file as a backup."""
     with _translated(), _opened(path) as copy:
         copy.execute(f"PRAGMA user_version = {BACKUP}")
 
 
 def require_sound(path: Path) -> None:
-    """NotADatabase unless SQLite finds every page, row and index of the file in order."""
+    """Raise NotADatabase unless SQLite finds no fault in any page, row or index of the file."""
     with _translated(), _opened(path) as copy:
-        found = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
+        result = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if result != "ok":
         raise NotADatabase(f"{path.name} is damaged.")
 
 
-def be_alone(path: Path) -> None:
-    """Brings all of the database into its one file. Unavailable while a server has it open."""
+def checkpoint(path: Path) -> None:
+    """Move everything into the database's main file. Raises Unavailable while a server has it open."""
     with _translated(), _opened(path) as database:
         database.execute("PRAGMA busy_timeout = 0")
         database.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def is_backup(database: Database) -> bool:
-    """Whether this is a backup that nobody has taken into service."""
+    """Return whether this is a backup that was not restored by `keystead restore`."""
     with database.engine.connect() as connection:
         return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one() == BACKUP)
 
 
 def take_into_service(database: Database) -> None:
-    """The mark of a backup, gone."""
+    """Remove the mark of a backup."""
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA user_version = 0")
 
@@ -78,9 +81,9 @@ def _translated() -> Iterator[None]:
 
 def _storage_error(code: str) -> StorageError:
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return NotADatabase("It is no sound SQLite database.")
+        return NotADatabase("The file is damaged or not an SQLite database.")
     if code == "SQLITE_FULL":
-        return DiskFull("There is no room for it.")
+        return DiskFull("There is not enough disk space.")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Unavailable("The database is in use.")
     return Unavailable("The database cannot be opened.")

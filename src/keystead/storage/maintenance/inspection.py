@@ -1,4 +1,4 @@
-"""What a database says of itself: its version, how it keeps what was committed, its clock, whose role this is."""
+"""Facts about a database: version, durability settings, clock, and the login role."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from keystead.domain.instants import from_microseconds
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.row_security.diff import fault_of_login
+from keystead.storage.row_security.diff import login_fault
 
 SQLITE_PRAGMAS: Final = ("journal_mode", "synchronous", "foreign_keys")
 POSTGRESQL_SETTINGS: Final = (
@@ -25,9 +25,10 @@ POSTGRESQL_SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """`keeps`: the settings on which durability rests, by name. `now`: the database's clock.
+    """Facts about a database.
 
-    `role_fault`: why a server must not log in as this role.
+    `keeps`: the settings that durability depends on. `now`: the database's clock. `role_fault`: why a server must
+    not use this login.
     """
 
     engine: str
@@ -37,8 +38,8 @@ class DatabaseFacts:
     now: datetime
 
 
-def look_at(database: Database) -> DatabaseFacts:
-    """The facts, in one transaction. Unavailable where the database does not answer."""
+def inspect_database(database: Database) -> DatabaseFacts:
+    """Return the facts, read in one transaction. Raises Unavailable."""
     with database.read_across(Purpose.SERVER) as tx:
         return _sqlite(tx) if database.is_sqlite else _postgresql(tx)
 
@@ -62,6 +63,6 @@ def _postgresql(tx: Tx) -> DatabaseFacts:
         "PostgreSQL",
         (number // 10_000, number % 10_000),
         keeps,
-        fault_of_login(tx),
+        login_fault(tx),
         from_microseconds(int(tx.execute(clock).scalar_one())),
     )

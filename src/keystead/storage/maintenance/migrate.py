@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this version: one process at a time, each step all or nothing."""
+"""Migrating a database to the schema of this version: one process at a time, one transaction per revision."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sqlalchemy import column, inspect, select, table
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.connections import be_patient
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.row_security.apply import be_alone, in_a_quiet_moment
+from keystead.storage.row_security.apply import lock_schema, retry_while_busy
 
 REVISIONS: Final = Path(__file__).parents[1] / "migrations"
 _VERSIONS: Final = table("alembic_version", column("version_num"))
-_FOUND: Final = select(_VERSIONS.c.version_num)
+_CURRENT: Final = select(_VERSIONS.c.version_num)
 
 
 class SchemaStatus(StrEnum):
-    """How a database's schema stands to the one that this version needs."""
+    """How a database's schema compares to this version's."""
 
     EMPTY = "empty"
     BEHIND = "behind"
@@ -31,7 +31,7 @@ class SchemaStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The revision found in the database (None: no schema yet), the one that is needed, and what that means."""
+    """The revision of the database (None: no schema yet), the one that is needed, and how they compare."""
 
     found: str | None
     needed: str
@@ -39,32 +39,32 @@ class SchemaState:
 
 
 def state(database: Database) -> SchemaState:
-    """How the database's schema stands."""
+    """Return the state of the database's schema."""
     with database.read_across(Purpose.SERVER) as tx:
-        found = _found(tx)
+        found = _current_revision(tx)
     needed = newest_revision()
     return SchemaState(found, needed, _status(found, needed))
 
 
 def newest_revision() -> str:
-    """The revision that this version needs."""
+    """Return this version's revision."""
     return _revisions()[-1]
 
 
 def upgrade(database: Database, revision: str | None = None) -> None:
-    """Brings the schema to the newest revision, or to that one. A second process waits, and finds it done.
+    """Migrate to the newest or the given revision. A concurrent process waits, and then finds it done.
 
-    A new database in one transaction, all or nothing. One in use revision by revision: what a revision has locked is
-    free again at its end, and it gives way to whoever holds a table that it needs, and begins anew.
+    A new database is created in one transaction. A database in use is migrated with one transaction per
+    revision, so that each releases its locks at its end. A revision that would wait long for a table rolls back
+    and is tried again, since all later queries of the table wait behind it.
     """
     goal = revision or newest_revision()
     for step in [goal] if state(database).found is None else _revisions():
         if step <= goal:
-            in_a_quiet_moment(partial(_upgrade_to, database, step))
+            retry_while_busy(partial(_upgrade_to, database, step))
 
 
 def _upgrade_to(database: Database, revision: str) -> None:
-    """Nothing, where the schema is there already."""
     from alembic import command
     from alembic.config import Config
 
@@ -74,22 +74,23 @@ def _upgrade_to(database: Database, revision: str) -> None:
     with database.write_across(Purpose.OWNER) as tx:
         if not database.is_sqlite:
             be_patient(tx)
-            be_alone(tx)
-        if (_found(tx) or "") < revision:
+            lock_schema(tx)
+        # Check again under the lock: another process may have migrated meanwhile.
+        if (_current_revision(tx) or "") < revision:
             config.attributes["connection"] = tx
             command.upgrade(config, revision)
 
 
 def _revisions() -> list[str]:
-    """Every revision, in order. They are numbered, and a file is named after its number."""
+    """Return the numbers of all revisions in order; each file's name begins with its number."""
     return sorted(file.name[1:5] for file in REVISIONS.glob("versions/r[0-9]*.py"))
 
 
-def _found(tx: Tx) -> str | None:
-    found: str | None = None
-    if inspect(tx).has_table(_VERSIONS.name):
-        found = tx.execute(_FOUND).scalar()
-    return found
+def _current_revision(tx: Tx) -> str | None:
+    if not inspect(tx).has_table(_VERSIONS.name):
+        return None
+    revision: str | None = tx.execute(_CURRENT).scalar()
+    return revision
 
 
 def _status(found: str | None, needed: str) -> SchemaStatus:

@@ -1,7 +1,7 @@
-"""Rows that tasks of one event loop ask PostgreSQL for at the same time, read by one statement for all of them.
+"""Point reads of the tasks of one event loop: those that wait at the same time share one statement.
 
-A task joins only a read that has not been sent: so each row is read after it was asked for. Lines are as those of
-`lookup`: whoever finds one dead connects it anew, and silence costs no more than a second.
+A task joins only a read that has not been sent. Were it to join one that is on its way, its row could be older than
+its question: a key revoked in between would be accepted.
 """
 
 from __future__ import annotations
@@ -9,212 +9,146 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import psycopg
-from psycopg.abc import RV, PQGen
-from psycopg.pq import TransactionStatus
-from psycopg.waiting import wait_async
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.engine.liveness import DOUBT_SECONDS, Pulse
+from keystead.storage.engine.liveness import SUSPECT_SECONDS
+from keystead.storage.point_reads.connections import (
+    ANSWER_SECONDS,
+    AsyncReadConnection,
+    Row,
+    Server,
+)
 
-LINES: Final = 2
-"""More lines would make smaller reads of the same rows."""
+CONNECTIONS: Final = 2
+"""For each event loop. More would only make smaller batches of the same rows."""
 
-TOGETHER: Final = 200
-"""How many rows one read is for at most: the later ones go with the next, first come, first served."""
+BATCH_ROWS: Final = 200
+"""The most rows that one read is for; later ones go with the next, first come, first served."""
 
-ANSWER_SECONDS: Final = 1.0
-"""After so long nobody waits any more."""
-
-Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A statement that takes `keys`, a list, and gives a row for each that is there, the key in front.
-
-    `heard` is told the rows of an answer with the instants (microseconds of the monotonic clock) around it.
-    """
-
-    sql: str
-    heard: Callable[[Sequence[Row], int, int], None]
+OnTime = Callable[[int, int, int], None]
+"""Receives the monotonic clock before a read, the server's time in it, and the clock after it, in microseconds."""
 
 
-class SharedReads:
-    """The lines of one event loop; all but `close` is called by its tasks."""
+class BatchedReads:
+    """The connections of one event loop, and the reads that wait for them. Only its tasks use it."""
 
-    def __init__(self, dsn: str, session: dict[str, Any], pulse: Pulse) -> None:
-        self._pulse = pulse
-        self._idle = [_Line(dsn, session, pulse) for _ in range(LINES)]
-        self._working: dict[asyncio.Task[None], _Line] = {}
+    def __init__(self, server: Server, on_time: OnTime) -> None:
+        self._liveness = server.liveness
+        self._on_time = on_time
+        self._idle = [AsyncReadConnection(server) for _ in range(CONNECTIONS)]
+        self._working: dict[asyncio.Task[None], AsyncReadConnection] = {}
         self._unsent: deque[_Batch] = deque()
 
-    async def find(self, question: Question, key: str) -> Row | None:
-        """The row of that key, or None. Unavailable where the server does not answer in time."""
-        self._pulse.require()
+    async def find(self, sql: str, id: str) -> Row | None:
+        """Return the row with that id. Unavailable if the server does not answer in time.
+
+        `sql` has the parameter `ids`; its rows end with their id and the time of the server.
+        """
+        self._liveness.require_answers()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Row | None] = loop.create_future()
-        self._unsent_for(question, loop).join(key, answer)
+        self._unsent_batch(sql, loop).join(id, answer)
         if self._idle:
-            line = self._idle.pop()
-            task = loop.create_task(self._work(line))
-            self._working[task] = line
+            connection = self._idle.pop()
+            task = loop.create_task(self._work(connection))
+            self._working[task] = connection
         return await answer
 
     def close(self) -> None:
-        """Hangs up, whatever is asked."""
+        """Close the connections, and fail every read that waits."""
         for batch in self._unsent:
             batch.fail()
         self._unsent.clear()
         for task in list(self._working):
             task.cancel()
-        for line in (*self._idle, *self._working.values()):
-            line.close()
+        for connection in (*self._idle, *self._working.values()):
+            connection.close()
 
-    def _unsent_for(self, question: Question, loop: asyncio.AbstractEventLoop) -> _Batch:
-        """The last read of this question that has not been sent, with room; else a new one."""
+    def _unsent_batch(self, sql: str, loop: asyncio.AbstractEventLoop) -> _Batch:
         for batch in self._unsent:
-            if batch.question is question and batch.has_room:
+            if batch.sql == sql and batch.has_room:
                 return batch
-        batch = _Batch(question)
-        batch.timer = loop.call_later(DOUBT_SECONDS, self._doubt, batch, loop)
+        batch = _Batch(sql)
+        batch.timer = loop.call_later(SUSPECT_SECONDS, self._suspect, batch, loop)
         self._unsent.append(batch)
         return batch
 
-    def _doubt(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
-        self._pulse.doubt()
-        batch.timer = loop.call_later(ANSWER_SECONDS - DOUBT_SECONDS, batch.fail)
+    def _suspect(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
+        self._liveness.suspect()
+        batch.timer = loop.call_later(ANSWER_SECONDS - SUSPECT_SECONDS, batch.fail)
 
-    async def _work(self, line: _Line) -> None:
-        """Sends what is unsent, until nothing is."""
+    async def _work(self, connection: AsyncReadConnection) -> None:
+        """Send batches while any is unsent."""
         task = asyncio.current_task()
         try:
             while self._unsent:
-                await self._unsent.popleft().send(line)
+                await self._send(self._unsent.popleft(), connection)
         finally:
-            self._idle.append(line)
+            self._idle.append(connection)
             if task is not None:
                 del self._working[task]
 
-
-class _Batch:
-    """Those who wait for one read."""
-
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.waiting: dict[str, list[asyncio.Future[Row | None]]] = {}
-        self.timer: asyncio.TimerHandle | None = None
-        self._over = False
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may join, if it has not been sent."""
-        return not self._over and len(self.waiting) < TOGETHER
-
-    def join(self, key: str, answer: asyncio.Future[Row | None]) -> None:
-        """One more; it must not have been sent."""
-        self.waiting.setdefault(key, []).append(answer)
-
-    async def send(self, line: _Line) -> None:
-        """Reads, and gives everybody their row; nobody is left waiting."""
-        keys = [key for key, answers in self.waiting.items() if not all(a.done() for a in answers)]
+    async def _send(self, batch: _Batch, connection: AsyncReadConnection) -> None:
+        """Read the rows of a batch, and leave no task of it waiting, whatever happens."""
+        ids = batch.ids()
+        before = time.monotonic_ns() // 1000
         try:
-            rows = await line.read(self.question, keys) if keys else []
+            rows = await connection.read(batch.sql, {"ids": ids}) if ids else []
         except psycopg.OperationalError:
-            self.fail()
+            batch.fail()
         except BaseException as error:
-            self.fail(error if isinstance(error, Exception) else None)
+            batch.fail(error if isinstance(error, Exception) else None)
             if not isinstance(error, Exception):
                 raise
         else:
-            self._tell({row[0]: row for row in rows})
+            if rows:
+                self._on_time(before, rows[0][-1], time.monotonic_ns() // 1000 + 1)
+            batch.answer(rows)
+
+
+class _Batch:
+    """The tasks that wait for one read, by the id of their row."""
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self.timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[str, list[asyncio.Future[Row | None]]] = {}
+        self._is_over = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more task may join while the batch is unsent."""
+        return not self._is_over and len(self._waiting) < BATCH_ROWS
+
+    def join(self, id: str, answer: asyncio.Future[Row | None]) -> None:
+        """Add a task to a batch that is unsent."""
+        self._waiting.setdefault(id, []).append(answer)
+
+    def ids(self) -> list[str]:
+        """Return the ids whose row a task still waits for."""
+        return [id for id, answers in self._waiting.items() if not all(a.done() for a in answers)]
+
+    def answer(self, rows: list[Row]) -> None:
+        """Give each task its row, or None if there is no such row."""
+        by_id = {row[-2]: row for row in rows}
+        for id, answers in self._waiting.items():
+            for answer in answers:
+                if not answer.done():
+                    answer.set_result(by_id.get(id))
+        self._end()
 
     def fail(self, error: Exception | None = None) -> None:
-        """Everybody who still waits learns that there is no answer."""
+        """Raise the error, or Unavailable, in each task that still waits."""
         for answer in self._end():
             answer.set_exception(error or Unavailable("The database does not answer."))
 
-    def _tell(self, rows: dict[str, Row]) -> None:
-        for key, answers in self.waiting.items():
-            for answer in answers:
-                if not answer.done():
-                    answer.set_result(rows.get(key))
-        self._end()
-
     def _end(self) -> list[asyncio.Future[Row | None]]:
-        """Those who still wait; no timer runs any more."""
-        self._over = True
+        """Stop the timer. Returns the answers that are still missing."""
+        self._is_over = True
         if self.timer is not None:
             self.timer.cancel()
-        return [a for answers in self.waiting.values() for a in answers if not a.done()]
-
-
-class _ImpatientConnection(psycopg.AsyncConnection[Row]):
-    """Hangs up on a server that is silent, and when its task is cancelled, without asking the server to stop."""
-
-    async def wait(
-        self,
-        gen: PQGen[RV],
-        interval: float = 0.1,
-        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own signature
-    ) -> RV:
-        """As psycopg's; OperationalError where the answer does not come in time."""
-        limit = ANSWER_SECONDS if timeout is None else timeout
-        try:
-            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
-        except BaseException:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                await self.close()
-            raise
-
-
-class _Line:
-    """One connection: made when it is first needed, and again when it has died."""
-
-    def __init__(self, dsn: str, session: dict[str, Any], pulse: Pulse) -> None:
-        self._dsn = dsn
-        self._session = session
-        self._pulse = pulse
-        self._connection: _ImpatientConnection | None = None
-
-    async def read(self, question: Question, keys: list[str]) -> list[Row]:
-        """The rows. OperationalError where the server is away or slow; only a quick failure is tried again."""
-        began = time.monotonic()
-        try:
-            return await self._ask(question, keys)
-        except psycopg.OperationalError:
-            if time.monotonic() - began > ANSWER_SECONDS / 2:
-                raise
-            return await self._ask(question, keys)
-
-    def close(self) -> None:
-        """Hangs up."""
-        if self._connection is not None:
-            self._connection.pgconn.finish()
-            self._connection = None
-
-    async def _ask(self, question: Question, keys: list[str]) -> list[Row]:
-        connection = self._connection or await self._connect()
-        asked = time.monotonic_ns() // 1000
-        try:
-            cursor = await connection.execute(question.sql, {"keys": keys})
-            rows = await cursor.fetchall()
-            question.heard(rows, asked, time.monotonic_ns() // 1000 + 1)
-        except BaseException:
-            self.close()
-            raise
-        self._pulse.hear()
-        return rows
-
-    async def _connect(self) -> _ImpatientConnection:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                connection = await _ImpatientConnection.connect(self._dsn, **self._session)
-        except TimeoutError:
-            raise psycopg.OperationalError("no connection in time") from None
-        self._connection = connection
-        return connection
+        return [a for answers in self._waiting.values() for a in answers if not a.done()]

@@ -1,7 +1,7 @@
-"""How PostgreSQL stands to the map of `rights`, and what brings it there: roles, row security, policies, grants.
+"""How a PostgreSQL differs from the declared roles, row-level security, policies and grants, and the fixes.
 
-The catalogue is compared with the map, so that what is right already is left alone: no statement, no lock. The same
-comparison is the server's when it starts.
+Everything is compared with the catalog, so what is right already needs no statement and no lock. A starting
+server makes the same comparison.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from keystead.storage.database import Tx
 from keystead.storage.engine.connections import TIMEOUTS
 from keystead.storage.engine.roles import ROLES
 from keystead.storage.row_security.grants import (
+    GRANTS,
     LOGIN,
     OPEN_TABLES,
-    RIGHTS,
     TENANT_ROWS,
     Policy,
     policies,
@@ -28,29 +28,29 @@ from keystead.storage.row_security.grants import (
 from keystead.storage.schema import tables as schema
 
 SERVER_ROLE: Final = "keystead_server"
-"""The server's login, unless it is named otherwise."""
+"""The default name of the server's login."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _BLANKS: Final = re.compile(r"\s+")
 _OWNERS: Final = "owner"
-"""The policy that lets servers of a version before row security go on, as the owner of the tables."""
+"""The policy that shows the tables' owner all rows, for servers of a version before row-level security."""
 _WITH_OPTIONS: Final = 16
-"""Since this version a membership says for itself whether it is inherited."""
+"""Since this version each membership has its own INHERIT and SET options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as the map has it: where, what, and the statements that mend it."""
+    """Something that is not as declared: its table ("" for roles), what it is, and the statements that fix it."""
 
     table: str
     says: str
-    mend: tuple[str, ...]
+    fix: tuple[str, ...]
 
 
-def check_name(server: str) -> str:
-    """The name of a login. ValueError where the names of its roles would not be plain ones."""
+def check_role_name(server: str) -> str:
+    """Return the name of a login. Raises ValueError unless the names of its roles need no quotes."""
     if not _NAME.fullmatch(server):
         raise ValueError(
-            "a role's name is at most 40 small letters, digits and underscores, a letter first"
+            "a role's name has at most 40 lowercase letters, digits and underscores, the first not a digit"
         )
     return server
 
@@ -60,7 +60,7 @@ def server_version(tx: Tx) -> int:
     return int(tx.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
 
 
-# --- the roles, which belong to the whole server of PostgreSQL ---
+# --- roles, which belong to the whole PostgreSQL cluster ---
 
 _FOUND_ROLES: Final = text(
     "SELECT rolname, rolcanlogin, rolinherit,"
@@ -76,19 +76,21 @@ _FOUND_MEMBERSHIPS: Final = {
 
 
 def differences_of_roles(tx: Tx, server: str) -> list[Difference]:
-    """What is missing of the login and of the roles that it puts on."""
+    """Return what is wrong with the login and the roles that it sets."""
     names = [role_name(server, role) for role in (LOGIN, *ROLES)]
-    found = {row.rolname: row for row in tx.execute(_FOUND_ROLES, {"names": names})}
+    roles = {row.rolname: row for row in tx.execute(_FOUND_ROLES, {"names": names})}
     with_options = server_version(tx) >= _WITH_OPTIONS
     query = text(_FOUND_MEMBERSHIPS[with_options])
-    held = {row.rolname: row for row in tx.execute(query, {"server": server})}
+    memberships = {row.rolname: row for row in tx.execute(query, {"server": server})}
     return [
-        *_login(server, found.get(server)),
-        *(_group(name) for name in names[1:] if name not in found),
+        *_login(server, roles.get(server)),
+        *(_group(name) for name in names[1:] if name not in roles),
         *(
             _membership(server, name, with_options)
             for name in names[1:]
-            if name not in held or not held[name].may_set or held[name].inherits
+            if name not in memberships
+            or not memberships[name].may_set
+            or memberships[name].inherits
         ),
     ]
 
@@ -99,12 +101,12 @@ def _login(server: str, row: Any) -> Iterator[Difference]:
             f"there is no role {server}", f"CREATE ROLE {_quoted(server)} LOGIN NOINHERIT"
         )
     elif row.rolinherit or not row.rolcanlogin:
-        mend = f"ALTER ROLE {_quoted(server)} LOGIN NOINHERIT"
-        yield _of_roles(f"the role {server} has the rights of all its roles at once", mend)
-    chosen = [] if row is None else [setting.partition("=")[0] for setting in row.settings]
-    for name in sorted(TIMEOUTS.keys() - chosen):
-        mend = f"ALTER ROLE {_quoted(server)} SET {name} = '{TIMEOUTS[name]}'"
-        yield _of_roles(f"the role {server} has no {name}", mend)
+        fix = f"ALTER ROLE {_quoted(server)} LOGIN NOINHERIT"
+        yield _of_roles(f"the role {server} inherits the privileges of all its roles", fix)
+    present = [] if row is None else [setting.partition("=")[0] for setting in row.settings]
+    for name in sorted(TIMEOUTS.keys() - present):
+        fix = f"ALTER ROLE {_quoted(server)} SET {name} = '{TIMEOUTS[name]}'"
+        yield _of_roles(f"the role {server} has no {name}", fix)
 
 
 def _group(name: str) -> Difference:
@@ -113,12 +115,12 @@ def _group(name: str) -> Difference:
 
 def _membership(server: str, name: str, with_options: bool) -> Difference:
     options = " WITH INHERIT FALSE, SET TRUE" if with_options else ""
-    mend = f"GRANT {_quoted(name)} TO {_quoted(server)}{options}"
-    return _of_roles(f"the role {server} cannot put on {name}", mend)
+    fix = f"GRANT {_quoted(name)} TO {_quoted(server)}{options}"
+    return _of_roles(f"the role {server} cannot SET ROLE {name}", fix)
 
 
-def _of_roles(says: str, *mend: str) -> Difference:
-    return Difference("", says, mend)
+def _of_roles(says: str, *fix: str) -> Difference:
+    return Difference("", says, fix)
 
 
 # --- the tables of this database ---
@@ -149,84 +151,85 @@ _Grant = tuple[str, str, str, str | None]
 
 
 def differences_of_tables(tx: Tx, server: str, owners_way: bool | None = None) -> list[Difference]:
-    """What is not as it must be of row security, policies and grants, table by table.
+    """Return what is wrong with row-level security, policies and grants, ordered by table.
 
-    `owners_way`: whether the owner is to see all rows, as servers of the version before need it; None: either will do.
+    `owners_way`: whether the owner must see all rows; None accepts either.
     """
     tables = {row.relname: row for row in tx.execute(_FOUND_TABLES)}
     rows = tx.execute(_FOUND_POLICIES).all()
-    found = [
-        *_owners(rows, owners_way),
-        *_walls(tables),
+    differences = [
+        *_owner_policies(rows, owners_way),
+        *_missing_row_security(tables),
         *_policies(server, rows),
-        *_grants(server, set(_grants_of(tx))),
+        *_grants(server, set(_present_grants(tx))),
     ]
-    return sorted(found, key=lambda one: one.table)
+    return sorted(differences, key=lambda difference: difference.table)
 
 
 def hidden_from_owner(tx: Tx) -> list[Difference]:
-    """The tables under row security of which the owner sees nothing."""
-    walled = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
+    """Return the tables under row-level security whose rows the owner cannot see."""
+    protected = {row.relname for row in tx.execute(_FOUND_TABLES) if row.relforcerowsecurity}
     rows = tx.execute(_FOUND_POLICIES).all()
-    return [each for each in _owners(rows, True) if each.table in walled]
+    return [each for each in _owner_policies(rows, True) if each.table in protected]
 
 
-def has_walls(tx: Tx) -> bool:
-    """Whether this database was brought under row security before."""
+def has_row_security(tx: Tx) -> bool:
+    """Return whether row-level security was applied to this database before."""
     return any(
         row.relname == schema.api_keys.name and row.relforcerowsecurity
         for row in tx.execute(_FOUND_TABLES)
     )
 
 
-def owners_way_is_open(tx: Tx) -> bool:
-    """Whether the owner of the tables still sees all rows, for servers of the version before."""
+def owner_has_access(tx: Tx) -> bool:
+    """Return whether the tables' owner still sees all rows."""
     return any(row.polname == _OWNERS for row in tx.execute(_FOUND_POLICIES))
 
 
-def _owners(rows: Iterable[Any], wanted: bool | None) -> Iterator[Difference]:
-    """Comes before the rest of each table: no moment in which the owner sees nothing."""
+def _owner_policies(rows: Iterable[Any], wanted: bool | None) -> Iterator[Difference]:
+    # Sorting by table keeps these first for each table: the owner must never be without its policy
+    # while row-level security is forced, or running servers that log in as the owner see no rows.
     present = {row.relname for row in rows if row.polname == _OWNERS}
     if wanted is True:
         for name in sorted(TENANT_ROWS.keys() - present):
-            mend = f"CREATE POLICY {_OWNERS} ON {_quoted(name)} TO CURRENT_ROLE USING (true)"
-            yield Difference(name, f"the owner sees no row of {name}", (mend,))
+            fix = f"CREATE POLICY {_OWNERS} ON {_quoted(name)} TO CURRENT_ROLE USING (true)"
+            yield Difference(name, f"the owner sees no row of {name}", (fix,))
     if wanted is False:
         for name in sorted(present):
             yield Difference(name, f"the owner sees all rows of {name}", (_drop((name, _OWNERS)),))
 
 
-def _walls(found: dict[str, Any]) -> Iterator[Difference]:
+def _missing_row_security(tables: dict[str, Any]) -> Iterator[Difference]:
     for name in sorted(TENANT_ROWS):
-        mend = f"ALTER TABLE {_quoted(name)}"
-        if name not in found:
-            yield Difference(name, f"there is no table {name} that it sees", ())
+        alter = f"ALTER TABLE {_quoted(name)}"
+        if name not in tables:
+            yield Difference(name, f"there is no visible table {name}", ())
             continue
-        if not found[name].relrowsecurity:
+        if not tables[name].relrowsecurity:
             yield Difference(
                 name,
                 f"the table {name} has no row security",
-                (f"{mend} ENABLE ROW LEVEL SECURITY",),
+                (f"{alter} ENABLE ROW LEVEL SECURITY",),
             )
-        if not found[name].relforcerowsecurity:
+        if not tables[name].relforcerowsecurity:
             yield Difference(
                 name,
                 f"the table {name} does not force row security on its owner",
-                (f"{mend} FORCE ROW LEVEL SECURITY",),
+                (f"{alter} FORCE ROW LEVEL SECURITY",),
             )
 
 
 def _policies(server: str, rows: Iterable[Any]) -> Iterator[Difference]:
-    found = {(row.relname, row.polname): row for row in rows}
-    wanted = {(one.table, one.name): one for one in policies()}
+    present = {(row.relname, row.polname): row for row in rows}
+    wanted = {(policy.table, policy.name): policy for policy in policies()}
     ours = {role_name(server, role) for role in (LOGIN, *ROLES)} | {"public"}
     for place, policy in wanted.items():
-        row = found.get(place)
+        row = present.get(place)
         if row is None or not _is(row, policy, server):
             drop = (_drop(place),) if row else ()
-            says = f"the policy {policy.name} of {policy.table} is not there as it must be"
+            says = f"the policy {policy.name} of {policy.table} is missing or not as declared"
             yield Difference(policy.table, says, (*drop, _create(policy, server)))
-    for place, row in found.items():
+    for place, row in present.items():
         if place not in wanted and place[0] in TENANT_ROWS and ours & set(row.roles):
             says = f"the policy {place[1]} of {place[0]} is not Keystead's"
             yield Difference(place[0], says, (_drop(place),))
@@ -234,12 +237,12 @@ def _policies(server: str, rows: Iterable[Any]) -> Iterator[Difference]:
 
 def _is(row: Any, policy: Policy, server: str) -> bool:
     command = "*" if policy.check else "r"
-    told = (_plain(row.using), _plain(row.check))
+    conditions = (_plain(row.using), _plain(row.check))
     return (
         row.polpermissive
         and row.polcmd in {command, command.encode()}
         and list(row.roles) == [role_name(server, policy.role)]
-        and told == (policy.using, policy.check)
+        and conditions == (policy.using, policy.check)
     )
 
 
@@ -259,46 +262,46 @@ def _create(policy: Policy, server: str) -> str:
     return f"{begin} TO {role} USING ({policy.using}) WITH CHECK ({policy.check})"
 
 
-def _grants_of(tx: Tx) -> Iterator[_Grant]:
+def _present_grants(tx: Tx) -> Iterator[_Grant]:
     for row in tx.execute(_FOUND_GRANTS):
         yield row.grantee, row.relname, row.verb, row.column
 
 
-def _grants(server: str, found: set[_Grant]) -> Iterator[Difference]:
+def _grants(server: str, present: set[_Grant]) -> Iterator[Difference]:
     wanted = {
-        (role_name(server, role), right.table, right.verb, column)
-        for role, rights in RIGHTS.items()
-        for right in rights
-        for column in (right.columns or (None,))
+        (role_name(server, role), grant.table, grant.verb, column)
+        for role, grants in GRANTS.items()
+        for grant in grants
+        for column in (grant.columns or (None,))
     }
     ours = {role_name(server, role) for role in (LOGIN, *ROLES)} | {"public"}
     tables = TENANT_ROWS.keys() | OPEN_TABLES.keys()
-    extra = {one for one in found - wanted if one[0] in ours and one[1] in tables}
+    extra = {each for each in present - wanted if each[0] in ours and each[1] in tables}
     yield from _changed(extra, "REVOKE", "FROM", "may")
-    yield from _changed(wanted - found, "GRANT", "TO", "may not")
+    yield from _changed(wanted - present, "GRANT", "TO", "may not")
 
 
 def _changed(grants: set[_Grant], act: str, to: str, may: str) -> Iterator[Difference]:
-    """One statement for each role, table and verb."""
+    """Yield one statement for each role, table and verb."""
     columns: dict[tuple[str, str, str], list[str]] = {}
     for role, table, verb, column in grants:
         columns.setdefault((role, table, verb), []).append(column or "")
-    for (role, table, verb), named in sorted(columns.items()):
+    for (role, table, verb), names in sorted(columns.items()):
         grantee = "PUBLIC" if role == "public" else _quoted(role)
-        for part in ([""] if "" in named else [], sorted(filter(None, named))):
+        for part in ([""] if "" in names else [], sorted(filter(None, names))):
             if part:
                 which = f" ({', '.join(map(_quoted, part))})" if part != [""] else ""
-                mend = f"{act} {verb}{which} ON {_quoted(table)} {to} {grantee}"
-                yield Difference(table, f"{role} {may} {verb} {table}{which}", (mend,))
+                fix = f"{act} {verb}{which} ON {_quoted(table)} {to} {grantee}"
+                yield Difference(table, f"{role} {may} {verb} {table}{which}", (fix,))
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-# --- whose login this is ---
+# --- the login of this connection ---
 
-_WHO: Final = text(
+_LOGIN: Final = text(
     "SELECT session_user AS name, r.rolsuper, r.rolbypassrls, r.rolcreaterole,"
     " (SELECT min(c.relname::text) FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
     "  AND pg_has_role(session_user, c.relowner, 'MEMBER')) AS owns,"
@@ -314,30 +317,30 @@ _POWERS: Final = (
     "pg_write_all_data",
     "pg_write_server_files",
 )
-"""PostgreSQL's own roles that reach files, programs or every table."""
+"""Predefined roles with access to files, programs or every table."""
 
 
-def fault_of_login(tx: Tx) -> str | None:
-    """Why the login of this connection must not be a server's; None where it may."""
-    who = tx.execute(_WHO, {"powers": list(_POWERS)}).one()
-    if who.rolsuper:
-        return f"{who.name} is a superuser of PostgreSQL, whom no row security holds"
-    if who.rolbypassrls:
-        return f"{who.name} bypasses row security"
-    if who.owns is not None:
-        return f"{who.name} owns tables ({who.owns}) and could take row security away"
-    if who.rolcreaterole:
-        return f"{who.name} may make roles"
-    if who.member_of is not None:
-        return f"{who.name} is a member of {who.member_of}, which may do more than a server"
+def login_fault(tx: Tx) -> str | None:
+    """Return why a server must not use the login of this connection; None if it may."""
+    login = tx.execute(_LOGIN, {"powers": list(_POWERS)}).one()
+    if login.rolsuper:
+        return f"{login.name} is a superuser of PostgreSQL, to which row security does not apply"
+    if login.rolbypassrls:
+        return f"{login.name} bypasses row security"
+    if login.owns is not None:
+        return f"{login.name} owns tables ({login.owns}) and could disable row security"
+    if login.rolcreaterole:
+        return f"{login.name} may create roles"
+    if login.member_of is not None:
+        return f"{login.name} is a member of {login.member_of}, which may do more than a server"
     return None
 
 
-def fault_of_walls(tx: Tx) -> str | None:
-    """The first thing that is not as the map has it for the login of this connection; None where all is."""
+def row_security_fault(tx: Tx) -> str | None:
+    """Return the first difference for the login of this connection; None if everything is as declared."""
     server = str(tx.exec_driver_sql("SELECT session_user").scalar_one())
-    found = differences_of_roles(tx, server) + differences_of_tables(tx, server)
-    if not found:
+    differences = differences_of_roles(tx, server) + differences_of_tables(tx, server)
+    if not differences:
         return None
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{found[0].says}{more}"
+    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    return f"{differences[0].says}{more}"

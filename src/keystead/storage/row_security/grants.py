@@ -1,8 +1,8 @@
-"""Which role of PostgreSQL may do what, in one map: the second wall behind the workspace in every WHERE.
+"""The grants and policies of PostgreSQL's roles: a second line of defense behind the workspace in every WHERE.
 
-The server logs in as one role, which may next to nothing by itself. Each transaction puts on a role that is named after
-it: `keystead_server` becomes `keystead_server_application` within one workspace, `keystead_server_people` to sign
-somebody in. How the map gets into a database stands in `row_security`.
+The server's login has almost no privileges itself. Each transaction sets a role that is named after it:
+`keystead_server` becomes `keystead_server_application` within one workspace, or `keystead_server_people` to
+sign a user in. `diff` compares these declarations with a database, `apply` applies them.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
 
 LOGIN: Final = ""
-"""The login itself: the hot statement and those beside it, and what a process looks at before and beside its work."""
+"""The login itself: the point reads of verification, and what a process checks at its start."""
 VERSION_TABLE: Final = "alembic_version"
 
 Columns = frozenset[str] | None
-"""The columns that a right is for; None: the whole table, with columns that come later."""
+"""The columns of a grant; None: the whole table, with columns that are added later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
-    """What a role may do with one table: a verb of SQL and the columns that it is for."""
+class Grant:
+    """A privilege on one table: a verb of SQL, and its columns."""
 
     table: str
     verb: str
     columns: Columns = None
 
 
-def _select(table: TableClause, *columns: str) -> Right:
-    return Right(table.name, "SELECT", frozenset(columns) or None)
+def _select(table: TableClause, *columns: str) -> Grant:
+    return Grant(table.name, "SELECT", frozenset(columns) or None)
 
 
-def _select_but(table: TableClause, *columns: str) -> Right:
-    return Right(table.name, "SELECT", frozenset(table.c.keys()) - set(columns))
+def _select_but(table: TableClause, *columns: str) -> Grant:
+    return Grant(table.name, "SELECT", frozenset(table.c.keys()) - set(columns))
 
 
-def _update(table: TableClause, *columns: str) -> Right:
-    return Right(table.name, "UPDATE", frozenset(columns) or None)
+def _update(table: TableClause, *columns: str) -> Grant:
+    return Grant(table.name, "UPDATE", frozenset(columns) or None)
 
 
-def _insert(table: TableClause) -> Right:
-    return Right(table.name, "INSERT")
+def _insert(table: TableClause) -> Grant:
+    return Grant(table.name, "INSERT")
 
 
-def _delete(table: TableClause) -> Right:
-    return Right(table.name, "DELETE")
+def _delete(table: TableClause) -> Grant:
+    return Grant(table.name, "DELETE")
 
 
-def _all(*tables: TableClause) -> Iterable[Right]:
+def _all(*tables: TableClause) -> Iterable[Grant]:
     for table in tables:
         yield from (_select(table), _insert(table), _update(table), _delete(table))
 
@@ -70,13 +70,13 @@ _KEY_STATE: Final = (
 )
 
 _DIGEST: Final = (
-    _select(schema.digests, "workspace_id", "due_at", "sent_at", "newest"),
-    _insert(schema.digests),
-    _update(schema.digests, "due_at", "newest"),
+    _select(schema.notification_digests, "workspace_id", "due_at", "sent_at", "newest"),
+    _insert(schema.notification_digests),
+    _update(schema.notification_digests, "due_at", "newest"),
 )
-"""What it takes to have a workspace told of an event by e-mail."""
+"""To make a notification digest due."""
 
-_TELLS: Final = (
+_APPENDS_EVENTS: Final = (
     _insert(schema.events),
     _update(schema.workspaces, "last_event"),
     _select(schema.webhook_endpoints, "workspace_id", "id", "status", "deleted_at", "event_types"),
@@ -85,9 +85,9 @@ _TELLS: Final = (
     _insert(schema.deliveries),
     *_DIGEST,
 )
-"""What it takes to record an event, with its number, and with a delivery for each endpoint that chose it."""
+"""To append an event with its sequence number, and a delivery for each endpoint that chose it."""
 
-_FORGETS: Final = (
+_APPLIES_RETENTION: Final = (
     _select(schema.workspaces, "id"),
     _delete(schema.deliveries),
     _delete(schema.events),
@@ -96,11 +96,11 @@ _FORGETS: Final = (
     _select(schema.key_callers, "key_id", "reason", "address", "agent", "last_at"),
     _delete(schema.key_callers),
 )
-"""What it takes to forget what is past its keeping time: the one hand that takes an event away."""
+"""To delete what is past its retention period. No other role may delete events."""
 
-RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
+GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
     LOGIN: (
-        Right(VERSION_TABLE, "SELECT"),
+        Grant(VERSION_TABLE, "SELECT"),
         _select(
             schema.api_keys,
             "id",
@@ -141,9 +141,9 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _update(schema.invitations, "revoked_at"),
         *_all(schema.key_counts),
         *_all(schema.webhook_endpoints, schema.webhook_queues),
-        *_all(schema.deliveries, schema.delivery_attempts, schema.key_notices),
-        *_all(schema.digests, schema.notice_choices),
-        _select(schema.digest_letters),
+        *_all(schema.deliveries, schema.delivery_attempts, schema.key_lifecycle_marks),
+        *_all(schema.notification_digests, schema.notification_preferences),
+        _select(schema.digest_emails),
         _select(schema.key_rates),
         _insert(schema.key_rates),
         _delete(schema.key_rates),
@@ -161,7 +161,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_all(schema.email_confirmations),
         _select(schema.invitations),
         _update(schema.invitations, "accepted_at", "accepted_by"),
-        *_TELLS,
+        *_APPENDS_EVENTS,
     ),
     Purpose.USE: (
         _select(schema.key_use),
@@ -191,11 +191,17 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.deliveries),
         _update(schema.deliveries, "status", "started_at", "step", "attempts", "next_attempt_at"),
         _insert(schema.delivery_attempts),
-        _select(schema.digests),
+        _select(schema.notification_digests),
         _update(
-            schema.digests, "told_through", "due_at", "sent_at", "failures", "leased_until", "lease"
+            schema.notification_digests,
+            "reported_through",
+            "due_at",
+            "sent_at",
+            "failures",
+            "leased_until",
+            "lease",
         ),
-        *_all(schema.digest_letters),
+        *_all(schema.digest_emails),
         _select(schema.email_confirmations),
         _update(
             schema.email_confirmations,
@@ -206,10 +212,10 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
-        _select(schema.key_notices, "workspace_id", "key_id", "kind", "mark"),
+        _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
         *_all(schema.watermarks),
         _select(schema.installation_events),
-        *_FORGETS,
+        *_APPLIES_RETENTION,
     ),
     Purpose.OPERATOR: (
         *_all(schema.plans),
@@ -220,7 +226,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _insert(schema.users),
         _select(schema.members),
         _insert(schema.members),
-        *_TELLS,
+        *_APPENDS_EVENTS,
         _select(schema.credentials),
         _insert(schema.credentials),
         _update(schema.credentials, "revoked_at", "revoked_by"),
@@ -228,11 +234,11 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _insert(schema.installation_events),
     ),
 }
-"""Events are appended by everybody and changed by nobody."""
+"""For each role its grants. Several append events; none may update them."""
 
 
 def _own(condition: str) -> str:
-    """The condition with what the transaction named in the place of OWN; nothing is, unless it did."""
+    """Return the condition with what the transaction named in the place of OWN; nothing is, unless it did."""
     return condition.replace("OWN", f"current_setting('{SETTING}'::text, true)")
 
 
@@ -250,29 +256,30 @@ TENANT_ROWS: Final[Mapping[str, tuple[str, str]]] = {
     schema.workspaces.name: (_own("(id = OWN)"), _own("(id = OWN)")),
     schema.users.name: (_OWN_USERS, _own("(portal_workspace_id = OWN)")),
 }
-"""The rows of one workspace, by table: which the application sees, and which it may write.
+"""For each table the conditions of the rows that a workspace sees, and of those that it may write.
 
-As PostgreSQL itself tells them. A user is seen where they are a member; made and changed is a product's own user alone.
+They are spelled as PostgreSQL prints them, so that `diff` can compare texts. A workspace sees the users who
+are its members, but creates and changes only its own portal users.
 """
 
 OPEN_TABLES: Final[Mapping[str, str]] = {
     VERSION_TABLE: "the schema's revision",
-    schema.plans.name: "the installation's, and no secret",
-    schema.sessions.name: "a person's, who may be a member of many workspaces",
-    schema.known_devices.name: "a person's, who may be a member of many workspaces",
-    schema.email_confirmations.name: "a person's, who may be a member of many workspaces",
-    schema.throttles.name: "of addresses and of people, before anybody knows who they are; of workspaces, just a count",
+    schema.plans.name: "the installation's own, not secret",
+    schema.sessions.name: "belongs to a user, who may be a member of many workspaces",
+    schema.known_devices.name: "belongs to a user, who may be a member of many workspaces",
+    schema.email_confirmations.name: "belongs to a user, who may be a member of many workspaces",
+    schema.throttles.name: "counts by address and user before anyone is signed in; of workspaces, just a count",
     schema.credentials.name: "the installation's own",
     schema.installation_events.name: "the installation's own",
-    schema.watermarks.name: "how far a search over all workspaces has come",
-    document_words.name: "an index: its terms bear their collection's mark, and lead to rows that are walled",
+    schema.watermarks.name: "the positions of scans over all workspaces",
+    document_words.name: "an index: its terms are prefixed by collection, and lead to rows under row security",
 }
-"""The tables without row security, each with the reason: what protects them is who has rights there at all."""
+"""The tables without row-level security, each with the reason. Only their grants protect them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which rows of a table a role sees (`using`) and may write (`check`); `check` None: for reading alone."""
+    """The rows of a table that a role sees (`using`) and may write (`check`); `check` None: read only."""
 
     table: str
     name: str
@@ -282,11 +289,11 @@ class Policy:
 
 
 def policies() -> list[Policy]:
-    """Every policy that has to be there."""
+    """Return all declared policies."""
     return [
         _policy(role, table)
-        for role, rights in RIGHTS.items()
-        for table in sorted({right.table for right in rights} & TENANT_ROWS.keys())
+        for role, grants in GRANTS.items()
+        for table in sorted({grant.table for grant in grants} & TENANT_ROWS.keys())
     ]
 
 
@@ -299,5 +306,5 @@ def _policy(role: str, table: str) -> Policy:
 
 
 def role_name(server: str, role: str) -> str:
-    """The role that the login `server` puts on for that work."""
+    """Return the name of a role of the login `server`."""
     return f"{server}_{role}" if role else server

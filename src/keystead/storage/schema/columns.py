@@ -1,4 +1,4 @@
-"""Column types: instants as UTC microseconds, scope sets, JSON, ids that sort by their bytes on both engines."""
+"""Column types, actors in rows, and what differs by dialect: ids in order of age, and upserts."""
 
 from __future__ import annotations
 
@@ -6,33 +6,68 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, LargeBinary, Text, collate
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    Row,
+    Table,
+    Text,
+    collate,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
 
 from keystead.domain.instants import from_microseconds, to_microseconds
+from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.scopes import Scopes
 
 Identifier = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Ids and slugs: compared by their bytes, so that pages are in the same order on both engines."""
+"""Ids and slugs: compared bytewise, so that pages have the same order on both engines."""
 
 Count = BigInteger().with_variant(Integer(), "sqlite")
-"""A 64-bit whole number; SQLite's strict tables know it as INTEGER."""
+"""A 64-bit integer; SQLite's strict tables call it INTEGER."""
 
 Bytes = LargeBinary
 
 BY_AGE: Final = "POSIX"
-"""PostgreSQL's other name of the collation C, for indexes that alone have a workspace's rows in the order of their ids.
+"""Another name of PostgreSQL's collation C, which only the indexes by workspace and id use.
 
-In C the primary key has that order too, of all workspaces: to come by the newest keys of one whose keys are old,
-PostgreSQL would walk back through everybody else's.
+Under C itself the planner may choose the primary key, which has the ids of all workspaces in order: for a
+workspace with old keys it would walk back through the keys of all others.
 """
 
 
 def by_age(tx: Connection, id: ColumnElement[str]) -> ColumnElement[str]:
-    """A column of ids, which rise with time, in the order of the index that a workspace's rows have to themselves."""
+    """Return the id column, which rises with time, as the indexes by workspace and id have it."""
     return id if tx.dialect.name == "sqlite" else collate(id, BY_AGE)
+
+
+def actor_columns(prefix: str) -> list[Column[str]]:
+    """Return the three columns of an actor."""
+    return [Column(f"{prefix}_{part}", Text, nullable=False) for part in ("kind", "id", "name")]
+
+
+def actor_values(prefix: str, actor: Actor) -> dict[str, str]:
+    """Return the values of an actor's columns."""
+    return {f"{prefix}_{part}": getattr(actor, part) for part in ("kind", "id", "name")}
+
+
+def actor_of(row: Row[Any], prefix: str) -> Actor:
+    """Return the actor in a row."""
+    kind, id, name = (getattr(row, f"{prefix}_{part}") for part in ("kind", "id", "name"))
+    return Actor(PrincipalKind(kind), id, name)
+
+
+def upsert(tx: Connection, table: Table) -> Any:
+    """Return an INSERT with `on_conflict_do_update`, which each dialect has as its own class."""
+    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -41,27 +76,27 @@ class Instant(TypeDecorator[datetime]):
     impl = Count
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the row."""
         return None if value is None else to_microseconds(value)
 
+    @override
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """From the row."""
         return None if value is None else from_microseconds(value)
 
 
 class ScopeSet(TypeDecorator[Scopes]):
-    """Scopes in their written form, parted by spaces."""
+    """Scopes in their written form, separated by spaces."""
 
     impl = Text
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: Scopes | None, dialect: Dialect) -> str | None:
-        """To the row."""
         return None if value is None else str(value)
 
+    @override
     def process_result_value(self, value: str | None, dialect: Dialect) -> Scopes | None:
-        """From the row."""
         return None if value is None else Scopes.parse(value)
 
 
@@ -71,12 +106,12 @@ class Json(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """To the row."""
         return (
             None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
 
+    @override
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """From the row."""
         return None if value is None else json.loads(value)

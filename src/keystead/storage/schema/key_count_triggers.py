@@ -1,8 +1,8 @@
-"""How the database itself keeps count of each workspace's keys: triggers of the table of keys.
+"""Triggers with which the database counts the keys of each workspace.
 
-What the count says is a sum over rows, so it holds whoever writes them, servers of an older version too: `counted` of a
-row of `key_counts` is how many of the workspace's keys are neither revoked nor rotated and expire after `at`, or never.
-Time passes without a write; who asks for another instant adds the keys that expire in between, which an index holds.
+`key_counts.counted` is the number of keys that are neither revoked nor rotated, and expire after `at` or
+never. Being triggers, they count the writes of every server, older versions included. Keys also expire
+without a write: a reader adjusts the count by the keys that expire between `at` and now, from an index.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _ON_POSTGRESQL: Final = (
 )
 
 
-def create_counting(_: object, connection: Connection, **__: Any) -> None:
-    """The triggers, once the tables of keys and of their counts are made."""
+def create_key_count_triggers(_: object, connection: Connection, **__: Any) -> None:
+    """Create the triggers, after the tables of keys and of their counts."""
     for statement in _ON_SQLITE if connection.dialect.name == "sqlite" else _ON_POSTGRESQL:
         connection.exec_driver_sql(statement)

@@ -1,10 +1,11 @@
-"""How the engines find documents by their terms: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
+"""Full-text search: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
 
-Terms are domain.search's: letters and digits only, so nothing in them means anything to either engine. In the index
-each has its collection's mark in front: neither what is found nor what it costs depends on other collections.
+Terms come from `domain.search`: letters and digits only, so none is an operator in either engine. In the
+index each term is prefixed with a part of its collection's id, so neither the hits nor the cost of a search
+depend on other collections.
 
-On PostgreSQL the index is over a table of its own, without row security: `@@` is not leakproof, so under a policy no
-index would serve it. A trigger of the table of documents keeps it.
+On PostgreSQL the index is on a separate table without row-level security: `@@` is not leakproof, so under a
+policy the planner could not use the index. A trigger on `documents` maintains that table.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from keystead.domain.documents import CollectionId
 from keystead.domain.search import Clause
 
 Words = Text().with_variant(TSVECTOR, "postgresql")
-"""The stored form of a document's terms: see `stored_words`."""
+"""A document's terms as stored: see `stored_words`."""
 
 PENDING_KILOBYTES: Final = 1024
-"""PostgreSQL's list of entries that are not in the GIN index yet is read by every search: it is kept short."""
+"""The limit of the GIN index's pending list, which every search reads in full."""
 
-MARK_WIDTH: Final = 10
-"""The end of a collection's id, in small letters, is its mark: some 50 random bits. A reader names the tenant too."""
+PREFIX_LENGTH: Final = 10
+"""The prefix of a term is the end of the collection's id in lower case: about 50 random bits.
+
+A collision is harmless, since every search also names the workspace and the collection.
+"""
 
 document_words: Final = table("document_words", column("serial"), column("words"))
-"""PostgreSQL's: the words of each document, by its number."""
+"""PostgreSQL only: the words of each document, by its serial number."""
 
 _INDEX = table("document_search", column("rowid"))
 _CREATE_ON_SQLITE: Final = (
@@ -104,53 +108,53 @@ _CREATE_ON_POSTGRESQL: Final = (
 
 
 def create_search(_: object, connection: Connection, **__: Any) -> None:
-    """What search needs once the table of documents is made: an index over its words, kept by triggers.
+    """Create the index over the words of documents and its triggers, after the table of documents.
 
-    SQLite's `ascii` tokenizer parts words at ASCII characters that are neither letters nor digits and nowhere else.
-    Without positions (`detail`) and with the words in the table of documents (`content`) its index holds row numbers
-    alone.
+    SQLite's `ascii` tokenizer separates words at ASCII characters other than letters and digits only. With
+    `detail=none` and external `content`, its index stores neither positions nor text, just row numbers.
     """
     for statement in _CREATE_ON_SQLITE if _is_sqlite(connection) else _CREATE_ON_POSTGRESQL:
         connection.exec_driver_sql(statement)
 
 
 def stored_words(connection: Connection, collection_id: CollectionId, terms: Iterable[str]) -> str:
-    """The terms as the column `words` takes them: a tsvector's text, or each term with a space in front of it."""
+    """Return the value of the column `words`: the text of a tsvector, or each term after a space."""
     if _is_sqlite(connection):
         return "".join(f" {term}" for term in terms)
-    mark = _mark(collection_id)
-    return " ".join(f"'{mark}{term}'" for term in terms)
+    prefix = _prefix(collection_id)
+    return " ".join(f"'{prefix}{term}'" for term in terms)
 
 
 def matches(
     connection: Connection, collection_id: CollectionId, clauses: Sequence[Clause]
 ) -> CompoundSelect[Any]:
-    """`serial` and `points` of each document that fulfils a clause, once per clause."""
+    """Select `serial` and `points` of the documents that match, once per matching clause."""
     find = _find_on_sqlite if _is_sqlite(connection) else _find_on_postgresql
-    mark = _mark(collection_id)
-    return union_all(*(find(mark, clause) for clause in clauses))
+    prefix = _prefix(collection_id)
+    return union_all(*(find(prefix, clause) for clause in clauses))
 
 
-def keep_to_the_index(connection: Connection) -> None:
-    """No search row by row in this transaction: PostgreSQL's estimate of it leaves out the unpacking of tsvectors."""
+def forbid_sequential_scans(connection: Connection) -> None:
+    """Make searches in this transaction use the index."""
+    # PostgreSQL underestimates a sequential scan: it ignores the cost of reading the tsvectors.
     if not _is_sqlite(connection):
         connection.execute(text("SET LOCAL enable_seqscan = off"))
 
 
-def _find_on_sqlite(mark: str, clause: Clause) -> Select[Any]:
-    query = " AND ".join(f'"{mark}{term.text}"{"*" * term.prefix}' for term in clause.terms)
-    found = select(_INDEX.c.rowid.label("serial"), literal(clause.points).label("points"))
-    return found.where(column("document_search").op("MATCH")(query))
+def _find_on_sqlite(prefix: str, clause: Clause) -> Select[Any]:
+    query = " AND ".join(f'"{prefix}{term.text}"{"*" * term.prefix}' for term in clause.terms)
+    hits = select(_INDEX.c.rowid.label("serial"), literal(clause.points).label("points"))
+    return hits.where(column("document_search").op("MATCH")(query))
 
 
-def _find_on_postgresql(mark: str, clause: Clause) -> Select[Any]:
-    query = " & ".join(f"'{mark}{term.text}'{':*' * term.prefix}" for term in clause.terms)
-    found = select(document_words.c.serial, literal(clause.points).label("points"))
-    return found.where(document_words.c.words.op("@@")(cast(query, TSQUERY)))
+def _find_on_postgresql(prefix: str, clause: Clause) -> Select[Any]:
+    query = " & ".join(f"'{prefix}{term.text}'{':*' * term.prefix}" for term in clause.terms)
+    hits = select(document_words.c.serial, literal(clause.points).label("points"))
+    return hits.where(document_words.c.words.op("@@")(cast(query, TSQUERY)))
 
 
-def _mark(collection_id: CollectionId) -> str:
-    return collection_id[-MARK_WIDTH:].lower()
+def _prefix(collection_id: CollectionId) -> str:
+    return collection_id[-PREFIX_LENGTH:].lower()
 
 
 def _is_sqlite(connection: Connection) -> bool:

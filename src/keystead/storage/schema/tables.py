@@ -1,4 +1,4 @@
-"""Every table, constraint and index, once, for both dialects. Foreign keys carry the workspace."""
+"""All tables, constraints and indexes, for both dialects. Foreign keys include the workspace."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from keystead.storage.schema.columns import (
     Instant,
     Json,
     ScopeSet,
+    actor_columns,
 )
-from keystead.storage.schema.key_count_triggers import create_counting
+from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 
 metadata = MetaData(
@@ -45,7 +46,7 @@ metadata = MetaData(
 )
 _STRICT: dict[str, Any] = {"sqlite_strict": True}
 _CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
-"""SQLite keeps such a table in its primary key's own tree: one descent finds the row."""
+"""SQLite stores such a table in the B-tree of its primary key: one descent finds the row."""
 
 
 def _version() -> Column[int]:
@@ -64,7 +65,7 @@ def _partial(name: str, condition: str, *columns: str) -> Index:
 
 
 def _by_age(name: str, condition: str) -> tuple[Index, Index]:
-    """A workspace's keys of one kind in the order of their ids, on each engine."""
+    """Return the index of a workspace's keys of one kind in the order of their ids, for each engine."""
     on_sqlite = _partial(name, condition, "workspace_id", "id")
     age = text(f'id COLLATE "{BY_AGE}"')
     on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
@@ -107,14 +108,16 @@ users = Table(
     Column(
         "sign_in_email",
         Identifier,
-        comment="the address in one case; null where it signs nobody in",
+        comment="the address in one case; null if it cannot sign in",
     ),
     Column("password_hash", Text),
     Column("password_set_at", Instant),
     Column("time_zone", Text),
     Column("portal_workspace_id", Identifier, ForeignKey("workspaces.id")),
     Column("portal_user_id", Identifier, comment="the product's own id of the user"),
-    Column("email_confirmed_at", Instant, comment="null: only a confirmation letter may go there"),
+    Column(
+        "email_confirmed_at", Instant, comment="null: only a confirmation email may be sent there"
+    ),
     UniqueConstraint("sign_in_email"),
     UniqueConstraint("portal_workspace_id", "portal_user_id"),
     CheckConstraint("(portal_workspace_id IS NULL) = (portal_user_id IS NULL)", name="portal"),
@@ -150,9 +153,7 @@ api_keys = Table(
     Column("digest", Bytes, nullable=False),
     Column("scopes", ScopeSet, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
@@ -163,22 +164,15 @@ api_keys = Table(
         ["api_keys.workspace_id", "api_keys.id"],
     ),
     CheckConstraint("length(digest) = 32", name="digest_length"),
-    Index(
-        "api_keys_live",  # holds all that the count of a quota reads
+    _partial(
+        "api_keys_live",  # covers the count of a quota
+        "revoked_at IS NULL",
         "workspace_id",
         "rotated_to",
         "expires_at",
         "revoked_at",
-        sqlite_where=text("revoked_at IS NULL"),
-        postgresql_where=text("revoked_at IS NULL"),
     ),
-    Index(
-        "api_keys_predecessor",
-        "workspace_id",
-        "rotated_to",
-        sqlite_where=text("rotated_to IS NOT NULL"),
-        postgresql_where=text("rotated_to IS NOT NULL"),
-    ),
+    _partial("api_keys_predecessor", "rotated_to IS NOT NULL", "workspace_id", "rotated_to"),
     _partial("api_keys_by_pepper", "revoked_at IS NULL", "pepper_id", "expires_at"),
     _partial(
         "api_keys_overlapping",
@@ -186,12 +180,7 @@ api_keys = Table(
         "workspace_id",
         "expires_at",
     ),
-    Index(
-        "api_keys_by_expiry",
-        "expires_at",
-        sqlite_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
-        postgresql_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
-    ),
+    _partial("api_keys_by_expiry", "expires_at IS NOT NULL AND revoked_at IS NULL", "expires_at"),
     Index("api_keys_by_age", "workspace_id", text(f'id COLLATE "{BY_AGE}"')).ddl_if(
         dialect="postgresql"
     ),
@@ -208,7 +197,7 @@ key_counts = Table(
     Column("at", Instant, nullable=False),
     **_CLUSTERED,
 )
-event.listen(key_counts, "after_create", create_counting)
+event.listen(key_counts, "after_create", create_key_count_triggers)
 
 key_use = Table(
     "key_use",
@@ -239,7 +228,7 @@ key_callers = Table(
     "key_callers",
     metadata,
     Column("key_id", Identifier, nullable=False),
-    Column("reason", Text, nullable=False, comment="why it was refused; empty where it was not"),
+    Column("reason", Text, nullable=False, comment="why it was refused; empty if it was not"),
     Column("address", Text, nullable=False),
     Column("agent", Text, nullable=False),
     Column("workspace_id", Identifier, nullable=False),
@@ -247,12 +236,7 @@ key_callers = Table(
     Column("times", Count, nullable=False),
     PrimaryKeyConstraint("key_id", "reason", "address", "agent"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
-    Index(
-        "key_callers_refused",
-        "last_at",
-        sqlite_where=text("reason IN ('expired', 'revoked')"),
-        postgresql_where=text("reason IN ('expired', 'revoked')"),
-    ),
+    _partial("key_callers_refused", "reason IN ('expired', 'revoked')", "last_at"),
     **_CLUSTERED,
 )
 
@@ -278,9 +262,7 @@ events = Table(
     Column("id", Identifier, nullable=False),
     Column("type", Identifier, nullable=False),
     Column("occurred_at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *actor_columns("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", Identifier, nullable=False),
     Column("address", Text),
@@ -299,9 +281,7 @@ installation_events = Table(
     Column("id", Identifier, primary_key=True),
     Column("type", Identifier, nullable=False),
     Column("occurred_at", Instant, nullable=False),
-    Column("actor_kind", Text, nullable=False),
-    Column("actor_id", Text, nullable=False),
-    Column("actor_name", Text, nullable=False),
+    *actor_columns("actor"),
     Column("target_type", Text, nullable=False),
     Column("target_id", Identifier, nullable=False),
     Column("data", Json, nullable=False),
@@ -408,11 +388,11 @@ email_confirmations = Table(
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("email", Text, nullable=False, comment="the user's, or to become it"),
     Column("requested_at", Instant, nullable=False),
-    Column("due_at", Instant, comment="of its letter; null once that was sent or given up"),
+    Column("due_at", Instant, comment="of its email; null once that was sent or given up"),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
-    Column("digest", Bytes, comment="of the link's secret; null until a letter is made"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
+    Column("digest", Bytes, comment="of the link's secret; null until the email is written"),
     Column("expires_at", Instant, comment="of the link"),
     UniqueConstraint("digest"),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
@@ -439,9 +419,7 @@ invitations = Table(
     Column("digest", Bytes, nullable=False),
     Column("email", Text, nullable=False),
     Column("role", Text, nullable=False),
-    Column("invited_by_kind", Text, nullable=False),
-    Column("invited_by_id", Text, nullable=False),
-    Column("invited_by_name", Text, nullable=False),
+    *actor_columns("invited_by"),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("accepted_at", Instant),
@@ -462,9 +440,7 @@ credentials = Table(
     Column("pepper_id", Text, nullable=False),
     Column("digest", Bytes, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("revoked_at", Instant),
     Column("revoked_by", Text),
     CheckConstraint("length(digest) = 32", name="digest_length"),
@@ -478,31 +454,24 @@ webhook_endpoints = Table(
     Column("id", Identifier, nullable=False),
     Column("name", Text, nullable=False),
     Column("url", Text, nullable=False),
-    Column("event_types", Identifier, nullable=False, comment="parted by spaces; * is all"),
+    Column("event_types", Identifier, nullable=False, comment="separated by spaces; * is all"),
     Column("status", Text, nullable=False),
     Column("disabled_at", Instant),
     Column("disabled_for", Text, comment="why it is disabled"),
     Column("created_at", Instant, nullable=False),
-    Column("created_by_kind", Text, nullable=False),
-    Column("created_by_id", Text, nullable=False),
-    Column("created_by_name", Text, nullable=False),
+    *actor_columns("created_by"),
     Column("pepper_id", Text, nullable=False, comment="under which the secrets are sealed"),
     Column("sealed", Bytes, comment="secrets and own headers; null once deleted"),
     Column("header_names", Json, nullable=False),
     Column("secret_overlap_until", Instant, comment="until then the secret before signs too"),
-    Column("deleted_at", Instant, comment="gone, but for deliveries still to be removed"),
+    Column("deleted_at", Instant, comment="deleted, except deliveries still to be removed"),
     _version(),
     PrimaryKeyConstraint("workspace_id", "id"),
     CheckConstraint("status IN ('active', 'disabled')", name="status"),
     CheckConstraint("(status = 'disabled') = (disabled_at IS NOT NULL)", name="disabled"),
     CheckConstraint("(sealed IS NULL) = (deleted_at IS NOT NULL)", name="deleted"),
     Index("webhook_endpoints_by_pepper", "pepper_id"),
-    Index(
-        "webhook_endpoints_deleted",
-        "deleted_at",
-        sqlite_where=text("deleted_at IS NOT NULL"),
-        postgresql_where=text("deleted_at IS NOT NULL"),
-    ),
+    _partial("webhook_endpoints_deleted", "deleted_at IS NOT NULL", "deleted_at"),
     **_CLUSTERED,
 )
 
@@ -513,7 +482,7 @@ webhook_queues = Table(
     Column("webhook_id", Identifier, nullable=False),
     Column("due_at", Instant, comment="not later than the first due delivery; null without one"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
     Column("succeeded_at", Instant, comment="when an attempt last succeeded"),
     PrimaryKeyConstraint("workspace_id", "webhook_id"),
     ForeignKeyConstraint(
@@ -522,12 +491,7 @@ webhook_queues = Table(
         ondelete="CASCADE",
     ),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
-    Index(
-        "webhook_queues_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _partial("webhook_queues_due", "due_at IS NOT NULL", "due_at"),
     **_CLUSTERED,
 )
 
@@ -557,21 +521,11 @@ deliveries = Table(
     CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="pending"),
     CheckConstraint("step >= 0 AND attempts >= step", name="counts"),
     Index("deliveries_by_event", "workspace_id", "event_sequence"),
-    Index(
-        "deliveries_due",
-        "workspace_id",
-        "webhook_id",
-        "next_attempt_at",
-        sqlite_where=text("status = 'pending'"),
-        postgresql_where=text("status = 'pending'"),
+    _partial(
+        "deliveries_due", "status = 'pending'", "workspace_id", "webhook_id", "next_attempt_at"
     ),
-    Index(
-        "deliveries_failed",
-        "workspace_id",
-        "webhook_id",
-        "event_sequence",
-        sqlite_where=text("status = 'failed'"),
-        postgresql_where=text("status = 'failed'"),
+    _partial(
+        "deliveries_failed", "status = 'failed'", "workspace_id", "webhook_id", "event_sequence"
     ),
     **_CLUSTERED,
 )
@@ -583,8 +537,8 @@ delivery_attempts = Table(
     Column("delivery_id", Identifier, nullable=False),
     Column("number", Integer, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("status", Integer, comment="of the answer; null where none came"),
-    Column("error", Text, comment="why it failed; null where it succeeded"),
+    Column("status", Integer, comment="of the response; null without one"),
+    Column("error", Text, comment="why it failed; null if it succeeded"),
     Column("milliseconds", Integer, nullable=False),
     PrimaryKeyConstraint("workspace_id", "delivery_id", "number"),
     ForeignKeyConstraint(
@@ -597,13 +551,13 @@ delivery_attempts = Table(
     **_CLUSTERED,
 )
 
-key_notices = Table(
-    "key_notices",
+key_lifecycle_marks = Table(
+    "key_lifecycle_marks",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("key_id", Identifier, nullable=False),
     Column("kind", Text, nullable=False, comment="expired, expiring, unused, refused"),
-    Column("mark", Text, nullable=False, comment="what was told last: it is told once"),
+    Column("mark", Text, nullable=False, comment="the last reported, to report it only once"),
     Column("at", Instant, nullable=False),
     PrimaryKeyConstraint("workspace_id", "key_id", "kind"),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
@@ -630,33 +584,28 @@ watermarks = Table(
     **_CLUSTERED,
 )
 
-digests = Table(
-    "digests",
+notification_digests = Table(
+    "notification_digests",
     metadata,
     Column("workspace_id", Identifier, ForeignKey("workspaces.id"), primary_key=True),
-    Column("newest", Count, nullable=False, comment="the last event to be told of"),
-    Column("told_through", Count, nullable=False, server_default="0"),
-    Column("due_at", Instant, comment="null where there is nothing to tell"),
+    Column("newest", Count, nullable=False, comment="the last event to be reported"),
+    Column("reported_through", Count, nullable=False, server_default="0"),
+    Column("due_at", Instant, comment="null if there is nothing to report"),
     Column("sent_at", Instant),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("leased_until", Instant),
-    Column("lease", Identifier, comment="of the worker that is sending; null where none is"),
+    Column("lease", Identifier, comment="of the worker that is sending; null if not leased"),
     CheckConstraint("(lease IS NULL) = (leased_until IS NULL)", name="lease"),
-    Index(
-        "digests_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _partial("notification_digests_due", "due_at IS NOT NULL", "due_at"),
     **_CLUSTERED,
 )
 
-digest_letters = Table(
-    "digest_letters",
+digest_emails = Table(
+    "digest_emails",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),
-    Column("through", Count, nullable=False, comment="the last event that the member was told of"),
+    Column("through", Count, nullable=False, comment="the last event reported to the member"),
     PrimaryKeyConstraint("workspace_id", "user_id"),
     ForeignKeyConstraint(
         ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"
@@ -664,12 +613,12 @@ digest_letters = Table(
     **_CLUSTERED,
 )
 
-notice_choices = Table(
-    "notice_choices",
+notification_preferences = Table(
+    "notification_preferences",
     metadata,
     Column("workspace_id", Identifier, nullable=False),
     Column("user_id", Identifier, nullable=False),
-    Column("topics", Text, nullable=False, comment="parted by spaces"),
+    Column("topics", Text, nullable=False, comment="separated by spaces"),
     PrimaryKeyConstraint("workspace_id", "user_id"),
     ForeignKeyConstraint(
         ["workspace_id", "user_id"], ["members.workspace_id", "members.user_id"], ondelete="CASCADE"

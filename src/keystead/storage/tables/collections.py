@@ -1,4 +1,4 @@
-"""Collections in rows, and the counters of their documents."""
+"""Collections and the counters of their documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keystead.storage.schema.tables import collections
 
 
 def insert_collection(tx: Tx, collection: Collection) -> None:
-    """Adds an empty collection. The caller has seen, under the lock, that its name is free."""
+    """Insert an empty collection. The caller holds the lock and has checked that its name is free."""
     tx.execute(
         insert(collections),
         {
@@ -32,13 +32,13 @@ def insert_collection(tx: Tx, collection: Collection) -> None:
 
 
 def find_collection(tx: Tx, workspace_id: WorkspaceId, name: str) -> Collection | None:
-    """The workspace's collection of that name."""
+    """Return the workspace's collection of that name."""
     row = tx.execute(_collections_of(workspace_id).where(collections.c.name == name)).first()
     return None if row is None else _from_row(row)
 
 
 def newest_collection_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
-    """The highest id of the workspace's collections; the next one must be above it, so that pages stay in order."""
+    """Return the workspace's highest collection id. A new one must be higher, to keep pages in order."""
     newest = select(collections.c.id).where(collections.c.workspace_id == workspace_id)
     return tx.execute(newest.order_by(by_age(tx, collections.c.id).desc()).limit(1)).scalar()
 
@@ -46,7 +46,7 @@ def newest_collection_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
 def page_of_collections(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: CollectionId | None = None
 ) -> list[Collection]:
-    """At most `limit` collections, newest first, with an id below `before`."""
+    """Return at most `limit` collections, newest first, with an id below `before`."""
     age = by_age(tx, collections.c.id)
     page = _collections_of(workspace_id).order_by(age.desc()).limit(limit)
     if before is not None:
@@ -55,13 +55,13 @@ def page_of_collections(
 
 
 def count_collections(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """How many collections the workspace has."""
+    """Return how many collections the workspace has."""
     counted = select(func.count()).select_from(collections)
     return tx.execute(counted.where(*_living(workspace_id))).scalar_one()
 
 
 def count_documents(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """How many documents the workspace has in all: the sum of its collections' counters."""
+    """Return how many documents the workspace has in all: the sum of its collections' counters."""
     counted = select(func.coalesce(func.sum(collections.c.documents), 0))
     return int(tx.execute(counted.where(*_living(workspace_id))).scalar_one())
 
@@ -77,7 +77,8 @@ def retitle_collection(tx: Tx, collection: Collection) -> None:
 def take_numbers(
     tx: Tx, collection: Collection, *, created: int, deleted: int, now: datetime
 ) -> int:
-    """Counts documents in and out and marks the collection as changed; the number of the first of the created."""
+    """Update the counters and the time of change. Returns the number of the first created document."""
+    # One UPDATE takes the numbers and locks the row, so two pushes can never take the same ones.
     counted = _one(collection).values(
         documents=collections.c.documents + created - deleted,
         last_number=collections.c.last_number + created,
@@ -88,18 +89,18 @@ def take_numbers(
 
 
 def unname_collection(tx: Tx, collection: Collection) -> None:
-    """Deletes the collection for every reader; its row and its documents' rows are still to go."""
+    """Hide the collection from every reader. Its row and its documents are deleted later, in batches."""
     tx.execute(_one(collection).values(name=None))
 
 
 def delete_collection(tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:
-    """Removes the row of a collection that has no documents."""
+    """Delete the row of a collection that has no documents."""
     which = (collections.c.workspace_id == workspace_id, collections.c.id == collection_id)
     tx.execute(delete_from(collections).where(*which))
 
 
 def unnamed_collections(tx: Tx) -> list[tuple[WorkspaceId, CollectionId]]:
-    """The deleted collections of all workspaces whose rows are still there; ids alone."""
+    """Return the ids of hidden collections of all workspaces, whose rows are not deleted yet."""
     query = select(collections.c.workspace_id, collections.c.id)
     return [
         (row.workspace_id, row.id) for row in tx.execute(query.where(collections.c.name.is_(None)))

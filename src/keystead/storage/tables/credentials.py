@@ -1,4 +1,4 @@
-"""Credentials of the product's own services in rows, apart from the keys of workspaces."""
+"""Credentials of the product's own services and operators, separate from the keys of workspaces."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sqlalchemy import Row, func, insert, select, update
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
 from keystead.domain.ids import CredentialId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, Ending
+from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.database import Tx
-from keystead.storage.freshness.revocation_log import note_ending
+from keystead.storage.freshness.revocation_log import note_revocation
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import credentials
 
 _COLUMNS = [column for column in credentials.c if column.name not in {"digest", "pepper_id"}]
 
 
 def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
-    """Adds a credential with the digest of its token."""
+    """Insert a credential with the digest of its token."""
     tx.execute(
         insert(credentials),
         {
@@ -31,28 +31,26 @@ def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
             "pepper_id": digest.pepper_id,
             "digest": digest.value,
             "created_at": credential.created_at,
-            "created_by_kind": credential.created_by.kind,
-            "created_by_id": credential.created_by.id,
-            "created_by_name": credential.created_by.name,
+            **actor_values("created_by", credential.created_by),
         },
     )
 
 
 def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
-    """The credential of that id."""
+    """Return the credential of that id."""
     row = tx.execute(select(*_COLUMNS).where(credentials.c.id == credential_id)).first()
     return None if row is None else _from_row(row)
 
 
 def all_credentials(tx: Tx) -> list[Credential]:
-    """Every credential, revoked ones too, newest first."""
+    """Return every credential, revoked ones too, newest first."""
     rows = tx.execute(select(*_COLUMNS).order_by(credentials.c.id.desc()))
     return [_from_row(row) for row in rows]
 
 
 def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
-    """Return whether the credential is live. Until this transaction ends, revoking it waits."""
-    # No row lock: the application may only read this table.
+    """Return whether the credential is live. Revoking it then waits for the end of this transaction."""
+    # An advisory lock, since a row lock needs UPDATE, and the application's role may only read here.
     _lock(tx, func.pg_advisory_xact_lock_shared, credential_id)
     live = select(credentials.c.id).where(
         credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
@@ -61,23 +59,23 @@ def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
 
 
 def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoked_by: str) -> None:
-    """End the credential, once no change that it makes is open; the first end stays."""
+    """Revoke the credential after its running changes have ended. A second call changes nothing."""
     _lock(tx, func.pg_advisory_xact_lock, credential_id)
     ended = update(credentials).where(
         credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
     )
     tx.execute(ended.values(revoked_at=now, revoked_by=revoked_by))
-    note_ending(tx, Ending(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
+    note_revocation(tx, RevocationEntry(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
 
 
 def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:
-    """The peppers that credentials still need; ids alone."""
+    """Return the ids of the peppers that unrevoked credentials need."""
     live = select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None))
     return set(tx.execute(live.distinct()).scalars())
 
 
 def _lock(tx: Tx, lock: Any, credential_id: CredentialId) -> None:
-    """Take an advisory lock of the credential on PostgreSQL; SQLite has one writer anyway."""
+    """Take an advisory lock for the credential on PostgreSQL. SQLite has a single writer anyway."""
     if tx.dialect.name == "postgresql":
         tx.execute(select(lock(func.hashtextextended(credential_id, 0))))
 
@@ -89,9 +87,7 @@ def _from_row(row: Row[Any]) -> Credential:
         name=row.name,
         hint=row.hint,
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         revoked_at=row.revoked_at,
         revoked_by=row.revoked_by,
     )

@@ -1,4 +1,4 @@
-"""Deliveries and their attempts in rows: listed for people, handed to the worker, settled after an attempt."""
+"""Deliveries and their attempts: listed for users, read by the worker, settled after an attempt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keystead.storage.tables.delivery_queues import has_status
 from keystead.storage.tables.events import event_of
 
 SHOWN_ATTEMPTS: Final = 30
-"""How many of the latest attempts of a delivery are read; more are made only where somebody asks again and again."""
+"""The latest attempts that are read of a delivery; it has more only after several manual retries."""
 
 _OF_EVENT = and_(
     events.c.workspace_id == deliveries.c.workspace_id,
@@ -36,7 +36,7 @@ def page_of_deliveries(
     before: int | None = None,
     status: DeliveryStatus | None = None,
 ) -> list[Delivery]:
-    """At most `limit` deliveries with their attempts, the newest events first, below the event's sequence `before`."""
+    """Return at most `limit` deliveries with attempts, newest event first, with a sequence below `before`."""
     page = _deliveries_of(workspace_id).where(deliveries.c.webhook_id == webhook_id)
     if before is not None:
         page = page.where(deliveries.c.event_sequence < before)
@@ -47,13 +47,13 @@ def page_of_deliveries(
 
 
 def find_delivery(tx: Tx, workspace_id: WorkspaceId, delivery_id: DeliveryId) -> Delivery | None:
-    """The workspace's delivery of that id, with its attempts."""
+    """Return the workspace's delivery of that id, with its attempts."""
     row = tx.execute(_deliveries_of(workspace_id).where(deliveries.c.id == delivery_id)).first()
     return None if row is None else _with_attempts(tx, workspace_id, [_from_row(row)])[0]
 
 
 def find_event_of(tx: Tx, delivery: Delivery) -> Event:
-    """What the delivery tells of."""
+    """Return the delivery's event."""
     query = select(events).where(
         events.c.workspace_id == delivery.workspace_id,
         events.c.sequence == delivery.event_sequence,
@@ -64,7 +64,7 @@ def find_event_of(tx: Tx, delivery: Delivery) -> Event:
 def due_deliveries(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, now: datetime, limit: int
 ) -> list[tuple[Delivery, Event]]:
-    """At most `limit` due deliveries of an endpoint with their events, the longest due first; attempts are not read."""
+    """Return at most `limit` due deliveries of an endpoint with their events but no attempts, longest due first."""
     due = (
         _deliveries_of(workspace_id)
         .where(
@@ -75,21 +75,23 @@ def due_deliveries(
         .order_by(deliveries.c.next_attempt_at)
         .limit(limit)
     )
-    found = [_from_row(row) for row in tx.execute(due)]
-    told = select(events).where(
+    batch = [_from_row(row) for row in tx.execute(due)]
+    reported = select(events).where(
         events.c.workspace_id == workspace_id,
-        events.c.sequence.in_([delivery.event_sequence for delivery in found]),
+        events.c.sequence.in_([delivery.event_sequence for delivery in batch]),
     )
-    by_sequence = {row.sequence: event_of(row) for row in tx.execute(told)} if found else {}
-    return [(delivery, by_sequence[delivery.event_sequence]) for delivery in found]
+    by_sequence = {row.sequence: event_of(row) for row in tx.execute(reported)} if batch else {}
+    return [(delivery, by_sequence[delivery.event_sequence]) for delivery in batch]
 
 
 def settle_delivery(tx: Tx, before: Delivery, after: Delivery) -> bool:
-    """Writes what followed on an attempt, and the attempt. False, and nothing written, where others did meanwhile."""
+    """Write the state after an attempt, and the attempt. Returns False if the delivery has changed since `before`."""
     settled = (
         update(deliveries)
         .where(
             _is(before),
+            # Compare and set: another worker may have settled it after our lease expired, or a
+            # user may have restarted it.
             deliveries.c.attempts == before.attempted,
             deliveries.c.started_at == before.started_at,
             deliveries.c.status == DeliveryStatus.PENDING,
@@ -103,7 +105,7 @@ def settle_delivery(tx: Tx, before: Delivery, after: Delivery) -> bool:
 
 
 def restart_delivery(tx: Tx, delivery: Delivery) -> None:
-    """Writes the beginning of a new schedule."""
+    """Write a delivery whose schedule starts again."""
     tx.execute(update(deliveries).where(_is(delivery)).values(_state_of(delivery)))
 
 
@@ -112,19 +114,19 @@ def _deliveries_of(workspace_id: WorkspaceId) -> Select[Any]:
     return joined.where(deliveries.c.workspace_id == workspace_id)
 
 
-def _with_attempts(tx: Tx, workspace_id: WorkspaceId, found: Sequence[Delivery]) -> list[Delivery]:
-    tried = {delivery.id: delivery.attempted for delivery in found if delivery.attempted}
-    if not tried:
-        return list(found)
+def _with_attempts(tx: Tx, workspace_id: WorkspaceId, batch: Sequence[Delivery]) -> list[Delivery]:
+    counts = {delivery.id: delivery.attempted for delivery in batch if delivery.attempted}
+    if not counts:
+        return list(batch)
     query = select(delivery_attempts).where(
         delivery_attempts.c.workspace_id == workspace_id,
-        delivery_attempts.c.delivery_id.in_(tried),
+        delivery_attempts.c.delivery_id.in_(counts),
     )
-    made: dict[str, list[Attempt]] = {}
+    attempts: dict[str, list[Attempt]] = {}
     for row in tx.execute(query.order_by(delivery_attempts.c.number)):
-        if row.number > tried[row.delivery_id] - SHOWN_ATTEMPTS:
-            made.setdefault(row.delivery_id, []).append(_attempt(row))
-    return [replace(delivery, attempts=tuple(made.get(delivery.id, ()))) for delivery in found]
+        if row.number > counts[row.delivery_id] - SHOWN_ATTEMPTS:
+            attempts.setdefault(row.delivery_id, []).append(_attempt(row))
+    return [replace(delivery, attempts=tuple(attempts.get(delivery.id, ()))) for delivery in batch]
 
 
 def _is(delivery: Delivery) -> ColumnElement[bool]:

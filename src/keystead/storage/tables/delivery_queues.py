@@ -1,7 +1,10 @@
-"""Queues: which endpoints have deliveries that are due, and which worker is sending them.
+"""Delivery queues: which endpoints have due deliveries, and which worker is sending them.
 
-An endpoint's queue is leased as a whole: whoever holds it sends to that endpoint alone, and a slow one keeps nobody
-else's deliveries waiting. Deliveries that arrive meanwhile make the queue due again when the lease is given back.
+An endpoint's queue is leased as a whole, so a slow endpoint delays no other. Deliveries that arrive
+meanwhile make the queue due again when its lease is released.
+
+Locks: a transaction that waits for a queue's row waits for that one only, or holds its workspace's lock.
+Workers lock several queues with SKIP LOCKED. So no two transactions can deadlock.
 """
 
 from __future__ import annotations
@@ -31,18 +34,18 @@ from sqlalchemy import (
 from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId, new_id
 from keystead.domain.shares import FreePlaces
-from keystead.domain.webhooks import ALL, DeliveryStatus, WebhookStatus
+from keystead.domain.webhooks import ALL_EVENTS, DeliveryStatus, WebhookStatus
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import deliveries, webhook_endpoints, webhook_queues
 
 QueueId = tuple[WorkspaceId, WebhookId]
 _ROW: ColumnElement[Any] = literal_column("1")
-"""What EXISTS looks for: `*` would need the right to every column."""
+"""For EXISTS: `*` would need SELECT on every column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """An endpoint's queue under this transaction's lock: whose lease it is, and when anything was last delivered."""
+    """An endpoint's queue, locked by this transaction: its lease, and the last successful attempt."""
 
     workspace_id: WorkspaceId
     webhook_id: WebhookId
@@ -51,17 +54,17 @@ class Queue:
 
 
 def has_status(status: DeliveryStatus) -> ColumnElement[bool]:
-    """Of deliveries; the status written out, as a partial index asks for it: a value sent apart finds none."""
+    """Return the condition on `deliveries`, with a literal: the partial indexes don't match a bound parameter."""
     return deliveries.c.status == literal_column(f"'{status}'")
 
 
 def listening(workspace_id: WorkspaceId) -> Exists:
-    """Whether anybody is told of the workspace's events."""
+    """Return the condition that an active endpoint of the workspace exists."""
     return exists(_ROW).where(*_active(workspace_id))
 
 
 def enqueue(tx: Tx, event: Event) -> None:
-    """A delivery of the event for each active endpoint that chose its type. The workspace's lock is held."""
+    """Insert a delivery of the event for each active endpoint that chose its type, under the workspace's lock."""
     chosen = (
         select(webhook_queues.c.webhook_id)
         .join(
@@ -79,7 +82,7 @@ def enqueue(tx: Tx, event: Event) -> None:
 
 
 def enqueue_for(tx: Tx, event: Event, webhook_ids: Sequence[WebhookId]) -> None:
-    """A delivery of the event for each of these endpoints, due at once."""
+    """Insert a delivery of the event for each of these endpoints, due immediately."""
     if not webhook_ids:
         return
     at = event.occurred_at
@@ -96,20 +99,22 @@ def enqueue_for(tx: Tx, event: Event, webhook_ids: Sequence[WebhookId]) -> None:
 
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
-    """Whether any queue waits for a worker."""
+    """Return whether any queue is due and not leased."""
     return tx.execute(select(exists(_ROW).where(*_due(now)))).scalar_one()
 
 
 def claim_queues(
     tx: Tx, now: datetime, places: FreePlaces, *, limit: int, lease: str, until: datetime
 ) -> list[QueueId]:
-    """Lease at most `limit` due queues, workspace after workspace, each no more than its share of the places.
+    """Lease at most `limit` due queues, fairly: no workspace gets more than its share of the free places.
 
-    Within a workspace the longest due is first, and so it is among workspaces that have as many places. Queues that
-    others are about to lease are passed over, never waited for.
+    Workspaces with fewer places come first, then the queue that is due for longest. Skips queues that
+    another worker is claiming at the same time.
     """
     ranked = _ranked(now, places.held)
-    # PostgreSQL locks no row through a window; so the rows are joined again, and looked at again under their lock.
+    # PostgreSQL cannot lock rows of a query with a window function. So the ranked rows are joined to the
+    # table again, and `_due` is checked again on the locked rows: another worker may have leased them
+    # since the ranking read them. SKIP LOCKED skips those that are being claimed right now.
     waiting = (
         select(webhook_queues.c.workspace_id, webhook_queues.c.webhook_id)
         .join(
@@ -133,7 +138,7 @@ def claim_queues(
 
 
 def _ranked(now: datetime, held: Mapping[WorkspaceId, int]) -> Subquery:
-    """Due queues, each with how many places its workspace would have after it."""
+    """Due queues, each with the number of places that its workspace would then have."""
     ours = webhook_queues.c.workspace_id
     nth = func.row_number().over(partition_by=ours, order_by=webhook_queues.c.due_at)
     turn = nth + case(dict(held), value=ours, else_=0) if held else nth
@@ -142,7 +147,7 @@ def _ranked(now: datetime, held: Mapping[WorkspaceId, int]) -> Subquery:
 
 
 def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dict[QueueId, Queue]:
-    """Those of the wanted queues that nobody else is changing right now; or, waiting, all that there are."""
+    """Lock those of the queues that no other transaction has locked; with `wait`, wait for all of them."""
     free = (
         select(
             webhook_queues.c.workspace_id,
@@ -162,48 +167,45 @@ def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dic
     }
 
 
-def extend_leases(tx: Tx, held: Collection[QueueId], until: datetime) -> None:
-    """Moves the end of leases. The queues are locked, and the leases the caller's."""
-    if held:
-        tx.execute(update(webhook_queues).where(_among(held)).values(leased_until=until))
+def extend_leases(tx: Tx, queues: Collection[QueueId], until: datetime) -> None:
+    """Extend leases of the caller, who has locked the queues."""
+    if queues:
+        tx.execute(update(webhook_queues).where(_among(queues)).values(leased_until=until))
 
 
 def hold_queue(tx: Tx, queue: QueueId) -> Queue | None:
-    """The queue, waited for before any of its deliveries is changed.
-
-    The workspace's lock is held. Who waits for a queue holds that, or no other queue: so no two wait in a circle.
-    """
+    """Lock one queue, under the workspace's lock, before any of its deliveries is changed."""
     return lock_queues(tx, [queue], wait=True).get(queue)
 
 
 def note_success(tx: Tx, queue: QueueId, at: datetime) -> None:
-    """Writes down when the endpoint took something; forward only."""
+    """Record a successful attempt; the time only moves forward."""
     later = or_(webhook_queues.c.succeeded_at.is_(None), webhook_queues.c.succeeded_at < at)
     tx.execute(update(webhook_queues).where(_among([queue]), later).values(succeeded_at=at))
 
 
 def release_queue(tx: Tx, queue: QueueId, lease: str) -> None:
-    """Gives the lease back; the queue is due when its first pending delivery is. The queue is locked.
+    """Release the lease of a locked queue, which is next due with its first pending delivery.
 
-    Nothing happens where the lease has passed to somebody else.
+    Does nothing if another worker has the lease.
     """
     released = update(webhook_queues).where(_among([queue]), webhook_queues.c.lease == lease)
     tx.execute(released.values(lease=None, leased_until=None, due_at=_first_due(queue)))
 
 
 def make_due(tx: Tx, queue: QueueId) -> None:
-    """The queue is due when its first pending delivery is; after an endpoint was enabled or disabled."""
+    """Make the queue due with its first pending delivery, after its endpoint was enabled or disabled."""
     tx.execute(update(webhook_queues).where(_among([queue])).values(due_at=_first_due(queue)))
 
 
 def postpone_queue(tx: Tx, queue: QueueId, until: datetime | None) -> None:
-    """Gives the lease back and leaves the queue alone until then; None: until its next event."""
-    left = {"lease": None, "leased_until": None, "due_at": until}
-    tx.execute(update(webhook_queues).where(_among([queue])).values(left))
+    """Release the lease and postpone the queue; None: until the endpoint's next event."""
+    values = {"lease": None, "leased_until": None, "due_at": until}
+    tx.execute(update(webhook_queues).where(_among([queue])).values(values))
 
 
 def _first_due(queue: QueueId) -> Any:
-    """The instant of the first pending delivery, null where there is none or the endpoint is not active."""
+    """Return the time of the first pending delivery; null without one, or if the endpoint is not active."""
     workspace_id, webhook_id = queue
     return (
         select(func.min(deliveries.c.next_attempt_at))
@@ -233,7 +235,7 @@ def _active(workspace_id: WorkspaceId) -> tuple[ColumnElement[bool], ...]:
 def _chose(event: Event) -> ColumnElement[bool]:
     listed = literal(" ").concat(webhook_endpoints.c.event_types).concat(" ")
     return or_(
-        webhook_endpoints.c.event_types == ALL,
+        webhook_endpoints.c.event_types == ALL_EVENTS,
         listed.contains(f" {event.type} ", autoescape=True),
     )
 

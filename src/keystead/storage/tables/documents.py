@@ -1,4 +1,4 @@
-"""Documents in rows: every statement names its workspace and its collection."""
+"""Documents. Every statement names the workspace and the collection."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _SUMMARY = (
 )
 
 Terms = Mapping[str, Sequence[str]]
-"""What is indexed of each document, by its id."""
+"""The index terms of each document, by its id."""
 
 
 def find_document(tx: Tx, collection: Collection, id: str) -> Document | None:
-    """The collection's document of that id."""
+    """Return the collection's document of that id."""
     query = select(*_SUMMARY, documents.c.text).where(*_within(collection), documents.c.id == id)
     row = tx.execute(query).first()
     return None if row is None else Document(*row)
@@ -53,7 +53,7 @@ def find_version(tx: Tx, collection: Collection, id: str) -> int | None:
 
 
 def digests_of(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, bytes]:
-    """The digests of those of the documents that are there, by id."""
+    """Return the digests of the documents that exist, by id."""
     query = select(documents.c.id, documents.c.digest)
     rows = tx.execute(query.where(*_within(collection), documents.c.id.in_(list(ids))))
     return {row.id: row.digest for row in rows}
@@ -62,7 +62,7 @@ def digests_of(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, 
 def page_of_documents(
     tx: Tx, collection: Collection, *, limit: int, before: int | None = None
 ) -> list[DocumentSummary]:
-    """At most `limit` documents, newest first, with a number below `before`."""
+    """Return at most `limit` documents, newest first, with a number below `before`."""
     page = select(*_SUMMARY).where(*_within(collection))
     if before is not None:
         page = page.where(documents.c.number < before)
@@ -73,12 +73,12 @@ def page_of_documents(
 def search_documents(
     tx: Tx, collection: Collection, clauses: Sequence[Clause], limit: int
 ) -> list[DocumentSummary]:
-    """The best `limit` matches: the most points first, of equals the newest first."""
-    search.keep_to_the_index(tx)
-    found = search.matches(tx, collection.id, clauses).subquery()
-    points = func.sum(found.c.points).label("points")
-    best = select(found.c.serial, points).group_by(found.c.serial)
-    best = best.order_by(points.desc(), found.c.serial.desc()).limit(limit)
+    """Return the best `limit` matches: by points, then newest first."""
+    search.forbid_sequential_scans(tx)
+    hits = search.matches(tx, collection.id, clauses).subquery()
+    points = func.sum(hits.c.points).label("points")
+    best = select(hits.c.serial, points).group_by(hits.c.serial)
+    best = best.order_by(points.desc(), hits.c.serial.desc()).limit(limit)
     ranked = best.subquery()
     query = select(*_SUMMARY).join(ranked, ranked.c.serial == documents.c.serial)
     query = query.where(*_within(collection))
@@ -94,16 +94,21 @@ def insert_documents(
     first_number: int,
     now: datetime,
 ) -> None:
-    """Adds documents, the first under `first_number`, each later one under the next."""
-    own = {
+    """Insert documents under consecutive numbers from `first_number` on."""
+    common = {
         "workspace_id": collection.workspace_id,
         "collection_id": collection.id,
         "created_at": now,
         "version": first_version(now),
     }
     rows = [
-        {**own, "id": one.draft.id, "number": number, **_content(tx, collection, one, terms, now)}
-        for number, one in enumerate(created, first_number)
+        {
+            **common,
+            "id": incoming.draft.id,
+            "number": number,
+            **_content(tx, collection, incoming, terms, now),
+        }
+        for number, incoming in enumerate(created, first_number)
     ]
     if rows:
         tx.execute(insert(documents), rows)
@@ -113,17 +118,19 @@ def update_documents(
     tx: Tx, collection: Collection, updated: Sequence[Incoming], terms: Terms, now: datetime
 ) -> None:
     """Replace the content of documents, and raise their versions."""
-    one_of_them = documents.c.id == bindparam("replaced")
     rows = [
-        {"replaced": one.draft.id, **_content(tx, collection, one, terms, now)} for one in updated
+        {"replaced": incoming.draft.id, **_content(tx, collection, incoming, terms, now)}
+        for incoming in updated
     ]
     if rows:
-        replaced = update(documents).where(*_within(collection), one_of_them)
+        replaced = update(documents).where(
+            *_within(collection), documents.c.id == bindparam("replaced")
+        )
         tx.execute(replaced.values(version=documents.c.version + 1), rows)
 
 
 def delete_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> None:
-    """Removes the documents of those ids."""
+    """Delete the documents of those ids."""
     doomed = documents.c.id.in_(list(ids))
     tx.execute(delete_from(documents).where(*_within(collection), doomed))
 
@@ -131,24 +138,24 @@ def delete_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> None
 def delete_some_documents(
     tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId, limit: int
 ) -> int:
-    """Removes at most `limit` documents of a collection, whichever; how many they were."""
+    """Delete at most `limit` documents of a collection, in any order. Returns how many."""
     within = (
         documents.c.workspace_id == workspace_id,
         documents.c.collection_id == collection_id,
     )
-    some = select(documents.c.serial).where(*within).limit(limit)
-    return tx.execute(delete_from(documents).where(documents.c.serial.in_(some))).rowcount
+    batch = select(documents.c.serial).where(*within).limit(limit)
+    return tx.execute(delete_from(documents).where(documents.c.serial.in_(batch))).rowcount
 
 
 def _content(
-    tx: Tx, collection: Collection, one: Incoming, terms: Terms, now: datetime
+    tx: Tx, collection: Collection, incoming: Incoming, terms: Terms, now: datetime
 ) -> dict[str, Any]:
-    draft = one.draft
+    draft = incoming.draft
     return {
         "title": draft.title,
         "url": draft.url,
         "attributes": draft.attributes,
-        "digest": one.digest,
+        "digest": incoming.digest,
         "updated_at": now,
         "text": draft.text,
         "words": search.stored_words(tx, collection.id, terms[draft.id]),

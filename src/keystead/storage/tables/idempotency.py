@@ -1,4 +1,4 @@
-"""Idempotency keys in rows: a claim before the work, the result with it; never a token."""
+"""Idempotency keys: claimed before the work, completed with its result; never a token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keystead.storage.schema.tables import idempotency_keys as rows
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One request with an Idempotency-Key: who sent which, what it was, and what came of it (None: in progress)."""
+    """A request with an Idempotency-Key, and the id of what it created (None while it is in progress)."""
 
     workspace_id: WorkspaceId
     caller: str
@@ -27,31 +27,31 @@ class Claim:
 
 
 def find_claim(tx: Tx, workspace_id: WorkspaceId, caller: str, key: str) -> Claim | None:
-    """The claim on that Idempotency-Key."""
+    """Return the claim on that Idempotency-Key."""
     row = tx.execute(select(rows).where(*_is(workspace_id, caller, key))).first()
     return None if row is None else Claim(**row._mapping)
 
 
 def insert_claim(tx: Tx, claim: Claim) -> None:
-    """Puts the claim in the place of what stood there."""
+    """Insert the claim, replacing an earlier one."""
     tx.execute(delete(rows).where(*_is(claim.workspace_id, claim.caller, claim.key)))
     values = {name: getattr(claim, name) for name in Claim.__slots__}
     tx.execute(insert(rows), values)
 
 
 def finish_claim(tx: Tx, claim: Claim, resource_id: str) -> bool:
-    """Ties the result to the claim; False where another request has taken the claim over."""
+    """Record the result of the claim. Returns False if another request has taken the key over."""
     finished = update(rows).where(*_mine(claim)).values(resource_id=resource_id)
     return tx.execute(finished.returning(rows.c.claim)).first() is not None
 
 
 def delete_claim(tx: Tx, claim: Claim) -> None:
-    """Gives the Idempotency-Key free; where another request has taken the claim over, it stays that one's."""
+    """Release the Idempotency-Key, unless another request has taken it over."""
     tx.execute(delete(rows).where(*_mine(claim)))
 
 
 def delete_claims_before(tx: Tx, workspace_id: WorkspaceId, instant: datetime) -> None:
-    """Forgets a workspace's claims that are older than their keeping time."""
+    """Delete a workspace's expired claims."""
     tx.execute(delete(rows).where(rows.c.workspace_id == workspace_id, rows.c.claimed_at < instant))
 
 

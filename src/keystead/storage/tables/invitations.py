@@ -1,4 +1,4 @@
-"""Invitations in rows: every statement names its workspace, but for those that follow a link."""
+"""Invitations. Every statement names the workspace, except those that look up a link."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import Invitation
-from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.workspaces import Role
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import invitations
 
 _COLUMNS = [column for column in invitations.c if column.name != "digest"]
 
 
 def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
-    """Adds an invitation."""
+    """Insert an invitation."""
     tx.execute(
         insert(invitations),
         {
@@ -27,9 +27,7 @@ def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
             "workspace_id": invitation.workspace_id,
             "email": invitation.email,
             "role": invitation.role,
-            "invited_by_kind": invitation.invited_by.kind,
-            "invited_by_id": invitation.invited_by.id,
-            "invited_by_name": invitation.invited_by.name,
+            **actor_values("invited_by", invitation.invited_by),
             "created_at": invitation.created_at,
             "expires_at": invitation.expires_at,
         },
@@ -37,7 +35,7 @@ def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
 
 
 def invitation_of_link(tx: Tx, digest: bytes) -> Invitation | None:
-    """The invitation that a link belongs to, whether it still stands or not."""
+    """Return the invitation of a link, open or not."""
     row = tx.execute(select(*_COLUMNS).where(invitations.c.digest == digest)).first()
     return None if row is None else _from_row(row)
 
@@ -45,7 +43,7 @@ def invitation_of_link(tx: Tx, digest: bytes) -> Invitation | None:
 def find_invitation(
     tx: Tx, workspace_id: WorkspaceId, invitation_id: InvitationId
 ) -> Invitation | None:
-    """The workspace's invitation of that id."""
+    """Return the workspace's invitation of that id."""
     query = select(*_COLUMNS).where(
         invitations.c.workspace_id == workspace_id, invitations.c.id == invitation_id
     )
@@ -56,7 +54,7 @@ def find_invitation(
 def page_of_invitations(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: str | None = None
 ) -> list[Invitation]:
-    """At most `limit` invitations, open or not, newest first, with an id below `before`."""
+    """Return at most `limit` invitations, open or not, newest first, with an id below `before`."""
     query = select(*_COLUMNS).where(invitations.c.workspace_id == workspace_id)
     if before is not None:
         query = query.where(invitations.c.id < before)
@@ -65,7 +63,7 @@ def page_of_invitations(
 
 
 def open_invitations(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> list[Invitation]:
-    """The workspace's invitations that can be accepted, newest first."""
+    """Return the workspace's invitations that can be accepted, newest first."""
     query = select(*_COLUMNS).where(invitations.c.workspace_id == workspace_id, _is_open(now))
     return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
 
@@ -77,7 +75,7 @@ def all_open_invitations(tx: Tx, now: datetime) -> list[Invitation]:
 
 
 def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> Invitation | None:
-    """Uses the invitation of a link up, if it is open; of two at once, one gets it."""
+    """Accept the open invitation of a link. Only one of two concurrent calls gets it."""
     accepted = (
         update(invitations)
         .where(invitations.c.digest == digest, _is_open(now))
@@ -91,13 +89,15 @@ def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> 
 def revoke_invitation(
     tx: Tx, workspace_id: WorkspaceId, invitation_id: InvitationId, now: datetime
 ) -> bool:
-    """Ends an open invitation; False where it was not open."""
-    ended = update(invitations).where(
+    """Revoke an open invitation. Returns False if it was not open."""
+    revoked = update(invitations).where(
         invitations.c.workspace_id == workspace_id,
         invitations.c.id == invitation_id,
         _is_open(now),
     )
-    return tx.execute(ended.values(revoked_at=now).returning(invitations.c.id)).first() is not None
+    return (
+        tx.execute(revoked.values(revoked_at=now).returning(invitations.c.id)).first() is not None
+    )
 
 
 def _is_open(now: datetime) -> ColumnElement[bool]:
@@ -114,9 +114,7 @@ def _from_row(row: Row[Any]) -> Invitation:
         workspace_id=row.workspace_id,
         email=row.email,
         role=Role(row.role),
-        invited_by=Actor(
-            PrincipalKind(row.invited_by_kind), row.invited_by_id, row.invited_by_name
-        ),
+        invited_by=actor_of(row, "invited_by"),
         created_at=row.created_at,
         expires_at=row.expires_at,
         accepted_at=row.accepted_at,

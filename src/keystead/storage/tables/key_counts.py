@@ -1,4 +1,4 @@
-"""How many of a workspace's keys count towards its limit, told without reading them: see `counting`."""
+"""Counting the keys that count towards a workspace's limit, without reading them: see `key_count_triggers`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from keystead.storage.schema.columns import Instant
 from keystead.storage.schema.tables import api_keys, key_counts
 
 SETTLED_AT: Final = 200
-"""So many keys that expired since the count was written are read each time it is asked for; of more, once."""
+"""With that many keys expired since the count was written, it is written again."""
 
 
 def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """How many keys take a place of the limit: active, and not in the overlap of a rotation."""
+    """Return how many keys count towards the limit: active, and not in the overlap of a rotation."""
     return _count(tx, workspace_id, now)[0]
 
 
 def settled_count(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """The same for who holds the workspace's lock, who also writes it down where much has changed by time alone."""
-    keys, passed = _count(tx, workspace_id, now)
-    if passed >= SETTLED_AT:
+    """Like `count_keys`, under the workspace's lock. Writes the count again if many keys have expired since."""
+    keys, expired = _count(tx, workspace_id, now)
+    if expired >= SETTLED_AT:
         settled = update(key_counts).where(key_counts.c.workspace_id == workspace_id)
         tx.execute(settled.values(counted=keys, at=now))
     return keys
 
 
 def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """How many rotated keys still live beside their successors; each of them has an end."""
+    """Return how many rotated keys are still active in their overlap."""
     keys = api_keys.c
     counted = select(func.count()).select_from(api_keys)
     overlapping = counted.where(
@@ -44,7 +44,10 @@ def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> 
 
 
 def _count(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[int, int]:
-    """How many count at `now`, and how many keys' ends lie between then and the instant of the written count."""
+    """Return how many keys count at `now`, and how many expire between `now` and the time of the written count.
+
+    The clock may be behind that time, so the difference is added or subtracted.
+    """
     keys, at = api_keys.c, key_counts.c.at
     instant = literal(now, Instant)
     ended_between = (

@@ -1,4 +1,4 @@
-"""What a search over all workspaces' keys reads, how far it has come, and what was told last of each key."""
+"""The scans for lifecycle events of keys: what they read, how far they are, and the last event of each key."""
 
 from __future__ import annotations
 
@@ -7,55 +7,65 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, literal_column, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_lifecycle import NoticeKind
+from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
-from keystead.storage.schema.tables import api_keys, key_callers, key_notices, key_use, watermarks
+from keystead.storage.schema.columns import upsert
+from keystead.storage.schema.tables import (
+    api_keys,
+    key_callers,
+    key_lifecycle_marks,
+    key_use,
+    watermarks,
+)
 
 _ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
-"""The reasons of refusals that are told, written out as the index key_callers_refused has them: it holds no others."""
+"""Literals, as in the partial index `key_callers_refused`, which contains these reasons only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A key that there may be something to tell of: where it is, and what the search went by."""
+class Candidate:
+    """A key that may need a lifecycle event: the time it was found by, its last use, and the last mark noted."""
 
     workspace_id: WorkspaceId
     key_id: KeyId
     at: datetime
     used_at: datetime | None = None
-    told: str | None = None
+    noted: str | None = None
 
 
 def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
-    """How far that search has come, and when it last moved."""
+    """Return the position of that scan, and when it last moved."""
     row = tx.execute(select(watermarks).where(watermarks.c.name == name)).first()
     return None if row is None else (row.mark, row.moved_at)
 
 
 def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> bool:
-    """Move it from `before` (None: it is not there yet). False, and nothing happens, if another server has moved it."""
+    """Move it from `before` (None: it doesn't exist). Returns False if another server has moved it."""
     if before is None:
         row = {"name": name, "mark": mark, "moved_at": now}
-        dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-        made = dialect.insert(watermarks).on_conflict_do_nothing().returning(watermarks.c.name)
-        return tx.execute(made, row).first() is not None
+        created = upsert(tx, watermarks).on_conflict_do_nothing().returning(watermarks.c.name)
+        return tx.execute(created, row).first() is not None
     moved = update(watermarks).where(watermarks.c.name == name, watermarks.c.mark == before)
     return tx.execute(moved.values(mark=mark, moved_at=now)).rowcount == 1
 
 
 def keys_ending(
-    tx: Tx, after: tuple[datetime, str], until: datetime, limit: int, *, kind: NoticeKind
-) -> list[Found]:
-    """At most `limit` keys that end later than `after` (an instant and a key's id) and not later than `until`.
+    tx: Tx, after: tuple[datetime, str], until: datetime, limit: int, *, kind: LifecycleKind
+) -> list[Candidate]:
+    """Return at most `limit` keys that expire after the position `after` (time and key id), up to `until`.
 
-    With what was told last of each, of that kind.
+    In keyset order by time and id, since many keys may expire at the same time.
     """
     query = (
-        select(api_keys.c.workspace_id, api_keys.c.id, api_keys.c.expires_at, key_notices.c.mark)
-        .outerjoin(key_notices, _told_of(api_keys.c.workspace_id, api_keys.c.id, kind))
+        select(
+            api_keys.c.workspace_id,
+            api_keys.c.id,
+            api_keys.c.expires_at,
+            key_lifecycle_marks.c.mark,
+        )
+        .outerjoin(key_lifecycle_marks, _note_on(api_keys.c.workspace_id, api_keys.c.id, kind))
         .where(
             api_keys.c.revoked_at.is_(None),
             api_keys.c.expires_at >= after[0],
@@ -66,80 +76,84 @@ def keys_ending(
         .limit(limit)
     )
     return [
-        Found(row.workspace_id, row.id, row.expires_at, told=row.mark) for row in tx.execute(query)
+        Candidate(row.workspace_id, row.id, row.expires_at, noted=row.mark)
+        for row in tx.execute(query)
     ]
 
 
-def keys_after(tx: Tx, after: str, limit: int) -> list[Found]:
-    """At most `limit` keys of all, ended ones too, in the order of their ids: when last used, when last told unused."""
+def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
+    """Return at most `limit` keys with an id above `after`, inactive ones too, with last use and last mark."""
     query = (
         select(
             api_keys.c.workspace_id,
             api_keys.c.id,
             api_keys.c.created_at,
             key_use.c.last_used_at,
-            key_notices.c.mark,
+            key_lifecycle_marks.c.mark,
         )
         .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-        .outerjoin(key_notices, _told_of(api_keys.c.workspace_id, api_keys.c.id, NoticeKind.UNUSED))
+        .outerjoin(
+            key_lifecycle_marks,
+            _note_on(api_keys.c.workspace_id, api_keys.c.id, LifecycleKind.UNUSED),
+        )
         .where(api_keys.c.id > after)
         .order_by(api_keys.c.id)
         .limit(limit)
     )
     return [
-        Found(row.workspace_id, row.id, row.created_at, row.last_used_at, row.mark)
+        Candidate(row.workspace_id, row.id, row.created_at, row.last_used_at, row.mark)
         for row in tx.execute(query)
     ]
 
 
-def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Found]:
-    """At most `limit` refusals of ended keys later than `after`, in their order, and what was told of them last."""
+def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Candidate]:
+    """Return at most `limit` refused calls with expired or revoked keys after that time, oldest first."""
     query = (
         select(
             key_callers.c.workspace_id,
             key_callers.c.key_id,
             key_callers.c.last_at,
-            key_notices.c.mark,
+            key_lifecycle_marks.c.mark,
         )
         .outerjoin(
-            key_notices,
-            _told_of(key_callers.c.workspace_id, key_callers.c.key_id, NoticeKind.REFUSED),
+            key_lifecycle_marks,
+            _note_on(key_callers.c.workspace_id, key_callers.c.key_id, LifecycleKind.REFUSED),
         )
         .where(_ENDED, key_callers.c.last_at > after)
         .order_by(key_callers.c.last_at)
         .limit(limit)
     )
     return [
-        Found(row.workspace_id, row.key_id, row.last_at, told=row.mark) for row in tx.execute(query)
+        Candidate(row.workspace_id, row.key_id, row.last_at, noted=row.mark)
+        for row in tx.execute(query)
     ]
 
 
-def _told_of(
-    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: NoticeKind
+def _note_on(
+    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: LifecycleKind
 ) -> ColumnElement[bool]:
     return and_(
-        key_notices.c.workspace_id == workspace_id,
-        key_notices.c.key_id == key_id,
-        key_notices.c.kind == kind,
+        key_lifecycle_marks.c.workspace_id == workspace_id,
+        key_lifecycle_marks.c.key_id == key_id,
+        key_lifecycle_marks.c.kind == kind,
     )
 
 
 def note_notice(
-    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: NoticeKind, mark: str, at: datetime
+    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: LifecycleKind, mark: str, at: datetime
 ) -> bool:
-    """Remembers what is told of a key; False where it was told already."""
-    told = {
+    """Record a lifecycle event of a key. Returns False if its mark was noted before."""
+    row = {
         "workspace_id": workspace_id,
         "key_id": key_id,
         "kind": kind,
         "mark": mark,
         "at": at,
     }
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    fresh = dialect.insert(key_notices).values(told)
+    fresh = upsert(tx, key_lifecycle_marks).values(row)
     noted = fresh.on_conflict_do_update(
-        index_elements=[key_notices.c[name] for name in ("workspace_id", "key_id", "kind")],
+        index_elements=[key_lifecycle_marks.c[name] for name in ("workspace_id", "key_id", "kind")],
         set_={"mark": fresh.excluded.mark, "at": fresh.excluded.at},
-        where=key_notices.c.mark != fresh.excluded.mark,
-    ).returning(key_notices.c.mark)
+        where=key_lifecycle_marks.c.mark != fresh.excluded.mark,
+    ).returning(key_lifecycle_marks.c.mark)
     return tx.execute(noted).first() is not None

@@ -1,4 +1,4 @@
-"""API keys in rows: every statement names its workspace."""
+"""API keys. Every statement names the workspace."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from sqlalchemy import (
 
 from keystead.domain.digest import Digest
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, Habit
-from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold
-from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.key_hygiene import OLD_AFTER, UNUSED_AFTER, HygieneFinding
+from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus, KeyUse, fold_for_search
+from keystead.domain.principals import PrincipalKind
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import by_age
+from keystead.storage.schema.columns import actor_of, actor_values, by_age
 from keystead.storage.schema.tables import api_keys, key_use, members
 
-LOOKED_AT: Final = 5_000
-"""Of so many keys of a workspace, and no more, it is asked which deserve a look or cost least to revoke."""
+EXAMINED_KEYS: Final = 5_000
+"""The most keys of a workspace that are examined for the safest ones to revoke."""
 
 _UNREAD = {"digest", "pepper_id", "folded_description"}
 _KEY_COLUMNS = [c for c in api_keys.c if c.name not in _UNREAD]
@@ -43,49 +43,47 @@ _USE_COLUMNS = [key_use.c.last_used_at, key_use.c.last_used_ip, key_use.c.last_u
 
 
 def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
-    """Adds a key with the digest of its token."""
+    """Insert a key with the digest of its token."""
     tx.execute(
         insert(api_keys),
         {
             "id": key.id,
             "workspace_id": key.workspace_id,
             "description": key.description,
-            "folded_description": fold(key.description),
+            "folded_description": fold_for_search(key.description),
             "hint": key.hint,
             "pepper_id": digest.pepper_id,
             "digest": digest.value,
             "scopes": key.scopes,
             "created_at": key.created_at,
-            "created_by_kind": key.created_by.kind,
-            "created_by_id": key.created_by.id,
-            "created_by_name": key.created_by.name,
+            **actor_values("created_by", key.created_by),
             "expires_at": key.expires_at,
         },
     )
 
 
 def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
-    """The workspace's key of that id, with its last use."""
+    """Return the workspace's key of that id, with its last use."""
     row = tx.execute(_keys_of(workspace_id).where(api_keys.c.id == key_id)).first()
     return None if row is None else _from_row(row)
 
 
 def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
-    """The key that was rotated to this one."""
+    """Return the key that was rotated to this one."""
     row = tx.execute(_keys_of(workspace_id).where(api_keys.c.rotated_to == key_id)).first()
     return None if row is None else _from_row(row)
 
 
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
-    """The hints of these keys of the workspace."""
-    named = select(api_keys.c.id, api_keys.c.hint).where(
+    """Return the hints of these keys of the workspace."""
+    hints = select(api_keys.c.id, api_keys.c.hint).where(
         api_keys.c.workspace_id == workspace_id, api_keys.c.id.in_(key_ids)
     )
-    return {row.id: row.hint for row in tx.execute(named)}
+    return {row.id: row.hint for row in tx.execute(hints)}
 
 
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
-    """The highest key id of the workspace; the next one must be above it, so that pages stay in order."""
+    """Return the workspace's highest key id. A new one must be higher, to keep pages in order."""
     newest = select(api_keys.c.id).where(api_keys.c.workspace_id == workspace_id)
     return tx.execute(newest.order_by(by_age(tx, api_keys.c.id).desc()).limit(1)).scalar()
 
@@ -99,44 +97,50 @@ def page_of_keys(
     before: str | None = None,
     status: KeyStatus | None = None,
     query: str = "",
-    habit: Habit | None = None,
+    finding: HygieneFinding | None = None,
 ) -> list[ApiKey]:
-    """At most `limit` keys, newest first, with an id below `before`; of one status, and matching `query`, where given.
+    """Return at most `limit` keys, newest first, with an id below `before`.
 
-    `query` is part of the description in any case, the exact id, or the last four characters of the token; `habit`
-    leaves the keys that it speaks of.
+    Args:
+        query: a part of the description in any case, the exact id, or the token's last four characters.
+        finding: return only the counted keys with this hygiene finding.
     """
     keys = _keys_of(workspace_id).order_by(by_age(tx, api_keys.c.id).desc()).limit(limit)
-    if status or query or habit:
-        _keep_to_the_order(tx)
+    if status or query or finding:
+        _forbid_sorting(tx)
     if before is not None:
         keys = keys.where(by_age(tx, api_keys.c.id) < literal(before, Text))
     if status is not None:
         keys = keys.where(_has_status(status, now))
     if query:
         keys = keys.where(_matches(query))
-    if habit is not None:
-        keys = keys.where(_counts(now), _has_habit(habit, now))
+    if finding is not None:
+        keys = keys.where(_counts(now), _has_finding(finding, now))
     return [_from_row(row) for row in tx.execute(keys)]
 
 
-def count_habits(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> dict[Habit, int]:
-    """How many of the keys that count each habit speaks of; those of none are absent."""
+def count_hygiene_findings(
+    tx: Tx, workspace_id: WorkspaceId, now: datetime
+) -> dict[HygieneFinding, int]:
+    """Return how many of the counted keys each hygiene finding applies to; without those of no key."""
     joined = api_keys.outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-    counted = [func.count(case((_has_habit(habit, now), 1))).label(habit.name) for habit in Habit]
+    counted = [
+        func.count(case((_has_finding(finding, now), 1))).label(finding.name)
+        for finding in HygieneFinding
+    ]
     query = select(*counted).select_from(joined)
     row = tx.execute(query.where(api_keys.c.workspace_id == workspace_id, _counts(now))).one()
-    return {habit: times for habit, times in zip(Habit, row, strict=True) if times}
+    return {finding: keys for finding, keys in zip(HygieneFinding, row, strict=True) if keys}
 
 
 def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
-    """The counted keys that cost least to revoke: never used (oldest first), then longest unused.
+    """Return the counted keys that are safest to revoke: never used (oldest first), then longest unused.
 
-    Of more than LOOKED_AT keys without an end, and as many with one, no more than these are looked at.
+    Examines at most EXAMINED_KEYS keys without an expiry, and as many that expire.
     """
     keys = (
         _keys_of(workspace_id)
-        .where(api_keys.c.id.in_(_some_that_count(workspace_id, now)))
+        .where(api_keys.c.id.in_(_examined_keys(workspace_id, now)))
         .order_by(key_use.c.last_used_at.asc().nulls_first(), api_keys.c.id)
         .limit(limit)
     )
@@ -144,11 +148,11 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
 
 
 def update_key(tx: Tx, key: ApiKey) -> None:
-    """Writes what may change while a key lives: description, scopes, expiry, successor, version."""
+    """Write what can change in a key: description, scopes, expiry, successor, version."""
     tx.execute(
         _one(key.workspace_id, key.id).values(
             description=key.description,
-            folded_description=fold(key.description),
+            folded_description=fold_for_search(key.description),
             scopes=key.scopes,
             expires_at=key.expires_at,
             rotated_to=key.rotated_to,
@@ -158,18 +162,18 @@ def update_key(tx: Tx, key: ApiKey) -> None:
 
 
 def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) -> bool:
-    """Ends the key; False where it was revoked before. The first instant stays."""
-    ended = _one(workspace_id, key_id).where(api_keys.c.revoked_at.is_(None))
-    return tx.execute(ended.values(revoked_at=now).returning(api_keys.c.id)).first() is not None
+    """Revoke the key. Returns False if it was revoked before; the first time stays."""
+    revoked = _one(workspace_id, key_id).where(api_keys.c.revoked_at.is_(None))
+    return tx.execute(revoked.values(revoked_at=now).returning(api_keys.c.id)).first() is not None
 
 
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
-    """The peppers that keys of any workspace still need; ids alone. A look or two at the index for each pepper."""
+    """Return the ids of the peppers that live keys of any workspace need."""
     return {pepper for pepper in _peppers_of_unrevoked_keys(tx) if _is_needed(tx, pepper, now)}
 
 
 def _peppers_of_unrevoked_keys(tx: Tx) -> Iterator[str]:
-    """Each once, in order: from one to the next, without the keys in between."""
+    # A skip scan: one index lookup per pepper instead of a DISTINCT over all keys.
     unrevoked = select(func.min(api_keys.c.pepper_id)).where(api_keys.c.revoked_at.is_(None))
     pepper = tx.execute(unrevoked).scalar()
     while pepper is not None:
@@ -178,7 +182,7 @@ def _peppers_of_unrevoked_keys(tx: Tx) -> Iterator[str]:
 
 
 def _is_needed(tx: Tx, pepper_id: str, now: datetime) -> bool:
-    """Whether a living key has that pepper."""
+    """Return whether an active key has that pepper."""
     unrevoked = select(api_keys.c.pepper_id).where(
         api_keys.c.pepper_id == pepper_id, api_keys.c.revoked_at.is_(None)
     )
@@ -186,21 +190,22 @@ def _is_needed(tx: Tx, pepper_id: str, now: datetime) -> bool:
     return any(tx.execute(unrevoked.where(end).limit(1)).first() for end in ends)
 
 
-def _some_that_count(workspace_id: WorkspaceId, now: datetime) -> Select[Any]:
-    """The ids of LOOKED_AT counted keys without an end, and of as many that end soonest."""
+def _examined_keys(workspace_id: WorkspaceId, now: datetime) -> Select[Any]:
+    """Select the ids of EXAMINED_KEYS counted keys without an expiry, and of as many that expire soonest."""
     counted = select(api_keys.c.id).where(
         api_keys.c.workspace_id == workspace_id,
         api_keys.c.revoked_at.is_(None),
         api_keys.c.rotated_to.is_(None),
     )
-    endless = counted.where(api_keys.c.expires_at.is_(None)).limit(LOOKED_AT).subquery()
+    endless = counted.where(api_keys.c.expires_at.is_(None)).limit(EXAMINED_KEYS).subquery()
     ending = counted.where(api_keys.c.expires_at > now).order_by(api_keys.c.expires_at)
-    some = union_all(select(endless.c.id), select(ending.limit(LOOKED_AT).subquery().c.id))
-    return select(some.subquery().c.id)
+    examined = union_all(select(endless.c.id), select(ending.limit(EXAMINED_KEYS).subquery().c.id))
+    return select(examined.subquery().c.id)
 
 
-def _keep_to_the_order(tx: Tx) -> None:
-    """Walks through the keys until the page is full. PostgreSQL, which cannot know how many match, might sort all."""
+def _forbid_sorting(tx: Tx) -> None:
+    # Walk the index in order until the page is full. PostgreSQL cannot estimate how many keys match, and
+    # may choose to read and sort all keys of the workspace instead.
     if tx.dialect.name == "postgresql":
         names = ("enable_sort", "enable_seqscan", "enable_bitmapscan")
         tx.execute(select(*(func.set_config(name, "off", True) for name in names)))
@@ -228,23 +233,23 @@ def _is_active(now: datetime) -> ColumnElement[bool]:
 
 
 def _counts(now: datetime) -> ColumnElement[bool]:
-    """As ApiKey.counts."""
+    """Return the condition that `ApiKey.counts` checks."""
     return and_(_is_active(now), api_keys.c.rotated_to.is_(None))
 
 
-def _has_habit(habit: Habit, now: datetime) -> ColumnElement[bool]:
-    """As domain.habits.has_habit, of a key that counts."""
+def _has_finding(finding: HygieneFinding, now: datetime) -> ColumnElement[bool]:
+    """Return the condition of `domain.key_hygiene.has_finding`, for a counted key."""
     keys, last_used_at = api_keys.c, key_use.c.last_used_at
-    match habit:
-        case Habit.NEVER_USED:
+    match finding:
+        case HygieneFinding.NEVER_USED:
             return and_(last_used_at.is_(None), keys.created_at <= now - UNUSED_AFTER)
-        case Habit.UNUSED:
+        case HygieneFinding.UNUSED:
             return last_used_at <= now - UNUSED_AFTER
-        case Habit.EXPIRING:
+        case HygieneFinding.EXPIRING:
             return keys.expires_at <= now + EXPIRES_SOON
-        case Habit.OLD:
+        case HygieneFinding.OLD:
             return keys.created_at <= now - OLD_AFTER
-        case Habit.ENDLESS:
+        case HygieneFinding.NEVER_EXPIRES:
             return keys.expires_at.is_(None)
 
 
@@ -259,7 +264,7 @@ def _has_status(status: KeyStatus, now: datetime) -> ColumnElement[bool]:
 
 
 def _matches(query: str) -> ColumnElement[bool]:
-    in_description = api_keys.c.folded_description.contains(fold(query), autoescape=True)
+    in_description = api_keys.c.folded_description.contains(fold_for_search(query), autoescape=True)
     last_four = func.substr(api_keys.c.hint, func.length(api_keys.c.hint) - 3)
     return or_(in_description, api_keys.c.id == query, last_four == query)
 
@@ -273,9 +278,7 @@ def _from_row(row: Row[Any]) -> ApiKey:
         hint=row.hint,
         scopes=row.scopes,
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         rotated_to=row.rotated_to,

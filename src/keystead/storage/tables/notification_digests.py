@@ -1,4 +1,4 @@
-"""Digests in rows: which workspaces are to be told something, since when, and which worker is doing it."""
+"""Notification digests: which are due, which worker is sending them, and the members' preferences."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.events import Event
 from keystead.domain.ids import UserId, WorkspaceId, new_id
-from keystead.domain.notification_digests import GATHERED, INTERVAL, Topic
+from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import Instant
-from keystead.storage.schema.tables import digest_letters, digests, notice_choices
+from keystead.storage.schema.columns import Instant, upsert
+from keystead.storage.schema.tables import digest_emails
+from keystead.storage.schema.tables import notification_digests as digests
+from keystead.storage.schema.tables import notification_preferences as preferences
 
 _DAY: Final = round(INTERVAL.total_seconds()) * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDigest:
-    """A workspace whose events after `told_through` are to be reported, under a lease. `failures` in a row so far."""
+    """A due digest of a workspace's events after `reported_through`, leased, after that many consecutive failures."""
 
     workspace_id: WorkspaceId
-    told_through: int
+    reported_through: int
     failures: int
     lease: str
 
 
 def make_digest_due(tx: Tx, event: Event) -> None:
-    """Has the workspace told of the event: a while after the first news, and at most once a day."""
-    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(digests)
+    """Make a digest due: some time after its first event, and at most one a day."""
+    fresh = upsert(tx, digests)
     new, old = fresh.excluded, digests.c
     next_day = type_coerce(old.sent_at, BigInteger) + _DAY
     due_at = type_coerce(new.due_at, BigInteger)
@@ -51,21 +52,22 @@ def make_digest_due(tx: Tx, event: Event) -> None:
         (next_day > due_at, next_day),
         else_=due_at,
     )
-    told = fresh.on_conflict_do_update(
+    scheduled = fresh.on_conflict_do_update(
         index_elements=[old.workspace_id], set_={"due_at": due, "newest": new.newest}
     )
     row = {
         "workspace_id": event.workspace_id,
-        "due_at": event.occurred_at + GATHERED,
+        "due_at": event.occurred_at + GATHERING_DELAY,
         "newest": event.sequence,
     }
-    tx.execute(told, row)
+    tx.execute(scheduled, row)
 
 
 def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[ClaimedDigest]:
-    """Leases at most `limit` due digests until then, the longest due first; others' are passed over."""
+    """Lease at most `limit` due digests until then, the longest due first."""
+    # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
     waiting = (
-        select(digests.c.workspace_id, digests.c.told_through, digests.c.failures)
+        select(digests.c.workspace_id, digests.c.reported_through, digests.c.failures)
         .where(
             digests.c.due_at <= now,
             or_(digests.c.leased_until.is_(None), digests.c.leased_until <= now),
@@ -75,33 +77,33 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
         .with_for_update(skip_locked=True)
     )
     lease = new_id("lease", now)
-    found = [ClaimedDigest(*row, lease) for row in tx.execute(waiting)]
-    among = digests.c.workspace_id.in_([claimed.workspace_id for claimed in found])
-    if found:
+    claims = [ClaimedDigest(*row, lease) for row in tx.execute(waiting)]
+    among = digests.c.workspace_id.in_([claimed.workspace_id for claimed in claims])
+    if claims:
         tx.execute(update(digests).where(among).values(lease=lease, leased_until=until))
-    return found
+    return claims
 
 
 def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
-    """Return the last event reported to each member, if it differs from the workspace's."""
-    query = select(digest_letters.c.user_id, digest_letters.c.through)
-    rows = tx.execute(query.where(digest_letters.c.workspace_id == workspace_id))
+    """Return the last event reported to each member whose emails differ from the workspace's digest."""
+    query = select(digest_emails.c.user_id, digest_emails.c.through)
+    rows = tx.execute(query.where(digest_emails.c.workspace_id == workspace_id))
     return {row.user_id: row.through for row in rows}
 
 
 def note_letter(
     tx: Tx, claimed: ClaimedDigest, user_id: UserId, through: int, until: datetime
 ) -> bool:
-    """Record that a member's letter reported all events up to `through`, and extend the lease until `until`.
+    """Record that a member's email reported all events up to `through`, and extend the lease.
 
-    Return False, and record nothing, if the lease is lost.
+    Returns False, and records nothing, if the lease is lost.
     """
-    held = update(digests).where(*_held(claimed)).values(leased_until=until)
-    if tx.execute(held).rowcount == 0:
+    extended = update(digests).where(*_leased(claimed)).values(leased_until=until)
+    if tx.execute(extended).rowcount == 0:
         return False
-    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(digest_letters)
+    fresh = upsert(tx, digest_emails)
     noted = fresh.on_conflict_do_update(
-        index_elements=[digest_letters.c.workspace_id, digest_letters.c.user_id],
+        index_elements=[digest_emails.c.workspace_id, digest_emails.c.user_id],
         set_={"through": fresh.excluded.through},
     )
     row = {"workspace_id": claimed.workspace_id, "user_id": user_id, "through": through}
@@ -111,42 +113,42 @@ def note_letter(
 
 def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -> None:
     """Record that all events up to `through` were reported; later ones are due in a day."""
-    # Members who got their letter at an earlier attempt of this digest are behind: their rows stay, and
-    # the rest is sent to them with the next digest, whether anything else happens until then or not.
-    behind = digest_letters.c.through.between(claimed.told_through + 1, through - 1)
-    of_workspace = digest_letters.c.workspace_id == claimed.workspace_id
-    tx.execute(delete(digest_letters).where(of_workspace, ~behind))
+    # Members who got their email in an earlier attempt at this digest are behind: keep their rows, and
+    # make another digest due, which sends them the rest even if nothing else happens.
+    behind = digest_emails.c.through.between(claimed.reported_through + 1, through - 1)
+    of_workspace = digest_emails.c.workspace_id == claimed.workspace_id
+    tx.execute(delete(digest_emails).where(of_workspace, ~behind))
     is_more = or_(digests.c.newest > through, exists(select(literal(1)).where(of_workspace)))
     later = case((is_more, literal(now + INTERVAL, Instant)), else_=None)
-    done = {"told_through": through, "sent_at": now, "due_at": later, "failures": 0}
-    _give_back(tx, claimed, done)
+    done = {"reported_through": through, "sent_at": now, "due_at": later, "failures": 0}
+    _release(tx, claimed, done)
 
 
 def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime, failures: int) -> None:
-    """Give the lease back and make the digest due at `until`."""
-    _give_back(tx, claimed, {"due_at": until, "failures": failures})
+    """Release the lease and make the digest due at `until`."""
+    _release(tx, claimed, {"due_at": until, "failures": failures})
 
 
 def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
-    """Drop what the digest would have reported; the next event begins a new digest."""
-    done = {"told_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
-    _give_back(tx, claimed, done)
+    """Drop the digest; the next event starts a new one."""
+    done = {"reported_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
+    _release(tx, claimed, done)
 
 
 def topics_chosen(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, frozenset[Topic]]:
-    """What those members who have chosen are told of."""
-    query = select(notice_choices.c.user_id, notice_choices.c.topics)
-    rows = tx.execute(query.where(notice_choices.c.workspace_id == workspace_id))
+    """Return the topics of the members who have chosen any."""
+    query = select(preferences.c.user_id, preferences.c.topics)
+    rows = tx.execute(query.where(preferences.c.workspace_id == workspace_id))
     return {row.user_id: _parse(row.topics) for row in rows}
 
 
 def choose_topics(
     tx: Tx, workspace_id: WorkspaceId, user_id: UserId, topics: frozenset[Topic]
 ) -> None:
-    """Keeps what a member wants to be told of."""
-    fresh = (sqlite if tx.dialect.name == "sqlite" else postgresql).insert(notice_choices)
+    """Store a member's topics."""
+    fresh = upsert(tx, preferences)
     chosen = fresh.on_conflict_do_update(
-        index_elements=[notice_choices.c.workspace_id, notice_choices.c.user_id],
+        index_elements=[preferences.c.workspace_id, preferences.c.user_id],
         set_={"topics": fresh.excluded.topics},
     )
     row = {"workspace_id": workspace_id, "user_id": user_id, "topics": " ".join(sorted(topics))}
@@ -154,16 +156,16 @@ def choose_topics(
 
 
 def _parse(topics: str) -> frozenset[Topic]:
-    """A topic that a later version wrote is none of this version's."""
+    # Skip unknown topics, which a newer version may have written.
     known = set(Topic)
     return frozenset(Topic(name) for name in topics.split() if name in known)
 
 
-def _give_back(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
-    """Nothing, where another worker has taken over: the lease had run out."""
-    given = update(digests).where(*_held(claimed))
-    tx.execute(given.values(lease=None, leased_until=None, **values))
+def _release(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
+    # Matches no row if the lease expired and another worker took over.
+    released = update(digests).where(*_leased(claimed))
+    tx.execute(released.values(lease=None, leased_until=None, **values))
 
 
-def _held(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
+def _leased(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
     return digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease

@@ -1,4 +1,4 @@
-"""The use of keys in rows: last use, uses per day and callers, forward-only, in tables that hold no key state."""
+"""The use of keys: last use, uses per day and callers, in tables apart from the keys."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, case, delete, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
-from keystead.domain.usage import Caller, Calls, KeyCaller, UseTally, fit
+from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, printable
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import upsert
 from keystead.storage.schema.tables import key_callers, key_use, key_use_days
 
 SERVED: Final = ""
-"""The reason that stands in a row where the key was accepted."""
+"""The `reason` of a caller whose key was accepted."""
 
 
-def record_use(tx: Tx, tallies: Mapping[KeyId, UseTally]) -> None:
-    """Adds what was noted in memory, in the order of the ids, so that two servers never wait in a circle."""
+def record_use(tx: Tx, tallies: Mapping[KeyId, UsageBuffer]) -> None:
+    """Add the uses that were noted in memory."""
+    # In the order of the ids, so that two servers that flush at the same time cannot deadlock.
     ordered = [tallies[key_id] for key_id in sorted(tallies)]
     _write(tx, _forward_only(tx), [_last_use_row(tally) for tally in ordered if tally.last_at])
     _write(tx, _added_up(tx), [row for tally in ordered for row in _day_rows(tally)])
@@ -30,7 +31,7 @@ def record_use(tx: Tx, tallies: Mapping[KeyId, UseTally]) -> None:
 
 
 def uses_per_day(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, since: date) -> dict[date, int]:
-    """How often the key was used on each day (UTC) from `since` on; days without use are absent."""
+    """Return how often the key was used on each day (UTC) from `since` on; days without use are absent."""
     query = select(key_use_days.c.day, key_use_days.c.uses).where(
         key_use_days.c.workspace_id == workspace_id,
         key_use_days.c.key_id == key_id,
@@ -41,7 +42,7 @@ def uses_per_day(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, since: date) 
 
 
 def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> list[KeyCaller]:
-    """Who called, the latest first: at most `limit` whom the key served and `limit` whom it was refused."""
+    """Return the callers, latest first: at most `limit` accepted and `limit` refused ones."""
     ranked = _ranked_callers().where(
         key_callers.c.workspace_id == workspace_id, key_callers.c.key_id == key_id
     )
@@ -52,7 +53,7 @@ def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> 
 
 
 def delete_old_callers(tx: Tx, key_ids: Collection[KeyId], kept: int) -> int:
-    """Drops all but the `kept` latest callers of each of these keys, served and refused ones apart; how many went."""
+    """Delete all but the `kept` latest accepted, and as many refused, callers of each key. Returns how many."""
     among = key_callers.c.key_id.in_(key_ids)
     ranked = _ranked_callers().where(among).subquery()
     identity = ("key_id", "reason", "address", "agent")
@@ -76,10 +77,8 @@ def _caller(row: Row[Any]) -> KeyCaller:
 
 
 def _write(tx: Tx, statement: Any, rows: list[dict[str, Any]]) -> None:
-    """Runs the statement for all rows on the raw driver: a flush takes half the time, and verifications get the rest.
-
-    Instants are microseconds since 1970, as the driver wants them.
-    """
+    """Run the statement for all rows. Times are microseconds since 1970."""
+    # On the raw driver: it halves the time of a flush, which competes with verifications.
     if rows:
         compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
         order = compiled.positiontup
@@ -87,13 +86,8 @@ def _write(tx: Tx, statement: Any, rows: list[dict[str, Any]]) -> None:
         tx.exec_driver_sql(str(compiled), values)
 
 
-def _insert(tx: Tx, table: Any) -> Any:
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
-
-
 def _forward_only(tx: Tx) -> Any:
-    fresh = _insert(tx, key_use)
+    fresh = upsert(tx, key_use)
     new = fresh.excluded
     return fresh.on_conflict_do_update(
         index_elements=[key_use.c.key_id],
@@ -103,7 +97,7 @@ def _forward_only(tx: Tx) -> Any:
 
 
 def _added_up(tx: Tx) -> Any:
-    fresh = _insert(tx, key_use_days)
+    fresh = upsert(tx, key_use_days)
     return fresh.on_conflict_do_update(
         index_elements=[key_use_days.c.key_id, key_use_days.c.day],
         set_={"uses": key_use_days.c.uses + fresh.excluded.uses},
@@ -111,7 +105,7 @@ def _added_up(tx: Tx) -> Any:
 
 
 def _met_again(tx: Tx) -> Any:
-    fresh = _insert(tx, key_callers)
+    fresh = upsert(tx, key_callers)
     new = fresh.excluded
     later = case((new.last_at > key_callers.c.last_at, new.last_at), else_=key_callers.c.last_at)
     identity = [key_callers.c[name] for name in ("key_id", "reason", "address", "agent")]
@@ -121,31 +115,31 @@ def _met_again(tx: Tx) -> Any:
     )
 
 
-def _last_use_row(tally: UseTally) -> dict[str, Any]:
+def _last_use_row(tally: UsageBuffer) -> dict[str, Any]:
     return {
         "key_id": tally.key_id,
         "workspace_id": tally.workspace_id,
         "last_used_at": tally.last_at,
-        "last_used_ip": fit(tally.address),
-        "last_used_agent": fit(tally.agent),
+        "last_used_ip": printable(tally.address),
+        "last_used_agent": printable(tally.agent),
     }
 
 
-def _day_rows(tally: UseTally) -> list[dict[str, Any]]:
+def _day_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
     return [
         {"key_id": tally.key_id, "workspace_id": tally.workspace_id, "day": day, "uses": uses}
         for day, uses in sorted(tally.days.items())
     ]
 
 
-def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
+def _caller_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
     return [
         {
             "key_id": tally.key_id,
             "workspace_id": tally.workspace_id,
             "reason": caller.reason or SERVED,
-            "address": fit(caller.address),
-            "agent": fit(caller.agent),
+            "address": printable(caller.address),
+            "agent": printable(caller.agent),
             "last_at": calls.last_at,
             "times": calls.times,
         }
@@ -153,7 +147,7 @@ def _caller_rows(tally: UseTally) -> list[dict[str, Any]]:
     ]
 
 
-def _by_name(met: tuple[Caller, Calls]) -> tuple[str, str, str]:
+def _by_name(met: tuple[Caller, CallCount]) -> tuple[str, str, str]:
     caller, _ = met
     return caller.reason or SERVED, caller.address, caller.agent
 

@@ -1,4 +1,4 @@
-"""Users in rows: found by the address that signs them in, or by a product's own id of them."""
+"""Users, found by their sign-in address or by a product's own id."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user with what signs them in."""
+    """A user and their password's hash."""
 
     user: User
     password_hash: str | None
@@ -44,7 +44,7 @@ class Account:
 def insert_user(
     tx: Tx, user: User, *, password_hash: str | None = None, portal_user_id: str | None = None
 ) -> None:
-    """Adds a user, whom the address signs in unless a product vouches for them. EmailTaken."""
+    """Insert a user. Their email signs them in, except portal users. Raises EmailTaken."""
     row = {
         "id": user.id,
         "name": user.name,
@@ -57,12 +57,12 @@ def insert_user(
         "portal_user_id": portal_user_id,
         "email_confirmed_at": user.email_confirmed_at,
     }
-    with _one_person_an_address():
+    with _unique_email():
         tx.execute(insert(users), row)
 
 
 def get_user(tx: Tx, user_id: UserId) -> User:
-    """The user of that id, who exists."""
+    """Return an existing user."""
     return user_of(tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).one())
 
 
@@ -73,65 +73,65 @@ def find_user(tx: Tx, user_id: UserId) -> User | None:
 
 
 def find_account(tx: Tx, email: str) -> Account | None:
-    """Whom that address signs in, however it is written."""
+    """Return the account that this address signs in, in any case."""
     query: Select[Any] = select(*USER_COLUMNS, users.c.password_hash)
     row = tx.execute(query.where(users.c.sign_in_email == fold_email(email))).first()
     return None if row is None else Account(user_of(row), row.password_hash)
 
 
 def password_hash_of(tx: Tx, user_id: UserId) -> str | None:
-    """The hash of the user's password; None where there is none."""
+    """Return the hash of the user's password, or None."""
     return tx.execute(select(users.c.password_hash).where(users.c.id == user_id)).scalar()
 
 
 def lock_password_hash(tx: Tx, user_id: UserId) -> str | None:
-    """The same, and nobody changes it until the transaction ends."""
+    """Like `password_hash_of`, locking the user until the transaction ends."""
     query = select(users.c.password_hash).where(users.c.id == user_id)
     return tx.execute(query.with_for_update(key_share=True)).scalar()
 
 
 def set_password(tx: Tx, user_id: UserId, password_hash: str, now: datetime) -> None:
-    """Gives the user a new password."""
+    """Set a new password."""
     _change(tx, user_id, password_hash=password_hash, password_set_at=now)
 
 
 def renew_hash(tx: Tx, user_id: UserId, old: str, new: str) -> None:
-    """Another hash of the same password, unless there is a new password by now."""
+    """Replace the hash of the same password, unless the password has changed."""
     renewed = update(users).where(users.c.id == user_id, users.c.password_hash == old)
     tx.execute(renewed.values(password_hash=new))
 
 
 def set_email(tx: Tx, user_id: UserId, email: str, *, confirmed_at: datetime | None = None) -> None:
-    """Set the email, which signs the user in from now on. EmailTaken."""
+    """Set the email, which signs the user in from now on. Raises EmailTaken."""
     values = {"email": email, "email_confirmed_at": confirmed_at}
-    with _one_person_an_address():
+    with _unique_email():
         _change(tx, user_id, sign_in_email=fold_email(email), **values)
 
 
 def confirm_email(tx: Tx, user_id: UserId, now: datetime) -> None:
-    """Record that the user's email is theirs."""
+    """Record that the user has confirmed the email."""
     _change(tx, user_id, email_confirmed_at=now)
 
 
 def withdraw_sign_in(tx: Tx, user_id: UserId, *, email: bool) -> None:
-    """Take away the user's password, and with `email` the address that signs them in."""
+    """Remove the user's password, and with `email` the address that signs them in."""
     _change(tx, user_id, password_hash=None, password_set_at=None)
     if email:
         _change(tx, user_id, email=None, sign_in_email=None)
 
 
 def set_name(tx: Tx, user_id: UserId, name: str) -> None:
-    """Another name."""
+    """Set the name."""
     _change(tx, user_id, name=name)
 
 
 def set_time_zone(tx: Tx, user_id: UserId, time_zone: str | None) -> None:
-    """Another time zone; None is UTC."""
+    """Set the time zone; None is UTC."""
     _change(tx, user_id, time_zone=time_zone)
 
 
 def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> User | None:
-    """The user whom the product knows by that id, in that workspace."""
+    """Return the workspace's portal user with the product's id."""
     query = select(*USER_COLUMNS).where(
         users.c.portal_workspace_id == workspace_id, users.c.portal_user_id == portal_user_id
     )
@@ -140,13 +140,13 @@ def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> 
 
 
 def refresh_portal_user(tx: Tx, user: User) -> None:
-    """Set name and email as the product knows them now; the email signs nobody in."""
+    """Update name and email from the product. This email does not sign the user in."""
     confirmed_at = user.email_confirmed_at
     _change(tx, user.id, name=user.name, email=user.email, email_confirmed_at=confirmed_at)
 
 
 def user_of(row: Row[Any]) -> User:
-    """The user that a row of USER_COLUMNS tells of."""
+    """Return the user of a row of USER_COLUMNS."""
     return User(
         id=row.id,
         name=row.name,
@@ -168,8 +168,8 @@ def _change(tx: Tx, user_id: UserId, **values: Any) -> None:
 
 
 @contextmanager
-def _one_person_an_address() -> Iterator[None]:
-    """The database keeps the promise, whoever asks at the same time; the transaction ends with the refusal."""
+def _unique_email() -> Iterator[None]:
+    # The unique index decides, so concurrent requests cannot both take the address.
     try:
         yield
     except IntegrityError as error:

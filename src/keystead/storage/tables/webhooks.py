@@ -1,4 +1,4 @@
-"""Webhook endpoints in rows. Their secrets are read by a function of its own, and sealed."""
+"""Webhook endpoints. Only `find_sealed` reads their secrets, which are sealed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Update, delete, func, insert, select, update
 
 from keystead.domain.ids import WebhookId, WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.webhooks import DisabledFor, WebhookEndpoint
+from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import (
     deliveries,
     delivery_attempts,
@@ -23,7 +23,7 @@ _COLUMNS = [column for column in webhook_endpoints.c if column.name not in _UNRE
 
 
 def insert_endpoint(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: bytes) -> None:
-    """Adds an endpoint with its sealed secrets, and its empty queue."""
+    """Insert an endpoint with its sealed secrets, and its empty queue."""
     row = _to_row(endpoint) | {"pepper_id": pepper_id, "sealed": sealed}
     tx.execute(insert(webhook_endpoints), row)
     queue = {"workspace_id": endpoint.workspace_id, "webhook_id": endpoint.id}
@@ -33,13 +33,13 @@ def insert_endpoint(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: b
 def find_endpoint(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> WebhookEndpoint | None:
-    """The workspace's endpoint of that id, unless it was deleted."""
+    """Return the workspace's endpoint of that id, unless it was deleted."""
     row = tx.execute(_living(workspace_id).where(webhook_endpoints.c.id == webhook_id)).first()
     return None if row is None else _from_row(row)
 
 
 def newest_endpoint_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
-    """The highest id of the workspace's endpoints; the next one must be above it, so that pages stay in order."""
+    """Return the workspace's highest endpoint id. A new one must be higher, to keep pages in order."""
     newest = select(func.max(webhook_endpoints.c.id))
     return tx.execute(newest.where(webhook_endpoints.c.workspace_id == workspace_id)).scalar()
 
@@ -47,7 +47,7 @@ def newest_endpoint_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
 def page_of_endpoints(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: WebhookId | None = None
 ) -> list[WebhookEndpoint]:
-    """At most `limit` endpoints, newest first, with an id below `before`."""
+    """Return at most `limit` endpoints, newest first, with an id below `before`."""
     page = _living(workspace_id).order_by(webhook_endpoints.c.id.desc()).limit(limit)
     if before is not None:
         page = page.where(webhook_endpoints.c.id < before)
@@ -55,20 +55,20 @@ def page_of_endpoints(
 
 
 def count_endpoints(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """How many endpoints take a place of the limit: all that were not deleted."""
+    """Return how many endpoints count towards the limit: all that are not deleted."""
     counted = select(func.count()).select_from(webhook_endpoints)
     return tx.execute(counted.where(*_are_living(workspace_id))).scalar_one()
 
 
 def update_endpoint(tx: Tx, endpoint: WebhookEndpoint) -> None:
-    """Writes all but the secrets."""
+    """Update everything except the secrets."""
     tx.execute(_one(endpoint.workspace_id, endpoint.id).values(_to_row(endpoint)))
 
 
 def find_sealed(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> tuple[str, bytes] | None:
-    """The pepper's id and the sealed secrets of an endpoint that was not deleted."""
+    """Return the pepper's id and the sealed secrets of an endpoint that is not deleted."""
     query = select(webhook_endpoints.c.pepper_id, webhook_endpoints.c.sealed)
     living = (*_are_living(workspace_id), webhook_endpoints.c.id == webhook_id)
     row = tx.execute(query.where(*living)).first()
@@ -76,13 +76,13 @@ def find_sealed(
 
 
 def update_sealed(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: bytes) -> None:
-    """Writes other sealed secrets."""
+    """Replace the sealed secrets."""
     written = {"pepper_id": pepper_id, "sealed": sealed}
     tx.execute(_one(endpoint.workspace_id, endpoint.id).values(written))
 
 
 def mark_deleted(tx: Tx, endpoint: WebhookEndpoint, now: datetime) -> None:
-    """Deletes the endpoint for every reader, its secrets and its queue at once; deliveries' rows are still to go."""
+    """Hide the endpoint, and delete its secrets and its queue. Its deliveries are deleted later, in batches."""
     tx.execute(_one(endpoint.workspace_id, endpoint.id).values(deleted_at=now, sealed=None))
     tx.execute(
         delete(webhook_queues).where(
@@ -93,7 +93,7 @@ def mark_deleted(tx: Tx, endpoint: WebhookEndpoint, now: datetime) -> None:
 
 
 def deleted_endpoints(tx: Tx, limit: int) -> list[tuple[WorkspaceId, WebhookId]]:
-    """Endpoints of all workspaces that were deleted and whose rows are still there, the earliest first."""
+    """Return hidden endpoints of all workspaces, whose rows are not deleted yet, earliest first."""
     query = select(webhook_endpoints.c.workspace_id, webhook_endpoints.c.id)
     gone = query.where(webhook_endpoints.c.deleted_at.is_not(None))
     rows = tx.execute(gone.order_by(webhook_endpoints.c.deleted_at).limit(limit))
@@ -101,7 +101,7 @@ def deleted_endpoints(tx: Tx, limit: int) -> list[tuple[WorkspaceId, WebhookId]]
 
 
 def remove_deliveries(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, limit: int) -> int:
-    """Removes at most `limit` deliveries of a deleted endpoint with their attempts; how many went."""
+    """Delete at most `limit` deliveries of a hidden endpoint with their attempts. Returns how many."""
     which = select(deliveries.c.id).where(
         deliveries.c.workspace_id == workspace_id, deliveries.c.webhook_id == webhook_id
     )
@@ -116,13 +116,13 @@ def remove_deliveries(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, 
 
 
 def remove_endpoint(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId) -> None:
-    """Removes the row of a deleted endpoint that has no deliveries any more."""
+    """Delete the row of a hidden endpoint that has no deliveries left."""
     which = (webhook_endpoints.c.workspace_id == workspace_id, webhook_endpoints.c.id == webhook_id)
     tx.execute(delete(webhook_endpoints).where(*which))
 
 
 def pepper_ids_of_webhooks(tx: Tx) -> set[str]:
-    """The ids of the peppers under which secrets of endpoints are sealed."""
+    """Return the ids of the peppers that seal secrets of endpoints."""
     query = select(webhook_endpoints.c.pepper_id).distinct()
     return set(tx.execute(query.where(webhook_endpoints.c.deleted_at.is_(None))).scalars())
 
@@ -155,9 +155,7 @@ def _to_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "disabled_at": endpoint.disabled_at,
         "disabled_for": endpoint.disabled_for,
         "created_at": endpoint.created_at,
-        "created_by_kind": endpoint.created_by.kind,
-        "created_by_id": endpoint.created_by.id,
-        "created_by_name": endpoint.created_by.name,
+        **actor_values("created_by", endpoint.created_by),
         "header_names": list(endpoint.header_names),
         "secret_overlap_until": endpoint.secret_overlap_until,
         "version": endpoint.version,
@@ -172,12 +170,10 @@ def _from_row(row: Row[Any]) -> WebhookEndpoint:
         url=row.url,
         events=tuple(row.event_types.split()),
         created_at=row.created_at,
-        created_by=Actor(
-            PrincipalKind(row.created_by_kind), row.created_by_id, row.created_by_name
-        ),
+        created_by=actor_of(row, "created_by"),
         header_names=tuple(row.header_names),
         disabled_at=row.disabled_at,
-        disabled_for=row.disabled_for and DisabledFor(row.disabled_for),
+        disabled_for=row.disabled_for and DisabledReason(row.disabled_for),
         secret_overlap_until=row.secret_overlap_until,
         version=row.version,
     )

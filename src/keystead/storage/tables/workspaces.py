@@ -1,4 +1,4 @@
-"""Workspaces and members in rows."""
+"""Workspaces and members."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def insert_workspace(tx: Tx, workspace: Workspace) -> None:
-    """Adds a workspace."""
+    """Insert a workspace."""
     tx.execute(
         insert(workspaces),
         {
@@ -35,13 +35,13 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
 
 
 def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
-    """The workspace of that id."""
+    """Return the workspace of that id."""
     row = tx.execute(select(workspaces).where(workspaces.c.id == workspace_id)).first()
     return None if row is None else _workspace(row)
 
 
 def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
-    """Every workspace that a user is a member of, the oldest first."""
+    """Return the workspaces of a user, oldest first."""
     own = workspaces.c.id == members.c.workspace_id
     query = select(workspaces).join(members, own).where(members.c.user_id == user_id)
     return [_workspace(row) for row in tx.execute(query.order_by(workspaces.c.id))]
@@ -50,7 +50,10 @@ def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
 def page_of_workspaces(
     tx: Tx, *, query: str = "", limit: int, before: str | None = None
 ) -> list[Workspace]:
-    """At most `limit` workspaces, newest first, with an id below `before`; of that id, or with `query` in the name."""
+    """Return at most `limit` workspaces, newest first, with an id below `before`.
+
+    `query` is an exact id or a part of the name.
+    """
     page = select(workspaces).order_by(workspaces.c.id.desc()).limit(limit)
     if before is not None:
         page = page.where(workspaces.c.id < before)
@@ -60,19 +63,19 @@ def page_of_workspaces(
 
 
 def workspaces_named(tx: Tx, name: str) -> list[Workspace]:
-    """The workspaces of exactly that name: names are for people and need not be unique. At most ten."""
+    """Return at most ten workspaces with exactly that name, which need not be unique."""
     query = select(workspaces).where(workspaces.c.name == name).order_by(workspaces.c.id).limit(10)
     return [_workspace(row) for row in tx.execute(query)]
 
 
 def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | None) -> None:
-    """Suspends the workspace from that instant, or resumes it."""
+    """Suspend the workspace from that time on, or resume it (None)."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
     tx.execute(changed.values(suspended_at=suspended_at))
 
 
 def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
-    """Write another name, and raise the version."""
+    """Set the name, and raise the version."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
     tx.execute(changed.values(name=name, version=workspaces.c.version + 1))
 
@@ -80,21 +83,21 @@ def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
 def set_plan(
     tx: Tx, workspace_id: WorkspaceId, plan_id: str, overrides: Mapping[str, int | None]
 ) -> None:
-    """Write the plan and the workspace's own limits, and raise the version."""
+    """Set the plan and the workspace's own limits, and raise the version."""
     changed = update(workspaces).where(workspaces.c.id == workspace_id)
     version = workspaces.c.version + 1
     tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides), version=version))
 
 
 def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
-    """The limits that a workspace has of its own; empty without the workspace."""
+    """Return the workspace's own limits; empty if it doesn't exist."""
     query = select(workspaces.c.limit_overrides).where(workspaces.c.id == workspace_id)
-    found: dict[str, int | None] | None = tx.execute(query).scalar()
-    return dict(found or {})
+    overrides: dict[str, int | None] | None = tx.execute(query).scalar()
+    return dict(overrides or {})
 
 
 def insert_member(tx: Tx, member: Member, now: datetime) -> None:
-    """Makes a user a member of a workspace."""
+    """Insert a membership."""
     tx.execute(
         insert(members),
         {
@@ -108,7 +111,7 @@ def insert_member(tx: Tx, member: Member, now: datetime) -> None:
 
 
 def find_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Member | None:
-    """The user's membership of the workspace."""
+    """Return the user's membership of the workspace."""
     query = _memberships().where(
         members.c.workspace_id == workspace_id, members.c.user_id == user_id
     )
@@ -117,13 +120,13 @@ def find_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Member | 
 
 
 def memberships_of(tx: Tx, user_id: UserId) -> list[Member]:
-    """Every membership of a user, the oldest workspace first."""
+    """Return every membership of a user, the oldest workspace first."""
     query = _memberships().where(members.c.user_id == user_id).order_by(members.c.workspace_id)
     return [_member(row) for row in tx.execute(query)]
 
 
 def members_of(tx: Tx, workspace_id: WorkspaceId) -> list[Member]:
-    """Every member of a workspace, the longest first."""
+    """Return all members of a workspace, the longest-standing first."""
     query = _memberships().where(members.c.workspace_id == workspace_id)
     return [_member(row) for row in tx.execute(query.order_by(members.c.joined_at, users.c.id))]
 
@@ -131,7 +134,7 @@ def members_of(tx: Tx, workspace_id: WorkspaceId) -> list[Member]:
 def page_of_members(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, after: str | None = None
 ) -> list[Member]:
-    """At most `limit` members in the order of their user ids, with an id above `after`."""
+    """Return at most `limit` members in the order of their user ids, with an id above `after`."""
     query = _memberships().where(members.c.workspace_id == workspace_id)
     if after is not None:
         query = query.where(members.c.user_id > after)
@@ -139,7 +142,7 @@ def page_of_members(
 
 
 def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Member | None:
-    """The member whom that address signs in."""
+    """Return the member with that sign-in address."""
     query = _memberships().where(
         members.c.workspace_id == workspace_id, users.c.sign_in_email == fold_email(email)
     )
@@ -148,7 +151,7 @@ def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Membe
 
 
 def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> None:
-    """Write another role, and raise the version."""
+    """Set the role, and raise the version."""
     changed = update(members).where(
         members.c.workspace_id == workspace_id, members.c.user_id == user_id
     )
@@ -156,34 +159,34 @@ def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> 
 
 
 def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
-    """Ends a membership, and with it the sign-in links that lead there."""
+    """Delete a membership, and with it (by cascade) its sign-in links."""
     tx.execute(
         delete(members).where(members.c.workspace_id == workspace_id, members.c.user_id == user_id)
     )
 
 
 def count_owners(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """How many owners a workspace has."""
+    """Return how many owners a workspace has."""
     query = select(func.count()).select_from(members)
     owners = query.where(members.c.workspace_id == workspace_id, members.c.role == Role.OWNER)
     return tx.execute(owners).scalar_one()
 
 
 def oldest_owner(tx: Tx) -> Member | None:
-    """The owner of the oldest workspace that has one."""
+    """Return the owner of the oldest workspace that has one."""
     query = _memberships().where(members.c.role == Role.OWNER)
     row = tx.execute(query.order_by(members.c.workspace_id, members.c.joined_at).limit(1)).first()
     return None if row is None else _member(row)
 
 
 def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """How many members a workspace has."""
+    """Return how many members a workspace has."""
     query = select(func.count()).select_from(members).where(members.c.workspace_id == workspace_id)
     return tx.execute(query).scalar_one()
 
 
 def _is_named(tx: Tx, part: str) -> ColumnElement[bool]:
-    """Whether `part` stands in the name, ASCII letters in any case: as SQLite folds, and C does."""
+    """Return the condition that the name contains `part`, ignoring the case of ASCII letters on both engines."""
     name = workspaces.c.name
     folded = func.lower(name if tx.dialect.name == "sqlite" else collate(name, "C"))
     return folded.contains(part.translate(_ASCII_LOWER), autoescape=True)

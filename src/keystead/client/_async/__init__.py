@@ -1,0 +1,2 @@
+# Generated from client/_sync/__init__.py by `make async-client`; do not edit.
+"""The clients that await."""

@@ -1,0 +1,110 @@
+# Generated from client/_sync/keys.py by `make async-client`; do not edit.
+"""The calls about API keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime, timedelta
+from types import NoneType
+from typing import Final, Literal
+from uuid import uuid4
+
+from keystead.client._async.connection import AsyncResource
+from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
+from keystead.client.results import CreatedKey, Key, KeyPage
+from keystead.domain.keys import UNSET, Unset
+
+PATH: Final = "/v1/keys"
+Status = Literal["active", "expired", "revoked"]
+Expiry = datetime | None | Unset
+"""The time at which a key expires: None is never, UNSET is the server's default."""
+
+
+class AsyncKeys(AsyncResource):
+    """The keys of the workspace. `create` and `rotate` send an Idempotency-Key of their own, unless one is given."""
+
+    def list(self, *, status: Status | None = None, query: str = "") -> AsyncIterator[Key]:
+        """Yield every key of the status with `query` in its description, newest first."""
+        return self._connection.paginate(_page(status, query, PAGE_SIZE), KeyPage)
+
+    async def page(
+        self,
+        *,
+        status: Status | None = None,
+        query: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> KeyPage:
+        """Return a page of keys with the use of the plan's limit."""
+        return await self._connection.send(_page(status, query, limit, cursor), KeyPage)
+
+    async def get(self, id: str) -> Key:
+        """Return a key in any status. Raises NotFound."""
+        return await self._connection.send(Request("GET", path_of(PATH, id)), Key)
+
+    async def create(
+        self,
+        description: str,
+        *,
+        scopes: Iterable[str] | Unset = UNSET,
+        expires_at: Expiry = UNSET,
+        idempotency_key: str | None = None,
+    ) -> CreatedKey:
+        """Create a key and return it with its token.
+
+        By default it has the caller's scopes except `keys:write`, and expires with the caller. Raises LimitReached,
+        WouldWiden, Invalid; TokenLost if the response with the token did not arrive.
+        """
+        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        return await self._create(PATH, body, idempotency_key)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        description: str | Unset = UNSET,
+        scopes: Iterable[str] | Unset = UNSET,
+        expires_at: Expiry = UNSET,
+        if_match: str | None = None,
+    ) -> Key:
+        """Change a key and return it. Scopes can only be removed.
+
+        `if_match` is the `etag` of the version to change. Raises ChangedMeanwhile for another version; KeyRevoked,
+        KeyExpired, WouldWiden.
+        """
+        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
+        return await self._connection.send(request, Key)
+
+    async def revoke(self, id: str, *, if_match: str | None = None) -> None:
+        """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
+        request = Request("DELETE", path_of(PATH, id), if_match=if_match)
+        await self._connection.send(request, NoneType)
+
+    async def rotate(
+        self,
+        id: str,
+        *,
+        overlap: timedelta = timedelta(0),
+        expires_at: Expiry = UNSET,
+        idempotency_key: str | None = None,
+    ) -> CreatedKey:
+        """Create the successor of a key and return it with its token.
+
+        The old key stops working after `overlap`, at most 7 days. Raises RotationInProgress, KeyRevoked, KeyExpired;
+        TokenLost as for `create`.
+        """
+        seconds = int(overlap.total_seconds())
+        body = json_body(overlap_seconds=seconds, expires_at=expires_at)
+        return await self._create(f"{path_of(PATH, id)}/rotate", body, idempotency_key)
+
+    async def _create(self, path: str, body: bytes, idempotency_key: str | None) -> CreatedKey:
+        key = idempotency_key or str(uuid4())
+        return await self._connection.send(
+            Request("POST", path, body=body, idempotency_key=key), CreatedKey
+        )
+
+
+def _page(status: Status | None, query: str, limit: int, cursor: str | None = None) -> Request:
+    parameters = {"status": status, "query": query or None, "limit": str(limit), "cursor": cursor}
+    return Request("GET", PATH, parameters)

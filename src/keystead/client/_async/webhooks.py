@@ -1,0 +1,139 @@
+# Generated from client/_sync/webhooks.py by `make async-client`; do not edit.
+"""The calls about events, webhooks and their deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import NoneType
+from typing import Final, Literal
+
+from keystead.client._async.connection import AsyncResource
+from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
+from keystead.client.results import CreatedWebhook, Delivery, Event, Page, SentDelivery, Webhook
+from keystead.domain.keys import UNSET, Unset
+
+EVENTS: Final = "/v1/events"
+WEBHOOKS: Final = "/v1/webhooks"
+DELIVERIES: Final = "/v1/deliveries"
+
+
+class AsyncEvents(AsyncResource):
+    """The events of the workspace."""
+
+    def list(self, *, type: str | None = None) -> AsyncIterator[Event]:
+        """Yield every event of the type, such as `key.revoked`, newest first."""
+        request = Request("GET", EVENTS, {"type": type, "limit": str(PAGE_SIZE)})
+        return self._connection.paginate(request, Page[Event])
+
+    async def page(
+        self, *, type: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[Event]:
+        """Return a page of events."""
+        query = {"type": type, "limit": str(limit), "cursor": cursor}
+        return await self._connection.send(Request("GET", EVENTS, query), Page[Event])
+
+
+class AsyncWebhooks(AsyncResource):
+    """The webhooks of the workspace."""
+
+    def list(self) -> AsyncIterator[Webhook]:
+        """Yield every webhook, newest first."""
+        request = Request("GET", WEBHOOKS, {"limit": str(PAGE_SIZE)})
+        return self._connection.paginate(request, Page[Webhook])
+
+    async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[Webhook]:
+        """Return a page of webhooks."""
+        request = Request("GET", WEBHOOKS, {"limit": str(limit), "cursor": cursor})
+        return await self._connection.send(request, Page[Webhook])
+
+    async def get(self, id: str) -> Webhook:
+        """Return a webhook. Raises NotFound."""
+        return await self._connection.send(Request("GET", path_of(WEBHOOKS, id)), Webhook)
+
+    async def create(
+        self,
+        name: str,
+        url: str,
+        *,
+        events: Iterable[str],
+        headers: Mapping[str, str] | None = None,
+    ) -> CreatedWebhook:
+        """Create a webhook and return it with its signing secret. `events` are event types, or `*`.
+
+        Not repeated if the response is lost. Raises LimitReached, Invalid.
+        """
+        body = json_body(name=name, url=url, events=as_list(events), headers=headers or {})
+        request = Request("POST", WEBHOOKS, body=body, repeatable=False)
+        return await self._connection.send(request, CreatedWebhook)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        name: str | Unset = UNSET,
+        url: str | Unset = UNSET,
+        events: Iterable[str] | Unset = UNSET,
+        headers: Mapping[str, str] | Unset = UNSET,
+        status: Literal["active", "disabled"] | Unset = UNSET,
+        if_match: str | None = None,
+    ) -> Webhook:
+        """Change a webhook and return it. Deliveries to a disabled webhook wait."""
+        body = json_body(name=name, url=url, events=as_list(events), headers=headers, status=status)
+        request = Request("PATCH", path_of(WEBHOOKS, id), body=body, if_match=if_match)
+        return await self._connection.send(request, Webhook)
+
+    async def delete(self, id: str, *, if_match: str | None = None) -> None:
+        """Delete a webhook and its deliveries, permanently."""
+        path = path_of(WEBHOOKS, id)
+        request = Request("DELETE", path, if_match=if_match, repeatable=False)
+        await self._connection.send(request, NoneType)
+
+    async def rotate_secret(self, id: str) -> CreatedWebhook:
+        """Replace the signing secret. For 24 hours deliveries are also signed with the old one."""
+        request = Request("POST", f"{path_of(WEBHOOKS, id)}/rotate-secret", repeatable=False)
+        return await self._connection.send(request, CreatedWebhook)
+
+    async def test(self, id: str) -> Delivery:
+        """Send an event `webhook.test` and return its delivery with the result. Raises WebhookDisabled."""
+        request = Request("POST", f"{path_of(WEBHOOKS, id)}/test", repeatable=False)
+        return await self._connection.send(request, Delivery)
+
+
+class AsyncDeliveries(AsyncResource):
+    """The deliveries of events to webhooks."""
+
+    def list(
+        self, webhook_id: str, *, status: Literal["pending", "delivered", "failed"] | None = None
+    ) -> AsyncIterator[Delivery]:
+        """Yield the retained deliveries of a webhook with the status, newest events first."""
+        request = Request(
+            "GET",
+            f"{path_of(WEBHOOKS, webhook_id)}/deliveries",
+            {"status": status, "limit": str(PAGE_SIZE)},
+        )
+        return self._connection.paginate(request, Page[Delivery])
+
+    async def page(
+        self,
+        webhook_id: str,
+        *,
+        status: Literal["pending", "delivered", "failed"] | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Delivery]:
+        """Return a page of a webhook's deliveries."""
+        request = Request(
+            "GET",
+            f"{path_of(WEBHOOKS, webhook_id)}/deliveries",
+            {"status": status, "limit": str(limit), "cursor": cursor},
+        )
+        return await self._connection.send(request, Page[Delivery])
+
+    async def get(self, id: str) -> SentDelivery:
+        """Return a delivery with its event. Raises NotFound."""
+        return await self._connection.send(Request("GET", path_of(DELIVERIES, id)), SentDelivery)
+
+    async def redeliver(self, id: str) -> Delivery:
+        """Send a delivery again, whatever its status. Raises WebhookDisabled."""
+        request = Request("POST", f"{path_of(DELIVERIES, id)}/redeliver", repeatable=False)
+        return await self._connection.send(request, Delivery)

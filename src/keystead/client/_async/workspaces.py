@@ -1,0 +1,85 @@
+# Generated from client/_sync/workspaces.py by `make async-client`; do not edit.
+"""The operator's calls about workspaces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from keystead.client._async.connection import AsyncResource
+from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
+from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
+from keystead.domain.keys import UNSET
+
+PATH: Final = "/operator/v1/workspaces"
+
+
+class AsyncWorkspaces(AsyncResource):
+    """The workspaces of the installation."""
+
+    def list(self, *, query: str = "") -> AsyncIterator[ManagedWorkspace]:
+        """Yield every workspace with `query` in its name or as its id, newest first."""
+        return self._connection.paginate(_page(query, PAGE_SIZE), Page[ManagedWorkspace])
+
+    async def page(
+        self, *, query: str = "", limit: int = 50, cursor: str | None = None
+    ) -> Page[ManagedWorkspace]:
+        """Return a page of workspaces."""
+        return await self._connection.send(_page(query, limit, cursor), Page[ManagedWorkspace])
+
+    async def get(self, id: str) -> WorkspaceWithUse:
+        """Return a workspace with the use of its limits. Raises NotFound."""
+        return await self._connection.send(Request("GET", path_of(PATH, id)), WorkspaceWithUse)
+
+    async def create(
+        self,
+        name: str,
+        *,
+        plan: str | None = None,
+        owner: str | None = None,
+        email: str | None = None,
+    ) -> ManagedWorkspace:
+        """Create a workspace, on the smallest plan by default. `owner` and `email` are the name and email of its owner.
+
+        Not repeated if the response is lost. Raises NameTaken if another person has the email; Invalid.
+        """
+        person = UNSET if owner is None else {"name": owner, "email": email}
+        body = json_body(name=name, plan=plan, owner=person)
+        request = Request("POST", PATH, body=body, repeatable=False)
+        return await self._connection.send(request, ManagedWorkspace)
+
+    async def rename(self, id: str, name: str, *, if_match: str | None = None) -> ManagedWorkspace:
+        """Rename a workspace."""
+        body = json_body(name=name)
+        request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
+        return await self._connection.send(request, ManagedWorkspace)
+
+    async def suspend(self, id: str) -> ManagedWorkspace:
+        """Suspend a workspace: its keys are refused from now on. Suspending it again changes nothing."""
+        request = Request("POST", f"{path_of(PATH, id)}/suspend")
+        return await self._connection.send(request, ManagedWorkspace)
+
+    async def resume(self, id: str) -> ManagedWorkspace:
+        """Resume a suspended workspace. Resuming it again changes nothing."""
+        request = Request("POST", f"{path_of(PATH, id)}/resume")
+        return await self._connection.send(request, ManagedWorkspace)
+
+    async def put_on_plan(
+        self,
+        id: str,
+        plan: str,
+        *,
+        overrides: Mapping[str, int | None] | None = None,
+        if_match: str | None = None,
+    ) -> WorkspaceWithUse:
+        """Set the plan and the workspace's own limits, which `overrides` replaces as a whole. Deletes nothing.
+
+        A limit such as `api_keys` is unlimited if it is None.
+        """
+        body = json_body(plan=plan, overrides=overrides or {})
+        request = Request("PUT", f"{path_of(PATH, id)}/plan", body=body, if_match=if_match)
+        return await self._connection.send(request, WorkspaceWithUse)
+
+
+def _page(query: str, limit: int, cursor: str | None = None) -> Request:
+    return Request("GET", PATH, {"query": query or None, "limit": str(limit), "cursor": cursor})

@@ -1,0 +1,187 @@
+"""The clients: a server and a credential of a workspace's key, of a service or of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from ssl import SSLContext
+from types import NoneType, TracebackType
+from typing import Literal, Self
+
+import httpx2
+
+from keystead.client._sync.connection import Connection
+from keystead.client._sync.documents import Collections, Documents
+from keystead.client._sync.keys import Keys
+from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
+from keystead.client._sync.workspaces import Workspaces
+from keystead.client.connection import AGENT, TIMEOUT
+from keystead.client.exchange import Patience
+from keystead.client.requests import FORM, Request, form_body, json_body
+from keystead.client.results import (
+    Introspection,
+    Page,
+    PlanUse,
+    PlanWithLimits,
+    PortalSession,
+    Whoami,
+)
+from keystead.domain.token import trim
+
+
+class BaseClient:
+    """The calls that every credential allows. Threads may share it."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        agent: str = AGENT,
+        timeout: float = TIMEOUT,
+        patience: Patience | None = None,
+        tls: SSLContext | None = None,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """Check the URL and the token; nothing is sent yet.
+
+        Args:
+            url: The server, over https, or http to this machine.
+            token: The client's own credential.
+            agent: The User-Agent of its requests.
+            timeout: Seconds of each wait on the network; connecting takes at most five of them.
+            patience: How often and how long to retry.
+            tls: The servers to trust; without it, the system's certificates.
+            transport: Replaces httpx2's own, for example in tests.
+
+        Raises:
+            UnsafeAddress: The token must not go to this URL.
+            NotAToken: The token is malformed.
+        """
+        self._connection = Connection(
+            url,
+            token,
+            agent=agent,
+            timeout=timeout,
+            patience=patience,
+            tls=tls,
+            transport=transport,
+        )
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return self._connection.url
+
+    def introspect(self, token: str) -> Introspection:
+        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator."""
+        request = Request("POST", "/introspect", body=form_body(token=token), media_type=FORM)
+        return self._connection.send(request, Introspection)
+
+    def revoke_token(self, token: str) -> None:
+        """Revoke the key of a token that was found somewhere (RFC 7009). Needs no other credential than the token."""
+        # The server answers 200 to any text, so a line break would leave the key alive.
+        body = form_body(token=trim(token))
+        request = Request("POST", "/revoke", body=body, media_type=FORM, authenticated=False)
+        self._connection.send(request, NoneType)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}>"
+
+
+class Client(BaseClient):
+    """The API of a workspace, with one of its keys."""
+
+    @property
+    def keys(self) -> Keys:
+        """The workspace's keys."""
+        return Keys(self._connection)
+
+    @property
+    def collections(self) -> Collections:
+        """The workspace's collections."""
+        return Collections(self._connection)
+
+    @property
+    def documents(self) -> Documents:
+        """The documents of its collections."""
+        return Documents(self._connection)
+
+    @property
+    def events(self) -> Events:
+        """The workspace's events."""
+        return Events(self._connection)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The workspace's webhooks."""
+        return Webhooks(self._connection)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The deliveries to its webhooks."""
+        return Deliveries(self._connection)
+
+    @property
+    def key_expires_at(self) -> datetime | None:
+        """When the client's own key expires, if the last response said so: within 14 days. Otherwise None."""
+        return self._connection.key_expires_at
+
+    def whoami(self) -> Whoami:
+        """Return the client's own key and its workspace."""
+        return self._connection.send(Request("GET", "/v1/whoami"), Whoami)
+
+    def plan(self) -> PlanUse:
+        """Return the workspace's plan with the use of each limit."""
+        return self._connection.send(Request("GET", "/v1/plan"), PlanUse)
+
+
+class Operator(BaseClient):
+    """The operator API, with an operator's credential."""
+
+    @property
+    def workspaces(self) -> Workspaces:
+        """The workspaces of the installation."""
+        return Workspaces(self._connection)
+
+    def plans(self) -> Sequence[PlanWithLimits]:
+        """Return every plan, from the smallest to the largest."""
+        request = Request("GET", "/operator/v1/plans")
+        page = self._connection.send(request, Page[PlanWithLimits])
+        return page.items
+
+    def portal_session(
+        self,
+        workspace_id: str,
+        *,
+        user_id: str,
+        name: str,
+        role: Literal["admin", "developer", "viewer"],
+        email: str | None = None,
+        return_url: str | None = None,
+    ) -> PortalSession:
+        """Return a link that signs a user of your product in, once and within five minutes.
+
+        `user_id` is your product's own id. Raises NotFound; LimitReached for the limit of members; Invalid if the
+        origin of `return_url` is not configured.
+        """
+        user = {"id": user_id, "name": name, "email": email}
+        body = json_body(workspace_id=workspace_id, user=user, role=role, return_url=return_url)
+        # Repeating it is harmless: the lost link expires by itself.
+        request = Request("POST", "/operator/v1/portal-sessions", body=body)
+        return self._connection.send(request, PortalSession)

@@ -1,0 +1,1 @@
+"""The HTTP server: its processes, their start and end, and the application they serve."""

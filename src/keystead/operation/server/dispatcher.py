@@ -1,0 +1,61 @@
+"""The ASGI application over all front doors: dispatches requests by path, and runs the lifespan hooks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from keystead.http.asgi import App, Receive, Scope, Send
+
+
+class Dispatcher:
+    """Dispatches each request to the application with the longest matching path; `/` matches all.
+
+    `start` runs before the first request; `stop` runs on a thread after the last one and may block.
+    """
+
+    def __init__(
+        self, apps: Mapping[str, App], start: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
+        self._apps = sorted(apps.items(), key=lambda item: -len(item[0]))
+        self._start, self._stop = start, stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve ASGI's `http` and `lifespan` scopes."""
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(receive, send)
+        else:
+            await self._app(scope["path"])(scope, receive, send)
+
+    def _app(self, path: str) -> App:
+        return next(app for root, app in self._apps if _is_under(path, root))
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await asyncio.to_thread(self._stop)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _is_under(path: str, root: str) -> bool:
+    return root in {"/", path} or path.startswith(f"{root}/")
+
+
+def mount(root: str, app: App, rest: App) -> App:
+    """Return an application that serves paths under `root` with `app` and everything else with `rest`.
+
+    It runs in front of the whole stack, so it adds next to nothing to a request.
+    """
+    below = f"{root}/"
+
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        path = scope.get("path", "")
+        is_mounted = path.startswith(below) or path == root
+        return (app if is_mounted else rest)(scope, receive, send)
+
+    return dispatch

@@ -1,0 +1,240 @@
+"""The fast path accepts only what the stack would accept, with the very same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
+from keystead.gate.forward_auth import PREFIX, ForwardAuth
+from keystead.http.client import parse_networks
+from keystead.http.head import block_of
+from keystead.http.problems import Problems
+from tests.gate.doors import IDENTITY, Doors, bearer, doors_of
+from tests.http.raw import HOST, Response, scope_of
+from tests.installations import Ground, text_of
+
+PROXY = "192.0.2.7"
+RAW = b"/forward-auth/any"
+_COUNTED: list[tuple[str, str, int]] = []
+
+
+class Both:
+    """One application twice: as it is, and with its fast path taken away."""
+
+    def __init__(self, doors: Doors) -> None:
+        def make() -> ForwardAuth:
+            return ForwardAuth(
+                doors.ground.services,
+                Problems("https://keys.example.com"),
+                proxies=parse_networks([PROXY]),
+                on_response=lambda *told: _COUNTED.append(told[:3]),
+            )
+
+        self.doors, self.fast, self.whole = doors, make(), make()
+        self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
+
+    def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
+        """Both answers to the same question."""
+        answers = []
+        for app in (self.fast, self.whole):
+            self.doors.app = app
+            answers.append(self.doors.send({**scope, "state": {}}))
+        return answers[0], answers[1]
+
+
+@pytest.fixture(scope="module")
+def both(shared_ground: Ground, runner: asyncio.Runner) -> Both:
+    """The pair, over the file's installation."""
+    return Both(doors_of(shared_ground, runner))
+
+
+@pytest.fixture(scope="module")
+def tokens(shared_ground: Ground) -> list[bytes]:
+    """A good token and a dead one."""
+    tenant = shared_ground.tenant()
+    keys = [shared_ground.key(tenant, scopes=("documents:read",)) for _ in range(2)]
+    shared_ground.services.keys.revoke(tenant, keys[1].key.id)
+    return [text_of(key).encode() for key in keys]
+
+
+def mostly(ordinary: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """The ordinary, or one time in three something else: so that most questions differ in a thing or two."""
+    return st.sampled_from([ordinary] * (2 * len(others)) + list(others))
+
+
+SCHEME = mostly(b"Bearer ", b"bearer ", b"Bearer  ", b"Bearer\t", b" Bearer ", b"Basic ", b"")
+TAIL = mostly(b"", b" ", b",", b", Bearer x", b"=", b"\xe9", b"\r\n")
+HOSTS = mostly([HOST], [HOST, HOST], [], [(b"host", b"")], [(b"host", b"a b")])
+MORE = mostly(
+    [],
+    [(b"user-agent", b"curl/8")],
+    [(b"user-agent", b"a\nb")],
+    [(b"x-forwarded-for", b"203.0.113.9")],
+    [(b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"), (b"x-forwarded-proto", b"https")],
+    [(b"x-forwarded-proto", b"https")],
+    [(b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http")],
+    [(b"user-agent", b"a" * 2000)],
+    [(b"x-big", b"y" * 40_000)],
+    [(b"transfer-encoding", b"gzip, chunked")],
+    [(b"content-length", b"99999999999")],
+    [(b"content-length", b"0")],
+    [(b"transfer-encoding", b"chunked")],
+    [(b"x-keystead-gateway", b"nginx")],
+    [(b"authorization", b"Bearer x")],
+    [(b"x-%d" % number, b"y") for number in range(98)],
+    [(b"x-%d" % number, b"y") for number in range(99)],
+)
+PATH = mostly(
+    b"/documents:read",
+    b"/documents:read/a%2Fb",
+    b"/any",
+    b"/%61ny",
+    b"//any",
+    b"/plan:read",
+    b"",
+    b"/*",
+)
+PEER = mostly(("127.0.0.1", "5"), (PROXY, "5"), ("198.51.100.5", "5"), None)
+QUERY = mostly(b"", b"a=b", b"access_token=x", b"q" * 8192, b"%00")
+METHOD = mostly("GET", "POST", "LOCK", "TRACE", "CONNECT")
+
+
+@pytest.mark.slow_on("postgresql")
+@settings(max_examples=400)
+@given(data=st.data())
+def test_both_paths_agree(both: Both, tokens: list[bytes], data: st.DataObject) -> None:
+    """For any head: the same status, the same identity, the same body, counted alike."""
+    draw = data.draw
+    token = draw(mostly(tokens[0], tokens[1]))
+    field = (b"authorization", draw(SCHEME) + token + draw(TAIL))
+    scope = scope_of(
+        draw(METHOD),
+        "/forward-auth/x",
+        [*draw(HOSTS), field, *draw(MORE)],
+        raw_path=b"/forward-auth" + draw(PATH),
+        query_string=draw(QUERY),
+        client=draw(PEER),
+        scheme=draw(mostly("http", "https")),
+        http_version=draw(mostly("1.1", "1.0")),
+    )
+    agree(both, scope)
+
+
+def agree(both: Both, scope: dict[str, Any]) -> None:
+    """Both answer a question alike, and count it alike."""
+    fast, whole = both.ask(scope)
+    assert (fast.status, fast.body) == (whole.status, whole.body)
+    for name in (*IDENTITY, "cache-control", "www-authenticate", "x-keystead-denied-status"):
+        assert fast.header(name) == whole.header(name)
+    assert _COUNTED[-2] == _COUNTED[-1]
+
+
+FIELDS = (
+    *(
+        "user-agent",
+        "accept",
+        "cookie",
+        "referer",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    ),
+    *("x-forwarded-host", "x-anything", "content-encoding", "content-type", "host", "origin", "te"),
+)
+VALUES = (
+    *(b"a\nb", b"a\rb", b"a\r\nx-keystead-key: key_1", b"a\0b", b"\x01", b"\x0b", b"\x1f", b"\x7f"),
+    *(
+        b"",
+        b" ",
+        b"a\tb",
+        b"\t",
+        b"\x80",
+        b"\xff",
+        b"\xc3\xa9",
+        b"a,b",
+        b'"',
+        b"\\",
+        b"gzip",
+        b"wss",
+    ),
+    *(b"q" * 1_000, b"q" * 33_000, b"q" * 40_000),
+)
+"""What a field may hold: controls, which no application should see, other bytes, nothing, and too much."""
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "authorization"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", PROXY])
+def test_one_hostile_field(both: Both, tokens: list[bytes], name: str, peer: str) -> None:
+    """Whatever a field holds, the fast path answers as the whole one, or leaves the request to it."""
+    for value in VALUES:
+        fields = {b"host": HOST[1], b"authorization": b"Bearer " + tokens[0]}
+        fields[name.encode()] = fields.get(name.encode(), b"") * (name == "authorization") + value
+        agree(both, scope_of(headers=fields.items(), raw_path=RAW, client=(peer, "5")))
+
+
+def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:
+    """The two paths are two: a good question does not reach the stack, which would give its answer an id."""
+    scope = scope_of(headers=[HOST, *bearer(tokens[0].decode())], raw_path=b"/forward-auth/any")
+    fast, whole = both.ask(scope)
+    assert (fast.status, whole.status) == (200, 200)
+    assert fast.header("x-request-id") is None
+    assert whole.header("x-request-id") is not None
+
+
+@pytest.mark.parametrize(("size", "status"), [(32, 200), (33, 431), (40, 431)])
+def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status: int) -> None:
+    """A head over its bound is refused on both paths, though the server reads somewhat more."""
+    fields = [HOST, *bearer(tokens[0].decode())]
+    fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
+    assert block_of(fields) == size * 1024
+    scope = scope_of(headers=fields, raw_path=b"/forward-auth/any")
+    fast, whole = both.ask(scope)
+    assert (fast.status, whole.status) == (status, status)
+
+
+@pytest.mark.parametrize("name", [b"user-agent", b"host", b"x-forwarded-for"])
+def test_the_cache_keeps_few_bytes_of_strangers(
+    shared_ground: Ground, tokens: list[bytes], name: bytes
+) -> None:
+    """What says where a request comes from becomes a cache's key only when it is short."""
+    services = shared_ground.services
+    plain = ForwardAuthFastPath(
+        RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY])
+    )
+    for length in (8, 16, 2000, 4000, 8000, 32_000):
+        fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}
+        asked = scope_of(
+            headers=list(fields.items()), raw_path=b"/forward-auth/any", client=(PROXY, "5")
+        )
+        plain.read(asked)
+    assert plain._origins._cached.cache_info().currsize == 2
+
+
+def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:
+    """The caller is the last address that isn't a configured proxy; from other peers the field is ignored."""
+    tenant = shared_ground.tenant()
+    key = shared_ground.key(tenant)
+    forwarded = [
+        (b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"),
+        (b"x-forwarded-proto", b"https"),
+    ]
+    for peer, told in ((PROXY, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
+        scope = scope_of(
+            headers=[HOST, *bearer(text_of(key)), *forwarded],
+            raw_path=b"/forward-auth/any",
+            client=(peer, "5"),
+        )
+        fast, whole = both.ask(scope)
+        assert (fast.status, whole.status) == (200, 200)
+        shared_ground.flush()
+        shared_ground.clock.advance(seconds=1)
+        own = shared_ground.services.keys.get(tenant, key.key.id)
+        assert own.last_use is not None
+        assert own.last_use.address == told
+        callers = shared_ground.services.usage.callers(tenant, key.key.id)
+        assert {c.caller.address: c.times for c in callers}[told] == 2

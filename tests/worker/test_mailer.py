@@ -1,0 +1,81 @@
+"""The post: every due digest is sent, one that cannot be is kept, and a refused address holds up nobody."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+
+import pytest
+
+from keystead.domain.errors import LimitReached
+from keystead.domain.notification_digests import GATHERING_DELAY
+from keystead.domain.principals import operator
+from keystead.services.notifications import Digest
+from keystead.worker.mail import MailAway, MailRefused
+from keystead.worker.mailer import Mailer
+from tests.installations import Ground
+
+
+class Postman:
+    """The world outside: takes messages, refuses one address for good, and is away when told so."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.is_away = False
+
+    async def send(self, message: EmailMessage) -> None:
+        """Take a message."""
+        if self.is_away:
+            raise MailAway
+        if message["To"].startswith("gone"):
+            raise MailRefused
+        self.taken.append(message["To"])
+
+
+@pytest.fixture
+def postman() -> Postman:
+    """Somebody who is there."""
+    return Postman()
+
+
+def _full_workspace(ground: Ground, email: str) -> None:
+    made = ground.services.workspaces.create("Acme", plan_id="scale", owner="Owner", email=email)
+    tenant = operator("tests", made.id)
+    ground.limit(tenant, 1)
+    ground.key(tenant)
+    with pytest.raises(LimitReached):
+        ground.key(tenant)
+
+
+def _post(ground: Ground, postman: Postman) -> Mailer[Digest]:
+    return Mailer(
+        ground.services.notification_digests,
+        postman,
+        sender="keys@example.com",
+        base_url="https://k.example",
+    )
+
+
+def test_what_is_due_is_sent_once(own_ground: Ground, postman: Postman) -> None:
+    """However often the post looks, each digest leaves once; a refused address is no reason to send again."""
+    for name in ("ada", "gone", "bob"):
+        _full_workspace(own_ground, f"{name}@acme.example")
+    own_ground.clock.advance(GATHERING_DELAY)
+    post = _post(own_ground, postman)
+    assert post.send_due() == 3
+    assert post.send_due() == 0
+    assert sorted(postman.taken) == ["ada@acme.example", "bob@acme.example"]
+
+
+def test_what_cannot_be_sent_is_kept(own_ground: Ground, postman: Postman) -> None:
+    """While mail is away nothing is lost; once it is back, everything leaves."""
+    for name in ("ada", "bob"):
+        _full_workspace(own_ground, f"{name}@acme.example")
+    own_ground.clock.advance(GATHERING_DELAY)
+    postman.is_away = True
+    post = _post(own_ground, postman)
+    assert post.send_due() == 0
+    postman.is_away = False
+    assert post.send_due() == 0
+    own_ground.clock.advance(minutes=5)
+    assert post.send_due() == 2
+    assert sorted(postman.taken) == ["ada@acme.example", "bob@acme.example"]
