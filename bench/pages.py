@@ -10,7 +10,7 @@ from typing import Any
 from bench.figures import Figure, durations, side_by_side
 from bench.installations import Ground, filled
 from keystead.developer_area import create_developer_area
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
 from keystead.http.asgi import App, Scope
@@ -61,7 +61,7 @@ def _one(ground: Ground, keys: str) -> str:
 
 def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable[[], object]:
     """Request a page directly from the application; AssertionError unless it answers 200."""
-    headers = [(b"host", b"127.0.0.1:8080"), (b"cookie", f"{COOKIE}={session}".encode())]
+    headers = [(b"host", b"127.0.0.1:8080"), (b"cookie", f"{SESSION}={session}".encode())]
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

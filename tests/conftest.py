@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 
 REQUIRE_ALL = "KEYSTEAD_REQUIRE_ALL"
 TESTS = Path(__file__).resolve().parent
-FRONT_DOORS = frozenset(
-    {"api", "cli", "client", "developer_area", "gate", "integrations", "journeys"}
+ABOVE_STORAGE = frozenset(
+    {
+        "api",
+        "cli",
+        "client",
+        "developer_area",
+        "gate",
+        "integrations",
+        "journeys",
+        "services",
+        "standing",
+        "worker",
+    }
 )
+"""Folders whose tests reach rows only through the storage package."""
 
 DRAWS = "KEYSTEAD_TEST_DRAWS"
 """`fixed` (the default): property tests draw the same values each time, so that no run fails by chance. `fresh`: new
@@ -29,7 +41,9 @@ values, and ten times as many; for `make nightly` and `make prove`."""
 _PROFILE = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("fixed", _PROFILE, derandomize=True, database=None)
+hypothesis.settings.register_profile(
+    "fixed", _PROFILE, derandomize=True, database=None, max_examples=40
+)
 hypothesis.settings.register_profile("fresh", _PROFILE, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get(DRAWS, "fixed"))
 
@@ -51,16 +65,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is slow on the engine of this item.
+    """Mark a test as slow on the engines on which it is slow.
 
-    A test says so itself; and the front doors, which reach rows only through services, meet PostgreSQL in
-    `make test-all`. Services and storage meet both engines always.
+    A test names them itself. Tests above storage run on PostgreSQL only in `make test-all`; storage's own tests
+    always run on both engines.
     """
     for item in items:
         parameters = getattr(item, "callspec", None)
         engines = {mark.args[0] for mark in item.iter_markers("slow_on")}
         below = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else Path()
-        if below.parts[:1] and below.parts[0] in FRONT_DOORS:
+        if below.parts[:1] and below.parts[0] in ABOVE_STORAGE:
             engines.add("postgresql")
         values = () if parameters is None else parameters.params.values()
         if any(isinstance(value, str) and value in engines for value in values):

@@ -13,7 +13,7 @@ import pytest
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.developer_area import create_developer_area
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.keys import KeyDraft
@@ -110,7 +110,7 @@ class Area:
 
 def session_of(browser: Browser) -> str:
     """The cookie's value."""
-    return browser.cookies[COOKIE]
+    return browser.cookies[SESSION]
 
 
 @contextmanager

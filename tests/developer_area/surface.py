@@ -17,7 +17,7 @@ from sqlalchemy import select
 from starlette.routing import Match, Route
 
 from keystead.bootstrap import Installation
-from keystead.developer_area.sign_in.cookies import KEPT
+from keystead.developer_area.sign_in.cookies import KEPT_FORM
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Role
 from keystead.http.asgi import App
@@ -322,11 +322,11 @@ def _come_back(area: Area, house: House, later: datetime) -> Browser:
     asked = browser.submit(
         page, f"{house.base}/keys", description="waits", expiry="never", access="full"
     )
-    waits = browser.cookies[KEPT]
+    waits = browser.cookies[KEPT_FORM]
     assert asked.status == 403
     landed = browser.submit(browser.open(house.link(admin)), "/sign-in")
     assert landed.path.endswith("/resume")
-    browser.cookies.set(KEPT, waits, domain=urlsplit(browser.origin).hostname or "")
+    browser.cookies.set(KEPT_FORM, waits, domain=urlsplit(browser.origin).hostname or "")
     return browser
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from keystead.developer_area.workspace.activity_exports import COLUMNS, csv_lines, neutral
+from keystead.developer_area.workspace.activity_exports import COLUMNS, csv_lines, neutralize
 from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.events import Event, EventType, Origin, Target
@@ -71,7 +71,7 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     ),
     EventType.KEY_UPDATED: (
         {"description": "sync", "hint": "ks_…4erw", "changed": ["expires_at", "scopes"]},
-        "changed the key sync (…4erw) in its expiry, scopes",
+        "changed the key sync (…4erw) (expiry, scopes)",
     ),
     EventType.KEY_REVOKED: (
         {"description": "sync", "hint": "ks_…4erw"},
@@ -97,9 +97,9 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     ),
     EventType.MEMBER_EMAIL_CHANGED: (
         {"from": None, "to": "a@x.example"},
-        "changed their e-mail from none to a@x.example",
+        "changed their email from none to a@x.example",
     ),
-    EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "put the workspace on the plan team"),
+    EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "moved the workspace to the plan team"),
 }
 
 
@@ -170,7 +170,7 @@ def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
 
 def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is read in portions, and holds each event once, newest first."""
-    monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORT_PAGE", 2)
     filled(area)
     lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
     types = [json.loads(line)["type"] for line in lines]
@@ -258,7 +258,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
 )
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """Nothing is changed that no spreadsheet would run."""
-    assert neutral(text) == text
+    assert neutralize(text) == text
 
 
 @pytest.mark.slow_on("postgresql")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from keystead.developer_area.web.assets import FOLDER
-from keystead.developer_area.web.times import moment, relative
+from keystead.developer_area.web.timestamps import relative, timestamp
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, opened
@@ -181,9 +181,9 @@ def test_without_the_store_the_page_says_so(private_postgres: OwnPostgres) -> No
         refused = browser.post(act, [("form_token", form_token)])
         private_postgres.start()
         assert browser.open(area.keys_url).rows()[0]["Status"] == "Active"
-    assert (seen.status, seen.heading) == (503, "We could not load your keys")
+    assert (seen.status, seen.heading) == (503, "We couldn't load your keys")
     assert "Your keys keep working." in seen.tree.text
-    assert (refused.status, refused.heading) == (503, "Nothing was done")
+    assert (refused.status, refused.heading) == (503, "Nothing was changed")
     for answer in (seen, refused):
         assert answer.headers["retry-after"]
         assert "psycopg" not in answer.html
@@ -231,5 +231,5 @@ def test_instants_in_words(span: timedelta, words: str) -> None:
 
 def test_instants_are_exact_in_utc() -> None:
     """Beside the words stands the instant, in UTC whatever zone it came in."""
-    shown = moment(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
+    shown = timestamp(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
     assert (shown.iso, shown.exact) == ("2026-11-23T12:05:09.500000Z", "23 Nov 2026, 12:05:09 UTC")

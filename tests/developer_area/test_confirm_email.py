@@ -97,7 +97,7 @@ def test_an_email_that_is_not_confirmed_can_get_another_link(area: Area) -> None
     """Without a mail server the email changes immediately; account and notices say that it isn't confirmed."""
     browser = area.signed_in()
     seen = change(area, browser, "email", email=NEW)
-    assert status_of(seen) == "Your email is saved. Use it to sign in."
+    assert status_of(seen) == "Your email was saved. Use it to sign in."
     assert f"{NEW} isn't confirmed yet" in seen.tree.text
     assert "until you confirm it" in browser.open(f"/w/{area.workspace_id}/notices").tree.text
     area.services.confirmations.settle(area.services.confirmations.claim()[0])

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keystead.developer_area.sign_in.cookies import KEPT
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import KEPT_FORM, SESSION
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import workspaces
 from tests.behind import write_behind
@@ -59,7 +58,7 @@ def test_a_proof_gives_the_session_a_new_secret(area: Area) -> None:
     prove(browser, create(area, browser, **FULL))
     assert session_of(browser) != before
     old = area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
     assert browser.open("/").path == area.keys_url
 
@@ -83,7 +82,7 @@ def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
     page = create(area, browser, **FULL)
     page = prove(browser, page, WRONG)
     assert (page.status, WRONG in page.html) == (422, False)
-    assert "not your password" in page.tree.text
+    assert "Wrong password" in page.tree.text
     assert prove(browser, page).status == 201
     browser = stale(area, browser)
     page = create(area, browser, **FULL)
@@ -104,7 +103,7 @@ def test_no_password_is_carried(area: Area) -> None:
     stale(area, browser)
     asked = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
     assert asked.heading == "Confirm it is you"
-    kept = base64.urlsafe_b64decode(browser.cookies[KEPT] + "==").decode()
+    kept = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
     for secret in (RIGHT, OTHER):
         assert secret not in asked.html
         assert secret not in kept
@@ -132,7 +131,7 @@ def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
     assert "warehouse sync" in resumed.tree.text
     assert each_area.active() == 0
     assert browser.submit(resumed, each_area.keys_url).status == 201
-    assert KEPT not in browser.cookies
+    assert KEPT_FORM not in browser.cookies
     assert browser.open(f"/w/{each_area.workspace_id}/resume").status == 404
 
 
@@ -154,7 +153,7 @@ def test_nobody_else_goes_on_with_it(area: Area) -> None:
     create(area, browser, **FULL)
     dana = area.member(Role.ADMIN, name="Dana")
     page = browser.submit(browser.open(area.link(dana)), "/sign-in")
-    assert (page.path, KEPT in browser.cookies) == (area.keys_url, False)
+    assert (page.path, KEPT_FORM in browser.cookies) == (area.keys_url, False)
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
 
 
@@ -163,7 +162,7 @@ def test_signing_out_forgets_what_waited(area: Area) -> None:
     browser = stale(area, area.signed_in())
     page = create(area, browser, **FULL)
     browser.submit(page, "/sign-out")
-    assert KEPT not in browser.cookies
+    assert KEPT_FORM not in browser.cookies
 
 
 @pytest.mark.slow_on("postgresql")
@@ -173,7 +172,7 @@ def test_signing_out_forgets_what_waited(area: Area) -> None:
 def test_a_damaged_cookie_is_no_form(area: Area, value: str) -> None:
     """Whatever stands in the cookie, the page that goes on with it finds nothing."""
     browser = area.signed_in()
-    browser.cookies.set(KEPT, value)
+    browser.cookies.set(KEPT_FORM, value)
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
 
 
@@ -260,11 +259,11 @@ def test_a_form_of_another_person_is_dropped(area: Area) -> None:
     browser.submit(browser.open(area.link(dana)), "/sign-in")
     refused = browser.submit(form, area.keys_url, **FULL)
     assert (refused.status, area.active()) == (403, 0)
-    assert KEPT not in browser.cookies
+    assert KEPT_FORM not in browser.cookies
     in_another_tab(area, browser)
     assert browser.submit(form, area.keys_url, **FULL).heading == "Sign in"
     landed = browser.submit(browser.open(area.link(dana)), "/sign-in")
-    assert (landed.path, KEPT in browser.cookies) == (area.keys_url, False)
+    assert (landed.path, KEPT_FORM in browser.cookies) == (area.keys_url, False)
 
 
 def test_a_form_too_long_to_be_kept_leads_back_to_its_workspace(area: Area) -> None:

@@ -109,21 +109,21 @@ def test_the_chosen_expiry_is_kept(
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("description", "", "The description must be"),
-        ("description", "   ", "The description must be"),
-        ("description", "x" * 201, "The description must be"),
-        ("description", "two\nlines", "The description must be"),
-        ("expiry", "", "The expiry must be chosen"),
-        ("expiry", "31", "The expiry must be chosen"),
-        ("expiry", "date", "The expiry must be a date"),
-        ("expires_on", "2026-11-22", "The expiry must be later than now"),
-        ("expires_on", "2027-02-29", "The expiry must be a date"),
-        ("expires_on", "10000-01-01", "The expiry must be a date"),
-        ("expires_on", "0000-00-00", "The expiry must be a date"),
-        ("expires_on", "NaN", "The expiry must be a date"),
-        ("access", "", "The access must be chosen"),
-        ("access", "chosen", "The access must be chosen: tick"),
-        ("scope", "nothing:known", "The access is not a known scope"),
+        ("description", "", "Enter a description"),
+        ("description", "   ", "Enter a description"),
+        ("description", "x" * 201, "Enter a description"),
+        ("description", "two\nlines", "Enter a description"),
+        ("expiry", "", "Choose when the key expires"),
+        ("expiry", "31", "Choose when the key expires"),
+        ("expiry", "date", "Expiry must be a valid date"),
+        ("expires_on", "2026-11-22", "Expiry must be later than now"),
+        ("expires_on", "2027-02-29", "Expiry must be a valid date"),
+        ("expires_on", "10000-01-01", "Expiry must be a valid date"),
+        ("expires_on", "0000-00-00", "Expiry must be a valid date"),
+        ("expires_on", "NaN", "Expiry must be a valid date"),
+        ("access", "", "Choose what the key may do"),
+        ("access", "chosen", "Choose at least one permission"),
+        ("scope", "nothing:known", "Access is not a known scope"),
     ],
 )
 def test_what_is_wrong_is_said_beside_it(area: Area, field: str, value: str, problem: str) -> None:
@@ -204,7 +204,7 @@ def test_a_used_form_with_other_values_asks_first(area: Area) -> None:
     browser.post(area.keys_url, filled(form, {"description": "one", "expiry": "30"}))
     seen = browser.post(area.keys_url, filled(form, {"description": "two", "expiry": "30"}))
     assert seen.status == 409
-    assert "has made a key already" in seen.tree.text
+    assert "has already created a key" in seen.tree.text
     assert area.active() == 1
     assert browser.submit(seen, area.keys_url).status == 201
     assert newest(area).description == "two"
@@ -239,7 +239,7 @@ def test_at_the_limit_the_page_says_what_to_do(each_area: Area) -> None:
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
     assert "disabled" in page.tree.one("button", aria_describedby="limit-title").attributes
-    assert "The plan Free allows 5 active keys, and 5 are in use." in page.tree.text
+    assert "The Free plan allows 5 active keys, and 5 are in use." in page.tree.text
     candidates = page.tree.one("ul", class_="candidates").all("li")
     assert [c.all("strong")[0].text for c in candidates] == [f"key {n}" for n in range(5)]
     assert page.link("change the plan") == "https://product.example/plans"

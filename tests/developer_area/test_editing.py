@@ -133,13 +133,13 @@ def test_access_never_grows(area: Area, fields: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"description": ""}, "The description must be 1-200 characters"),
-        ({"description": "two\nlines"}, "The description must be 1-200 characters"),
-        ({"expiry": ""}, "The expiry must be chosen"),
-        ({"expiry": "date", "expires_on": "2026-11-22"}, "The expiry must be later than now"),
-        ({"expiry": "date", "expires_on": "x"}, "The expiry must be a date"),
-        ({"access": ""}, "The access must be chosen"),
-        ({"access": "chosen", "scope": "nothing:known"}, "The access is not a known scope"),
+        ({"description": ""}, "Enter a description of up to 200 characters"),
+        ({"description": "two\nlines"}, "Enter a description of up to 200 characters"),
+        ({"expiry": ""}, "Choose when the key expires"),
+        ({"expiry": "date", "expires_on": "2026-11-22"}, "Expiry must be later than now"),
+        ({"expiry": "date", "expires_on": "x"}, "Expiry must be a valid date"),
+        ({"access": ""}, "Choose what the key may do"),
+        ({"access": "chosen", "scope": "nothing:known"}, "Access is not a known scope"),
     ],
 )
 def test_what_is_wrong_is_said_beside_it(area: Area, fields: dict[str, str], problem: str) -> None:

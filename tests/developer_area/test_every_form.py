@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.surface import FoundForm, Ground, Survey
 
 FEWEST_FORMS = 20
-FOREIGN = "This form is out of date"
+FOREIGN = "You've been signed out"
 
 
 class Forged:
@@ -61,7 +61,7 @@ FORGERIES: dict[str, Callable[[Forged], Seen]] = {
     "without a token": lambda forged: forged.with_token().sent(),
     "with another's token": with_anothers_token,
     "with the cookie as token": lambda forged: forged.with_token(
-        forged.browser.cookies.get(COOKIE) or "x"
+        forged.browser.cookies.get(SESSION) or "x"
     ).sent(),
     "with the token in the address": with_the_token_in_the_address,
     "without the cookie": lambda forged: forged.elsewhere().sent(),
@@ -136,10 +136,10 @@ def test_a_sign_in_begins_under_a_new_secret(ground: Ground) -> None:
     """A cookie that an attacker planted before opens nothing afterwards (session fixation)."""
     browser = ground.area.browser()
     page = browser.open(ground.house.link())
-    planted = browser.cookies[COOKIE]
+    planted = browser.cookies[SESSION]
     seen = browser.submit(page, "/sign-in")
     assert seen.status == 200
-    assert browser.cookies[COOKIE] != planted
+    assert browser.cookies[SESSION] != planted
     attacker = ground.area.browser()
-    attacker.cookies.set(COOKIE, planted)
+    attacker.cookies.set(SESSION, planted)
     assert attacker.open("/").path.startswith("/sign-in")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.developer_area.keys.forms import KeyEntry
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.keys import MAX_EXPIRY, KeyDraft
 from keystead.domain.token import Secret
 from tests.developer_area.browser import Browser, Seen
@@ -118,7 +118,7 @@ def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_last_time_of_all_is_shown(area: Area, zone: str) -> None:
     """A key that ends with the year 9999 is shown in every zone, where the calendar ends in UTC then."""
-    assert moment(MAX_EXPIRY, NOW, ZoneInfo(zone)).exact.startswith("31 Dec 9999, ")
+    assert timestamp(MAX_EXPIRY, NOW, ZoneInfo(zone)).exact.startswith("31 Dec 9999, ")
     area.services.keys.create(area.principal, KeyDraft("lasting", MAX_EXPIRY))
     assert in_zone(area, zone).open(area.keys_url).status == 200
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes, urlsplit
 
 import pytest
 
-from keystead.developer_area.sign_in.cookies import DEVICE, KEPT, SESSION
+from keystead.developer_area.sign_in.cookies import DEVICE, KEPT_FORM, SESSION
 from keystead.developer_area.web.forms import FORM_TOKEN, form_token
 from keystead.domain.token import Secret
 from keystead.http.asgi import Message, Scope
@@ -171,7 +171,9 @@ class Fuzzer:
 
     def _cookies(self, secret: Secret) -> list[tuple[bytes, bytes]]:
         line = f"{SESSION}={secret.reveal()}".encode()
-        for name in self.random.sample((KEPT, DEVICE, "__Host-x"), k=self.random.choice([0, 1, 2])):
+        for name in self.random.sample(
+            (KEPT_FORM, DEVICE, "__Host-x"), k=self.random.choice([0, 1, 2])
+        ):
             line += b"; " + name.encode() + b"=" + self._hostile().translate(None, b"\x00\r\n")
         return [(b"cookie", line)]
 

@@ -87,7 +87,7 @@ def test_use_is_drawn_and_told(each_area: Area) -> None:
     heights = [float(bar.attributes["height"]) for bar in picture.all("rect")]
     assert heights == [25.0, 100.0, 50.0]
     assert [float(bar.attributes["x"]) // 10 for bar in picture.all("rect")] == [0, 26, 29]
-    words = "7 uses in the last 30 days; most on 20 November 2026: 4."
+    words = "7 requests in the last 30 days; most on 20 November 2026: 4."
     assert picture.one("desc").text == words
     assert seen.tree.one("figcaption").text == words
     rows = [
@@ -105,9 +105,9 @@ def test_use_is_drawn_and_told(each_area: Area) -> None:
 def test_a_single_use_is_to_be_seen(area: Area) -> None:
     """However busy another day was, a day with one use has a bar, and the scale ends at a round number."""
     token = area.key()
-    assert opened(area, token).tree.one("figcaption").text == "No use in the last 30 days."
+    assert opened(area, token).tree.one("figcaption").text == "No requests in the last 30 days."
     used(area, token)
-    words = "1 use in the last 30 days, on 23 November 2026."
+    words = "1 request in the last 30 days, on 23 November 2026."
     assert opened(area, token).tree.one("figcaption").text == words
     area.clock.advance(days=1)
     key = area.services.keys.get(area.principal, token.key_id)
@@ -176,7 +176,7 @@ def test_what_happened(each_area: Area) -> None:
     seen = opened(each_area, token)
     lines = [li.text for li in seen.tree.one("ol", class_="events").all("li")]
     assert lines == [
-        "Rotated with an overlap of 24 hours to a new key by you just now 23 Nov 2026, 14:00:00 UTC",
+        "Rotated with 24 hours of overlap to a new key by you just now 23 Nov 2026, 14:00:00 UTC",
         "Edited: description, access by you 60 minutes ago 23 Nov 2026, 13:00:00 UTC",
         "Created by you 2 hours ago 23 Nov 2026, 12:00:00 UTC",
     ]
@@ -189,7 +189,7 @@ def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
     new = area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=1)).key
     area.clock.advance(hours=1)
     old = opened(area, token)
-    assert attributes(old)["Status"] == f"Active ends in 23 hours, rotated to {new.hint}"
+    assert attributes(old)["Status"] == f"Active expires in 23 hours, rotated to {new.hint}"
     browser = area.signed_in()
     there = browser.open(old.link(new.hint))
     assert attributes(there)["Created"].endswith(f"in the place of {token.hint}")
@@ -228,7 +228,7 @@ def test_a_key_of_another_workspace_is_not_there(area: Area) -> None:
     for path in ("", "/edit", "/rotate", "/revoke"):
         for key_id in (theirs.id, "key_" + "0" * 22, "x"):
             seen = browser.open(f"{area.keys_url}/{key_id}{path}")
-            assert (seen.status, seen.heading) == (404, "There is no such page"), path
+            assert (seen.status, seen.heading) == (404, "Page not found"), path
 
 
 def test_a_made_up_address_says_nothing_was_saved(area: Area) -> None:
@@ -329,7 +329,7 @@ def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
         (EventType.KEY_EXPIRING, {"days": 7}, "Expires in 7 days"),
         (EventType.KEY_EXPIRING, {"days": 1}, "Expires in 1 day"),
         (EventType.KEY_EXPIRED, {}, "Expired"),
-        (EventType.KEY_REFUSED, {}, "Called after it had ended"),
+        (EventType.KEY_REFUSED, {}, "Used after it had ended"),
     ],
 )
 def test_what_time_does_to_a_key_is_said(

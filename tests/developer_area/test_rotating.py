@@ -65,10 +65,10 @@ def test_nothing_is_chosen_beforehand(area: Area) -> None:
     assert [r.attributes["value"] for r in radios] == list(END)
     assert all("checked" not in r.attributes and "required" in r.attributes for r in radios)
     assert [label.text for label in seen.tree.all("label", class_="choice")] == [
-        "Now what uses it stops at once, until it has the new key",
+        "Immediately Anything using it breaks until you deploy the new key.",
         "In 1 hour until 23 Nov 2026, 13:00:00 UTC",
         "In 24 hours until 24 Nov 2026, 12:00:00 UTC",
-        "In 7 days at its own expiry already: 24 Nov 2026, 12:00:00 UTC",
+        "In 7 days at its own expiry: 24 Nov 2026, 12:00:00 UTC",
     ]
     assert "expires in 24 hours: 24 Nov 2026, 12:00:00 UTC." in seen.tree.text
 
@@ -92,7 +92,7 @@ def test_the_table_tells_of_it(each_area: Area) -> None:
     statuses = {row["Key"]: row["Status"] for row in page.rows()}
     assert statuses == {
         new.hint: "Active",
-        token.hint: f"Active ends in 23 hours, rotated to {new.hint}",
+        token.hint: f"Active expires in 23 hours, rotated to {new.hint}",
     }
     assert browser.open(page.link(new.hint)).path == f"{each_area.keys_url}/{new.id}"
     assert "1 of 5 active keys" in page.tree.text
@@ -134,7 +134,7 @@ def test_a_missing_choice_is_said(area: Area) -> None:
             url, [(n, v) for n, v in fields if n != "overlap"] + [("overlap", value)]
         )
         assert seen.status == 422
-        assert seen.tree.one("p", class_="problem").text == "When the old key ends must be chosen."
+        assert seen.tree.one("p", class_="problem").text == "Choose when the old key stops working."
     assert newest(area).id == token.key_id
 
 
@@ -177,7 +177,7 @@ def test_no_chains_of_overlaps(area: Area) -> None:
     new = parse(token_on(rotated(area, token, "day")))
     assert new is not None
     seen = area.signed_in().open(rotate_url(area, new))
-    assert f"The key {token.hint} before it still works for a while" in seen.tree.text
+    assert f"Its predecessor {token.hint} still works." in seen.tree.text
     assert seen.tree.all("form", action=rotate_url(area, new)) == []
     area.clock.advance(days=1)
     assert rotated(area, new, "now").status == 201

@@ -145,7 +145,7 @@ def test_active_keys_come_first_and_revoked_ones_are_history(each_area: Area) ->
     assert [row["Status"] for row in page.rows()] == ["Active", "Active", "Expired"]
     assert descriptions(browser.open(page.link("Active"))) == ["lives 2", "lives 1"]
     assert descriptions(browser.open(page.link("Expired"))) == ["expires"]
-    history = browser.open(page.link("History"))
+    history = browser.open(page.link("Revoked"))
     assert descriptions(history) == ["revoked"]
     (row,) = history.rows()
     assert (row["Status"], row["Revoked"]) == ("Revoked", "2 days ago 23 Nov 2026, 12:00:00 UTC")
@@ -166,7 +166,7 @@ def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
         none = browser.submit(page, each_area.keys_url, query=query)
         assert descriptions(none) == [], query
         assert "No key matches" in none.tree.text
-    history = browser.open(page.link("History"))
+    history = browser.open(page.link("Revoked"))
     assert descriptions(browser.submit(history, each_area.keys_url, query="sync")) == []
 
 

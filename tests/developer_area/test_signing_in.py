@@ -7,9 +7,8 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.developer_area.redirects import own_path
-from keystead.developer_area.sign_in.cookies import DEVICE
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain.workspaces import Role
 from keystead.http import access_log
 from tests.behind import write_behind
@@ -97,7 +96,8 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
         statuses.append(answers[0][0])
     assert statuses == [422, 422, 422, 422, 422, 429, 429]
     assert (
-        "do not fit" in browser.submit(page, "/sign-in", email="x@y.zz", password=WRONG).tree.text
+        "Wrong email or password"
+        in browser.submit(page, "/sign-in", email="x@y.zz", password=WRONG).tree.text
     )
 
 
@@ -136,7 +136,7 @@ def test_the_device_cookie_is_hidden_and_lasts(area: Area) -> None:
     parts = sorted(part.strip().lower() for part in line.split(";")[1:])
     assert parts == ["httponly", "max-age=15552000", "path=/", "samesite=lax", "secure"]
     alone = area.browser()
-    alone.cookies.set(COOKIE, browser.cookies[DEVICE])
+    alone.cookies.set(SESSION, browser.cookies[DEVICE])
     assert alone.open("/").path == "/sign-in"
 
 
@@ -170,7 +170,7 @@ def test_signing_in_by_password_gives_a_new_secret(area: Area) -> None:
     browser.post("/sign-in", [("form_token", token), *fields])
     assert session_of(browser) != before
     old = area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
 
 

@@ -93,9 +93,9 @@ class Tour:
         page.get_by_label("Description").fill("   ")
         page.get_by_label("Custom date").check()
         page.get_by_label("Last day").fill("2099-12-31")
-        page.get_by_label("Chosen scopes").check()
+        page.get_by_label("Custom access").check()
         page.get_by_role("button", name="Create key").click()
-        expect(page.get_by_text("The description must be")).to_be_visible()
+        expect(page.get_by_text("Enter a description")).to_be_visible()
         self._at("create-refused")
         page.get_by_label("Description").fill("billing export")
         page.get_by_label("documents:read").check()
@@ -109,7 +109,7 @@ class Tour:
         expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
         page.get_by_role("link", name="Revoke billing export").click()
         page.get_by_role("button", name="Revoke key").click()
-        expect(page.get_by_role("status").first).to_contain_text("is revoked")
+        expect(page.get_by_role("status").first).to_contain_text("was revoked")
         self._at("revoked")
 
     def refusals(self) -> None:

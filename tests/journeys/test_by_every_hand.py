@@ -172,7 +172,7 @@ def managing_your_keys(journey: Journey) -> None:
     journey.token = successor
     assert journey.works()
     page.goto(journey.keys_url)
-    hand.press(journey.link("History"))
+    hand.press(journey.link("Revoked"))
     expect(page.locator(f"#{old.id}")).to_contain_text("Revoked")
 
 
@@ -185,7 +185,7 @@ def revoke(journey: Journey, key: ApiKey) -> None:
     if field.count():
         hand.write(field, key.hint[-4:])
     hand.press(journey.button("Revoke key"))
-    expect(page.get_by_role("status").first).to_contain_text("is revoked")
+    expect(page.get_by_role("status").first).to_contain_text("was revoked")
 
 
 def good_habits(journey: Journey) -> None:

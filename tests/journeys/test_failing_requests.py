@@ -114,7 +114,7 @@ FAILURES: dict[str, tuple[Failure, str]] = {
     "reset": (reset, "couldn't be reached"),
     "502": (bad_gateway, "didn't answer as expected (502)"),
     "foreign": (foreign, "didn't answer as expected (200)"),
-    "503": (unavailable, "There is no such page"),
+    "503": (unavailable, "Page not found"),
 }
 failures = pytest.mark.parametrize(("fails", "words"), FAILURES.values(), ids=FAILURES)
 
@@ -154,7 +154,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(name)
     page.get_by_label("90 days").check()
-    page.get_by_label("Chosen scopes").check()
+    page.get_by_label("Custom access").check()
     page.get_by_label("documents:read").check()
     fails(page, SENT)
     page.get_by_role("button", name="Create key").click()
@@ -185,7 +185,7 @@ def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words
     expect(page.locator(".area #content")).to_be_attached()
     mended(page)
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("status").first).to_contain_text("is revoked.")
+    expect(page.get_by_role("status").first).to_contain_text("was revoked.")
     expect(page.locator("dialog")).to_be_hidden()
 
 

@@ -124,7 +124,7 @@ def revoke(page: Page, description: str) -> None:
     if confirmation.count():
         confirmation.fill(page.locator("label code").inner_text())
     page.get_by_role("button", name="Revoke key").click()
-    expect(page.get_by_role("status").first).to_contain_text(f"“{description}” is revoked.")
+    expect(page.get_by_role("status").first).to_contain_text(f"“{description}” was revoked.")
 
 
 def sent(server: Serving, curl: str) -> int:
@@ -186,7 +186,7 @@ def test_a_key_is_created_used_watched_and_revoked(page: Page, server: Serving) 
     revoke(page, "data-warehouse sync")
     assert sent(server, curl) == 401
     expect(page.get_by_text("0 of 5 active keys")).to_have_count(2)
-    page.get_by_role("link", name="History").click()
+    page.get_by_role("link", name="Revoked").click()
     expect(row(page, "data-warehouse sync").first).to_contain_text("Revoked")
 
 
@@ -196,7 +196,7 @@ def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
     page.get_by_label("Description").fill("   ")
     page.get_by_label("Never").check()
     page.get_by_role("button", name="Create key").click()
-    expect(page.get_by_text("The description must be 1-200 characters")).to_be_visible()
+    expect(page.get_by_text("Enter a description of up to 200 characters")).to_be_visible()
     expect(page.get_by_label("Never")).to_be_checked()
     page.get_by_label("Description").fill("mended")
     page.get_by_role("button", name="Create key").click()
@@ -214,7 +214,7 @@ def test_keys_are_searched(page: Page) -> None:
     page.get_by_role("button", name="Search").click()
     expect(row(page, "beta")).to_have_count(0)
     expect(row(page, "alpha")).to_be_visible()
-    page.get_by_role("link", name="Current").click()
+    page.get_by_role("link", name="All", exact=True).click()
     expect(row(page, "beta")).to_be_visible()
 
 
@@ -236,7 +236,7 @@ def test_copying_and_leaving(scripted: Page) -> None:
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(row(page, "copied")).to_be_visible()
-    page.get_by_role("link", name="History").click()
+    page.get_by_role("link", name="Revoked").click()
     for move in (page.go_back, page.go_forward, page.reload):
         move()
         assert token[-49:] not in everything_kept(page)
@@ -377,7 +377,7 @@ def test_a_key_is_rotated_and_edited(page: Page, server: Serving) -> None:
     page.get_by_role("link", name="Edit nightly job").click()
     page.get_by_label("Description").fill("  ")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("The description must be 1-200 characters")).to_be_visible()
+    expect(page.get_by_text("Enter a description of up to 200 characters")).to_be_visible()
     page.get_by_label("Description").fill("hourly job")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="hourly job")).to_be_visible()
@@ -390,7 +390,7 @@ def test_a_webhooks_headers_are_changed(page: Page) -> None:
     page.get_by_role("link", name="Create webhook").first.click()
     page.get_by_label("Name", exact=True).fill("alerts")
     page.get_by_label("URL").fill("https://hooks.example.com/")
-    page.get_by_label("Everything").check()
+    page.get_by_label("All events").check()
     page.get_by_label("Headers of its own").fill("X-Team: keys\nX-Old: 1")
     page.get_by_role("button", name="Create webhook").click()
     expect(page.get_by_role("heading", name="Copy the secret now")).to_be_visible()
@@ -400,12 +400,12 @@ def test_a_webhooks_headers_are_changed(page: Page) -> None:
     page.get_by_label("Drop X-Old").check()
     page.get_by_label("Other headers").fill("X-Team: others\nAuthorization: Bearer b")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("alerts is saved.")).to_be_visible()
+    expect(page.get_by_text("alerts was saved.")).to_be_visible()
     expect(page.locator("dl")).to_contain_text("X-Team, Authorization")
     expect(page.locator("dl")).not_to_contain_text("X-Old")
     page.get_by_role("link", name="Delete").click()
     page.get_by_role("button", name="Delete webhook").click()
-    expect(page.get_by_text("The webhook alerts is deleted.")).to_be_visible()
+    expect(page.get_by_text("The webhook alerts was deleted.")).to_be_visible()
 
 
 def test_without_scripts_a_reload_shows_no_token(plain: Page, server: Serving) -> None:
@@ -446,7 +446,7 @@ def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, s
         page.get_by_role("link", name="Create key").click()
         expect(page.get_by_label("Description")).to_be_focused()
         page.get_by_label("Custom date").check()
-        page.get_by_label("Chosen scopes").check()
+        page.get_by_label("Custom access").check()
         require_accessible(page)
         page.keyboard.press("Escape")
         create(page, "axe")
@@ -459,7 +459,7 @@ def test_everybody_can_use_it(browser: Browser, server: Serving, session: Any, s
         expect(page.get_by_role("alertdialog")).to_be_visible()
         require_accessible(page)
         page.get_by_role("button", name="Revoke key").click()
-        expect(page.get_by_role("status").first).to_contain_text("is revoked")
+        expect(page.get_by_role("status").first).to_contain_text("was revoked")
         require_accessible(page)
         for url in ("/nothing", "/sign-in?link=x"):
             page.goto(url)

@@ -46,17 +46,13 @@ def check(finding: Finding, keys: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_keys_are_dead_with_the_answer(database_url: str) -> None:
-    """A thousand revocations, half on each engine: no verification that begins after the answer is accepted."""
+def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
+    """200 revocations on each engine: no verification that begins after the answer is accepted."""
     with ground_of(database_url, count_of(database_url)) as setup:
-        assert (
-            len(
-                {q.name for endpoint in setup.environment.target.endpoints for q in endpoint.probes}
-            )
-            == 3
-        )
-        finding = race(setup, REVOKED, 500)
-    check(finding, 500)
+        endpoints = setup.environment.target.endpoints
+        assert len({probe.name for endpoint in endpoints for probe in endpoint.probes}) == 3
+        finding = race(setup, REVOKED, 200)
+    check(finding, 200)
     assert finding.worst is not None
     assert finding.worst < 0
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from keystead import bootstrap
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from tests.arrivals import Call, Told, arrive
@@ -75,7 +75,7 @@ def calls_without_a_key(server: Serving, live: str) -> list[Call]:
         )
         first = services.workspaces.first().workspace_id
         link, _ = services.sign_in.make_link(services.workspaces.owner(first))
-        cookie = f"{COOKIE}={services.sign_in.redeem(link).secret.reveal()}"
+        cookie = f"{SESSION}={services.sign_in.redeem(link).secret.reveal()}"
     finally:
         installation.close()
     asked = urlencode({"token": live}).encode()

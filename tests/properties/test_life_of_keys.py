@@ -455,8 +455,14 @@ def _live(grounds: list[Ground], lives: int, steps: int, *phases: Phase) -> None
 
 
 def test_lives(grounds: list[Ground]) -> None:
-    """In a few dozen lives SQLite, PostgreSQL and the model give equal answers, step by step."""
-    _live(grounds, 20, 30, Phase.reuse, Phase.generate)
+    """In a few lives SQLite, PostgreSQL and the model give equal answers, step by step."""
+    _live(grounds, 5, 25, Phase.reuse, Phase.generate)
+
+
+@pytest.mark.slow
+def test_more_lives(grounds: list[Ground]) -> None:
+    """In a dozen longer lives SQLite, PostgreSQL and the model give equal answers, step by step."""
+    _live(grounds, 12, 30, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.prove

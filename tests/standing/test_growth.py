@@ -20,9 +20,9 @@ from keystead.api import bodies
 from keystead.api.bodies import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH_VALUES
 from keystead.cli.documents.files import title_of
-from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain import documents, instants, portal, scopes, search, token, users
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations
@@ -160,15 +160,15 @@ def _authorization(value: str) -> list[Header]:
 
 def _cookie(value: str) -> None:
     request = Request(scope_of(headers=[(b"cookie", value.encode("latin-1", "replace"))]))
-    cookies.secret_in(request, cookies.SESSION)
-    cookies.text_in(request, cookies.KEPT)
+    cookies.find_secret(request, cookies.SESSION)
+    cookies.find_text(request, cookies.KEPT_FORM)
 
 
 def _kept(value: str) -> None:
     """Make a form again of what waits in a browser."""
     written = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
-    request = Request(scope_of(headers=[(b"cookie", f"{cookies.KEPT}={written}".encode())]))
-    kept_forms.waiting(request, UserId("usr_1"))
+    request = Request(scope_of(headers=[(b"cookie", f"{cookies.KEPT_FORM}={written}".encode())]))
+    kept_forms.load_form(request, UserId("usr_1"))
 
 
 def _form(value: str) -> None:
@@ -193,7 +193,12 @@ def _page(value: str) -> object:
 
 
 _CREDENTIALS: Final = (("", ""), ("Bearer ", ""), ("Bearer a", "!"), ("Basic ", "!"), ("a ", " ="))
-_COOKIES: Final = (("", ""), ('a="', '"'), (f'{cookies.KEPT}="', '"'), (f"{cookies.KEPT}=", ""))
+_COOKIES: Final = (
+    ("", ""),
+    ('a="', '"'),
+    (f'{cookies.KEPT_FORM}="', '"'),
+    (f"{cookies.KEPT_FORM}=", ""),
+)
 _ADDRESSES: Final = (("", ""), ("https://", ""), ("https://a/", ""), ("http://[", "]"), ("a@b", ""))
 READERS: Final = (
     *(

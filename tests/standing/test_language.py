@@ -22,13 +22,6 @@ REWRITTEN_LATER = (
 
 EXEMPT = (
     "src/keystead/*",
-    "src/keystead/developer_area/*",
-    "src/keystead/developer_area/keys/*",
-    "src/keystead/developer_area/people/*",
-    "src/keystead/developer_area/sign_in/*",
-    "src/keystead/developer_area/web/*",
-    "src/keystead/developer_area/webhooks/*",
-    "src/keystead/developer_area/workspace/*",
     "tests/*",
     "tests/developer_area/*",
     "tests/developer_area/people/*",
@@ -47,13 +40,6 @@ EXEMPT = (
 """Folders and files that still have banned words. Remove a line when its folder is clean."""
 
 EXEMPT_HEADS = (
-    "src/keystead/developer_area/*",
-    "src/keystead/developer_area/keys/*",
-    "src/keystead/developer_area/people/*",
-    "src/keystead/developer_area/sign_in/*",
-    "src/keystead/developer_area/web/*",
-    "src/keystead/developer_area/webhooks/*",
-    "src/keystead/developer_area/workspace/*",
     "tests/*",
     "tests/api/*",
     "tests/api/openapi/*",

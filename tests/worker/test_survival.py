@@ -27,7 +27,8 @@ from tests.receivers import LOOPBACK, SETTINGS, Receiver, hook, ids_told
 from tests.serving import Serving, serving
 from tests.walls import installed_database, server_url
 
-EVENTS = 1000
+EVENTS = 300
+MANY_EVENTS = 1000
 CLIENTS = 4
 DRAIN_SECONDS = 100
 
@@ -161,8 +162,8 @@ def _killing(server: Serving) -> tuple[Callable[[], None], Callable[[], None]]:
 
 @pytest.mark.slow
 def test_what_is_killed_loses_nothing(database_url: str, tmp_path: Path) -> None:
-    """SIGKILL to server and worker five times while 1,000 events flow: none is lost, duplicates share their id."""
-    _survive(database_url, tmp_path, times=5)
+    """SIGKILL to server and worker five times while 300 events flow: none is lost, duplicates share their id."""
+    _survive(database_url, tmp_path, events=EVENTS)
 
 
 @pytest.mark.prove
@@ -171,16 +172,16 @@ def test_what_is_killed_a_hundred_times_loses_nothing(
     database_url: str, tmp_path: Path, turn: int
 ) -> None:
     """The same with a hundred kills while 20,000 events flow: 20 turns, each on a fresh database."""
-    _survive(database_url, tmp_path, times=5)
+    _survive(database_url, tmp_path, events=MANY_EVENTS)
 
 
-def _survive(database_url: str, folder: Path, *, times: int) -> None:
+def _survive(database_url: str, folder: Path, *, events: int) -> None:
     with Receiver() as one, Receiver() as other:
         receivers = (one, other)
         with serving(database_url, environment=environment(*receivers)) as server:
             disturb, end = _killing(server)
             try:
-                run(server, receivers, disturb, times=times, events=EVENTS)
+                run(server, receivers, disturb, times=5, events=events)
             finally:
                 end()
 

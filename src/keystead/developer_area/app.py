@@ -1,7 +1,8 @@
-"""The Developer area as one application: its routes, its guards, and the headers of all its answers."""
+"""The Developer area as one ASGI application: routes, guards, and the headers of all responses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -10,23 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keystead.developer_area.confirm_email import ConfirmEmail
-from keystead.developer_area.keys import KeyPages
-from keystead.developer_area.people.account import AccountPages
-from keystead.developer_area.people.invitations import Door, InvitationPages
+from keystead.developer_area.keys.changes import KeyChanges
+from keystead.developer_area.keys.listing import KeyList
+from keystead.developer_area.keys.views import KeyViews
+from keystead.developer_area.people.account import AccountPages, NotificationPages
+from keystead.developer_area.people.invitations import AcceptInvitationPages, InvitationPages
 from keystead.developer_area.people.members import MemberPages
+from keystead.developer_area.sign_in.confirm_email import ConfirmEmailPages
 from keystead.developer_area.sign_in.confirmation import Confirmation, Handler, renewed_cookies
-from keystead.developer_area.sign_in.session import Sessions, Visit
+from keystead.developer_area.sign_in.session import Dependencies, Sessions
+from keystead.developer_area.sign_in.views import SignInPages
+from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
-from keystead.developer_area.web.error_pages import Refusals
+from keystead.developer_area.web.error_pages import ErrorPages
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
 from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.webhook_changes import WebhookChanges
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
-from keystead.developer_area.webhooks.views import WebhookDesk, WebhookPages
-from keystead.developer_area.workspace.activity import EventPages
+from keystead.developer_area.webhooks.views import WebhookViews
+from keystead.developer_area.workspace.activity import ActivityPages
 from keystead.developer_area.workspace.collections import CollectionPages
-from keystead.developer_area.workspace.notifications import NoticePages
 from keystead.developer_area.workspace.plans import PlanPages
 from keystead.developer_area.workspace.quick_start import QuickStart
 from keystead.domain.confirmations import PATH as CONFIRM_EMAIL
@@ -36,14 +39,13 @@ from keystead.http.client import client_of
 from keystead.services import Services
 from keystead.services.concurrency import FairThreadPool
 
-POLICY: Final = (
+CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy: nothing inline, nothing foreign, never framed."""
-
-_GUARDS: Final[tuple[Header, ...]] = (
-    (b"content-security-policy", POLICY.encode()),
+"""Nothing inline, nothing foreign, never framed."""
+_SECURITY_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
@@ -51,6 +53,12 @@ _GUARDS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+MEMBER_THREADS: Final = 12
+"""Pages that one process renders at the same time for members. Each workspace has its share."""
+VISITOR_THREADS: Final = 64
+"""The same for all other visitors, with a share for each address. Most wait for the slow hash of a password."""
+
+MemberHandler = Callable[[MemberVisit], Response]
 
 
 def create_developer_area(
@@ -60,130 +68,144 @@ def create_developer_area(
     plans_url: str | None = None,
     brand: Brand = Brand(),  # noqa: B008 - immutable
 ) -> App:
-    """The ASGI application of all pages, to stand behind `http.stack.Stack`.
+    """Return the ASGI application of all pages, to run behind `http.stack.Stack`.
 
-    `base_url`: where people and code reach this server, without a slash at the end. `plans_url`: where customers
-    change their plan. `brand`: the product that the pages show themselves as; ValueError where it cannot be read.
+    Args:
+        services: The use cases.
+        base_url: This server's public URL, without a trailing slash.
+        plans_url: Where customers change their plan.
+        brand: The product that the pages belong to.
+
+    Raises:
+        ValueError: The brand's colors are invalid.
     """
-    render = Renderer(brand)
-    sessions = Sessions(services, render)
-    keys = KeyPages(services, render, sessions, base_url=base_url, plans_url=plans_url)
-    collections = CollectionPages(
-        services, render, sessions, base_url=base_url, plans_url=plans_url
-    )
-    desk = WebhookDesk(services, render, sessions, plans_url=plans_url)
-    webhooks, change, deliveries = WebhookPages(desk), WebhookChanges(desk), DeliveryPages(desk)
-    notices = NoticePages(services, render, sessions)
-    activity = EventPages(services, render, sessions)
-    quick_start = QuickStart(services, render, sessions, base_url=base_url)
-    plans = PlanPages(services, render, sessions, plans_url=plans_url)
+    render, sessions = Renderer(brand, plans_url), Sessions(services)
+    dependencies = Dependencies(services, render, sessions, base_url)
     confirmation = Confirmation(services, render, sessions)
-    confirm_email = ConfirmEmail(services, render)
-    account = AccountPages(services, render, sessions)
-    members = MemberPages(services, render, sessions)
-    invitations = InvitationPages(services, render, sessions, base_url=base_url)
-    door = Door(services, render, sessions)
-    doors = _Doors(base_url, sessions, confirmation)
-    of_account, of_members = "/w/{workspace_id}/account", "/w/{workspace_id}/members"
-    of_keys = "/w/{workspace_id}/keys"
-    one_key = f"{of_keys}/{{key_id}}"
-    of_collections = "/w/{workspace_id}/collections"
-    of_webhooks = "/w/{workspace_id}/webhooks"
-    one_webhook = f"{of_webhooks}/{{webhook_id}}"
-    one_collection = f"{of_collections}/{{name}}"
-    routes = [
-        doors.route("/", see=sessions.home),
-        doors.route("/sign-in", see=sessions.sign_in_page, act=sessions.sign_in),
-        doors.route(CONFIRM_EMAIL, see=confirm_email.look, act=confirm_email.confirm),
-        doors.route("/sign-out", act=sessions.sign_out),
-        doors.route("/w/{workspace_id}/confirm", act=confirmation.confirm),
-        doors.route("/w/{workspace_id}/resume", see=confirmation.resume),
-        doors.route(of_keys, see=keys.all.show, act=keys.new.create),
-        doors.route(f"{of_keys}/new", see=keys.new.ask),
-        doors.route(one_key, see=keys.one.show),
-        doors.route(f"{one_key}/edit", see=keys.change.ask_to_edit, act=keys.change.edit),
-        doors.route(f"{one_key}/rotate", see=keys.change.ask_to_rotate, act=keys.change.rotate),
-        doors.route(f"{one_key}/revoke", see=keys.end.ask, act=keys.end.revoke),
-        doors.route(of_collections, see=collections.index, act=collections.create),
-        doors.route("/w/{workspace_id}/new-collection", see=collections.new),
-        doors.route(one_collection, see=collections.collection),
-        doors.route(
-            f"{one_collection}/delete", see=collections.ask_to_delete, act=collections.delete
-        ),
-        doors.route(f"{one_collection}/documents/{{id}}", see=collections.document),
-        doors.route(f"{one_collection}/documents/{{id}}/text", see=collections.text),
-        doors.route(of_webhooks, see=webhooks.index, act=webhooks.create),
-        doors.route(f"{of_webhooks}/new", see=webhooks.new),
-        doors.route(one_webhook, see=webhooks.show),
-        doors.route(f"{one_webhook}/edit", see=change.ask_to_edit, act=change.edit),
-        doors.route(f"{one_webhook}/status", act=change.switch),
-        doors.route(f"{one_webhook}/test", act=change.test),
-        doors.route(f"{one_webhook}/rotate-secret", see=change.ask_to_rotate, act=change.rotate),
-        doors.route(f"{one_webhook}/delete", see=change.ask_to_delete, act=change.delete),
-        doors.route(f"{one_webhook}/deliveries/{{delivery_id}}", see=deliveries.show),
-        doors.route(
-            f"{one_webhook}/deliveries/{{delivery_id}}/redeliver", act=deliveries.redeliver
-        ),
-        doors.route("/w/{workspace_id}/notices", see=notices.index, act=notices.choose),
-        doors.route("/w/{workspace_id}/activity", see=activity.index),
-        doors.route("/w/{workspace_id}/activity.csv", see=activity.as_csv),
-        doors.route("/w/{workspace_id}/activity.jsonl", see=activity.as_json_lines),
-        doors.route("/w/{workspace_id}/quick-start", see=quick_start.index),
-        doors.route("/w/{workspace_id}/plan", see=plans.index),
-        doors.route(of_account, see=account.index),
-        doors.route(f"{of_account}/name", act=account.rename),
-        doors.route(f"{of_account}/email", act=account.change_email),
-        doors.route(f"{of_account}/time-zone", act=account.set_time_zone),
-        doors.route(f"{of_account}/password", see=account.password, act=account.change_password),
-        doors.route(f"{of_account}/sessions/end-others", act=account.end_other_sessions),
-        doors.route(f"{of_account}/sessions/{{session_id}}/end", act=account.end_session),
-        doors.route(of_members, see=members.index),
-        doors.route(f"{of_members}/leave", see=members.ask_to_leave, act=members.leave),
-        doors.route(
-            f"{of_members}/workspace-name", see=members.ask_for_name, act=members.rename_workspace
-        ),
-        doors.route(f"{of_members}/invitations", see=invitations.index, act=invitations.invite),
-        doors.route(f"{of_members}/invitations/new", see=invitations.new),
-        doors.route(
-            f"{of_members}/invitations/{{invitation_id}}/revoke",
-            see=invitations.ask_to_revoke,
-            act=invitations.revoke,
-        ),
-        doors.route(
-            f"{of_members}/{{user_id}}/role", see=members.ask_for_role, act=members.change_role
-        ),
-        doors.route(
-            f"{of_members}/{{user_id}}/remove", see=members.ask_to_remove, act=members.remove
-        ),
-        doors.route("/invitation", see=door.look, act=door.come_in),
-        Route("/static/{digest}/{name}", render.assets.serve),
-    ]
-    app = Starlette(routes=routes)
+    routes = _Routes(base_url, sessions, confirmation)
+    _add_visitor_routes(routes, services, render, sessions)
+    routes.member("/confirm", post=confirmation.confirm)
+    routes.member("/resume", get=confirmation.resume)
+    _add_key_routes(routes, dependencies)
+    _add_webhook_routes(routes, dependencies)
+    _add_workspace_routes(routes, dependencies)
+    _add_people_routes(routes, dependencies)
+    static = Route("/static/{digest}/{name}", render.assets.serve)
+    app = Starlette(routes=[*routes.routes, static])
     app.router.redirect_slashes = False
-    Refusals(render).install(app)
-    return _Guarded(app)
+    ErrorPages(render).install(app)
+    return _WithSecurityHeaders(app)
 
 
-PAGES: Final = 12
-"""Pages that one process makes at the same time, of which each workspace has its share."""
-STRANGERS: Final = 64
-"""Those of everybody else, of which each address has its share. Most wait for the slow hash of a password."""
+def _add_visitor_routes(
+    routes: _Routes, services: Services, render: Renderer, sessions: Sessions
+) -> None:
+    sign_in = SignInPages(services, render, sessions)
+    confirm_email = ConfirmEmailPages(services, render)
+    invitation = AcceptInvitationPages(services, render, sessions)
+    routes.visitor("/", get=sign_in.home)
+    routes.visitor("/sign-in", get=sign_in.sign_in_form, post=sign_in.sign_in)
+    routes.visitor("/sign-out", post=sessions.sign_out)
+    routes.visitor(CONFIRM_EMAIL, get=confirm_email.confirm_form, post=confirm_email.confirm)
+    routes.visitor("/invitation", get=invitation.show, post=invitation.accept)
 
 
-class _Doors:
-    """Routes to pages and acts. Handlers run on threads, where services may wait for the database."""
+def _add_key_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    listing, views = KeyList(dependencies), KeyViews(dependencies)
+    changes = KeyChanges(dependencies)
+    key = "/keys/{key_id}"
+    routes.member("/keys", get=listing.show, post=views.create)
+    routes.member("/keys/new", get=views.new)
+    routes.member(key, get=views.show)
+    routes.member(f"{key}/edit", get=changes.edit_form, post=changes.edit)
+    routes.member(f"{key}/rotate", get=changes.rotate_form, post=changes.rotate)
+    routes.member(f"{key}/revoke", get=views.revoke_form, post=views.revoke)
+
+
+def _add_webhook_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    webhooks, deliveries = WebhookViews(dependencies), DeliveryPages(dependencies)
+    webhook = "/webhooks/{webhook_id}"
+    delivery = f"{webhook}/deliveries/{{delivery_id}}"
+    routes.member("/webhooks", get=webhooks.index, post=webhooks.create)
+    routes.member("/webhooks/new", get=webhooks.new)
+    routes.member(webhook, get=webhooks.show)
+    routes.member(f"{webhook}/edit", get=webhooks.edit_form, post=webhooks.edit)
+    routes.member(f"{webhook}/status", post=webhooks.set_status)
+    routes.member(f"{webhook}/test", post=webhooks.test)
+    routes.member(f"{webhook}/rotate-secret", get=webhooks.rotate_form, post=webhooks.rotate)
+    routes.member(f"{webhook}/delete", get=webhooks.delete_form, post=webhooks.delete)
+    routes.member(delivery, get=deliveries.show)
+    routes.member(f"{delivery}/redeliver", post=deliveries.redeliver)
+
+
+def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    collections, activity = CollectionPages(dependencies), ActivityPages(dependencies)
+    notifications = NotificationPages(dependencies)
+    collection = "/collections/{name}"
+    document = f"{collection}/documents/{{id}}"
+    routes.member("/collections", get=collections.index, post=collections.create)
+    # Not below the collections, where any name may be a collection's.
+    routes.member("/new-collection", get=collections.new)
+    routes.member(collection, get=collections.show)
+    routes.member(f"{collection}/delete", get=collections.delete_form, post=collections.delete)
+    routes.member(document, get=collections.document)
+    routes.member(f"{document}/text", get=collections.text)
+    routes.member("/notices", get=notifications.index, post=notifications.save)
+    routes.member("/activity", get=activity.index)
+    routes.member("/activity.csv", get=activity.as_csv)
+    routes.member("/activity.jsonl", get=activity.as_json_lines)
+    routes.member("/quick-start", get=QuickStart(dependencies).index)
+    routes.member("/plan", get=PlanPages(dependencies).index)
+
+
+def _add_people_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    account, members = AccountPages(dependencies), MemberPages(dependencies)
+    invitations = InvitationPages(dependencies)
+    invitation, member = "/members/invitations/{invitation_id}", "/members/{user_id}"
+    routes.member("/account", get=account.index)
+    routes.member("/account/name", post=account.rename)
+    routes.member("/account/email", post=account.change_email)
+    routes.member("/account/time-zone", post=account.set_time_zone)
+    routes.member("/account/password", get=account.password_form, post=account.change_password)
+    routes.member("/account/sessions/end-others", post=account.end_other_sessions)
+    routes.member("/account/sessions/{session_id}/end", post=account.end_session)
+    routes.member("/members", get=members.index)
+    routes.member("/members/leave", get=members.leave_form, post=members.leave)
+    routes.member("/members/workspace-name", get=members.name_form, post=members.rename_workspace)
+    routes.member("/members/invitations", get=invitations.index, post=invitations.invite)
+    routes.member("/members/invitations/new", get=invitations.new)
+    routes.member(f"{invitation}/revoke", get=invitations.revoke_form, post=invitations.revoke)
+    routes.member(f"{member}/role", get=members.role_form, post=members.change_role)
+    routes.member(f"{member}/remove", get=members.remove_form, post=members.remove)
+
+
+class _Routes:
+    """Collects routes. Handlers run on threads, where services may wait for the database."""
 
     def __init__(self, base_url: str, sessions: Sessions, confirmation: Confirmation) -> None:
+        self.routes: list[Route] = []
         self._base_url = base_url
         self._sessions = sessions
         self._confirmation = confirmation
-        self._pages = FairThreadPool(PAGES, "page")
-        self._strangers = FairThreadPool(STRANGERS, "stranger")
+        self._member_threads = FairThreadPool(MEMBER_THREADS, "page")
+        self._visitor_threads = FairThreadPool(VISITOR_THREADS, "visitor")
 
-    def route(self, path: str, *, see: Handler | None = None, act: Handler | None = None) -> Route:
-        """`see` looks and changes nothing (GET); `act` changes something (POST), only from a form of ours.
+    def member(
+        self, path: str, *, get: MemberHandler | None = None, post: MemberHandler | None = None
+    ) -> None:
+        """Add a page of a workspace, whose handlers get the signed-in member."""
+        self.visitor(
+            f"/w/{{workspace_id}}{path}",
+            get=get and self._for_member(get),
+            post=post and self._for_member(post),
+        )
 
-        ForeignForm before anything is done, unless both proofs hold: the origin, and the token of this browser.
+    def visitor(
+        self, path: str, *, get: Handler | None = None, post: Handler | None = None
+    ) -> None:
+        """Add a page for everyone. GET must not change anything.
+
+        POST requires both the origin and this browser's form token before anything happens, else ForeignForm.
         """
 
         async def endpoint(request: Request) -> Response:
@@ -191,38 +213,43 @@ class _Doors:
             if posted:
                 require_same_origin(request, self._base_url)
             visit = Visit.of(request, await read_form(request) if posted else None)
-            handle = self._confirmation.act if posted else self._confirmation.look
-            make = partial(handle, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
+            run = self._confirmation.run_post if posted else self._confirmation.run_get
+            respond = partial(run, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
             if posted and not has_form_token(visit.form, visit.secret):
-                make = partial(self._confirmation.interrupted, visit)
+                respond = partial(self._confirmation.interrupt, visit)
             workspace_id = request.path_params.get("workspace_id")
 
-            def enter() -> Response | None:
-                """Return the answer, or None for a member, whose page has a place of the workspace's."""
-                # A stranger may name any workspace: only its members use up its share.
-                if workspace_id is not None and self._sessions.is_of_member(visit):
+            def respond_to_visitor() -> Response | None:
+                """Return the response, or None for a member, whose page takes a thread of the workspace's share."""
+                # Anyone can name any workspace in a path: only its members may use up its share.
+                if workspace_id is not None and self._sessions.is_member(visit):
                     return None
-                return make()
+                return respond()
 
             address = address_subject(client_of(request.scope).address)
-            answer = await self._strangers.run(address, enter)
-            return await self._pages.run(workspace_id, make) if answer is None else answer
+            response = await self._visitor_threads.run(address, respond_to_visitor)
+            if response is None:
+                response = await self._member_threads.run(workspace_id, respond)
+            return response
 
-        handlers = {name: handler for name, handler in (("GET", see), ("POST", act)) if handler}
-        return Route(path, endpoint, methods=list(handlers))
+        handlers = {name: handler for name, handler in (("GET", get), ("POST", post)) if handler}
+        self.routes.append(Route(path, endpoint, methods=list(handlers)))
+
+    def _for_member(self, handler: MemberHandler) -> Handler:
+        return lambda visit: handler(self._sessions.member_visit(visit))
 
 
-class _Guarded:
-    """Puts the guards on every answer, errors and files included."""
+class _WithSecurityHeaders:
+    """Middleware that adds the security headers to every response, errors and files included."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                renewed = renewed_cookies(scope)
-                message = {**message, "headers": [*renewed, *message["headers"], *_GUARDS]}
+                headers = [*renewed_cookies(scope), *message["headers"], *_SECURITY_HEADERS]
+                message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_guarded)

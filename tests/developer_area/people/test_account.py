@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.developer_area.sign_in.cookies import DEVICE
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Browser, Seen
 from tests.developer_area.conftest import Area, session_of
@@ -34,13 +33,13 @@ def test_a_name_is_changed(each_area: Area) -> None:
     """The new name stands on every page from now on; one that is none is refused, and kept for mending."""
     browser = each_area.signed_in()
     seen = change(each_area, browser, "name", name="Ada Lovelace")
-    assert (seen.path, status_of(seen)) == (url(each_area), "Your name is saved.")
+    assert (seen.path, status_of(seen)) == (url(each_area), "Your name was saved.")
     assert "Ada Lovelace" in browser.open(each_area.keys_url).tree.text
     assert status_of(browser.open(url(each_area))) == ""
     refused = change(each_area, browser, "name", name="x" * 101)
     assert refused.status == 422
     assert refused.tree.one("input", id="name").attributes["value"] == "x" * 101
-    assert "The name must be 1-100 characters" in refused.tree.text
+    assert "Name must be 1-100 characters" in refused.tree.text
 
 
 def test_an_address_is_changed(each_area: Area) -> None:
@@ -50,7 +49,7 @@ def test_an_address_is_changed(each_area: Area) -> None:
     with_password(each_area, each_area.member(Role.VIEWER), "bob@keys.example")
     assert change(each_area, browser, "email", email="bob@keys.example").status == 409
     seen = change(each_area, browser, "email", email="ada@other.example")
-    assert status_of(seen).startswith("Your email is saved")
+    assert status_of(seen).startswith("Your email was saved")
     assert sign_in(each_area.browser(), EMAIL, RIGHT).status == 422
     enter(each_area, "ada@other.example")
 
@@ -63,12 +62,12 @@ def test_a_password_is_changed(each_area: Area) -> None:
     page = browser.open(url(each_area, "/password"))
     assert "At least 15 characters" in page.tree.one("ul", id="rules").text
     seen = browser.submit(page, page.path, current=RIGHT, new=OTHER, again=OTHER)
-    assert (seen.path, status_of(seen)[:21]) == (url(each_area), "Your password is set.")
+    assert (seen.path, status_of(seen)[:24]) == (url(each_area), "Your password was saved.")
     assert session_of(browser) != before
     assert browser.cookies[DEVICE] != device
     assert other.open(each_area.keys_url).path.startswith("/sign-in")
     old = each_area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
     assert sign_in(each_area.browser(), EMAIL, RIGHT).status == 422
     enter(each_area, EMAIL, OTHER)
@@ -80,7 +79,7 @@ def test_a_password_is_changed(each_area: Area) -> None:
         ({"current": WRONG}, "This is not your password"),
         ({"new": "short", "again": "short"}, "must have at least 15 characters"),
         ({"new": "passwordpassword", "again": "passwordpassword"}, "too easily guessed"),
-        ({"again": "something else 15"}, "The two are not the same"),
+        ({"again": "something else 15"}, "The passwords don't match"),
     ],
 )
 def test_a_password_that_will_not_do(area: Area, typed: dict[str, str], said: str) -> None:
@@ -139,7 +138,7 @@ def test_sessions_are_listed_and_ended(each_area: Area) -> None:
     assert status_of(browser.submit(page, end)) == "That session has ended."
     assert lost.open("/").path == "/sign-in"
     seen = browser.submit(browser.open(url(each_area)), url(each_area, "/sessions/end-others"))
-    assert status_of(seen) == "1 session has ended. This one goes on."
+    assert status_of(seen) == "1 other session ended."
     assert third.open("/").path == "/sign-in"
     assert browser.open("/").path == each_area.keys_url
 
@@ -148,7 +147,7 @@ def test_nobody_ends_sessions_of_others(area: Area) -> None:
     """The id of somebody else's session is as one that never was."""
     browser = area.signed_in()
     victim = area.signed_in(area.member(Role.VIEWER))
-    secret = victim.cookies[COOKIE]
+    secret = victim.cookies[SESSION]
     from keystead.domain.token import Secret
 
     theirs = area.services.accounts.sessions(Secret(secret))[0].session.id

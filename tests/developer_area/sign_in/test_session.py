@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.developer_area.sign_in.session import COOKIE
+from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.workspaces import Role
 from tests.behind import write_behind
 from tests.developer_area.browser import Browser
@@ -36,16 +36,16 @@ def test_a_link_leads_to_the_keys(each_area: Area) -> None:
     [
         ('other="', '"; x="\\'),
         ("a=b;;; =; =x;", ";"),
-        (f"{COOKIE}=another", "  "),
-        (f"x{COOKIE}=another", f"{COOKIE}x=another"),
+        (f"{SESSION}=another", "  "),
+        (f"x{SESSION}=another", f"{SESSION}x=another"),
     ],
 )
 def test_only_our_own_cookies_are_read(area: Area, before: str, after: str) -> None:
     """Whatever else stands in the field, in quotes or not, the session is found; of two of its name the last counts."""
     session = session_of(area.signed_in())
-    sent = {"Cookie": f"{before}; {COOKIE}={session} ;{after}"}
+    sent = {"Cookie": f"{before}; {SESSION}={session} ;{after}"}
     assert area.browser().request("GET", area.keys_url, sent).path == area.keys_url
-    sent = {"Cookie": f'{before}; {COOKIE}="{session}"'}
+    sent = {"Cookie": f'{before}; {SESSION}="{session}"'}
     assert area.browser().request("GET", area.keys_url, sent).path != area.keys_url
 
 
@@ -123,7 +123,7 @@ def _raw_post(browser: Browser, url: str, headers: dict[str, str], body: bytes) 
     response = asyncio.run(browser._send("POST", url, headers, body))
     assert response.status_code == 303
     assert "link" not in response.headers["location"]
-    (line,) = [c for c in response.headers.get_list("set-cookie") if c.startswith(f"{COOKIE}=")]
+    (line,) = [c for c in response.headers.get_list("set-cookie") if c.startswith(f"{SESSION}=")]
     return line
 
 
@@ -135,7 +135,7 @@ def test_signing_in_gives_a_new_secret(area: Area) -> None:
     victim.submit(page, "/sign-in")
     assert session_of(victim) != planted
     attacker = area.browser()
-    attacker.cookies.set(COOKIE, planted)
+    attacker.cookies.set(SESSION, planted)
     assert attacker.open("/").path == "/sign-in"
 
 
@@ -145,7 +145,7 @@ def test_signing_in_again_ends_the_session_before(area: Area) -> None:
     before = session_of(browser)
     assert redeem(area, area.link(), browser) == 200
     old = area.browser()
-    old.cookies.set(COOKIE, before)
+    old.cookies.set(SESSION, before)
     assert old.open("/").path == "/sign-in"
     assert browser.open("/").path == area.keys_url
 
@@ -157,7 +157,7 @@ def test_signing_out_ends_the_session(each_area: Area) -> None:
     page = browser.submit(browser.open(each_area.keys_url), "/sign-out")
     assert page.path == "/sign-in"
     thief = each_area.browser()
-    thief.cookies.set(COOKIE, copied)
+    thief.cookies.set(SESSION, copied)
     assert thief.open(each_area.keys_url).path.startswith("/sign-in")
 
 
@@ -200,7 +200,7 @@ def test_a_token_is_no_cookie(area: Area) -> None:
     """An API key's token signs nobody in, in the cookie or in the Authorization field (R56)."""
     token = area.key().reveal()
     browser = area.browser()
-    browser.cookies.set(COOKIE, token)
+    browser.cookies.set(SESSION, token)
     assert browser.open(area.keys_url).path.startswith("/sign-in")
     assert (
         area.browser()

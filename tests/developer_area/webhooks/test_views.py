@@ -77,7 +77,7 @@ def test_a_webhook_is_made_and_its_secret_shown_once(each_area: Area) -> None:
         assert secret not in each_area.signed_in().open(path).html
     [row] = each_area.signed_in().open(url(each_area)).rows()
     assert row["Webhook"] == f"chat {HOOK}"
-    assert (row["Told of"], row["Status"]) == ("Everything", "Active")
+    assert (row["Told of"], row["Status"]) == ("All events", "Active")
 
 
 @pytest.mark.slow_on("postgresql")
@@ -165,8 +165,8 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     settle(area, 302, AttemptError.REDIRECT)
     seen = area.signed_in().open(page_of(area, webhook).link("key.created"))
     assert [row["Answer"] for row in seen.rows()] == [
-        "302 Found: a redirect, which is not followed",
-        "No answer in time",
+        "302 Found: redirects aren't followed",
+        "Timed out",
     ]
     payload = json.loads(seen.tree.one("code", id="body-code").text)
     assert (payload["type"], payload["data"]["data"]["description"]) == ("key.created", "nightly")
@@ -181,7 +181,7 @@ def test_a_test_is_sent(area: Area) -> None:
         browser.open(url(area, f"/{webhook.id}")), url(area, f"/{webhook.id}/test")
     )
     assert (seen.status, seen.heading) == (200, "webhook.test")
-    assert "A test is on its way." in seen.html
+    assert "Test event sent." in seen.html
 
 
 @pytest.mark.slow_on("postgresql")
@@ -193,11 +193,11 @@ def test_a_delivery_is_sent_again(area: Area) -> None:
     browser = area.signed_in()
     path = page_of(area, webhook).link("key.created")
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
-    assert "on its way again" in seen.html
+    assert "Resent with the same ID." in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
     assert [one.status for one in page.items] == [DeliveryStatus.PENDING]
     switch(area, webhook, WebhookStatus.DISABLED)
-    assert "switch it on" in browser.open(path).html
+    assert "Resume the webhook" in browser.open(path).html
 
 
 def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
@@ -285,7 +285,7 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
     webhook = made(area)
     seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
     assert seen.status == 422
-    assert "A header is reserved" in seen.html
+    assert "A custom header is reserved" in seen.html
     dropped = seen.tree.one("input", name="drop")
     assert "checked" in dropped.attributes
     area.key()
@@ -317,7 +317,7 @@ def test_a_webhook_is_deleted(area: Area) -> None:
     question = browser.open(page_of(area, webhook).link("Delete"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/delete"))
     assert (seen.path, seen.rows()) == (url(area), [])
-    assert "The webhook chat is deleted." in seen.html
+    assert "The webhook chat was deleted." in seen.html
     assert listed(area) == []
 
 

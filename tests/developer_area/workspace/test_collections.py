@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.developer_area.workspace.collections import _SHOWN_CHARACTERS
+from keystead.developer_area.workspace.collections import MAX_SHOWN
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.developer_area.browser import Seen
@@ -53,7 +53,7 @@ def test_a_name_that_is_none_is_refused_in_words(area: Area, name: str) -> None:
     """What cannot be a name stands in the form again, with what is wrong, and makes nothing."""
     seen = create(area, name, "Title")
     assert seen.status == 422
-    assert seen.tree.one("p", id="name-problem").text.startswith("It must be 1-64 of a-z")
+    assert seen.tree.one("p", id="name-problem").text.startswith("Name must be 1-64 of a-z")
     assert seen.tree.one("input", id="name").attributes["value"] == name
     assert seen.tree.one("input", id="title").attributes["value"] == "Title"
     assert names(area) == []
@@ -90,7 +90,7 @@ def test_an_empty_collection_is_deleted_after_a_question(each_area: Area) -> Non
     assert question.heading == "Delete “Product docs”?"
     assert names(each_area) == ["docs"]
     seen = browser.submit(question, url(each_area, "/docs/delete"))
-    assert seen.tree.one("div", id="status").text == "The collection docs is deleted."
+    assert seen.tree.one("div", id="status").text == "The collection docs was deleted."
     assert names(each_area) == []
 
 
@@ -103,7 +103,7 @@ def test_documents_go_only_with_the_name_typed(each_area: Area) -> None:
     for typed in ("doc", "DOCS", "docs2"):
         seen = browser.submit(question, url(each_area, "/docs/delete"), confirm=typed)
         assert seen.status == 409
-        assert seen.tree.one("p", id="confirm-problem").text.startswith("Type the name")
+        assert seen.tree.one("p", id="confirm-problem").text.startswith("That doesn't match.")
     assert names(each_area) == ["docs"]
     browser.submit(question, url(each_area, "/docs/delete"), confirm="docs")
     assert names(each_area) == []
@@ -185,12 +185,12 @@ def test_a_document_is_read(each_area: Area) -> None:
 
 def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
     """A page stays small however long the document; the file is whole."""
-    filled(area, DocumentDraft("a", "x" * (_SHOWN_CHARACTERS + 1)))
+    filled(area, DocumentDraft("a", "x" * (MAX_SHOWN + 1)))
     browser = area.signed_in()
     page = browser.open(url(area, "/docs/documents/a"))
-    assert len(page.tree.one("div", class_="document-text").raw) == _SHOWN_CHARACTERS
+    assert len(page.tree.one("div", class_="document-text").raw) == MAX_SHOWN
     file = browser.open(page.link("Download all of it"))
-    assert len(file.html) == _SHOWN_CHARACTERS + 1
+    assert len(file.html) == MAX_SHOWN + 1
 
 
 @pytest.mark.slow_on("postgresql")

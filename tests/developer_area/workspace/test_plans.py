@@ -47,8 +47,8 @@ def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
     seen = browser.open(plan_url(area))
     text, note = uses(seen)["Active API keys"]
     assert text == "5 of 5"
-    assert note.startswith("Full. Revoke a key that nothing uses, or move to Team, which has 50.")
-    assert browser.open(seen.link("See keys")).heading == "API keys"
+    assert note.startswith("Full. Revoke an unused key, or upgrade to Team (50).")
+    assert browser.open(seen.link("View keys")).heading == "API keys"
 
 
 def test_plans_stand_side_by_side(area: Area) -> None:

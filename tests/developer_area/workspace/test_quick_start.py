@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap import open_safely
-from keystead.developer_area.workspace.code_samples import push_lines, query_lines
+from keystead.developer_area.workspace.code_samples import push_samples, search_samples
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
@@ -96,9 +96,9 @@ def test_lines_work_as_they_stand(server: Serving, tmp_path: Path, language: str
         (tmp_path / "docs" / "hello.md").write_text("# Hello\n\nHello from our first document.\n")
         said = ""
         for lines in (
-            push_lines(server.base_url, "docs", create=True),
-            push_lines(server.base_url, "docs"),
-            query_lines(server.base_url, "docs"),
+            push_samples(server.base_url, "docs", create=True),
+            push_samples(server.base_url, "docs"),
+            search_samples(server.base_url, "docs"),
         ):
             (code,) = [tab.code for tab in lines if tab.id == language]
             said = run(language, code, tmp_path, token.reveal())

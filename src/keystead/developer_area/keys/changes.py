@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_edit import EditEntry
-from keystead.developer_area.key_overlap import (
-    chosen_overlap,
-    fate_of_the_old,
-    overlap_choices,
-    refusal_of,
-)
 from keystead.developer_area.keys.contexts import EditKeyPage, RotateKeyPage
-from keystead.developer_area.keys.forms import earliest_day, once_of, problems_of, shown_at
-from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.redirects import see_other
-from keystead.developer_area.sign_in.session import Acting, Visit
-from keystead.developer_area.web.forms import made_from
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.keys.forms import (
+    EditEntry,
+    earliest_day,
+    form_once,
+    key_problems,
+    shown_at,
+)
+from keystead.developer_area.keys.pages import KeyPages, new_nonce
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.web.forms import Form, form_version
+from keystead.developer_area.web.navigation import see_other
 from keystead.domain.errors import (
     ChangedMeanwhile,
     IdempotencyMismatch,
     Invalid,
     KeyExpired,
     KeyRevoked,
+    KeysteadError,
     LimitReached,
     RotationInProgress,
     WouldWiden,
@@ -37,147 +37,173 @@ from keystead.domain.keys import (
     ApiKey,
     KeyStatus,
     Rotation,
+    earlier,
+    has_passed,
     plan_rotation,
-    require_manager,
 )
 
-REFUSED = (KeyExpired, KeyRevoked, RotationInProgress, WouldWiden, LimitReached)
-"""What a sentence on the page answers."""
+_REFUSALS = (KeyExpired, KeyRevoked, RotationInProgress, WouldWiden, LimitReached)
+"""Errors that the page explains in a sentence."""
+OVERLAP: Final = "overlap"
+_OVERLAPS: Final[Mapping[str, tuple[str, timedelta]]] = {
+    "now": ("Immediately", timedelta()),
+    "hour": ("In 1 hour", timedelta(hours=1)),
+    "day": ("In 24 hours", timedelta(hours=24)),
+    "week": ("In 7 days", timedelta(days=7)),
+}
 
 
-class KeyChanges:
-    """The pages that change a key."""
+class KeyChanges(KeyPages):
+    """The pages that rotate and edit a key."""
 
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
+    def rotate_form(self, visit: MemberVisit) -> Response:
+        """Ask when the old key expires."""
+        return self._rotate_page(visit, self._managed_key(visit))
 
-    def ask_to_rotate(self, visit: Visit) -> Response:
-        """When the old key is to end."""
-        acting, key = self._managed(visit)
-        return self._rotation(visit, acting, key)
-
-    def rotate(self, visit: Visit) -> Response:
-        """The successor, its token shown in this answer alone; or the choices again, and why."""
-        acting, key = self._managed(visit)
-        keys = self._desk.services.keys
+    def rotate(self, visit: MemberVisit) -> Response:
+        """Rotate a key and show the successor's token once, or show the form again with the reason."""
+        key, keys = self._managed_key(visit), self._services.keys
         try:
-            overlap, once = chosen_overlap(visit.form), once_of(visit.form)
+            overlap, once = _chosen_overlap(visit.form), form_once(visit.form)
             created = keys.rotate(
-                acting.principal, key.id, overlap=overlap, origin=visit.origin, once=once
+                visit.principal, key.id, overlap=overlap, origin=visit.origin, once=once
             )
-        except Invalid:
-            problem = "When the old key ends must be chosen."
-            return self._rotation(visit, acting, key, problem=problem, status=422)
         except IdempotencyMismatch:
-            used = "This form has rotated the key already. Its new key is in the list."
-            return self._rotation(visit, acting, key, used, status=409)
-        except REFUSED as refused:
-            return self._rotation(visit, acting, key, refusal_of(refused), status=409)
-        ended = keys.get(acting.principal, key.id)
-        return self._desk.created(
-            visit, acting, created, fate_of_the_old(ended, keys.now(), acting.zone)
-        )
+            used = "This form has already rotated the key. Its new key is in the list."
+            return self._rotate_page(visit, key, used, status=409)
+        except Invalid:
+            problem = "Choose when the old key stops working."
+            return self._rotate_page(visit, key, problem=problem, status=422)
+        except _REFUSALS as refused:
+            return self._rotate_page(visit, key, _refusal_text(refused), status=409)
+        old = keys.get(visit.principal, key.id)
+        return self._created(visit, created, _old_key_text(old, visit))
 
-    def ask_to_edit(self, visit: Visit) -> Response:
-        """A key's attributes, to be changed."""
-        acting, key = self._managed(visit)
-        return self._attributes(visit, acting, key, EditEntry.of_key(key))
+    def edit_form(self, visit: MemberVisit) -> Response:
+        """Show the form with a key's attributes."""
+        key = self._managed_key(visit)
+        return self._edit_page(visit, key, EditEntry.of_key(key))
 
-    def edit(self, visit: Visit) -> Response:
-        """Writes what was changed, and goes on to the key's page; or the form again, with what is wrong."""
-        acting, key = self._managed(visit)
+    def edit(self, visit: MemberVisit) -> Response:
+        """Save the attributes and show the key, or show the form again with its problems."""
+        key, keys = self._managed_key(visit), self._services.keys
         entry = EditEntry.of_form(visit.form)
-        keys = self._desk.services.keys
         try:
+            patch = entry.patch(visit.now(), visit.zone)
             changed = keys.update(
-                acting.principal,
-                key.id,
-                entry.patch(keys.now(), acting.zone),
-                visit.origin,
-                made_from(visit.form),
+                visit.principal, key.id, patch, visit.origin, form_version(visit.form)
             )
         except ChangedMeanwhile:
-            current = keys.get(acting.principal, key.id)
-            return self._attributes(visit, acting, current, entry, is_older=True, status=409)
+            current = keys.get(visit.principal, key.id)
+            return self._edit_page(visit, current, entry, is_outdated=True, status=409)
         except Invalid as refused:
-            return self._attributes(visit, acting, key, entry, problems_of(refused), status=422)
-        except REFUSED as refused:
-            said = refusal_of(refused)
-            return self._attributes(visit, acting, key, entry, refusal=said, status=409)
+            return self._edit_page(visit, key, entry, key_problems(refused), status=422)
+        except _REFUSALS as refused:
+            refusal = _refusal_text(refused)
+            return self._edit_page(visit, key, entry, refusal=refusal, status=409)
         saved = "?saved=yes" if changed != key else ""
-        return see_other(f"{acting.keys_url}/{key.id}{saved}")
+        return see_other(f"{visit.keys_url}/{key.id}{saved}")
 
-    def _managed(self, visit: Visit) -> tuple[Acting, ApiKey]:
-        """Who acts, and the key that they may change. Forbidden."""
-        acting = self._desk.acting(visit, to_change=True)
-        key = self._desk.key(visit, acting)
-        require_manager(acting.principal, key)
-        return acting, key
-
-    def _rotation(
+    def _rotate_page(
         self,
-        visit: Visit,
-        acting: Acting,
+        visit: MemberVisit,
         key: ApiKey,
         refusal: str = "",
         *,
         problem: str = "",
         status: int = 200,
     ) -> Response:
-        now = self._desk.now()
+        now = visit.now()
         try:
-            planned = self._planned(acting, key, now)
-        except REFUSED as refused:
-            planned, refusal = None, refusal_of(refused)
-        ends = None if planned is None else planned.successor.expires_at
+            rotation = self._preview(visit, key, now)
+        except _REFUSALS as refused:
+            rotation, refusal = None, _refusal_text(refused)
         page = RotateKeyPage(
-            frame=self._desk.frame(visit, acting),
-            key=self._desk.row(acting, key, now),
+            frame=visit.frame(),
+            key=self._row(visit, key),
             refusal=refusal,
             problem=problem,
-            once=secrets.token_urlsafe(16),
-            overlaps=overlap_choices(key, now, acting.zone) if planned else (),
-            successor_expires=None if ends is None else moment(ends, now, acting.zone),
-            keys_url=acting.keys_url,
+            once=new_nonce(),
+            overlaps=_overlap_choices(key, now, visit) if rotation else (),
+            successor_expires=visit.timestamp(rotation.successor.expires_at) if rotation else None,
         )
-        return self._desk.render(page, status)
+        return self._render(page, status)
 
-    def _planned(self, acting: Acting, key: ApiKey, now: datetime) -> Rotation | None:
-        """The rotation, as far as a look can tell whether it would be refused."""
-        before = self._desk.services.keys.predecessor(acting.principal, key.id)
-        if before is not None and before.status(now) is KeyStatus.ACTIVE:
+    def _preview(self, visit: MemberVisit, key: ApiKey, now: datetime) -> Rotation:
+        """Return the rotation, or raise what would refuse it as far as a read can show."""
+        predecessor = self._services.keys.predecessor(visit.principal, key.id)
+        if predecessor is not None and predecessor.status(now) is KeyStatus.ACTIVE:
             raise RotationInProgress(
-                f"The key {before.hint} before it still works for a while; revoke that one first."
+                f"Its predecessor {predecessor.hint} still works. Revoke that key first."
             )
-        return plan_rotation(key, timedelta(), UNSET, acting.principal, now)
+        return plan_rotation(key, timedelta(), UNSET, visit.principal, now)
 
-    def _attributes(
+    def _edit_page(
         self,
-        visit: Visit,
-        acting: Acting,
+        visit: MemberVisit,
         key: ApiKey,
         entry: EditEntry,
         problems: Mapping[str, str] | None = None,
         *,
         refusal: str = "",
-        is_older: bool = False,
+        is_outdated: bool = False,
         status: int = 200,
     ) -> Response:
-        now = self._desk.now()
-        alive = key.status(now) is KeyStatus.ACTIVE
+        now = visit.now()
+        is_active = key.status(now) is KeyStatus.ACTIVE
         page = EditKeyPage(
-            frame=self._desk.frame(visit, acting),
-            key=self._desk.row(acting, key, now),
-            version=key.version,
-            differences=entry.differences(key, now, acting.zone) if is_older else None,
-            refusal=refusal,
+            frame=visit.frame(),
             problems=problems or {},
-            description=entry.description,
-            expiries=entry.expiries(key, now, acting.zone) if alive else (),
+            description=entry.entered.description,
+            expiries=entry.expiries(key, visit) if is_active else (),
             shown_at=shown_at(now),
-            expires_on=entry.expires_on,
-            earliest=earliest_day(now, acting.zone),
+            expires_on=entry.entered.expires_on,
+            earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(key),
-            scopes=entry.scope_choices(key, self._desk.services.keys.catalog),
+            scopes=entry.scope_choices(key, self._services.keys.catalog),
+            key=self._row(visit, key),
+            version=key.version,
+            differences=entry.differences(key, visit) if is_outdated else None,
+            refusal=refusal,
         )
-        return self._desk.render(page, status)
+        return self._render(page, status)
+
+
+def _overlap_choices(key: ApiKey, now: datetime, visit: MemberVisit) -> Sequence[Choice]:
+    """Return the overlaps with the exact time of each: never later than the key's own expiry."""
+    return [
+        Choice(value, text, _overlap_hint(key, overlap, now, visit))
+        for value, (text, overlap) in _OVERLAPS.items()
+    ]
+
+
+def _overlap_hint(key: ApiKey, overlap: timedelta, now: datetime, visit: MemberVisit) -> str:
+    if not overlap:
+        return "Anything using it breaks until you deploy the new key."
+    end = earlier(key.expires_at, now + overlap)
+    exact = visit.timestamp(end).exact
+    return f"until {exact}" if end == now + overlap else f"at its own expiry: {exact}"
+
+
+def _chosen_overlap(form: Form) -> timedelta:
+    if form.one(OVERLAP) not in _OVERLAPS:
+        raise Invalid.field("/overlap_seconds", "must be chosen")
+    return _OVERLAPS[form.one(OVERLAP)][1]
+
+
+def _old_key_text(key: ApiKey, visit: MemberVisit) -> str:
+    """Return what happens to a rotated key."""
+    end = key.expires_at
+    if key.revoked_at is not None or end is None or has_passed(end, visit.now()):
+        return f"The old key {key.hint} has stopped working."
+    expiry = visit.timestamp(end)
+    return f"The old key {key.hint} stops working {expiry.relative}: {expiry.exact}."
+
+
+def _refusal_text(error: KeysteadError) -> str:
+    if isinstance(error, LimitReached):
+        return (
+            "Too many rotated keys still work in addition to their successors."
+            " Let this one stop immediately, or revoke one of those first."
+        )
+    return error.detail

@@ -1,4 +1,4 @@
-"""The form for a new key: what was entered, what is asked with it, and how it is shown again."""
+"""The forms of a key: the user's entries, the drafts and patches they become, and the options on display."""
 
 from __future__ import annotations
 
@@ -8,36 +8,43 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final, TypeVar
 
-from keystead.developer_area.web.contexts import Choice
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Choice, Difference, differences
 from keystead.developer_area.web.forms import FORM_TOKEN, Form
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.web.labels import field_problems
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
 from keystead.domain.instants import format_instant, parse_instant
-from keystead.domain.keys import UNSET, KeyDraft, check_description, grantable
+from keystead.domain.keys import (
+    UNSET,
+    ApiKey,
+    KeyDraft,
+    KeyPatch,
+    check_description,
+    grantable,
+)
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, FULL, READ_ONLY, ScopeCatalog, Scopes
 from keystead.services.idempotency import Once
 
 ONCE: Final = "once"
 KEEP: Final = "keep"
-"""What is chosen for an attribute that is to stay as it is."""
+"""The option that leaves an attribute unchanged."""
 T = TypeVar("T")
-_ONCE = re.compile(r"[A-Za-z0-9_-]{22}")
+_NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 _LIFETIMES: Final = {
     "30": ("30 days", timedelta(days=30)),
     "90": ("90 days", timedelta(days=90)),
     "365": ("1 year", timedelta(days=365)),
 }
-_ACCESSES: Final = (
-    Choice("full", "Full access", "All data of this workspace, but not its keys."),
-    Choice("read-only", "Read-only", "Sees everything, changes nothing."),
-    Choice("chosen", "Chosen scopes", "Only what you tick."),
-)
+_FULL: Final = Choice("full", "Full access", "Read and write all data. Can't manage keys.")
+_READ_ONLY: Final = Choice("read-only", "Read-only", "View all data. Can't make changes.")
+_CUSTOM: Final = Choice("chosen", "Custom access", "Choose permissions.")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """What the person entered, unchecked. An empty one has nothing chosen for the expiry.
+    """The unchecked input of a new key. An empty one has no expiry chosen.
 
     `shown_at`: the time from which the form counted the times that it showed (RFC 3339).
     """
@@ -51,7 +58,7 @@ class KeyEntry:
 
     @classmethod
     def of(cls, form: Form) -> KeyEntry:
-        """As it was sent."""
+        """Return the input of a submitted form."""
         return cls(
             description=form.one("description"),
             expiry=form.one("expiry"),
@@ -62,40 +69,35 @@ class KeyEntry:
         )
 
     def draft(self, now: datetime, zone: tzinfo, *, may_keep: bool = False) -> KeyDraft:
-        """What is asked for; what is kept is not. Invalid with one entry for every field that cannot be understood."""
+        """Return the requested attributes, UNSET for kept ones. Invalid with every field that can't be parsed."""
         errors: list[FieldError] = []
-        _gather(errors, lambda: check_description(self.description))
-        kept = may_keep and self.expiry == KEEP
-        expires_at = UNSET if kept else _gather(errors, lambda: self._expires_at(now, zone))
-        kept = may_keep and self.access == KEEP
-        scopes = UNSET if kept else _gather(errors, self._scopes)
+        _collect(errors, lambda: check_description(self.description))
+        keep = may_keep and self.expiry == KEEP
+        expires_at = UNSET if keep else _collect(errors, lambda: self._expires_at(now, zone))
+        keep = may_keep and self.access == KEEP
+        scopes = UNSET if keep else _collect(errors, self._scopes)
         if errors or scopes is None:
             raise Invalid(errors)
         return KeyDraft(self.description, expires_at, scopes)
 
     def expiries(self, now: datetime, zone: tzinfo) -> Sequence[Choice]:
-        """Return the choices for the expiry, each with the time in `zone` that it gives to a form shown `now`."""
-        spans = [
-            Choice(value, text, _until(_from(now) + span, now, zone), self.expiry == value)
-            for value, (text, span) in _LIFETIMES.items()
+        """Return the options for the expiry, each with the time in `zone` it means in a form shown at `now`."""
+        lifetimes = [
+            Choice(value, text, _until(_whole(now) + lifetime, now, zone), self.expiry == value)
+            for value, (text, lifetime) in _LIFETIMES.items()
         ]
         end_of_day = f"until the end of that day, your time ({zone})"
         on_date = Choice("date", "Custom date", end_of_day, self.expiry == "date")
         never = "Works until someone revokes it (not recommended)."
-        return [*spans, on_date, Choice("never", "Never", never, self.expiry == "never")]
+        return [*lifetimes, on_date, Choice("never", "Never", never, self.expiry == "never")]
 
     def accesses(self) -> Sequence[Choice]:
-        """The choices for what the key may do."""
-        return [Choice(c.value, c.text, c.hint, c.value == self.access) for c in _ACCESSES]
+        """Return the options for the access."""
+        return _selected([_FULL, _READ_ONLY, _CUSTOM], self.access)
 
     def scope_choices(self, principal: Principal, catalog: ScopeCatalog) -> Sequence[Choice]:
-        """The scopes that the person may hand out, one by one."""
-        allowed = grantable(principal)
-        return [
-            Choice(scope, scope, text, scope in self.scopes)
-            for scope, text in catalog.descriptions().items()
-            if scope != EVERYTHING and allowed.permit(scope)
-        ]
+        """Return the scopes that the member may grant."""
+        return _scope_choices(grantable(principal), catalog, self.scopes)
 
     def _expires_at(self, now: datetime, zone: tzinfo) -> datetime | None:
         if self.expiry == "never":
@@ -103,28 +105,26 @@ class KeyEntry:
         if self.expiry == "date":
             return self._end_of_day(zone)
         if self.expiry not in _LIFETIMES:
-            raise Invalid.field("/expires_at", "must be chosen: a span, a date or never")
-        return _from(self._shown_at(now)) + _LIFETIMES[self.expiry][1]
+            raise Invalid.field("/expires_at", "Choose when the key expires")
+        return _whole(self._shown_at(now)) + _LIFETIMES[self.expiry][1]
 
     def _shown_at(self, now: datetime) -> datetime:
-        """Return the time from which the choices were counted, so that a key gets the end that its maker saw."""
+        # Not the time of sending: the key must get the exact end that the form showed to its creator.
         try:
             return parse_instant(self.shown_at) if self.shown_at else now
         except ValueError:
             raise InvalidRequest("The form is incomplete.") from None
 
     def _end_of_day(self, zone: tzinfo) -> datetime:
-        """Return the last second of the chosen day, in UTC.
-
-        It is counted back from the start of the next day: on a day with a change of clocks the zone's 23:59:59 may
-        come twice (Havana) or never (Nuuk), and the next day may start at 01:00 (Cairo).
-        """
+        """Return the last second of the chosen day, in UTC."""
+        # Counted back from the start of the next day: on a day with a clock change the zone's 23:59:59 may
+        # come twice (Havana) or never (Nuuk), and the next day may start at 01:00 (Cairo).
         try:
             chosen = datetime.strptime(self.expires_on, "%Y-%m-%d").replace(tzinfo=UTC).date()
             next_day = datetime.combine(chosen + timedelta(days=1), time(), zone)
             return next_day.astimezone(UTC) - timedelta(seconds=1)
         except (ValueError, OverflowError):
-            raise Invalid.field("/expires_at", "must be a date of the calendar") from None
+            raise Invalid.field("/expires_at", "must be a valid date") from None
 
     def _scopes(self) -> Scopes:
         match self.access:
@@ -135,52 +135,125 @@ class KeyEntry:
             case "chosen" if self.scopes:
                 return Scopes(self.scopes)
             case "chosen":
-                raise Invalid.field("/scopes", "must be chosen: tick at least one")
+                raise Invalid.field("/scopes", "Choose at least one permission")
             case _:
-                raise Invalid.field("/scopes", "must be chosen: full, read-only, or by scope")
+                raise Invalid.field("/scopes", "Choose what the key may do")
+
+
+@dataclass(frozen=True, slots=True)
+class EditEntry:
+    """The unchecked input of an edit: like a new key's, but expiry and access may be kept."""
+
+    entered: KeyEntry
+
+    @classmethod
+    def of_key(cls, key: ApiKey) -> EditEntry:
+        """Return the key's attributes, all kept."""
+        return cls(
+            KeyEntry(
+                description=key.description, expiry=KEEP, access=KEEP, scopes=tuple(key.scopes)
+            )
+        )
+
+    @classmethod
+    def of_form(cls, form: Form) -> EditEntry:
+        """Return the input of a submitted form."""
+        return cls(KeyEntry.of(form))
+
+    def patch(self, now: datetime, zone: tzinfo) -> KeyPatch:
+        """Return the change. Invalid with every field that can't be parsed."""
+        draft = self.entered.draft(now, zone, may_keep=True)
+        return KeyPatch(draft.description, draft.expires_at, draft.scopes)
+
+    def differences(self, key: ApiKey, visit: MemberVisit) -> Sequence[Difference]:
+        """Return the input that differs from the key's present attributes. Kept ones don't."""
+        entered = self.entered
+        fields = [("Description", entered.description, key.description)]
+        if entered.expiry != KEEP:
+            expiry = visit.timestamp(key.expires_at)
+            chosen = entered.expires_on or _chosen_text(self.expiries(key, visit))
+            fields.append(("Expires", chosen, expiry.exact if expiry else "Never"))
+        if entered.access != KEEP:
+            scopes = ", ".join(entered.scopes) if entered.access == "chosen" else ""
+            chosen = scopes or _chosen_text(self.accesses(key))
+            fields.append(("Access", chosen, ", ".join(key.scopes)))
+        return differences(*fields)
+
+    def expiries(self, key: ApiKey, visit: MemberVisit) -> Sequence[Choice]:
+        """Return the options for the expiry: keep it, or those of a new key."""
+        expiry = visit.timestamp(key.expires_at)
+        hint = f"{expiry.relative}: {expiry.exact}" if expiry else "never expires"
+        keep = Choice(KEEP, "Keep", hint, self.entered.expiry == KEEP)
+        return [keep, *self.entered.expiries(visit.now(), visit.zone)]
+
+    def accesses(self, key: ApiKey) -> Sequence[Choice]:
+        """Return the options for the access, none wider than the present one."""
+        choices = [Choice(KEEP, "Keep", "No change.")]
+        if key.scopes.cover(Scopes(READ_ONLY)) and key.scopes != Scopes(READ_ONLY):
+            choices.append(_READ_ONLY)
+        return _selected([*choices, _CUSTOM], self.entered.access)
+
+    def scope_choices(self, key: ApiKey, catalog: ScopeCatalog) -> Sequence[Choice]:
+        """Return the scopes of the key."""
+        return _scope_choices(key.scopes, catalog, self.entered.scopes)
 
 
 def shown_at(now: datetime) -> str:
-    """Return what a form carries that is shown `now`."""
-    return format_instant(_from(now))
+    """Return the hidden field of a form shown at `now`."""
+    return format_instant(_whole(now))
 
 
 def earliest_day(now: datetime, zone: tzinfo) -> str:
-    """Return the first day that may be chosen as the last one: today, where the person is."""
+    """Return today's date in `zone`, the first that can be chosen as expiry."""
     return now.astimezone(zone).date().isoformat()
 
 
-def _from(now: datetime) -> datetime:
+def form_once(form: Form) -> Once:
+    """Return the form's nonce as an idempotency key: one form creates one key however often it arrives."""
+    nonce = form.one(ONCE)
+    if not _NONCE.fullmatch(nonce):
+        raise InvalidRequest("The form is incomplete.")
+    return Once(f"form:{nonce}", form.fingerprint(ONCE, FORM_TOKEN))
+
+
+def key_problems(error: Invalid) -> Mapping[str, str]:
+    """Return the problem of each refused field by its name in the form."""
+    labels = {"description": "Description", "expires_at": "Expiry", "scopes": "Access"}
+    problems = field_problems(error, labels, {"expires_at": "expiry", "scopes": "access"})
+    if "description" in problems:
+        problems["description"] = "Enter a description of up to 200 characters."
+    return problems
+
+
+def _whole(now: datetime) -> datetime:
     return now.replace(microsecond=0)
 
 
 def _until(end: datetime, now: datetime, zone: tzinfo) -> str:
-    return f"until {moment(end, now, zone).exact}"
+    return f"until {timestamp(end, now, zone).exact}"
 
 
-def _gather(errors: list[FieldError], read: Callable[[], T]) -> T | None:
+def _collect(errors: list[FieldError], parse: Callable[[], T]) -> T | None:
     try:
-        return read()
+        return parse()
     except Invalid as refused:
         errors += refused.errors
         return None
 
 
-def once_of(form: Form) -> Once:
-    """The form's own nonce, so that the same form makes one key however often it arrives."""
-    nonce = form.one(ONCE)
-    if not _ONCE.fullmatch(nonce):
-        raise InvalidRequest("The form is incomplete.")
-    return Once(f"form:{nonce}", form.fingerprint(ONCE, FORM_TOKEN))
+def _selected(choices: Sequence[Choice], value: str) -> Sequence[Choice]:
+    return [Choice(c.value, c.text, c.hint, c.value == value) for c in choices]
 
 
-def problems_of(refused: Invalid) -> Mapping[str, str]:
-    """A sentence for each refused field, by the field's name in the form."""
-    names = {"description": ("description", "The description")}
-    names["expires_at"] = ("expiry", "The expiry")
-    names["scopes"] = ("access", "The access")
-    problems = {}
-    for error in refused.errors:
-        name, subject = names.get(error.pointer.split("/")[1], ("description", "This"))
-        problems[name] = f"{subject} {error.detail}."
-    return problems
+def _scope_choices(
+    allowed: Scopes, catalog: ScopeCatalog, chosen: Sequence[str]
+) -> Sequence[Choice]:
+    return [
+        Choice(scope, scope, description, scope in chosen)
+        for scope, description in catalog.descriptions().items()
+        if scope != EVERYTHING and allowed.permit(scope)
+    ]
+
+
+def _chosen_text(choices: Sequence[Choice]) -> str:
+    return next((choice.text for choice in choices if choice.chosen), "")

@@ -1,20 +1,18 @@
-"""The table of keys: which of them, in which order, page by page; and what their owner should look at."""
+"""The table of keys, and key hygiene: the keys that need review."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_habits import habit_line, habit_lines
-from keystead.developer_area.keys.contexts import HabitLine, KeysPage
-from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.redirects import see_other
-from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.developer_area.keys.contexts import HygieneLine, KeysPage
+from keystead.developer_area.keys.pages import KeyPages
+from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link, QuotaLine
+from keystead.developer_area.web.navigation import pager, see_other, with_query
 from keystead.domain.errors import InvalidCursor, NotFound
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.key_hygiene import HygieneFinding
@@ -22,142 +20,168 @@ from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.plans import Quota
 from keystead.domain.scopes import KEYS_WRITE
 from keystead.domain.token import parse
-from keystead.http.paging import Page, read_page
+from keystead.http.paging import Page
 
-_LONGEST_QUERY: Final = 200
+_MAX_QUERY: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """One choice of keys: the word on its tab, the statuses one after the other, the habit that they have."""
+class _Show:
+    """A filter of the table: its tab, and the statuses in order or the hygiene finding of its keys."""
 
     text: str
     statuses: tuple[KeyStatus, ...]
-    habit: HygieneFinding | None = None
+    finding: HygieneFinding | None = None
 
 
-_TABS: Final[Mapping[str, Show]] = {
-    "": Show("Current", (KeyStatus.ACTIVE, KeyStatus.EXPIRED)),
-    "active": Show("Active", (KeyStatus.ACTIVE,)),
-    "expired": Show("Expired", (KeyStatus.EXPIRED,)),
-    "history": Show("History", (KeyStatus.REVOKED,)),
+_TABS: Final[Mapping[str, _Show]] = {
+    "": _Show("All", (KeyStatus.ACTIVE, KeyStatus.EXPIRED)),
+    "active": _Show("Active", (KeyStatus.ACTIVE,)),
+    "expired": _Show("Expired", (KeyStatus.EXPIRED,)),
+    "history": _Show("Revoked", (KeyStatus.REVOKED,)),
 }
-_SHOWS: Final[Mapping[str, Show]] = {
+_SHOWS: Final[Mapping[str, _Show]] = {
     **_TABS,
-    **{habit.value: Show("", (KeyStatus.ACTIVE,), habit) for habit in HygieneFinding},
+    **{finding.value: _Show("", (KeyStatus.ACTIVE,), finding) for finding in HygieneFinding},
 }
 
 
-class KeyList:
-    """The page of all keys."""
+@dataclass(frozen=True, slots=True)
+class _Advice:
+    """`one` and `many` follow the number of keys."""
 
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
+    one: str
+    many: str
+    action: str
+    reason: str
 
-    def show(self, visit: Visit) -> Response:
-        """The table: active keys first, then expired ones; revoked ones in History."""
-        acting = self._desk.acting(visit)
-        show, query, page = _asked(visit, acting)
+
+_ADVICE: Final[Mapping[HygieneFinding, _Advice]] = {
+    HygieneFinding.EXPIRING: _Advice(
+        "key expires within 14 days",
+        "keys expire within 14 days",
+        "Rotate before then",
+        "Anything using them stops when they expire. Rotate them with an overlap and deploy the new keys.",
+    ),
+    HygieneFinding.NEVER_USED: _Advice(
+        "key was never used in 30 days",
+        "keys were never used in 30 days",
+        "Revoke",
+        "They were created at least 30 days ago and have never been used, so nothing will break.",
+    ),
+    HygieneFinding.UNUSED: _Advice(
+        "key hasn't been used for 30 days",
+        "keys haven't been used for 30 days",
+        "Revoke if no longer needed",
+        "A leak of an unused key can go unnoticed. Each key's page shows its recent callers.",
+    ),
+    HygieneFinding.OLD: _Advice(
+        "key is older than a year",
+        "keys are older than a year",
+        "Rotate",
+        "The longer a key lives, the more copies of it exist. Rotating makes all of them useless.",
+    ),
+    HygieneFinding.NEVER_EXPIRES: _Advice(
+        "key never expires",
+        "keys never expire",
+        "Set an expiry",
+        "They work until someone revokes them. Edit each key to set an expiry.",
+    ),
+}
+"""The most urgent first."""
+
+
+class KeyList(KeyPages):
+    """The table of keys."""
+
+    def show(self, visit: MemberVisit) -> Response:
+        """Show active keys first, then expired ones. Revoked keys have their own tab."""
+        name, query = visit.query("show"), visit.query("query").strip()[:_MAX_QUERY]
+        if name not in _SHOWS:
+            raise NotFound
+        page = visit.page(str, show=name, query=query)
         token = parse(query)
-        if token is not None:  # somebody pasted a whole one: out of the address with it
-            return see_other(_list_url(acting, show, token.key_id))
-        chosen = _SHOWS[show]
-        found, position, quota = self._page_of_keys(acting, chosen, query, page)
-        now, line = self._desk.now(), self._desk.quota(acting, quota)
-        counts = self._desk.services.keys.count_hygiene_findings(acting.principal, quota)
+        if token is not None:
+            # The user pasted a whole token: replace the URL, so that it stays in no history and no log.
+            return see_other(with_query(visit.keys_url, show=name, query=token.key_id))
+        show, principal = _SHOWS[name], visit.principal
+        keys, position, key_quota = self._keys(visit, show, query, page)
+        quota = self._key_quota(visit, key_quota)
+        counts = self._services.keys.count_hygiene_findings(principal, key_quota)
         context = KeysPage(
-            frame=self._desk.frame(visit, acting),
-            message=self._message(visit, acting, line),
-            quota=line,
-            limit=self._desk.limit(acting, line, now),
-            may_create=acting.principal.scopes.permit(KEYS_WRITE),
-            new_url=f"{acting.keys_url}/new",
-            keys_url=acting.keys_url,
-            habits=habit_lines(counts, acting.keys_url),
-            habit=_habit(chosen, counts, acting),
-            shows=_tabs(acting, show),
-            show=show,
+            frame=visit.frame(self._message(visit, quota)),
+            quota=quota,
+            limit=self._limit_notice(visit, quota),
+            may_create=principal.scopes.permit(KEYS_WRITE),
+            findings=[
+                _hygiene_line(finding, counts[finding], visit)
+                for finding in _ADVICE
+                if counts.get(finding, 0)
+            ],
+            finding=None
+            if show.finding is None
+            else _hygiene_line(show.finding, counts.get(show.finding, 0), visit),
+            shows=[
+                Link(tab.text, with_query(visit.keys_url, show=value), value == name)
+                for value, tab in _TABS.items()
+            ],
+            show=name,
             query=query,
-            rows=self._desk.rows(acting, found, now),
-            first_url=_list_url(acting, show, query) if page.after else None,
-            next_url=position and _list_url(acting, show, query, page.cursor(position)),
+            rows=self._rows(visit, keys),
+            pages=pager(visit.keys_url, page, position, show=name, query=query),
         )
-        return self._desk.render(context)
+        return self._render(context)
 
-    def _page_of_keys(
-        self, acting: Acting, show: Show, query: str, asked: Page[str]
+    def _keys(
+        self, visit: MemberVisit, show: _Show, query: str, page: Page[str]
     ) -> tuple[list[ApiKey], str | None, Quota]:
-        """One page of keys, one status after the other; the position to continue after; the quota.
+        """Return a page of keys, one status after the other, with the position of the next page and the quota.
 
-        A position is the place of the status and the last id, such as `0:key_...`; without an id, the start of it.
+        A position is the place of the status and the last id, such as `0:key_...`; without an id, the status's start.
         """
-        place, before = _position(asked.after, show.statuses)
-        found: list[ApiKey] = []
+        place, before = _parse_position(page.after, show.statuses)
+        keys: list[ApiKey] = []
         while True:
-            page = self._desk.services.keys.list(
-                acting.principal,
+            part = self._services.keys.list(
+                visit.principal,
                 status=show.statuses[place],
                 query=query,
-                finding=show.habit,
-                limit=max(1, asked.limit - len(found)),
+                finding=show.finding,
+                # At least 1: a full page still has to know if the next status has any key.
+                limit=max(1, page.limit - len(keys)),
                 before=before,
             )
-            if len(found) == asked.limit:
-                return found, f"{place}:" if page.items else None, page.quota
-            found += page.items
-            if page.next is not None:
-                return found, f"{place}:{page.next}", page.quota
+            if len(keys) == page.limit:
+                return keys, f"{place}:" if part.items else None, part.quota
+            keys += part.items
+            if part.next is not None:
+                return keys, f"{place}:{part.next}", part.quota
             place, before = place + 1, None
             if place == len(show.statuses):
-                return found, None, page.quota
+                return keys, None, part.quota
 
-    def _message(self, visit: Visit, acting: Acting, quota: QuotaLine) -> str:
-        """What has just happened, told from the keys themselves: a made-up address announces nothing."""
-        said = visit.query("revoked")
-        if not is_id("key", said):
+    def _message(self, visit: MemberVisit, quota: QuotaLine) -> str:
+        """Return that a key was revoked if it is: a forged URL announces nothing."""
+        key_id = visit.query("revoked")
+        if not is_id("key", key_id):
             return ""
         try:
-            key = self._desk.services.keys.get(acting.principal, KeyId(said))
+            key = self._services.keys.get(visit.principal, KeyId(key_id))
         except NotFound:
             return ""
-        done = key.revoked_at is not None
-        return f"“{key.description}” is revoked. {quota.text}." if done else ""
+        is_revoked = key.revoked_at is not None
+        return f"“{key.description}” was revoked. {quota.text}." if is_revoked else ""
 
 
-def _asked(visit: Visit, acting: Acting) -> tuple[str, str, Page[str]]:
-    """Which keys are to be shown, what they are searched for, and which page of them."""
-    show, query = visit.query("show"), visit.query("query").strip()[:_LONGEST_QUERY]
-    if show not in _SHOWS:
-        raise NotFound
-    page = read_page(
-        str,
-        workspace_id=acting.workspace.id,
-        path=visit.request.scope["path"],
-        filters={"show": show, "query": query},
-        cursor=visit.query("cursor") or None,
-    )
-    return show, query, page
-
-
-def _position(after: str | None, statuses: Sequence[KeyStatus]) -> tuple[int, KeyId | None]:
+def _parse_position(after: str | None, statuses: Sequence[KeyStatus]) -> tuple[int, KeyId | None]:
     place, _, before = (after or "0:").partition(":")
     if place not in map(str, range(len(statuses))):
         raise InvalidCursor
     return int(place), KeyId(before) if before else None
 
 
-def _list_url(acting: Acting, show: str, query: str = "", cursor: str = "") -> str:
-    said = {"show": show, "query": query, "cursor": cursor}
-    used = urlencode({name: value for name, value in said.items() if value})
-    return f"{acting.keys_url}?{used}" if used else acting.keys_url
-
-
-def _habit(show: Show, counts: Mapping[HygieneFinding, int], acting: Acting) -> HabitLine | None:
-    """What is said of the keys that are shown; None where they are not chosen by a habit."""
-    if show.habit is None:
-        return None
-    return habit_line(show.habit, counts.get(show.habit, 0), acting.keys_url)
-
-
-def _tabs(acting: Acting, shown: str) -> list[Link]:
-    return [Link(tab.text, _list_url(acting, show), show == shown) for show, tab in _TABS.items()]
+def _hygiene_line(finding: HygieneFinding, count: int, visit: MemberVisit) -> HygieneLine:
+    advice = _ADVICE[finding]
+    text = f"{count} {advice.one if count == 1 else advice.many}"
+    link = Link(text, with_query(visit.keys_url, show=finding))
+    return HygieneLine(link, advice.action, advice.reason)

@@ -1,44 +1,93 @@
-"""Keys as lists and pages show them: every value in words."""
+"""Keys as text: rows, callers, history, and the chart of requests per day."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import date, datetime, timedelta
+from typing import Final
 
-from keystead.developer_area.key_story import maker_words
-from keystead.developer_area.keys.contexts import KeyRow, LimitNotice
-from keystead.developer_area.sign_in.session import Acting
-from keystead.developer_area.web.contexts import Choice, Link, Moment, QuotaLine
-from keystead.developer_area.web.times import moment, relative
+from keystead.developer_area.keys.contexts import (
+    Bar,
+    CallerRow,
+    Chart,
+    Day,
+    KeyEventRow,
+    KeyRow,
+    LimitNotice,
+)
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Choice, Link, QuotaLine
+from keystead.developer_area.web.labels import plural
+from keystead.developer_area.web.timestamps import day, relative
+from keystead.developer_area.workspace.event_sentences import sentence
+from keystead.domain.events import Event, EventType
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
-from keystead.domain.plans import Plan, Quota
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.usage import KeyCaller
+from keystead.domain.verification import DenialReason
+
+_REASONS: Final[Mapping[DenialReason, str]] = {
+    DenialReason.REVOKED: "revoked",
+    DenialReason.EXPIRED: "expired",
+    DenialReason.SUSPENDED: "workspace suspended",
+    DenialReason.INSUFFICIENT_SCOPE: "scope missing",
+    DenialReason.RATE_LIMITED: "rate limit exceeded",
+}
+_ACTIONS: Final[Mapping[EventType, str]] = {
+    EventType.KEY_CREATED: "Created",
+    EventType.KEY_UPDATED: "Edited",
+    EventType.KEY_ROTATED: "Rotated",
+    EventType.KEY_REVOKED: "Revoked",
+    EventType.KEY_EXPIRED: "Expired",
+    EventType.KEY_REFUSED: "Used after it had ended",
+}
+_ACTIONS_WITH_DAYS: Final[Mapping[EventType, str]] = {
+    EventType.KEY_EXPIRING: "Expires in",
+    EventType.KEY_UNUSED: "Not used for",
+}
+_FIELDS: Final = {"description": "description", "scopes": "access", "expires_at": "expiry"}
+_UNITS: Final = (
+    (timedelta(days=1), "day"),
+    (timedelta(hours=1), "hour"),
+    (timedelta(minutes=1), "minute"),
+    (timedelta(seconds=1), "second"),
+)
+DAYS: Final = 30
+_STEP: Final = 10
+_GAP: Final = 2
+_HEIGHT: Final = 100
+_MIN_HEIGHT: Final = 1.5
+"""The height of the lowest bar: a single request stays visible next to thousands."""
 
 
 def key_row(
-    key: ApiKey, acting: Acting, now: datetime, hints: Mapping[KeyId, str], catalog: ScopeCatalog
+    key: ApiKey,
+    visit: MemberVisit,
+    now: datetime,
+    hints: Mapping[KeyId, str],
+    catalog: ScopeCatalog,
 ) -> KeyRow:
-    """`key` as the acting person sees it at `now`; `hints` holds that of its successor."""
-    status, use, url = key.status(now), key.last_use, f"{acting.keys_url}/{key.id}"
-    changeable = key.revoked_at is None and may_revoke(key, acting.principal)
+    """Return `key` for display. `hints` holds the hint of its successor."""
+    use, url = key.last_use, f"{visit.keys_url}/{key.id}"
+    changeable = key.revoked_at is None and _may_change(key, visit.principal)
     return KeyRow(
         id=key.id,
         url=url,
         description=key.description,
         hint=key.hint,
-        status=status,
+        status=key.status(now),
         access=access_of(key.scopes, catalog),
-        created=moment(key.created_at, now, acting.zone),
-        created_by=maker_words(key.created_by, acting.principal),
+        created=visit.timestamp(key.created_at),
+        created_by=_actor_label(key.created_by, visit.principal),
         creator_left=key.creator_left,
-        last_used=_moment(use.at if use else None, now, acting.zone),
-        last_used_by=_caller(use) if use else "",
-        expires=_moment(key.expires_at, now, acting.zone),
-        revoked=_moment(key.revoked_at, now, acting.zone),
-        ending=_ending(key, now),
-        successor=_successor(key, acting, hints),
+        last_used=visit.timestamp(use.at if use else None),
+        last_used_by=_source(use) if use else "",
+        expires=visit.timestamp(key.expires_at),
+        revoked=visit.timestamp(key.revoked_at),
+        rotation=_rotation(key, now),
+        successor=_successor(key, visit, hints),
         rotate_url=f"{url}/rotate" if changeable and key.counts(now) else None,
         edit_url=f"{url}/edit" if changeable else None,
         revoke_url=f"{url}/revoke" if changeable else None,
@@ -46,64 +95,159 @@ def key_row(
 
 
 def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Sequence[Choice]:
-    """Return every scope with what it allows; one that the settings no longer name has no words."""
-    words = catalog.descriptions()
-    named = {EVERYTHING: "Full access"}
-    return [Choice(scope, named.get(scope, scope), words.get(scope, "")) for scope in scopes]
+    """Return scopes with their descriptions. A scope that was removed from the settings has an empty one."""
+    descriptions = catalog.descriptions()
+    names = {EVERYTHING: "Full access"}
+    return [Choice(scope, names.get(scope, scope), descriptions.get(scope, "")) for scope in scopes]
 
 
-def may_revoke(key: ApiKey, principal: Principal) -> bool:
-    """Whether the person may end this key."""
+def limit_notice(quota: QuotaLine, candidates: list[KeyRow]) -> LimitNotice:
+    """Return why no key can be created now."""
+    reason = (
+        f"The {quota.plan} plan allows {plural(quota.limit or 0, 'active key')}, and {quota.used:,}"
+        f" {'is' if quota.used == 1 else 'are'} in use. Revoke one to make room."
+    )
+    return LimitNotice(reason, candidates)
+
+
+def revoke_consequence(key: ApiKey, now: datetime) -> str:
+    """Return what revoking the key breaks."""
+    if key.status(now) is KeyStatus.EXPIRED:
+        return "This key has expired, so anything using it has already stopped."
+    if key.last_use is None:
+        return "This key has never been used, so nothing will break."
+    source = f" {_source(key.last_use)}".rstrip()
+    last_use = relative(key.last_use.at, now)
+    return f"Last used {last_use}{source}. Anything using it will stop immediately."
+
+
+def caller_row(caller: KeyCaller, visit: MemberVisit) -> CallerRow:
+    """Return a caller for display."""
+    reason = caller.caller.reason
+    return CallerRow(
+        address=caller.caller.address or "unknown",
+        agent=caller.caller.agent or "unknown",
+        times=f"{caller.times:,}",
+        last=visit.timestamp(caller.last_at),
+        reason="" if reason is None else _REASONS.get(reason, reason.value.replace("_", " ")),
+    )
+
+
+def event_row(event: Event, visit: MemberVisit) -> KeyEventRow:
+    """Return an event of a key for display."""
+    successor = event.data.get("rotated_to")
+    return KeyEventRow(
+        text=_event_text(event),
+        link=Link("to a new key", f"{visit.keys_url}/{successor}") if successor else None,
+        by=_actor_label(event.actor, visit.principal),
+        address=event.origin.address or "",
+        at=visit.timestamp(event.occurred_at),
+    )
+
+
+def first_day(today: date) -> date:
+    """Return the first day of the chart."""
+    return today - timedelta(days=DAYS - 1)
+
+
+def chart_of(uses: Mapping[date, int], today: date) -> Chart:
+    """Return the chart of the last 30 days (UTC) through today. Days absent in `uses` had no request."""
+    dates = [first_day(today) + timedelta(days=number) for number in range(DAYS)]
+    counts = [uses.get(each, 0) for each in dates]
+    top = _scale_end(max(counts))
+    days = [
+        Day(each.isoformat(), day(each), f"{n:,}") for each, n in zip(dates, counts, strict=True)
+    ]
+    return Chart(
+        width=DAYS * _STEP,
+        height=_HEIGHT,
+        bars=[_bar(place, count, top) for place, count in enumerate(counts) if count],
+        scale=[f"{top:,}", f"{top // 2:,}" if top > 1 else "", "0"],
+        first=days[0].text,
+        last=days[-1].text,
+        summary=_summary(counts, days),
+        days=days[::-1],
+    )
+
+
+def _may_change(key: ApiKey, principal: Principal) -> bool:
     return principal.scopes.permit(KEYS_WRITE) and principal.may_manage(key.created_by)
 
 
-def quota_line(quota: Quota, plan: Plan) -> QuotaLine:
-    """Such as `3 of 5 active keys`."""
-    keys = "key" if (quota.limit or quota.used) == 1 else "keys"
-    of = "" if quota.limit is None else f" of {quota.limit}"
-    return QuotaLine(f"{quota.used}{of} active {keys}", quota.used, quota.limit, plan.name)
+def _actor_label(actor: Actor, principal: Principal) -> str:
+    match actor.kind:
+        case PrincipalKind.MEMBER:
+            return "you" if actor.id == principal.id else actor.name
+        case PrincipalKind.KEY:
+            return f"the key {actor.name}"
+        case _:
+            return actor.name
 
 
-def limit_notice(quota: QuotaLine, candidates: list[KeyRow], plans_url: str | None) -> LimitNotice:
-    """Why no key can be created now."""
-    reason = (
-        f"The plan {quota.plan} allows {quota.limit} active {'key' if quota.limit == 1 else 'keys'},"
-        f" and {quota.used} {'is' if quota.used == 1 else 'are'} in use. Revoke one to make room."
-    )
-    return LimitNotice(reason, candidates, plans_url)
-
-
-def consequence(key: ApiKey, now: datetime) -> str:
-    """What revoking the key does to those who use it."""
-    if key.status(now) is KeyStatus.EXPIRED:
-        return "It has expired: nothing that uses it works any more."
-    if key.last_use is None:
-        return "Never used: no code stops."
-    use = key.last_use
-    by = f" {_caller(use)}" if _caller(use) else ""
-    return f"Used {relative(use.at, now)}{by}: code that uses it stops at once."
-
-
-def _moment(instant: datetime | None, now: datetime, zone: tzinfo) -> Moment | None:
-    return None if instant is None else moment(instant, now, zone)
-
-
-def _caller(use: KeyUse) -> str:
-    """Such as `from 10.2.3.4 (python-requests/2.32)`, as far as it is known."""
+def _source(use: KeyUse) -> str:
+    """Return the known parts of, for example, `from 10.2.3.4 (python-requests/2.32)`."""
     address = f"from {use.address}" if use.address else ""
     agent = f"({use.agent})" if use.agent else ""
     return " ".join(filter(None, (address, agent)))
 
 
-def _ending(key: ApiKey, now: datetime) -> str:
+def _rotation(key: ApiKey, now: datetime) -> str:
     if key.rotated_to is None:
         return ""
     if key.status(now) is KeyStatus.ACTIVE and key.expires_at is not None:
-        return f"ends {relative(key.expires_at, now)}, rotated to"
+        return f"expires {relative(key.expires_at, now)}, rotated to"
     return "rotated to"
 
 
-def _successor(key: ApiKey, acting: Acting, hints: Mapping[KeyId, str]) -> Link | None:
+def _successor(key: ApiKey, visit: MemberVisit, hints: Mapping[KeyId, str]) -> Link | None:
     if key.rotated_to is None:
         return None
-    return Link(hints[key.rotated_to], f"{acting.keys_url}/{key.rotated_to}")
+    return Link(hints[key.rotated_to], f"{visit.keys_url}/{key.rotated_to}")
+
+
+def _event_text(event: Event) -> str:
+    action = _ACTIONS.get(event.type) or sentence(event).action.capitalize()
+    days = event.data.get("days")
+    if isinstance(days, int) and event.type in _ACTIONS_WITH_DAYS:
+        return f"{_ACTIONS_WITH_DAYS[event.type]} {plural(days, 'day')}"
+    changed = event.data.get("changed")
+    if isinstance(changed, list):
+        return f"{action}: {', '.join(_FIELDS.get(str(name), str(name)) for name in changed)}"
+    seconds = event.data.get("overlap_seconds")
+    if isinstance(seconds, int):
+        return (
+            f"{action} with {_overlap(seconds)} of overlap" if seconds else f"{action} immediately"
+        )
+    return action
+
+
+def _overlap(seconds: int) -> str:
+    """Return an overlap such as `24 hours`, `7 days` or `90 minutes`: in the largest unit that divides it."""
+    overlap = timedelta(seconds=seconds)
+    if overlap == timedelta(days=1):
+        return "24 hours"
+    unit, name = next((unit, name) for unit, name in _UNITS if not overlap % unit)
+    return plural(overlap // unit, name)
+
+
+def _bar(place: int, count: int, top: int) -> Bar:
+    height = max(_MIN_HEIGHT, round(_HEIGHT * count / top, 2))
+    return Bar(place * _STEP + _GAP / 2, round(_HEIGHT - height, 2), _STEP - _GAP, height)
+
+
+def _scale_end(largest: int) -> int:
+    """Return the end of the scale: 1, 2, 4, 6, 8 or 10 times a power of ten, at least `largest`."""
+    power = 1
+    while largest > 10 * power:
+        power *= 10
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= largest)
+
+
+def _summary(counts: Sequence[int], days: Sequence[Day]) -> str:
+    total, busiest = sum(counts), days[counts.index(max(counts))]
+    if not total:
+        return "No requests in the last 30 days."
+    text = f"{plural(total, 'request')} in the last 30 days"
+    if total == max(counts):
+        return f"{text}, on {busiest.text}."
+    return f"{text}; most on {busiest.text}: {busiest.uses}."

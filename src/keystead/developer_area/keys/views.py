@@ -1,68 +1,154 @@
-"""The page of one key: what it is, how it is used, who calls with it, and what happened to it."""
+"""Showing, creating and revoking a key."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.key_chart import chart_of, first_day
-from keystead.developer_area.key_story import caller_row, event_row
-from keystead.developer_area.keys.contexts import KeyPage
-from keystead.developer_area.keys.shared import KeyDesk
-from keystead.developer_area.sign_in.session import Acting, Visit
+from keystead.developer_area.keys.contexts import KeyPage, NewKeyPage, RevokeKeyPage
+from keystead.developer_area.keys.forms import (
+    KeyEntry,
+    earliest_day,
+    form_once,
+    key_problems,
+    shown_at,
+)
+from keystead.developer_area.keys.pages import KeyPages, new_nonce
+from keystead.developer_area.keys.rows import (
+    caller_row,
+    chart_of,
+    event_row,
+    first_day,
+    revoke_consequence,
+)
+from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
+from keystead.developer_area.web.navigation import see_other, with_query
+from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.events import Event, EventType
+from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.scopes import KEYS_WRITE
 
+CONFIRMATION: Final = "confirmation"
 _EVENTS: Final = 20
-_JUST_NOW: Final = timedelta(minutes=1)
+_RECENT: Final = timedelta(minutes=1)
 
 
-class KeyDetail:
-    """The page of one key."""
+class KeyViews(KeyPages):
+    """The pages of one key."""
 
-    def __init__(self, desk: KeyDesk) -> None:
-        self._desk = desk
-
-    def show(self, visit: Visit) -> Response:
-        """All about the key that the path names."""
-        acting = self._desk.acting(visit)
-        key, now = self._desk.key(visit, acting), self._desk.now()
-        services, principal = self._desk.services, acting.principal
+    def show(self, visit: MemberVisit) -> Response:
+        """Show a key: its attributes, use, callers and history."""
+        key, now, principal = self._key(visit), visit.now(), visit.principal
         today = now.astimezone(UTC).date()
-        uses = services.usage.per_day(principal, key.id, first_day(today))
-        callers = [
-            (c.caller.reason, caller_row(c, now, acting.zone))
-            for c in services.usage.callers(principal, key.id)
-        ]
-        happened = services.events.list(principal, target_id=key.id, limit=_EVENTS)
+        uses = self._services.usage.per_day(principal, key.id, first_day(today))
+        callers = self._services.usage.callers(principal, key.id)
+        history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
-            frame=self._desk.frame(visit, acting),
-            message=_message(visit, acting, happened.items, now),
-            keys_url=acting.keys_url,
-            key=self._desk.row(acting, key, now),
-            predecessor=self._predecessor(acting, key),
-            after_end=key.status(now) is not KeyStatus.ACTIVE,
+            frame=visit.frame(_message(visit, history.items, now)),
+            key=self._row(visit, key),
+            predecessor=self._predecessor(visit, key),
+            is_over=key.status(now) is not KeyStatus.ACTIVE,
             chart=chart_of(uses, today),
-            callers=[row for reason, row in callers if reason is None],
-            refused=[row for reason, row in callers if reason is not None],
-            events=[event_row(e, acting, now) for e in happened.items],
-            more_events=happened.next is not None,
+            callers=[caller_row(c, visit) for c in callers if c.caller.reason is None],
+            refused=[caller_row(c, visit) for c in callers if c.caller.reason is not None],
+            events=[event_row(event, visit) for event in history.items],
+            more_events=history.next is not None,
         )
-        return self._desk.render(page)
+        return self._render(page)
 
-    def _predecessor(self, acting: Acting, key: ApiKey) -> Link | None:
-        before = self._desk.services.keys.predecessor(acting.principal, key.id)
-        return None if before is None else Link(before.hint, f"{acting.keys_url}/{before.id}")
+    def new(self, visit: MemberVisit) -> Response:
+        """Show the form of a new key."""
+        visit.principal.require(KEYS_WRITE)
+        return self._form(visit, KeyEntry())
+
+    def create(self, visit: MemberVisit) -> Response:
+        """Create a key and show its token once, or show the form again with its problems."""
+        visit.principal.require(KEYS_WRITE)
+        entry, once = KeyEntry.of(visit.form), form_once(visit.form)
+        try:
+            draft = entry.draft(visit.now(), visit.zone)
+            created = self._services.keys.create(visit.principal, draft, visit.origin, once)
+        except IdempotencyMismatch:
+            used = "This form has already created a key. Check your input, and send it again for another key."
+            return self._form(visit, entry, {"form": used}, status=409)
+        except Invalid as refused:
+            return self._form(visit, entry, key_problems(refused), status=422)
+        except LimitReached:
+            return self._form(visit, entry, status=409)
+        return self._created(visit, created)
+
+    def revoke_form(self, visit: MemberVisit) -> Response:
+        """Ask before revoking a key."""
+        return self._revoke_page(visit, self._managed_key(visit))
+
+    def revoke(self, visit: MemberVisit) -> Response:
+        """Revoke a key and show the list. A key in use requires its last four characters."""
+        key = self._managed_key(visit)
+        if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
+            problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
+            return self._revoke_page(visit, key, problem)
+        self._services.keys.revoke(visit.principal, key.id, visit.origin)
+        return see_other(with_query(visit.keys_url, revoked=key.id))
+
+    def _predecessor(self, visit: MemberVisit, key: ApiKey) -> Link | None:
+        old = self._services.keys.predecessor(visit.principal, key.id)
+        return None if old is None else Link(old.hint, f"{visit.keys_url}/{old.id}")
+
+    def _form(
+        self,
+        visit: MemberVisit,
+        entry: KeyEntry,
+        problems: Mapping[str, str] | None = None,
+        *,
+        status: int = 200,
+    ) -> Response:
+        now, keys = visit.now(), self._services.keys
+        quota = self._key_quota(visit, keys.quota(visit.principal))
+        page = NewKeyPage(
+            frame=visit.frame(),
+            problems=problems or {},
+            description=entry.description,
+            expiries=entry.expiries(now, visit.zone),
+            shown_at=shown_at(now),
+            expires_on=entry.expires_on,
+            earliest=earliest_day(now, visit.zone),
+            accesses=entry.accesses(),
+            scopes=entry.scope_choices(visit.principal, keys.catalog),
+            quota=quota,
+            limit=self._limit_notice(visit, quota),
+            once=new_nonce(),
+        )
+        return self._render(page, status)
+
+    def _revoke_page(self, visit: MemberVisit, key: ApiKey, problem: str = "") -> Response:
+        now = visit.now()
+        page = RevokeKeyPage(
+            frame=visit.frame(),
+            key=self._row(visit, key),
+            consequence=revoke_consequence(key, now),
+            confirmation=_confirmation(key) if is_in_use(key, now) else "",
+            problem=problem,
+        )
+        return self._render(page, 422 if problem else 200)
 
 
-def _message(visit: Visit, acting: Acting, happened: Sequence[Event], now: datetime) -> str:
-    """That it was saved, told from what happened: a made-up address announces nothing."""
-    if not visit.query("saved") or not happened:
+def _message(visit: MemberVisit, events: Sequence[Event], now: datetime) -> str:
+    """Return that the key was saved if its history says so: a forged URL announces nothing."""
+    if not visit.query("saved") or not events:
         return ""
-    latest = happened[0]
-    own = latest.type is EventType.KEY_UPDATED and latest.actor.id == acting.principal.id
-    return "Saved." if own and now - latest.occurred_at < _JUST_NOW else ""
+    latest = events[0]
+    is_own = latest.type is EventType.KEY_UPDATED and latest.actor.id == visit.principal.id
+    return "Saved." if is_own and now - latest.occurred_at < _RECENT else ""
+
+
+def _confirmation(key: ApiKey) -> str:
+    return key.hint[-4:]
+
+
+def _is_confirmed(visit: MemberVisit, key: ApiKey) -> bool:
+    return visit.form.one(CONFIRMATION).strip() == _confirmation(key)

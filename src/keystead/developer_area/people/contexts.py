@@ -1,4 +1,4 @@
-"""Contexts of the pages about people: signing in, one's account, members, invitations."""
+"""Contexts of the pages of the account, members and invitations."""
 
 from __future__ import annotations
 
@@ -6,127 +6,71 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.web.contexts import Choice, Difference, Frame, Link, Moment, QuotaLine
-
-Fields = Sequence[tuple[str, str]]
-"""Fields of a form that are carried along: names and values, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignInPage:
-    """Where people come in. `link` is the secret of a one-time link, whose form uses it up; `spent`: it did not work.
-
-    `next` is where they wanted to go; `waits`: a form of theirs waits in this browser. `stranded` names who is signed
-    in, and a member of no workspace.
-    """
-
-    template: ClassVar[str] = "sign_in.html"
-    form_token: str
-    link: str | None
-    next: str
-    email: str
-    problem: str
-    spent: bool
-    waits: bool
-    stranded: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmPage:
-    """The question for a proof. `fields` go on to `action` with it; at `return_url` a product's user proves it.
-
-    `keeps`: something that the person entered goes on.
-    """
-
-    template: ClassVar[str] = "confirm.html"
-    frame: Frame
-    action: str
-    fields: Fields
-    keeps: bool
-    email: str | None
-    by_password: bool
-    of_portal: bool
-    return_url: str | None
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePage:
-    """After the proof: the form that waited for it. `shown` is what of it people can read."""
-
-    template: ClassVar[str] = "resume.html"
-    frame: Frame
-    action: str
-    fields: Fields
-    shown: Fields
+from keystead.developer_area.web.contexts import (
+    Choice,
+    ChoiceGroup,
+    Difference,
+    FramedPage,
+    Link,
+    Pager,
+    QuotaLine,
+    Timestamp,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A browser in which the person is signed in. `agent` is what it calls itself, `name` the same in words."""
+    """A session for display. `name` is the browser's name, from `agent`."""
 
     name: str
     agent: str
     address: str
-    way: str
+    method: str
     current: bool
-    began: Moment
-    seen: Moment
+    began: Timestamp
+    seen: Timestamp
     end_url: str
 
 
 @dataclass(frozen=True, slots=True)
-class ZoneGroup:
-    """The time zones of one part of the world."""
-
-    name: str
-    zones: Sequence[Choice]
-
-
-@dataclass(frozen=True, slots=True)
-class AccountPage:
-    """A person's own page. `of_portal`: the product vouches for them, and their name and email are its own.
+class AccountPage(FramedPage):
+    """The user's own account. `of_portal`: the product manages their name and email.
 
     `confirmation`: a sentence about an email that isn't confirmed yet.
     """
 
     template: ClassVar[str] = "account.html"
-    frame: Frame
-    message: str
     url: str
-    notices_url: str
     of_portal: bool
     name: str
     email: str
     confirmation: str
-    password_set: Moment | None
-    zone_groups: Sequence[ZoneGroup]
+    password_set: Timestamp | None
+    zone_groups: Sequence[ChoiceGroup]
     clock: str
     sessions: Sequence[SessionRow]
     problems: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmEmailPage:
-    """The question whether an email is somebody's; `link` None: the answer was yes."""
+class NotificationsPage(FramedPage):
+    """The member's notification preferences. `email` is empty without one."""
 
-    template: ClassVar[str] = "confirm_email.html"
-    form_token: str
-    link: str | None
-    name: str
+    template: ClassVar[str] = "notifications.html"
+    url: str
     email: str
+    confirmed: bool
+    topics: Sequence[Choice]
 
 
 @dataclass(frozen=True, slots=True)
-class PasswordPage:
-    """The form for a password. `has_one`: it replaces one; `asks_current`: which has to be given too."""
+class PasswordPage(FramedPage):
+    """The form of a password. `has_password`: it replaces one, which `asks_current` requires too."""
 
     template: ClassVar[str] = "password.html"
-    frame: Frame
     url: str
-    account_url: str
     email: str
-    has_one: bool
+    has_password: bool
     asks_current: bool
     min_length: int
     problems: Mapping[str, str]
@@ -134,7 +78,7 @@ class PasswordPage:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member as the list shows them; addresses of acts only for who may do them."""
+    """A member for display. Action URLs are None without permission."""
 
     id: str
     name: str
@@ -142,14 +86,14 @@ class MemberRow:
     role: str
     is_self: bool
     of_portal: bool
-    joined: Moment | None
+    joined: Timestamp | None
     role_url: str | None
     remove_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class RightRow:
-    """What people may do, whether they may in each role, and which acts of it ask for a recent sign-in."""
+class PermissionRow:
+    """A permission, whether each role has it, and its actions that require a recent sign-in."""
 
     words: str
     allowed: Sequence[bool]
@@ -157,35 +101,29 @@ class RightRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersPage:
-    """The people of a workspace, and what each role may do."""
+class MembersPage(FramedPage):
+    """The members of a workspace and the permissions of each role."""
 
     template: ClassVar[str] = "members.html"
-    frame: Frame
-    message: str
     tabs: Sequence[Link]
     quota: QuotaLine
-    plan_url: str
     may_manage: bool
     invite_url: str
     name_url: str | None
     leave_url: str
     rows: Sequence[MemberRow]
-    next_url: str | None
-    first_url: str | None
+    pages: Pager
     roles: Sequence[str]
-    rights: Sequence[RightRow]
+    rights: Sequence[PermissionRow]
 
 
 @dataclass(frozen=True, slots=True)
-class RolePage:
-    """The form for another role. `differences`: those from the current version, if the form is older."""
+class RolePage(FramedPage):
+    """The form of a member's role. `differences`: what changed since an outdated form was rendered."""
 
     template: ClassVar[str] = "member_role.html"
-    frame: Frame
     name: str
     url: str
-    members_url: str
     roles: Sequence[Choice]
     version: int
     differences: Sequence[Difference] | None
@@ -193,70 +131,60 @@ class RolePage:
 
 
 @dataclass(frozen=True, slots=True)
-class EndMembershipPage:
-    """The question before somebody is removed, or leaves (`is_self`)."""
+class EndMembershipPage(FramedPage):
+    """The question before a member is removed or leaves (`is_self`)."""
 
     template: ClassVar[str] = "end_membership.html"
-    frame: Frame
     name: str
     is_self: bool
     workspace: str
     url: str
-    keys_url: str
-    members_url: str
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
-class WorkspaceNamePage:
-    """The form for the workspace's name. `differences`: as of the form for a role."""
+class WorkspaceNamePage(FramedPage):
+    """The form of the workspace's name. `differences`: what changed since an outdated form was rendered."""
 
     template: ClassVar[str] = "workspace_name.html"
-    frame: Frame
     name: str
     version: int
     differences: Sequence[Difference] | None
     url: str
-    members_url: str
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
-    """An invitation as the list shows it. `status` is `open`, `accepted`, `revoked` or `expired`."""
+    """An invitation for display. `status` is `open`, `accepted`, `revoked` or `expired`."""
 
     id: str
     email: str
     role: str
     status: str
     by: str
-    created: Moment
-    expires: Moment
+    created: Timestamp
+    expires: Timestamp
     revoke_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class InvitationsPage:
+class InvitationsPage(FramedPage):
     """The invitations of a workspace, newest first."""
 
     template: ClassVar[str] = "invitations.html"
-    frame: Frame
-    message: str
     tabs: Sequence[Link]
     invite_url: str
     rows: Sequence[InvitationRow]
-    next_url: str | None
-    first_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
-class InvitePage:
-    """The form for an invitation. `full`: the plan has no room for another member now."""
+class InvitePage(FramedPage):
+    """The form of an invitation. `full`: the plan has no room for another member."""
 
     template: ClassVar[str] = "invite.html"
-    frame: Frame
     url: str
-    members_url: str
     full: bool
     email: str
     roles: Sequence[Choice]
@@ -264,33 +192,19 @@ class InvitePage:
 
 
 @dataclass(frozen=True, slots=True)
-class InvitedPage:
-    """The one page that shows an invitation's link."""
+class InvitedPage(FramedPage):
+    """The only page that shows an invitation's link."""
 
     template: ClassVar[str] = "invited.html"
-    frame: Frame
     email: str
     role: str
     link: str
-    expires: Moment
-    invitations_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class RevokeInvitationPage:
-    """The question before an invitation is revoked."""
-
-    template: ClassVar[str] = "revoke_invitation.html"
-    frame: Frame
-    email: str
-    role: str
-    url: str
-    invitations_url: str
+    expires: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationPage:
-    """Where an invitation's link leads. `person`: who is signed in and may join; else somebody new."""
+    """The page behind an invitation's link. `person` is the signed-in user who may join, else empty."""
 
     template: ClassVar[str] = "invitation.html"
     form_token: str
@@ -299,7 +213,7 @@ class InvitationPage:
     role: str
     by: str
     email: str
-    expires: Moment
+    expires: Timestamp
     person: str
     name: str
     min_length: int

@@ -1,13 +1,11 @@
-"""Invitations: made and seen by who manages the members, and accepted by whoever holds the link.
+"""Invitations: created and revoked by members, accepted through a link.
 
-A link is `/invitation?link=<secret>`. Its GET uses nothing up; the form on it does.
+A link is `/invitation?link=<secret>`. Its GET uses nothing up; the form on the page does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -17,213 +15,191 @@ from keystead.developer_area.people.contexts import (
     InvitationsPage,
     InvitedPage,
     InvitePage,
-    RevokeInvitationPage,
 )
 from keystead.developer_area.people.members import (
-    members_quota,
+    assignable_roles,
+    member_tabs,
     members_url,
-    offered_roles,
-    read_role,
-    tabs,
+    parse_role,
 )
-from keystead.developer_area.people.wording import problems_of, role_choices
-from keystead.developer_area.redirects import see_other
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.session import Acting, Sessions, Visit, bind, enter, keys_url
-from keystead.developer_area.web.contexts import Link, RefusalPage
+from keystead.developer_area.sign_in.cookies import redirect_with_message
+from keystead.developer_area.sign_in.session import Sessions, WorkspacePages
+from keystead.developer_area.sign_in.visits import MemberVisit, Visit
+from keystead.developer_area.web.contexts import ErrorPage, QuestionPage
+from keystead.developer_area.web.error_pages import SIGN_IN
+from keystead.developer_area.web.labels import people_problems, role_choices
+from keystead.developer_area.web.navigation import (
+    keys_url,
+    pager,
+    see_other,
+    sign_in_url,
+    with_query,
+)
 from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.errors import EmailTaken, Invalid, LimitReached, RateLimited
 from keystead.domain.ids import InvitationId
 from keystead.domain.invitations import Invitation, InvitationStatus
 from keystead.domain.passwords import MIN_LENGTH, Password
 from keystead.domain.roles import Permission, may_assign, permission_to_assign
 from keystead.domain.token import Secret
-from keystead.http.paging import read_page
 from keystead.services import Services
 from keystead.services.invitations import OpenInvitation
 from keystead.services.sessions import Visitor
 
 
-class InvitationPages:
-    """Inviting people into a workspace."""
+class InvitationPages(WorkspacePages):
+    """The pages for members who invite others."""
 
-    def __init__(
-        self, services: Services, render: Renderer, sessions: Sessions, *, base_url: str
-    ) -> None:
-        self._services = services
-        self._render = render
-        self._sessions = sessions
-        self._base_url = base_url
-
-    def index(self, visit: Visit) -> Response:
-        """All invitations, newest first."""
-        acting, url = self._managing(visit)
-        now = self._services.keys.now()
-        asked = read_page(
-            str,
-            workspace_id=acting.workspace.id,
-            path=visit.request.scope["path"],
-            cursor=visit.query("cursor") or None,
+    def index(self, visit: MemberVisit) -> Response:
+        """List the invitations, newest first."""
+        _require_manager(visit)
+        url, page = _invitations_url(visit), visit.page(str)
+        before = InvitationId(page.after) if page.after else None
+        invitations = self._services.invitations.list(
+            visit.principal, limit=page.limit, before=before
         )
-        before = InvitationId(asked.after) if asked.after else None
-        found = self._services.invitations.list(acting.principal, limit=asked.limit, before=before)
-        page = InvitationsPage(
-            frame=self._sessions.frame(visit, acting),
-            message=cookies.said(visit.request),
-            tabs=tabs(acting, "invitations"),
+        context = InvitationsPage(
+            frame=visit.frame(),
+            tabs=member_tabs(visit, "invitations"),
             invite_url=f"{url}/new",
-            rows=[_row(one, acting, now) for one in found.items],
-            next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
-            first_url=url if asked.after else None,
+            rows=[_row(invitation, visit) for invitation in invitations.items],
+            pages=pager(url, page, invitations.next),
         )
-        return self._render(page)
+        return self._render(context)
 
-    def new(self, visit: Visit) -> Response:
-        """The form for an invitation."""
-        acting, _ = self._managing(visit)
-        return self._new_page(visit, acting)
+    def new(self, visit: MemberVisit) -> Response:
+        """Show the form of an invitation."""
+        _require_manager(visit)
+        return self._form(visit)
 
-    def invite(self, visit: Visit) -> Response:
-        """A new invitation, its link shown in this answer alone; or the form again, with what is wrong."""
-        acting, url = self._managing(visit)
+    def invite(self, visit: MemberVisit) -> Response:
+        """Create an invitation and show its link once, or show the form again with its problems."""
+        _require_manager(visit)
         email = visit.form.one("email").strip()
         try:
-            role = read_role(visit.form.one("role"))
-            link, made = self._services.invitations.invite(
-                acting.principal, email, role, visit.origin
+            role = parse_role(visit.form.one("role"))
+            link, invitation = self._services.invitations.invite(
+                visit.principal, email, role, visit.origin
             )
         except Invalid as refused:
-            return self._new_page(visit, acting, problems_of(refused), status=422)
+            return self._form(visit, people_problems(refused), status=422)
         page = InvitedPage(
-            frame=self._sessions.frame(visit, acting),
-            email=made.email,
-            role=made.role,
+            frame=visit.frame(),
+            email=invitation.email,
+            role=invitation.role,
             link=f"{self._base_url}/invitation?link={link.reveal()}",
-            expires=moment(made.expires_at, self._services.keys.now(), acting.zone),
-            invitations_url=url,
+            expires=visit.timestamp(invitation.expires_at),
         )
         return self._render(page, 201)
 
-    def ask_to_revoke(self, visit: Visit) -> Response:
-        """The question before an invitation is revoked."""
-        acting, url = self._managing(visit)
-        found = self._services.invitations.get(
-            acting.principal, InvitationId(visit.path("invitation_id"))
+    def revoke_form(self, visit: MemberVisit) -> Response:
+        """Ask before revoking an invitation."""
+        _require_manager(visit)
+        invitation = self._services.invitations.get(
+            visit.principal, InvitationId(visit.path("invitation_id"))
         )
-        acting.principal.require_permission(permission_to_assign(found.role))
-        page = RevokeInvitationPage(
-            frame=self._sessions.frame(visit, acting),
-            email=found.email,
-            role=found.role,
-            url=f"{url}/{found.id}/revoke",
-            invitations_url=url,
+        visit.principal.require_permission(permission_to_assign(invitation.role))
+        page = QuestionPage(
+            frame=visit.frame(),
+            title=f"Revoke the invitation of {invitation.email}?",
+            text="Its link stops working immediately. Members who already accepted it stay.",
+            button="Revoke invitation",
+            is_danger=True,
+            url=f"{_invitations_url(visit)}/{invitation.id}/revoke",
+            back_url=_invitations_url(visit),
         )
         return self._render(page)
 
-    def revoke(self, visit: Visit) -> Response:
-        """Ends an invitation: its link opens nothing any more."""
-        acting, url = self._managing(visit)
-        ended = self._services.invitations.revoke(
-            acting.principal, InvitationId(visit.path("invitation_id")), visit.origin
+    def revoke(self, visit: MemberVisit) -> Response:
+        """Revoke an invitation."""
+        _require_manager(visit)
+        invitation = self._services.invitations.revoke(
+            visit.principal, InvitationId(visit.path("invitation_id")), visit.origin
         )
-        response = see_other(url)
-        cookies.say(response, f"The invitation of {ended.email} is revoked.")
-        return response
+        message = f"The invitation of {invitation.email} was revoked."
+        return redirect_with_message(_invitations_url(visit), message)
 
-    def _managing(self, visit: Visit) -> tuple[Acting, str]:
-        """Who manages the members, and where the invitations are."""
-        acting = self._sessions.acting(visit)
-        acting.principal.require_permission(Permission.MANAGE_MEMBERS)
-        return acting, f"{members_url(acting)}/invitations"
-
-    def _new_page(
-        self,
-        visit: Visit,
-        acting: Acting,
-        problems: Mapping[str, str] | None = None,
-        *,
-        status: int = 200,
+    def _form(
+        self, visit: MemberVisit, problems: Mapping[str, str] | None = None, *, status: int = 200
     ) -> Response:
-        offered, chosen = offered_roles(acting), visit.form.one("role")
-        base = members_url(acting)
+        roles, chosen = assignable_roles(visit), visit.form.one("role")
         page = InvitePage(
-            frame=self._sessions.frame(visit, acting),
-            url=f"{base}/invitations",
-            members_url=base,
-            full=members_quota(self._services, acting).is_full,
+            frame=visit.frame(),
+            url=_invitations_url(visit),
+            full=self._quota(visit, "members", "member").is_full,
             email=visit.form.one("email"),
-            roles=role_choices(offered, next((r for r in offered if r == chosen), None)),
+            roles=role_choices(roles, next((r for r in roles if r == chosen), None)),
             problems=problems or {},
         )
         return self._render(page, status)
 
 
-class Door:
-    """Where somebody who is invited comes in."""
+class AcceptInvitationPages:
+    """The page behind an invitation's link, for users with or without an account."""
 
     def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
         self._services = services
         self._render = render
         self._sessions = sessions
 
-    def look(self, visit: Visit) -> Response:
-        """What the link invites to."""
+    def show(self, visit: Visit) -> Response:
+        """Show the invitation."""
         link = visit.query("link")
         try:
-            opened = self._services.invitations.find(Secret(link))
+            invitation = self._services.invitations.find(Secret(link))
         except Invalid:
-            return self._spent(404)
-        return self._page(visit, link, opened)
+            return self._link_failed(404)
+        return self._page(visit, link, invitation)
 
-    def come_in(self, visit: Visit) -> Response:
-        """Makes the signed-in person a member, or a new person who is one."""
+    def accept(self, visit: Visit) -> Response:
+        """Make the signed-in user or a new user a member."""
         link = visit.form.one("link")
         try:
-            opened = self._services.invitations.find(Secret(link))
+            invitation = self._services.invitations.find(Secret(link))
         except Invalid:
-            visit.note_refusal("invitation", "wrong")
-            return self._spent(422)
+            visit.log_refusal("invitation", "wrong")
+            return self._link_failed(422)
         try:
-            person = self._person(visit)
-            return self._join(visit, link) if person else self._accept(visit, link)
+            return self._join(visit, link) if self._user(visit) else self._register(visit, link)
         except LimitReached as full:
-            no_room = f"{full.detail} Tell who invited you; the link stays good."
-            return self._page(visit, link, opened, {"form": no_room}, status=409)
-        except RateLimited as wait:
-            return self._page(visit, link, opened, {"form": wait.detail}, status=429)
+            text = f"{full.detail} Ask your admin to make room, then open this link again."
+            return self._page(visit, link, invitation, {"form": text}, status=409)
+        except RateLimited as limited:
+            return self._page(visit, link, invitation, {"form": limited.detail}, status=429)
         except EmailTaken:
-            return self._page(visit, link, opened, {"taken": _TAKEN}, status=409)
+            taken = "This email already has an account. Sign in, then open this link again."
+            return self._page(visit, link, invitation, {"taken": taken}, status=409)
         except Invalid as refused:
-            problems = problems_of(refused)
+            problems = people_problems(refused)
             if "link" in problems:
                 problems = {"form": f"The link {refused.errors[0].detail}."}
-            return self._page(visit, link, opened, problems, status=422)
+            return self._page(visit, link, invitation, problems, status=422)
 
     def _join(self, visit: Visit, link: str) -> Response:
         member = self._services.invitations.join(Secret(link), visit.secret, visit.origin)
         return see_other(keys_url(member.workspace_id))
 
-    def _accept(self, visit: Visit, link: str) -> Response:
+    def _register(self, visit: Visit, link: str) -> Response:
         form = visit.form
-        typed = form.one("password")
-        if typed != form.one("again"):
-            raise Invalid.field("/again", "is not the same")
-        entered = self._services.invitations.accept(
+        password = form.one("password")
+        if password != form.one("again"):
+            raise Invalid.field("/again", "The passwords don't match")
+        entry = self._services.invitations.accept(
             Secret(link),
             form.one("name").strip(),
-            Password(typed) if typed else None,
+            Password(password) if password else None,
             visit.origin,
             visit.agent,
             visit.device,
         )
         if visit.known:
             self._services.sign_in.sign_out(visit.secret, visit.origin)
-        response = see_other(keys_url(entered.member.workspace_id))
-        return enter(visit, response, entered.secret, entered.device)
+        response = see_other(keys_url(entry.member.workspace_id))
+        return visit.begin_session(response, entry.secret, entry.device)
 
-    def _person(self, visit: Visit) -> Visitor | None:
-        """Who is signed in and can be a member of several workspaces; a product's own user cannot."""
+    def _user(self, visit: Visit) -> Visitor | None:
+        """Return the signed-in user, unless the product manages them: a portal user has one workspace."""
         visitor = self._sessions.visitor(visit)
         return visitor if visitor and not visitor.user.is_of_portal else None
 
@@ -236,8 +212,7 @@ class Door:
         *,
         status: int = 200,
     ) -> Response:
-        person, invitation = self._person(visit), opened.invitation
-        wanted = f"/invitation?{urlencode({'link': link})}"
+        visitor, invitation = self._user(visit), opened.invitation
         page = InvitationPage(
             form_token=visit.form_token,
             link=link,
@@ -245,42 +220,41 @@ class Door:
             role=invitation.role,
             by=invitation.invited_by.name,
             email=invitation.email,
-            expires=moment(invitation.expires_at, self._services.keys.now()),
-            person=person.user.name if person else "",
+            expires=timestamp(invitation.expires_at, self._services.keys.now()),
+            person=visitor.user.name if visitor else "",
             name=visit.form.one("name"),
             min_length=MIN_LENGTH,
-            sign_in_url=f"/sign-in?{urlencode({'next': wanted})}",
+            sign_in_url=sign_in_url(with_query("/invitation", link=link)),
             problems=problems or {},
         )
-        return bind(visit, self._render(page, status))
+        return visit.bind(self._render(page, status))
 
-    def _spent(self, status: int) -> Response:
-        page = RefusalPage(
-            "This invitation does not work any more",
-            "It was used or revoked, it is older than seven days, or it was cut off on its way."
-            " Ask who invited you for a new one.",
-            Link("Sign in", "/sign-in"),
-        )
-        return self._render(page, status)
+    def _link_failed(self, status: int) -> Response:
+        text = "An invitation works once, for seven days. Ask the person who invited you for a new one."
+        title = "This invitation has expired or was already used"
+        return self._render(ErrorPage(title, text, SIGN_IN), status)
 
 
-_TAKEN = (
-    "There is an account with this e-mail address already. Sign in, and come back to this page."
-)
+def _invitations_url(visit: MemberVisit) -> str:
+    return f"{members_url(visit)}/invitations"
 
 
-def _row(invitation: Invitation, acting: Acting, now: datetime) -> InvitationRow:
-    status = invitation.status(now)
-    may = may_assign(acting.member.role, invitation.role)
-    can_end = status is InvitationStatus.OPEN and may
-    url = f"{members_url(acting)}/invitations/{invitation.id}/revoke"
+def _require_manager(visit: MemberVisit) -> None:
+    visit.principal.require_permission(Permission.MANAGE_MEMBERS)
+
+
+def _row(invitation: Invitation, visit: MemberVisit) -> InvitationRow:
+    status = invitation.status(visit.now())
+    may_revoke = may_assign(visit.member.role, invitation.role)
+    can_revoke = status is InvitationStatus.OPEN and may_revoke
+    url = f"{_invitations_url(visit)}/{invitation.id}/revoke"
     return InvitationRow(
         id=invitation.id,
         email=invitation.email,
         role=invitation.role,
         status=status,
         by=invitation.invited_by.name,
-        created=moment(invitation.created_at, now, acting.zone),
-        expires=moment(invitation.expires_at, now, acting.zone),
-        revoke_url=url if can_end else None,
+        created=visit.timestamp(invitation.created_at),
+        expires=visit.timestamp(invitation.expires_at),
+        revoke_url=url if can_revoke else None,
     )

@@ -1,9 +1,8 @@
-"""The people of a workspace: seen, given another role, removed, leaving; and the workspace's own name."""
+"""The members of a workspace: list, roles, removal and leaving; and the workspace's name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from starlette.responses import Response
@@ -12,181 +11,157 @@ from keystead.developer_area.people.contexts import (
     EndMembershipPage,
     MemberRow,
     MembersPage,
-    RightRow,
+    PermissionRow,
     RolePage,
     WorkspaceNamePage,
 )
-from keystead.developer_area.people.wording import (
-    KEPT_OWNER,
-    problems_of,
+from keystead.developer_area.sign_in.cookies import redirect_with_message
+from keystead.developer_area.sign_in.session import WorkspacePages
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Difference, Link, differences
+from keystead.developer_area.web.forms import form_version
+from keystead.developer_area.web.labels import (
+    LAST_OWNER,
+    people_problems,
     role_choices,
     with_article,
 )
-from keystead.developer_area.redirects import see_other
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.session import Acting, Sessions, Visit
-from keystead.developer_area.web.contexts import Difference, Link, QuotaLine, differences
-from keystead.developer_area.web.forms import made_from
-from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.web.navigation import pager, see_other
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import PERMISSIONS, Permission, may_assign, permission_to_assign
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
-from keystead.http.paging import read_page
-from keystead.services import Services
 
 
-def _asks_again(permission: Permission | None) -> list[str]:
-    return [step.label for step in STEP_UP.values() if step.permission is permission]
+def _sensitive_actions(permission: Permission | None) -> list[str]:
+    return [action.label for action in STEP_UP.values() if action.permission is permission]
 
 
-_RIGHTS: Final = [
+_PERMISSIONS: Final = [
     *(
-        RightRow(right.label, [role in right.roles for role in Role], _asks_again(permission))
-        for permission, right in PERMISSIONS.items()
+        PermissionRow(
+            definition.label,
+            [role in definition.roles for role in Role],
+            _sensitive_actions(permission),
+        )
+        for permission, definition in PERMISSIONS.items()
     ),
-    RightRow("Manage your own account", [True for _ in Role], _asks_again(None)),
+    PermissionRow("Manage your own account", [True for _ in Role], _sensitive_actions(None)),
 ]
 
 
-class MemberPages:
-    """What people do with the members of their workspace."""
+class MemberPages(WorkspacePages):
+    """The pages of members."""
 
-    def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._services = services
-        self._render = render
-        self._sessions = sessions
-
-    def index(self, visit: Visit) -> Response:
-        """Who is a member, as what, and what that means."""
-        acting = self._sessions.acting(visit)
-        url, now = members_url(acting), self._services.keys.now()
-        asked = read_page(
-            str,
-            workspace_id=acting.workspace.id,
-            path=visit.request.scope["path"],
-            cursor=visit.query("cursor") or None,
-        )
-        after = UserId(asked.after) if asked.after else None
-        found = self._services.members.list(acting.principal, limit=asked.limit, after=after)
-        page = MembersPage(
-            frame=self._sessions.frame(visit, acting),
-            message=cookies.said(visit.request),
-            tabs=tabs(acting, "members"),
-            quota=members_quota(self._services, acting),
-            plan_url=f"{acting.url}/plan",
-            may_manage=acting.principal.may(Permission.MANAGE_MEMBERS),
+    def index(self, visit: MemberVisit) -> Response:
+        """List the members, with the permissions of each role."""
+        url, page = members_url(visit), visit.page(str)
+        after = UserId(page.after) if page.after else None
+        members = self._services.members.list(visit.principal, limit=page.limit, after=after)
+        may_rename = visit.principal.may(Permission.RENAME_WORKSPACE)
+        context = MembersPage(
+            frame=visit.frame(),
+            tabs=member_tabs(visit, "members"),
+            quota=self._quota(visit, "members", "member"),
+            may_manage=visit.principal.may(Permission.MANAGE_MEMBERS),
             invite_url=f"{url}/invitations/new",
-            name_url=_name_url(acting),
+            name_url=f"{url}/workspace-name" if may_rename else None,
             leave_url=f"{url}/leave",
-            rows=[_row(member, acting, now) for member in found.items],
-            next_url=f"{url}?cursor={asked.cursor(found.next)}" if found.next else None,
-            first_url=url if asked.after else None,
+            rows=[_row(member, visit) for member in members.items],
+            pages=pager(url, page, members.next),
             roles=list(Role),
-            rights=_RIGHTS,
+            rights=_PERMISSIONS,
         )
-        return self._render(page)
+        return self._render(context)
 
-    def ask_for_role(self, visit: Visit) -> Response:
-        """The form for another role."""
-        acting = self._sessions.acting(visit)
-        return self._role_page(visit, acting, self._appointed(visit, acting))
+    def role_form(self, visit: MemberVisit) -> Response:
+        """Show the form of a member's role."""
+        return self._role_page(visit, self._managed_member(visit))
 
-    def change_role(self, visit: Visit) -> Response:
-        """Another role, from the member's next request on."""
-        acting = self._sessions.acting(visit)
-        member, chosen = self._appointed(visit, acting), visit.form.one("role")
+    def change_role(self, visit: MemberVisit) -> Response:
+        """Change a member's role."""
+        member, value = self._managed_member(visit), visit.form.one("role")
         try:
-            role = read_role(chosen)
+            role, version = parse_role(value), form_version(visit.form)
             changed = self._services.members.change_role(
-                acting.principal, member.user.id, role, visit.origin, made_from(visit.form)
+                visit.principal, member.user.id, role, visit.origin, version
             )
         except ChangedMeanwhile:
-            current = self._appointed(visit, acting)
-            changes = differences(("Role", chosen, current.role))
-            return self._role_page(visit, acting, current, status=409, changes=changes)
+            current = self._managed_member(visit)
+            changes = differences(("Role", value, current.role))
+            return self._role_page(visit, current, status=409, changes=changes)
         except LastOwner:
-            return self._role_page(visit, acting, member, KEPT_OWNER, status=409)
+            return self._role_page(visit, member, LAST_OWNER, status=409)
         except Invalid as refused:
-            problem = problems_of(refused).get("role", refused.detail)
-            return self._role_page(visit, acting, member, problem, status=422)
-        return _back(acting, f"{changed.user.name} is {with_article(role)} now.")
+            problem = people_problems(refused).get("role", refused.detail)
+            return self._role_page(visit, member, problem, status=422)
+        return _members_redirect(visit, f"{changed.user.name} is now {with_article(role)}.")
 
-    def ask_to_remove(self, visit: Visit) -> Response:
-        """The question before a member is removed."""
-        acting = self._sessions.acting(visit)
-        return self._end_page(visit, acting, self._appointed(visit, acting))
+    def remove_form(self, visit: MemberVisit) -> Response:
+        """Ask before removing a member."""
+        return self._end_page(visit, self._managed_member(visit))
 
-    def remove(self, visit: Visit) -> Response:
-        """Ends a membership."""
-        acting = self._sessions.acting(visit)
-        member = self._appointed(visit, acting)
+    def remove(self, visit: MemberVisit) -> Response:
+        """Remove a member."""
+        member = self._managed_member(visit)
         try:
-            self._services.members.remove(acting.principal, member.user.id, visit.origin)
+            self._services.members.remove(visit.principal, member.user.id, visit.origin)
         except LastOwner:
-            return self._end_page(visit, acting, member, KEPT_OWNER, status=409)
-        return _back(acting, f"{member.user.name} is no member any more. Their keys live on.")
+            return self._end_page(visit, member, LAST_OWNER, status=409)
+        return _members_redirect(visit, f"{member.user.name} was removed. Their keys keep working.")
 
-    def ask_to_leave(self, visit: Visit) -> Response:
-        """The question before one leaves."""
-        acting = self._sessions.acting(visit)
-        return self._end_page(visit, acting, acting.member)
+    def leave_form(self, visit: MemberVisit) -> Response:
+        """Ask before leaving the workspace."""
+        return self._end_page(visit, visit.member)
 
-    def leave(self, visit: Visit) -> Response:
-        """Ends one's own membership."""
-        acting = self._sessions.acting(visit)
+    def leave(self, visit: MemberVisit) -> Response:
+        """End the user's own membership."""
         try:
-            self._services.members.leave(acting.principal, visit.origin)
+            self._services.members.leave(visit.principal, visit.origin)
         except LastOwner:
-            return self._end_page(visit, acting, acting.member, KEPT_OWNER, status=409)
+            return self._end_page(visit, visit.member, LAST_OWNER, status=409)
         return see_other("/")
 
-    def ask_for_name(self, visit: Visit) -> Response:
-        """The form for the workspace's name."""
-        acting = self._sessions.acting(visit)
-        acting.principal.require_permission(Permission.RENAME_WORKSPACE)
-        return self._name_page(visit, acting, acting.workspace.name)
+    def name_form(self, visit: MemberVisit) -> Response:
+        """Show the form of the workspace's name."""
+        visit.principal.require_permission(Permission.RENAME_WORKSPACE)
+        return self._name_page(visit, visit.workspace.name)
 
-    def rename_workspace(self, visit: Visit) -> Response:
-        """Another name for the workspace."""
-        acting, name = self._sessions.acting(visit), visit.form.one("name").strip()
+    def rename_workspace(self, visit: MemberVisit) -> Response:
+        """Rename the workspace."""
+        name, version = visit.form.one("name").strip(), form_version(visit.form)
         try:
-            self._services.workspaces.rename(
-                acting.principal, name, visit.origin, made_from(visit.form)
-            )
+            self._services.workspaces.rename(visit.principal, name, visit.origin, version)
         except ChangedMeanwhile:
-            acting = self._sessions.acting(visit)
-            changes = differences(("Name", name, acting.workspace.name))
-            return self._name_page(visit, acting, name, status=409, changes=changes)
+            current = self._sessions.member_visit(visit)
+            changes = differences(("Name", name, current.workspace.name))
+            return self._name_page(current, name, status=409, changes=changes)
         except Invalid as refused:
-            return self._name_page(visit, acting, name, problems_of(refused)["name"], status=422)
-        return _back(acting, f"The workspace is called {name} now.")
+            return self._name_page(visit, name, people_problems(refused)["name"], status=422)
+        return _members_redirect(visit, f"The workspace is now called {name}.")
 
-    def _appointed(self, visit: Visit, acting: Acting) -> Member:
-        """The member of the path, where the acting person may change what they are. Forbidden, NotFound."""
-        acting.principal.require_permission(Permission.MANAGE_MEMBERS)
-        member = self._services.members.get(acting.principal, UserId(visit.path("user_id")))
-        acting.principal.require_permission(permission_to_assign(member.role))
+    def _managed_member(self, visit: MemberVisit) -> Member:
+        """Return the member in the path, whose membership the user may change. Forbidden, NotFound."""
+        visit.principal.require_permission(Permission.MANAGE_MEMBERS)
+        member = self._services.members.get(visit.principal, UserId(visit.path("user_id")))
+        visit.principal.require_permission(permission_to_assign(member.role))
         return member
 
     def _role_page(
         self,
-        visit: Visit,
-        acting: Acting,
+        visit: MemberVisit,
         member: Member,
         problem: str = "",
         status: int = 200,
         changes: Sequence[Difference] | None = None,
     ) -> Response:
-        offered = offered_roles(acting, of_portal=member.user.is_of_portal)
+        roles = assignable_roles(visit, of_portal=member.user.is_of_portal)
         page = RolePage(
-            frame=self._sessions.frame(visit, acting),
+            frame=visit.frame(),
             name=member.user.name,
-            url=_member_url(acting, member, "role"),
-            members_url=members_url(acting),
-            roles=role_choices(offered, member.role),
+            url=_member_url(visit, member, "role"),
+            roles=role_choices(roles, member.role),
             version=member.version,
             differences=changes,
             problem=problem,
@@ -194,83 +169,69 @@ class MemberPages:
         return self._render(page, status)
 
     def _end_page(
-        self, visit: Visit, acting: Acting, member: Member, problem: str = "", status: int = 200
+        self, visit: MemberVisit, member: Member, problem: str = "", status: int = 200
     ) -> Response:
-        is_self = member.user.id == acting.member.user.id
-        base = members_url(acting)
+        is_self, url = member.user.id == visit.user.id, members_url(visit)
         page = EndMembershipPage(
-            frame=self._sessions.frame(visit, acting),
+            frame=visit.frame(),
             name=member.user.name,
             is_self=is_self,
-            workspace=acting.workspace.name,
-            url=f"{base}/leave" if is_self else _member_url(acting, member, "remove"),
-            keys_url=acting.keys_url,
-            members_url=base,
+            workspace=visit.workspace.name,
+            url=f"{url}/leave" if is_self else _member_url(visit, member, "remove"),
             problem=problem,
         )
         return self._render(page, status)
 
     def _name_page(
         self,
-        visit: Visit,
-        acting: Acting,
+        visit: MemberVisit,
         name: str,
         problem: str = "",
         status: int = 200,
         changes: Sequence[Difference] | None = None,
     ) -> Response:
         page = WorkspaceNamePage(
-            frame=self._sessions.frame(visit, acting),
+            frame=visit.frame(),
             name=name,
-            version=acting.workspace.version,
+            version=visit.workspace.version,
             differences=changes,
-            url=f"{members_url(acting)}/workspace-name",
-            members_url=members_url(acting),
+            url=f"{members_url(visit)}/workspace-name",
             problem=problem,
         )
         return self._render(page, status)
 
 
-def members_url(acting: Acting) -> str:
-    """Where the members are."""
-    return f"{acting.url}/members"
+def members_url(visit: MemberVisit) -> str:
+    """Return the page of the workspace's members."""
+    return f"{visit.workspace_url}/members"
 
 
-def tabs(acting: Acting, current: str) -> Sequence[Link]:
-    """Members, and for who manages them the invitations."""
-    url = members_url(acting)
+def member_tabs(visit: MemberVisit, current: str) -> Sequence[Link]:
+    """Return the tabs: members, and invitations for those who may manage members."""
+    url = members_url(visit)
     links = [Link("Members", url, current == "members")]
-    if acting.principal.may(Permission.MANAGE_MEMBERS):
+    if visit.principal.may(Permission.MANAGE_MEMBERS):
         links.append(Link("Invitations", f"{url}/invitations", current == "invitations"))
     return links
 
 
-def members_quota(services: Services, acting: Acting) -> QuotaLine:
-    """Such as `3 of 5 members`."""
-    use = services.plans.use(acting.principal)
-    quota = use.quotas["members"]
-    members = "member" if (quota.limit or quota.used) == 1 else "members"
-    of = "" if quota.limit is None else f" of {quota.limit}"
-    return QuotaLine(f"{quota.used}{of} {members}", quota.used, quota.limit, use.plan.name)
-
-
-def offered_roles(acting: Acting, *, of_portal: bool = False) -> Sequence[Role]:
-    """The roles that the acting person may give; a product's own user never becomes an owner."""
-    own = acting.member.role
+def assignable_roles(visit: MemberVisit, *, of_portal: bool = False) -> Sequence[Role]:
+    """Return the roles that the user may assign. A portal user can't become an owner."""
+    own = visit.member.role
     return [r for r in Role if may_assign(own, r) and not (of_portal and r is Role.OWNER)]
 
 
-def read_role(text: str) -> Role:
-    """The role of that name; Invalid for none."""
+def parse_role(text: str) -> Role:
+    """Return the role of that name. Invalid if there is none."""
     try:
         return Role(text)
     except ValueError:
-        raise Invalid.field("/role", "must be chosen") from None
+        raise Invalid.field("/role", "Choose a role") from None
 
 
-def _row(member: Member, acting: Acting, now: datetime) -> MemberRow:
-    user, is_self = member.user, member.user.id == acting.member.user.id
-    may = may_assign(acting.member.role, member.role)
+def _row(member: Member, visit: MemberVisit) -> MemberRow:
+    user, is_self = member.user, member.user.id == visit.user.id
+    may_change = may_assign(visit.member.role, member.role)
     return MemberRow(
         id=user.id,
         name=user.name,
@@ -278,22 +239,15 @@ def _row(member: Member, acting: Acting, now: datetime) -> MemberRow:
         role=member.role,
         is_self=is_self,
         of_portal=user.is_of_portal,
-        joined=moment(member.joined_at, now, acting.zone) if member.joined_at else None,
-        role_url=_member_url(acting, member, "role") if may else None,
-        remove_url=_member_url(acting, member, "remove") if may and not is_self else None,
+        joined=visit.timestamp(member.joined_at),
+        role_url=_member_url(visit, member, "role") if may_change else None,
+        remove_url=_member_url(visit, member, "remove") if may_change and not is_self else None,
     )
 
 
-def _member_url(acting: Acting, member: Member, act: str) -> str:
-    return f"{members_url(acting)}/{member.user.id}/{act}"
+def _member_url(visit: MemberVisit, member: Member, action: str) -> str:
+    return f"{members_url(visit)}/{member.user.id}/{action}"
 
 
-def _name_url(acting: Acting) -> str | None:
-    may = acting.principal.may(Permission.RENAME_WORKSPACE)
-    return f"{members_url(acting)}/workspace-name" if may else None
-
-
-def _back(acting: Acting, sentence: str) -> Response:
-    response = see_other(members_url(acting))
-    cookies.say(response, sentence)
-    return response
+def _members_redirect(visit: MemberVisit, message: str) -> Response:
+    return redirect_with_message(members_url(visit), message)

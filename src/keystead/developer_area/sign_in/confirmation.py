@@ -1,7 +1,8 @@
-"""Proving anew who one is before something that needs it: the question, the answer, and the act that goes on.
+"""Authenticating again before a sensitive action: the question, the password, and the action itself.
 
-If a service raises ReauthenticationRequired, the page that asks carries all fields of the form, and sends them with
-the password to the same address: one act, done once. A person without a password gets a link, and comes back.
+When a use case raises ReauthenticationRequired, the page that asks carries all fields of the form and sends them with
+the password to the same URL: one action, done once. A user without a password leaves for a link, and the form waits
+in the browser.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.people.contexts import ConfirmPage, Fields, ResumePage
-from keystead.developer_area.redirects import (
-    asked_address,
-    leave,
+from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.sign_in.contexts import ConfirmPage, Fields, ResumePage
+from keystead.developer_area.sign_in.kept_forms import KeptForm, load_form, store_form
+from keystead.developer_area.sign_in.session import Sessions
+from keystead.developer_area.sign_in.visits import MemberVisit, Visit
+from keystead.developer_area.web.error_pages import ForeignForm, SignedOut
+from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, form_owner
+from keystead.developer_area.web.navigation import (
+    keys_url,
+    leave_page,
     own_path,
+    requested_url,
     see_other,
     sign_in_url,
 )
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.kept_forms import KeptForm, keep, kept, way_on
-from keystead.developer_area.sign_in.session import Acting, Sessions, SignedOut, Visit, keys_url
-from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, ForeignForm, Form, person_of
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import (
     Invalid,
@@ -39,174 +43,164 @@ from keystead.services import Services
 
 Handler = Callable[[Visit], Response]
 
-PROOF: Final = "proof_password"
+PASSWORD: Final = "proof_password"
 NEXT: Final = "next"
-_PASSWORDS: Final = frozenset({PROOF, "password", "current", "new", "again"})
-"""Fields of ours that hold passwords: kept nowhere, shown nowhere again."""
+_PASSWORDS: Final = frozenset({PASSWORD, "password", "current", "new", "again"})
+"""Our password fields: never stored, never shown again."""
 _SECRETS: Final = frozenset({"headers"})
-"""Fields that hold other secrets: carried to the answer that asks, and kept in no cookie."""
+"""Fields with other secrets: carried through the question, but stored in no cookie."""
 _RENEWED: Final = "keystead.renewed_session"
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What waits for the proof: where it goes on, with which fields."""
+class _Request:
+    """The path and fields of the request to continue after authentication."""
 
     path: str
     fields: Fields = ()
 
 
 class Confirmation:
-    """Runs handlers, and asks for a proof where one is needed."""
+    """Runs handlers, and asks for authentication when one requires it."""
 
     def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._services = services
+        self._sign_in = services.sign_in
         self._render = render
         self._sessions = sessions
 
-    def look(self, handler: Handler, visit: Visit) -> Response:
-        """The page; or the question first, and then the page."""
+    def run_get(self, handler: Handler, visit: Visit) -> Response:
+        """Return the page, or the question first."""
         try:
             response = handler(visit)
         except ReauthenticationRequired:
-            return self._ask(visit, _Wanted(asked_address(visit.request.scope)))
-        cookies.forget_said(visit.request, response)
+            return self._ask(visit, _Request(requested_url(visit.request.scope)))
+        cookies.drop_message(visit.request, response)
         return response
 
-    def act(self, handler: Handler, visit: Visit) -> Response:
-        """The act; or the question first, and then the act; or the way to sign in, and then the act."""
+    def run_post(self, handler: Handler, visit: Visit) -> Response:
+        """Run the action, or ask for authentication or sign-in first."""
         try:
-            return self._act(handler, visit)
+            return self._run_post(handler, visit)
         except (SignedOut, SessionEnded):
-            if not person_of(visit.form):
+            if not form_owner(visit.form):
                 raise
-            return self.interrupted(visit)
+            return self.interrupt(visit)
 
-    def interrupted(self, visit: Visit) -> Response:
-        """Lead a form whose session is over to the sign-in page and back, kept for the person who filled it in.
+    def interrupt(self, visit: Visit) -> Response:
+        """Store a form whose session has ended and lead its user through sign-in back to it.
 
-        ForeignForm when it names no person, or somebody else has signed in since.
+        ForeignForm if it names no user, or another user has signed in since.
         """
-        owner, workspace_id = person_of(visit.form), visit.request.path_params.get("workspace_id")
+        owner, workspace_id = form_owner(visit.form), visit.request.path_params.get("workspace_id")
         visitor = self._sessions.visitor(visit)
         is_other = visitor is not None and visitor.user.id != owner
         if not is_id("usr", owner) or not is_id("ws", str(workspace_id)) or is_other:
             raise ForeignForm
-        wanted = _wanted(visit)
-        form = KeptForm(UserId(owner), wanted.path, wanted.fields)
-        keys = keys_url(WorkspaceId(str(workspace_id)))
-        way = sign_in_url(keys) if visitor is None else way_on(form)
-        response = leave(visit.request, way)
-        keep(response, form)
+        request = _pending_request(visit)
+        form = KeptForm(UserId(owner), request.path, request.fields)
+        landing = sign_in_url(keys_url(WorkspaceId(str(workspace_id))))
+        response = leave_page(visit.request, landing if visitor is None else form.resume_url)
+        store_form(response, form)
         return response
 
-    def _act(self, handler: Handler, visit: Visit) -> Response:
-        # Outside of a workspace nothing asks for a proof, and there is no page that could.
-        if PROOF in visit.form.fields and "workspace_id" in visit.request.path_params:
-            answer = self._proven(visit)
-            if isinstance(answer, Response):
-                return answer
-            visit = answer
+    def confirm(self, visit: MemberVisit) -> Response:
+        """Continue to the page that asked for authentication."""
+        return see_other(own_path(visit.form.one(NEXT)) or visit.keys_url)
+
+    def resume(self, visit: MemberVisit) -> Response:
+        """Show the kept form, for the user to send again."""
+        # It is never sent automatically: a form that was stored by one click must not act without another.
+        form = load_form(visit.request, visit.user.id)
+        if form is None:
+            raise NotFound
+        page = ResumePage(visit.frame(), form.path, form.fields, _readable(form.fields))
+        response = self._render(page)
+        cookies.drop(response, cookies.KEPT_FORM)
+        return response
+
+    def _run_post(self, handler: Handler, visit: Visit) -> Response:
+        # Outside of a workspace nothing requires authentication, and no page could ask for it.
+        if PASSWORD in visit.form.fields and "workspace_id" in visit.request.path_params:
+            result = self._authenticate(visit)
+            if isinstance(result, Response):
+                return result
+            visit = result
         try:
             return handler(visit)
         except ReauthenticationRequired:
-            return self._ask(visit, _wanted(visit))
+            return self._ask(visit, _pending_request(visit))
 
-    def confirm(self, visit: Visit) -> Response:
-        """After the proof, on to the page that asked for it."""
-        acting = self._sessions.acting(visit)
-        return see_other(own_path(visit.form.one(NEXT)) or acting.keys_url)
-
-    def resume(self, visit: Visit) -> Response:
-        """What waited for the person who has come back, to be sent once more by their own hand."""
-        acting = self._sessions.acting(visit)
-        form = kept(visit.request, acting.member.user.id)
-        if form is None:
-            raise NotFound
-        page = ResumePage(
-            frame=self._sessions.frame(visit, acting),
-            action=form.path,
-            fields=form.fields,
-            shown=_readable(form.fields),
-        )
-        response = self._render(page)
-        cookies.drop(response, cookies.KEPT)
-        return response
-
-    def _proven(self, visit: Visit) -> Visit | Response:
-        """The visit with its proof: the same session under a new secret. The question again where it was none."""
-        password = Password(visit.form.one(PROOF))
+    def _authenticate(self, visit: Visit) -> Visit | Response:
+        """Return the visit with its session renewed under a new secret, or the question again."""
+        password = Password(visit.form.one(PASSWORD))
         try:
-            answer = self._services.sign_in.reauthenticate(visit.secret, password, visit.origin)
+            session = self._sign_in.reauthenticate(visit.secret, password, visit.origin)
         except SessionEnded:
-            visit.note_refusal("password", "wrong too often")
+            visit.log_refusal("password", "wrong too often")
             raise
         except Invalid:
-            visit.note_refusal("password", "wrong")
-            return self._ask(visit, _wanted(visit), "That is not your password.", 422)
-        except RateLimited as wait:
-            visit.note_refusal("password", "rate-limited")
-            response = self._ask(visit, _wanted(visit), wait.detail, 429)
-            response.headers["retry-after"] = str(wait.retry_after)
+            visit.log_refusal("password", "wrong")
+            return self._ask(visit, _pending_request(visit), "Wrong password.", 422)
+        except RateLimited as limited:
+            visit.log_refusal("password", "rate-limited")
+            response = self._ask(visit, _pending_request(visit), limited.detail, 429)
+            response.headers["retry-after"] = str(limited.retry_after)
             return response
-        visit.request.scope[_RENEWED] = answer.secret
-        return replace(visit, secret=answer.secret, form=visit.form.without(PROOF))
+        # The old secret is void from here on. The response needs the new cookie even if the handler fails, so
+        # `renewed_cookies` adds it outside of all exception handlers.
+        visit.request.scope[_RENEWED] = session.secret
+        return replace(visit, secret=session.secret, form=visit.form.without(PASSWORD))
 
-    def _ask(self, visit: Visit, wanted: _Wanted, problem: str = "", status: int = 403) -> Response:
-        acting = self._sessions.acting(visit)
-        response = self._render(self._page(visit, acting, wanted, problem), status)
-        if wanted.path != f"{acting.url}/confirm":
-            secret = any(name in _SECRETS and value for name, value in wanted.fields)
-            fields = () if secret else wanted.fields
-            keep(response, KeptForm(acting.member.user.id, wanted.path, fields))
-        return response
-
-    def _page(self, visit: Visit, acting: Acting, wanted: _Wanted, problem: str) -> ConfirmPage:
-        user = acting.member.user
-        as_form = wanted.fields or wanted.path == f"{acting.url}/confirm"
-        return ConfirmPage(
-            frame=self._sessions.frame(visit, acting),
-            action=wanted.path if as_form else f"{acting.url}/confirm",
-            fields=wanted.fields if as_form else [(NEXT, wanted.path)],
-            keeps=any(_readable(wanted.fields)),
+    def _ask(
+        self, visit: Visit, request: _Request, problem: str = "", status: int = 403
+    ) -> Response:
+        member_visit = self._sessions.member_visit(visit)
+        user, confirm_url = member_visit.user, f"{member_visit.workspace_url}/confirm"
+        as_form = request.fields or request.path == confirm_url
+        page = ConfirmPage(
+            frame=member_visit.frame(),
+            action=request.path if as_form else confirm_url,
+            fields=request.fields if as_form else [(NEXT, request.path)],
+            has_input=any(_readable(request.fields)),
             email=user.email,
             by_password=user.password_set_at is not None and not user.is_of_portal,
             of_portal=user.is_of_portal,
-            return_url=acting.visitor.session.return_url,
+            return_url=member_visit.visitor.session.return_url,
             problem=problem,
         )
+        response = self._render(page, status)
+        if request.path != confirm_url:
+            has_secret = any(name in _SECRETS and value for name, value in request.fields)
+            store_form(
+                response, KeptForm(user.id, request.path, () if has_secret else request.fields)
+            )
+        return response
 
 
 def renewed_cookies(scope: Scope) -> list[Header]:
-    """The cookies of a session that was renewed while this request was answered, whatever the answer was."""
+    """Return the Set-Cookie headers of a session that was renewed during this request, whatever its response."""
     secret = scope.get(_RENEWED)
     if secret is None:
         return []
     response = Response()
-    cookies.give_session(response, secret)
-    cookies.drop(response, cookies.KEPT)
+    cookies.set_session(response, secret)
+    cookies.drop(response, cookies.KEPT_FORM)
     return [header for header in response.raw_headers if header[0] == b"set-cookie"]
 
 
-def _wanted(visit: Visit) -> _Wanted:
-    """The act that waits. One with passwords in it begins anew at its page: they are not carried."""
-    path = str(visit.request.scope["path"])
-    if _PASSWORDS & set(visit.form.without(PROOF).fields):
-        return _Wanted(path)
-    return _Wanted(path, _carried(visit.form))
-
-
-def _carried(form: Form) -> Fields:
-    left = form.without(PROOF, FORM_TOKEN).fields
-    return [(name, value) for name, values in left.items() for value in values]
+def _pending_request(visit: Visit) -> _Request:
+    """Return the action to continue. One with passwords starts again at its page, since they aren't carried."""
+    path, form = str(visit.request.scope["path"]), visit.form.without(PASSWORD, FORM_TOKEN)
+    if _PASSWORDS & set(form.fields):
+        return _Request(path)
+    return _Request(path, [(name, v) for name, values in form.fields.items() for v in values])
 
 
 def _readable(fields: Fields) -> Fields:
-    """What a person entered, with the fields' names as words."""
+    """Return the user's input, with field names as words."""
     hidden = {"once", "shown_at", VERSION, NEXT}
-    words = [(name.replace("_", " ").capitalize(), value) for name, value in fields]
     return [
-        (word, value)
-        for (name, _), (word, value) in zip(fields, words, strict=True)
+        (name.replace("_", " ").capitalize(), value)
+        for name, value in fields
         if value and name not in hidden
     ]

@@ -1,7 +1,7 @@
-"""What the browser keeps for us: the session, the device, a sentence for the next page, a form that waits for a proof.
+"""The cookies: session, device, a message for the next page, a form that waits for a proof.
 
-All of them have the prefix `__Host-` (no other host, no http page and no path can set them), are hidden from scripts,
-and are not sent along when another site posts to us.
+All have the prefix `__Host-` (no other host, http page or path can set them), are hidden from scripts, and aren't
+sent when another site posts to us.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keystead.developer_area.web.navigation import see_other
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.domain.token import Secret
 
 SESSION: Final = "__Host-keystead"
 DEVICE: Final = "__Host-keystead-device"
-KEPT: Final = "__Host-keystead-kept"
-_SAID: Final = "__Host-keystead-said"
-_SAID_SECONDS: Final = 60
-_LONGEST: Final = 3500
-"""Characters of a value: browsers keep 4,096 bytes of a cookie (RFC 6265 section 6.1)."""
+KEPT_FORM: Final = "__Host-keystead-kept"
+_MESSAGE: Final = "__Host-keystead-said"
+_MESSAGE_SECONDS: Final = 60
+_MAX_LENGTH: Final = 3500
+"""Characters of a value: browsers store 4,096 bytes of a cookie (RFC 6265 section 6.1)."""
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def value_in(request: Request, name: str) -> str | None:
-    """The value of that cookie, the last one where several have its name; None where there is none.
-
-    Ours are never quoted (RFC 6265 section 4.1.1), so nothing is unquoted: the standard library needs quadratic time
-    for that in older Pythons (CVE-2024-7592), and other cookies of the host are none of our business.
-    """
+def find_value(request: Request, name: str) -> str | None:
+    """Return a cookie's value, the last one if several have the name."""
+    # Our values are never quoted (RFC 6265 section 4.1.1), so nothing is unquoted: the standard library needs
+    # quadratic time for that in older Pythons (CVE-2024-7592), and other cookies of the host aren't ours.
     pairs = (
         pair.partition("=")
         for field in request.headers.getlist("cookie")
@@ -42,35 +41,16 @@ def value_in(request: Request, name: str) -> str | None:
     return values[-1] if values else None
 
 
-def secret_in(request: Request, name: str) -> Secret | None:
-    """The secret in that cookie; None where there is none, or something else."""
-    text = value_in(request, name) or ""
+def find_secret(request: Request, name: str) -> Secret | None:
+    """Return the secret in a cookie; None without a well-formed one."""
+    text = find_value(request, name) or ""
     return Secret(text) if _SECRET.fullmatch(text) else None
 
 
-def give_session(response: Response, secret: Secret) -> None:
-    """The session's cookie, which ends with the browser's own session or with ours, whichever is first."""
-    _give(response, SESSION, secret.reveal())
-
-
-def give_device(response: Response, secret: Secret) -> None:
-    """The device's cookie, for 180 days from now."""
-    _give(response, DEVICE, secret.reveal(), int(DEVICE_LIFETIME.total_seconds()))
-
-
-def give_text(response: Response, name: str, text: str, seconds: int) -> bool:
-    """A text for so many seconds; False, and no cookie, where it is too long for one."""
-    value = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
-    if len(value) > _LONGEST:
-        return False
-    _give(response, name, value, seconds)
-    return True
-
-
-def text_in(request: Request, name: str) -> str | None:
-    """The text in that cookie; None where there is none, or something else."""
-    value = value_in(request, name)
-    if value is None or len(value) > _LONGEST:
+def find_text(request: Request, name: str) -> str | None:
+    """Return the text in a cookie; None without a well-formed one."""
+    value = find_value(request, name)
+    if value is None or len(value) > _MAX_LENGTH:
         return None
     try:
         return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
@@ -78,34 +58,55 @@ def text_in(request: Request, name: str) -> str | None:
         return None
 
 
-def say(response: Response, sentence: str) -> None:
-    """A sentence for the status region of the page that the response leads to."""
-    give_text(response, _SAID, sentence, _SAID_SECONDS)
+def set_session(response: Response, secret: Secret) -> None:
+    """Set the session's cookie. It ends with the browser's session or with ours, whichever is first."""
+    _set(response, SESSION, secret.reveal())
 
 
-def said(request: Request) -> str:
-    """What the answer before this one said; empty where it said nothing."""
-    return text_in(request, _SAID) or ""
+def set_device(response: Response, secret: Secret) -> None:
+    """Set the device's cookie for 180 days."""
+    _set(response, DEVICE, secret.reveal(), int(DEVICE_LIFETIME.total_seconds()))
 
 
-def forget_said(request: Request, response: Response) -> None:
-    """A sentence is shown once."""
-    if value_in(request, _SAID) is not None and response.status_code == 200:
-        drop(response, _SAID)
+def set_text(response: Response, name: str, text: str, seconds: int) -> bool:
+    """Set a text for a number of seconds. Returns False, and sets nothing, if it is too long for a cookie."""
+    value = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+    if len(value) > _MAX_LENGTH:
+        return False
+    _set(response, name, value, seconds)
+    return True
+
+
+def redirect_with_message(url: str, message: str) -> Response:
+    """Redirect to `url`, whose status region shows `message` once."""
+    response = see_other(url)
+    set_text(response, _MESSAGE, message, _MESSAGE_SECONDS)
+    return response
+
+
+def find_message(request: Request) -> str:
+    """Return the message of the redirect that led here, or an empty string."""
+    return find_text(request, _MESSAGE) or ""
+
+
+def drop_message(request: Request, response: Response) -> None:
+    """Drop the message after a page has shown it."""
+    if find_value(request, _MESSAGE) is not None and response.status_code == 200:
+        drop(response, _MESSAGE)
 
 
 def drop(response: Response, *names: str) -> None:
-    """Takes cookies back."""
+    """Expire cookies."""
     for name in names:
-        _give(response, name, "", 0)
+        _set(response, name, "", 0)
 
 
 def drop_all_but_device(response: Response) -> None:
-    """What is left in a browser whose person signed out: that it is no stranger."""
-    drop(response, SESSION, KEPT, _SAID)
+    """Expire all cookies but the device's: a user who signs out stays known in this browser."""
+    drop(response, SESSION, KEPT_FORM, _MESSAGE)
 
 
-def _give(response: Response, name: str, value: str, seconds: int | None = None) -> None:
+def _set(response: Response, name: str, value: str, seconds: int | None = None) -> None:
     response.set_cookie(
         name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax"
     )

@@ -1,6 +1,6 @@
-"""Forms that wait while their sender proves who they are or signs in again: in their own browser, in no address.
+"""Forms that wait in the user's own browser while the user signs in or enters the password again.
 
-The cookie names its person, so that nobody else goes on with it; what was typed as a password is never kept.
+The cookie names its user, so that no other user can continue with it. Passwords are never stored.
 """
 
 from __future__ import annotations
@@ -13,36 +13,42 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keystead.developer_area.redirects import own_path
 from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.web.navigation import own_path
 from keystead.domain.ids import UserId
 from keystead.domain.sessions import REAUTHENTICATION_AGE
+
+_SECONDS: Final = int(REAUTHENTICATION_AGE.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class KeptForm:
-    """What somebody was about to do: the form's path and fields; no fields where they only wanted to see the page."""
+    """An interrupted request: the form's path and fields, or no fields if the user only opened the page."""
 
     user_id: UserId
     path: str
     fields: Sequence[tuple[str, str]] = ()
 
+    @property
+    def resume_url(self) -> str:
+        """Return the page that continues, in the workspace that the form belongs to."""
+        workspace = "/".join(self.path.split("/")[:3])
+        return f"{workspace}/resume" if self.fields else self.path
 
-_SECONDS: Final = int(REAUTHENTICATION_AGE.total_seconds())
 
-
-def keep(response: Response, form: KeptForm) -> None:
-    """Has the browser keep it for 15 minutes; what is too long for a cookie is not kept."""
+def store_form(response: Response, form: KeptForm) -> None:
+    """Store the form in the browser for 15 minutes, unless it is too long for a cookie."""
     text = json.dumps(
         [form.user_id, form.path, list(form.fields)], separators=(",", ":"), ensure_ascii=False
     )
-    if not cookies.give_text(response, cookies.KEPT, text, _SECONDS):
-        cookies.drop(response, cookies.KEPT)
+    if not cookies.set_text(response, cookies.KEPT_FORM, text, _SECONDS):
+        # An older form must not be what the user is sent back to.
+        cookies.drop(response, cookies.KEPT_FORM)
 
 
-def kept(request: Request, user_id: UserId) -> KeptForm | None:
-    """What waits in this browser for that person."""
-    text = cookies.text_in(request, cookies.KEPT)
+def load_form(request: Request, user_id: UserId) -> KeptForm | None:
+    """Return the form that waits in this browser for that user."""
+    text = cookies.find_text(request, cookies.KEPT_FORM)
     if text is None:
         return None
     try:
@@ -50,16 +56,5 @@ def kept(request: Request, user_id: UserId) -> KeptForm | None:
         form = KeptForm(UserId(str(owner)), str(path), [(str(n), str(v)) for n, v in fields])
     except (ValueError, TypeError, RecursionError):
         return None
+    # Cookies are input: the path must still be one of ours, or the form could post anywhere.
     return form if form.user_id == user_id and own_path(form.path) else None
-
-
-def waiting(request: Request, user_id: UserId) -> str | None:
-    """Where that person goes on with what waits; None where nothing does."""
-    form = kept(request, user_id)
-    return None if form is None else way_on(form)
-
-
-def way_on(form: KeptForm) -> str:
-    """Return where its person goes on with it: in the workspace from which it was sent."""
-    workspace = "/".join(form.path.split("/")[:3])
-    return f"{workspace}/resume" if form.fields else form.path

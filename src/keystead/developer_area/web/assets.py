@@ -1,4 +1,4 @@
-"""Static files and what is made of the brand: read once, named by their content, kept by browsers for a year."""
+"""Static files and the brand's own: read once, with URLs that change with the content, cached for a year."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TYPES: Final = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-_FOR_EVER: Final = {
+_IMMUTABLE: Final = {
     "cache-control": "public, max-age=31536000, immutable",
     "vary": "accept-encoding",
 }
@@ -30,7 +30,7 @@ _FOR_EVER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One static file, as it is and compressed."""
+    """A static file, plain and compressed."""
 
     url: str
     media_type: str
@@ -39,25 +39,25 @@ class Asset:
 
 
 class Assets:
-    """The static files of the Developer area, and those of the product that it shows itself as."""
+    """The static files of the Developer area and of the brand."""
 
     def __init__(self, brand: Brand) -> None:
-        self._by_name = {**dict(_read_assets()), **_of_brand(brand)}
+        self._by_name = {**dict(_read_assets()), **_brand_assets(brand)}
         self._by_url = {asset.url: asset for asset in self._by_name.values()}
 
     def url(self, name: str) -> str:
-        """The address of a file of `static/`, which changes with its content. KeyError for one that is not there."""
+        """Return the URL of a file in `static/`. KeyError if there is none."""
         return self._by_name[name].url
 
     async def serve(self, request: Request) -> Response:
-        """The file of that address; 404 for every other."""
+        """Serve the file at the request's path; HTTPException 404 for other paths."""
         asset = self._by_url.get(request.scope["path"])
         if asset is None:
             raise HTTPException(404)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            headers = {**_FOR_EVER, "content-encoding": "gzip"}
+            headers = {**_IMMUTABLE, "content-encoding": "gzip"}
             return Response(asset.compressed, media_type=asset.media_type, headers=headers)
-        return Response(asset.body, media_type=asset.media_type, headers=_FOR_EVER)
+        return Response(asset.body, media_type=asset.media_type, headers=_IMMUTABLE)
 
 
 def _read_assets() -> Iterator[tuple[str, Asset]]:
@@ -70,13 +70,12 @@ def _read_asset(path: Path) -> Asset:
     return _asset(path.name, path.suffix, path.read_bytes())
 
 
-def _of_brand(brand: Brand) -> dict[str, Asset]:
-    """`brand.css`, and `logo` where there is one."""
-    made = {"brand.css": _asset("brand.css", ".css", brand.stylesheet.encode())}
+def _brand_assets(brand: Brand) -> dict[str, Asset]:
+    assets = {"brand.css": _asset("brand.css", ".css", brand.stylesheet.encode())}
     if brand.logo is not None:
         suffix = brand.logo.suffix
-        made["logo"] = _asset(f"logo{suffix}", suffix, brand.logo.body)
-    return made
+        assets["logo"] = _asset(f"logo{suffix}", suffix, brand.logo.body)
+    return assets
 
 
 def _asset(file_name: str, suffix: str, body: bytes) -> Asset:

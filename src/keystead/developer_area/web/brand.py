@@ -1,4 +1,4 @@
-"""White label: the name, the logo, the colours and the links of the product whose customers see these pages."""
+"""The brand of the pages: the product's name, logo, colors and links."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACTIVE: Final = frozenset({"script", "foreignObject", "iframe", "a", "image"})
 
 @dataclass(frozen=True, slots=True)
 class Logo:
-    """The product's logo: the whole file, and its type by its end, `.svg` or `.png`."""
+    """A logo file. `suffix` is `.svg` or `.png`."""
 
     body: bytes
     suffix: str
@@ -28,10 +28,7 @@ class Logo:
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """How the product shows itself. `accent` and `accent_dark` are `#rrggbb`; None keeps Keystead's own.
-
-    `docs_url`: the product's documentation; `product_url`: the way back into the product.
-    """
+    """The product that the pages belong to. `accent` and `accent_dark` are `#rrggbb`; None keeps Keystead's own."""
 
     name: str = "Keystead"
     logo: Logo | None = None
@@ -42,15 +39,15 @@ class Brand:
 
     @property
     def stylesheet(self) -> str:
-        """The values that differ from those of tokens.css. ValueError for a colour that cannot be read."""
+        """Return the custom properties that override tokens.css. ValueError for an invalid color."""
         if self.accent is None:
-            return _dark(accent_for(DARK, self.accent_dark)) if self.accent_dark else ""
+            return _dark_tokens(accent_for(DARK, self.accent_dark)) if self.accent_dark else ""
         dark = self.accent_dark or dark_variant(self.accent)
-        return _tokens(accent_for(LIGHT, self.accent)) + _dark(accent_for(DARK, dark))
+        return _tokens(accent_for(LIGHT, self.accent)) + _dark_tokens(accent_for(DARK, dark))
 
 
 def read_logo(path: Path) -> Logo:
-    """The logo in that file. ValueError in one line unless it is a small SVG without active content, or a PNG."""
+    """Read a logo. ValueError unless it is a PNG or an SVG without active content, of at most 64 KiB."""
     try:
         with path.open("rb") as file:
             body = file.read(MAX_LOGO_BYTES + 1)
@@ -74,7 +71,8 @@ def _check_png(body: bytes) -> None:
 
 
 def _check_svg(body: bytes) -> None:
-    """A logo needs no document type, no script and nothing from elsewhere, so whatever holds them is none."""
+    # A logo needs no document type, no script and nothing from elsewhere. A document type could also define
+    # entities that expand to gigabytes, so it is refused before the parser runs.
     if _DECLARATION.search(body):
         raise ValueError("must have no document type")
     try:
@@ -104,5 +102,5 @@ def _tokens(accent: Accent) -> str:
     return f"@layer tokens{{:root{{{lines}}}}}\n"
 
 
-def _dark(accent: Accent) -> str:
+def _dark_tokens(accent: Accent) -> str:
     return f"@media (prefers-color-scheme:dark){{{_tokens(accent).strip()}}}\n"

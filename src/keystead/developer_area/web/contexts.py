@@ -1,4 +1,4 @@
-"""What each template is given: one frozen context a page, all of it ready to be shown. Nothing here decides."""
+"""Template contexts that all pages share. Each page has one frozen context, ready to show; templates decide nothing."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from keystead.domain.plans import Quota
+
 
 class Page(Protocol):
-    """A context that knows its template. The template's variables are the context's fields, and a test says so."""
+    """A context and its template. A test compares the context's fields with the template's variables."""
 
     template: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """An instant: for machines (RFC 3339), exactly in UTC, and in words relative to now."""
+class Timestamp:
+    """A time as RFC 3339, as an exact local time, and relative to now."""
 
     iso: str
     exact: str
@@ -24,7 +26,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A place to go. `current`: the page that is shown."""
+    """A link. `current` marks the page on display."""
 
     text: str
     url: str
@@ -33,9 +35,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What surrounds every page of a signed-in person. `switch`: their other workspaces; `account`: their own page.
+    """The layout around every page of a signed-in user.
 
-    `return_url`: where in the product its own user came from.
+    `message` says what has just happened. `url` is the prefix of the workspace's pages, `home_url` its keys. `switch`
+    links to the user's other workspaces, `return_url` back to the product that sent a portal user.
     """
 
     workspace: str
@@ -43,6 +46,8 @@ class Frame:
     person: str
     role: str
     form_token: str
+    message: str
+    url: str
     home_url: str
     links: Sequence[Link]
     switch: Sequence[Link] = ()
@@ -51,23 +56,45 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class FramedPage:
+    """Base of the contexts of pages inside the frame."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """Links to the first and the next page of a list, None if there is no such page."""
+
+    first: str | None
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaLine:
-    """How much of the limit is used, such as `3 of 5 active keys`; `limit` None is unlimited."""
+    """A quota as text, such as `3 of 5 active keys`. `limit` None is unlimited."""
 
     text: str
     used: int
     limit: int | None
     plan: str
 
+    @classmethod
+    def of(cls, quota: Quota, noun: str, plan: str) -> QuotaLine:
+        """Return the line of `quota`, which counts things named `noun`."""
+        limit = "" if quota.limit is None else f" of {quota.limit:,}"
+        ending = "" if (quota.limit or quota.used) == 1 else "s"
+        return cls(f"{quota.used:,}{limit} {noun}{ending}", quota.used, quota.limit, plan)
+
     @property
     def is_full(self) -> bool:
-        """Whether another key would be refused."""
+        """Return whether the limit leaves no room for another."""
         return self.limit is not None and self.used >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several to choose from in a form."""
+    """An option of a form field."""
 
     value: str
     text: str
@@ -76,8 +103,16 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceGroup:
+    """Options under one heading."""
+
+    name: str
+    choices: Sequence[Choice]
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """A field of a form that was made from an older version: what was entered, and what is stored now."""
+    """A field of an outdated form: the entered value and the stored one."""
 
     name: str
     yours: str
@@ -91,10 +126,23 @@ def differences(*fields: tuple[str, str, str]) -> Sequence[Difference]:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalPage:
-    """Why there is nothing else to see here, and where to go."""
+class QuestionPage(FramedPage):
+    """A confirmation before an action. `back_url` is the Cancel link."""
 
-    template: ClassVar[str] = "refusal.html"
+    template: ClassVar[str] = "question.html"
+    title: str
+    text: str
+    button: str
+    is_danger: bool
+    url: str
+    back_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """An error with a link to continue."""
+
+    template: ClassVar[str] = "error.html"
     title: str
     text: str
     link: Link

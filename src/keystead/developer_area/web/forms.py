@@ -1,4 +1,4 @@
-"""Forms on their way in: the fields of a body, and the proof that the form was one of ours."""
+"""Submitted forms: their fields, and the proof that one of our pages in this browser sent them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from keystead.developer_area.web.error_pages import ForeignForm
 from keystead.domain.errors import InvalidRequest
 from keystead.domain.token import Secret
 from keystead.domain.versions import IfMatch
@@ -22,66 +23,61 @@ from keystead.http.form_body import decode_form, require_form
 FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
 _MAX_FIELDS: Final = 200
-_LABEL: Final = b"keystead developer area: a form of this browser"
-
-
-class ForeignForm(Exception):
-    """The form did not come from a page of ours in this browser; nothing was done."""
+_TOKEN_LABEL: Final = b"keystead developer area: a form of this browser"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of one submitted form, each with the values it was sent with, in order."""
+    """The fields of a submitted form, each with its values in order."""
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def one(self, name: str) -> str:
-        """The field's only value; empty where it was not sent. InvalidRequest where it was sent twice."""
+        """Return the field's only value, empty if absent. InvalidRequest if it was sent twice."""
         values = self.fields.get(name, ("",))
         if len(values) != 1:
             raise InvalidRequest(f"The field {name} was sent more than once.")
         return values[0]
 
     def many(self, name: str) -> tuple[str, ...]:
-        """All values of a field."""
+        """Return all values of a field."""
         return self.fields.get(name, ())
 
     def without(self, *names: str) -> Form:
-        """The same without these fields."""
+        """Return the form without these fields."""
         return Form({name: v for name, v in self.fields.items() if name not in names})
 
     def fingerprint(self, *without: str) -> bytes:
-        """SHA-256 of all fields but those named."""
-        said = sorted((name, v) for name, v in self.fields.items() if name not in without)
-        return hashlib.sha256(json.dumps(said).encode()).digest()
+        """Return the SHA-256 of all fields except `without`."""
+        return hashlib.sha256(
+            json.dumps(sorted(self.without(*without).fields.items())).encode()
+        ).digest()
 
 
 async def read_form(request: Request) -> Form:
-    """The form in the request's body: URL-encoded UTF-8, at most 64 KiB and 200 fields."""
+    """Decode the form in the request's body: URL-encoded UTF-8, at most 64 KiB and 200 fields."""
     require_form(request.headers.get("content-type", "").encode("latin-1"))
     require_unencoded(request.headers.raw)
-    body = await read_body(request.receive, FORM_LIMIT)
     fields: dict[str, tuple[str, ...]] = {}
-    for name, value in decode_form(body, _MAX_FIELDS):
+    for name, value in decode_form(await read_body(request.receive, FORM_LIMIT), _MAX_FIELDS):
         fields[name] = (*fields.get(name, ()), value)
     return Form(fields)
 
 
-def made_from(form: Form) -> IfMatch:
-    """Return the condition that nothing has changed since the form was made."""
+def form_version(form: Form) -> IfMatch:
+    """Return the condition that the resource still has the version that the form was rendered from."""
     return IfMatch.of_version(form.one(VERSION))
 
 
-def form_token(secret: Secret, person: str = "") -> str:
-    """What every form carries: bound to the secret in the browser's cookie, so that nothing needs to be stored.
+def form_token(secret: Secret, user_id: str = "") -> str:
+    """Return the CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
-    The secret cannot be told from it, and a new session has another one (OWASP, CSRF prevention: HMAC-based tokens).
-    `person`: the id of the user to whom the form was shown, in the clear. It allows nothing: it says whose form this
-    is when the session is over.
+    The token doesn't reveal the secret, and a new session has a new one (OWASP, CSRF prevention: HMAC-based tokens).
+    `user_id` is appended in the clear and grants nothing: it shows whose form this is after the session has ended.
     """
-    mac = hmac.digest(secret.reveal().encode(), _LABEL, "sha256")
+    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL, "sha256")
     token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
-    return f"{token}.{person}" if person else token
+    return f"{token}.{user_id}" if user_id else token
 
 
 def has_form_token(form: Form, secret: Secret) -> bool:
@@ -90,26 +86,24 @@ def has_form_token(form: Form, secret: Secret) -> bool:
     return hmac.compare_digest(token.encode(), form_token(secret).encode())
 
 
-def person_of(form: Form) -> str:
-    """Return the id of the user to whom the form was shown; empty when it names none."""
+def form_owner(form: Form) -> str:
+    """Return the id of the user who was shown the form; empty if it names no user."""
     return form.one(FORM_TOKEN).partition(".")[2]
 
 
 def require_same_origin(request: Request, base_url: str) -> None:
-    """ForeignForm unless the browser says that a page of ours sent this (Fetch Metadata, else RFC 6454 Origin).
-
-    Under `Referrer-Policy: no-referrer` browsers send `Origin: null`, so Sec-Fetch-Site decides wherever it is sent:
-    by all browsers since 2023, towards https and this machine.
-    """
-    said = request.headers.getlist("sec-fetch-site")
-    if said:
-        own = said == ["same-origin"]
+    """Raise ForeignForm unless a page of ours sent this (Fetch Metadata, else RFC 6454 Origin)."""
+    # Under `Referrer-Policy: no-referrer` browsers send `Origin: null`, so Sec-Fetch-Site decides when present:
+    # all browsers since 2023 send it to https and to localhost.
+    fetch_site = request.headers.getlist("sec-fetch-site")
+    if fetch_site:
+        is_own = fetch_site == ["same-origin"]
     else:
-        own = bool(set(request.headers.getlist("origin")) & _origins(request, base_url))
-    if not own:
+        is_own = bool(set(request.headers.getlist("origin")) & _own_origins(request, base_url))
+    if not is_own:
         raise ForeignForm
 
 
-def _origins(request: Request, base_url: str) -> set[str]:
+def _own_origins(request: Request, base_url: str) -> set[str]:
     scheme = "https" if client_of(request.scope).secure else "http"
     return {base_url, f"{scheme}://{request.headers.get('host', '')}"}

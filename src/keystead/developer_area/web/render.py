@@ -1,4 +1,4 @@
-"""From a page's context to its HTML: Jinja2, escaping always, failing on anything that is not there."""
+"""Rendering with Jinja2: always escaped, failing on undefined names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 from starlette.responses import HTMLResponse
+from typing_extensions import override
 
 from keystead.developer_area.web.assets import Assets
 from keystead.developer_area.web.brand import Brand
@@ -20,29 +21,29 @@ from keystead.developer_area.web.contexts import Page
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 
-class _Compiled(BytecodeCache):
-    """What this process has compiled already, of templates that are still the same: for all looks, in memory."""
+class _MemoryCache(BytecodeCache):
+    """Compiled templates, in memory for the whole process."""
 
     def __init__(self) -> None:
         self._code: dict[tuple[str, str], CodeType] = {}
 
+    @override
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Gives the bucket its code, where there is any."""
         bucket.code = self._code.get((bucket.key, bucket.checksum))
 
+    @override
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keeps the bucket's code."""
         if bucket.code is not None:
             self._code[bucket.key, bucket.checksum] = bucket.code
 
 
-_COMPILED: Final = _Compiled()
+_CACHE: Final = _MemoryCache()
 
 
 class Renderer:
-    """Makes responses of pages."""
+    """Renders pages to responses."""
 
-    def __init__(self, brand: Brand) -> None:
+    def __init__(self, brand: Brand, plans_url: str | None = None) -> None:
         self.assets = Assets(brand)
         self.environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -51,19 +52,23 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
-            bytecode_cache=_COMPILED,
+            bytecode_cache=_CACHE,
         )
-        self.environment.globals = {"asset": self.assets.url, "brand": brand}
+        self.environment.globals = {
+            "asset": self.assets.url,
+            "brand": brand,
+            "plans_url": plans_url,
+        }
 
     def __call__(
         self, page: Page, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> HTMLResponse:
-        """The page as a response that no cache keeps."""
-        context = {name: getattr(page, name) for name in _names(type(page))}
+        """Return the page as a response that no cache stores."""
+        context = {name: getattr(page, name) for name in _field_names(type(page))}
         html = self.environment.get_template(page.template).render(context)
         return HTMLResponse(html, status, {"cache-control": "no-store", **(headers or {})})
 
 
 @cache
-def _names(page: Any) -> tuple[str, ...]:
+def _field_names(page: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(page))

@@ -1,4 +1,4 @@
-"""What the templates of webhooks, deliveries and notices are given."""
+"""Contexts of the pages of webhooks and deliveries."""
 
 from __future__ import annotations
 
@@ -6,169 +6,135 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.web.contexts import Choice, Difference, Frame, Moment, QuotaLine
-from keystead.developer_area.workspace.contexts import Group
+from keystead.developer_area.web.contexts import (
+    Choice,
+    ChoiceGroup,
+    Difference,
+    FramedPage,
+    Pager,
+    QuotaLine,
+    Timestamp,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRow:
-    """A webhook as the list shows it. `state` in words; `told` is what it is told of."""
+    """A webhook for display. `state` says why it is paused, `events` which events it gets."""
 
     name: str
     url: str
     status: str
     state: str
-    told: str
+    events: str
     destination: str
-    created: Moment
+    created: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class WebhooksPage:
-    """The webhooks of a workspace. `message` says what has just happened."""
+class WebhooksPage(FramedPage):
+    """The webhooks of a workspace."""
 
     template: ClassVar[str] = "webhooks.html"
-    frame: Frame
-    message: str
     quota: QuotaLine
-    plans_url: str | None
     new_url: str | None
     rows: Sequence[WebhookRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookFormPage:
-    """The form of a webhook, a new one (`is_new`) or one that is changed. `problems`: a sentence a refused field.
+class WebhookFormPage(FramedPage):
+    """The form of a webhook. `problems` maps field names to sentences.
 
-    `kept`: the headers that are there, of which the chosen ones are to go. `differences`: those from the current
-    version, if the form was made from an older one.
+    `existing_headers` can be chosen for removal; `differences` says what changed since an outdated form was rendered.
     """
 
     template: ClassVar[str] = "webhook_form.html"
-    frame: Frame
     is_new: bool
     version: int | None
     differences: Sequence[Difference] | None
     is_full: bool
-    plans_url: str | None
     url: str
     back_url: str
     problems: Mapping[str, str]
     name: str
     destination: str
     ranges: Sequence[Choice]
-    groups: Sequence[Group]
-    kept: Sequence[Choice]
+    groups: Sequence[ChoiceGroup]
+    existing_headers: Sequence[Choice]
     headers: str
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookSecretPage:
-    """A secret, this once. `overlap`: how long the one before signs too, where there was one."""
+class WebhookSecretPage(FramedPage):
+    """The only page that shows a signing secret. `overlap`: until when the previous one signs too."""
 
     template: ClassVar[str] = "webhook_secret.html"
-    frame: Frame
     name: str
     secret: str
-    overlap: Moment | None
+    overlap: Timestamp | None
     verify: str
     webhook_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try: when, what came of it in words, and how long it took."""
+    """An attempt of a delivery, with its outcome as text."""
 
-    at: Moment
+    at: Timestamp
     outcome: str
     took: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """A delivery as the list shows it."""
+    """A delivery for display."""
 
     url: str
     type: str
     status: str
     attempts: str
     last: str
-    at: Moment
-    following: Moment | None
+    at: Timestamp
+    next_attempt: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookPage:
-    """One webhook and a page of its deliveries. Addresses of acts are None for who may not do them."""
+class WebhookPage(FramedPage):
+    """A webhook with a page of its deliveries. `statuses` filters them."""
 
     template: ClassVar[str] = "webhook.html"
-    frame: Frame
-    message: str
     id: str
     name: str
     status: str
     why_disabled: str
     destination: str
-    told: Sequence[str]
+    events: Sequence[str]
     header_names: Sequence[str]
-    created: Moment
+    created: Timestamp
     created_by: str
-    overlap: Moment | None
+    overlap: Timestamp | None
     list_url: str
     here: str
     may_change: bool
-    shown: Sequence[Choice]
+    statuses: Sequence[Choice]
     rows: Sequence[DeliveryRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookQuestionPage:
-    """The question before a webhook is deleted, or gets another secret."""
-
-    template: ClassVar[str] = "webhook_question.html"
-    frame: Frame
-    title: str
-    text: str
-    button: str
-    is_danger: bool
-    url: str
-    back_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryPage:
-    """One delivery: what is sent, every attempt, and what follows. `body` is None for who may not read events."""
+class DeliveryPage(FramedPage):
+    """A delivery: its payload, attempts and next attempt. Without `resend_url`, `resend_hint` may say why."""
 
     template: ClassVar[str] = "delivery.html"
-    frame: Frame
-    message: str
     id: str
     type: str
     status: str
-    created: Moment
-    following: Moment | None
+    created: Timestamp
+    next_attempt: Timestamp | None
     attempts: Sequence[AttemptRow]
     older: str
     body: str | None
     webhook: str
     webhook_url: str
-    again_url: str | None
-    why_not: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoticesPage:
-    """What the person is told by e-mail in this workspace. `email` is empty if they have none."""
-
-    template: ClassVar[str] = "notices.html"
-    frame: Frame
-    message: str
-    url: str
-    email: str
-    confirmed: bool
-    topics: Sequence[Choice]
-    account_url: str
+    resend_url: str | None
+    resend_hint: str

@@ -1,88 +1,127 @@
-"""One delivery of a webhook: what was sent, what came of it, and sending it again."""
+"""The page of a delivery: its payload and attempts, and sending it again."""
 
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
+from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.delivery_rows import ahead, attempt_row
-from keystead.developer_area.redirects import see_other
-from keystead.developer_area.sign_in import cookies
-from keystead.developer_area.sign_in.session import Visit
-from keystead.developer_area.web.times import moment
-from keystead.developer_area.webhooks.contexts import DeliveryPage
-from keystead.developer_area.webhooks.views import WebhookDesk
+from keystead.developer_area.sign_in.cookies import redirect_with_message
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Timestamp
+from keystead.developer_area.web.labels import plural
+from keystead.developer_area.webhooks.contexts import AttemptRow, DeliveryPage, DeliveryRow
+from keystead.developer_area.webhooks.pages import WebhookPages, webhooks_url
 from keystead.domain.errors import NotFound, RateLimited, WebhookDisabled
 from keystead.domain.ids import DeliveryId
-from keystead.domain.principals import Principal
 from keystead.domain.roles import Permission
-from keystead.domain.webhooks import WebhookEndpoint, WebhookStatus
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Delivery,
+    WebhookEndpoint,
+    WebhookStatus,
+)
 from keystead.services.webhooks import SentDelivery
 from keystead.wire.webhooks import payload
 
+_ERRORS: Final = {
+    AttemptError.REDIRECT: "redirects aren't followed",
+    AttemptError.UNRESOLVED: "host not found",
+    AttemptError.FORBIDDEN_ADDRESS: "forbidden address",
+    AttemptError.FORBIDDEN_URL: "forbidden URL",
+    AttemptError.UNREACHABLE: "connection failed",
+    AttemptError.TLS: "no trusted certificate",
+    AttemptError.TIMEOUT: "timed out",
+    AttemptError.BAD_ANSWER: "invalid HTTP response",
+}
 
-class DeliveryPages:
-    """Who sees webhooks sees their deliveries; who manages them sends again."""
 
-    def __init__(self, desk: WebhookDesk) -> None:
-        self._desk = desk
+class DeliveryPages(WebhookPages):
+    """The pages of deliveries."""
 
-    def show(self, visit: Visit) -> Response:
-        """The delivery with its body and all its attempts, the latest first."""
-        desk = self._desk
-        acting, url = desk.acting(visit)
-        endpoint = desk.find(visit, acting)
-        sent = self._sent(visit, endpoint, acting.principal)
-        delivery, now = sent.delivery, desk.services.keys.now()
-        here = f"{url}/{endpoint.id}"
-        may_change = acting.principal.may(Permission.MANAGE_WEBHOOKS)
-        is_off = endpoint.status is WebhookStatus.DISABLED
+    def show(self, visit: MemberVisit) -> Response:
+        """Show a delivery with its payload and attempts, latest first."""
+        webhook = self._webhook(visit)
+        sent = self._sent(visit, webhook)
+        delivery, webhook_url = sent.delivery, f"{webhooks_url(visit)}/{webhook.id}"
+        may_change = visit.principal.may(Permission.MANAGE_WEBHOOKS)
+        is_paused = webhook.status is WebhookStatus.DISABLED
+        url = f"{webhook_url}/deliveries/{delivery.id}"
         older = delivery.attempted - len(delivery.attempts)
         page = DeliveryPage(
-            frame=desk.sessions.frame(visit, acting),
-            message=cookies.said(visit.request),
+            frame=visit.frame(),
             id=delivery.id,
             type=delivery.event_type,
             status=delivery.status,
-            created=moment(delivery.created_at, now, acting.zone),
-            following=ahead(delivery, now, acting.zone),
-            attempts=[attempt_row(one, now, acting.zone) for one in reversed(delivery.attempts)],
-            older=f"{older:,} earlier attempts are not kept." if older > 0 else "",
-            body=_pretty(payload(sent.event)),
-            webhook=endpoint.name,
-            webhook_url=here,
-            again_url=f"{here}/deliveries/{delivery.id}/redeliver"
-            if may_change and not is_off
-            else None,
-            why_not="The webhook is off: switch it on to send again."
-            if may_change and is_off
-            else "",
+            created=visit.timestamp(delivery.created_at),
+            next_attempt=_next_attempt(delivery, visit),
+            attempts=[_attempt_row(attempt, visit) for attempt in reversed(delivery.attempts)],
+            older=f"{plural(older, 'earlier attempt')} not stored." if older > 0 else "",
+            body=json.dumps(json.loads(payload(sent.event)), indent=2, ensure_ascii=False),
+            webhook=webhook.name,
+            webhook_url=webhook_url,
+            resend_url=f"{url}/redeliver" if may_change and not is_paused else None,
+            resend_hint="Resume the webhook to resend." if may_change and is_paused else "",
         )
-        return desk.render(page)
+        return self._render(page)
 
-    def redeliver(self, visit: Visit) -> Response:
-        """Sends it again, under the same id."""
-        acting, url = self._desk.acting(visit, to_change=True)
-        endpoint = self._desk.find(visit, acting)
-        sent = self._sent(visit, endpoint, acting.principal)
-        here = f"{url}/{endpoint.id}/deliveries/{sent.delivery.id}"
-        response = see_other(here)
+    def redeliver(self, visit: MemberVisit) -> Response:
+        """Send a delivery again."""
+        webhook, url = self._managed_webhook(visit)
+        delivery = self._sent(visit, webhook).delivery
+        message = "Resent with the same ID."
         try:
-            self._desk.webhooks.redeliver(acting.principal, sent.delivery.id, visit.origin)
+            self._services.webhooks.redeliver(visit.principal, delivery.id, visit.origin)
         except (WebhookDisabled, RateLimited) as refused:
-            cookies.say(response, refused.detail)
-        else:
-            cookies.say(response, "It is on its way again, under the same id.")
-        return response
+            message = refused.detail
+        return redirect_with_message(f"{url}/deliveries/{delivery.id}", message)
 
-    def _sent(self, visit: Visit, endpoint: WebhookEndpoint, principal: Principal) -> SentDelivery:
-        """NotFound for a delivery of another webhook."""
-        sent = self._desk.webhooks.delivery(principal, DeliveryId(visit.path("delivery_id")))
-        if sent.delivery.webhook_id != endpoint.id:
+    def _sent(self, visit: MemberVisit, webhook: WebhookEndpoint) -> SentDelivery:
+        """Return the delivery in the path. NotFound for another webhook's."""
+        delivery_id = DeliveryId(visit.path("delivery_id"))
+        sent = self._services.webhooks.delivery(visit.principal, delivery_id)
+        if sent.delivery.webhook_id != webhook.id:
             raise NotFound("There is no such delivery.")
         return sent
 
 
-def _pretty(body: bytes) -> str:
-    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+def delivery_row(delivery: Delivery, webhook_url: str, visit: MemberVisit) -> DeliveryRow:
+    """Return a delivery for display."""
+    return DeliveryRow(
+        url=f"{webhook_url}/deliveries/{delivery.id}",
+        type=delivery.event_type,
+        status=delivery.status,
+        attempts=f"{delivery.attempted:,}",
+        last=_outcome(delivery.attempts[-1]) if delivery.attempts else "Queued",
+        at=visit.timestamp(delivery.created_at),
+        next_attempt=_next_attempt(delivery, visit),
+    )
+
+
+def _next_attempt(delivery: Delivery, visit: MemberVisit) -> Timestamp | None:
+    """Return the time of the next attempt, None if it is due or there is none."""
+    due = delivery.next_attempt_at
+    return visit.timestamp(due) if due is not None and due > visit.now() else None
+
+
+def _attempt_row(attempt: Attempt, visit: MemberVisit) -> AttemptRow:
+    took = f"{attempt.milliseconds:,} ms"
+    return AttemptRow(visit.timestamp(attempt.at), _outcome(attempt), took)
+
+
+def _outcome(attempt: Attempt) -> str:
+    """Return an outcome such as `204 No Content` or `Timed out`."""
+    status = "" if attempt.status is None else f"{attempt.status} {_phrase(attempt.status)}".strip()
+    error = "" if attempt.error is None else _ERRORS.get(attempt.error, "")
+    text = ": ".join(part for part in (status, error) if part) or "Failed"
+    return text[0].upper() + text[1:]
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,95 +1,87 @@
-"""The pages of the activity: who did what, when and from where; and the same as a file."""
+"""The audit log of a workspace, as a page and as files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
 
-from keystead.developer_area.sign_in.session import Acting, Sessions, Visit
-from keystead.developer_area.web.contexts import Choice
-from keystead.developer_area.web.navigation import workspace_url
-from keystead.developer_area.web.render import Renderer
-from keystead.developer_area.web.times import moment
+from keystead.developer_area.sign_in.session import WorkspacePages
+from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Choice, ChoiceGroup
+from keystead.developer_area.web.navigation import pager, with_query
 from keystead.developer_area.workspace.activity_exports import csv_lines, json_lines
-from keystead.developer_area.workspace.contexts import ActivityPage, EventRow, Group
+from keystead.developer_area.workspace.contexts import ActivityPage, EventRow
 from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of, sentence
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Event, EventType
 from keystead.domain.principals import Principal, PrincipalKind
-from keystead.http.paging import read_page
-from keystead.services import Services
 from keystead.services.paging import Page
 
-_EXPORTED_AT_ONCE: Final = 1_000
+_EXPORT_PAGE: Final = 1_000
+_ACTOR_KINDS: Final[Mapping[PrincipalKind, str]] = {
+    PrincipalKind.KEY: "API key",
+    PrincipalKind.MEMBER: "",
+    PrincipalKind.OPERATOR: "operator",
+    PrincipalKind.SYSTEM: "automatic",
+}
 
 
-class EventPages:
-    """What a person sees of the audit log."""
+class ActivityPages(WorkspacePages):
+    """The pages of the audit log."""
 
-    def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
-        self._services = services
-        self._render = render
-        self._sessions = sessions
-
-    def index(self, visit: Visit) -> Response:
-        """One page of events, newest first, of one type or noun or of all."""
-        acting, chosen = self._sessions.acting(visit), visit.query("type")
-        types = _types(chosen)
-        asked = read_page(
-            int,
-            workspace_id=acting.workspace.id,
-            path=visit.request.scope["path"],
-            filters={"type": chosen},
-            cursor=visit.query("cursor") or None,
-        )
-        found = self._page(acting.principal, types, asked.limit, asked.after)
-        now, url = self._services.keys.now(), f"{workspace_url(acting.workspace.id)}/activity"
-        page = ActivityPage(
-            frame=self._sessions.frame(visit, acting),
+    def index(self, visit: MemberVisit) -> Response:
+        """List events, newest first, filtered by a type or noun."""
+        type_filter = visit.query("type")
+        types, page = _types(type_filter), visit.page(int, type=type_filter)
+        events = self._page(visit.principal, types, page.limit, page.after)
+        url = f"{visit.workspace_url}/activity"
+        context = ActivityPage(
+            frame=visit.frame(),
             url=url,
-            everything=not chosen,
-            groups=_groups(chosen),
-            rows=[event_row(event, acting, now) for event in found.items],
-            csv_url=_with(f"{url}.csv", chosen),
-            json_url=_with(f"{url}.jsonl", chosen),
-            first_url=_with(url, chosen) if asked.after is not None else None,
-            next_url=None if found.next is None else _with(url, chosen, asked.cursor(found.next)),
+            everything=not type_filter,
+            groups=_groups(type_filter),
+            rows=[_event_row(event, visit) for event in events.items],
+            csv_url=with_query(f"{url}.csv", type=type_filter),
+            json_url=with_query(f"{url}.jsonl", type=type_filter),
+            pages=pager(url, page, events.next, type=type_filter),
         )
-        return self._render(page)
+        return self._render(context)
 
-    def as_csv(self, visit: Visit) -> Response:
-        """All events, or those of the type, as a spreadsheet."""
+    def as_csv(self, visit: MemberVisit) -> Response:
+        """Export the filtered events as CSV."""
         return self._export(visit, csv_lines, "csv", "text/csv; charset=utf-8; header=present")
 
-    def as_json_lines(self, visit: Visit) -> Response:
-        """All events, or those of the type, for programs."""
+    def as_json_lines(self, visit: MemberVisit) -> Response:
+        """Export the filtered events as JSON lines."""
         return self._export(visit, json_lines, "jsonl", "application/jsonl")
 
     def _export(
-        self, visit: Visit, lines: Callable[[Iterable[Event]], Iterator[str]], end: str, media: str
+        self,
+        visit: MemberVisit,
+        encode: Callable[[Iterable[Event]], Iterator[str]],
+        suffix: str,
+        media_type: str,
     ) -> Response:
-        """A file, made while it is sent: a page of events is all that is ever held."""
-        acting, types = self._sessions.acting(visit), _types(visit.query("type"))
-        first = self._page(acting.principal, types, _EXPORTED_AT_ONCE, None)
-        day = self._services.keys.now().date().isoformat()
-        name = f"activity-{acting.workspace.id}-{day}.{end}"
+        """Stream a file. At most one page of events is in memory."""
+        principal, types = visit.principal, _types(visit.query("type"))
+        # The first page is read before the response starts, so that its errors still get an error page.
+        first = self._page(principal, types, _EXPORT_PAGE, None)
+        name = f"activity-{visit.workspace.id}-{visit.now().date().isoformat()}.{suffix}"
         headers = {
             "content-disposition": f'attachment; filename="{name}"',
-            "content-type": media,
+            "content-type": media_type,
             "cache-control": "no-store",
         }
-        return StreamingResponse(lines(self._all(acting.principal, types, first)), headers=headers)
+        return StreamingResponse(encode(self._all(principal, types, first)), headers=headers)
 
     def _all(
         self, principal: Principal, types: Sequence[EventType], page: Page[Event, int]
     ) -> Iterator[Event]:
         yield from page.items
         while page.next is not None:
-            page = self._page(principal, types, _EXPORTED_AT_ONCE, page.next)
+            page = self._page(principal, types, _EXPORT_PAGE, page.next)
             yield from page.items
 
     def _page(
@@ -98,34 +90,25 @@ class EventPages:
         return self._services.events.list(principal, types=types, limit=limit, before=before)
 
 
-def event_row(event: Event, acting: Acting, now: datetime) -> EventRow:
-    """`event` as the acting person reads it at `now`."""
-    told = sentence(event)
+def _event_row(event: Event, visit: MemberVisit) -> EventRow:
+    parts = sentence(event)
     return EventRow(
         id=event.id,
         type=event.type,
-        who="You" if event.actor.id == acting.principal.id else event.actor.name,
-        kind=_KINDS[event.actor.kind],
-        did=told.did,
-        what=told.what,
-        what_url=_target_url(event, workspace_url(acting.workspace.id)),
-        more=told.more,
-        at=moment(event.occurred_at, now, acting.zone),
+        actor="You" if event.actor.id == visit.principal.id else event.actor.name,
+        actor_kind=_ACTOR_KINDS[event.actor.kind],
+        action=parts.action,
+        object=parts.object,
+        object_url=_target_url(event, visit.workspace_url),
+        details=parts.details,
+        at=visit.timestamp(event.occurred_at),
         address=event.origin.address or "",
         request_id=event.origin.request_id or "",
     )
 
 
-_KINDS: Final[Mapping[PrincipalKind, str]] = {
-    PrincipalKind.KEY: "API key",
-    PrincipalKind.MEMBER: "",
-    PrincipalKind.OPERATOR: "operator",
-    PrincipalKind.SYSTEM: "automatic",
-}
-
-
 def _target_url(event: Event, base: str) -> str | None:
-    """Where the thing is, if it is where it was."""
+    """Return the page of the event's target, None if there is no page or it no longer exists."""
     if event.target.type == "key":
         return f"{base}/keys/{event.target.id}"
     if event.target.type == "collection" and event.type != EventType.COLLECTION_DELETED:
@@ -133,29 +116,26 @@ def _target_url(event: Event, base: str) -> str | None:
     return None
 
 
-def _types(chosen: str) -> Sequence[EventType]:
-    """The types that a type or a noun names; none for all. NotFound for what names none."""
-    types = [t for t in EventType if chosen in {t.value, noun_of(t)}]
-    if chosen and not types:
+def _types(type_filter: str) -> Sequence[EventType]:
+    """Return the types that a type or noun names, empty for all. NotFound for an unknown name."""
+    types = [t for t in EventType if type_filter in {t.value, noun_of(t)}]
+    if type_filter and not types:
         raise NotFound
     return types
 
 
-def _groups(chosen: str) -> Sequence[Group]:
+def _groups(type_filter: str) -> Sequence[ChoiceGroup]:
     return [
-        Group(words, [Choice(noun, f"{words}: all", "", noun == chosen), *_choices(noun, chosen)])
-        for noun, words in NOUNS.items()
+        ChoiceGroup(
+            text,
+            [Choice(noun, f"{text}: all", "", noun == type_filter), *_choices(noun, type_filter)],
+        )
+        for noun, text in NOUNS.items()
     ]
 
 
-def _choices(noun: str, chosen: str) -> Iterator[Choice]:
+def _choices(noun: str, type_filter: str) -> Iterator[Choice]:
     for event_type in EventType:
         if noun_of(event_type) == noun:
-            words = event_type.replace(".", " ").replace("_", " ").capitalize()
-            yield Choice(event_type, words, "", event_type == chosen)
-
-
-def _with(url: str, chosen: str, cursor: str = "") -> str:
-    said = {"type": chosen, "cursor": cursor}
-    used = urlencode({name: value for name, value in said.items() if value})
-    return f"{url}?{used}" if used else url
+            text = event_type.replace(".", " ").replace("_", " ").capitalize()
+            yield Choice(event_type, text, "", event_type == type_filter)

@@ -1,4 +1,4 @@
-"""Events as files: CSV that no spreadsheet takes for formulas, and JSON lines."""
+"""Events as files: CSV without spreadsheet formulas, and JSON lines."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ COLUMNS: Final = (
     "data",
 )
 _FORMULA: Final = frozenset("=+-@")
-"""What a spreadsheet begins a formula with (OWASP, CSV injection), in its other widths too."""
+"""Characters that begin a formula in a spreadsheet (OWASP, CSV injection), full-width forms included."""
 _CONTROLS: Final = ("\t", "\r", "\n", "\0")
 _SEPARATORS: Final = re.compile(r"([;\t\r\n])")
-"""Where a spreadsheet that does not part by commas begins another cell, or another row."""
+"""Separators that begin another cell or row in a spreadsheet that doesn't split at commas."""
 _BOM: Final = "\ufeff"
-"""Byte order mark: without it Excel reads a file of UTF-8 in the code page of its machine."""
+"""Byte order mark: without it Excel reads UTF-8 in the machine's code page."""
 
 
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
-    """Yield a head and a line for each event (RFC 4180), every field quoted, after a byte order mark."""
+    """Yield a byte order mark with the header, and a line for each event (RFC 4180), every field quoted."""
     yield _BOM + _line(COLUMNS)
     for event in events:
         yield _line(_cells(event))
 
 
 def json_lines(events: Iterable[Event]) -> Iterator[str]:
-    """A JSON object on a line for each event, with the members that the API gives it."""
+    """Yield a JSON object on a line for each event, with the members of the API."""
     for event in events:
         yield (
             json.dumps(resources.Event.of(event).model_dump(mode="json"), separators=(",", ":"))
@@ -55,28 +55,26 @@ def json_lines(events: Iterable[Event]) -> Iterator[str]:
         )
 
 
-def neutral(text: str) -> str:
-    """Return `text` for a cell: an apostrophe stands before whatever could begin a formula.
-
-    That is the beginning of the cell, and whatever follows a separator in it: a spreadsheet that parts by semicolons
-    or tabs does not mind our quotes.
-    """
+def neutralize(text: str) -> str:
+    """Return `text` with an apostrophe before everything that could begin a formula."""
+    # Not only at the beginning of the cell: a spreadsheet that splits at semicolons or tabs ignores our quotes,
+    # so that whatever follows a separator begins a cell too.
     pieces = [f"'{piece}" if _begins_formula(piece) else piece for piece in _SEPARATORS.split(text)]
-    neutralised = "".join(pieces)
-    if neutralised.lstrip(" ").startswith(_CONTROLS):
-        return f"'{neutralised}"
-    return neutralised
+    neutralized = "".join(pieces)
+    if neutralized.lstrip(" ").startswith(_CONTROLS):
+        return f"'{neutralized}"
+    return neutralized
 
 
 def _begins_formula(piece: str) -> bool:
-    """Return whether a spreadsheet could read a formula, past quotes, white space and invisible characters."""
+    """Return whether a formula begins after quotes, white space and invisible characters."""
     first = next((c for c in piece if c != '"' and not is_invisible(c)), "")
     return unicodedata.normalize("NFKC", first) in _FORMULA
 
 
 def _line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(map(neutral, cells))
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(map(neutralize, cells))
     return line.getvalue().replace("\0", "\ufffd")
 
 

@@ -1,4 +1,4 @@
-"""Lines of code that people copy: pushing and finding documents, with the real names of their workspace."""
+"""Code samples to copy: pushing and searching documents, with the workspace's own names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DOCUMENT = {"id": "hello", "title": "Hello", "text": "Hello from our first docu
 _WORD = "hello"
 
 
-def push_lines(base_url: str, collection: str, *, create: bool = False) -> Sequence[CodeTab]:
-    """How a document gets into the collection; `create`: there is none of that name yet."""
+def push_samples(base_url: str, collection: str, *, create: bool = False) -> Sequence[CodeTab]:
+    """Return how to push a document to a collection. `create`: the sample creates it first."""
     return _tabs(
         _push_curl(base_url, collection, create=create),
         _push_python(base_url, collection, create=create),
@@ -24,11 +24,11 @@ def push_lines(base_url: str, collection: str, *, create: bool = False) -> Seque
     )
 
 
-def query_lines(base_url: str, collection: str) -> Sequence[CodeTab]:
-    """How the documents of a collection are found."""
+def search_samples(base_url: str, collection: str) -> Sequence[CodeTab]:
+    """Return how to search the documents of a collection."""
     url = f"{_documents(base_url, collection)}?query={_WORD}"
-    found = f"client.documents.search({_text(collection)}, {_text(_WORD)}).items"
-    python = f"    for document in {found}:\n        print(document.id, document.title)"
+    results = f"client.documents.search({_text(collection)}, {_text(_WORD)}).items"
+    python = f"    for document in {results}:\n        print(document.id, document.title)"
     cli = f"keystead documents search {_WORD} --collection {collection}"
     return _tabs(
         f"curl {_BEARER} \\\n  {shlex.quote(url)}",
@@ -48,9 +48,9 @@ def _tabs(curl: str, python: str, javascript: str, cli: str) -> Sequence[CodeTab
 
 
 def _push_curl(base_url: str, collection: str, *, create: bool) -> str:
-    made = [_curl_post(f"{base_url}/v1/collections", {"name": collection})] if create else []
+    create_call = [_curl_post(f"{base_url}/v1/collections", {"name": collection})] if create else []
     push = _curl_post(f"{_documents(base_url, collection)}/batch", {"upsert": [_DOCUMENT]})
-    return "\n".join([*made, push])
+    return "\n".join([*create_call, push])
 
 
 def _curl_post(url: str, body: object) -> str:
@@ -61,10 +61,10 @@ def _curl_post(url: str, body: object) -> str:
 
 def _push_python(base_url: str, collection: str, *, create: bool) -> str:
     name = _text(collection)
-    made = f"    client.collections.create({name})\n" if create else ""
+    create_call = f"    client.collections.create({name})\n" if create else ""
     fields = ", ".join(f"{field}={_text(value)}" for field, value in _DOCUMENT.items())
     push = f"    print(client.documents.push({name}, [\n        DocumentDraft({fields}),\n    ]))"
-    return _python(base_url, "Client, DocumentDraft", made + push)
+    return _python(base_url, "Client, DocumentDraft", create_call + push)
 
 
 def _python(base_url: str, names: str, body: str) -> str:
@@ -74,9 +74,9 @@ def _python(base_url: str, names: str, body: str) -> str:
 
 
 def _push_javascript(base_url: str, collection: str, *, create: bool) -> str:
-    made = [_fetch(f"{base_url}/v1/collections", {"name": collection})] if create else []
+    create_call = [_fetch(f"{base_url}/v1/collections", {"name": collection})] if create else []
     push = _fetch(f"{_documents(base_url, collection)}/batch", {"upsert": [_DOCUMENT]})
-    return _javascript(*made, push)
+    return _javascript(*create_call, push)
 
 
 def _javascript(*calls: str) -> str:
@@ -85,8 +85,8 @@ def _javascript(*calls: str) -> str:
         '  "Authorization": `Bearer ${process.env.KEYSTEAD_TOKEN}`,\n'
         '  "Content-Type": "application/json",\n};\n'
     )
-    said = "".join(f"console.log(await (await {call}).json());\n" for call in calls)
-    return (head + said).rstrip()
+    lines = "".join(f"console.log(await (await {call}).json());\n" for call in calls)
+    return (head + lines).rstrip()
 
 
 def _fetch(url: str, body: object | None = None) -> str:
@@ -97,8 +97,10 @@ def _fetch(url: str, body: object | None = None) -> str:
 
 
 def _push_cli(base_url: str, collection: str, *, create: bool) -> str:
-    made = " --create-collection" if create else ""
-    return _cli(base_url, f"keystead documents push ./docs --collection {collection}{made}")
+    create_option = " --create-collection" if create else ""
+    return _cli(
+        base_url, f"keystead documents push ./docs --collection {collection}{create_option}"
+    )
 
 
 def _cli(base_url: str, command: str) -> str:
@@ -110,7 +112,7 @@ def _documents(base_url: str, collection: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A string of Python and of JavaScript alike."""
+    """Return a string literal, the same in Python and JavaScript."""
     return json.dumps(value)
 
 

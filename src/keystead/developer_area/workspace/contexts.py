@@ -1,4 +1,4 @@
-"""What the templates of the workspace's pages are given: plan, activity, collections, quick start."""
+"""Contexts of the pages of plan, activity, collections, notifications and quick start."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keystead.developer_area.web.contexts import Choice, Frame, Link, Moment, QuotaLine
+from keystead.developer_area.web.contexts import (
+    ChoiceGroup,
+    FramedPage,
+    Link,
+    Pager,
+    QuotaLine,
+    Timestamp,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitUse:
-    """One limit with its use. `state` is empty, `near` or `full`, which `text` and `note` say in words."""
+    """A limit and its use. `state` is empty, `near` or `full`; `text` and `note` say the same."""
 
     id: str
     name: str
@@ -25,7 +32,7 @@ class LimitUse:
 
 @dataclass(frozen=True, slots=True)
 class PlanColumn:
-    """One plan beside the others; `amounts` in the order of the page's `rows`."""
+    """A plan in the comparison; `amounts` are in the order of the page's `rows`."""
 
     name: str
     current: bool
@@ -33,64 +40,52 @@ class PlanColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class PlansPage:
-    """What the workspace may have, what it uses, and what other plans unlock."""
+class PlansPage(FramedPage):
+    """The workspace's usage, and the plans side by side."""
 
     template: ClassVar[str] = "plans.html"
-    frame: Frame
     plan: str
     has_own_limits: bool
     uses: Sequence[LimitUse]
     rows: Sequence[str]
     plans: Sequence[PlanColumn]
     may_choose: bool
-    plans_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One event as a sentence: `who` `did` `what` `more`; `kind` says what `who` is, if not a person."""
+    """An event as a sentence: `actor` `action` `object` `details`. `actor_kind` is empty for a member."""
 
     id: str
     type: str
-    who: str
-    kind: str
-    did: str
-    what: str
-    what_url: str | None
-    more: str
-    at: Moment
+    actor: str
+    actor_kind: str
+    action: str
+    object: str
+    object_url: str | None
+    details: str
+    at: Timestamp
     address: str
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Choices that belong together."""
-
-    name: str
-    choices: Sequence[Choice]
-
-
-@dataclass(frozen=True, slots=True)
-class ActivityPage:
-    """What happened in the workspace, newest first."""
+class ActivityPage(FramedPage):
+    """The audit log, newest first."""
 
     template: ClassVar[str] = "activity.html"
-    frame: Frame
     url: str
     everything: bool
-    groups: Sequence[Group]
+    groups: Sequence[ChoiceGroup]
     rows: Sequence[EventRow]
     csv_url: str
     json_url: str
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
 class CodeTab:
-    """Lines of code in one language."""
+    """A code sample in one language."""
 
     id: str
     name: str
@@ -99,41 +94,34 @@ class CodeTab:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A collection as the list shows it."""
+    """A collection for display."""
 
     name: str
     title: str
     url: str
     documents: str
-    created: Moment
-    updated: Moment
+    created: Timestamp
+    updated: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionsPage:
-    """The collections of a workspace. `message` says what has just happened."""
+class CollectionsPage(FramedPage):
+    """The collections of a workspace."""
 
     template: ClassVar[str] = "collections.html"
-    frame: Frame
-    message: str
     quota: QuotaLine
-    plans_url: str | None
     may_write: bool
-    new_url: str
     rows: Sequence[CollectionRow]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
-class NewCollectionPage:
-    """The form for a new collection. `problems` holds a sentence for each field that was refused, by its name."""
+class NewCollectionPage(FramedPage):
+    """The form of a new collection. `problems` maps field names to sentences."""
 
     template: ClassVar[str] = "new_collection.html"
-    frame: Frame
     url: str
     quota: QuotaLine
-    plans_url: str | None
     problems: Mapping[str, str]
     name: str
     title: str
@@ -142,26 +130,25 @@ class NewCollectionPage:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """A document as the list shows it. `link` is where it came from, an http or https URL."""
+    """A document for display. `link` is the http(s) URL of its source."""
 
     id: str
     title: str
     url: str
     link: str | None
-    updated: Moment
+    updated: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionPage:
-    """One collection and a page of its documents, or what a search found. `problem`: why it found nothing."""
+class CollectionPage(FramedPage):
+    """A collection with a page of its documents or the results of a search. `problem` says why a search failed."""
 
     template: ClassVar[str] = "collection.html"
-    frame: Frame
     name: str
     title: str
     documents: str
-    created: Moment
-    updated: Moment
+    created: Timestamp
+    updated: Timestamp
     url: str
     list_url: str
     delete_url: str | None
@@ -170,16 +157,14 @@ class CollectionPage:
     rows: Sequence[DocumentRow]
     is_empty: bool
     lines: Sequence[CodeTab]
-    first_url: str | None
-    next_url: str | None
+    pages: Pager
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteCollectionPage:
-    """The question before a collection is deleted. `documents` is empty where it holds none."""
+class DeleteCollectionPage(FramedPage):
+    """The question before a collection is deleted. `documents` is empty for an empty one."""
 
     template: ClassVar[str] = "delete_collection.html"
-    frame: Frame
     name: str
     title: str
     documents: str
@@ -189,11 +174,10 @@ class DeleteCollectionPage:
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentPage:
-    """One document. `text` is cut where it is long; `attributes` is JSON, empty where there are none."""
+class DocumentPage(FramedPage):
+    """A document. `text` may be cut; `attributes` is JSON, or empty."""
 
     template: ClassVar[str] = "document.html"
-    frame: Frame
     id: str
     title: str
     link: str | None
@@ -201,22 +185,19 @@ class DocumentPage:
     text: str
     is_cut: bool
     text_url: str
-    created: Moment
-    updated: Moment
+    created: Timestamp
+    updated: Timestamp
     collection: str
     collection_url: str
 
 
 @dataclass(frozen=True, slots=True)
-class QuickStartPage:
-    """The first three steps. `is_new`: the collection of the lines is made by them."""
+class QuickStartPage(FramedPage):
+    """The first three steps. `is_new`: the samples create the collection."""
 
     template: ClassVar[str] = "quick_start.html"
-    frame: Frame
     keys: str
     has_keys: bool
-    keys_url: str
-    new_key_url: str
     may_create: bool
     whoami: str
     collection: str
@@ -224,4 +205,3 @@ class QuickStartPage:
     collection_url: str
     push: Sequence[CodeTab]
     query: Sequence[CodeTab]
-    activity_url: str

@@ -1,4 +1,4 @@
-"""Events as sentences for people: `Owner` `revoked the key` `data-warehouse sync` `(…4erw)`."""
+"""Events as sentences: `Owner` `revoked the key` `data-warehouse sync` `(…4erw)`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keystead.developer_area.web.labels import plural
 from keystead.domain.events import Event, EventType
 
 NOUNS: Final[Mapping[str, str]] = {
@@ -14,38 +15,38 @@ NOUNS: Final[Mapping[str, str]] = {
     "collection": "Collections",
     "documents": "Documents",
     "webhook": "Webhooks",
-    "member": "Members and signing in",
+    "member": "Members and sign-in",
     "workspace": "Workspace",
 }
-"""What types of events are about, by the part before the dot, in the order in which they are offered."""
+"""Groups of event types by the part before the dot, in display order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What somebody did, to what, and more of it; `what` and `more` may be empty."""
+    """The parts after the actor; `object` and `details` may be empty."""
 
-    did: str
-    what: str = ""
-    more: str = ""
+    action: str
+    object: str = ""
+    details: str = ""
 
-    def of(self, who: str) -> str:
-        """The whole sentence, without a full stop."""
-        return " ".join(part for part in (who, self.did, self.what, self.more) if part)
+    def of(self, actor: str) -> str:
+        """Return the whole sentence without a full stop."""
+        return " ".join(part for part in (actor, self.action, self.object, self.details) if part)
 
 
 def sentence(event: Event) -> Sentence:
-    """What `event` tells. A type without words of its own is told by its name."""
-    tell = _SENTENCES.get(event.type)
-    return Sentence(event.type, event.target.id) if tell is None else tell(_Facts(event))
+    """Return the sentence of an event. An unknown type is named as it is."""
+    describe = _SENTENCES.get(event.type)
+    return Sentence(event.type, event.target.id) if describe is None else describe(_Facts(event))
 
 
 def noun_of(event_type: EventType) -> str:
-    """The part before the dot."""
+    """Return the part of an event type before the dot."""
     return event_type.partition(".")[0]
 
 
 class _Facts:
-    """What an event's data say, each as text; empty where they say nothing."""
+    """An event's data as text, empty for absent values."""
 
     def __init__(self, event: Event) -> None:
         self.data: Mapping[str, Any] = event.data
@@ -53,25 +54,25 @@ class _Facts:
         self.is_own = event.target.id == event.actor.id
 
     def text(self, name: str) -> str:
-        """The value of that name."""
+        """Return a value."""
         value = self.data.get(name)
         return "" if value is None else str(value)
 
     def listed(self, name: str) -> str:
-        """A list of names in words."""
+        """Return a list of field names."""
         value = self.data.get(name)
         names = value if isinstance(value, list | tuple) else []
-        return ", ".join(_FIELDS.get(str(one), str(one)) for one in names)
+        return ", ".join(_FIELDS.get(str(field), str(field)) for field in names)
 
     def count(self, name: str) -> int:
-        """The number of that name; 0 where there is none."""
+        """Return a number, 0 if absent."""
         value = self.data.get(name)
         return value if isinstance(value, int) else 0
 
 
-_Tell = Callable[[_Facts], Sentence]
+_Describe = Callable[[_Facts], Sentence]
 _FIELDS: Final = {"expires_at": "expiry"}
-_WAYS: Final = {
+_METHODS: Final = {
     "link": "by a one-time link",
     "password": "by password",
     "portal": "from the product",
@@ -79,32 +80,28 @@ _WAYS: Final = {
 }
 
 
-def _about_key(did: str) -> _Tell:
-    return lambda facts: Sentence(did, facts.text("description") or facts.target, _hint(facts))
+def _about_key(action: str) -> _Describe:
+    return lambda facts: Sentence(action, facts.text("description") or facts.target, _hint(facts))
 
 
 def _hint(facts: _Facts) -> str:
     last = facts.text("hint").rpartition("…")[2]
     changed = facts.listed("changed")
-    return " ".join(filter(None, (last and f"(…{last})", changed and f"in its {changed}")))
+    return " ".join(filter(None, (last and f"(…{last})", changed and f"({changed})")))
 
 
-def _about_target(did: str) -> _Tell:
-    return lambda facts: Sentence(did, facts.target)
+def _about_target(action: str) -> _Describe:
+    return lambda facts: Sentence(action, facts.target)
 
 
-def _only(did: str) -> _Tell:
-    return lambda _: Sentence(did)
-
-
-def _documents(number: int) -> str:
-    return f"{number:,} document" if number == 1 else f"{number:,} documents"
+def _only(action: str) -> _Describe:
+    return lambda _: Sentence(action)
 
 
 def _deleted_collection(facts: _Facts) -> Sentence:
     number = facts.count("documents")
-    more = f"with its {_documents(number)}" if number else ""
-    return Sentence("deleted the collection", facts.target, more)
+    documents = f"with its {plural(number, 'document')}" if number else ""
+    return Sentence("deleted the collection", facts.target, documents)
 
 
 def _pushed(facts: _Facts) -> Sentence:
@@ -120,21 +117,19 @@ def _pushed(facts: _Facts) -> Sentence:
 
 def _deleted_documents(facts: _Facts) -> Sentence:
     single = facts.text("id")
-    what = f"the document {single}" if single else _documents(facts.count("deleted"))
-    return Sentence(f"deleted {what} from", facts.target)
+    documents = f"the document {single}" if single else plural(facts.count("deleted"), "document")
+    return Sentence(f"deleted {documents} from", facts.target)
 
 
 def _added(facts: _Facts) -> Sentence:
     role = f"as {facts.text('role')}"
-    return (
-        Sentence("joined", more=role)
-        if facts.is_own
-        else Sentence("added", facts.text("name"), role)
-    )
+    if facts.is_own:
+        return Sentence("joined", details=role)
+    return Sentence("added", facts.text("name"), role)
 
 
-def _invited(did: str) -> _Tell:
-    return lambda facts: Sentence(did, facts.text("email"), f"as {facts.text('role')}")
+def _invited(action: str) -> _Describe:
+    return lambda facts: Sentence(action, facts.text("email"), f"as {facts.text('role')}")
 
 
 def _role_changed(facts: _Facts) -> Sentence:
@@ -149,85 +144,77 @@ def _removed(facts: _Facts) -> Sentence:
 
 
 def _signed_in(facts: _Facts) -> Sentence:
-    did = "confirmed who they are" if facts.data.get("again") else "signed in"
+    action = "signed in again" if facts.data.get("again") else "signed in"
     wrong = facts.count("wrong_passwords_before")
-    way = _WAYS.get(facts.text("by"), "")
-    tries = f"after {wrong:,} wrong password{'' if wrong == 1 else 's'}" if wrong else ""
-    return Sentence(did, more=" ".join(filter(None, (way, tries))))
+    method = _METHODS.get(facts.text("by"), "")
+    attempts = f"after {plural(wrong, 'wrong password')}" if wrong else ""
+    return Sentence(action, details=" ".join(filter(None, (method, attempts))))
 
 
 def _signed_out(facts: _Facts) -> Sentence:
     ended = facts.count("sessions")
-    if not ended:
-        return Sentence("signed out")
-    return Sentence(f"ended {ended:,} of their sessions")
+    return Sentence(f"ended {ended:,} of their sessions" if ended else "signed out")
 
 
 def _email_changed(facts: _Facts) -> Sentence:
     change = f"from {facts.text('from') or 'none'} to {facts.text('to') or 'none'}"
-    return Sentence("changed their e-mail", more=change)
+    return Sentence("changed their email", details=change)
 
 
 def _renamed(facts: _Facts) -> Sentence:
     change = f"from {facts.text('from')} to {facts.text('to')}"
-    return Sentence("renamed the workspace", more=change)
+    return Sentence("renamed the workspace", details=change)
 
 
-def _expiring(facts: _Facts) -> Sentence:
-    days = facts.count("days")
-    more = f"ends in {days} day{'' if days == 1 else 's'}"
-    return Sentence("saw that the key", facts.text("description") or facts.target, more)
-
-
-def _unused(facts: _Facts) -> Sentence:
-    more = f"was not used for {facts.count('days')} days"
-    return Sentence("saw that the key", facts.text("description") or facts.target, more)
-
-
-def _saw_key(more: str) -> _Tell:
+def _key_alert(outcome: Callable[[_Facts], str]) -> _Describe:
+    """Return the sentence of an event caused by time, such as `noticed that` `sync` `expires in 3 days`."""
     return lambda facts: Sentence(
-        "saw that the key", facts.text("description") or facts.target, more
+        "noticed that the key", facts.text("description") or facts.target, outcome(facts)
     )
+
+
+def _days(facts: _Facts) -> str:
+    return plural(facts.count("days"), "day")
 
 
 def _limit_reached(facts: _Facts) -> Sentence:
     what = facts.target.replace("_", " ").replace("api keys", "API keys")
-    return Sentence(f"met the limit of {facts.text('limit')} {what}")
+    return Sentence(f"reached the limit of {facts.text('limit')} {what}")
 
 
-def _about_webhook(did: str) -> _Tell:
-    def tell(facts: _Facts) -> Sentence:
+def _about_webhook(action: str) -> _Describe:
+    def describe(facts: _Facts) -> Sentence:
         changed = facts.listed("changed")
-        more = f"in its {changed}" if changed else _REASONS.get(facts.text("reason"), "")
-        return Sentence(did, facts.text("name") or facts.target, more)
+        details = f"({changed})" if changed else _REASONS.get(facts.text("reason"), "")
+        return Sentence(action, facts.text("name") or facts.target, details)
 
-    return tell
+    return describe
 
 
 def _plan_changed(facts: _Facts) -> Sentence:
-    return Sentence("put the workspace on the plan", facts.text("plan"))
+    return Sentence("moved the workspace to the plan", facts.text("plan"))
 
 
 _REASONS: Final = {
-    "failing": "after every attempt of a delivery had failed",
-    "gone": "as its receiver wants nothing more",
+    "failing": "after all attempts of a delivery failed",
+    "gone": "because its receiver responded 410 Gone",
 }
-_SENTENCES: Final[Mapping[EventType, _Tell]] = {
+_SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.KEY_CREATED: _about_key("created the key"),
     EventType.KEY_UPDATED: _about_key("changed the key"),
     EventType.KEY_ROTATED: _about_key("rotated the key"),
     EventType.KEY_REVOKED: _about_key("revoked the key"),
-    EventType.KEY_EXPIRED: _saw_key("has expired"),
-    EventType.KEY_EXPIRING: _expiring,
-    EventType.KEY_UNUSED: _unused,
-    EventType.KEY_REFUSED: _saw_key("is called with after its end"),
+    EventType.KEY_EXPIRED: _key_alert(lambda _: "has expired"),
+    EventType.KEY_EXPIRING: _key_alert(lambda facts: f"expires in {_days(facts)}"),
+    EventType.KEY_UNUSED: _key_alert(lambda facts: f"hasn't been used for {_days(facts)}"),
+    EventType.KEY_REFUSED: _key_alert(lambda _: "was used after it ended"),
     EventType.LIMIT_REACHED: _limit_reached,
     EventType.WEBHOOK_CREATED: _about_webhook("created the webhook"),
     EventType.WEBHOOK_UPDATED: _about_webhook("changed the webhook"),
     EventType.WEBHOOK_DELETED: _about_webhook("deleted the webhook"),
-    EventType.WEBHOOK_SECRET_ROTATED: _about_webhook("made another secret for the webhook"),
-    EventType.WEBHOOK_ENABLED: _about_webhook("switched on the webhook"),
-    EventType.WEBHOOK_DISABLED: _about_webhook("switched off the webhook"),
+    EventType.WEBHOOK_SECRET_ROTATED: _about_webhook("rotated the secret of the webhook"),
+    EventType.WEBHOOK_ENABLED: _about_webhook("resumed the webhook"),
+    EventType.WEBHOOK_DISABLED: _about_webhook("paused the webhook"),
     EventType.WEBHOOK_TEST: _about_webhook("sent a test to the webhook"),
     EventType.COLLECTION_CREATED: _about_target("created the collection"),
     EventType.COLLECTION_UPDATED: _about_target("changed the title of the collection"),
@@ -236,7 +223,7 @@ _SENTENCES: Final[Mapping[EventType, _Tell]] = {
     EventType.DOCUMENTS_DELETED: _deleted_documents,
     EventType.MEMBER_ADDED: _added,
     EventType.MEMBER_INVITED: _invited("invited"),
-    EventType.MEMBER_INVITATION_REVOKED: _invited("withdrew the invitation of"),
+    EventType.MEMBER_INVITATION_REVOKED: _invited("revoked the invitation of"),
     EventType.MEMBER_ROLE_CHANGED: _role_changed,
     EventType.MEMBER_REMOVED: _removed,
     EventType.MEMBER_SIGNED_IN: _signed_in,

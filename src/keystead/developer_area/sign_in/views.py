@@ -1,0 +1,131 @@
+"""The sign-in page: by a one-time link or a password.
+
+The cookie holds one secret. Before sign-in it has no session and only binds the form to the browser; signing in
+replaces it with a session's secret. `__Host-` cookies need `Secure`, which Chromium and Firefox also accept on
+http://127.0.0.1 and http://localhost; Safari requires https.
+
+A sign-in link is `/sign-in?link=<secret>`, so that it works without JavaScript. GET doesn't use it up, since mail
+scanners fetch links; the form does. The secret can't leave the page (no Referer, no foreign resource), our log has no
+queries, and it is worthless once used or after 15 minutes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from keystead.developer_area.sign_in import cookies
+from keystead.developer_area.sign_in.contexts import SignInPage
+from keystead.developer_area.sign_in.kept_forms import load_form
+from keystead.developer_area.sign_in.session import Sessions
+from keystead.developer_area.sign_in.visits import Visit
+from keystead.developer_area.web.navigation import keys_url, own_path, see_other, workspace_url
+from keystead.developer_area.web.render import Renderer
+from keystead.domain.errors import Invalid, RateLimited
+from keystead.domain.ids import UserId
+from keystead.domain.passwords import Password
+from keystead.domain.sessions import LinkPurpose
+from keystead.domain.token import Secret
+from keystead.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class _NewSession:
+    secret: Secret
+    device: Secret | None
+    user_id: UserId
+    url: str
+
+
+class SignInPages:
+    """The pages for users without a session."""
+
+    def __init__(self, services: Services, render: Renderer, sessions: Sessions) -> None:
+        self._sign_in = services.sign_in
+        self._render = render
+        self._sessions = sessions
+
+    def home(self, visit: Visit) -> Response:
+        """Continue to the user's first workspace or to the sign-in page."""
+        visitor = self._sessions.visitor(visit)
+        members = visitor.members if visitor else []
+        return see_other(keys_url(members[0].workspace_id) if members else "/sign-in")
+
+    def sign_in_form(self, visit: Visit) -> Response:
+        """Show the sign-in page. A one-time link is not used up but confirmed by a button."""
+        link, next_path = visit.query("link") or None, own_path(visit.query("next"))
+        visitor = self._sessions.visitor(visit)
+        if link is None and visitor is not None and visitor.members:
+            return see_other(next_path or "/")
+        stranded = visitor.user.name if visitor and not visitor.members else ""
+        return self._page(visit, link=link, next_path=next_path, stranded=stranded)
+
+    def sign_in(self, visit: Visit) -> Response:
+        """Begin a session by link or password. A session that the browser had before ends."""
+        next_path = own_path(visit.form.one("next"))
+        by_link = "link" in visit.form.fields
+        try:
+            session = self._by_link(visit) if by_link else self._by_password(visit)
+        except Invalid:
+            visit.log_refusal("link" if by_link else "password", "wrong")
+            if by_link:
+                return self._page(visit, next_path=next_path, link_failed=True, status=422)
+            wrong = "Wrong email or password."
+            return self._page(visit, next_path=next_path, problem=wrong, status=422)
+        except RateLimited as limited:
+            visit.log_refusal("password", "rate-limited")
+            response = self._page(visit, next_path=next_path, problem=limited.detail, status=429)
+            response.headers["retry-after"] = str(limited.retry_after)
+            return response
+        # The secret that was in the cookie before must not stay valid (session fixation).
+        if visit.known:
+            self._sign_in.sign_out(visit.secret, visit.origin)
+        return _continue(visit, session, next_path)
+
+    def _by_link(self, visit: Visit) -> _NewSession:
+        link = Secret(visit.form.one("link"))
+        entry = self._sign_in.redeem(link, visit.origin, visit.agent, visit.device)
+        url = keys_url(entry.member.workspace_id)
+        if entry.purpose is LinkPurpose.PASSWORD:
+            url = f"{workspace_url(entry.member.workspace_id)}/account/password"
+        return _NewSession(entry.secret, entry.device, entry.member.user.id, url)
+
+    def _by_password(self, visit: Visit) -> _NewSession:
+        email, password = visit.form.one("email").strip(), Password(visit.form.one("password"))
+        entry = self._sign_in.with_password(
+            email, password, visit.origin, visit.agent, visit.device
+        )
+        return _NewSession(entry.secret, entry.device, entry.user.id, "/")
+
+    def _page(
+        self,
+        visit: Visit,
+        *,
+        link: str | None = None,
+        next_path: str | None = None,
+        problem: str = "",
+        link_failed: bool = False,
+        stranded: str = "",
+        status: int = 200,
+    ) -> Response:
+        page = SignInPage(
+            form_token=visit.form_token,
+            link=link,
+            next=next_path or "",
+            email=visit.form.one("email"),
+            problem=problem,
+            link_failed=link_failed,
+            form_waits=cookies.find_text(visit.request, cookies.KEPT_FORM) is not None,
+            stranded=stranded,
+        )
+        return visit.bind(self._render(page, status))
+
+
+def _continue(visit: Visit, session: _NewSession, next_path: str | None) -> Response:
+    """Continue to the user's kept form, to `next_path`, or to their workspace."""
+    form = load_form(visit.request, session.user_id)
+    response = see_other((form and form.resume_url) or next_path or session.url)
+    if form is None and cookies.find_value(visit.request, cookies.KEPT_FORM) is not None:
+        cookies.drop(response, cookies.KEPT_FORM)  # another user's
+    return visit.begin_session(response, session.secret, session.device)

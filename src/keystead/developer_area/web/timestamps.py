@@ -1,0 +1,69 @@
+"""Times as text: relative to now, and exact in the user's time zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from keystead.developer_area.web.contexts import Timestamp
+from keystead.domain.instants import format_instant
+
+_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+_MONTH = timedelta(days=365.25 / 12)
+_YEAR = timedelta(days=365.25)
+# Each unit is used up to the limit next to it: 90 minutes are still minutes, 36 hours still hours, 60 days still days.
+_UNITS = (
+    (_MINUTE, "minute", timedelta(minutes=90)),
+    (_HOUR, "hour", timedelta(hours=36)),
+    (_DAY, "day", timedelta(days=60)),
+    (_MONTH, "month", timedelta(days=730)),
+    (_YEAR, "year", timedelta.max),
+)
+
+
+def find_zone(name: str | None) -> tzinfo:
+    """Return the IANA time zone `name`. UTC for None and for a zone this machine doesn't know."""
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def timestamp(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Timestamp:
+    """Return `instant` for display at `now` in `zone`."""
+    return Timestamp(format_instant(instant), _exact(instant, zone), relative(instant, now))
+
+
+def relative(instant: datetime, now: datetime) -> str:
+    """Return a rounded distance such as `3 days ago`, `in 12 days` or `just now`."""
+    distance = abs(instant - now)
+    if distance < _MINUTE:
+        return "in less than a minute" if instant > now else "just now"
+    unit, name = next((unit, name) for unit, name, limit in _UNITS if distance < limit)
+    count = max(1, round(distance / unit))
+    text = f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"in {text}" if instant > now else f"{text} ago"
+
+
+def day(instant: datetime | date) -> str:
+    """Return a date such as `23 November 2026`."""
+    return f"{instant.day} {instant:%B} {instant.year}"
+
+
+def zone_label(instant: datetime, zone: tzinfo) -> str:
+    """Return the zone's abbreviation at `instant`, such as `CET`, or its offset, such as `UTC-03:00`."""
+    local = instant.astimezone(zone)
+    name, offset = local.tzname() or "", f"{local:%z}"
+    return name if name.isalpha() else f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+def _exact(instant: datetime, zone: tzinfo) -> str:
+    try:
+        local = instant.astimezone(zone)
+    except OverflowError:  # the last hours of year 9999, east of Greenwich
+        return _exact(instant, UTC)
+    return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_label(instant, zone)}"
