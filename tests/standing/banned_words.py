@@ -70,7 +70,7 @@ BANNED: Final[dict[str, str]] = {
     r"(?i:desks?)": "backend; shared base of pages",
     r"(?i:walls?|walled)": "row-level security",
     r"(?i:pulses?)": "liveness probe",
-    X(?![-_])": "generation, generation file",
+    r"(?<![-_.])(?<!= )(?i:stamps?)(?![-_])": "generation, generation file",
     r"(?i:(?:the|its|their|of|a|new) turns)": "FIFO lock",
     r"(?i:endings)": "revocation log, revocations",
     r"(?i:(?<!two )readings|standings)": "point reads; introspection response",

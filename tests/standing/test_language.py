@@ -21,7 +21,6 @@ REWRITTEN_LATER = (
 """Modules that other work replaces."""
 
 EXEMPT = (
-    "src/keystead/*",
     "tests/*",
     "tests/developer_area/*",
     "tests/developer_area/people/*",
