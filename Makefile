@@ -1,12 +1,12 @@
-# `make` alone lists the targets. Variables: PYTHON (to begin with), DATA (another data folder), ARGS (passed on),
+# `make` alone lists the targets. Variables: PYTHON (to start with), DATA (another data folder), ARGS (passed on),
 # WORKERS (test processes).
 PYTHON ?= python3
 BIN := .venv/bin
-# Much of a test is waiting: four at a time, on two cores as well.
+# Tests mostly wait, so run four at a time even on two cores.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
 PATHS := $(wildcard src tests bench scripts examples)
-# Compile each module once, and not in each of the hundreds of processes that tests start, whatever the machine is set to.
+# Compile each module once, not in each of the hundreds of processes that tests start.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ serve: ## Start Keystead on 127.0.0.1:8080 over ./data, everything it needs incl
 	@$(PYTHON) scripts/bootstrap.py server
 	@exec $(BIN)/keystead serve $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: ## Run the tests on both databases, but for the slow ones (ARGS="-k revoke" for some of them)
+test: ## Run the tests on both databases, except the slow ones (ARGS="-k revoke" for some of them)
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@$(PYTEST) $(ARGS)
 
@@ -44,14 +44,14 @@ check: dev ## Format, lint, types, import contracts and dependencies, side by si
 	@$(MAKE) --no-print-directory -k -j 5 $(if $(filter output-sync,$(.FEATURES)),-O) \
 	  check-format check-lint check-types check-imports check-dependencies
 
-format: dev ## Format the code, and mend what ruff can mend
+format: dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff format $(PATHS)
 	@$(BIN)/ruff check --fix $(PATHS)
 
-lock: dev ## Resolve the locks anew (ARGS=--upgrade for newer versions)
+lock: dev ## Resolve the locks (ARGS=--upgrade for newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)
 
-openapi: dev ## Write openapi.json anew from the code
+openapi: dev ## Write openapi.json from the code
 	@$(BIN)/python -m keystead.api.openapi.document > openapi.json.new && mv openapi.json.new openapi.json
 
 async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half

@@ -1,1 +1,1 @@
-"""Side-by-side measurements: each figure stands beside its floor or baseline, taken in the same run, as a ratio."""
+"""Side-by-side measurements: each figure is a ratio to its floor or baseline from the same run."""

@@ -1,6 +1,6 @@
-"""`python -m bench [NAME ...]`: takes the figures, prints them beside their targets, writes `bench/latest.json`.
+"""`python -m bench [NAME ...]`: measure, print the figures with their targets, write `bench/latest.json`.
 
-Without names all but the large ones, which take minutes and gigabytes: those of ten million keys.
+Without names it takes all figures except the large ones of ten million keys: minutes and gigabytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUICK_SIZES: Final = (1_000, 10_000)
 
 @dataclass(frozen=True)
 class Measurement:
-    """Figures that are taken together: `take` is told whether small tables will do."""
+    """Figures that are taken together; `take` gets whether small tables are enough."""
 
     says: str
     take: Callable[[bool], Iterator[Figure]]
@@ -41,29 +41,27 @@ class Measurement:
 
 MEASUREMENTS: Final = {
     "verification": Measurement(
-        "one read for each, beside its floor, at growing sizes",
+        "one read for each, with its floor, at growing sizes",
         lambda quick: verification.figures(QUICK_SIZES if quick else SIZES),
     ),
     "tracking": Measurement("verification with and without the note of its use", tracking.figures),
-    "memory": Measurement("what a remembered token takes", memory.figures),
+    "memory": Measurement("memory of a cached token", memory.figures),
     "management": Measurement(
         "creating, listing, revoking, pushing", lambda _: management.figures()
     ),
     "limits": Measurement("creating under a limit and without, on PostgreSQL", limits.figures),
-    "neighbours": Measurement(
-        "one workspace beside another that hammers the server", neighbours.figures
-    ),
+    "neighbours": Measurement("one workspace under the load of another", neighbours.figures),
     "webhooks": Measurement(
-        "what events and deliveries cost, how many go out and how soon", webhooks.figures
+        "cost of events and deliveries, their rate and delay", webhooks.figures
     ),
     "gate": Measurement(
-        "forward-auth and introspection beside a bare 204 on the same server", gate.figures
+        "forward-auth and introspection vs. a bare 204 on the same server", gate.figures
     ),
     "embedding": Measurement(
-        "applications with the guard in process beside the same ones bare", embedding.figures
+        "applications with the guard in process vs. the same ones bare", embedding.figures
     ),
-    "gateway": Measurement("nginx that asks beside nginx that does not", gateway.figures),
-    "pages": Measurement("what pages cost the server", lambda _: pages.figures()),
+    "gateway": Measurement("nginx with and without Keystead", gateway.figures),
+    "pages": Measurement("cost of pages", lambda _: pages.figures()),
     "ten-million-sqlite": Measurement(
         "ten million keys in one table, on SQLite", ten_million.on_sqlite, large=True
     ),
@@ -74,7 +72,7 @@ MEASUREMENTS: Final = {
 
 
 def main() -> None:
-    """Takes the figures that the arguments ask for."""
+    """Take the figures that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *MEASUREMENTS])
     parser.add_argument("--list", action="store_true", help="which measurements there are")

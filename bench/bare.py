@@ -1,4 +1,4 @@
-"""`python -m bench.bare PORT`: the least that an application can do on the same server, with the same settings: 204."""
+"""`python -m bench.bare PORT`: the least that an application can do on the same server: 204."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keystead.operation.server.serving import Address, serve
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """ASGI: 204 to everything."""
+    """Answer 204 to every request."""
     if scope["type"] == "lifespan":
         for _ in range(2):
             await send({"type": f"{(await receive())['type']}.complete"})

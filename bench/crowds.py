@@ -30,9 +30,9 @@ _DAY: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Crowd:
-    """`keys` over `workspaces`; one of these, LARGEST, holds `largest` of them, the rest share what remains.
+    """`keys` over `workspaces`; the largest, LARGEST, has `largest` of them, the rest share what remains.
 
-    One key in ten is revoked, one in ten has expired or will. `tokens` of living keys are sampled on the way.
+    One key in ten is revoked, one in ten has expired or will. `tokens` of active keys are sampled on the way.
     """
 
     keys: int
@@ -42,12 +42,12 @@ class Crowd:
     tokens: list[Token] = field(default_factory=list)
 
     def workspace_rows(self) -> Iterator[Row]:
-        """All workspaces, on the plan without limits."""
+        """Yield all workspaces, on the plan without limits."""
         for number in range(self.workspaces):
             yield f"ws_{encode_base62(number, ID_WIDTH)}", "Crowd", "scale", "{}", _BEGIN * 1000
 
     def key_rows(self) -> Iterator[Row]:
-        """All keys, in the order of their ids; the owners by turns, so that each one's keys lie far apart."""
+        """Yield all keys, in the order of their ids, alternating between owners, so each one's keys lie far apart."""
         ids, digests = _tails(), _digests()
         dice = random.Random(1)
         owners = [f"ws_{encode_base62(number, ID_WIDTH)}" for number in range(self.workspaces)]
@@ -87,7 +87,7 @@ class Crowd:
 
 
 def _fate(die: int, created_at: int) -> tuple[int | None, int | None]:
-    """Expiry and revocation, in microseconds since 1970, by a die of twenty."""
+    """Draw expiry and revocation, in microseconds since 1970."""
     match die:
         case 0:
             return created_at + 30 * _DAY, None
@@ -100,7 +100,7 @@ def _fate(die: int, created_at: int) -> tuple[int | None, int | None]:
 
 
 def _tails() -> Iterator[str]:
-    """Thirteen random digits, again and again."""
+    """Yield thirteen random digits, repeatedly."""
     while True:
         text = os.urandom(_TAIL_BYTES).translate(_TO_BASE62).decode("ascii")
         for start in range(0, _TAIL_BYTES - _TAIL_WIDTH, _TAIL_WIDTH):
@@ -108,7 +108,7 @@ def _tails() -> Iterator[str]:
 
 
 def _digests() -> Iterator[bytes]:
-    """Random bytes in the place of digests."""
+    """Yield random bytes in place of digests."""
     while True:
         block = os.urandom(_TAIL_BYTES)
         for start in range(0, _TAIL_BYTES, 32):

@@ -1,4 +1,4 @@
-"""What the guard costs an application that it is embedded in: the same application bare, and guarded in process."""
+"""What the guard costs an embedding application: the same application bare, and guarded in process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPE: Final = "documents:read"
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """A request through each kind of application, guarded and bare, both without a network."""
+    """Measure a request through each kind of application, guarded and bare, both without a network."""
     calls = CALLS // 10 if quick else CALLS
     with _guarded() as (guard, token), asyncio.Runner() as runner:
         field = f"Bearer {token}"
@@ -37,13 +37,13 @@ def figures(quick: bool) -> Iterator[Figure]:
             ("FastAPI dependency", *_fastapi(guard, field, runner)),
         ):
             yield from durations(
-                f"{name} beside the bare application", *side_by_side(ours, bare, calls)
+                f"{name} vs. the bare application", *side_by_side(ours, bare, calls)
             )
 
 
 @contextmanager
 def _guarded() -> Iterator[tuple[Guard, str]]:
-    """A guard over a fresh embedded database, and the token of its one key."""
+    """Open a guard over a fresh embedded database; yield it and the token of its one key."""
     with tempfile.TemporaryDirectory(prefix="keystead-bench-") as folder:
         settings = Settings(data=Path(folder))
         bootstrap.migrate(settings)
@@ -79,17 +79,17 @@ def _fastapi(guard: Guard, field: str, runner: asyncio.Runner) -> Sides:
 
     @bare.get("/", status_code=204)
     async def free() -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     @guarded.get("/", status_code=204)
     async def held(principal: Annotated[Principal, Depends(require(SCOPE))]) -> None:
-        """The same."""
+        """Do nothing."""
 
     return _asked(guarded, field, runner), _asked(bare, field, runner)
 
 
 def _asked(app: Any, field: str, runner: asyncio.Runner) -> Callable[[], object]:
-    """One request to an ASGI application, on an event loop that runs for it."""
+    """Send one request to an ASGI application, on an event loop of its own."""
     headers = [(b"host", b"bench"), (b"authorization", field.encode()), (b"user-agent", b"bench")]
     scope = {
         "type": "http",

@@ -1,4 +1,4 @@
-"""Figures: how they are taken (rounds of both sides in turn), printed beside their targets, and written down."""
+"""Figures: taken in rounds that alternate both sides, printed with their targets, and stored."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ROUNDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the ratio of a figure is to keep to: at most `bound`, or at least."""
+    """The bound of a figure's ratio: at most `bound`, or at least."""
 
     bound: float
     at_most: bool
 
     def holds(self, ratio: float) -> bool:
-        """Whether a measured ratio keeps to it."""
+        """Return whether a measured ratio is within the bound."""
         return ratio <= self.bound if self.at_most else ratio >= self.bound
 
     def __str__(self) -> str:
@@ -38,18 +38,18 @@ class Target:
 
 
 def at_most(bound: float) -> Target:
-    """A ratio of this or less."""
+    """Return a target of this ratio or less."""
     return Target(bound, at_most=True)
 
 
 def at_least(bound: float) -> Target:
-    """A ratio of this or more."""
+    """Return a target of this ratio or more."""
     return Target(bound, at_most=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value beside its baseline; `ratio` is value / baseline, in `unit` both."""
+    """One measured value with its baseline; `ratio` is value / baseline, in `unit` both."""
 
     name: str
     value: float
@@ -60,13 +60,13 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Whether it keeps to its target; empty without one."""
+        """Return whether it meets its target; empty without one."""
         if self.target is None:
             return ""
         return "held" if self.target.holds(self.ratio) else "missed"
 
     def to_json(self) -> dict[str, Any]:
-        """As `latest.json` has it."""
+        """Return it as in `latest.json`."""
         told = {} if self.target is None else {"target": str(self.target), "verdict": self.verdict}
         return asdict(self) | {"target": None} | told
 
@@ -79,19 +79,19 @@ class Sample:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.durations)
 
     @property
     def p99(self) -> float:
-        """What 99 of 100 calls stay under."""
+        """The 99th percentile."""
         return statistics.quantiles(self.durations, n=100)[98]
 
 
 def side_by_side(
     measured: Callable[[], object], floor: Callable[[], object], calls: int
 ) -> tuple[Sample, Sample]:
-    """Both sides in turn, `calls` each a round, so that whatever else the machine does meets both alike."""
+    """Time `calls` calls of each side a round, alternating, so that other load affects both alike."""
     ours: list[float] = []
     floors: list[float] = []
     timed(measured, max(1, calls // 10))
@@ -103,7 +103,7 @@ def side_by_side(
 
 
 def timed(call: Callable[[], object], calls: int) -> list[float]:
-    """The duration of each of `calls` calls, in microseconds."""
+    """Return the duration of each of `calls` calls, in microseconds."""
     durations = []
     for _ in range(calls):
         begun = time.perf_counter_ns()
@@ -113,7 +113,7 @@ def timed(call: Callable[[], object], calls: int) -> list[float]:
 
 
 def durations(name: str, ours: Sample, floor: Sample, target: Target | None = None) -> list[Figure]:
-    """Median and p99 of a call, beside the floor's; the target is the median's."""
+    """Yield median and p99 of a call with the floor's; the target is the median's."""
     return [
         compared(f"{name}, median", ours.median, "µs", floor.median, target),
         compared(f"{name}, p99", ours.p99, "µs", floor.p99),
@@ -121,29 +121,29 @@ def durations(name: str, ours: Sample, floor: Sample, target: Target | None = No
 
 
 def per_second(name: str, ours: Sample, floor: Sample, items: int = 1) -> Figure:
-    """Calls (or items of a call) a second, from the medians; the ratio is ours to the floor's."""
+    """Return calls (or items of a call) a second, from the medians; the ratio is ours to the floor's."""
     return compared(name, items * 1e6 / ours.median, "/s", items * 1e6 / floor.median)
 
 
 def rates(
     name: str, ours: Sequence[float], floor: Sequence[float], target: Target | None = None
 ) -> Figure:
-    """The medians of rounds' rates, in calls a second."""
+    """Return the medians of rounds' rates, in calls a second."""
     return compared(name, statistics.median(ours), "/s", statistics.median(floor), target)
 
 
 def compared(
     name: str, value: float, unit: str, baseline: float, target: Target | None = None
 ) -> Figure:
-    """A value beside its baseline."""
+    """Return a value with its baseline."""
     return Figure(
         name, round(value, 2), unit, round(baseline, 2), round(value / baseline, 3), target
     )
 
 
 def report(figures: Sequence[Figure], names: Iterable[str]) -> None:
-    """Prints the table, and puts the figures of the measurements `names` in their place in `bench/latest.json`."""
-    table = Table(title="Keystead beside its floor or baseline, in one run")
+    """Print the table, and store the figures of the measurements `names` in `bench/latest.json`."""
+    table = Table(title="Keystead vs. its floor or baseline, in one run")
     for heading in ("figure", "value", "unit", "baseline", "ratio", "target", ""):
         left = heading in {"figure", "unit", "target", ""}
         table.add_column(heading, justify="left" if left else "right")
@@ -168,7 +168,7 @@ def _write(figures: Sequence[Figure], names: list[str]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on. Each figure has the load of the last five minutes beside it."""
+    """Return what the figures were taken on. Each figure has the load of the last five minutes."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

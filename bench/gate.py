@@ -1,4 +1,4 @@
-"""What the gate answers over HTTP beside a bare 204 on the same server: each on one core, the load on another."""
+"""The gate over HTTP against a bare 204 on the same server: each on one core, the load on another."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ TARGETS: Final[dict[str, Target | None]] = {
     "SQLite, read": None,
     "PostgreSQL, read": at_least(0.45),
 }
-"""Of `/forward-auth`; `/introspect` has none."""
+"""The target of `/forward-auth`; `/introspect` has no target."""
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Requests a second of both calls, on each engine, in rounds with the bare server's."""
+    """Measure requests a second of both calls, on each engine, in rounds with the bare server's."""
     seconds = SECONDS / 4 if quick else SECONDS
     server_core, load_core = server_and_load()
     with bare(server_core) as floor:
@@ -54,11 +54,11 @@ def figures(quick: bool) -> Iterator[Figure]:
                             if number:
                                 side.append(found)
                     bound = target if call == "forward-auth" else None
-                    yield rates(f"{call}, {name}, beside a bare 204", *sides, bound)
+                    yield rates(f"{call}, {name}, vs. a bare 204", *sides, bound)
 
 
 def asking(token: str) -> bytes:
-    """A gateway's question, with the fields that one has."""
+    """Return a gateway's request, with its usual fields."""
     fields = (
         f"Host: {HOST}\r\nAuthorization: Bearer {token}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
         "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"
@@ -67,7 +67,7 @@ def asking(token: str) -> bytes:
 
 
 def introspecting(server: ServerProcess, token: str) -> bytes:
-    """A service's question."""
+    """Return a service's request."""
     installation = bootstrap.open_safely(server.settings)
     try:
         _, own = installation.services.credentials.create("bench", BY, CredentialKind.SERVICE)
@@ -83,7 +83,7 @@ def introspecting(server: ServerProcess, token: str) -> bytes:
 
 @contextmanager
 def served(name: str, core: int) -> Iterator[ServerProcess]:
-    """A server with one process on that core, and as much of a database as it takes."""
+    """Start a server with one process on that core, and as much of a database as needed."""
     with ExitStack() as stack:
         environment = {}
         if name.startswith("SQLite"):
@@ -101,7 +101,7 @@ def served(name: str, core: int) -> Iterator[ServerProcess]:
 
 @contextmanager
 def bare(core: int) -> Iterator[int]:
-    """The bare server on that core; its port."""
+    """Start the bare server on that core; yield its port."""
     port = free_port()
     process = subprocess.Popen(
         ["taskset", "-c", str(core), sys.executable, "-m", "bench.bare", str(port)]
@@ -126,12 +126,12 @@ def _answers(port: int) -> bool:
 
 
 def server_and_load() -> tuple[int, int]:
-    """Two cores: one for the server and one for the load; the same where there is only one."""
+    """Return two cores, one for the server and one for the load; the same twice if there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[-1], cores[-2] if len(cores) > 1 else cores[-1]
 
 
 def pin(process: int, core: int) -> None:
-    """Keeps a process and all its threads to one core."""
+    """Pin a process and all its threads to one core."""
     for thread in Path(f"/proc/{process}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})

@@ -1,4 +1,4 @@
-"""What asking Keystead about every request costs a gateway: nginx as the guide has it, beside itself not asking."""
+"""What asking Keystead about every request costs a gateway: the guide's nginx with and without asking."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.postgres import wait_until
 from tests.support.server_process import free_port
 
 ENDLESS: Final = "http { access_log off; keepalive_requests 1000000;"
-"""Nothing is written for each request, and no connection is given up after so many."""
+"""Settings: no log of requests, and no limit of requests per connection."""
 APPLICATION: Final = "events {} %s server { listen %s:%d; return 204; } }"
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Requests a second through nginx to an application that does nothing; all servers on one core, the load beside."""
+    """Measure requests a second through nginx to an idle application; all servers on one core, the load on another."""
     seconds = SECONDS / 4 if quick else SECONDS
     core, load_core = server_and_load()
     with served("SQLite, stamp", core) as server, _application(core) as application:
@@ -41,12 +41,12 @@ def figures(quick: bool) -> Iterator[Figure]:
                     taken = rate(port, request, seconds, CONNECTIONS, load_core)
                     if number:
                         found.append(taken)
-            yield rates("nginx asking Keystead beside nginx alone", sides[guarded], sides[alone])
+            yield rates("nginx asking Keystead vs. nginx alone", sides[guarded], sides[alone])
 
 
 @contextmanager
 def _application(core: int) -> Iterator[int]:
-    """An application that answers 204."""
+    """Start an application that answers 204."""
     port = free_port()
     with _started(APPLICATION % (ENDLESS, HOST, port), port, core):
         yield port
@@ -54,7 +54,7 @@ def _application(core: int) -> Iterator[int]:
 
 @contextmanager
 def _nginx(keystead: int, application: int, core: int, *, asks: bool) -> Iterator[int]:
-    """A gateway of the guide; without `asks` the same but for its questions."""
+    """Start a gateway of the guide; without `asks` the same except its questions."""
     port = free_port()
     text = render("nginx.conf", setup(port, [keystead], application))
     text = re.sub(r"\n *(?:access|error)_log /.*", "", text)

@@ -1,4 +1,4 @@
-"""Throw-away installations to measure: a database in a temporary folder, filled with as many keys as asked."""
+"""Temporary installations to measure: a database in a temporary folder, filled with keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEMORY: Final = ("shared_buffers = '1GB'", "max_wal_size = '16GB'", "checkpoint_
 
 @dataclass(frozen=True)
 class Ground:
-    """A filled installation: who may do all in its first workspace, live tokens, and the pepper they were made with."""
+    """A filled installation: an owner in its first workspace, active tokens, and their pepper."""
 
     installation: Installation
     owner: Principal
@@ -46,7 +46,7 @@ def filled(
     verification: str = "read",
     sampled: int = SAMPLES,
 ) -> Iterator[Ground]:
-    """An installation without limits, holding `keys` keys in one workspace; on SQLite unless a server is given."""
+    """Open an installation without limits, with `keys` keys in one workspace; on SQLite by default."""
     with emptied(server, verification) as (installation, pepper):
         member = installation.services.workspaces.first()
         installation.services.workspaces.set_plan(member.workspace_id, "scale")
@@ -56,7 +56,7 @@ def filled(
 
 @contextmanager
 def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[Ground]:
-    """An installation that holds a crowd; its owner is that of the largest workspace."""
+    """Open an installation that has a crowd; its owner is that of the largest workspace."""
     with emptied(server, "read", crowd) as (installation, pepper):
         yield Ground(installation, system(LARGEST), crowd.tokens, pepper)
 
@@ -65,7 +65,10 @@ def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[Grou
 def emptied(
     server: PostgresServer | None, verification: str, crowd: Crowd | None = None
 ) -> Iterator[tuple[Installation, Pepper]]:
-    """A migrated installation, with nothing in it but the crowd, and its pepper. It vanishes afterwards."""
+    """Open a migrated installation with only the crowd, and its pepper.
+
+    It is removed afterwards.
+    """
     pepper = Pepper("bench", os.urandom(32)) if crowd is None else crowd.pepper
     with tempfile.TemporaryDirectory(prefix="keystead-bench-") as folder:
         name = None if server is None else server.create_database()
@@ -87,7 +90,7 @@ def emptied(
 
 @contextmanager
 def postgresql() -> Iterator[PostgresServer]:
-    """A server that syncs, with memory for large tables: what an operator would give it."""
+    """Start a server that syncs, with memory for large tables, as an operator would configure it."""
     with own_postgres() as server:
         for setting in MEMORY:
             server.execute(f"ALTER SYSTEM SET {setting}")

@@ -1,4 +1,4 @@
-"""What a limit costs those who create keys: on PostgreSQL, over eight connections, workspaces with and without."""
+"""What a limit costs creations of keys: on PostgreSQL, over eight connections, with and without one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from keystead.domain.principals import Principal, system
 CONNECTIONS: Final = 8
 KEYS: Final = 1_000
 EACH: Final = 60
-"""How many keys each connection creates in a round."""
+"""Keys that each connection creates in a round."""
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """All eight in one workspace, where they wait for its lock; and each in a workspace of its own."""
+    """Measure all eight in one workspace, where they wait for its lock; and each in a workspace of its own."""
     each = EACH // 10 if quick else EACH
     with postgresql() as server, filled(KEYS, server) as ground, _pool() as pool:
         for name, workspaces in (("one workspace", 1), ("eight workspaces", CONNECTIONS)):
@@ -32,7 +32,7 @@ def figures(quick: bool) -> Iterator[Figure]:
                     rate = _rate(ground, pool, tenants, each)
                     if number:
                         side.append(rate)
-            title = f"keys created under a limit, beside without, PostgreSQL, 8 connections, {name}"
+            title = f"keys created under a limit, vs. without, PostgreSQL, 8 connections, {name}"
             yield rates(title, *sides, at_least(0.8))
 
 
@@ -48,7 +48,7 @@ def _workspace(ground: Ground, limit: int | None) -> Principal:
 
 
 def _rate(ground: Ground, pool: ThreadPoolExecutor, tenants: list[Principal], each: int) -> float:
-    """Keys a second."""
+    """Return keys a second."""
     keys = ground.installation.services.keys
 
     def create(place: int) -> None:

@@ -1,7 +1,7 @@
-"""Load over HTTP/1.1 on kept connections: as many requests a second as the server answers, from one process.
+"""Load over HTTP/1.1 on kept connections: as many requests a second as the server answers.
 
-`python -m bench.load PORT SECONDS CONNECTIONS < REQUEST` prints the rate. The request is sent as it stands, again and
-again; AssertionError for an answer that is no 2xx.
+`python -m bench.load PORT SECONDS CONNECTIONS < REQUEST` prints the rate. It sends the request repeatedly, from one
+process, and raises AssertionError for a response other than 2xx.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 def rate(port: int, request: bytes, seconds: float, connections: int, core: int) -> float:
-    """Answers a second, asked for by a process of its own on that core."""
+    """Return responses a second, requested by a separate process on that core."""
     command = [sys.executable, "-m", "bench.load", str(port), str(seconds), str(connections)]
     done = subprocess.run(
         ["taskset", "-c", str(core), *command], input=request, capture_output=True, check=False
@@ -29,7 +29,7 @@ def rate(port: int, request: bytes, seconds: float, connections: int, core: int)
 
 
 def main() -> None:
-    """Measures, and prints."""
+    """Measure, and print the rate."""
     port, seconds, connections = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     print(_measured(port, sys.stdin.buffer.read(), seconds, connections))
 

@@ -1,4 +1,4 @@
-"""Loading a crowd into an empty, migrated database: by the raw driver, its indexes made again afterwards."""
+"""Loading a crowd into an empty, migrated database: by the raw driver, rebuilding indexes afterwards."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _AFTERWARDS: Final = (
     GROUP BY workspace_id
     """,
 )
-"""Every third key was used, every fifth has an event; the counts are written, as they are where keys are made."""
+"""Yield the uses of every third key and an event for every fifth; counts are written as at creation."""
 _UNSAFE: Final = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
@@ -70,7 +70,7 @@ _INDEXES: Final = """
 
 
 def load(url: str, crowd: Crowd) -> None:
-    """Fills the database at `url` (its owner's) with the crowd. It is not to be in use meanwhile."""
+    """Fill the database at `url` (its owner's) with the crowd. It must not be in use."""
     if url.startswith("sqlite:///"):
         _load_sqlite(url.removeprefix("sqlite:///"), crowd)
     else:
@@ -126,7 +126,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: Iterable[Row]) 
 
 
 def _written(value: object) -> str:
-    """As COPY reads it; there is nothing to escape in what a crowd holds."""
+    """Format values for COPY; a crowd contains nothing to escape."""
     if value is None:
         return "\\N"
     return f"\\\\x{value.hex()}" if isinstance(value, bytes) else str(value)

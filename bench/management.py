@@ -1,4 +1,4 @@
-"""What creating, listing, revoking and pushing cost, beside the bare statement and its commit on the same database."""
+"""What creating, listing, revoking and pushing cost, against the bare statement and its commit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _push(ground: Ground) -> Callable[[], object]:
 
 
 def _bare_batch(connection: Any) -> Callable[[], object]:
-    """The same texts into a table without an index, in one transaction."""
+    """Insert the same texts into a table without an index, in one transaction."""
 
     def insert() -> None:
         connection.execute("BEGIN IMMEDIATE")

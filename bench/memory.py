@@ -1,4 +1,4 @@
-"""What a process needs for each token that it remembers."""
+"""Memory that a process needs for each token in its cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS: Final = 20_000
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Bytes that Python has allocated for each, beside those of the token's own text."""
+    """Measure bytes that Python allocates for each, in addition to those of the token's own text."""
     keys = KEYS // 10 if quick else KEYS
     with filled(keys, verification="stamp", sampled=keys) as ground:
         verify = ground.installation.services.verifier.verify

@@ -1,4 +1,4 @@
-"""What one workspace feels of another: verification and a list, quiet, and while the other hammers the server (E14)."""
+"""What one workspace notices of another: verification and a list, quiet and under its load (E14)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keystead.domain.scopes import Scopes
 from tests.support.server_process import ServerProcess, serving
 
 CONNECTIONS: Final = 8
-"""The other workspace's, each asking again as soon as it has its answer."""
+"""Connections of the other workspace, each sending again as soon as it has its response."""
 CALLS: Final = 300
 WORKERS: Final = 2
 ENGINES: Final = ("sqlite", "postgresql")
@@ -32,28 +32,28 @@ QUIET: Final = {"verification": "/v1/whoami", "list of keys": "/v1/keys?limit=50
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Both engines."""
+    """Measure both engines."""
     for engine in ENGINES:
         yield from figures_of(engine, CALLS // 10 if quick else CALLS)
 
 
 def figures_of(engine: str, calls: int) -> Iterator[Figure]:
-    """Median and p99 over HTTP, rounds of `calls` with and without the other's load in turn.
+    """Measure median and p99 over HTTP, in rounds of `calls` with and without the other's load.
 
-    AssertionError where an answer is none, or the other's keys show in the quota.
+    AssertionError if a response is missing, or the other's keys show in the quota.
     """
     with _served(engine) as server:
         mine, other = _tokens(server)
         quota = _quota(server, mine)
         for name, path in QUIET.items():
             quiet: list[float] = []
-            beside: list[float] = []
+            loaded: list[float] = []
             for _ in range(ROUNDS):
                 quiet += _ask(server.port, mine, path, calls)
                 with _hammered(server.port, other):
-                    beside += _ask(server.port, mine, path, calls)
-            ours, floor = Sample(tuple(beside)), Sample(tuple(quiet))
-            title = f"{name} beside a workspace that hammers, {engine}"
+                    loaded += _ask(server.port, mine, path, calls)
+            ours, floor = Sample(tuple(loaded)), Sample(tuple(quiet))
+            title = f"{name} vs. a workspace that hammers, {engine}"
             yield compared(f"{title}, median", ours.median, "µs", floor.median)
             yield compared(f"{title}, p99", ours.p99, "µs", floor.p99, at_most(2))
         assert _quota(server, mine) == quota
@@ -76,7 +76,7 @@ def _served(engine: str) -> Iterator[ServerProcess]:
 
 
 def _tokens(server: ServerProcess) -> tuple[str, str]:
-    """A key of each of two workspaces, with the same plan: the quiet one's first."""
+    """Return a key of each of two workspaces with the same plan, the quiet one's first."""
     installation = bootstrap.open_safely(server.settings)
     try:
         services = installation.services
@@ -95,7 +95,7 @@ def _tokens(server: ServerProcess) -> tuple[str, str]:
 
 
 def _ask(port: int, token: str, path: str, calls: int) -> list[float]:
-    """How long each of `calls` requests took, in microseconds, one after the other."""
+    """Return how long each of `calls` requests took, in microseconds, one after the other."""
     connection, headers = _connection(port), {"authorization": f"Bearer {token}"}
     taken = []
     for _ in range(calls):
@@ -108,7 +108,7 @@ def _ask(port: int, token: str, path: str, calls: int) -> list[float]:
 
 @contextmanager
 def _hammered(port: int, token: str) -> Iterator[None]:
-    """A process that creates keys, lists them and pushes documents, over eight connections at once."""
+    """Start a process that creates keys, lists them and pushes documents, over eight connections."""
     context = multiprocessing.get_context("spawn")
     begun, ended = context.Event(), context.Event()
     loud = context.Process(target=_hammer, args=(port, token, begun, ended), daemon=True)

@@ -1,4 +1,4 @@
-"""What a page costs the server: the keys page of a full workspace, beside a page of the same program without rows."""
+"""What a page costs the server: the keys page of a full workspace, against a page without rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORIGIN = "http://127.0.0.1:8080"
 
 
 def figures() -> Iterator[Figure]:
-    """The list of keys, its History, and one key's own page."""
+    """Measure the list of keys, its History, and one key's own page."""
     with filled(KEYS) as ground, asyncio.Runner() as runner:
         _use_and_end_some(ground)
         app = create_developer_area(ground.installation.services, base_url=ORIGIN)
@@ -35,7 +35,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _use_and_end_some(ground: Ground) -> None:
-    """Every second key is in use, by several callers, and every tenth has a successor: rows of all kinds."""
+    """Give every second key uses by several callers, and every tenth a successor: rows of all kinds."""
     services = ground.installation.services
     now = services.keys.now()
     for number, token in enumerate(ground.tokens):
@@ -49,7 +49,7 @@ def _use_and_end_some(ground: Ground) -> None:
 
 
 def _signed_in(ground: Ground) -> str:
-    """The secret of a session of the owner's."""
+    """Return the secret of a session of the owner's."""
     services = ground.installation.services
     link, _ = services.sign_in.make_link(services.workspaces.owner(ground.owner.workspace_id))
     return services.sign_in.redeem(link).secret.reveal()
@@ -60,7 +60,7 @@ def _one(ground: Ground, keys: str) -> str:
 
 
 def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable[[], object]:
-    """One request for a page, straight to the application; AssertionError unless it answers 200."""
+    """Request a page directly from the application; AssertionError unless it answers 200."""
     headers = [(b"host", b"127.0.0.1:8080"), (b"cookie", f"{SESSION}={session}".encode())]
     scope = {
         "type": "http",

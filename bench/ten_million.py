@@ -1,7 +1,7 @@
-"""Ten million keys in one table: what is asked often, beside the same in a table of a thousand.
+"""Ten million keys in one table: frequent operations, against the same in a table of a thousand.
 
-100,000 workspaces, one of which holds a million keys and each other one about ninety. What grows with a workspace's
-own keys is told apart from what grows with the table.
+100,000 workspaces, one of which has a million keys and each other one about ninety. What grows with a workspace's
+own keys is separated from what grows with the table.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Act = Callable[[Ground, Principal], Callable[[], object]]
 
 
 def on_sqlite(quick: bool) -> Iterator[Figure]:
-    """In two files of a temporary folder."""
+    """Measure SQLite, in two files of a temporary folder."""
     yield from _figures("SQLite", None, quick)
 
 
 def on_postgresql(quick: bool) -> Iterator[Figure]:
-    """In two databases of one server of its own."""
+    """Measure PostgreSQL, in two databases of a separate server."""
     with postgresql() as server:
         yield from _figures("PostgreSQL", server, quick)
 
@@ -51,12 +51,12 @@ def _figures(engine: str, server: PostgresServer | None, quick: bool) -> Iterato
     shape = MIDDLE if quick else LARGE
     with _ground(shape, server) as large, _ground(SMALL, server) as small:
         keys, _, most = shape
-        title = f"{engine}, {keys:,} keys beside {SMALL[0]:,}"
+        title = f"{engine}, {keys:,} keys vs. {SMALL[0]:,}"
         ours, floor = side_by_side(verification(large), verification(small), VERIFICATIONS)
         yield from durations(f"{title}: verification (read)", ours, floor, at_most(1.4))
         yield from _medians(title, _FLUSH, (large, LARGEST), (small, LARGEST))
         yield from _medians(title, _ACTS, (large, TYPICAL), (small, TYPICAL))
-        title = f"{engine}, {most:,} keys in one workspace beside 90"
+        title = f"{engine}, {most:,} keys in one workspace vs. 90"
         yield from _medians(title, _ACTS | _LARGE_ACTS, (large, LARGEST), (large, TYPICAL))
 
 

@@ -1,4 +1,4 @@
-"""What the note of each use costs: verification with it and without, 1,000 keys in use, flushes included."""
+"""What the note of each use costs: verification with and without it, 1,000 keys in use, flushes included."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ KEYS: Final = 1_000
 
 
 class _Deaf(Usage):
-    """Notes nothing."""
+    """A substitute that notes nothing."""
 
     def note(self, *_: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note_refusal(self, *_: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Each round as long as the server waits between two flushes, and one flush.
+    """Measure rounds as long as the server waits between two flushes, and one flush.
 
-    Where every verification reads its row the target is that of the whole; where most are answered from memory, the
-    note is a large part of what is left, and an upper bound of what it takes of a request.
+    If every verification reads its row, the target is that of the whole. If most are cached, the note
+    is a large part of what is left, and an upper bound of what it takes of a request.
     """
     seconds = FLUSH_SECONDS / 10 if quick else FLUSH_SECONDS
     for kind, target in (("read", at_least(0.97)), ("stamp", None)):
@@ -44,14 +44,14 @@ def figures(quick: bool) -> Iterator[Figure]:
             for _ in range(ROUNDS):
                 for verifier, side in zip((heard, deaf), sides, strict=True):
                     side.append(_rate(verifier, texts, seconds))
-        name = f"verification ({kind}) with last use tracked, beside without, {KEYS:,} keys"
+        name = f"verification ({kind}) with last use tracked, vs. without, {KEYS:,} keys"
         yield rates(name, *sides, target)
 
 
 def _rate(verifier: Verifier, texts: list[str], seconds: float) -> float:
-    """Verifications in a second of processor time: each key in turn for `seconds`, and the flush of what was noted.
+    """Return verifications in a second of processor time: each key in turn for `seconds`, and the flush.
 
-    Of processor time, because a server flushes beside its verifications, and whatever the disk takes meets neither.
+    Processor time, because a server flushes in parallel, and the disk's share affects neither.
     """
     begun, calls = time.process_time(), 0
     while time.process_time() - begun < seconds:

@@ -1,4 +1,4 @@
-"""What a verification costs in process, beside what none can do without: by a read of its row, and from memory."""
+"""What a verification costs in process, against its floor: with a read of its row, and cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLS = 4_000
 
 
 def figures(sizes: tuple[int, ...]) -> Iterator[Figure]:
-    """Median and p99: reading at each size, from memory at the first."""
+    """Measure median and p99: reading at each size, cached at the first."""
     for size in sizes:
         with filled(size) as ground:
             ours, floor = side_by_side(verification(ground), _bare_read(ground), CALLS)
@@ -30,14 +30,14 @@ def figures(sizes: tuple[int, ...]) -> Iterator[Figure]:
 
 
 def verification(ground: Ground) -> Callable[[], object]:
-    """One verification of the next of its tokens."""
+    """Verify the next token."""
     verify = ground.installation.services.verifier.verify
     texts = itertools.cycle(_texts(ground))
     return lambda: verify(next(texts), "documents:read", address="127.0.0.1", agent="bench")
 
 
 def _bare_read(ground: Ground) -> Callable[[], object]:
-    """One HMAC, and one read by primary key of the key's row, as much of it as a verification needs."""
+    """Compute one HMAC, and read the key's row by primary key, as much of it as a verification needs."""
     connection: Any = sqlite_driver.connect(ground.installation.database.url.database)
     for pragma in (*SQLITE_PRAGMAS, *READ_PRAGMAS):
         connection.execute(pragma)
@@ -56,7 +56,7 @@ def _bare_read(ground: Ground) -> Callable[[], object]:
 
 
 def _bare_memory(ground: Ground) -> Callable[[], object]:
-    """One SHA-256 and one look into a dictionary."""
+    """Compute one SHA-256 and look into a dictionary."""
     texts = itertools.cycle(_texts(ground))
     known = {sha256(text.encode()).digest(): text for text in _texts(ground)}
     return lambda: known.get(sha256(next(texts).encode()).digest())

@@ -1,4 +1,4 @@
-"""What events and their deliveries cost the change they tell of; how many are delivered, and how soon."""
+"""What events and deliveries cost the change that caused them; how many are delivered, and how soon."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SINGLE: Final = 100
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """On SQLite, in one process with its receivers: what a second process would take is not measured."""
+    """Measure on SQLite, in one process with its receivers: the cost of a second process is not measured."""
     small = 10 if quick else 1
     with _office() as office:
         yield from _costs(office, CALLS // small)
@@ -38,20 +38,20 @@ def figures(quick: bool) -> Iterator[Figure]:
 
 
 def _costs(office: Installation, calls: int) -> Iterator[Figure]:
-    """A change with its event beside one without; and told to a webhook beside told to nobody."""
+    """Measure a change with its event against one without; and with a webhook against without."""
     plain, heard = _tenant(office), _tenant(office)
     hook(office, heard, "http://127.0.0.1:9/")
     for name, act in (("created", _create), ("revoked", _revoke)):
         ours, floor = side_by_side(
             act(office, plain, calls), _untold(act(office, plain, calls)), calls
         )
-        yield from durations(f"key {name} with its event, beside without", ours, floor)
+        yield from durations(f"key {name} with its event, vs. without", ours, floor)
         ours, floor = side_by_side(act(office, heard, calls), act(office, plain, calls), calls)
-        yield from durations(f"key {name} with a webhook, beside without", ours, floor)
+        yield from durations(f"key {name} with a webhook, vs. without", ours, floor)
 
 
 def _rate(office: Installation, number: int) -> Figure:
-    """Deliveries a second of a backlog, beside the same requests sent bare, from as many lanes."""
+    """Return deliveries a second of a backlog, against the same requests sent bare, at the same concurrency."""
     tenant = _tenant(office)
     with Receiver() as receiver:
         for _ in range(RECEIVERS):
@@ -63,11 +63,11 @@ def _rate(office: Installation, number: int) -> Figure:
             receiver.wait_for(number, 300)
         ours = number / (time.perf_counter() - begun)
         bare = _bare_rate(receiver.received[0], receiver.url, number)
-    return compared("deliveries a second, beside bare requests", ours, "/s", bare)
+    return compared("deliveries a second, vs. bare requests", ours, "/s", bare)
 
 
 def _delays(office: Installation, number: int) -> Iterator[Figure]:
-    """From the commit of an event to its arrival on loopback, beside the time between two looks for what is due."""
+    """Measure from the commit of an event to its arrival on loopback, against the worker's poll interval."""
     tenant, arrived = _tenant(office), list[float]()
 
     def taken(_: Received) -> tuple[int, Mapping[str, str]]:
@@ -84,7 +84,7 @@ def _delays(office: Installation, number: int) -> Iterator[Figure]:
             waited.append((arrived[-1] - committed) * 1e6)
             time.sleep(0.003 * (n % 70))
     look = Sample((POLL_SECONDS * 1e6,) * 2)
-    yield from durations("event to receiver, beside the worker's look", Sample(tuple(waited)), look)
+    yield from durations("event to receiver, vs. the worker's poll", Sample(tuple(waited)), look)
 
 
 def _create(office: Installation, tenant: Principal, _: int) -> Callable[[], object]:
@@ -92,7 +92,7 @@ def _create(office: Installation, tenant: Principal, _: int) -> Callable[[], obj
 
 
 def _revoke(office: Installation, tenant: Principal, calls: int) -> Callable[[], object]:
-    """Of keys made beforehand, as many as all rounds take."""
+    """Yield keys made beforehand, as many as all rounds take."""
     keys = office.services.keys
     total = max(1, calls // 10) + calls * ROUNDS
     ids: Iterator[KeyId] = iter([keys.create(tenant, KeyDraft("x")).key.id for _ in range(total)])
@@ -100,7 +100,7 @@ def _revoke(office: Installation, tenant: Principal, calls: int) -> Callable[[],
 
 
 def _untold(act: Callable[[], object]) -> Callable[[], object]:
-    """The same change without its event."""
+    """Make the same change without its event."""
     events: Any = event_rows
     tell = events.append_event
 
@@ -115,7 +115,7 @@ def _untold(act: Callable[[], object]) -> Callable[[], object]:
 
 
 def _bare_rate(sample: Received, url: str, number: int) -> float:
-    """Requests with the same body, each on a connection of its own, a second."""
+    """Return requests a second with the same body, each on a connection of its own."""
     numbers, lanes = itertools.count(), ATTEMPTS_PER_ENDPOINT * RECEIVERS
 
     def send() -> None:
@@ -143,7 +143,7 @@ def _office() -> Iterator[Installation]:
 
 @contextmanager
 def _worker(office: Installation) -> Iterator[None]:
-    """A worker as a server has it."""
+    """Start a worker as a server does."""
     worker = DeliveryWorker(office.services.deliveries, sender())
     worker.start()
     try:

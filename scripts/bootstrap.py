@@ -1,9 +1,9 @@
 """From a bare python3 to a working `.venv`: locked dependencies, each checked by its hash.
 
     python3 scripts/bootstrap.py server              what `keystead serve` needs
-    python3 scripts/bootstrap.py dev [--browser]     and what the tests need (with a browser, where it can)
+    python3 scripts/bootstrap.py dev [--browser]     also what the tests need (with a browser, if possible)
 
-Standard library only. Nothing happens when `.venv` is up to date. Old Pythons must be able to read this
+Standard library only. Does nothing if `.venv` is up to date. Old Pythons must be able to read this
 file (hence no modern syntax), so that it can find a newer one or say clearly what is missing.
 """
 
@@ -41,7 +41,7 @@ TOOLS = (
     (("node",), "nodejs", "tests of what receivers in JavaScript verify"),
     (("cc",), "gcc", "tests on servers whose clocks go wrong"),
 )
-"""What one program of each is wanted for, and the Debian package that has it."""
+"""The use of one program of each, and its Debian package."""
 PLACES = os.pathsep.join(
     [
         os.environ.get("PATH", os.defpath),
@@ -58,7 +58,7 @@ UNREACHED = re.compile(
 
 
 def main() -> None:
-    """Parse the command line and make `.venv` what it asks for."""
+    """Parse the command line and create the `.venv` that it asks for."""
     parser = argparse.ArgumentParser(description="Make .venv from the locked dependencies.")
     parser.add_argument("kind", choices=("server", "dev"))
     parser.add_argument(
@@ -73,18 +73,18 @@ def main() -> None:
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """Print one line of progress."""
     print("bootstrap: " + line, file=sys.stderr, flush=True)
 
 
 def fail(line: str) -> NoReturn:
-    """End with one clear line and exit code 1."""
+    """Print one clear line and exit with code 1."""
     say("error: " + line)
     sys.exit(1)
 
 
 def require_python() -> None:
-    """Go on in this Python if it is new enough, else start again in the newest one there is."""
+    """Continue in this Python if it is new enough, else start again in the newest one available."""
     if sys.version_info >= OLDEST:
         return
     for name in NEWER:
@@ -95,7 +95,7 @@ def require_python() -> None:
 
 
 def one_at_a_time() -> "IO[str]":
-    """This file, opened and locked, so that two bootstraps never write one `.venv`."""
+    """Open and lock this file, so that two bootstraps never write one `.venv`."""
     try:
         import fcntl
     except ImportError:
@@ -110,7 +110,7 @@ def one_at_a_time() -> "IO[str]":
 
 
 def make_environment(kind: str) -> None:
-    """Make or mend `.venv`; one that is good for the tests is good for the server too."""
+    """Create or fix `.venv`; one that is good for the tests is good for the server too."""
     stamp = STAMP.read_text().split() if STAMP.exists() else []
     wanted = "dev" if stamp[:1] == ["dev"] else kind
     if stamp == [wanted, fingerprint(wanted)] and PYTHON.exists():
@@ -125,7 +125,7 @@ def make_environment(kind: str) -> None:
 
 
 def fingerprint(kind: str) -> str:
-    """SHA-256 of all that decides what `.venv` holds, and of the place it was made for."""
+    """Return the SHA-256 of all that decides the contents of `.venv`, and of its place."""
     digest = hashlib.sha256((LOCKS / (kind + ".lock")).read_bytes())
     digest.update((ROOT / "pyproject.toml").read_bytes())
     digest.update((sys.version + str(ROOT)).encode())
@@ -133,7 +133,7 @@ def fingerprint(kind: str) -> str:
 
 
 def create_venv() -> None:
-    """A virtual environment of this very Python; one of another version or place is made anew."""
+    """Create a virtual environment of this very Python; replace one of another version or place."""
     if is_of_this_python():
         return
     if importlib.util.find_spec("ensurepip") is None:
@@ -147,7 +147,7 @@ def create_venv() -> None:
 
 
 def is_of_this_python() -> bool:
-    """Whether `.venv` works, was made at this place, and runs this Python."""
+    """Return whether `.venv` works, was made at this place, and runs this Python."""
     configuration = VENV / "pyvenv.cfg"
     if not PYTHON.exists() or not configuration.exists():
         return False
@@ -158,7 +158,7 @@ def is_of_this_python() -> bool:
 
 
 def install_venv_package() -> None:
-    """Debian's Python comes without ensurepip: install the package that has it, or name it."""
+    """Install ensurepip's package, which Debian's Python lacks, or name it."""
     package = "python{}.{}-venv".format(*sys.version_info)
     if not (can_install() and apt_install([package])):
         fail("this Python makes no virtual environments; install " + package + " (Debian, Ubuntu)")
@@ -166,7 +166,7 @@ def install_venv_package() -> None:
 
 
 def install_dependencies(kind: str) -> None:
-    """Make `.venv` hold what the lock names, by uv, or by pip where uv does not work."""
+    """Install into `.venv` what the lock names, by uv, or by pip if uv does not work."""
     lock = str(LOCKS / (kind + ".lock"))
     say("installing " + kind + " dependencies")
     pip_install = [str(PYTHON), "-m", "pip", "install", "--quiet", *HASHED, "-r"]
@@ -182,7 +182,7 @@ def install_dependencies(kind: str) -> None:
 
 
 def install_project() -> None:
-    """Install this very folder, editable; everything it needs to be built is in the lock."""
+    """Install this folder, editable; everything it needs to be built is in the lock."""
     offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     done = run([str(PYTHON), "-m", "pip", "install", *offline, "--editable", str(ROOT)])
     if done.returncode != 0:
@@ -190,7 +190,7 @@ def install_project() -> None:
 
 
 def uv_environment() -> "dict[str, str]":
-    """What pip is configured with and uv does not read: the package index and the certificates."""
+    """Return pip's configuration that uv does not read: the package index and the certificates."""
     listed = run([str(PYTHON), "-m", "pip", "config", "list"]).stdout
     configured = {}
     for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
@@ -207,7 +207,7 @@ def uv_environment() -> "dict[str, str]":
 def run(
     command: "list[str]", more_environment: "dict[str, str] | None" = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, its output captured as text."""
+    """Run a command to its end, with its output captured as text."""
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0")
     environment.update(more_environment or {})
     return subprocess.run(
@@ -216,7 +216,7 @@ def run(
 
 
 def last_words(done: "subprocess.CompletedProcess[str]") -> str:
-    """The line in which a failed command said why, for one line of our own."""
+    """Return the line in which a failed command gave its reason."""
     said = (done.stderr or done.stdout or "").strip()
     lines = [line.strip() for line in said.splitlines()]
     telling = [line for line in lines if REASON.search(line)]
@@ -224,14 +224,14 @@ def last_words(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def advice(done: "subprocess.CompletedProcess[str]") -> str:
-    """What to do about it, when the failure looks like the network's."""
+    """Return advice, if the failure looks like the network's."""
     if UNREACHED.search(done.stderr):
         return " (is the package index reachable? PIP_INDEX_URL names another)"
     return ""
 
 
 def install_tools() -> None:
-    """The programs that some tests need; what is missing is said, and skips later."""
+    """Find the programs that some tests need; report what is missing, and will skip later."""
     missing = {package: tests for names, package, tests in TOOLS if not any(map(found, names))}
     if sys.platform != "linux":
         missing.pop("strace", None)
@@ -249,13 +249,13 @@ def install_tools() -> None:
 
 
 def found(name: str) -> bool:
-    """Whether there is such a program; servers stand where not everybody looks."""
+    """Return whether there is such a program; servers may be in folders outside the path."""
     return shutil.which(name, path=PLACES) is not None
 
 
 @contextlib.contextmanager
 def no_services() -> "Iterator[None]":
-    """A time in which Debian's packages start no servers: what tests need of them they start themselves."""
+    """Keep Debian's packages from starting servers: tests start their own."""
     if NO_SERVICES.exists():
         yield
         return
@@ -268,12 +268,12 @@ def no_services() -> "Iterator[None]":
 
 
 def can_install() -> bool:
-    """Whether this is root on a machine with apt."""
+    """Return whether this is root on a machine with apt."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def apt_install(packages: "list[str]") -> bool:
-    """Install Debian packages; the package lists are fetched only when those here do not do."""
+    """Install Debian packages; fetch the package lists only if the present ones are not enough."""
     say("installing " + " and ".join(packages))
     apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120"]
     install = [*apt, "install", "--no-install-recommends", *packages]

@@ -1,4 +1,4 @@
-"""Resolve requirements/*.lock anew: hashes for every platform, no index named, `server` a part of `dev`.
+"""Resolve requirements/*.lock: hashes for every platform, no index named, `server` a part of `dev`.
 
     python3 scripts/lock.py [--upgrade]
 
@@ -29,7 +29,7 @@ LOCKS = {
 
 
 def main() -> None:
-    """Resolve each lock; `dev` first, as it binds `server`."""
+    """Resolve each lock; `dev` first, because it binds `server`."""
     environment = plain_environment()
     for name, inputs in LOCKS.items():
         output = ("--no-emit-index-url", "--output-file", f"requirements/{name}.lock")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def plain_environment() -> dict[str, str]:
-    """This environment without uv's settings, but for a mirror of the index and the cache."""
+    """Return this environment without uv's settings, except a mirror of the index and the cache."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -35,7 +35,7 @@ SPELLINGS = {
 
 
 def identity(reached: Reached) -> list[str]:
-    """Who the application is told that calls, each said exactly once however it reads names."""
+    """Return the caller's identity as the application gets it, each field exactly once however it reads names."""
     told = [reached.like(name) for name in IDENTITY]
     assert [len(fields) for fields in told] == [1, 1, 1], told
     return [fields[0][1] for fields in told]
@@ -43,7 +43,7 @@ def identity(reached: Reached) -> list[str]:
 
 @pytest.mark.slow
 def test_a_good_request_passes(site: Site) -> None:
-    """With its method, path, query and body, with who calls, and without the key."""
+    """The application gets method, path, query, body and the caller's identity, without the key."""
     body = b"a" * 15_000
     reached = site.allowed("/documents/a?b=c&d=%2F", method="POST", body=body)
     assert (reached.method, reached.path, reached.body) == ("POST", "/documents/a?b=c&d=%2F", body)
@@ -56,7 +56,7 @@ def test_a_good_request_passes(site: Site) -> None:
 
 
 def refusals(site: Site) -> dict[str, tuple[list[tuple[str, str]], str, set[tuple[int, str]]]]:
-    """What is refused: the fields, the path, and the problem that the client is told."""
+    """Requests that are refused: the fields, the path, and the problem that the client gets."""
     revoked = site.keystead.token("documents:read")
     assert site.keystead.call("DELETE", own(site, revoked), token=revoked).status_code == 204
     unauthenticated = {(401, "unauthenticated")}
@@ -198,7 +198,7 @@ def test_browsers_may_read_the_answers(site: Site) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
-    """A client's own fields, however they are spelled and however often they are sent, reach nobody."""
+    """A client's own identity fields, in any spelling and number, never reach the application."""
     for name in ("Workspace", "Key", "Scopes"):
         forged = (SPELLINGS[spelling].format(name), "forged")
         for fields in (
@@ -285,7 +285,7 @@ def test_only_websockets_are_changed_over(site: Site, protocols: tuple[str, ...]
 @pytest.mark.slow
 @pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
 def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> None:
-    """Stopped, or never there: not one request reaches the application, and the client is told to come again."""
+    """Without Keystead no request reaches the application, and the client gets 503 with Retry-After."""
     with (
         recorder(application) as behind,
         serving(f"sqlite:///{tmp_path / 'keystead.db'}") as keystead,
@@ -304,7 +304,7 @@ def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> No
 
 
 def assert_unavailable(gateway: Gateway, got: Got) -> None:
-    """503, as a problem; Traefik says 500, and that cannot be told it."""
+    """Expect 503 as a problem; Traefik answers 500, which can't be configured."""
     if gateway is TRAEFIK:
         assert got.status == 500
     else:

@@ -30,7 +30,7 @@ def status(port: int, certificate: Path, token: str) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("gateway", EACH)
 def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
-    """A good key passes; over a Keystead whose certificate nobody vouches for, none does."""
+    """A valid key passes; with an untrusted certificate of Keystead no key does."""
     pairs = []
     for name in ("trusted", "other"):
         (tmp_path / name).mkdir()

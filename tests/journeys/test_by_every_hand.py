@@ -130,7 +130,7 @@ def creating_a_key(journey: Journey) -> None:
 
 
 def using_a_key(journey: Journey) -> None:
-    """A request gets in, and the page tells when and from where."""
+    """A request gets in, and the page shows when and from where."""
     assert journey.works()
     row = journey.row("nightly export")
     for _ in range(60):
@@ -237,7 +237,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def past(server: ServerProcess) -> Iterator[tuple[Installation, ManualClock]]:
-    """What the server stands on, with a clock that can be set back."""
+    """The server's installation, with a clock that can be set back."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None
     clock = ManualClock()
@@ -270,7 +270,7 @@ def test_every_heading_by_every_hand(
     hand: type[Mouse],
     zone: str,
 ) -> None:
-    """Creating, using, managing, good habits, how many: all of it can be done, and every instant is said rightly."""
+    """Creating, using, managing, reviewing and counting keys all work, and every time is shown correctly."""
     installation, clock = past
     clock.set(datetime.now(UTC) - timedelta(days=60))
     services = installation.services

@@ -48,7 +48,7 @@ def test_an_end_in_the_past_makes_no_key(customer: Customer) -> None:
 
 
 def test_my_create_was_sent_twice_and_i_have_one_key(customer: Customer) -> None:
-    """After a lost answer I send the same again: no second key. Rotating it gives me a token; the lost one is dead."""
+    """After a lost response I repeat the request: no second key. Rotating gives me a token; the lost one is dead."""
     draft, once = {"description": "sent twice"}, {"idempotency-key": "deploy-2026-11-23"}
     lost = key_of(customer.send("POST", "/v1/keys", draft, headers=once))
     again = customer.send("POST", "/v1/keys", draft, headers=once)

@@ -20,7 +20,7 @@ from tests.support.server_process import ServerProcess, serving
 
 FEWEST_STATES: Final = 45
 COLOURS: Final = {"runOnly": ["color-contrast", "link-in-text-block"]}
-"""What can differ between light and dark: the rest is looked at once."""
+"""Rules that can differ between light and dark; the rest is checked in one of them."""
 SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collections")
 """Pages that show what people wrote."""
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def house(server: ServerProcess) -> Iterator[House]:
-    """What the server stands on, furnished."""
+    """The server's installation, furnished."""
     with house_of(server) as house:
         yield house
 
@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def somebody(browser: Browser, server: ServerProcess) -> Iterator[Page]:
-    """A page of somebody who is not signed in yet."""
+    """A page of a user who is not signed in yet."""
     with person(browser, base_url=server.base_url, reduced_motion="reduce") as page:
         yield page
 
@@ -96,7 +96,7 @@ PAYLOADS: Final = (
 
 @pytest.mark.slow
 def test_text_opens_no_dialog(browser: Browser, server: ServerProcess, house: House) -> None:
-    """Text that would act, in names of keys, people and documents, does nothing on any page, and calls nobody."""
+    """Active text in names of keys, people and documents does nothing on any page, and makes no request."""
     for number, payload in enumerate(PAYLOADS):
         person_ = house.person(Role.DEVELOPER, payload)
         key = house.key(payload, 30, by=person_)

@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def installation(server: ServerProcess) -> Iterator[Installation]:
-    """What the server stands on, for preparing."""
+    """The server's installation, for preparing."""
     installation = bootstrap.open_safely(server.settings)
     workspace_id = installation.services.workspaces.first().workspace_id
     installation.services.workspaces.set_plan(workspace_id, "scale")
@@ -151,7 +151,7 @@ def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: 
 
 @failures
 def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
-    """The alert stands in the dialog, every field is as it was, and trying again makes the key, once."""
+    """The alert is in the dialog, every field is as it was, and trying again creates the key, once."""
     name = f"typed over {fails.__name__}: {words}"
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(name)
@@ -210,7 +210,7 @@ def test_a_search_that_fails_keeps_the_list(
 
 @pytest.mark.parametrize("act", ["Edit", "Revoke"])
 def test_a_session_that_ends_is_left_as_a_whole(page: Page, key: str, act: str) -> None:
-    """A form sent after signing out elsewhere leads to the sign-in page alone: nothing of it stands in the frame."""
+    """A form sent after signing out elsewhere leads to the sign-in page only, never inside the frame."""
     page.reload()
     page.get_by_role("link", name=key, exact=True).click()
     page.get_by_role("link", name=f"{act} {key}").click()

@@ -22,7 +22,7 @@ def test_a_key_for_each_job_ends_without_the_others(customer: Customer) -> None:
 
 
 def test_a_key_ends_when_i_said(customer: Customer, both_servers: list[ServerProcess]) -> None:
-    """It works until its end and is refused from it on, to a quarter of a second, on both servers, for good."""
+    """It works until its expiry and is refused from then on, to a quarter of a second, on both servers."""
     ends = next_second()
     key = customer.create("for today's import", expires_at=written(ends))
     seen = []
@@ -79,7 +79,7 @@ def _is_in_use(key_id: str, served: list[tuple[str, bool]]) -> bool:
 
 
 def test_i_prune_the_keys_that_were_never_used(customer: Customer) -> None:
-    """The list tells which of my keys nobody needs; revoking those leaves the ones in use alone."""
+    """The list shows which of my keys are unused; revoking those leaves the ones in use alone."""
     keys = [customer.create(f"key {number}") for number in range(4)]
     used = keys[1::2]
     assert all(customer.works(key) for key in used)

@@ -42,7 +42,7 @@ def test_revoking_one_makes_room_at_once(product: Product) -> None:
 
 
 def test_a_key_that_expires_makes_room_by_itself(product: Product) -> None:
-    """Nobody has to tidy up: from its end on it does not count."""
+    """I need not clean up: from its expiry on it does not count."""
     customer, keys = full(product)
     customer.revoke(keys[0])
     brief = customer.create("brief", expires_at=written(next_second()))
@@ -81,7 +81,7 @@ def test_a_lowered_limit_stops_creation_only(product: Product) -> None:
 
 
 def test_i_see_how_many_are_left_before_i_need_one(product: Product) -> None:
-    """The list and the plan tell limit and use, which move with what I do; a plan without a limit says null."""
+    """The list and the plan show limit and use, which follow what I do; a plan without a limit shows null."""
     customer, keys = full(product)
     assert room(customer) == 0
     customer.revoke(keys[0])

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def installation(server: ServerProcess) -> Iterator[Installation]:
-    """What the server stands on, for preparing and clearing away."""
+    """The server's installation, for preparing and cleaning up."""
     installation = bootstrap.open_safely(server.settings)
     yield installation
     installation.close()
@@ -174,7 +174,7 @@ def test_signing_out_ends_it(browser: Browser, installation: Installation, scrip
 
 
 def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerProcess) -> None:
-    """The main job: the token once with a curl line that works, the use that appears, the end that is at once."""
+    """The main job: the token once with a curl line that works, the use that appears, the immediate end."""
     create(page, "data-warehouse sync", "90 days")
     token = page.get_by_label("API key", exact=True).input_value()
     curl = page.get_by_label("Try it").input_value()
@@ -195,7 +195,7 @@ def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerPro
 
 
 def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
-    """What the browser does not check, the page says beside the field, and nothing is lost."""
+    """What the browser does not check, the page reports at the field, and nothing is lost."""
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill("   ")
     page.get_by_label("Never").check()
@@ -269,7 +269,7 @@ def everything_kept(page: Page) -> str:
 
 
 def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
-    """When the browser puts the page aside, to show it again later, no field of it holds the token any more."""
+    """When the browser caches the page, to show it again later, no field of it has the token."""
     create(scripted, "put aside")
     scripted.evaluate(
         "window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))"
@@ -364,7 +364,7 @@ def test_the_focus_goes_on_to_the_next_row(scripted: Page) -> None:
 
 
 def test_a_key_is_rotated_and_edited(page: Page, server: ServerProcess) -> None:
-    """Both tokens work while they overlap; the old key's row says so; the new one is described anew."""
+    """Both tokens work while they overlap; the old key's row says so; the new one gets a new description."""
     create(page, "nightly job")
     old = page.get_by_label("Try it").input_value()
     page.get_by_role("link", name="I have stored it").click()
@@ -413,7 +413,7 @@ def test_a_webhooks_headers_are_changed(page: Page) -> None:
 
 
 def test_without_scripts_a_reload_shows_no_token(plain: Page, server: ServerProcess) -> None:
-    """The page with the token, sent again by the browser, tells that the key exists and no more."""
+    """The page with the token, sent again by the browser, says that the key exists and nothing else."""
     page = plain
     create(page, "reloaded")
     token = page.get_by_label("API key", exact=True).input_value()

@@ -121,7 +121,7 @@ def test_i_find_the_key_that_a_log_names_by_its_last_four(customer: Customer) ->
 
 
 def test_i_narrow_a_key_and_it_can_do_less_from_the_next_request_on(customer: Customer) -> None:
-    """Scopes that I take away are gone at once, and do not come back."""
+    """Scopes that I remove are gone immediately, and do not come back."""
     key = customer.create("importer", scopes=["collections:read", "collections:write"])
     customer.told("POST", "/v1/collections", {"name": "one"}, status=201, key=key)
     path = f"/v1/keys/{key.id}"

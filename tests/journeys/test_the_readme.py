@@ -1,4 +1,4 @@
-"""The README's sixty seconds, line by line as they stand there."""
+"""The README's sixty seconds, line by line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sh(server: ServerProcess, script: str, **environment: str) -> str:
 
 
 def was_used(server: ServerProcess) -> bool:
-    """Whether the list of keys tells of a use."""
+    """Return whether the list of keys shows a use."""
     [key] = json.loads(server.cli("keys", "list", "--json").stdout)["items"]
     return key["last_used_at"] is not None
 

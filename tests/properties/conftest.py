@@ -1,4 +1,4 @@
-"""What these tests stand on: whole installations on both engines."""
+"""Whole installations on both engines."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_twenty_thousand_values(ground: Ground, seed: int) -> None:
 
 
 def test_every_scheme(ground: Ground) -> None:
-    """The scheme may be written in any case and parted by any number of spaces, and in no other way (RFC 9110)."""
+    """The scheme is accepted in any case and with any number of spaces, and in no other form (RFC 9110)."""
     live = _bunch(ground).live
     for scheme in SCHEMES:
         assert _meaning(ground, scheme + live) == "verified"
@@ -136,7 +136,7 @@ def test_never_two(ground: Ground) -> None:
 
 
 def test_reasons_stay_inside(ground: Ground) -> None:
-    """The reason of a denial names the key only to who holds its secret: a forged token learns none (R4, R15)."""
+    """The reason of a denial names the key only to a holder of its secret, not to a forged token (R4, R15)."""
     bunch = _bunch(ground)
     forged = ground.services.verifier.verify(bunch.foreign.decode())
     assert forged == Denied(DenialReason.UNKNOWN)

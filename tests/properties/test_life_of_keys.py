@@ -234,7 +234,7 @@ class Product:
                 self.ground.restart()
 
     def listed(self, status: str | None = None, query: str = "") -> list[tuple[Any, ...]]:
-        """What a list tells of the keys, page by page, the newest first."""
+        """Return what a list shows of the keys, page by page, the newest first."""
         wanted = None if status is None else KeyStatus(status)
         places = {made.key.id: place for place, made in enumerate(self.made)}
         return [
@@ -306,7 +306,7 @@ class LifeOfKeys(RuleBasedStateMachine):
     @precondition(lambda self: self.steps % 4 == 0 or self.model.has_room())
     @rule(description=WORDS, life=LIVES, scopes=SETS)
     def create(self, description: str, life: int | None, scopes: frozenset[str]) -> None:
-        """A new key, mostly where there is room."""
+        """Create a key, mostly when there is room."""
         self.agree(lambda side: side.create(description, life, scopes))
 
     @precondition(lambda self: self.steps % 4 == 0 or self.model.rotatable())
@@ -359,7 +359,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @rule(act=st.sampled_from(["suspend", "resume", "flush", "restart", 1, 2, 4, 6]))
     def operate(self, act: str | int) -> None:
-        """The workspace is suspended, resumed, or gets other room; uses are written down; the server begins anew."""
+        """Suspend or resume the workspace, change its limit, flush uses, or restart the server."""
         if isinstance(act, int):
             self.model.limit, self.most = act, max(self.most, act)
         elif act in ("suspend", "resume"):
@@ -390,7 +390,7 @@ class LifeOfKeys(RuleBasedStateMachine):
             assert product.listed(query=query) == found
 
     def expected(self) -> list[tuple[Any, ...]]:
-        """What a list should tell."""
+        """Return what a list should show."""
         return [
             (
                 place,

@@ -1,4 +1,4 @@
-"""The layers that `make check` guards are all the layers there are, and the guards look everywhere."""
+"""The layers that `make check` guards are all layers, and the guards check every module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTRACTS: dict[str, Any] = {
 
 
 def imported_by(path: Path) -> set[str]:
-    """The top-level names that a module imports, wherever in it the import stands."""
+    """Return the top-level names that a module imports, at any place in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -33,12 +33,12 @@ def imported_by(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "domain").rglob("*.py")), ids=lambda p: p.stem)
 def test_the_domain_needs_nothing_but_python(path: Path) -> None:
-    """A rule of the domain imports the standard library and the domain, nothing else."""
+    """A rule of the domain imports only the standard library and the domain."""
     assert imported_by(path) - sys.stdlib_module_names - {"keystead"} == set()
 
 
 def test_the_contracts_name_every_dependency() -> None:
-    """Contract 2 forbids the domain each package that Keystead depends on, by the name it is imported by."""
+    """Contract 2 forbids the domain each package that Keystead depends on, by its import name."""
     forbidden = set(CONTRACTS["pure-domain"]["forbidden_modules"])
     dependencies = {
         match[0].lower().replace("_", "-")
@@ -56,7 +56,7 @@ def test_the_contracts_name_every_dependency() -> None:
 
 
 def test_every_package_has_its_layer() -> None:
-    """Each package of Keystead stands in the layers of contract 1, settings aside."""
+    """Each package of Keystead is one of the layers of contract 1, except settings."""
     layered = set(re.findall(r"\((\w+)\)", " ".join(CONTRACTS["layers"]["layers"])))
     there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert there - layered == there & {"__init__", "__main__", "__pycache__", "settings"}
@@ -83,11 +83,11 @@ WRITES_ACROSS = {
     "storage/maintenance/migrate.py": "the schema, by its owner",
     "storage/row_security/apply.py": "grants, by the schema's owner",
 }
-"""The modules that open a change of no single workspace, each with whose change that is."""
+"""Modules that open a change of no single workspace, each with the principal that makes it."""
 
 
 def calls_of(method: str) -> set[str]:
-    """The modules that call a method of that name on a database."""
+    """Return the modules that call a method of that name on a database."""
     return {
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
@@ -100,10 +100,10 @@ def calls_of(method: str) -> set[str]:
 
 
 def test_changes_are_opened_in_one_place() -> None:
-    """Only `changing`, which asks again who acts, opens a workspace's change; idempotency claims beside it (R103)."""
+    """Only `changing`, which re-reads the principal, and idempotency open a workspace's change (R103)."""
     assert calls_of("write") == WRITES
 
 
 def test_who_writes_across_workspaces_is_listed() -> None:
-    """A module that opens a change of no single workspace stands in the list, with whose change it is."""
+    """A module that opens a change of no single workspace is in the list."""
     assert calls_of("write_across") == WRITES_ACROSS.keys()

@@ -1,4 +1,4 @@
-"""From a bare python3 to a working environment: what can go wrong is said in one line, and leaves no half."""
+"""From a bare python3 to a working environment: an error is one line, and leaves nothing half done."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ runpy.run_path({script!r}, run_name="__main__")
 
 @pytest.fixture
 def copy_of_the_project(tmp_path: Path) -> Path:
-    """A folder with all that bootstrap reads, its locks asking for what is not to be had."""
+    """Create a folder with all that bootstrap reads, whose locks ask for an unavailable package."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "requirements").mkdir()
     shutil.copy(SCRIPT, tmp_path / "scripts")
@@ -50,7 +50,7 @@ def bootstrap(project: Path, **environment: str) -> subprocess.CompletedProcess[
 
 
 def make_wheel(folder: Path) -> str:
-    """A wheel of a package `planted`, version 1; returns its SHA-256."""
+    """Build a wheel of a package `planted`, version 1; return its SHA-256."""
     wheel = folder / "planted-1-py3-none-any.whl"
     info = "planted-1.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -87,7 +87,7 @@ def test_old_pythons_can_read_bootstrap() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["bootstrap.py", "lock.py"])
 def test_scripts_need_nothing_installed(script: str) -> None:
-    """What runs before anything is installed imports the standard library alone."""
+    """What runs before anything is installed imports only the standard library."""
     tree = ast.parse((ROOT / "scripts" / script).read_text())
     imported = {
         alias.name.partition(".")[0]
@@ -104,7 +104,7 @@ def test_scripts_need_nothing_installed(script: str) -> None:
 
 @pytest.mark.slow
 def test_only_what_the_lock_names_and_hashes_is_installed(copy_of_the_project: Path) -> None:
-    """What is not to be had, and a wheel with other bytes, end in one clear line; the genuine one installs."""
+    """An unavailable package, and a wheel with other bytes, end in one clear line; the genuine one installs."""
     digest = make_wheel(copy_of_the_project)
     lock = copy_of_the_project / "requirements" / "server.lock"
     lock.write_text(f"nowhere==1 --hash=sha256:{digest}\n")
@@ -121,13 +121,13 @@ def test_only_what_the_lock_names_and_hashes_is_installed(copy_of_the_project: P
 
 
 def installed(project: Path) -> list[Path]:
-    """Where the planted package was installed; no stamp may say that the whole work was done."""
+    """Return the installed package's path, and check that the environment is not marked as complete."""
     assert not (project / ".venv" / "keystead-stamp").exists()
     return list(project.glob(".venv/lib/*/site-packages/planted.py"))
 
 
 def the_error(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that says what went wrong."""
+    """Return the one line that says what went wrong."""
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("bootstrap: error: ")]
     return line
@@ -135,7 +135,7 @@ def the_error(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.slow
 def test_an_environment_that_is_up_to_date_is_left_alone(copy_of_the_project: Path) -> None:
-    """A stamp of this lock, this Python and this place means: nothing to do, nothing to say."""
+    """An environment marked with this lock, Python and place needs nothing and prints nothing."""
     fingerprint = fingerprint_of(copy_of_the_project)
     (copy_of_the_project / ".venv" / "bin").mkdir(parents=True)
     (copy_of_the_project / ".venv" / "bin" / "python").symlink_to(sys.executable)
@@ -149,7 +149,7 @@ def test_an_environment_that_is_up_to_date_is_left_alone(copy_of_the_project: Pa
 def test_a_changed_lock_or_project_makes_the_stamp_stale(
     copy_of_the_project: Path, file: str
 ) -> None:
-    """The stamp covers the lock and pyproject.toml: a byte more in either means to install again."""
+    """The mark covers the lock and pyproject.toml: another byte in either means to install again."""
     before = fingerprint_of(copy_of_the_project)
     with (copy_of_the_project / file).open("a") as changed:
         changed.write("# changed\n")
@@ -157,7 +157,7 @@ def test_a_changed_lock_or_project_makes_the_stamp_stale(
 
 
 def fingerprint_of(project: Path) -> str:
-    """What bootstrap would stamp an environment for the tests with."""
+    """Return the mark of an environment for the tests."""
     done = subprocess.run(
         [sys.executable, "-c", "import bootstrap; print(bootstrap.fingerprint('dev'))"],
         cwd=project / "scripts",

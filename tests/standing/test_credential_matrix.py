@@ -1,4 +1,4 @@
-"""Every call of the API with every kind of credential: each opens its own door and no other, generated from OpenAPI."""
+"""Every call of the API with every kind of credential: each opens only its own calls."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    """An installation of its own, on each engine: the digest of rows looks at all of it."""
+    """An installation for each test, on each engine: the digest of rows reads all of it."""
     with open_world(database_url) as world:
         yield world
 
 
 def credential(world: World, kind: CredentialKind) -> tuple[str, str]:
-    """The id and the token of a new credential of that kind."""
+    """Return the id and the token of a new credential of that kind."""
     made, token = world.services.credentials.create("tests", BY, kind)
     return made.id, token.reveal()
 
 
 def callers(tenant: Tenant) -> dict[str, Client]:
-    """Somebody with each kind of credential, live and not."""
+    """Return credentials of each kind, active and not."""
     world = tenant.world
     operator, service = (credential(world, kind)[1] for kind in CredentialKind)
     ended, revoked = credential(world, CredentialKind.OPERATOR)
@@ -50,7 +50,7 @@ def callers(tenant: Tenant) -> dict[str, Client]:
 
 
 def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
-    """The scheme, method, path and body of every call, well formed; about what is there, as far as ids tell."""
+    """Yield the scheme, method, path and body of every call, valid as far as ids allow."""
     for path, method, operation in OPERATIONS:
         (scheme,) = operation["security"][0]
         id = tenant.id if scheme == OPERATOR else "none"
@@ -59,7 +59,7 @@ def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
 
 
 def body_of(operation: dict[str, Any]) -> Any:
-    """A good body for the operation; None for one that takes none."""
+    """Return a valid body for the operation; None if it takes none."""
     if "requestBody" not in operation:
         return None
     media = operation["requestBody"]["content"]["application/json"]
@@ -67,7 +67,7 @@ def body_of(operation: dict[str, Any]) -> Any:
 
 
 def rows(world: World) -> str:
-    """A digest of all that the database holds."""
+    """Return a digest of everything in the database."""
     digest = hashlib.sha256()
     with read_behind(world.installation.database) as tx:
         for table in schema.metadata.sorted_tables:
@@ -76,7 +76,7 @@ def rows(world: World) -> str:
 
 
 def test_every_door_opens_to_its_own_credential_alone(world: World) -> None:
-    """No key on the operators' calls, no credential of a service on the workspaces': 401, and nothing is changed."""
+    """Keys fail on operators' calls and service credentials on workspaces': 401, and no change."""
     tenant = world.tenant()
     by_name = callers(tenant)
     world.services.usage.flush()
@@ -96,7 +96,7 @@ def test_every_door_opens_to_its_own_credential_alone(world: World) -> None:
 
 
 def test_every_door_opens_at_all(world: World) -> None:
-    """The control: to its own credential no call says 401."""
+    """The control: no call answers 401 to its own credential."""
     tenant = world.tenant()
     by_name = callers(tenant)
     opens = {OPERATOR: "operator", SECURITY: "key"}

@@ -1,4 +1,4 @@
-"""The glossary and the domain say the same words."""
+"""The glossary and the domain use the same words."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ ERRORS = "errors"
 
 
 def entries() -> dict[str, str]:
-    """Each word of the glossary, with the rest of its entry."""
+    """Return each word of the glossary, with the rest of its entry."""
     items = re.findall(r"^- \*\*(.+?)\*\*: (.+(?:\n  .+)*)", GLOSSARY.read_text(), re.MULTILINE)
     return dict(items)
 
 
 def names_in_the_glossary() -> set[str]:
-    """Every `module.Name` of the entries."""
+    """Return every `module.Name` of the entries."""
     return {
         name for text in entries().values() for name in re.findall(r"`([a-z_]+\.[A-Z]\w+)`", text)
     }
 
 
 def public_classes() -> set[str]:
-    """Every public class of the domain, as `module.Name`; the error tree is drawn where it stands."""
+    """Return every public class of the domain as `module.Name`, except the error tree."""
     classes = set()
     for module in pkgutil.iter_modules(keystead.domain.__path__):
         loaded = importlib.import_module(f"keystead.domain.{module.name}")
@@ -46,7 +46,7 @@ def test_every_name_of_the_glossary_is_in_the_domain() -> None:
 
 
 def test_every_class_of_the_domain_is_explained() -> None:
-    """No type of the domain goes without a word."""
+    """Every class of the domain is in the glossary."""
     assert public_classes() - names_in_the_glossary() == set()
 
 

@@ -1,4 +1,4 @@
-"""Every parser of a part of a request takes time that is linear in its size; the doors are in tests/operation."""
+"""Every parser of a part of a request takes time linear in its size; see also tests/operation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.support.gate import FORM
 from tests.support.growth import WORST, Act, growth, pumped
 
 FIELD: Final = MAX_BLOCK - KIB
-"""Bytes of one field that the stack lets through with what stands beside it."""
+"""Return the bytes of one field that the stack accepts together with the other fields."""
 QUERY: Final = MAX_URL - 100
 FORM_BYTES: Final = 64 * KIB
 PROXIES: Final = parse_networks(["127.0.0.1"])
@@ -109,12 +109,12 @@ PUMPS: Final = (
         "`",
     ),
 )
-"""What texts are pumped up with: the separators, quotes and escapes of every syntax that is read here."""
+"""Pieces to repeat: the separators, quotes and escapes of every syntax that is parsed here."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads a text, how long that may be, and what stands before and after what it is pumped up with."""
+    """A parser, its longest input, and the frames around the repeated pieces."""
 
     name: str
     act: Act
@@ -123,7 +123,7 @@ class Reader:
 
 
 def _head(name: str) -> Act:
-    """The stack's own reading of a head with that field."""
+    """Read a head with that field, as the stack does."""
 
     def read(value: str) -> None:
         sent = [HOST, (name.encode(), value.encode("utf-8", "replace"))]
@@ -165,14 +165,14 @@ def _cookie(value: str) -> None:
 
 
 def _kept(value: str) -> None:
-    """What waits in a browser, made into a form again."""
+    """Make a form again of what waits in a browser."""
     written = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
     request = Request(scope_of(headers=[(b"cookie", f"{cookies.KEPT_FORM}={written}".encode())]))
     kept_forms.load_form(request, UserId("usr_1"))
 
 
 def _form(value: str) -> None:
-    """The Developer area's reading of a form."""
+    """Read a form as the Developer area does."""
 
     async def receive() -> Message:
         return {
@@ -278,7 +278,7 @@ READERS: Final = (
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_reading_a_part_is_linear(reader: Reader) -> None:
-    """Pumped up to its longest size with anything, in any of its frames, no text takes more than its share."""
+    """Repeated to its longest size with any piece, in any of its frames, no text takes longer."""
     for before, after in reader.around:
         for pump in PUMPS:
             worst = growth(reader.act, pumped(pump, before, after), reader.longest)
@@ -289,7 +289,7 @@ def test_reading_a_part_is_linear(reader: Reader) -> None:
 
 
 def names(size: int) -> bytes:
-    """An object of many names, of which the last stands twice."""
+    """Return an object of many names, the last of which is repeated."""
     count = size // 9
     return (
         b"{" + b"".join(b'"%x":0,' % number for number in range(count)) + b'"%x":1}' % (count - 1)
@@ -297,7 +297,7 @@ def names(size: int) -> bytes:
 
 
 def filled(pump: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
-    """Makes bodies of a size."""
+    """Make bodies of a given size."""
     return lambda size: before + pump * ((size - len(before) - len(after)) // len(pump)) + after
 
 
@@ -330,7 +330,7 @@ BODIES: Final[dict[str, Callable[[int], bytes]]] = {
 
 
 def models() -> Iterator[type[BaseModel]]:
-    """All bodies of the API."""
+    """Return all bodies of the API."""
     for found in vars(bodies).values():
         if isinstance(found, type) and issubclass(found, bodies.Body) and found is not bodies.Body:
             yield found
@@ -351,14 +351,14 @@ def test_reading_a_body_is_linear(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BODIES)
 def test_reading_a_batch_is_linear(name: str) -> None:
-    """Up to ten mebibytes."""
+    """Bodies up to ten mebibytes."""
     read = lambda data: json_body.decode_model(Batch, data, MAX_BATCH_VALUES)  # noqa: E731
     worst = growth(read, BODIES[name], MAX_BODY)
     assert worst <= WORST, f"grew {worst:.1f}-fold"
 
 
 def test_nothing_is_built_of_too_many_values() -> None:
-    """Ten mebibytes of empty objects take no memory to speak of."""
+    """Ten mebibytes of empty objects take little memory."""
     data = BODIES["upserts"](MAX_BODY)
     tracemalloc.start()
     try:
@@ -383,13 +383,13 @@ def test_reading_attributes_is_linear() -> None:
 
 
 def quadratic_names(data: bytes) -> None:
-    """The check for repeated names as it once was."""
+    """Check for repeated names as it was done before."""
     found = [name for name, _ in json.loads(data, object_pairs_hook=list)]
     next(name for name in found if found.count(name) > 1)
 
 
 def quadratic_unquoting(text: str) -> None:
-    """What takes the first character off until nothing is left, as unquoting of cookies once did."""
+    """Remove the first character until nothing is left, as unquoting of cookies once did."""
     while text:
         text = text[1:]
 
@@ -407,10 +407,10 @@ def quadratic_unquoting(text: str) -> None:
     ],
 )
 def test_a_quadratic_reader_is_caught(act: Act, make: Callable[[int], Any], longest: int) -> None:
-    """Readers that are known to be slow are found slow."""
+    """Parsers that are known to be slow are found slow."""
     assert growth(act, make, longest) > WORST
 
 
 def test_a_linear_reader_is_not_caught() -> None:
-    """The control, of a reader whose time can be measured."""
+    """The control, with a parser whose time can be measured."""
     assert growth(Counter, pumped("a"), 2048 * KIB) <= WORST

@@ -1,4 +1,4 @@
-"""The page for who runs a server names every setting, metric and log event that there is, and no other."""
+"""The page for operators lists exactly the existing settings, metrics and log events."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EVENT = re.compile(
 
 
 def section(title: str) -> str:
-    """The text under a heading of the second level."""
+    """Return the text under a heading of the second level."""
     return PAGE.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def first_cells(title: str) -> set[str]:
-    """What stands in code in the first column of that section's table."""
+    """Return the code spans in the first column of that section's table."""
     rows = [line for line in section(title).splitlines() if line.startswith("| `")]
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
@@ -39,13 +39,13 @@ def test_every_setting_is_on_the_page() -> None:
 
 
 def test_defaults_on_the_page_are_the_defaults() -> None:
-    """Where the table gives a value, it is the one that holds."""
+    """If the table gives a value, it is the default."""
     for name, default in re.findall(r"\| `(\w+)` \| `([^`]+)` \|", section("Settings")):
         assert str(Settings.model_fields[name].default) == default
 
 
 def test_every_metric_is_on_the_page_with_its_labels() -> None:
-    """The table of metrics is what the listener tells, with the same labels."""
+    """The table of metrics has the names and labels of the listener."""
     told = {}
     for metric in vars(Metrics()).values():
         (family,) = metric.describe()
@@ -58,7 +58,7 @@ def test_every_metric_is_on_the_page_with_its_labels() -> None:
 
 
 def test_every_event_of_the_log_is_on_the_page() -> None:
-    """What the code logs is in the table, and what is in the table is logged."""
+    """The table has exactly the events that the code logs."""
     logged = {
         event
         for folder in ("cli", "http", "operation", "services", "worker")
@@ -69,18 +69,18 @@ def test_every_event_of_the_log_is_on_the_page() -> None:
 
 
 def block(language: str, number: int = 0) -> str:
-    """The n-th block of code in that language on the page about deployment."""
+    """Return the n-th block of code in that language on the page about deployment."""
     blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", DEPLOY, re.MULTILINE | re.DOTALL)
     return blocks[number]
 
 
 def test_the_settings_file_of_the_guide_is_one() -> None:
-    """It can be read, and is safe to start with."""
+    """The file loads, and is safe to start with."""
     assert Settings(**tomllib.loads(block("toml"))).metrics_port == 9464
 
 
 def test_the_unit_of_the_guide_fits_the_server() -> None:
-    """It does not start a wrong configuration again and again, waits for running requests, and names real commands."""
+    """The unit never restarts a wrong configuration, waits for requests, and names real commands."""
     unit = ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string(block("ini"))
@@ -94,6 +94,6 @@ def test_the_unit_of_the_guide_fits_the_server() -> None:
 
 @pytest.mark.parametrize("page", [PAGE, DEPLOY], ids=["operations", "deploy"])
 def test_names_in_the_environment_are_settings(page: str) -> None:
-    """Every KEYSTEAD_ name on the pages is one that is read."""
+    """Every KEYSTEAD_ name on the pages is a setting."""
     names = set(re.findall(r"KEYSTEAD_([A-Z_]+[A-Z])", page))
     assert {name.lower() for name in names} <= set(Settings.model_fields)

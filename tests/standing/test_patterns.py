@@ -1,4 +1,4 @@
-"""Every compiled pattern of the product takes time that is linear in what it reads."""
+"""Every compiled pattern of the product takes time linear in its input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USES = sorted(patterns().items(), key=lambda item: str(item[0].pattern))
 
 @pytest.mark.parametrize(("pattern", "methods"), USES, ids=[repr(p.pattern)[:60] for p, _ in USES])
 def test_time_is_linear(pattern: re.Pattern[str] | re.Pattern[bytes], methods: set[str]) -> None:
-    """On texts made of the pattern's own letters, the time at most doubles with the size, in every use of it."""
+    """On texts made of the pattern's own letters, the time at most doubles with the size, in every use."""
     assert methods, "no use of this pattern was found"
     for method in sorted(methods):
         growth, text = worst_of(pattern, method)
@@ -23,14 +23,14 @@ def test_time_is_linear(pattern: re.Pattern[str] | re.Pattern[bytes], methods: s
 
 
 def test_no_pattern_is_hidden() -> None:
-    """Patterns stand in constants, so that a new one is measured too; but for those that a person writes."""
+    """Patterns are constants, so that a new one is measured too, except those that a user writes."""
     hidden = {module.__name__: hidden_patterns(inspect.getsource(module)) for module in modules()}
     assert {name for name, lines in hidden.items() if lines} <= WRITTEN_BY_USERS
     assert len(USES) >= 40
 
 
 WRITTEN_BY_USERS = {"keystead.cli.documents.found"}
-"""Compile what the person who runs the command has given, for that command alone."""
+"""Modules that compile what the user of the command has given, for that command only."""
 QUADRATIC = {
     "the search of joined fields": (rb",[ \t,]*[a-z]+ +[^ ,=]", "search"),
     "blanks before an end": (r"\s+$", "search"),
@@ -44,13 +44,13 @@ QUADRATIC = {
 
 @pytest.mark.parametrize("name", QUADRATIC)
 def test_a_quadratic_one_is_caught(name: str) -> None:
-    """The measure itself: patterns that are known to be slow are found slow."""
+    """The measurement itself: patterns that are known to be slow are found slow."""
     pattern, method = QUADRATIC[name]
     assert worst_of(re.compile(pattern), method)[0] > WORST
 
 
 def test_a_new_pattern_is_found() -> None:
-    """A constant's and a container's patterns are found with their uses; elsewhere a pattern is refused."""
+    """Patterns in constants and containers are found with their uses; elsewhere a pattern is refused."""
     source = "import re\nA = re.compile('a+')\nB = {'b': re.compile('b+')}\n\ndef f(x):\n    A.match(B[x].sub)\n"
     planted = ModuleType("planted")
     exec(source, vars(planted))  # noqa: S102 - our own text

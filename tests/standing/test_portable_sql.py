@@ -1,4 +1,4 @@
-"""What engines that speak PostgreSQL's protocol may lack stands only where the pages say that it does."""
+"""SQL that engines with PostgreSQL's protocol may lack is only where the pages say."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "keystead"
 STORAGE = SOURCE / "storage"
 WRITES = {"write", "write_across", "changing", "operating", "_changing", "_managing"}
-"""What opens a change; the last two are shorthands of webhooks and members."""
+"""Names of methods that open a change; the last two are shorthands of webhooks and members."""
 OPENS = {"read", "read_across", "read_reserved"} | WRITES
-"""What opens a transaction."""
+"""Names of methods that open a transaction."""
 FORMS = {
     "sequence": r"\b(?:BIG|SMALL)?SERIAL\b|\bIdentity\(|\bSequence\(|\bnextval\b|\bCREATE SEQUENCE\b|\bGENERATED\b",
     "advisory lock": r"\bpg_(?:try_)?advisory\w*",
@@ -32,15 +32,16 @@ WHERE = {
         "migrations/versions/r0001_first_schema.py",
     },
 }
-"""Where each is known to stand, and what docs/scaling.md says of it."""
+"""The known places of each, as docs/scaling.md describes them."""
 TIMES = {"sequence": 2, "advisory lock": 3, "lock of a table": 1}
-"""The number of a document's row, in the schema and its migration; the lock of migrations, and those of an operator's
-credential; that of the plans."""
+"""The number of a document's row, in the schema and its migration; the lock of migrations, those of an
+operator's credential, and that of the plans.
+"""
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_it_stands_where_it_is_known(form: str) -> None:
-    """No second sequence, advisory lock, lock of a table or trigger comes in unseen."""
+    """No second sequence, advisory lock, table lock or trigger gets in unnoticed."""
     found = {
         str(path.relative_to(STORAGE)): len(re.findall(FORMS[form], path.read_text()))
         for path in [*STORAGE.rglob("*.py"), *STORAGE.rglob("*.mako")]
@@ -50,14 +51,14 @@ def test_it_stands_where_it_is_known(form: str) -> None:
 
 
 def test_storage_alone_speaks_sql() -> None:
-    """Nor does one stand outside of storage, where contract 3 leaves no SQL."""
+    """None of them is outside of storage, where contract 3 allows no SQL."""
     others = [path for path in SOURCE.rglob("*.py") if STORAGE not in path.parents]
     said = [path.name for path in others if re.search(FORMS["advisory lock"], path.read_text())]
     assert said == []
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Every function of the services, by file and name."""
+    """Yield every function of the services, by file and name."""
     for path in sorted((SOURCE / "services").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -65,7 +66,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
 
 
 def transactions(function: ast.AST) -> list[str]:
-    """The transactions that it opens itself, in order; not those of functions within it."""
+    """Return the transactions that it opens itself, in order; not those of functions within it."""
     found = []
     for node in ast.iter_child_nodes(function):
         if isinstance(node, ast.With | ast.AsyncWith):
@@ -76,7 +77,7 @@ def transactions(function: ast.AST) -> list[str]:
 
 
 def opened(expression: ast.expr) -> str | None:
-    """`write` of `self._database.write(...)`; None where it opens nothing."""
+    """Return `write` for `self._database.write(...)`; None if it opens nothing."""
     match expression:
         case ast.Call(func=ast.Attribute(attr=name)) if name in OPENS:
             return name
@@ -84,14 +85,14 @@ def opened(expression: ast.expr) -> str | None:
 
 
 def decorators(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """Their names."""
+    """Return the names of its decorators."""
     return {ast.unparse(one) for one in function.decorator_list}
 
 
 def test_every_transaction_is_begun_anew() -> None:
-    """Each use case whose transaction may be rolled back for a conflict is run anew, and nothing is done twice by that.
+    """Each use case that may be rolled back for a conflict is retried, and does nothing twice.
 
-    What opens a transaction is decorated, and writes in one at most, the last that it opens, in no loop.
+    A function that opens transactions is decorated, and writes only in the last one, not in a loop.
     """
     seen = 0
     for name, function in functions():
@@ -108,7 +109,7 @@ def test_every_transaction_is_begun_anew() -> None:
 
 
 def asked(function: ast.AST) -> Iterator[tuple[int, str]]:
-    """What it calls by way of `self`, with the line: `keep_pace` of `self._throttle.keep_pace(...)`."""
+    """Return what it calls through `self`, with the line: `keep_pace` of `self._throttle.keep_pace(...)`."""
     for node in ast.walk(function):
         match node:
             case ast.Call(func=ast.Attribute(attr=name) as called):
@@ -117,7 +118,7 @@ def asked(function: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def writers() -> set[str]:
-    """The names of what writes: itself, or by what it calls."""
+    """Return the names of functions that write, themselves or by what they call."""
     found = {node.name for _, node in functions() if WRITES & set(transactions(node))}
     while True:
         more = {node.name for _, node in functions() if found & {name for _, name in asked(node)}}
@@ -127,7 +128,7 @@ def writers() -> set[str]:
 
 
 def test_nothing_that_is_done_is_done_again() -> None:
-    """What is begun anew calls nothing that writes by itself before its own last transaction: that would come twice."""
+    """A retried function calls nothing that writes by itself before its own last transaction."""
     writing, seen = writers() - OPENS, 0
     for name, function in functions():
         if "retry_on_conflict" not in decorators(function):

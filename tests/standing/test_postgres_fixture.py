@@ -1,4 +1,4 @@
-"""The PostgreSQL that proofs stand on: fresh, shared, killable, and gone afterwards."""
+"""The PostgreSQL that tests use: fresh, shared, killable, and gone afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with shared_postgres(Path(sys.argv[1])) as server:
 
 
 def start_user(meeting_place: Path) -> tuple[subprocess.Popen[str], int]:
-    """Another process that uses the shared server until its standard input ends; and the port it saw."""
+    """Start another process that uses the shared server until its standard input ends; return its port."""
     user = subprocess.Popen(
         [sys.executable, "-c", USER_OF_THE_SERVER, meeting_place],
         cwd=ROOT,
@@ -53,7 +53,7 @@ def test_a_fresh_database_is_empty_and_sorts_by_bytes(postgres: PostgresServer) 
 
 @pytest.mark.slow
 def test_a_copy_of_a_template_brings_its_tables(postgres: PostgresServer) -> None:
-    """A database made from a template begins with the template's tables, and is its own."""
+    """A database made from a template begins with the template's tables, and is separate."""
     template = postgres.create_database()
     with psycopg.connect(postgres.dsn(template)) as connection:
         connection.execute("CREATE TABLE planted (id int)")
@@ -69,13 +69,13 @@ def test_a_copy_of_a_template_brings_its_tables(postgres: PostgresServer) -> Non
 
 @pytest.mark.slow
 def test_each_engine_gets_its_turn(database_url: str) -> None:
-    """`database_url` names a database of either engine, at an address of this machine alone."""
+    """`database_url` names a database of either engine, at an address of this machine only."""
     assert database_url.startswith(("sqlite:////", "postgresql://keystead_server@127.0.0.1:"))
 
 
 @pytest.mark.slow
 def test_what_was_committed_survives_a_kill(private_postgres: PrivatePostgres) -> None:
-    """A row that was committed is there after SIGKILL and a start at the same address."""
+    """A committed row is there after SIGKILL and a start at the same address."""
     with psycopg.connect(private_postgres.dsn()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
     private_postgres.kill()
@@ -88,7 +88,7 @@ def test_what_was_committed_survives_a_kill(private_postgres: PrivatePostgres) -
 
 @pytest.mark.slow
 def test_a_private_server_syncs_to_disk(private_postgres: PrivatePostgres) -> None:
-    """Where durability is proven, fsync is on; a clean restart keeps the address."""
+    """Tests of durability have fsync on; a clean restart keeps the address."""
     private_postgres.restart()
     with psycopg.connect(private_postgres.dsn()) as connection:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
@@ -96,7 +96,7 @@ def test_a_private_server_syncs_to_disk(private_postgres: PrivatePostgres) -> No
 
 @pytest.mark.slow
 def test_two_processes_meet_at_one_server(tmp_path: Path) -> None:
-    """The second process of a run finds the first one's server; it outlives the first that leaves."""
+    """The second process of a run finds the first one's server; it outlives the first to leave."""
     first, port = start_user(tmp_path)
     with shared_postgres(tmp_path) as server:
         first.communicate("")

@@ -1,4 +1,4 @@
-"""A proof that cannot run is said aloud, and is a failure where everything is required."""
+"""A test that cannot run says so, and fails if everything is required."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Workspaces know nothing of one another: every call of the API with every id of a neighbour, generated from OpenAPI.
+"""Workspaces are isolated: every call of the API with every id of a neighbor, from OpenAPI.
 
-A call that is added to the API is probed by being described; an id of a new kind is added to `Neighbour.ids`.
+A new call of the API is tested once it is described; a new kind of id is added to `Neighbour.ids`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from tests.support.api_client import Client, Tenant, World, open_world, problem
 
 DOCUMENT = describe()
 OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["security"][0]]
-"""What keys may call: path, method, operation. For the others no workspace is a neighbour."""
+"""Calls for keys: path, method, operation. For the others no workspace is a neighbor."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OWN = "mine"
-"""The collection that the caller has, and the neighbour has not."""
+"""The collection that only the caller has."""
 HOOK = {"name": "theirs", "url": "https://example.com/hooks", "events": ["*"]}
 
 
 @dataclass
 class Neighbour:
-    """A workspace with one of everything, and the ids of it all."""
+    """A workspace with one of everything, and all its ids."""
 
     tenant: Tenant
     client: Client
@@ -50,7 +50,7 @@ class Neighbour:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Every id of every kind: keys, collections, documents, webhooks, deliveries, events, the workspace itself."""
+        """Return every id of every kind."""
         events = self.client.get("/v1/events").json()["items"]
         return (
             *self.keys,
@@ -64,7 +64,7 @@ class Neighbour:
         )
 
     def rows(self) -> str:
-        """A digest of all that the database holds of this workspace."""
+        """Return a digest of everything that the database has of this workspace."""
         digest = hashlib.sha256()
         with read_behind(self.tenant.world.installation.database) as tx:
             for table in schema.metadata.sorted_tables:
@@ -76,7 +76,7 @@ class Neighbour:
 
 
 class Probe(NamedTuple):
-    """A request for something of the neighbour's, and the same for what never existed."""
+    """A request for something of the neighbor's, and the same for something that never existed."""
 
     operation: str
     method: str
@@ -87,7 +87,7 @@ class Probe(NamedTuple):
 
 
 def neighbour_of(world: World) -> Neighbour:
-    """A workspace with keys in every state, collections, documents, a webhook and a used Idempotency-Key."""
+    """Create a workspace with keys in every state, collections, documents, a webhook and an Idempotency-Key."""
     tenant = world.tenant()
     client = tenant.client()
     webhook = client.post("/v1/webhooks", HOOK).json()["id"]
@@ -108,7 +108,7 @@ def neighbour_of(world: World) -> Neighbour:
 
 
 def never_existed(id: str) -> str:
-    """An id of the same form that nobody has."""
+    """Return an unused id of the same form."""
     kind, _, tail = id.rpartition("_")
     if not kind or len(tail) != 22:
         return f"never-{id}"
@@ -116,7 +116,7 @@ def never_existed(id: str) -> str:
 
 
 def bodies(operation: dict[str, Any]) -> list[Any]:
-    """A good body and a bad one for the operation; for one that takes none, no body."""
+    """Return a valid and an invalid body for the operation; no body if it takes none."""
     if "requestBody" not in operation:
         return [None]
     media = operation["requestBody"]["content"]["application/json"]
@@ -124,7 +124,7 @@ def bodies(operation: dict[str, Any]) -> list[Any]:
 
 
 def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:
-    """Every operation with ids in its path, every id in every place, with good, bad and senseless requests."""
+    """Yield every operation with every id in every place, with valid, invalid and senseless requests."""
     ids = neighbour.ids
     for path, method, operation in OPERATIONS:
         places = re.findall(r"\{(\w+)\}", path)
@@ -140,17 +140,17 @@ def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:
 
 
 def fill(path: str, places: list[str], values: tuple[str, ...]) -> str:
-    """The path with those values."""
+    """Return the path with those values."""
     return path.format(**dict(zip(places, values, strict=True)))
 
 
 def nobodies(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Values of the same forms that nobody has."""
+    """Return unused values of the same forms."""
     return tuple(never_existed(value) for value in values)
 
 
 def probes_within_own(neighbour: Neighbour) -> Iterator[Probe]:
-    """Ids of the neighbour's where the rest is the caller's own: documents of a collection, filters, batches."""
+    """Yield requests with the neighbor's ids among the caller's own: documents, filters, batches."""
     for path, method, operation in OPERATIONS:
         id, verb = operation["operationId"], method.upper()
         own = path.replace("{name}", OWN)
@@ -165,12 +165,12 @@ def probes_within_own(neighbour: Neighbour) -> Iterator[Probe]:
 
 
 def twins(id: str) -> tuple[str, str]:
-    """The id and one that nobody has."""
+    """Return the id and an unused one."""
     return id, never_existed(id)
 
 
 def probes_by_cursor(neighbour: Neighbour, hook: str) -> Iterator[Probe]:
-    """The neighbour's cursors at every list, beside cursors that nobody gave out; `hook` is the caller's webhook."""
+    """Yield the neighbor's cursors at every list, with invented ones; `hook` is the caller's webhook."""
     sent = f"/v1/webhooks/{neighbour.webhooks[0]}/deliveries"
     documents = "/v1/collections/theirs/documents"
     lists = ("/v1/keys", "/v1/collections", "/v1/events", documents, sent)
@@ -186,14 +186,14 @@ def probes_by_cursor(neighbour: Neighbour, hook: str) -> Iterator[Probe]:
 
 
 def unbound(cursor: str) -> str:
-    """The cursor with another binding: one that no list gave out."""
+    """Return the cursor with another binding, which no list issued."""
     data = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     data[0] ^= 1
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def probes_by_method(neighbour: Neighbour) -> Iterator[Probe]:
-    """Methods that a path does not take, with ids of the neighbour's in it."""
+    """Yield methods that a path does not accept, with ids of the neighbor's in it."""
     taken = Counter((path, method.upper()) for path, method, _ in OPERATIONS)
     for path in sorted({path for path, _, _ in OPERATIONS if path.endswith("{id}")}):
         places = re.findall(r"\{(\w+)\}", path)
@@ -204,21 +204,21 @@ def probes_by_method(neighbour: Neighbour) -> Iterator[Probe]:
 
 
 def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """All that an answer shows, its request id aside."""
+    """Return the whole response except its request id."""
     headers = [(name, value) for name, value in answer.headers.items() if name != "x-request-id"]
     return answer.status_code, answer.content, headers
 
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    """An installation of its own, on each engine: the digest of rows looks at all of it."""
+    """An installation for each test, on each engine: the digest of rows reads all of it."""
     with open_world(database_url) as world:
         yield world
 
 
 @pytest.mark.slow_on("postgresql")
 def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
-    """Every call with every id and cursor of another workspace: the answer for what never existed, and no effect."""
+    """Every call with every id and cursor of another workspace: not found, and no effect."""
     neighbour = neighbour_of(world)
     caller = world.tenant().client()
     caller.collection(OWN)
@@ -244,12 +244,12 @@ def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
 
 
 def listed(operation: dict[str, Any]) -> bool:
-    """Whether the operation is a list."""
+    """Return whether the operation is a list."""
     return any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
 
 
 def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
-    """The control: the neighbour itself, with the same requests, finds every one of its things."""
+    """The control: the neighbor itself, with the same requests, finds all its objects."""
     neighbour = neighbour_of(world)
     client = neighbour.client
     for key in neighbour.keys:
@@ -291,7 +291,7 @@ def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_names_and_idempotency_keys_of_a_neighbour_are_free(world: World) -> None:
-    """What is unique is unique within a workspace: the same names make things of one's own, and tell nothing."""
+    """Names are unique within a workspace: the same names work in both, and reveal nothing."""
     neighbour = neighbour_of(world)
     caller = world.tenant().client()
     before = neighbour.rows()

@@ -1,4 +1,4 @@
-"""Ways of using a page: with a mouse, with the keyboard alone, and with a mouse where no scripts run."""
+"""Ways of using a page: with a mouse, with the keyboard alone, and with a mouse but without scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Mouse:
         thing.click()
 
     def write(self, field: Locator, text: str) -> None:
-        """This text, instead of what stands there."""
+        """Replace the text of the field."""
         field.click()
         self._replace(text)
 

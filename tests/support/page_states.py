@@ -20,10 +20,10 @@ from tests.support.sample_workspace import House, furnish
 from tests.support.server_process import ServerProcess
 
 STILL: Final = {"KEYSTEAD_WEBHOOK_DELIVERY": "false"}
-"""For a server over a furnished house: its webhooks lead to nobody, and nothing is to be sent."""
+"""Settings of a server over a furnished installation: its webhooks lead nowhere, and nothing is sent."""
 
 Arrived = Callable[[str], None]
-"""What is to be done in each state: it is told the state's name."""
+"""The callback of each state, which gets the state's name."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def house_of(server: ServerProcess) -> Iterator[House]:
 
 
 class Tour:
-    """Leads a person's page through all states, each under a name that tells where it is."""
+    """Leads a user's page through all states, each under a descriptive name."""
 
     def __init__(self, page: Page, house: House, arrived: Arrived) -> None:
         self.page, self.house, self.arrived = page, house, arrived
@@ -54,7 +54,7 @@ class Tour:
         self.refusals()
 
     def doors(self) -> None:
-        """What somebody sees who is not signed in; at the end they are."""
+        """Visit what a user sees before signing in; then sign in."""
         for name, url in (
             ("signed-out", "/sign-in"),
             ("sign-in", self.house.link()),

@@ -1,4 +1,4 @@
-"""A product that hands out keys with Keystead, and its customers: started servers, real HTTP, no back doors."""
+"""A product that issues keys with Keystead, and its customers: started servers and real HTTP only."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Key:
 
 @dataclass
 class Product:
-    """A running server, and the hand of who runs it."""
+    """A running server, and its operator."""
 
     server: ServerProcess
     services: Services
     http: httpx2.Client
 
     def customer(self, plan: str = "scale") -> Customer:
-        """Somebody with a workspace on that plan, and a first key for the code that makes their other keys."""
+        """Return a customer with a workspace on that plan, and a first key for the code that creates others."""
         workspace = self.services.workspaces.create("A customer", plan_id=plan)
         draft = KeyDraft("provisioning", None, EVERY_SCOPE)
         token = self.services.keys.create(operator("journeys", workspace.id), draft).token
@@ -119,7 +119,7 @@ class Customer:
         return listed
 
     def works(self, key: Key, server: ServerProcess | None = None) -> bool:
-        """Whether a request with it gets in. A refusal tells no reason."""
+        """Return whether a request with it gets in. A refusal gives no reason."""
         answer = self.send("GET", "/v1/whoami", key=key, server=server)
         if answer.status_code == 200:
             return True
@@ -137,7 +137,7 @@ class OpenConnection:
         self._headers = {"Authorization": f"Bearer {key.token}"}
 
     def status(self) -> int:
-        """Of one more request over it."""
+        """Return the status of one more request over it."""
         self._connection.request("GET", "/v1/whoami", headers=self._headers)
         answer = self._connection.getresponse()
         answer.read()

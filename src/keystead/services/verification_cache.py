@@ -2,7 +2,7 @@
 
 An entry is found by the SHA-256 of the token, and nothing else of the token is stored. Only the text that was verified
 before has that SHA-256, checksum and HMAC included: finding a second one is as hard as finding a token for a stored
-digest. See docs/decisions/0015-verifying-from-memory.md.
+digest. See docs/decisions/0015-verification-cache.md.
 """
 
 from __future__ import annotations
