@@ -29,7 +29,7 @@ MEMORY: Final = ("shared_buffers = '1GB'", "max_wal_size = '16GB'", "checkpoint_
 
 
 @dataclass(frozen=True)
-class Ground:
+class FilledInstallation:
     """A filled installation: an owner in its first workspace, active tokens, and their pepper."""
 
     installation: Installation
@@ -45,20 +45,22 @@ def filled(
     *,
     verification: str = "read",
     sampled: int = SAMPLES,
-) -> Iterator[Ground]:
+) -> Iterator[FilledInstallation]:
     """Open an installation without limits, with `keys` keys in one workspace; on SQLite by default."""
     with emptied(server, verification) as (installation, pepper):
         member = installation.services.workspaces.first()
         installation.services.workspaces.set_plan(member.workspace_id, "scale")
         owner = system(member.workspace_id)
-        yield Ground(installation, owner, _fill(installation, owner, pepper, keys, sampled), pepper)
+        yield FilledInstallation(
+            installation, owner, _fill(installation, owner, pepper, keys, sampled), pepper
+        )
 
 
 @contextmanager
-def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[Ground]:
+def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[FilledInstallation]:
     """Open an installation that has a crowd; its owner is that of the largest workspace."""
     with emptied(server, "read", crowd) as (installation, pepper):
-        yield Ground(installation, system(LARGEST), crowd.tokens, pepper)
+        yield FilledInstallation(installation, system(LARGEST), crowd.tokens, pepper)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from bench.figures import ROUNDS, Figure, at_least, rates
-from bench.installations import Ground, filled, postgresql
+from bench.installations import FilledInstallation, filled, postgresql
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, system
@@ -22,14 +22,14 @@ EACH: Final = 60
 def figures(quick: bool) -> Iterator[Figure]:
     """Measure all eight in one workspace, where they wait for its lock; and each in a workspace of its own."""
     each = EACH // 10 if quick else EACH
-    with postgresql() as server, filled(KEYS, server) as ground, _pool() as pool:
+    with postgresql() as server, filled(KEYS, server) as setup, _pool() as pool:
         for name, workspaces in (("one workspace", 1), ("eight workspaces", CONNECTIONS)):
-            limited = [_workspace(ground, 1_000_000) for _ in range(workspaces)]
-            free = [_workspace(ground, None) for _ in range(workspaces)]
+            limited = [_workspace(setup, 1_000_000) for _ in range(workspaces)]
+            free = [_workspace(setup, None) for _ in range(workspaces)]
             sides: tuple[list[float], list[float]] = ([], [])
             for number in range(ROUNDS + 1):
                 for tenants, side in zip((limited, free), sides, strict=True):
-                    rate = _rate(ground, pool, tenants, each)
+                    rate = _rate(setup, pool, tenants, each)
                     if number:
                         side.append(rate)
             title = f"keys created under a limit, vs. without, PostgreSQL, 8 connections, {name}"
@@ -40,16 +40,18 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CONNECTIONS)
 
 
-def _workspace(ground: Ground, limit: int | None) -> Principal:
-    workspaces = ground.installation.services.workspaces
+def _workspace(setup: FilledInstallation, limit: int | None) -> Principal:
+    workspaces = setup.installation.services.workspaces
     made: WorkspaceId = workspaces.create("bench", plan_id="scale").id
     workspaces.set_plan(made, "scale", {"api_keys": limit})
     return system(made)
 
 
-def _rate(ground: Ground, pool: ThreadPoolExecutor, tenants: list[Principal], each: int) -> float:
+def _rate(
+    setup: FilledInstallation, pool: ThreadPoolExecutor, tenants: list[Principal], each: int
+) -> float:
     """Return keys a second."""
-    keys = ground.installation.services.keys
+    keys = setup.installation.services.keys
 
     def create(place: int) -> None:
         for number in range(each):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.figures import Figure, per_second, side_by_side
-from bench.installations import Ground, filled
+from bench.installations import FilledInstallation, filled
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft
@@ -23,42 +23,42 @@ BATCH = 500
 
 def figures() -> Iterator[Figure]:
     """Create, list and revoke keys; push documents."""
-    with filled(KEYS) as ground:
-        bare = _bare_connection(ground)
-        ours, floor = side_by_side(_create(ground), _bare_insert(bare), WRITES)
+    with filled(KEYS) as setup:
+        bare = _bare_connection(setup)
+        ours, floor = side_by_side(_create(setup), _bare_insert(bare), WRITES)
         yield per_second("keys created", ours, floor)
-        ours, floor = side_by_side(_list(ground), _bare_page(bare, ground), PAGES)
+        ours, floor = side_by_side(_list(setup), _bare_page(bare, setup), PAGES)
         yield per_second(f"pages of 50 listed, {KEYS:,} keys", ours, floor)
-        ours, floor = side_by_side(_revoke(ground), _bare_update(bare), WRITES)
+        ours, floor = side_by_side(_revoke(setup), _bare_update(bare), WRITES)
         yield per_second("keys revoked", ours, floor)
-        ours, floor = side_by_side(_push(ground), _bare_batch(bare), PUSHES)
+        ours, floor = side_by_side(_push(setup), _bare_batch(bare), PUSHES)
         yield per_second(f"documents pushed, {BATCH} a batch", ours, floor, BATCH)
 
 
-def _create(ground: Ground) -> Callable[[], object]:
-    keys, numbers = ground.installation.services.keys, itertools.count()
-    return lambda: keys.create(ground.owner, KeyDraft(f"bench {next(numbers)}"))
+def _create(setup: FilledInstallation) -> Callable[[], object]:
+    keys, numbers = setup.installation.services.keys, itertools.count()
+    return lambda: keys.create(setup.owner, KeyDraft(f"bench {next(numbers)}"))
 
 
-def _list(ground: Ground) -> Callable[[], object]:
-    keys = ground.installation.services.keys
-    return lambda: keys.list(ground.owner, limit=50)
+def _list(setup: FilledInstallation) -> Callable[[], object]:
+    keys = setup.installation.services.keys
+    return lambda: keys.list(setup.owner, limit=50)
 
 
-def _revoke(ground: Ground) -> Callable[[], object]:
-    keys = ground.installation.services.keys
-    ids = iter([KeyId(token.key_id) for token in ground.tokens])
-    return lambda: keys.revoke(ground.owner, next(ids))
+def _revoke(setup: FilledInstallation) -> Callable[[], object]:
+    keys = setup.installation.services.keys
+    ids = iter([KeyId(token.key_id) for token in setup.tokens])
+    return lambda: keys.revoke(setup.owner, next(ids))
 
 
-def _push(ground: Ground) -> Callable[[], object]:
-    documents, numbers = ground.installation.services.documents, itertools.count()
-    documents.create_collection(ground.owner, CollectionDraft("bench"))
+def _push(setup: FilledInstallation) -> Callable[[], object]:
+    documents, numbers = setup.installation.services.documents, itertools.count()
+    documents.create_collection(setup.owner, CollectionDraft("bench"))
 
     def push() -> object:
         first = next(numbers) * BATCH
         drafts = [DocumentDraft(f"d{first + n}", f"{first + n} {TEXT}") for n in range(BATCH)]
-        return documents.push(ground.owner, "bench", Push(drafts))
+        return documents.push(setup.owner, "bench", Push(drafts))
 
     return push
 
@@ -75,8 +75,8 @@ def _bare_batch(connection: Any) -> Callable[[], object]:
     return insert
 
 
-def _bare_connection(ground: Ground) -> Any:
-    path = ground.installation.database.url.database
+def _bare_connection(setup: FilledInstallation) -> Any:
+    path = setup.installation.database.url.database
     connection = sqlite_driver.connect(path, isolation_level=None)
     for pragma in SQLITE_PRAGMAS:
         connection.execute(pragma)
@@ -95,6 +95,6 @@ def _bare_update(connection: Any) -> Callable[[], object]:
     return lambda: connection.execute(update, (str(next(numbers)),))
 
 
-def _bare_page(connection: Any, ground: Ground) -> Callable[[], object]:
+def _bare_page(connection: Any, setup: FilledInstallation) -> Callable[[], object]:
     page = "SELECT * FROM api_keys WHERE workspace_id = ? ORDER BY id DESC LIMIT 50"
-    return lambda: connection.execute(page, (ground.owner.workspace_id,)).fetchall()
+    return lambda: connection.execute(page, (setup.owner.workspace_id,)).fetchall()

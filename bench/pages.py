@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from bench.figures import Figure, durations, side_by_side
-from bench.installations import Ground, filled
+from bench.installations import FilledInstallation, filled
 from keystead.developer_area import create_developer_area
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.instants import to_microseconds
@@ -23,40 +23,40 @@ ORIGIN = "http://127.0.0.1:8080"
 
 def figures() -> Iterator[Figure]:
     """Measure the list of keys, its History, and one key's own page."""
-    with filled(KEYS) as ground, asyncio.Runner() as runner:
-        _use_and_end_some(ground)
-        app = create_developer_area(ground.installation.services, base_url=ORIGIN)
-        session = _signed_in(ground)
-        keys = f"/w/{ground.owner.workspace_id}/keys"
+    with filled(KEYS) as setup, asyncio.Runner() as runner:
+        _use_and_end_some(setup)
+        app = create_developer_area(setup.installation.services, base_url=ORIGIN)
+        session = _signed_in(setup)
+        keys = f"/w/{setup.owner.workspace_id}/keys"
         static = _page(runner, app, "/sign-in", "")
-        for name, path in (("keys page", keys), ("page of one key", _one(ground, keys))):
+        for name, path in (("keys page", keys), ("page of one key", _one(setup, keys))):
             ours, floor = side_by_side(_page(runner, app, path, session), static, CALLS)
             yield from durations(f"{name}, {KEYS:,} keys", ours, floor)
 
 
-def _use_and_end_some(ground: Ground) -> None:
+def _use_and_end_some(setup: FilledInstallation) -> None:
     """Give every second key uses by several callers, and every tenth a successor: rows of all kinds."""
-    services = ground.installation.services
+    services = setup.installation.services
     now = services.keys.now()
-    for number, token in enumerate(ground.tokens):
-        user = of_key(token.key_id, "bench", ground.owner.workspace_id, ground.owner.scopes, None)
+    for number, token in enumerate(setup.tokens):
+        user = of_key(token.key_id, "bench", setup.owner.workspace_id, setup.owner.scopes, None)
         for ago in range(10 if number % 2 else 0):
             at = to_microseconds(now - timedelta(days=ago))
             services.usage.note(user, at, f"10.0.0.{ago}", "bench/1.0")
     services.usage.flush()
-    for token in ground.tokens[::10]:
-        services.keys.rotate(ground.owner, token.key_id, overlap=timedelta(hours=1))
+    for token in setup.tokens[::10]:
+        services.keys.rotate(setup.owner, token.key_id, overlap=timedelta(hours=1))
 
 
-def _signed_in(ground: Ground) -> str:
+def _signed_in(setup: FilledInstallation) -> str:
     """Return the secret of a session of the owner's."""
-    services = ground.installation.services
-    link, _ = services.sign_in.make_link(services.workspaces.owner(ground.owner.workspace_id))
+    services = setup.installation.services
+    link, _ = services.sign_in.make_link(services.workspaces.owner(setup.owner.workspace_id))
     return services.sign_in.redeem(link).secret.reveal()
 
 
-def _one(ground: Ground, keys: str) -> str:
-    return f"{keys}/{ground.tokens[1].key_id}"
+def _one(setup: FilledInstallation, keys: str) -> str:
+    return f"{keys}/{setup.tokens[1].key_id}"
 
 
 def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable[[], object]:

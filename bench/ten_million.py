@@ -14,7 +14,7 @@ from typing import Final
 
 from bench.crowds import LARGEST, TYPICAL, Crowd
 from bench.figures import Figure, at_most, durations, side_by_side
-from bench.installations import Ground, crowded, postgresql
+from bench.installations import FilledInstallation, crowded, postgresql
 from bench.verification import verification
 from keystead.domain.digest import Pepper
 from keystead.domain.errors import LimitReached
@@ -33,7 +33,7 @@ VERIFICATIONS: Final = 4_000
 READS: Final = 100
 WRITES: Final = 40
 SEARCHES: Final = 3
-Act = Callable[[Ground, Principal], Callable[[], object]]
+Act = Callable[[FilledInstallation, Principal], Callable[[], object]]
 
 
 def on_sqlite(quick: bool) -> Iterator[Figure]:
@@ -60,68 +60,70 @@ def _figures(engine: str, server: PostgresServer | None, quick: bool) -> Iterato
         yield from _medians(title, _ACTS | _LARGE_ACTS, (large, LARGEST), (large, TYPICAL))
 
 
-Side = tuple[Ground, str]
+Side = tuple[FilledInstallation, str]
 
 
 def _medians(
     title: str, acts: dict[str, tuple[Act, int]], ours: Side, floor: Side
 ) -> Iterator[Figure]:
     for name, (act, calls) in acts.items():
-        mine, theirs = (act(ground, system(id)) for ground, id in (ours, floor))  # type: ignore[arg-type]
+        mine, theirs = (act(setup, system(id)) for setup, id in (ours, floor))  # type: ignore[arg-type]
         samples = side_by_side(mine, theirs, calls)
         yield durations(f"{title}: {name}", *samples)[0]
 
 
 @contextmanager
-def _ground(shape: tuple[int, int, int], server: PostgresServer | None) -> Iterator[Ground]:
-    with crowded(Crowd(*shape, Pepper("bench", os.urandom(32))), server) as ground:
-        yield ground
+def _ground(
+    shape: tuple[int, int, int], server: PostgresServer | None
+) -> Iterator[FilledInstallation]:
+    with crowded(Crowd(*shape, Pepper("bench", os.urandom(32))), server) as setup:
+        yield setup
 
 
-def _page(ground: Ground, principal: Principal) -> Callable[[], object]:
-    return lambda: ground.installation.services.keys.list(principal, limit=50)
+def _page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    return lambda: setup.installation.services.keys.list(principal, limit=50)
 
 
-def _deep_page(ground: Ground, principal: Principal) -> Callable[[], object]:
-    keys = ground.installation.services.keys
+def _deep_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    keys = setup.installation.services.keys
     middle = keys.list(principal, limit=40).next
     return lambda: keys.list(principal, limit=40, before=middle)
 
 
-def _active_page(ground: Ground, principal: Principal) -> Callable[[], object]:
-    keys = ground.installation.services.keys
+def _active_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    keys = setup.installation.services.keys
     return lambda: keys.list(principal, limit=50, status=KeyStatus.ACTIVE)
 
 
-def _revoked_page(ground: Ground, principal: Principal) -> Callable[[], object]:
-    keys = ground.installation.services.keys
+def _revoked_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    keys = setup.installation.services.keys
     return lambda: keys.list(principal, limit=50, status=KeyStatus.REVOKED)
 
 
-def _quota(ground: Ground, principal: Principal) -> Callable[[], object]:
-    return lambda: ground.installation.services.plans.use(principal)
+def _quota(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    return lambda: setup.installation.services.plans.use(principal)
 
 
-def _events(ground: Ground, principal: Principal) -> Callable[[], object]:
-    return lambda: ground.installation.services.events.list(principal, limit=50)
+def _events(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    return lambda: setup.installation.services.events.list(principal, limit=50)
 
 
-def _create(ground: Ground, principal: Principal) -> Callable[[], object]:
+def _create(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
     numbers = itertools.count()
-    keys = ground.installation.services.keys
+    keys = setup.installation.services.keys
     limit = {"api_keys": 2_000_000}
-    ground.installation.services.workspaces.set_plan(principal.workspace_id, "scale", limit)
+    setup.installation.services.workspaces.set_plan(principal.workspace_id, "scale", limit)
     return lambda: keys.create(principal, KeyDraft(f"made {next(numbers)}"))
 
 
-def _refused(ground: Ground, principal: Principal) -> Callable[[], object]:
-    ground.installation.services.workspaces.set_plan(
+def _refused(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    setup.installation.services.workspaces.set_plan(
         principal.workspace_id, "scale", {"api_keys": 1}
     )
 
     def refuse() -> None:
         try:
-            ground.installation.services.keys.create(principal, KeyDraft("more"))
+            setup.installation.services.keys.create(principal, KeyDraft("more"))
         except LimitReached:
             return
         raise AssertionError("there was room")
@@ -129,33 +131,33 @@ def _refused(ground: Ground, principal: Principal) -> Callable[[], object]:
     return refuse
 
 
-def _revoke(ground: Ground, principal: Principal) -> Callable[[], object]:
-    keys = ground.installation.services.keys
-    ground.installation.services.workspaces.set_plan(principal.workspace_id, "scale")
+def _revoke(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    keys = setup.installation.services.keys
+    setup.installation.services.workspaces.set_plan(principal.workspace_id, "scale")
     calls = WRITES * 6
     made = iter([keys.create(principal, KeyDraft("doomed")).key.id for _ in range(calls)])
     return lambda: keys.revoke(principal, next(made))
 
 
-def _search(ground: Ground, principal: Principal) -> Callable[[], object]:
-    return lambda: ground.installation.services.keys.list(principal, query="no such key")
+def _search(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
+    return lambda: setup.installation.services.keys.list(principal, query="no such key")
 
 
-def _flush(ground: Ground, _: Principal) -> Callable[[], object]:
-    verify, usage = ground.installation.services.verifier.verify, ground.installation.services.usage
-    for token in ground.tokens:
+def _flush(setup: FilledInstallation, _: Principal) -> Callable[[], object]:
+    verify, usage = setup.installation.services.verifier.verify, setup.installation.services.usage
+    for token in setup.tokens:
         verify(token.reveal(), address="192.0.2.1", agent="bench")
 
     def flush() -> None:
         usage.flush()
-        for token in ground.tokens:
+        for token in setup.tokens:
             verify(token.reveal(), address="192.0.2.1", agent="bench")
 
     return flush
 
 
-def _peppers(ground: Ground, _: Principal) -> Callable[[], object]:
-    database = ground.installation.database
+def _peppers(setup: FilledInstallation, _: Principal) -> Callable[[], object]:
+    database = setup.installation.database
     now = clock_of(database).now()
 
     def look() -> None:

@@ -33,11 +33,11 @@ def figures(quick: bool) -> Iterator[Figure]:
     """
     seconds = FLUSH_SECONDS / 10 if quick else FLUSH_SECONDS
     for kind, target in (("read", at_least(0.97)), ("stamp", None)):
-        with filled(KEYS, verification=kind) as ground:
-            heard = ground.installation.services.verifier
+        with filled(KEYS, verification=kind) as setup:
+            heard = setup.installation.services.verifier
             parts = (heard._lookup, heard._peppers, heard._clock)
-            deaf = Verifier(*parts, _Deaf(ground.installation.database), heard._cache)
-            texts = [token.reveal() for token in ground.tokens]
+            deaf = Verifier(*parts, _Deaf(setup.installation.database), heard._cache)
+            texts = [token.reveal() for token in setup.tokens]
             sides: tuple[list[float], list[float]] = ([], [])
             for verifier in (heard, deaf):
                 _rate(verifier, texts, seconds / 10)

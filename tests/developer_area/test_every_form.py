@@ -10,7 +10,7 @@ import pytest
 
 from keystead.developer_area.sign_in.cookies import SESSION
 from tests.support.browser import Browser, Seen
-from tests.support.surface import FoundForm, Ground, Survey
+from tests.support.surface import FoundForm, FurnishedArea, Survey
 
 FEWEST_FORMS = 20
 FOREIGN = "You've been signed out"
@@ -19,8 +19,8 @@ FOREIGN = "You've been signed out"
 class Forged:
     """A form on its way, ready to be spoilt."""
 
-    def __init__(self, ground: Ground, browser: Browser, form: FoundForm) -> None:
-        self.ground, self.browser, self.url = ground, browser, form.action
+    def __init__(self, furnished: FurnishedArea, browser: Browser, form: FoundForm) -> None:
+        self.furnished, self.browser, self.url = furnished, browser, form.action
         self.fields = form.filled()
 
     def sent(self, **headers: str) -> Seen:
@@ -35,13 +35,13 @@ class Forged:
 
     def elsewhere(self) -> Forged:
         """The same from a browser that has never been here."""
-        self.browser = self.ground.area.browser()
+        self.browser = self.furnished.area.browser()
         return self
 
 
 def with_anothers_token(forged: Forged) -> Seen:
     """The token of another person's session: an attacker has a session of their own."""
-    page = forged.ground.browser("viewer").open(f"{forged.ground.house.base}/keys")
+    page = forged.furnished.browser("viewer").open(f"{forged.furnished.sample.base}/keys")
     token = page.tree.all("input", name="form_token")[0].attributes["value"]
     return forged.with_token(token).sent()
 
@@ -78,15 +78,15 @@ def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
     """Each form that stands on some page, in each of eight forgeries: refused, and no row of any table is another."""
     assert len(FORGERIES) == 8
     count = 0
-    with survey.copied(tmp_path) as ground:
+    with survey.copied(tmp_path) as furnished:
         for who, wanted in survey.forms:
-            browser, form = ground.form(who, wanted)
-            before = ground.state()
+            browser, form = furnished.form(who, wanted)
+            before = furnished.state()
             for name, forgery in FORGERIES.items():
-                seen = forgery(Forged(ground, browser, form))
+                seen = forgery(Forged(furnished, browser, form))
                 signed_out = name == "without the cookie" and seen.path.startswith("/sign-in")
                 assert signed_out or seen.status in {400, 403, 415}, (form.kind, name, seen.status)
-                assert ground.state() == before, (form.kind, name)
+                assert furnished.state() == before, (form.kind, name)
                 count += 1
     assert count == len(survey.forms) * 8 >= FEWEST_FORMS * 8
 
@@ -96,13 +96,13 @@ def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: P
     """The forgeries fail for what was forged: sent as they stand, forms get past the guards and most change rows."""
     changed = []
     for number, (who, wanted) in enumerate(survey.forms):
-        with survey.copied(tmp_path / str(number)) as ground:
-            browser, form = ground.form(who, wanted)
-            before = ground.state()
+        with survey.copied(tmp_path / str(number)) as furnished:
+            browser, form = furnished.form(who, wanted)
+            before = furnished.state()
             seen = browser.post(form.action, form.filled())
             assert seen.heading != FOREIGN, form.kind
             assert seen.status < 500, form.kind
-            changed += [form.kind] if ground.state() != before else []
+            changed += [form.kind] if furnished.state() != before else []
     assert len(changed) >= len(survey.forms) * 3 / 5, changed
 
 
@@ -115,31 +115,31 @@ def test_no_form_stores_a_name_that_cannot_be_seen(survey: Survey, tmp_path: Pat
     count = 0
     for number, (who, wanted) in enumerate(survey.forms):
         for text in set(wanted.texts) & {"name", "description", "title"}:
-            with survey.copied(tmp_path / f"{number}-{text}") as ground:
-                browser, form = ground.form(who, wanted)
+            with survey.copied(tmp_path / f"{number}-{text}") as furnished:
+                browser, form = furnished.form(who, wanted)
                 seen = browser.post(form.action, form.filled(**{text: UNSEEN}))
                 assert seen.status in {200, 409, 422}, (form.kind, seen.status)
-                assert ground.tables_with(UNSEEN) == [], form.kind
+                assert furnished.tables_with(UNSEEN) == [], form.kind
                 count += 1
     assert count >= 5
 
 
 @pytest.fixture
-def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
+def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
     """A copy of the surveyed area."""
-    with survey.copied(tmp_path) as ground:
-        yield ground
+    with survey.copied(tmp_path) as furnished:
+        yield furnished
 
 
 @pytest.mark.slow
-def test_a_sign_in_begins_under_a_new_secret(ground: Ground) -> None:
+def test_a_sign_in_begins_under_a_new_secret(furnished: FurnishedArea) -> None:
     """A cookie that an attacker planted before opens nothing afterwards (session fixation)."""
-    browser = ground.area.browser()
-    page = browser.open(ground.house.link())
+    browser = furnished.area.browser()
+    page = browser.open(furnished.sample.link())
     planted = browser.cookies[SESSION]
     seen = browser.submit(page, "/sign-in")
     assert seen.status == 200
     assert browser.cookies[SESSION] != planted
-    attacker = ground.area.browser()
+    attacker = furnished.area.browser()
     attacker.cookies.set(SESSION, planted)
     assert attacker.open("/").path.startswith("/sign-in")

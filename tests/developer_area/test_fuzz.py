@@ -19,7 +19,7 @@ from keystead.developer_area.web.forms import FORM_TOKEN, form_token
 from keystead.domain.token import Secret
 from keystead.http.asgi import Message, Scope
 from tests.support.sample_workspace import PASSWORD
-from tests.support.surface import Ground, Survey
+from tests.support.surface import FurnishedArea, Survey
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "X")
 SEED: Final = 20261201
@@ -85,9 +85,9 @@ class Request:
 class Fuzzer:
     """Draws requests, always the same ones for a seed."""
 
-    def __init__(self, survey: Survey, ground: Ground, seed: int) -> None:
+    def __init__(self, survey: Survey, furnished: FurnishedArea, seed: int) -> None:
         self.random = Random(seed)
-        self.ground, self._now = ground, survey.visitors["owner"].at
+        self.furnished, self._now = furnished, survey.visitors["owner"].at
         self.routes = sorted(survey.routes, key=lambda route: route.path)
         self._paths = _paths_by_pattern(survey)
         self._fields = _fields_by_pattern(survey)
@@ -120,9 +120,9 @@ class Fuzzer:
         kind = self.random.choice(["fresh", "stale", "stale", "none"])
         if kind == "none":
             return Secret.fresh()
-        sign_in, clock = self.ground.area.services.sign_in, self.ground.area.clock
+        sign_in, clock = self.furnished.area.services.sign_in, self.furnished.area.clock
         clock.set(self._now - timedelta(minutes=16 if kind == "stale" else 0))
-        secret = sign_in.redeem(sign_in.make_link(self.ground.area.owner)[0]).secret
+        secret = sign_in.redeem(sign_in.make_link(self.furnished.area.owner)[0]).secret
         clock.set(self._now)
         return secret
 
@@ -209,7 +209,7 @@ def _query_names(url: str) -> set[str]:
     return {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
 
 
-async def answer(ground: Ground, request: Request) -> int:
+async def answer(furnished: FurnishedArea, request: Request) -> int:
     """The status of the answer to one request, straight at the application."""
     scope: Scope = {
         "type": "http",
@@ -237,7 +237,7 @@ async def answer(ground: Ground, request: Request) -> int:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    await ground.area.app(scope, receive, send)
+    await furnished.area.app(scope, receive, send)
     assert len(statuses) == 1, request
     return statuses[0]
 
@@ -249,13 +249,13 @@ def _decoded(path: bytes) -> str:
 
 def fuzz(survey: Survey, folder: Path, seed: int, rounds: int) -> tuple[int, set[int]]:
     """How many requests were sent, and the statuses of their answers; AssertionError for one above 499."""
-    with survey.copied(folder) as ground:
-        fuzzer, statuses, count = Fuzzer(survey, ground, seed), set(), 0
+    with survey.copied(folder) as furnished:
+        fuzzer, statuses, count = Fuzzer(survey, furnished, seed), set(), 0
 
         async def run() -> None:
             nonlocal count
             for request in fuzzer.requests(rounds):
-                status = await answer(ground, request)
+                status = await answer(furnished, request)
                 assert status < 500 or status == 501, (seed, count, request)
                 statuses.add(status)
                 count += 1

@@ -15,7 +15,7 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from tests.support.browser import ORIGIN, Browser, Seen
 from tests.support.sample_workspace import EMAIL, PASSWORD
-from tests.support.surface import Ground, Survey
+from tests.support.surface import FurnishedArea, Survey
 
 ADDRESSES = [f"198.51.100.{number}" for number in range(1, 51)]
 MOST_LOOKED_AT = 100
@@ -27,8 +27,8 @@ VARYING = {"x-request-id", "content-length", "set-cookie"}
 class Guesser:
     """A stranger before the sign-in page, behind a proxy that is believed."""
 
-    def __init__(self, ground: Ground, peer: str = "127.0.0.1") -> None:
-        inner = ground.area.app._app  # type: ignore[attr-defined]
+    def __init__(self, furnished: FurnishedArea, peer: str = "127.0.0.1") -> None:
+        inner = furnished.area.app._app  # type: ignore[attr-defined]
         proxies = parse_networks(["127.0.0.1/32"])
         self.app = Stack(inner, Problems(ORIGIN), proxies=proxies)
         self.peer = peer
@@ -64,29 +64,29 @@ def entered(browser: Browser) -> Seen:
 @pytest.mark.slow
 def test_a_thousand_guesses_at_one_account(survey: Survey, tmp_path: Path) -> None:
     """From 50 addresses, an hour apart: at most 100 are looked at; a known device and a link still open the door."""
-    with survey.copied(tmp_path) as ground:
-        home = ground.area.browser()
+    with survey.copied(tmp_path) as furnished:
+        home = furnished.area.browser()
         assert entered(home).status == 200
-        home.submit(home.open(f"{ground.house.base}/keys"), "/sign-out")
-        guesser, answers = Guesser(ground), Counter[int]()
+        home.submit(home.open(f"{furnished.sample.base}/keys"), "/sign-out")
+        guesser, answers = Guesser(furnished), Counter[int]()
         for number in range(1_000):
             address = ADDRESSES[number % 50]
             answers[guesser.guess(EMAIL, f"guess number {number} of mine", address)] += 1
-            ground.area.clock.advance(hours=1)
+            furnished.area.clock.advance(hours=1)
         assert answers[LOOKED_AT] <= MOST_LOOKED_AT
         assert answers == {LOOKED_AT: answers[LOOKED_AT], SENT_AWAY: 1_000 - answers[LOOKED_AT]}
         assert answers[LOOKED_AT] >= 50, "the throttle answers before anybody guessed"
         assert guesser.guess(EMAIL, PASSWORD, ADDRESSES[0]) == SENT_AWAY
         assert entered(home).path.startswith("/w/")
-        stranger = ground.area.browser()
-        linked = stranger.submit(stranger.open(ground.house.link()), "/sign-in")
+        stranger = furnished.area.browser()
+        linked = stranger.submit(stranger.open(furnished.sample.link()), "/sign-in")
         assert linked.status == 200
 
 
 def test_a_burst_is_slowed_down(survey: Survey, tmp_path: Path) -> None:
     """Without waiting, a handful of guesses is looked at."""
-    with survey.copied(tmp_path) as ground:
-        guesser = Guesser(ground)
+    with survey.copied(tmp_path) as furnished:
+        guesser = Guesser(furnished)
         statuses = [guesser.guess(EMAIL, "wrong words again", a) for a in ADDRESSES]
         assert statuses.count(LOOKED_AT) <= 10
         assert set(statuses) == {LOOKED_AT, SENT_AWAY}
@@ -95,8 +95,8 @@ def test_a_burst_is_slowed_down(survey: Survey, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_password_over_many_accounts(survey: Survey, tmp_path: Path) -> None:
     """From one address a thousand accounts cannot be tried in one go."""
-    with survey.copied(tmp_path) as ground:
-        guesser = Guesser(ground)
+    with survey.copied(tmp_path) as furnished:
+        guesser = Guesser(furnished)
         accounts = [f"user{number}@keys.example" for number in range(1_000)]
         statuses = Counter(guesser.guess(a, PASSWORD, ADDRESSES[0]) for a in accounts)
         assert statuses[LOOKED_AT] <= 30
@@ -105,8 +105,8 @@ def test_one_password_over_many_accounts(survey: Survey, tmp_path: Path) -> None
 
 def test_only_a_proxy_is_believed(survey: Survey, tmp_path: Path) -> None:
     """Who is no proxy gains nothing by naming other addresses: all their guesses are their own address's."""
-    with survey.copied(tmp_path) as ground:
-        guesser = Guesser(ground, peer="203.0.113.9")
+    with survey.copied(tmp_path) as furnished:
+        guesser = Guesser(furnished, peer="203.0.113.9")
         accounts = [f"user{number}@keys.example" for number in range(60)]
         statuses = [guesser.guess(a, PASSWORD, f"198.51.100.{n}") for n, a in enumerate(accounts)]
         assert statuses.count(LOOKED_AT) <= 30
@@ -116,8 +116,8 @@ def test_known_and_unknown_people_look_alike(survey: Survey, tmp_path: Path) -> 
     """A wrong password, an unknown address and an account without a password get the same answer, byte for byte."""
     answers = []
     for number, email in enumerate((EMAIL, "nobody@keys.example", "ada@keys.example")):
-        with survey.copied(tmp_path / str(number)) as ground:
-            browser = ground.area.browser()
+        with survey.copied(tmp_path / str(number)) as furnished:
+            browser = furnished.area.browser()
             page = browser.open("/sign-in")
             seen = browser.submit(page, "/sign-in", email=email, password="not the right words")
             token = seen.tree.all("input", name="form_token")[0].attributes["value"]

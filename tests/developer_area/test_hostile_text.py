@@ -15,7 +15,7 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.support.browser import Browser, Seen
 from tests.support.markup import Element, parse
-from tests.support.surface import FoundForm, Ground, Survey, Walk, is_html
+from tests.support.surface import FoundForm, FurnishedArea, Survey, Walk, is_html
 
 FEWEST_FIELDS: Final = 7
 MARK: Final = "zq-hostile-7"
@@ -82,13 +82,13 @@ def texts_of(seen: Seen) -> Iterator[str]:
     yield from (e.attributes.get("value", "") for e in seen.tree.all("input"))
 
 
-def hostile_pages(ground: Ground) -> Iterator[tuple[str, Seen]]:
+def hostile_pages(furnished: FurnishedArea) -> Iterator[tuple[str, Seen]]:
     """Every page that anybody sees now."""
     for who in ("owner", "viewer", "stranger"):
-        visitor = ground.visitors[who]
-        browser = ground.browser(who)
-        walk = Walk(browser, ground.area.app)
-        start = "/sign-in" if who == "stranger" else f"{ground.house.base}/keys"
+        visitor = furnished.visitors[who]
+        browser = furnished.browser(who)
+        walk = Walk(browser, furnished.area.app)
+        start = "/sign-in" if who == "stranger" else f"{furnished.sample.base}/keys"
         for seen in walk.through(
             start, *sorted({urlsplit(s.path).path for s in visitor.pages})
         ).pages:
@@ -96,30 +96,34 @@ def hostile_pages(ground: Ground) -> Iterator[tuple[str, Seen]]:
                 yield f"{who} {seen.path}", seen
 
 
-def furnish_with(ground: Ground, number: int) -> None:
+def furnish_with(furnished: FurnishedArea, number: int) -> None:
     """The text in every place that no form reaches: names, agents, addresses, documents, what happened."""
-    house, services, payload = ground.house, ground.house.installation.services, PAYLOADS[number]
-    house.clock.advance(seconds=1)
-    services.workspaces.rename(house.principal, payload)
-    key = house.key(payload, 30, by=house.person(Role.DEVELOPER, payload))
-    house.use(key, house.clock.now(), payload, payload)
+    sample, services, payload = (
+        furnished.sample,
+        furnished.sample.installation.services,
+        PAYLOADS[number],
+    )
+    sample.clock.advance(seconds=1)
+    services.workspaces.rename(sample.principal, payload)
+    key = sample.key(payload, 30, by=sample.person(Role.DEVELOPER, payload))
+    sample.use(key, sample.clock.now(), payload, payload)
     shelf = f"{MARK}-{number}"
-    services.documents.create_collection(house.principal, CollectionDraft(shelf, payload))
+    services.documents.create_collection(sample.principal, CollectionDraft(shelf, payload))
     draft = DocumentDraft(MARK, payload, payload, attributes={payload: payload})
-    services.documents.push(house.principal, shelf, Push(upsert=[draft]))
-    services.keys.revoke(house.principal, house.key(payload, None).id)
+    services.documents.push(sample.principal, shelf, Push(upsert=[draft]))
+    services.keys.revoke(sample.principal, sample.key(payload, None).id)
 
 
 @pytest.mark.slow
 def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
     """Twenty payloads, in every place: no page holds an element, an attribute or an address that they made."""
     assert len(set(PAYLOADS)) == 20
-    with survey.copied(tmp_path) as ground:
+    with survey.copied(tmp_path) as furnished:
         for number, payload in enumerate(PAYLOADS):
-            furnish_with(ground, number)
-            sent = list(send_everywhere(survey, ground, payload))
+            furnish_with(furnished, number)
+            sent = list(send_everywhere(survey, furnished, payload))
             assert len(sent) >= FEWEST_FIELDS, sent
-        pages = list(hostile_pages(ground))
+        pages = list(hostile_pages(furnished))
     for where, seen in pages:
         require_inert(seen.tree, where)
     shown = "\n".join(text for _, seen in pages for text in texts_of(seen))
@@ -135,21 +139,21 @@ def test_text_beside_a_password_stays_text(survey: Survey, tmp_path: Path) -> No
         for who, wanted in asking:
             names = wanted.texts if number % 10 == 0 else set(wanted.texts) - set(wanted.passwords)
             for name in names:
-                with survey.copied(tmp_path / str(number)) as ground:
-                    assert send(ground, who, wanted, name, payload)
+                with survey.copied(tmp_path / str(number)) as furnished:
+                    assert send(furnished, who, wanted, name, payload)
 
 
-def send_everywhere(survey: Survey, ground: Ground, payload: str) -> Iterator[str]:
+def send_everywhere(survey: Survey, furnished: FurnishedArea, payload: str) -> Iterator[str]:
     """The payload in each field of each form that takes text and asks for no password, one at a time."""
     for who, wanted in survey.forms:
         for name in [] if wanted.passwords else wanted.texts:
-            if send(ground, who, wanted, name, payload):
+            if send(furnished, who, wanted, name, payload):
                 yield f"{wanted.pattern} {name}"
 
 
-def send(ground: Ground, who: str, wanted: FoundForm, name: str, payload: str) -> bool:
+def send(furnished: FurnishedArea, who: str, wanted: FoundForm, name: str, payload: str) -> bool:
     """Whether the form could be sent with the payload in that field; the answer is looked at."""
-    if (found := offered(ground, who, wanted)) is None:
+    if (found := offered(furnished, who, wanted)) is None:
         return False
     browser, form = found
     seen = browser.post(form.action, form.filled(**{name: payload}))
@@ -159,10 +163,12 @@ def send(ground: Ground, who: str, wanted: FoundForm, name: str, payload: str) -
     return True
 
 
-def offered(ground: Ground, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm] | None:
+def offered(
+    furnished: FurnishedArea, who: str, wanted: FoundForm
+) -> tuple[Browser, FoundForm] | None:
     """The form as it stands now; None where an earlier text has used it up."""
     try:
-        return ground.form(who, wanted)
+        return furnished.form(who, wanted)
     except KeyError:
         return None
 
@@ -171,9 +177,9 @@ def offered(ground: Ground, who: str, wanted: FoundForm) -> tuple[Browser, Found
 def test_addresses_stay_addresses(survey: Survey, tmp_path: Path) -> None:
     """A payload in any parameter of any address makes nothing on the page that answers."""
     count = 0
-    with survey.copied(tmp_path) as ground:
+    with survey.copied(tmp_path) as furnished:
         for who, visitor in survey.visitors.items():
-            browser = ground.browser(who)
+            browser = furnished.browser(who)
             for url in sorted({url for seen in visitor.pages for url in spoilt(seen.path)}):
                 seen = browser.open(url)
                 assert seen.status < 500, url
@@ -196,10 +202,10 @@ def spoilt(url: str) -> Iterator[str]:
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: str) -> None:
     """No cell of any file that can be downloaded begins as a formula (CWE-1236), whatever people called things."""
-    with survey.copied(tmp_path) as ground:
-        ground.house.person(Role.VIEWER, formula)
-        ground.house.key(formula, 30, by=ground.house.person(Role.DEVELOPER, formula))
-        browser = ground.browser("owner")
+    with survey.copied(tmp_path) as furnished:
+        furnished.sample.person(Role.VIEWER, formula)
+        furnished.sample.key(formula, 30, by=furnished.sample.person(Role.DEVELOPER, formula))
+        browser = furnished.browser("owner")
         files = [
             browser.open(seen.path)
             for seen in survey.visitors["owner"].pages

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from keystead.domain.token import Token, parse
 from tests.support.browser import Seen
-from tests.support.surface import Ground, Survey, Walk
+from tests.support.surface import FurnishedArea, Survey, Walk
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 BIRTHS = ("/keys", "/rotate")
@@ -33,30 +33,30 @@ def shapes(token: Token) -> list[str]:
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
-def made(ground: Ground) -> Iterator[Seen]:
+def made(furnished: FurnishedArea) -> Iterator[Seen]:
     """Every answer in which a token is born: of a new key, and of one that succeeds another."""
-    births = [f for f in ground.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
+    births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births
     for wanted in births:
-        browser, form = ground.form("owner", wanted)
+        browser, form = furnished.form("owner", wanted)
         answer = browser.post(form.action, form.filled(description="canary"))
         assert answer.status == 201, form.kind
         yield answer
 
 
 @pytest.fixture
-def ground(survey: Survey, tmp_path: Path) -> Iterator[Ground]:
+def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
     """A copy of the surveyed area."""
-    with survey.copied(tmp_path) as ground:
-        yield ground
+    with survey.copied(tmp_path) as furnished:
+        yield furnished
 
 
-def test_no_later_answer_holds_it(ground: Ground) -> None:
+def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
     """After the answer that shows it, no page, file or API answer that anybody can get holds the token or a part."""
-    answers = list(made(ground))
+    answers = list(made(furnished))
     later = []
-    for who, visitor in ground.visitors.items():
-        walk = Walk(ground.browser(who), ground.area.app)
+    for who, visitor in furnished.visitors.items():
+        walk = Walk(furnished.browser(who), furnished.area.app)
         later += walk.through(*sorted({s.path for s in visitor.pages})).pages
     assert len(later) > 20
     for answer in answers:
@@ -66,9 +66,9 @@ def test_no_later_answer_holds_it(ground: Ground) -> None:
             assert not [seen for seen in answers if seen is not answer and shape in seen.html]
 
 
-def test_it_stands_in_no_address_and_no_header(ground: Ground) -> None:
+def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None:
     """The answer that shows it shows it in its body alone."""
-    for answer in made(ground):
+    for answer in made(furnished):
         secret = token_in(answer).reveal()[-49:]
         assert secret not in answer.path
         assert not [name for name, value in answer.headers.items() if secret in value]
@@ -76,10 +76,10 @@ def test_it_stands_in_no_address_and_no_header(ground: Ground) -> None:
         assert links == []
 
 
-def test_no_row_holds_it(ground: Ground) -> None:
+def test_no_row_holds_it(furnished: FurnishedArea) -> None:
     """Nor does any column of any table: what is stored is its digest."""
-    tokens = [token_in(answer) for answer in made(ground)]
-    with ground.area.installation.database.engine.connect() as connection:
+    tokens = [token_in(answer) for answer in made(furnished)]
+    with furnished.area.installation.database.engine.connect() as connection:
         names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
         tables = [name for (name,) in names]
         rows = [
@@ -92,11 +92,11 @@ def test_no_row_holds_it(ground: Ground) -> None:
         assert not [shape for shape in shapes(token) for row in rows if shape in row]
 
 
-def test_the_second_sending_shows_nothing(ground: Ground) -> None:
+def test_the_second_sending_shows_nothing(furnished: FurnishedArea) -> None:
     """The same form again, as a reload sends it, tells that the key exists, and not its token."""
-    for wanted in ground.visitors["owner"].forms:
+    for wanted in furnished.visitors["owner"].forms:
         if wanted.pattern.endswith(BIRTHS):
-            browser, form = ground.form("owner", wanted)
+            browser, form = furnished.form("owner", wanted)
             fields = form.filled(description="twice")
             first, second = browser.post(form.action, fields), browser.post(form.action, fields)
             assert len(set(TOKEN.findall(first.html))) == 1

@@ -58,12 +58,12 @@ def interval(found: list[float]) -> tuple[float, float]:
 @pytest.mark.timeout(600)
 def test_known_and_unknown_people_take_the_same_time(survey: Survey, tmp_path: Path) -> None:
     """A wrong password for somebody who exists takes as long as one for nobody, to 5 milliseconds."""
-    with survey.copied(tmp_path) as ground:
-        guesser = Guesser(ground)
+    with survey.copied(tmp_path) as sandbox:
+        guesser = Guesser(sandbox)
 
         def guess(email: str) -> None:
             assert guesser.guess(email, "not the right words", random.choice(ADDRESSES)) == 422
-            with write_behind(ground.area.installation.database) as tx:
+            with write_behind(sandbox.area.installation.database) as tx:
                 tx.execute(throttles.delete())
 
         found = differences(lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS)

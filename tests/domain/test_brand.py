@@ -43,18 +43,18 @@ def test_a_colour_has_one_form(colour: str) -> None:
         check_colour(colour)
 
 
-@pytest.mark.parametrize("ground", [LIGHT, DARK], ids=lambda ground: ground.name)
+@pytest.mark.parametrize("sandbox", [LIGHT, DARK], ids=lambda sandbox: sandbox.name)
 @given(colour=COLOURS)
-def test_an_accent_is_readable_or_refused(ground: Theme, colour: str) -> None:
+def test_an_accent_is_readable_or_refused(sandbox: Theme, colour: str) -> None:
     """Text on a button of it, and links on every surface, have a contrast of 4.5 at least; or it is refused."""
-    if contrast(colour, ground.ink) < MIN_CONTRAST:
+    if contrast(colour, sandbox.ink) < MIN_CONTRAST:
         with pytest.raises(ValueError, match="hard to read"):
-            accent_for(ground, colour)
+            accent_for(sandbox, colour)
         return
-    accent = accent_for(ground, colour)
+    accent = accent_for(sandbox, colour)
     assert accent.plain == colour
     assert contrast(accent.plain, accent.ink) >= MIN_CONTRAST
-    for surface in (*ground.surfaces, accent.soft):
+    for surface in (*sandbox.surfaces, accent.soft):
         assert contrast(accent.strong, surface) >= MIN_CONTRAST
     assert contrast(accent.strong, accent.ink) >= MIN_CONTRAST
 

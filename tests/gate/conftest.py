@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gate import Doors, doors_of
-from tests.support.installations import Ground, ground, own_ground, shared_ground
+from tests.support.installations import SandboxInstallation, own_sandbox, sandbox, shared_sandbox
 
-__all__ = ["ground", "own_ground", "shared_ground"]
+__all__ = ["own_sandbox", "sandbox", "shared_sandbox"]
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def shared_doors(shared_ground: Ground, runner: asyncio.Runner) -> Doors:
+def shared_doors(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Doors:
     """The file's installation with its endpoints."""
-    return doors_of(shared_ground, runner)
+    return doors_of(shared_sandbox, runner)
 
 
 @pytest.fixture
-def doors(ground: Ground, shared_doors: Doors) -> Doors:
+def doors(sandbox: SandboxInstallation, shared_doors: Doors) -> Doors:
     """The same, at noon."""
     return shared_doors

@@ -14,7 +14,7 @@ from keystead.http.asgi import Header
 from tests.support.asgi import HOST, Response
 from tests.support.clocks import NOON
 from tests.support.gate import IDENTITY, Doors, basic, bearer
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 READ = "/documents:read"
 NGINX: Header = (b"x-keystead-gateway", b"nginx")
@@ -41,8 +41,8 @@ def refused(response: Response, status: int, code: str) -> Response:
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "get"])
 def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
     """Whatever the method: 200 with workspace, key and scopes, an empty body, and nothing for caches."""
-    tenant = doors.ground.tenant()
-    key = doors.ground.key(tenant, scopes=("documents:read", "plan:read"))
+    tenant = doors.sandbox.tenant()
+    key = doors.sandbox.key(tenant, scopes=("documents:read", "plan:read"))
     answer = doors.ask(READ, text_of(key), method=method)
     assert (answer.status, answer.body) == (200, b"")
     assert [answer.header(name) for name in IDENTITY] == [
@@ -56,7 +56,7 @@ def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
 
 def test_any_asks_for_a_live_key(doors: Doors) -> None:
     """`any` lets every living key pass, one without scopes too, and the field of scopes is there though it is empty."""
-    key = doors.ground.key(doors.ground.tenant(), scopes=("plan:read",))
+    key = doors.sandbox.key(doors.sandbox.tenant(), scopes=("plan:read",))
     assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
     refused(doors.ask(READ, text_of(key)), 403, "insufficient-scope")
 
@@ -88,18 +88,20 @@ def test_a_scope_that_is_not_named_exactly_is_none(doors: Doors, segment: str) -
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
-def test_every_dead_token_is_refused_alike(ground: Ground, doors: Doors, ended: str) -> None:
+def test_every_dead_token_is_refused_alike(
+    sandbox: SandboxInstallation, doors: Doors, ended: str
+) -> None:
     """401 with one and the same body for a dead key, an unknown one and garbage; the challenge names no reason."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, expires_at=NOON + timedelta(hours=1))
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
     text = text_of(key)
     assert doors.ask(READ, text).status == 200
     if ended == "revoked":
-        ground.services.keys.revoke(tenant, key.key.id)
+        sandbox.services.keys.revoke(tenant, key.key.id)
     elif ended == "expired":
-        ground.clock.advance(hours=1)
+        sandbox.clock.advance(hours=1)
     else:
-        ground.services.workspaces.suspend(tenant.workspace_id)
+        sandbox.services.workspaces.suspend(tenant.workspace_id)
     answers = [doors.ask(READ, token) for token in (text, WELL_FORMED, text[:-1], "a" * 5000, "~")]
     assert {answer.body for answer in answers} == {answers[0].body}
     for answer in answers:
@@ -184,26 +186,26 @@ def test_a_key_that_ends_soon_says_so(doors: Doors) -> None:
         assert answer.header("keystead-key-expires") == (format_instant(end) if told else None)
 
 
-def test_use_is_noted_once(ground: Ground, doors: Doors) -> None:
+def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:
     """Each question is one use, or one refusal, of the caller that the gateway's connection shows."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, scopes=("documents:read",))
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, scopes=("documents:read",))
     agent = (b"user-agent", b"curl/8")
     for path in (READ, READ, "/documents:write"):
         doors.ask(path, text_of(key), headers=[agent, (b"x-forwarded-for", b"203.0.113.9")])
-    ground.flush()
-    callers = ground.services.usage.callers(tenant, KeyId(key.key.id))
+    sandbox.flush()
+    callers = sandbox.services.usage.callers(tenant, KeyId(key.key.id))
     assert [(c.caller.reason, c.caller.address, c.caller.agent, c.times) for c in callers] in (
         [(None, "127.0.0.1", "curl/8", 2), ("insufficient_scope", "127.0.0.1", "curl/8", 1)],
         [("insufficient_scope", "127.0.0.1", "curl/8", 1), (None, "127.0.0.1", "curl/8", 2)],
     )
 
 
-def test_narrowed_scopes_show_at_once(ground: Ground, doors: Doors) -> None:
+def test_narrowed_scopes_show_at_once(sandbox: SandboxInstallation, doors: Doors) -> None:
     """The fields of a key are built once, and again after its scopes change."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, scopes=("documents:read", "plan:read"))
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, scopes=("documents:read", "plan:read"))
     assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "documents:read plan:read"
-    ground.services.keys.update(tenant, key.key.id, KeyPatch(scopes=["plan:read"]))
+    sandbox.services.keys.update(tenant, key.key.id, KeyPatch(scopes=["plan:read"]))
     assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
     refused(doors.ask(READ, text_of(key)), 403, "insufficient-scope")

@@ -16,7 +16,7 @@ from keystead.http.head import block_of
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.gate import IDENTITY, Doors, bearer, doors_of
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 PROXY = "192.0.2.7"
 RAW = b"/forward-auth/any"
@@ -29,7 +29,7 @@ class Both:
     def __init__(self, doors: Doors) -> None:
         def make() -> ForwardAuth:
             return ForwardAuth(
-                doors.ground.services,
+                doors.sandbox.services,
                 Problems("https://keys.example.com"),
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
@@ -48,17 +48,17 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(shared_ground: Ground, runner: asyncio.Runner) -> Both:
+def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
     """The pair, over the file's installation."""
-    return Both(doors_of(shared_ground, runner))
+    return Both(doors_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")
-def tokens(shared_ground: Ground) -> list[bytes]:
+def tokens(shared_sandbox: SandboxInstallation) -> list[bytes]:
     """A good token and a dead one."""
-    tenant = shared_ground.tenant()
-    keys = [shared_ground.key(tenant, scopes=("documents:read",)) for _ in range(2)]
-    shared_ground.services.keys.revoke(tenant, keys[1].key.id)
+    tenant = shared_sandbox.tenant()
+    keys = [shared_sandbox.key(tenant, scopes=("documents:read",)) for _ in range(2)]
+    shared_sandbox.services.keys.revoke(tenant, keys[1].key.id)
     return [text_of(key).encode() for key in keys]
 
 
@@ -199,10 +199,10 @@ def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status
 
 @pytest.mark.parametrize("name", [b"user-agent", b"host", b"x-forwarded-for"])
 def test_the_cache_keeps_few_bytes_of_strangers(
-    shared_ground: Ground, tokens: list[bytes], name: bytes
+    shared_sandbox: SandboxInstallation, tokens: list[bytes], name: bytes
 ) -> None:
     """What says where a request comes from becomes a cache's key only when it is short."""
-    services = shared_ground.services
+    services = shared_sandbox.services
     plain = ForwardAuthFastPath(
         RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY])
     )
@@ -215,10 +215,10 @@ def test_the_cache_keeps_few_bytes_of_strangers(
     assert plain._origins._cached.cache_info().currsize == 2
 
 
-def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:
+def test_a_proxys_word_on_the_caller(both: Both, shared_sandbox: SandboxInstallation) -> None:
     """The caller is the last address that isn't a configured proxy; from other peers the field is ignored."""
-    tenant = shared_ground.tenant()
-    key = shared_ground.key(tenant)
+    tenant = shared_sandbox.tenant()
+    key = shared_sandbox.key(tenant)
     forwarded = [
         (b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"),
         (b"x-forwarded-proto", b"https"),
@@ -231,10 +231,10 @@ def test_a_proxys_word_on_the_caller(both: Both, shared_ground: Ground) -> None:
         )
         fast, whole = both.ask(scope)
         assert (fast.status, whole.status) == (200, 200)
-        shared_ground.flush()
-        shared_ground.clock.advance(seconds=1)
-        own = shared_ground.services.keys.get(tenant, key.key.id)
+        shared_sandbox.flush()
+        shared_sandbox.clock.advance(seconds=1)
+        own = shared_sandbox.services.keys.get(tenant, key.key.id)
         assert own.last_use is not None
         assert own.last_use.address == told
-        callers = shared_ground.services.usage.callers(tenant, key.key.id)
+        callers = shared_sandbox.services.usage.callers(tenant, key.key.id)
         assert {c.caller.address: c.times for c in callers}[told] == 2

@@ -15,7 +15,7 @@ from keystead.http.asgi import Header
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.support.installations import Ground, ground_on, prepare, text_of
+from tests.support.installations import SandboxInstallation, prepare, sandbox_on, text_of
 from tests.support.postgres import PrivatePostgres
 
 INACTIVE = {"active": False}
@@ -27,12 +27,12 @@ def challenges(answer: Response) -> list[str]:
     return [value.decode() for name, value in answer.headers if name == b"www-authenticate"]
 
 
-def test_a_good_token(ground: Ground, doors: Doors) -> None:
+def test_a_good_token(sandbox: SandboxInstallation, doors: Doors) -> None:
     """All that RFC 7662 section 2.2 has a name for, instants in whole seconds, and the workspace; not for caches."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     end = NOON + timedelta(days=3)
-    key = ground.key(tenant, scopes=("plan:read", "documents:read"), expires_at=end)
-    workspace = ground.services.workspaces.get(tenant.workspace_id)
+    key = sandbox.key(tenant, scopes=("plan:read", "documents:read"), expires_at=end)
+    workspace = sandbox.services.workspaces.get(tenant.workspace_id)
     answer = doors.introspect(text_of(key), doors.service())
     assert (answer.status, answer.header("content-type")) == (200, "application/json")
     assert answer.header("cache-control") == "no-store"
@@ -55,18 +55,18 @@ def test_a_key_without_an_end(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
-def test_a_token_that_is_not_good(ground: Ground, doors: Doors, ended: str) -> None:
+def test_a_token_that_is_not_good(sandbox: SandboxInstallation, doors: Doors, ended: str) -> None:
     """Ended, unknown and malformed tokens are inactive, and the answer reveals nothing else."""
     service = doors.service()
-    tenant = ground.tenant()
-    key = ground.key(tenant, expires_at=NOON + timedelta(hours=1))
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
     assert doors.introspect(text_of(key), service).json()["active"] is True
     if ended == "revoked":
-        ground.services.keys.revoke(tenant, key.key.id)
+        sandbox.services.keys.revoke(tenant, key.key.id)
     elif ended == "expired":
-        ground.clock.advance(hours=1)
+        sandbox.clock.advance(hours=1)
     else:
-        ground.services.workspaces.suspend(tenant.workspace_id)
+        sandbox.services.workspaces.suspend(tenant.workspace_id)
     for token in (text_of(key), WELL_FORMED, "x", "é", "\0", "a" * 10_000):
         answer = doors.introspect(token, service)
         assert (answer.status, answer.json()) == (200, INACTIVE)
@@ -89,13 +89,13 @@ def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
         assert doors.introspect(subject, field).json()["active"] is True
 
 
-def test_who_may_not_ask(ground: Ground, doors: Doors) -> None:
+def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
     """Without a valid service credential and its own id: 401 with both challenges, and no effect."""
     (one, token), (other, _) = doors.credential(), doors.credential()
     gone, dead = doors.credential()
-    ground.services.credentials.revoke(gone, OPERATOR)
+    sandbox.services.credentials.revoke(gone, OPERATOR)
     key = doors.token("*", "keys:write")
-    subject = text_of(made := ground.key(tenant := ground.tenant()))
+    subject = text_of(made := sandbox.key(tenant := sandbox.tenant()))
     wrong: list[list[Header]] = [
         [], bearer(key), bearer(dead), bearer(WELL_FORMED), [basic(gone, dead)], [basic(other, token)],
         [basic("", token)], [basic(one, key)], [basic(one, "")], [(b"authorization", b"Basic !!!")],
@@ -107,8 +107,8 @@ def test_who_may_not_ask(ground: Ground, doors: Doors) -> None:
         told = challenges(answer)
         assert told[0].startswith('Bearer realm="keystead"')
         assert told[1] == 'Basic realm="keystead", charset="UTF-8"'
-    ground.flush()
-    assert ground.services.keys.get(tenant, made.key.id).last_use is None
+    sandbox.flush()
+    assert sandbox.services.keys.get(tenant, made.key.id).last_use is None
 
 
 @pytest.mark.parametrize(
@@ -193,25 +193,25 @@ def test_only_post(doors: Doors) -> None:
     assert doors.send(elsewhere, b"token=x").status == 404
 
 
-def test_the_caller_is_not_noted(ground: Ground, doors: Doors) -> None:
+def test_the_caller_is_not_noted(sandbox: SandboxInstallation, doors: Doors) -> None:
     """It is a use of the key, but its address and agent are the service's and not its caller's: neither is kept."""
-    tenant = ground.tenant()
-    key = ground.key(tenant)
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
     doors.introspect(text_of(key), doors.service(), (b"user-agent", b"search/1"))
-    ground.flush()
-    use = ground.services.keys.get(tenant, key.key.id).last_use
+    sandbox.flush()
+    use = sandbox.services.keys.get(tenant, key.key.id).last_use
     assert use is not None
     assert (use.address, use.agent) == (None, None)
-    assert ground.services.usage.callers(tenant, key.key.id) == []
+    assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
-def test_what_is_told_follows_the_workspace(ground: Ground, doors: Doors) -> None:
+def test_what_is_told_follows_the_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
     """A new plan is in the next answer, however often the token was introspected before."""
-    tenant, service = ground.tenant(), doors.service()
-    key = ground.key(tenant)
+    tenant, service = sandbox.tenant(), doors.service()
+    key = sandbox.key(tenant)
     for _ in range(3):
         assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
-    ground.services.workspaces.set_plan(tenant.workspace_id, "free")
+    sandbox.services.workspaces.set_plan(tenant.workspace_id, "free")
     assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
 
 
@@ -219,10 +219,10 @@ def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyn
     """While PostgreSQL is unavailable, every answer is 503; from its return on, answers are complete again (R36)."""
     url = private_postgres.dsn(private_postgres.create_database())
     prepare(url)
-    with ground_on(url) as ground:
-        doors = doors_of(ground, runner)
+    with sandbox_on(url) as sandbox:
+        doors = doors_of(sandbox, runner)
         (_, live), (gone, dead) = doors.credential(), doors.credential()
-        ground.services.credentials.revoke(gone, OPERATOR)
+        sandbox.services.credentials.revoke(gone, OPERATOR)
         _, operator = doors.credential(CredentialKind.OPERATOR)
         token = doors.token()
         private_postgres.kill()

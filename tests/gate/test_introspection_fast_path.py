@@ -16,7 +16,7 @@ from keystead.http.client import parse_networks
 from tests.gate.test_forward_auth_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 PROMISED = ("content-type", "cache-control", "server", "www-authenticate", "allow")
 _COUNTED: list[tuple[str, str, int]] = []
@@ -28,7 +28,7 @@ class Both:
     def __init__(self, doors: Doors) -> None:
         def make() -> Introspection:
             return Introspection(
-                doors.ground.services,
+                doors.sandbox.services,
                 "https://keys.example.com",
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
@@ -51,28 +51,28 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(shared_ground: Ground, runner: asyncio.Runner) -> Both:
+def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
     """The pair, over the file's installation."""
-    return Both(doors_of(shared_ground, runner))
+    return Both(doors_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")
 def fields(both: Both) -> list[Header]:
     """What credentials are sent as: good ones, and some that are not."""
     (id, good), (gone, dead) = both.doors.credential(), both.doors.credential()
-    both.doors.ground.services.credentials.revoke(gone, OPERATOR)
+    both.doors.sandbox.services.credentials.revoke(gone, OPERATOR)
     texts = (good, dead, both.doors.token(), "x", "é")
     plain = [bearer(text)[0] for text in texts]
     return [*plain, basic(id, good), basic(gone, good), (b"authorization", b"Digest a=b")]
 
 
 @pytest.fixture(scope="module")
-def forms(shared_ground: Ground) -> list[str]:
+def forms(shared_sandbox: SandboxInstallation) -> list[str]:
     """What is asked about: a good token, and other things."""
-    tenant = shared_ground.tenant()
-    good, dead = (text_of(shared_ground.key(tenant)) for _ in range(2))
-    gone = shared_ground.key(tenant)
-    shared_ground.services.keys.revoke(tenant, gone.key.id)
+    tenant = shared_sandbox.tenant()
+    good, dead = (text_of(shared_sandbox.key(tenant)) for _ in range(2))
+    gone = shared_sandbox.key(tenant)
+    shared_sandbox.services.keys.revoke(tenant, gone.key.id)
     told = f"token={good}"
     return [
         *(
@@ -254,15 +254,17 @@ def test_the_log_knows_who_asks(
     assert [logged(one), logged(one), logged(other)] == [True, False, True]
 
 
-def test_one_use_for_one_question(both: Both, shared_ground: Ground, fields: list[Header]) -> None:
+def test_one_use_for_one_question(
+    both: Both, shared_sandbox: SandboxInstallation, fields: list[Header]
+) -> None:
     """On either path a question is one use of the key, with the line in the log and without."""
-    tenant = shared_ground.tenant()
-    key = shared_ground.key(tenant)
+    tenant = shared_sandbox.tenant()
+    key = shared_sandbox.key(tenant)
     body = f"token={text_of(key)}".encode()
     field = bearer(both.doors.credential()[1])[0]
     for _ in range(3):
         fast, whole = both.ask(posted([HOST, field, FORM, length_of(body)]), body)
         assert (fast.status, whole.status) == (200, 200)
-    shared_ground.flush()
-    today = shared_ground.clock.now().date()
-    assert shared_ground.services.usage.per_day(tenant, key.key.id, today) == {today: 6}
+    shared_sandbox.flush()
+    today = shared_sandbox.clock.now().date()
+    assert shared_sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 6}

@@ -16,7 +16,7 @@ from keystead.domain.verification import Denied
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import FORM, Doors, bearer
-from tests.support.installations import Ground, calling, text_of
+from tests.support.installations import SandboxInstallation, calling, text_of
 
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 
@@ -32,98 +32,102 @@ def address(number: int) -> dict[str, Any]:
     return {"client": (f"198.51.100.{number}", "5"), "scheme": "https"}
 
 
-def test_a_token_is_dead_when_the_answer_arrives(ground: Ground, doors: Doors) -> None:
+def test_a_token_is_dead_when_the_answer_arrives(
+    sandbox: SandboxInstallation, doors: Doors
+) -> None:
     """The very next question finds it dead, on another server too; the record says that the key did it itself."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, scopes=("plan:read",))
-    another = ground.another()
-    assert ground.verdict(key) == "verified"
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, scopes=("plan:read",))
+    another = sandbox.another()
+    assert sandbox.verdict(key) == "verified"
     done(doors.revoke(text_of(key), **address(1)))
-    assert ground.verdict(key) == "revoked"
+    assert sandbox.verdict(key) == "revoked"
     assert isinstance(another.services.verifier.verify(text_of(key)), Denied)
     assert doors.ask("/any", text_of(key)).status == 401
-    event = ground.events(tenant)[-1]
+    event = sandbox.events(tenant)[-1]
     assert (event.type, event.target.id) == ("key.revoked", key.key.id)
     assert (event.actor.kind, event.actor.id) == (PrincipalKind.KEY, key.key.id)
     assert event.origin.address == "198.51.100.1"
     assert event.origin.request_id is not None
 
 
-def test_every_answer_is_the_same(ground: Ground, doors: Doors) -> None:
+def test_every_answer_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
     """All tokens get the same bytes, so the answer reveals nothing about a token."""
-    tenant = ground.tenant()
-    live, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + timedelta(seconds=1))
-    ground.clock.advance(seconds=1)
+    tenant = sandbox.tenant()
+    live, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
+    sandbox.clock.advance(seconds=1)
     _, service = doors.credential()
     tokens = [text_of(live), text_of(live), text_of(expired), WELL_FORMED, "x", "é", service]
     answers = [done(doors.revoke(token, **address(2))) for token in tokens]
     assert all(answer == answers[0] for answer in answers)
-    assert ground.happened(tenant).count("key.revoked") == 2
+    assert sandbox.happened(tenant).count("key.revoked") == 2
 
 
-def test_again_is_the_same(ground: Ground, doors: Doors) -> None:
+def test_again_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
     """A second time changes nothing: one event, and the first instant stays."""
-    tenant = ground.tenant()
-    key = ground.key(tenant)
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
     done(doors.revoke(text_of(key), **address(3)))
-    ground.clock.advance(hours=1)
+    sandbox.clock.advance(hours=1)
     done(doors.revoke(text_of(key), **address(3)))
-    assert ground.services.keys.get(tenant, key.key.id).revoked_at == NOON
-    assert ground.happened(tenant).count("key.revoked") == 1
+    assert sandbox.services.keys.get(tenant, key.key.id).revoked_at == NOON
+    assert sandbox.happened(tenant).count("key.revoked") == 1
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
-def test_a_services_credential_stays(ground: Ground, doors: Doors, kind: CredentialKind) -> None:
+def test_a_services_credential_stays(
+    sandbox: SandboxInstallation, doors: Doors, kind: CredentialKind
+) -> None:
     """Only an operator can revoke a service's credential; this endpoint can't."""
     id, token = doors.credential(kind)
     done(doors.revoke(token, **address(4)))
-    assert calling(ground.installation, token, *CredentialKind).id == id
+    assert calling(sandbox.installation, token, *CredentialKind).id == id
 
 
-def test_a_rotated_key_in_its_overlap(ground: Ground, doors: Doors) -> None:
+def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, doors: Doors) -> None:
     """The old one ends before its time, and its successor lives."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
-    new = ground.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
+    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
     done(doors.revoke(text_of(old), **address(5)))
-    assert (ground.verdict(old), ground.verdict(new)) == ("revoked", "verified")
+    assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
 
 
-def test_a_suspended_workspace(ground: Ground, doors: Doors) -> None:
+def test_a_suspended_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
     """A token that leaked while its workspace is suspended does not come back with it."""
-    tenant = ground.tenant()
-    key = ground.key(tenant)
-    ground.services.workspaces.suspend(tenant.workspace_id)
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
+    sandbox.services.workspaces.suspend(tenant.workspace_id)
     done(doors.revoke(text_of(key), **address(6)))
-    ground.services.workspaces.resume(tenant.workspace_id)
-    assert ground.verdict(key) == "revoked"
+    sandbox.services.workspaces.resume(tenant.workspace_id)
+    assert sandbox.verdict(key) == "revoked"
 
 
-def test_another_secret_ends_nothing(ground: Ground, doors: Doors) -> None:
+def test_another_secret_ends_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
     """The id of a key is public: only its whole token ends it."""
-    key = ground.key(ground.tenant())
-    other = text_of(ground.key(ground.tenant()))
+    key = sandbox.key(sandbox.tenant())
+    other = text_of(sandbox.key(sandbox.tenant()))
     forged = "_".join([*text_of(key).split("_")[:2], other.split("_")[2][:-CHECKSUM_WIDTH]])
     forged += checksum(forged)
     assert parse(forged) is not None
     done(doors.revoke(forged, **address(7)))
-    assert ground.verdict(key) == "verified"
+    assert sandbox.verdict(key) == "verified"
 
 
-def test_many_tokens_from_one_address(ground: Ground, doors: Doors) -> None:
+def test_many_tokens_from_one_address(sandbox: SandboxInstallation, doors: Doors) -> None:
     """Over the limit 429 says when to come again; what is sent then is not looked at; others are served."""
-    key = ground.key(ground.tenant())
+    key = sandbox.key(sandbox.tenant())
     for number in range(REVOCATION.free):
         assert doors.revoke(WELL_FORMED if number % 2 else "x", **address(8)).status == 200
     refused = doors.revoke(text_of(key), **address(8))
     assert (refused.status, refused.json()["code"]) == (429, "rate-limited")
     assert refused.header("retry-after") == "1"
-    assert ground.verdict(key) == "verified"
+    assert sandbox.verdict(key) == "verified"
     done(doors.revoke(WELL_FORMED, **address(9)))
-    ground.clock.advance(seconds=1)
+    sandbox.clock.advance(seconds=1)
     done(doors.revoke(text_of(key), **address(8)))
-    assert ground.verdict(key) == "revoked"
-    assert ground.services.keys.now() > NOON
+    assert sandbox.verdict(key) == "revoked"
+    assert sandbox.services.keys.now() > NOON
 
 
 def test_without_a_token(doors: Doors) -> None:
@@ -157,10 +161,10 @@ def test_refusals_are_those_of_oauth(doors: Doors) -> None:
     assert (limited.status, limited.json()["error"]) == (429, "temporarily_unavailable")
 
 
-def test_an_expired_key_is_revoked_for_good(ground: Ground, doors: Doors) -> None:
+def test_an_expired_key_is_revoked_for_good(sandbox: SandboxInstallation, doors: Doors) -> None:
     """Should the clock be set back, it does not live again."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, expires_at=NOON + timedelta(seconds=1))
-    ground.clock.advance(seconds=2)
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
+    sandbox.clock.advance(seconds=2)
     done(doors.revoke(text_of(key), **address(11)))
-    assert ground.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED
+    assert sandbox.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED

@@ -14,8 +14,8 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.journeys.test_in_the_browser import everything_kept
 from tests.support.chromium import chromium, person
-from tests.support.page_states import STILL, Tour, house_of
-from tests.support.sample_workspace import House
+from tests.support.page_states import STILL, Tour, sample_of
+from tests.support.sample_workspace import SampleWorkspace
 from tests.support.server_process import ServerProcess, serving
 
 FEWEST_STATES: Final = 45
@@ -34,10 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def house(server: ServerProcess) -> Iterator[House]:
+def sample(server: ServerProcess) -> Iterator[SampleWorkspace]:
     """The server's installation, furnished."""
-    with house_of(server) as house:
-        yield house
+    with sample_of(server) as sample:
+        yield sample
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.slow
 def test_everybody_can_use_every_state(
-    browser: Browser, server: ServerProcess, house: House
+    browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
     """axe-core finds nothing: on each page, in each dialog, light and dark."""
     found: dict[str, list[Any]] = {}
@@ -79,7 +79,7 @@ def test_everybody_can_use_every_state(
             found[name] = said
 
     with somebody(browser, server) as page:
-        tour = Tour(page, house, look)
+        tour = Tour(page, sample, look)
         tour.everything()
     assert found == {}
     assert len(tour.names) == len(set(tour.names)) >= FEWEST_STATES
@@ -95,31 +95,33 @@ PAYLOADS: Final = (
 
 
 @pytest.mark.slow
-def test_text_opens_no_dialog(browser: Browser, server: ServerProcess, house: House) -> None:
+def test_text_opens_no_dialog(
+    browser: Browser, server: ServerProcess, sample: SampleWorkspace
+) -> None:
     """Active text in names of keys, people and documents does nothing on any page, and makes no request."""
     for number, payload in enumerate(PAYLOADS):
-        person_ = house.person(Role.DEVELOPER, payload)
-        key = house.key(payload, 30, by=person_)
-        house.use(key, house.clock.now(), payload, payload)
-        documents = house.installation.services.documents
+        person_ = sample.person(Role.DEVELOPER, payload)
+        key = sample.key(payload, 30, by=person_)
+        sample.use(key, sample.clock.now(), payload, payload)
+        documents = sample.installation.services.documents
         documents.create_collection(
-            house.principal, CollectionDraft(f"zq-hostile-7-{number}", payload)
+            sample.principal, CollectionDraft(f"zq-hostile-7-{number}", payload)
         )
         document = DocumentDraft("zq-hostile-7", payload, payload, attributes={payload: payload})
-        documents.push(house.principal, f"zq-hostile-7-{number}", Push(upsert=[document]))
-    house.installation.services.keys.revoke(house.principal, house.key("zq-hostile-7", None).id)
+        documents.push(sample.principal, f"zq-hostile-7-{number}", Push(upsert=[document]))
+    sample.installation.services.keys.revoke(sample.principal, sample.key("zq-hostile-7", None).id)
     opened: list[str] = []
     with somebody(browser, server) as page:
         page.on("dialog", lambda dialog: opened.append(dialog.message))
         page.on("request", lambda sent: foreign(sent.url, server.base_url, opened))
-        tour = Tour(page, house, lambda name: None)
+        tour = Tour(page, sample, lambda name: None)
         tour.enter()
         for path in (
             *SHOWING,
             "collections/zq-hostile-7-0",
             "collections/zq-hostile-7-0/documents/zq-hostile-7",
         ):
-            page.goto(f"{house.base}/{path}")
+            page.goto(f"{sample.base}/{path}")
             expect(page.locator("body")).to_contain_text("zq-hostile-7")
         assert page.get_by_role("button", name="Sign out").is_visible()
     assert opened == []
@@ -132,7 +134,9 @@ def foreign(url: str, own: str, found: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_no_state_keeps_a_token(browser: Browser, server: ServerProcess, house: House) -> None:
+def test_no_state_keeps_a_token(
+    browser: Browser, server: ServerProcess, sample: SampleWorkspace
+) -> None:
     """After the answer that showed it, no page, storage or history of the browser holds the token."""
     tokens: list[str] = []
     kept: list[str] = []
@@ -142,12 +146,12 @@ def test_no_state_keeps_a_token(browser: Browser, server: ServerProcess, house: 
             tokens.append(page.get_by_label("API key", exact=True).input_value())
 
     with somebody(browser, server) as page:
-        tour = Tour(page, house, look)
+        tour = Tour(page, sample, look)
         tour.enter()
         tour.forms()
         kept.append(everything_kept(page))
         for path in SHOWING:
-            page.goto(f"{house.base}/{path}")
+            page.goto(f"{sample.base}/{path}")
             kept.append(everything_kept(page))
         for _ in range(len(kept)):
             page.go_back()

@@ -13,7 +13,7 @@ from keystead_prove.race.acts import ACTS, EXPIRED, REVOKED, Act
 from keystead_prove.report import Finding, Verdict
 from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import PostgresServer
-from tests.support.two_servers import ground_of
+from tests.support.two_servers import setup_of
 
 SERVERS = {"sqlite": 4, "postgresql": 3}
 MODES: Mapping[str, Mapping[str, str]] = {
@@ -48,7 +48,7 @@ def check(finding: Finding, keys: int) -> None:
 @pytest.mark.slow
 def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
     """200 revocations on each engine: no verification that begins after the answer is accepted."""
-    with ground_of(database_url, count_of(database_url)) as setup:
+    with setup_of(database_url, count_of(database_url)) as setup:
         endpoints = setup.environment.target.endpoints
         assert len({probe.name for endpoint in endpoints for probe in endpoint.probes}) == 3
         finding = race(setup, REVOKED, 200)
@@ -60,7 +60,7 @@ def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_act_ends_at_once(database_url: str) -> None:
     """Every act that ends a key by its answer; those by the clock have a test of their own."""
-    with ground_of(database_url, 2) as setup:
+    with setup_of(database_url, 2) as setup:
         acts = [a for a in revocation.acts_of(setup.environment.target) if a.ends_at is None]
         assert len(acts) == 6
         for act in acts:
@@ -76,7 +76,7 @@ def test_every_act_ends_at_once(database_url: str) -> None:
 )
 def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str) -> None:
     """Ten thousand revocations on each engine and in each mode."""
-    with ground_of(database_url, count_of(database_url), MODES[mode]) as setup:
+    with setup_of(database_url, count_of(database_url), MODES[mode]) as setup:
         check(race(setup, REVOKED, 10_000), 10_000)
 
 
@@ -89,7 +89,7 @@ def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str
 )
 def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> None:
     """Each act that ends a key, 500 times."""
-    with ground_of(database_url, 3, MODES[mode]) as setup:
+    with setup_of(database_url, 3, MODES[mode]) as setup:
         assert list(revocation.acts_of(setup.environment.target)) == list(ACTS)
         for act in ACTS:
             check(race(setup, act, 500), 500)
@@ -99,7 +99,7 @@ def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> Non
 @pytest.mark.timeout(3600)
 def test_two_hundred_verifications_in_flight(database_url: str) -> None:
     """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
-    with ground_of(database_url, 4) as setup:
+    with setup_of(database_url, 4) as setup:
         check(race(setup, REVOKED, 200, each=50, processes=1), 200)
 
 
@@ -110,7 +110,7 @@ def test_revocation_through_pgbouncer(database_url: str, postgres: PostgresServe
     """Servers that share few connections through PgBouncer in transaction mode refuse as soon as any other."""
     with (
         pgbouncer(postgres, SERVER_ROLE, "postgres", connections=4) as pooler,
-        ground_of(pooler.url(database_url), 3) as setup,
+        setup_of(pooler.url(database_url), 3) as setup,
     ):
         check(race(setup, REVOKED, 1_000), 1_000)
 
@@ -119,5 +119,5 @@ def test_revocation_through_pgbouncer(database_url: str, postgres: PostgresServe
 @pytest.mark.timeout(600)
 def test_a_quarter_of_a_second_by_the_clock(database_url: str) -> None:
     """Ends by the clock are exact to a quarter of a second on every server."""
-    with ground_of(database_url, 3) as setup:
+    with setup_of(database_url, 3) as setup:
         check(race(setup, EXPIRED, 100), 100)

@@ -24,7 +24,7 @@ from keystead_prove.report import Finding, Verdict
 from keystead_prove.servers.fault_proxy import fault_proxy
 from keystead_prove.servers.processes import Server, free_port, keystead
 from tests.support.server_process import begin
-from tests.support.two_servers import ground_of, servers_of
+from tests.support.two_servers import servers_of, setup_of
 
 SHIM = Path(__file__).with_name("skew.c")
 MINUTES = 600
@@ -71,7 +71,7 @@ def test_ten_rolling_restarts(database_url: str) -> None:
 @pytest.mark.timeout(3600)
 def test_fifty_rounds_for_ten_places(database_url: str) -> None:
     """A hundred creations at once over three servers, fifty times: ten each time."""
-    with ground_of(database_url, 3) as setup:
+    with setup_of(database_url, 3) as setup:
         check(limit.run(setup.environment.target, setup.environment.operator, 50), 50)
 
 
@@ -83,7 +83,7 @@ def test_thirty_seconds_without_a_database(database_url: str) -> None:
     host, _, port = database_url.rpartition("/")[0].rpartition("@")[2].partition(":")
     with fault_proxy(host, int(port)) as line:
         there = database_url.replace(f":{port}/", f":{line.port}/")
-        with ground_of(there, 3) as setup:
+        with setup_of(there, 3) as setup:
             check(away.run(setup.environment.target, line, 30), 1_000)
 
 
@@ -130,7 +130,7 @@ def told_by(environment: Mapping[str, str]) -> float:
 
 
 @contextmanager
-def skewed_ground(database_url: str, data: Path, skews: Skews) -> Iterator[Setup]:
+def skewed_sandbox(database_url: str, data: Path, skews: Skews) -> Iterator[Setup]:
     """Three servers whose clocks are ten minutes late, right, and ten minutes early."""
     data.mkdir(mode=0o700)
     begin(Settings(data=data, database=database_url))
@@ -153,7 +153,7 @@ def skewed_ground(database_url: str, data: Path, skews: Skews) -> Iterator[Setup
 @one_engine
 def test_servers_with_wrong_clocks(database_url: str, tmp_path: Path, skews: Skews) -> None:
     """Clocks of servers ten minutes apart, and jumping by an hour, change nothing: the database's time decides."""
-    with skewed_ground(database_url, tmp_path / "data", skews) as setup:
+    with skewed_sandbox(database_url, tmp_path / "data", skews) as setup:
         environment = setup.environment
         check(clock.run(environment.target, environment.operator, 20), 20)
         halt = threading.Event()

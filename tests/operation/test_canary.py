@@ -60,7 +60,7 @@ def forms_of(text: str) -> Iterator[bytes]:
 
 
 @dataclass
-class House:
+class SampleWorkspace:
     """A running server and the secrets of the people in it."""
 
     server: ServerProcess
@@ -84,7 +84,7 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def sample(tmp_path: Path) -> Iterator[SampleWorkspace]:
     """A server at debug level over SQLite, behind a proxy so that it prints no link; a session, links and keys."""
     port = free_port()
     with (
@@ -95,7 +95,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         ) as server,
         httpx2.Client(base_url=server.base_url, trust_env=False, timeout=20) as http,
     ):
-        yield House(server, Secrets(_made(server)), port, http)
+        yield SampleWorkspace(server, Secrets(_made(server)), port, http)
 
 
 def _made(server: ServerProcess) -> dict[str, str]:
@@ -166,25 +166,25 @@ def _places(secret: str, live: str) -> Iterator[tuple[str, dict[str, str], bytes
     yield "", bearer | {"content-type": secret}, secret.encode()
 
 
-def _push_everywhere(house: House) -> list[int]:
+def _push_everywhere(sample: SampleWorkspace) -> list[int]:
     """Each door with each place, the secrets in turn; and each secret in each place of one door."""
-    texts = house.secrets.texts
+    texts = sample.secrets.texts
     live, turn = texts["live token"], cycle(texts.values())
     statuses = []
     for method, template in (*API, *PAGES):
         path = template.replace("{name}", "none").replace("{id}", "key_0000000000000000000000")
         for end, headers, body in _places(next(turn), live):
-            statuses.append(house.push(method, path + end, headers, body))
+            statuses.append(sample.push(method, path + end, headers, body))
     for secret in texts.values():
         for end, headers, body in _places(secret, live):
-            statuses.append(house.push("POST", "/v1/keys" + end, headers, body))
+            statuses.append(sample.push("POST", "/v1/keys" + end, headers, body))
     return statuses
 
 
 @contextmanager
-def _broken(house: House) -> Iterator[None]:
+def _broken(sample: SampleWorkspace) -> Iterator[None]:
     """The database without its table of events: whatever changes something fails within a statement."""
-    file = house.server.data / "keystead.db"
+    file = sample.server.data / "keystead.db"
     for statement in ("ALTER TABLE events RENAME TO gone", "ALTER TABLE gone RENAME TO events"):
         with closing(sqlite3.connect(file, isolation_level=None)) as database:
             database.execute(statement)
@@ -192,9 +192,9 @@ def _broken(house: House) -> Iterator[None]:
             yield
 
 
-def _force_failures(house: House) -> list[int]:
+def _force_failures(sample: SampleWorkspace) -> list[int]:
     """Ten changes whose values hold secrets, each of which fails after its values have gone into a statement."""
-    texts = list(house.secrets.texts.values())
+    texts = list(sample.secrets.texts.values())
     headers = {"authorization": f"Bearer {texts[0]}", "content-type": "application/json"}
     calls: list[tuple[str, str, Any]] = [
         ("POST", "/v1/collections", {"name": f"c{n}", "title": texts[n % len(texts)]})
@@ -208,29 +208,29 @@ def _force_failures(house: House) -> list[int]:
         )
         for n in range(5)
     ]
-    return [house.push(m, path, headers, json.dumps(body).encode()) for m, path, body in calls]
+    return [sample.push(m, path, headers, json.dumps(body).encode()) for m, path, body in calls]
 
 
-def test_no_secret_is_seen_anywhere(house: House) -> None:
+def test_no_secret_is_seen_anywhere(sample: SampleWorkspace) -> None:
     """Tokens, session, links and pepper, in every place of every door and in failing statements: 0 of them is found."""
-    live = {"authorization": f"Bearer {house.secrets.texts['live token']}"}
+    live = {"authorization": f"Bearer {sample.secrets.texts['live token']}"}
     typed = live | {"content-type": "application/json"}
-    assert house.push("POST", "/v1/collections", typed, b'{"name": "kept"}') == 201
-    statuses = _push_everywhere(house)
+    assert sample.push("POST", "/v1/collections", typed, b'{"name": "kept"}') == 201
+    statuses = _push_everywhere(sample)
     assert len(statuses) > 500
     assert max(statuses) < 500
-    with _broken(house):
-        assert _force_failures(house) == [500] * 10
-    assert house.push("GET", "/v1/whoami", live) == 200
-    metrics = httpx2.get(f"http://{HOST}:{house.metrics_port}/metrics", trust_env=False).content
-    log = house.server.log().encode()
+    with _broken(sample):
+        assert _force_failures(sample) == [500] * 10
+    assert sample.push("GET", "/v1/whoami", live) == 200
+    metrics = httpx2.get(f"http://{HOST}:{sample.metrics_port}/metrics", trust_env=False).content
+    log = sample.server.log().encode()
     assert log.count(b'"event": "failure"') >= 10
     assert log.count(b'"event": "request"') > len(statuses)
-    assert {"keystead.db", "keystead.db-wal", "log"} <= house.seen().keys()
-    assert not house.betrayed()
-    assert not house.secrets.found_in(metrics)
-    assert house.server.stop() == 0
-    assert not house.betrayed()
+    assert {"keystead.db", "keystead.db-wal", "log"} <= sample.seen().keys()
+    assert not sample.betrayed()
+    assert not sample.secrets.found_in(metrics)
+    assert sample.server.stop() == 0
+    assert not sample.betrayed()
 
 
 @pytest.mark.parametrize("secret", ["ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2u", "a+b/c=" * 8])

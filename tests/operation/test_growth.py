@@ -16,7 +16,7 @@ from tests.standing.test_growth import BODIES, FIELD, QUERY
 from tests.support.asgi import HOST, scope_of
 from tests.support.gate import FORM, Doors, doors_of
 from tests.support.growth import WORST, growth, pumped
-from tests.support.installations import ground_on, prepare, text_of
+from tests.support.installations import prepare, sandbox_on, text_of
 from tests.support.server_process import HOST as ADDRESS
 from tests.support.server_process import ServerProcess, serving
 
@@ -118,14 +118,14 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """The whole application in this process."""
     url = f"sqlite:///{tmp_path_factory.mktemp('growth') / 'keystead.db'}"
     prepare(url)
-    with ground_on(url) as ground, asyncio.Runner() as runner:
-        yield doors_of(ground, runner)
+    with sandbox_on(url) as sandbox, asyncio.Runner() as runner:
+        yield doors_of(sandbox, runner)
 
 
 @pytest.fixture(scope="module")
 def known(doors: Doors) -> dict[bytes, bytes]:
     """What stands for live credentials, and those."""
-    token = text_of(doors.ground.key(doors.ground.tenant()))
+    token = text_of(doors.sandbox.key(doors.sandbox.tenant()))
     return {KEY: b"Bearer " + token.encode(), SERVICE: b"Bearer " + doors.credential()[1].encode()}
 
 

@@ -17,11 +17,11 @@ from keystead import bootstrap
 from keystead.bootstrap.background import FLUSH_SECONDS
 from keystead.domain.ids import KeyId
 from keystead.domain.principals import system
-from tests.support.installations import Ground, own_ground
+from tests.support.installations import SandboxInstallation, own_sandbox
 from tests.support.postgres import wait_until
 from tests.support.server_process import ServerProcess
 
-__all__ = ["own_ground"]
+__all__ = ["own_sandbox"]
 
 CLIENTS = 8
 SLACK = 10.0
@@ -160,10 +160,10 @@ def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
     assert last_used(server, watcher, id) == before
 
 
-def test_a_flush_writes_each_key_once(own_ground: Ground) -> None:
+def test_a_flush_writes_each_key_once(own_sandbox: SandboxInstallation) -> None:
     """However often a key was used since the last flush, its last use is one row written."""
-    tenant = own_ground.tenant()
-    keys = [own_ground.key(tenant) for _ in range(3)]
+    tenant = own_sandbox.tenant()
+    keys = [own_sandbox.key(tenant) for _ in range(3)]
     written: list[Any] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
@@ -172,12 +172,12 @@ def test_a_flush_writes_each_key_once(own_ground: Ground) -> None:
 
     for _ in range(200):
         for key in keys:
-            own_ground.verify(key)
-    engine = own_ground.database.engine
+            own_sandbox.verify(key)
+    engine = own_sandbox.database.engine
     event.listen(engine, "before_cursor_execute", note)
     try:
-        own_ground.flush()
-        own_ground.flush()
+        own_sandbox.flush()
+        own_sandbox.flush()
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert len(written) == len(keys)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.installations import ground, own_ground, shared_ground
+from tests.support.installations import own_sandbox, sandbox, shared_sandbox
 
-__all__ = ["ground", "own_ground", "shared_ground"]
+__all__ = ["own_sandbox", "sandbox", "shared_sandbox"]

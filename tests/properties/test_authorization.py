@@ -14,7 +14,7 @@ from keystead.domain.ids import ALPHABET
 from keystead.domain.token import checksum
 from keystead.domain.verification import DenialReason, Denied, Verified
 from keystead.http.bearer import read_bearer
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 Mangle = Callable[[random.Random, bytes], bytes]
 
@@ -28,10 +28,10 @@ class Bunch:
     foreign: bytes
 
 
-def _bunch(ground: Ground) -> Bunch:
-    tenant = ground.tenant()
-    live, dead = ground.key(tenant), ground.key(tenant)
-    ground.services.keys.revoke(tenant, dead.key.id)
+def _bunch(sandbox: SandboxInstallation) -> Bunch:
+    tenant = sandbox.tenant()
+    live, dead = sandbox.key(tenant), sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
     body = text_of(live)[:26] + "0" * 43
     return Bunch(text_of(live).encode(), text_of(dead).encode(), (body + checksum(body)).encode())
 
@@ -83,20 +83,20 @@ ODD_SCHEMES = (
 )
 
 
-def _meaning(ground: Ground, value: bytes) -> str:
+def _meaning(sandbox: SandboxInstallation, value: bytes) -> str:
     """Verified, the denial's reason, or the name of the refusal."""
     try:
         text = read_bearer([(b"authorization", value)])
     except (Unauthenticated, InvalidToken, InvalidRequest) as refused:
         return refused.code
-    verdict = ground.services.verifier.verify(text)
+    verdict = sandbox.services.verifier.verify(text)
     return str(verdict.reason) if isinstance(verdict, Denied) else "verified"
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_twenty_thousand_values(ground: Ground, seed: int) -> None:
+def test_twenty_thousand_values(sandbox: SandboxInstallation, seed: int) -> None:
     """Of 200,000 values each is one token and verified, or refused: only the live token itself is ever accepted."""
-    bunch = _bunch(ground)
+    bunch = _bunch(sandbox)
     dice = random.Random(seed)
     kinds, schemes = list(MANGLES.values()), [*SCHEMES * 3, *ODD_SCHEMES]
     seen: dict[str, int] = {}
@@ -106,7 +106,7 @@ def test_twenty_thousand_values(ground: Ground, seed: int) -> None:
         value = (
             dice.choice(schemes) + mangled + dice.choice([b"", b"", b" ", b"\t", b"\r\n", b"\x85"])
         )
-        meaning = _meaning(ground, value)
+        meaning = _meaning(sandbox, value)
         seen[meaning] = seen.get(meaning, 0) + 1
         scheme, _, rest = value.strip(b" \t").partition(b" ")
         alone = scheme.lower() == b"bearer" and rest.strip(b" ") == bunch.live
@@ -117,27 +117,27 @@ def test_twenty_thousand_values(ground: Ground, seed: int) -> None:
     assert min(seen.values()) > 50
 
 
-def test_every_scheme(ground: Ground) -> None:
+def test_every_scheme(sandbox: SandboxInstallation) -> None:
     """The scheme is accepted in any case and with any number of spaces, and in no other form (RFC 9110)."""
-    live = _bunch(ground).live
+    live = _bunch(sandbox).live
     for scheme in SCHEMES:
-        assert _meaning(ground, scheme + live) == "verified"
+        assert _meaning(sandbox, scheme + live) == "verified"
     for scheme in ODD_SCHEMES:
-        assert _meaning(ground, scheme + live) in {"unauthenticated", "invalid-token"}
+        assert _meaning(sandbox, scheme + live) in {"unauthenticated", "invalid-token"}
 
 
-def test_never_two(ground: Ground) -> None:
+def test_never_two(sandbox: SandboxInstallation) -> None:
     """Two fields are refused in any order and any case of their name, though both hold the live token."""
-    live = b"Bearer " + _bunch(ground).live
+    live = b"Bearer " + _bunch(sandbox).live
     for one, other in ((b"authorization", b"Authorization"), (b"AUTHORIZATION", b"authorization")):
         for values in ((live, live), (live, b"Basic eA=="), (b"", live)):
             with pytest.raises(InvalidRequest):
                 read_bearer(list(zip((one, other), values, strict=True)))
 
 
-def test_reasons_stay_inside(ground: Ground) -> None:
+def test_reasons_stay_inside(sandbox: SandboxInstallation) -> None:
     """The reason of a denial names the key only to a holder of its secret, not to a forged token (R4, R15)."""
-    bunch = _bunch(ground)
-    forged = ground.services.verifier.verify(bunch.foreign.decode())
+    bunch = _bunch(sandbox)
+    forged = sandbox.services.verifier.verify(bunch.foreign.decode())
     assert forged == Denied(DenialReason.UNKNOWN)
-    assert isinstance(ground.services.verifier.verify(bunch.live.decode()), Verified)
+    assert isinstance(sandbox.services.verifier.verify(bunch.live.decode()), Verified)

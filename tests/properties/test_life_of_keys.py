@@ -25,7 +25,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.services.keys import CreatedKey
 from tests.support.clocks import NOON
-from tests.support.installations import ENGINES, Ground, fresh_ground
+from tests.support.installations import ENGINES, SandboxInstallation, fresh_sandbox
 
 SCOPES = ("documents:read", "documents:write", "keys:read")
 SETS = st.frozensets(st.sampled_from(SCOPES), min_size=1)
@@ -178,16 +178,16 @@ class Model:
 class Product:
     """One workspace of an installation."""
 
-    def __init__(self, ground: Ground, limit: int) -> None:
-        self.ground = ground
-        self.tenant: Principal = ground.tenant(limit)
+    def __init__(self, sandbox: SandboxInstallation, limit: int) -> None:
+        self.sandbox = sandbox
+        self.tenant: Principal = sandbox.tenant(limit)
         self.made: list[CreatedKey] = []
 
     def create(self, description: str, life: int | None, scopes: frozenset[str]) -> str:
         """As the model's."""
-        ends = None if life is None else self.ground.clock.now() + timedelta(seconds=life)
+        ends = None if life is None else self.sandbox.clock.now() + timedelta(seconds=life)
         draft = KeyDraft(description, ends, sorted(scopes))
-        return self._made(lambda: self.ground.services.keys.create(self.tenant, draft))
+        return self._made(lambda: self.sandbox.services.keys.create(self.tenant, draft))
 
     def rotate(self, place: int, overlap: int, life: int | None | str) -> str:
         """As the model's."""
@@ -195,15 +195,15 @@ class Product:
         if life == "same":
             ends = UNSET
         elif isinstance(life, int):
-            ends = self.ground.clock.now() + timedelta(seconds=life)
+            ends = self.sandbox.clock.now() + timedelta(seconds=life)
         id, spared = self.made[place].key.id, timedelta(seconds=overlap)
-        keys = self.ground.services.keys
+        keys = self.sandbox.services.keys
         return self._made(lambda: keys.rotate(self.tenant, id, overlap=spared, expires_at=ends))
 
     def revoke(self, place: int) -> str:
         """As the model's."""
         id = self.made[place].key.id
-        return _outcome(lambda: self.ground.services.keys.revoke(self.tenant, id))
+        return _outcome(lambda: self.sandbox.services.keys.revoke(self.tenant, id))
 
     def patch(self, place: int, change: dict[str, Any]) -> str:
         """As the model's."""
@@ -212,26 +212,26 @@ class Product:
             ends = fields.pop("ends")
             fields["expires_at"] = None if ends is None else NOON + timedelta(seconds=ends)
         id, patch = self.made[place].key.id, KeyPatch(**fields)
-        return _outcome(lambda: self.ground.services.keys.update(self.tenant, id, patch))
+        return _outcome(lambda: self.sandbox.services.keys.update(self.tenant, id, patch))
 
     def verify(self, place: int, scope: str) -> str:
         """As the model's."""
-        return self.ground.verdict(self.made[place], scope)
+        return self.sandbox.verdict(self.made[place], scope)
 
     def operate(self, act: str | int) -> None:
         """As the state machine's."""
-        workspaces, id = self.ground.services.workspaces, self.tenant.workspace_id
+        workspaces, id = self.sandbox.services.workspaces, self.tenant.workspace_id
         match act:
             case int():
-                self.ground.limit(self.tenant, act)
+                self.sandbox.limit(self.tenant, act)
             case "suspend":
                 workspaces.suspend(id)
             case "resume":
                 workspaces.resume(id)
             case "flush":
-                self.ground.flush()
+                self.sandbox.flush()
             case _:
-                self.ground.restart()
+                self.sandbox.restart()
 
     def listed(self, status: str | None = None, query: str = "") -> list[tuple[Any, ...]]:
         """Return what a list shows of the keys, page by page, the newest first."""
@@ -243,17 +243,17 @@ class Product:
                 key.description,
                 key.scopes,
                 _seconds(key.expires_at),
-                str(key.status(self.ground.clock.now())),
+                str(key.status(self.sandbox.clock.now())),
                 None if key.rotated_to is None else places[key.rotated_to],
                 _seconds(key.last_use and key.last_use.at),
             )
-            for key in self.ground.keys(self.tenant, status=wanted, query=query, limit=8)
+            for key in self.sandbox.keys(self.tenant, status=wanted, query=query, limit=8)
         ]
 
     def acts(self) -> list[tuple[str, int]]:
         """What happened to which key."""
         places = {str(made.key.id): place for place, made in enumerate(self.made)}
-        events = [e for e in self.ground.events(self.tenant) if e.target.type == "key"]
+        events = [e for e in self.sandbox.events(self.tenant) if e.target.type == "key"]
         return [(str(event.type), places[event.target.id]) for event in events]
 
     def _made(self, make: Callable[[], CreatedKey]) -> str:
@@ -281,21 +281,21 @@ def _seconds(instant: Any) -> int | None:
 class LifeOfKeys(RuleBasedStateMachine):
     """Does everything three times, and compares."""
 
-    def __init__(self, grounds: list[Ground]) -> None:
+    def __init__(self, sandboxes: list[SandboxInstallation]) -> None:
         super().__init__()
-        for ground in grounds:
-            ground.clock.set(NOON)
+        for sandbox in sandboxes:
+            sandbox.clock.set(NOON)
         self.model = Model(limit=4)
         self.most = 4
         self.steps = 0
-        self.products = [Product(ground, limit=4) for ground in grounds]
+        self.products = [Product(sandbox, limit=4) for sandbox in sandboxes]
 
     def agree(self, act: Callable[[Any], str]) -> None:
         """All three answer alike."""
         expected = act(self.model)
         note(f"-> {expected}")
         for product in self.products:
-            assert act(product) == expected, product.ground.url
+            assert act(product) == expected, product.sandbox.url
 
     @initialize(keys=st.lists(st.tuples(WORDS, LIVES, SETS), min_size=2, max_size=3))
     def begin(self, keys: list[tuple[str, int | None, frozenset[str]]]) -> None:
@@ -348,7 +348,7 @@ class LifeOfKeys(RuleBasedStateMachine):
         """Time passes, and keys expire."""
         self.model.now += seconds
         for product in self.products:
-            product.ground.clock.advance(seconds=seconds)
+            product.sandbox.clock.advance(seconds=seconds)
 
     @precondition(lambda self: self.model.coming_ends())
     @rule(place=PLACES, early=st.booleans())
@@ -409,8 +409,8 @@ class LifeOfKeys(RuleBasedStateMachine):
         """Every list is the model's, and its quota counts the model's keys."""
         expected = self.expected()
         for product in self.products:
-            assert product.listed() == expected, product.ground.url
-            quota = product.ground.services.keys.list(product.tenant, limit=1).quota
+            assert product.listed() == expected, product.sandbox.url
+            quota = product.sandbox.services.keys.list(product.tenant, limit=1).quota
             assert (quota.limit, quota.used) == (
                 self.model.limit,
                 len(self.model.active(successor=False)),
@@ -420,7 +420,7 @@ class LifeOfKeys(RuleBasedStateMachine):
     def one_event_an_act(self) -> None:
         """The events are the acts, one for each, in their order."""
         for product in self.products:
-            assert product.acts() == self.model.acts, product.ground.url
+            assert product.acts() == self.model.acts, product.sandbox.url
 
     @invariant()
     def never_more_than_promised(self) -> None:
@@ -430,20 +430,20 @@ class LifeOfKeys(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def grounds(
+def sandboxes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Ground]]:
+) -> Iterator[list[SandboxInstallation]]:
     """An installation on each engine."""
     with (
-        fresh_ground(request, tmp_path_factory, ENGINES[0]) as embedded,
-        fresh_ground(request, tmp_path_factory, ENGINES[1]) as served,
+        fresh_sandbox(request, tmp_path_factory, ENGINES[0]) as embedded,
+        fresh_sandbox(request, tmp_path_factory, ENGINES[1]) as served,
     ):
         yield [embedded, served]
 
 
-def _live(grounds: list[Ground], lives: int, steps: int, *phases: Phase) -> None:
+def _live(sandboxes: list[SandboxInstallation], lives: int, steps: int, *phases: Phase) -> None:
     run_state_machine_as_test(
-        lambda: LifeOfKeys(grounds),  # type: ignore[arg-type]
+        lambda: LifeOfKeys(sandboxes),  # type: ignore[arg-type]
         settings=settings(
             max_examples=lives,
             stateful_step_count=steps,
@@ -454,19 +454,19 @@ def _live(grounds: list[Ground], lives: int, steps: int, *phases: Phase) -> None
     )
 
 
-def test_lives(grounds: list[Ground]) -> None:
+def test_lives(sandboxes: list[SandboxInstallation]) -> None:
     """In a few lives SQLite, PostgreSQL and the model give equal answers, step by step."""
-    _live(grounds, 5, 25, Phase.reuse, Phase.generate)
+    _live(sandboxes, 5, 25, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.slow
-def test_more_lives(grounds: list[Ground]) -> None:
+def test_more_lives(sandboxes: list[SandboxInstallation]) -> None:
     """In a dozen longer lives SQLite, PostgreSQL and the model give equal answers, step by step."""
-    _live(grounds, 12, 30, Phase.reuse, Phase.generate)
+    _live(sandboxes, 12, 30, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
-def test_many_lives(grounds: list[Ground]) -> None:
+def test_many_lives(sandboxes: list[SandboxInstallation]) -> None:
     """In 2,000 lives of up to 50 steps SQLite, PostgreSQL and the model give equal answers, step by step."""
-    _live(grounds, 2_000, 50)
+    _live(sandboxes, 2_000, 50)

@@ -13,7 +13,7 @@ from keystead.domain.keys import KeyDraft, fold_for_search
 from keystead.domain.principals import Principal
 from keystead.storage.schema.tables import api_keys
 from tests.support.administrator import write_behind
-from tests.support.installations import ENGINES, Ground, fresh_ground
+from tests.support.installations import ENGINES, SandboxInstallation, fresh_sandbox
 
 LETTERS = st.sampled_from(
     "aAbB10%_\\/'\"; \u00e9e\u0301\u00dfs\u0131\u0130i\u03a3\u03c2\u03c3\ufb01\uff21\ud55c\u1112\U0001f600"
@@ -23,7 +23,7 @@ ANY_LINE = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20
 ).filter(lambda text: not text.isspace())
 
-Shelf = list[tuple[Ground, Principal]]
+Shelf = list[tuple[SandboxInstallation, Principal]]
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +32,22 @@ def shelf(
 ) -> Iterator[Shelf]:
     """A workspace on each engine."""
     with (
-        fresh_ground(request, tmp_path_factory, ENGINES[0]) as embedded,
-        fresh_ground(request, tmp_path_factory, ENGINES[1]) as served,
+        fresh_sandbox(request, tmp_path_factory, ENGINES[0]) as embedded,
+        fresh_sandbox(request, tmp_path_factory, ENGINES[1]) as served,
     ):
-        yield [(ground, ground.tenant()) for ground in (embedded, served)]
+        yield [(sandbox, sandbox.tenant()) for sandbox in (embedded, served)]
 
 
 def _found(shelf: Shelf, descriptions: list[str], queries: list[str]) -> list[list[list[str]]]:
     """For each engine and each query the descriptions of what is found, the newest first."""
     answers = []
-    for ground, tenant in shelf:
-        with write_behind(ground.database) as tx:
+    for sandbox, tenant in shelf:
+        with write_behind(sandbox.database) as tx:
             tx.execute(api_keys.delete().where(api_keys.c.workspace_id == tenant.workspace_id))
         for description in descriptions:
-            ground.services.keys.create(tenant, KeyDraft(description))
+            sandbox.services.keys.create(tenant, KeyDraft(description))
         answers.append(
-            [[key.description for key in ground.keys(tenant, query=query)] for query in queries]
+            [[key.description for key in sandbox.keys(tenant, query=query)] for query in queries]
         )
     return answers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.installations import ground, own_ground, shared_ground
+from tests.support.installations import own_sandbox, sandbox, shared_sandbox
 from tests.support.people import crowd
 
-__all__ = ["crowd", "ground", "own_ground", "shared_ground"]
+__all__ = ["crowd", "own_sandbox", "sandbox", "shared_sandbox"]

@@ -25,7 +25,7 @@ from keystead.domain.workspaces import Member
 from keystead.settings import Settings
 from keystead.storage.tables import users
 from tests.support.administrator import read_behind
-from tests.support.installations import PEPPERS, Ground
+from tests.support.installations import PEPPERS, SandboxInstallation
 from tests.support.people import RIGHT, WRONG, Crowd, Server, email_of
 
 NEW = "another lamp and 9 rivers"
@@ -127,11 +127,11 @@ def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
 
 def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
     """What the person's workspaces are called is what a guesser tries."""
-    crowd.ground.services.workspaces.rename(crowd.ground.tenant(), "no matter")
-    named = crowd.ground.services.workspaces.create(
+    crowd.sandbox.services.workspaces.rename(crowd.sandbox.tenant(), "no matter")
+    named = crowd.sandbox.services.workspaces.create(
         "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
     )
-    owner = crowd.ground.services.workspaces.owner(named.id)
+    owner = crowd.sandbox.services.workspaces.owner(named.id)
     crowd.give_password(ada, "zimmerwald kites 7")
     with pytest.raises(Invalid, match="guessed"):
         crowd.give_password(owner, "zimmerwald kites 7")
@@ -139,7 +139,7 @@ def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
 
 def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
     """What the product is called here is what a guesser tries."""
-    settings = Settings(database=crowd.ground.url, product_name="Zimmerwald Kites")
+    settings = Settings(database=crowd.sandbox.url, product_name="Zimmerwald Kites")
     named = open_installation(settings, PEPPERS, crowd.clock)
     try:
         with pytest.raises(Invalid, match="guessed"):
@@ -152,8 +152,8 @@ def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
 
 def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
     """A password without an address to sign in by would open nothing."""
-    made = crowd.ground.services.workspaces.create("W", owner="Nameless")
-    session = crowd.signed_in(crowd.ground.services.workspaces.owner(made.id))
+    made = crowd.sandbox.services.workspaces.create("W", owner="Nameless")
+    session = crowd.signed_in(crowd.sandbox.services.workspaces.owner(made.id))
     with pytest.raises(Invalid, match="/email"):
         crowd.accounts.change_password(session, Password(RIGHT))
 
@@ -176,9 +176,9 @@ def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
     )
 
 
-def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
+def test_a_proof_that_grows_old_while_hashing(own_sandbox: SandboxInstallation) -> None:
     """The proof is asked for again when the password is written: nothing slips through while it is hashed."""
-    crowd = Crowd(own_ground)
+    crowd = Crowd(own_sandbox)
     ada = crowd.owner()
     session = crowd.signed_in(ada)
     slow = crowd.hasher.hash
@@ -190,7 +190,7 @@ def test_a_proof_that_grows_old_while_hashing(own_ground: Ground) -> None:
     crowd.hasher.hash = late  # type: ignore[method-assign]
     with pytest.raises(ReauthenticationRequired):
         crowd.accounts.change_password(session, Password(RIGHT))
-    with read_behind(own_ground.database) as tx:
+    with read_behind(own_sandbox.database) as tx:
         assert users.password_hash_of(tx, ada.user.id) is None
 
 
@@ -228,10 +228,10 @@ def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
     assert crowd.events(bo.workspace_id, "member.email_changed") == []
 
 
-def test_of_many_who_take_one_address_one_gets_it(own_ground: Ground) -> None:
+def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallation) -> None:
     """Of eight people who take one address concurrently, through two servers, one gets it; the others see why."""
-    crowd = Crowd(own_ground)
-    servers = [crowd, Server(own_ground)]
+    crowd = Crowd(own_sandbox)
+    servers = [crowd, Server(own_sandbox)]
     sessions = [crowd.signed_in(crowd.owner()) for _ in range(8)]
 
     def take(turn: tuple[int, Secret]) -> bool:

@@ -34,7 +34,7 @@ from keystead.storage.engine import connections as engines
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import credentials, keys, workspaces
-from tests.support.installations import ENGINES, Ground, fresh_url, ground_on, prepare
+from tests.support.installations import ENGINES, SandboxInstallation, fresh_url, prepare, sandbox_on
 from tests.support.people import acting, member_of
 from tests.support.postgres import wait_until
 from tests.support.row_security import as_owner
@@ -53,32 +53,32 @@ KEY, MEMBER, CREDENTIAL = PrincipalKind.KEY, PrincipalKind.MEMBER, PrincipalKind
 class Stage:
     """A workspace with one of everything, for changes that are all refused."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
 
     def __post_init__(self) -> None:
-        ground, self.tenant = self.ground, self.ground.tenant()
-        services = ground.services
-        soon = ground.clock.now() + timedelta(minutes=30)
-        self.key = ground.key(self.tenant, "target", expires_at=soon).key.id
+        sandbox, self.tenant = self.sandbox, self.sandbox.tenant()
+        services = sandbox.services
+        soon = sandbox.clock.now() + timedelta(minutes=30)
+        self.key = sandbox.key(self.tenant, "target", expires_at=soon).key.id
         services.documents.create_collection(self.tenant, CollectionDraft("docs"))
         services.documents.put(self.tenant, "docs", DocumentDraft("a", "text"))
         hook = services.webhooks.create(self.tenant, WebhookDraft("chat", URL, ("*",)))
         self.webhook = hook.endpoint.id
         self.delivery = services.webhooks.test(self.tenant, self.webhook).id
-        member_of(ground, self.tenant, Role.OWNER, "Olga")
-        self.member = member_of(ground, self.tenant, Role.VIEWER).user.id
+        member_of(sandbox, self.tenant, Role.OWNER, "Olga")
+        self.member = member_of(sandbox, self.tenant, Role.VIEWER).user.id
         self.invitation = services.invitations.invite(self.tenant, "i@example.com", Role.VIEWER)[1]
         self.credential = services.credentials.create("other", OPERATOR)[0].id
 
     def actor(self, kind: PrincipalKind) -> Principal:
         """A new principal of that kind that may do everything that its kind may."""
         if kind is KEY:
-            ends = self.ground.clock.now() + timedelta(hours=1)
-            return self.ground.caller(self.tenant, EVERYTHING, KEYS_WRITE, expires_at=ends)
+            ends = self.sandbox.clock.now() + timedelta(hours=1)
+            return self.sandbox.caller(self.tenant, EVERYTHING, KEYS_WRITE, expires_at=ends)
         if kind is MEMBER:
-            member = member_of(self.ground, self.tenant, Role.OWNER)
-            return acting(member, self.ground.clock.now())
-        made: Credential = self.ground.services.credentials.create("backend", OPERATOR)[0]
+            member = member_of(self.sandbox, self.tenant, Role.OWNER)
+            return acting(member, self.sandbox.clock.now())
+        made: Credential = self.sandbox.services.credentials.create("backend", OPERATOR)[0]
         return operator(made.name, self.tenant.workspace_id, id=made.id)
 
 
@@ -104,90 +104,90 @@ def _portal(stage: Stage, principal: Principal) -> object:
     )
     user = PortalUser("u1", "Pat", None)
     request = PortalRequest(principal.workspace_id, user, Role.VIEWER)
-    return stage.ground.services.portal_sessions.create(acting_credential, request)
+    return stage.sandbox.services.portal_sessions.create(acting_credential, request)
 
 
 USE_CASES: Final[Mapping[str, UseCase]] = {
-    "Keys._create": UseCase(lambda s, p: s.ground.services.keys.create(p, KeyDraft("new")), ALL),
-    "Keys._rotate": UseCase(lambda s, p: s.ground.services.keys.rotate(p, s.key), ALL),
+    "Keys._create": UseCase(lambda s, p: s.sandbox.services.keys.create(p, KeyDraft("new")), ALL),
+    "Keys._rotate": UseCase(lambda s, p: s.sandbox.services.keys.rotate(p, s.key), ALL),
     "Keys.update": UseCase(
-        lambda s, p: s.ground.services.keys.update(p, s.key, KeyPatch("other")), ALL
+        lambda s, p: s.sandbox.services.keys.update(p, s.key, KeyPatch("other")), ALL
     ),
-    "Keys.revoke": UseCase(lambda s, p: s.ground.services.keys.revoke(p, s.key), ALL),
-    "KeyRates.set": UseCase(lambda s, p: s.ground.services.key_rates.set(p, s.key, 5), OPERATORS),
+    "Keys.revoke": UseCase(lambda s, p: s.sandbox.services.keys.revoke(p, s.key), ALL),
+    "KeyRates.set": UseCase(lambda s, p: s.sandbox.services.key_rates.set(p, s.key, 5), OPERATORS),
     "Documents.create_collection": UseCase(
-        lambda s, p: s.ground.services.documents.create_collection(p, CollectionDraft("new")), ALL
+        lambda s, p: s.sandbox.services.documents.create_collection(p, CollectionDraft("new")), ALL
     ),
     "Documents.update_collection": UseCase(
-        lambda s, p: s.ground.services.documents.update_collection(
+        lambda s, p: s.sandbox.services.documents.update_collection(
             p, "docs", CollectionPatch("Other")
         ),
         ALL,
     ),
     "Documents._delete_collection": UseCase(
-        lambda s, p: s.ground.services.documents.delete_collection(p, "docs", with_documents=True),
+        lambda s, p: s.sandbox.services.documents.delete_collection(p, "docs", with_documents=True),
         ALL,
     ),
     "Documents.put": UseCase(
-        lambda s, p: s.ground.services.documents.put(p, "docs", DocumentDraft("b", "new")), ALL
+        lambda s, p: s.sandbox.services.documents.put(p, "docs", DocumentDraft("b", "new")), ALL
     ),
     "Documents.push": UseCase(
-        lambda s, p: s.ground.services.documents.push(p, "docs", Push(delete=["a"])), ALL
+        lambda s, p: s.sandbox.services.documents.push(p, "docs", Push(delete=["a"])), ALL
     ),
     "Documents.delete": UseCase(
-        lambda s, p: s.ground.services.documents.delete(p, "docs", "a"), ALL
+        lambda s, p: s.sandbox.services.documents.delete(p, "docs", "a"), ALL
     ),
     "Webhooks.create": UseCase(
-        lambda s, p: s.ground.services.webhooks.create(p, WebhookDraft("new", URL, ("*",))), ALL
+        lambda s, p: s.sandbox.services.webhooks.create(p, WebhookDraft("new", URL, ("*",))), ALL
     ),
     "Webhooks.update": UseCase(
-        lambda s, p: s.ground.services.webhooks.update(p, s.webhook, WebhookPatch("other")), ALL
+        lambda s, p: s.sandbox.services.webhooks.update(p, s.webhook, WebhookPatch("other")), ALL
     ),
-    "Webhooks.delete": UseCase(lambda s, p: s.ground.services.webhooks.delete(p, s.webhook), ALL),
+    "Webhooks.delete": UseCase(lambda s, p: s.sandbox.services.webhooks.delete(p, s.webhook), ALL),
     "Webhooks.rotate_secret": UseCase(
-        lambda s, p: s.ground.services.webhooks.rotate_secret(p, s.webhook), ALL
+        lambda s, p: s.sandbox.services.webhooks.rotate_secret(p, s.webhook), ALL
     ),
-    "Webhooks._test": UseCase(lambda s, p: s.ground.services.webhooks.test(p, s.webhook), ALL),
+    "Webhooks._test": UseCase(lambda s, p: s.sandbox.services.webhooks.test(p, s.webhook), ALL),
     "Webhooks._redeliver": UseCase(
-        lambda s, p: s.ground.services.webhooks.redeliver(p, s.delivery), ALL
+        lambda s, p: s.sandbox.services.webhooks.redeliver(p, s.delivery), ALL
     ),
     "Members.change_role": UseCase(
-        lambda s, p: s.ground.services.members.change_role(p, s.member, Role.ADMIN), PEOPLE
+        lambda s, p: s.sandbox.services.members.change_role(p, s.member, Role.ADMIN), PEOPLE
     ),
-    "Members.remove": UseCase(lambda s, p: s.ground.services.members.remove(p, s.member), PEOPLE),
-    "Members.leave": UseCase(lambda s, p: s.ground.services.members.leave(p), _by(MEMBER)),
+    "Members.remove": UseCase(lambda s, p: s.sandbox.services.members.remove(p, s.member), PEOPLE),
+    "Members.leave": UseCase(lambda s, p: s.sandbox.services.members.leave(p), _by(MEMBER)),
     "Invitations.invite": UseCase(
-        lambda s, p: s.ground.services.invitations.invite(p, "n@example.com", Role.VIEWER), PEOPLE
+        lambda s, p: s.sandbox.services.invitations.invite(p, "n@example.com", Role.VIEWER), PEOPLE
     ),
     "Invitations.revoke": UseCase(
-        lambda s, p: s.ground.services.invitations.revoke(p, s.invitation.id), PEOPLE
+        lambda s, p: s.sandbox.services.invitations.revoke(p, s.invitation.id), PEOPLE
     ),
     "NotificationPreferences.choose": UseCase(
-        lambda s, p: s.ground.services.notification_preferences.choose(p, [next(iter(Topic))]),
+        lambda s, p: s.sandbox.services.notification_preferences.choose(p, [next(iter(Topic))]),
         _by(MEMBER),
     ),
     "PortalSessions.create": UseCase(_portal, OPERATORS),
     "Workspaces.rename": UseCase(
-        lambda s, p: s.ground.services.workspaces.rename(p, "Other"), PEOPLE
+        lambda s, p: s.sandbox.services.workspaces.rename(p, "Other"), PEOPLE
     ),
     "Workspaces.create": UseCase(
-        lambda s, p: s.ground.services.workspaces.create("New", actor=p.actor), OPERATORS
+        lambda s, p: s.sandbox.services.workspaces.create("New", actor=p.actor), OPERATORS
     ),
     "Workspaces.set_plan": UseCase(
-        lambda s, p: s.ground.services.workspaces.set_plan(p.workspace_id, "free", actor=p.actor),
+        lambda s, p: s.sandbox.services.workspaces.set_plan(p.workspace_id, "free", actor=p.actor),
         OPERATORS,
     ),
     "Workspaces._set_suspension": UseCase(
-        lambda s, p: s.ground.services.workspaces.suspend(p.workspace_id, p.actor), OPERATORS
+        lambda s, p: s.sandbox.services.workspaces.suspend(p.workspace_id, p.actor), OPERATORS
     ),
     "Plans.apply": UseCase(
-        lambda s, p: s.ground.services.plans.apply(DEFAULT_PLANS, p.actor), OPERATORS
+        lambda s, p: s.sandbox.services.plans.apply(DEFAULT_PLANS, p.actor), OPERATORS
     ),
     "Credentials.create": UseCase(
-        lambda s, p: s.ground.services.credentials.create("new", p.actor), OPERATORS
+        lambda s, p: s.sandbox.services.credentials.create("new", p.actor), OPERATORS
     ),
     "Credentials.revoke": UseCase(
-        lambda s, p: s.ground.services.credentials.revoke(s.credential, p.actor), OPERATORS
+        lambda s, p: s.sandbox.services.credentials.revoke(s.credential, p.actor), OPERATORS
     ),
 }
 SYSTEM: Final = {
@@ -214,11 +214,11 @@ class Ending(NamedTuple):
 
 
 def _revoke(tx: Tx, stage: Stage, actor: Principal) -> None:
-    keys.revoke_key(tx, actor.workspace_id, KeyId(actor.id), stage.ground.clock.now())
+    keys.revoke_key(tx, actor.workspace_id, KeyId(actor.id), stage.sandbox.clock.now())
 
 
 def _expire(tx: Tx, stage: Stage, actor: Principal) -> None:
-    stage.ground.clock.advance(hours=1)
+    stage.sandbox.clock.advance(hours=1)
 
 
 def _narrow(tx: Tx, stage: Stage, actor: Principal) -> None:
@@ -228,7 +228,7 @@ def _narrow(tx: Tx, stage: Stage, actor: Principal) -> None:
 
 
 def _suspend(tx: Tx, stage: Stage, actor: Principal) -> None:
-    workspaces.set_suspension(tx, actor.workspace_id, stage.ground.clock.now())
+    workspaces.set_suspension(tx, actor.workspace_id, stage.sandbox.clock.now())
 
 
 def _remove(tx: Tx, stage: Stage, actor: Principal) -> None:
@@ -240,7 +240,7 @@ def _demote(tx: Tx, stage: Stage, actor: Principal) -> None:
 
 
 def _revoke_credential(tx: Tx, stage: Stage, actor: Principal) -> None:
-    credentials.revoke_credential(tx, CredentialId(actor.id), stage.ground.clock.now(), "tests")
+    credentials.revoke_credential(tx, CredentialId(actor.id), stage.sandbox.clock.now(), "tests")
 
 
 ENDINGS: Final = {
@@ -257,7 +257,7 @@ ENDINGS: Final = {
 @pytest.fixture(scope="module", params=ENGINES)
 def patient(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation whose locks are waited for as long as a busy machine takes."""
     with fresh_url(request, tmp_path_factory, request.param) as url:
         prepare(url)
@@ -266,17 +266,17 @@ def patient(
                 patch.setitem(engines.TIMEOUTS, name, "60s")
             patch.setattr(engines.ImpatientConnection, "patience", 62.0)
             patch.setattr(database, "LOCK_SECONDS", 60)
-            with ground_on(url) as ground:
-                yield ground
+            with sandbox_on(url) as sandbox:
+                yield sandbox
 
 
 @contextmanager
-def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
+def _watched(sandbox: SandboxInstallation) -> Iterator[Callable[[], int]]:
     """How many changes wait for a lock."""
-    if ground.database.is_sqlite:
-        yield lambda: ground.database._writers.waiting
+    if sandbox.database.is_sqlite:
+        yield lambda: sandbox.database._writers.waiting
         return
-    with psycopg.connect(as_owner(ground.url), autocommit=True) as watching:
+    with psycopg.connect(as_owner(sandbox.url), autocommit=True) as watching:
 
         def waiting() -> int:
             row = watching.execute(_WAITING).fetchone()
@@ -288,13 +288,13 @@ def _watched(ground: Ground) -> Iterator[Callable[[], int]]:
 
 def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str, object]:
     """What each change is answered that waits for the lock while its actor is ended."""
-    ground, actor = stage.ground, stage.actor(ending.kind)
+    sandbox, actor = stage.sandbox, stage.actor(ending.kind)
     workspace_id = stage.tenant.workspace_id
     purpose = ending.purpose
     holding = (
-        ground.database.write(workspace_id)
+        sandbox.database.write(workspace_id)
         if purpose is None
-        else ground.database.write_across(purpose, workspace_id)
+        else sandbox.database.write_across(purpose, workspace_id)
     )
 
     def answer(name: str) -> object:
@@ -303,7 +303,7 @@ def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str,
         except KeysteadError as refusal:
             return type(refusal)
 
-    with ThreadPoolExecutor(len(names)) as pool, _watched(ground) as waiting:
+    with ThreadPoolExecutor(len(names)) as pool, _watched(sandbox) as waiting:
         with holding as tx:
             ending.end(tx, stage, actor)
             answers = {name: pool.submit(answer, name) for name in names}
@@ -312,7 +312,7 @@ def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_whoever_lost_the_right_changes_nothing(patient: Ground, name: str) -> None:
+def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, name: str) -> None:
     """Each change that its actor may no longer make when its turn comes is refused, and leaves nothing (R103)."""
     ending, stage = ENDINGS[name], Stage(patient)
     ended = [each for each, use_case in USE_CASES.items() if ending.kind in use_case.kinds]
@@ -333,7 +333,7 @@ def test_whoever_lost_the_right_changes_nothing(patient: Ground, name: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [KEY, MEMBER, CREDENTIAL])
-def test_whoever_has_the_right_changes(patient: Ground, kind: PrincipalKind) -> None:
+def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: PrincipalKind) -> None:
     """The same changes are made by actors that still stand, so what refuses them is the loss alone."""
     for use_case in USE_CASES.values():
         if kind in use_case.kinds:

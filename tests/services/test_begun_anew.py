@@ -31,7 +31,7 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
 from tests.services.test_nth_failure import MOST, Failing, Fault, sabotage
 from tests.support.clocks import NOON
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
 from tests.support.row_security import as_owner
 
@@ -70,9 +70,9 @@ def _told(name: str, value: Any, table: Any) -> Select[str, int]:
 
 
 @pytest.fixture(scope="module")
-def look(shared_ground: Ground) -> Iterator[Look]:
+def look(shared_sandbox: SandboxInstallation) -> Iterator[Look]:
     """A look at the file's installation."""
-    with closing(Database(as_owner(shared_ground.url))) as behind:
+    with closing(Database(as_owner(shared_sandbox.url))) as behind:
         yield Look(behind)
 
 
@@ -82,13 +82,13 @@ def look(shared_ground: Ground) -> Iterator[Look]:
 def create(crowd: Crowd, owner: Member) -> Act:
     """A new key under a limit."""
     tenant = acting_operator(owner.workspace_id)
-    crowd.ground.limit(tenant, 1)
-    return lambda: crowd.ground.key(tenant)
+    crowd.sandbox.limit(tenant, 1)
+    return lambda: crowd.sandbox.key(tenant)
 
 
 def create_once(crowd: Crowd, owner: Member) -> Act:
     """A new key, and the same request again."""
-    tenant, keys = acting_operator(owner.workspace_id), crowd.ground.services.keys
+    tenant, keys = acting_operator(owner.workspace_id), crowd.sandbox.services.keys
 
     def ask() -> None:
         first = keys.create(tenant, KeyDraft("sync"), once=ONCE)
@@ -102,20 +102,20 @@ def create_once(crowd: Crowd, owner: Member) -> Act:
 def rotate(crowd: Crowd, owner: Member) -> Act:
     """A successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
-    key, hour = crowd.ground.key(tenant).key, timedelta(hours=1)
-    return lambda: crowd.ground.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
+    key, hour = crowd.sandbox.key(tenant).key, timedelta(hours=1)
+    return lambda: crowd.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(crowd: Crowd, owner: Member) -> Act:
     """A revocation, reported once, after the commit."""
-    tenant, database = acting_operator(owner.workspace_id), crowd.ground.database
-    key = crowd.ground.key(tenant).key
+    tenant, database = acting_operator(owner.workspace_id), crowd.sandbox.database
+    key = crowd.sandbox.key(tenant).key
 
     def end() -> None:
         told: list[RevocationEntry] = []
         database.on_revocations = told.extend
         try:
-            crowd.ground.services.keys.revoke(tenant, key.id)
+            crowd.sandbox.services.keys.revoke(tenant, key.id)
         finally:
             database.on_revocations = None
         assert [one.target_id for one in told] == [key.id]
@@ -126,26 +126,26 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
 def narrow(crowd: Crowd, owner: Member) -> Act:
     """Fewer scopes."""
     tenant = acting_operator(owner.workspace_id)
-    key = crowd.ground.key(tenant, scopes=("documents:read", "documents:write")).key
+    key = crowd.sandbox.key(tenant, scopes=("documents:read", "documents:write")).key
     patch = KeyPatch(scopes=("documents:read",))
-    return lambda: crowd.ground.services.keys.update(tenant, key.id, patch)
+    return lambda: crowd.sandbox.services.keys.update(tenant, key.id, patch)
 
 
 def flush(crowd: Crowd, owner: Member) -> Act:
     """The use of a key, written down."""
-    key = crowd.ground.key(acting_operator(owner.workspace_id))
-    assert crowd.ground.verdict(key) == "verified"
-    return crowd.ground.flush
+    key = crowd.sandbox.key(acting_operator(owner.workspace_id))
+    assert crowd.sandbox.verdict(key) == "verified"
+    return crowd.sandbox.flush
 
 
 def suspend(crowd: Crowd, owner: Member) -> Act:
     """The suspension of a workspace."""
-    return lambda: crowd.ground.services.workspaces.suspend(owner.workspace_id)
+    return lambda: crowd.sandbox.services.workspaces.suspend(owner.workspace_id)
 
 
 def make_workspace(crowd: Crowd, owner: Member) -> Act:
     """A new workspace with its owner."""
-    return lambda: crowd.ground.services.workspaces.create("New", owner="Bo")
+    return lambda: crowd.sandbox.services.workspaces.create("New", owner="Bo")
 
 
 def invite(crowd: Crowd, owner: Member) -> Act:
@@ -220,7 +220,7 @@ def portal(crowd: Crowd, owner: Member) -> Act:
 
 def push(crowd: Crowd, owner: Member) -> Act:
     """Documents put and deleted."""
-    tenant, documents = acting_operator(owner.workspace_id), crowd.ground.services.documents
+    tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(tenant, "docs", Push([DocumentDraft("a", "one"), DocumentDraft("b", "two")]))
     change = Push([DocumentDraft("a", "three"), DocumentDraft("c", "four")], ["b"])
@@ -229,7 +229,7 @@ def push(crowd: Crowd, owner: Member) -> Act:
 
 def delete_collection(crowd: Crowd, owner: Member) -> Act:
     """A collection with its documents."""
-    tenant, documents = acting_operator(owner.workspace_id), crowd.ground.services.documents
+    tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.put(tenant, "docs", DocumentDraft("a", "one"))
     return lambda: documents.delete_collection(tenant, "docs", with_documents=True)
@@ -241,7 +241,7 @@ def hook(crowd: Crowd, owner: Member) -> Act:
 
     def make() -> None:
         _hook(crowd, owner)
-        crowd.ground.key(tenant)
+        crowd.sandbox.key(tenant)
 
     return make
 
@@ -249,8 +249,8 @@ def hook(crowd: Crowd, owner: Member) -> Act:
 def deliver(crowd: Crowd, owner: Member) -> Act:
     """A delivery claimed by a worker, held for longer, sent and settled."""
     _hook(crowd, owner)
-    crowd.ground.key(acting_operator(owner.workspace_id))
-    deliveries = crowd.ground.services.deliveries
+    crowd.sandbox.key(acting_operator(owner.workspace_id))
+    deliveries = crowd.sandbox.services.deliveries
 
     def work() -> None:
         found = deliveries.claim(endpoints=500, messages=10)
@@ -264,8 +264,8 @@ def deliver(crowd: Crowd, owner: Member) -> Act:
 def disable(crowd: Crowd, owner: Member) -> Act:
     """A delivery after which its endpoint is disabled."""
     _hook(crowd, owner)
-    crowd.ground.key(acting_operator(owner.workspace_id))
-    deliveries = crowd.ground.services.deliveries
+    crowd.sandbox.key(acting_operator(owner.workspace_id))
+    deliveries = crowd.sandbox.services.deliveries
     found = deliveries.claim(endpoints=500, messages=10)
     (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
     return lambda: deliveries.settle(_sent(mine, 410), [mine])
@@ -274,7 +274,7 @@ def disable(crowd: Crowd, owner: Member) -> Act:
 def try_out(crowd: Crowd, owner: Member) -> Act:
     """A test of a webhook, and a delivery sent again: both count towards a pace."""
     made = _hook(crowd, owner)
-    tenant, webhooks = acting_operator(owner.workspace_id), crowd.ground.services.webhooks
+    tenant, webhooks = acting_operator(owner.workspace_id), crowd.sandbox.services.webhooks
 
     def send() -> None:
         webhooks.redeliver(tenant, webhooks.test(tenant, made.endpoint.id).id)
@@ -285,10 +285,10 @@ def try_out(crowd: Crowd, owner: Member) -> Act:
 def watch(crowd: Crowd, owner: Member) -> Act:
     """An event about a key that will expire soon."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
-    crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
-    look = KeyLifecycle(crowd.ground.database, crowd.clock).run
+    crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
+    look = KeyLifecycle(crowd.sandbox.database, crowd.clock).run
     look()
-    crowd.ground.key(acting_operator(owner.workspace_id), expires_at=ends)
+    crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
 
     def tell() -> None:
         assert look() >= 1
@@ -298,12 +298,12 @@ def watch(crowd: Crowd, owner: Member) -> Act:
 
 def plan(crowd: Crowd, owner: Member) -> Act:
     """Replacing all plans."""
-    return lambda: crowd.ground.services.plans.apply(DEFAULT_PLANS)
+    return lambda: crowd.sandbox.services.plans.apply(DEFAULT_PLANS)
 
 
 def _hook(crowd: Crowd, owner: Member) -> CreatedWebhook:
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    return crowd.ground.services.webhooks.create(acting_operator(owner.workspace_id), draft)
+    return crowd.sandbox.services.webhooks.create(acting_operator(owner.workspace_id), draft)
 
 
 def _sent(batch: Batch, status: int) -> list[Sent]:
@@ -357,7 +357,7 @@ def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
     act()
     wanted = _added(before, look.counted())
     fired = 0
-    saboteur = Failing(crowd.ground, Fault.COLLIDED)
+    saboteur = Failing(crowd.sandbox, Fault.COLLIDED)
     with sabotage(saboteur):
         for number in range(1, MOST):
             act = _set_up(crowd, scene)
@@ -365,7 +365,7 @@ def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
             with saboteur.at(number):
                 act()
             assert _added(before, look.counted()) == wanted, f"at step {number}"
-            assert crowd.ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            assert crowd.sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
             if not saboteur.fired:
                 break
             fired += 1
@@ -373,7 +373,7 @@ def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
 
 
 def _set_up(crowd: Crowd, scene: Scene) -> Act:
-    crowd.ground.flush()
+    crowd.sandbox.flush()
     return scene(crowd, crowd.owner())
 
 

@@ -20,127 +20,129 @@ from keystead.services import cleanup as retention
 from keystead.services.cleanup import Retention
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 DAY = timedelta(days=1)
 KEEPING = RetentionPolicy(events=400 * DAY, deliveries=90 * DAY, use=400 * DAY, callers=90 * DAY)
 
 
-def _sweep(ground: Ground, keeping: RetentionPolicy = KEEPING) -> int:
-    return Retention(ground.database, ground.clock, keeping).run()
+def _sweep(sandbox: SandboxInstallation, keeping: RetentionPolicy = KEEPING) -> int:
+    return Retention(sandbox.database, sandbox.clock, keeping).run()
 
 
-def _sequences(ground: Ground, tenant: Principal) -> list[int]:
-    return [event.sequence for event in ground.events(tenant)]
+def _sequences(sandbox: SandboxInstallation, tenant: Principal) -> list[int]:
+    return [event.sequence for event in sandbox.events(tenant)]
 
 
-def test_old_events_go_and_the_numbers_go_on(own_ground: Ground) -> None:
+def test_old_events_go_and_the_numbers_go_on(own_sandbox: SandboxInstallation) -> None:
     """An event that is past its time is gone; the younger ones are there, numbered as before."""
-    tenant = own_ground.tenant()
-    own_ground.key(tenant, "old")
-    old = _sequences(own_ground, tenant)
-    own_ground.clock.advance(399 * DAY)
-    own_ground.key(tenant, "young")
-    assert _sweep(own_ground) == 0
-    own_ground.clock.advance(2 * DAY)
-    young = [n for n in _sequences(own_ground, tenant) if n not in old]
-    assert _sweep(own_ground) == len(old)
-    assert _sequences(own_ground, tenant) == young
-    own_ground.key(tenant, "next")
-    assert _sequences(own_ground, tenant) == [*young, young[-1] + 1]
-    assert _sweep(own_ground) == 0
+    tenant = own_sandbox.tenant()
+    own_sandbox.key(tenant, "old")
+    old = _sequences(own_sandbox, tenant)
+    own_sandbox.clock.advance(399 * DAY)
+    own_sandbox.key(tenant, "young")
+    assert _sweep(own_sandbox) == 0
+    own_sandbox.clock.advance(2 * DAY)
+    young = [n for n in _sequences(own_sandbox, tenant) if n not in old]
+    assert _sweep(own_sandbox) == len(old)
+    assert _sequences(own_sandbox, tenant) == young
+    own_sandbox.key(tenant, "next")
+    assert _sequences(own_sandbox, tenant) == [*young, young[-1] + 1]
+    assert _sweep(own_sandbox) == 0
 
 
-def test_what_is_kept_for_ever_stays(own_ground: Ground) -> None:
+def test_what_is_kept_for_ever_stays(own_sandbox: SandboxInstallation) -> None:
     """Without a time nothing is forgotten."""
-    tenant = own_ground.tenant()
-    own_ground.key(tenant)
-    own_ground.clock.advance(10_000 * DAY)
-    assert _sweep(own_ground, RetentionPolicy(None, None, None, None)) == 0
-    assert _sequences(own_ground, tenant)
+    tenant = own_sandbox.tenant()
+    own_sandbox.key(tenant)
+    own_sandbox.clock.advance(10_000 * DAY)
+    assert _sweep(own_sandbox, RetentionPolicy(None, None, None, None)) == 0
+    assert _sequences(own_sandbox, tenant)
 
 
-def test_an_event_stays_while_a_delivery_needs_it(own_ground: Ground) -> None:
+def test_an_event_stays_while_a_delivery_needs_it(own_sandbox: SandboxInstallation) -> None:
     """A delivery that is still to be tried keeps its event, however old; once it is done, both go in their time."""
-    tenant = own_ground.tenant()
+    tenant = own_sandbox.tenant()
     draft = WebhookDraft("receiver", "https://receiver.example/hook", ("*",))
-    own_ground.services.webhooks.create(tenant, draft)
-    own_ground.key(tenant, "told")
-    told = own_ground.events(tenant)[-1]
+    own_sandbox.services.webhooks.create(tenant, draft)
+    own_sandbox.key(tenant, "told")
+    told = own_sandbox.events(tenant)[-1]
     assert told.type is EventType.KEY_CREATED
-    own_ground.clock.advance(500 * DAY)
-    _sweep(own_ground)
-    kept = [event.id for event in own_ground.events(tenant)]
+    own_sandbox.clock.advance(500 * DAY)
+    _sweep(own_sandbox)
+    kept = [event.id for event in own_sandbox.events(tenant)]
     assert told.id in kept
-    pending = own_ground.count(schema.deliveries)
+    pending = own_sandbox.count(schema.deliveries)
     assert pending >= 1
-    _settle_deliveries(own_ground)
-    assert _sweep(own_ground) == pending + len(kept)
-    assert own_ground.events(tenant) == []
-    assert own_ground.count(schema.deliveries) == 0
+    _settle_deliveries(own_sandbox)
+    assert _sweep(own_sandbox) == pending + len(kept)
+    assert own_sandbox.events(tenant) == []
+    assert own_sandbox.count(schema.deliveries) == 0
 
 
-def test_days_of_use_go(own_ground: Ground) -> None:
+def test_days_of_use_go(own_sandbox: SandboxInstallation) -> None:
     """The use of a day long ago is forgotten, that of later days and the last use are not."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
     days = []
     for passed in (0, 300, 101):
-        own_ground.clock.advance(passed * DAY)
-        own_ground.verify(created)
-        own_ground.flush()
-        days.append(own_ground.clock.now().date())
-    assert _sweep(own_ground, RetentionPolicy(None, None, 400 * DAY, None)) == 1
-    usage = own_ground.services.usage
+        own_sandbox.clock.advance(passed * DAY)
+        own_sandbox.verify(created)
+        own_sandbox.flush()
+        days.append(own_sandbox.clock.now().date())
+    assert _sweep(own_sandbox, RetentionPolicy(None, None, 400 * DAY, None)) == 1
+    usage = own_sandbox.services.usage
     assert list(usage.per_day(tenant, created.key.id, days[0])) == days[1:]
-    assert own_ground.services.keys.get(tenant, created.key.id).last_use is not None
+    assert own_sandbox.services.keys.get(tenant, created.key.id).last_use is not None
 
 
-def test_callers_of_long_ago_go(own_ground: Ground) -> None:
+def test_callers_of_long_ago_go(own_sandbox: SandboxInstallation) -> None:
     """An address that called long ago is forgotten, whether it was served or refused; those of late are kept."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
-    principal, usage = own_ground.principal(created), own_ground.services.usage
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
+    principal, usage = own_sandbox.principal(created), own_sandbox.services.usage
     refused = Denied(DenialReason.EXPIRED, created.key.id, tenant.workspace_id)
     for number, passed in enumerate((0, 60), start=1):
-        at = own_ground.clock.advance(passed * DAY)
+        at = own_sandbox.clock.advance(passed * DAY)
         usage.note(principal, to_microseconds(at), f"192.0.2.{number}", "agent")
         usage.note_refusal(refused, to_microseconds(at), f"198.51.100.{number}", "agent")
-        own_ground.flush()
-    own_ground.clock.advance(31 * DAY)
-    _sweep(own_ground)
+        own_sandbox.flush()
+    own_sandbox.clock.advance(31 * DAY)
+    _sweep(own_sandbox)
     callers = {told.caller.address for told in usage.callers(tenant, created.key.id)}
     assert callers == {"192.0.2.2", "198.51.100.2"}
 
 
-def test_more_than_a_batch(own_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_batch(
+    own_sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One run deletes everything that is due, a few rows in each transaction, and no row of another workspace."""
     monkeypatch.setattr(retention, "BATCH", 2)
-    old = [own_ground.tenant() for _ in range(5)]
+    old = [own_sandbox.tenant() for _ in range(5)]
     for tenant in old:
         for _ in range(3):
-            own_ground.key(tenant)
-    own_ground.clock.advance(401 * DAY)
-    young = own_ground.tenant()
-    own_ground.key(young)
-    before = own_ground.events(young)
-    _sweep(own_ground)
-    assert [own_ground.events(tenant) for tenant in old] == [[]] * 5
-    assert own_ground.events(young) == before
+            own_sandbox.key(tenant)
+    own_sandbox.clock.advance(401 * DAY)
+    young = own_sandbox.tenant()
+    own_sandbox.key(young)
+    before = own_sandbox.events(young)
+    _sweep(own_sandbox)
+    assert [own_sandbox.events(tenant) for tenant in old] == [[]] * 5
+    assert own_sandbox.events(young) == before
 
 
-def test_two_servers_sweep_at_once(own_ground: Ground) -> None:
+def test_two_servers_sweep_at_once(own_sandbox: SandboxInstallation) -> None:
     """What one server has forgotten the other does not find; neither fails, and nothing is left."""
-    tenants = [own_ground.tenant() for _ in range(6)]
+    tenants = [own_sandbox.tenant() for _ in range(6)]
     for tenant in tenants:
-        own_ground.key(tenant)
-    own_ground.clock.advance(401 * DAY)
-    own_ground.another()
-    events = own_ground.count(schema.events)
+        own_sandbox.key(tenant)
+    own_sandbox.clock.advance(401 * DAY)
+    own_sandbox.another()
+    events = own_sandbox.count(schema.events)
     with ThreadPoolExecutor(4) as pool:
-        gone = sum(pool.map(lambda _: _sweep(own_ground), range(4)))
+        gone = sum(pool.map(lambda _: _sweep(own_sandbox), range(4)))
     assert gone == events
-    assert own_ground.count(schema.events) == 0
+    assert own_sandbox.count(schema.events) == 0
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2500, 1, 1)), st.integers(1, 10**9))  # noqa: DTZ001
@@ -152,8 +154,8 @@ def test_ids_are_parted_by_time(naive: datetime, milliseconds: int) -> None:
     assert new_id("evt", instant - timedelta(milliseconds=milliseconds)) < bound
 
 
-def _settle_deliveries(ground: Ground) -> None:
+def _settle_deliveries(sandbox: SandboxInstallation) -> None:
     done = update(schema.deliveries).values(status=DeliveryStatus.DELIVERED, next_attempt_at=None)
-    with ground.database.write_across(Purpose.WORKER) as tx:
+    with sandbox.database.write_across(Purpose.WORKER) as tx:
         tx.execute(done)
         assert tx.execute(select(func.count()).select_from(schema.deliveries)).scalar_one()

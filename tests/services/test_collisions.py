@@ -40,7 +40,14 @@ from keystead.storage.engine import connections as engines
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
 from tests.support.administrator import read_behind
-from tests.support.installations import ENGINES, Ground, fresh_url, ground_on, prepare, text_of
+from tests.support.installations import (
+    ENGINES,
+    SandboxInstallation,
+    fresh_url,
+    prepare,
+    sandbox_on,
+    text_of,
+)
 from tests.support.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
 from tests.support.postgres import wait_until
 from tests.support.row_security import as_owner
@@ -57,7 +64,7 @@ _WAITING = (
 class Strict:
     """An installation whose PostgreSQL is serializable by default, and what it refused so far, by SQLSTATE."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     refused: Counter[str] = field(default_factory=Counter)
 
     def listen(self, installation: Installation) -> None:
@@ -87,18 +94,18 @@ class Strict:
             running = [pool.submit(run, act) for act in acts]
             release(len(acts))
             ended = [each.result(60) for each in running]
-        if not self.ground.database.is_sqlite:
+        if not self.sandbox.database.is_sqlite:
             assert self.refused[SERIALIZATION] - before >= len(acts)
         return ended
 
     @contextmanager
     def _held(self, statements: Sequence[str]) -> Iterator[Callable[[int], None]]:
-        if self.ground.database.is_sqlite:
+        if self.sandbox.database.is_sqlite:
             yield lambda _: None
             return
         with (
-            psycopg.connect(as_owner(self.ground.url)) as first,
-            psycopg.connect(as_owner(self.ground.url), autocommit=True) as watching,
+            psycopg.connect(as_owner(self.sandbox.url)) as first,
+            psycopg.connect(as_owner(self.sandbox.url), autocommit=True) as watching,
         ):
             first.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             for statement in statements:
@@ -136,9 +143,9 @@ def strict_on(
             for name in ("lock_timeout", "statement_timeout"):
                 patch.setitem(engines.TIMEOUTS, name, "60s")
             patch.setattr(engines.ImpatientConnection, "patience", 62.0)
-            with ground_on(url) as ground:
-                strict = Strict(ground)
-                strict.listen(ground.installation)
+            with sandbox_on(url) as sandbox:
+                strict = Strict(sandbox)
+                strict.listen(sandbox.installation)
                 yield strict
 
 
@@ -160,7 +167,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def crowd(strict: Strict) -> Crowd:
     """People on it."""
-    return Crowd(strict.ground)
+    return Crowd(strict.sandbox)
 
 
 def kinds(ended: Sequence[object]) -> Counter[type]:
@@ -170,51 +177,51 @@ def kinds(ended: Sequence[object]) -> Counter[type]:
 
 def test_the_limit_is_exact(strict: Strict) -> None:
     """Of creations that all collide exactly so many succeed as there is room for, the others meet the limit."""
-    ground = strict.ground
-    tenant = ground.tenant(limit=3)
-    ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
+    sandbox = strict.sandbox
+    tenant = sandbox.tenant(limit=3)
+    ended = strict.race([lambda: sandbox.key(tenant)] * AT_ONCE, touch(tenant))
     assert kinds(ended)[LimitReached] == AT_ONCE - 3
     assert len({one.key.id for one in ended if not isinstance(one, LimitReached)}) == 3
-    assert len(ground.ids(tenant)) == ground.used(tenant) == 3
-    assert ground.happened(tenant) == ["key.created"] * 3
-    events = ground.events(tenant)
+    assert len(sandbox.ids(tenant)) == sandbox.used(tenant) == 3
+    assert sandbox.happened(tenant) == ["key.created"] * 3
+    events = sandbox.events(tenant)
     assert [str(one.type) for one in events].count("limit.reached") == 1
     assert [one.sequence for one in events] == list(range(1, len(events) + 1))
 
 
 def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without retries the same race is refused, without an effect: so the other tests observe the retries."""
-    ground = strict.ground
-    tenant = ground.tenant(limit=AT_ONCE)
+    sandbox = strict.sandbox
+    tenant = sandbox.tenant(limit=AT_ONCE)
     monkeypatch.setattr(retry, "PAUSES", ())
-    ended = strict.race([lambda: ground.key(tenant)] * AT_ONCE, touch(tenant))
+    ended = strict.race([lambda: sandbox.key(tenant)] * AT_ONCE, touch(tenant))
     refused = kinds(ended)[Unavailable]
-    assert refused == (0 if ground.database.is_sqlite else AT_ONCE)
-    assert len(ground.ids(tenant)) == len(ground.happened(tenant)) == AT_ONCE - refused
+    assert refused == (0 if sandbox.database.is_sqlite else AT_ONCE)
+    assert len(sandbox.ids(tenant)) == len(sandbox.happened(tenant)) == AT_ONCE - refused
 
 
 def test_an_idempotency_key_holds(strict: Strict) -> None:
     """Many identical requests at the same time create one key, and show its token once."""
-    ground = strict.ground
-    tenant, once = ground.tenant(), Once("once", sha256(b"the same request").digest())
-    ask = lambda: ground.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
+    sandbox = strict.sandbox
+    tenant, once = sandbox.tenant(), Once("once", sha256(b"the same request").digest())
+    ask = lambda: sandbox.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
     ended = strict.race([ask] * AT_ONCE, touch(tenant))
     made = [one for one in ended if not isinstance(one, IdempotencyInProgress)]
-    assert {one.key.id for one in made} == set(ground.ids(tenant))
+    assert {one.key.id for one in made} == set(sandbox.ids(tenant))
     assert sum(one.token is not None for one in made) == 1
-    assert ground.happened(tenant) == ["key.created"]
+    assert sandbox.happened(tenant) == ["key.created"]
 
 
 def test_one_successor(strict: Strict) -> None:
     """A key that many rotate at the same time has one successor, reported once."""
-    ground = strict.ground
-    tenant = ground.tenant()
-    old, hour = ground.key(tenant).key, timedelta(hours=1)
-    rotate = lambda: ground.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
+    sandbox = strict.sandbox
+    tenant = sandbox.tenant()
+    old, hour = sandbox.key(tenant).key, timedelta(hours=1)
+    rotate = lambda: sandbox.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
     ended = strict.race([rotate] * AT_ONCE, touch(tenant))
     assert sum(not isinstance(one, KeysteadError) for one in ended) == 1
-    assert len(ground.ids(tenant)) == 2
-    assert ground.happened(tenant) == ["key.created", "key.rotated"]
+    assert len(sandbox.ids(tenant)) == 2
+    assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
 
 
 def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> None:
@@ -247,7 +254,7 @@ def test_one_first_workspace(
 ) -> None:
     """Servers that start on an empty installation at the same time create one first workspace between them."""
     with strict_on(request, tmp_path_factory, engine) as strict:
-        servers = [strict.ground.another() for _ in range(AT_ONCE)]
+        servers = [strict.sandbox.another() for _ in range(AT_ONCE)]
         for server in servers:
             strict.listen(server)
         ended = strict.race(
@@ -256,26 +263,26 @@ def test_one_first_workspace(
             "UPDATE plans SET name = name",
         )
         assert len({one.workspace_id for one in ended}) == 1
-        assert strict.ground.count(schema.workspaces) == strict.ground.count(schema.users) == 1
+        assert strict.sandbox.count(schema.workspaces) == strict.sandbox.count(schema.users) == 1
         (owner,) = {one.workspace_id for one in ended}
-        assert len(strict.ground.events(acting_operator(owner))) == 2
+        assert len(strict.sandbox.events(acting_operator(owner))) == 2
 
 
 def test_uses_are_added_up_once(strict: Strict) -> None:
     """Servers that flush uses of the same key at the same time lose none and count none twice."""
-    ground = strict.ground
-    tenant = ground.tenant()
-    key = ground.key(tenant)
-    ground.verify(key)
-    ground.flush()
-    servers = [ground.another() for _ in range(3)]
+    sandbox = strict.sandbox
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
+    sandbox.verify(key)
+    sandbox.flush()
+    servers = [sandbox.another() for _ in range(3)]
     for server in servers:
         strict.listen(server)
         for _ in range(7):
             server.services.verifier.verify(text_of(key))
     row = f"UPDATE key_use SET last_used_ip = last_used_ip WHERE key_id = '{key.key.id}'"
     assert strict.race([server.services.usage.flush for server in servers], row) == [1, 1, 1]
-    used = ground.services.usage.per_day(tenant, key.key.id, ground.clock.now().date())
+    used = sandbox.services.usage.per_day(tenant, key.key.id, sandbox.clock.now().date())
     assert list(used.values()) == [1 + 3 * 7]
 
 
@@ -293,45 +300,45 @@ def test_wrong_passwords_are_counted_once(strict: Strict, crowd: Crowd) -> None:
     row = f"UPDATE throttles SET failures = failures WHERE subject = '{subject}'"
     ended = strict.race([guess] * 3, row)
     assert kinds(ended)[Invalid] == 3
-    with read_behind(strict.ground.database) as tx:
+    with read_behind(strict.sandbox.database) as tx:
         assert throttles.find_failures(tx, [subject])[subject].count == 4
 
 
 def test_a_delivery_is_claimed_once(strict: Strict) -> None:
     """A worker whose queue changes during a claim tries again, and no other worker gets what it leased."""
-    ground = strict.ground
-    tenant = ground.tenant()
+    sandbox = strict.sandbox
+    tenant = sandbox.tenant()
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    made = ground.services.webhooks.create(tenant, draft)
-    ground.key(tenant)
+    made = sandbox.services.webhooks.create(tenant, draft)
+    sandbox.key(tenant)
     row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{made.endpoint.id}'"
     before = strict.refused[SERIALIZATION]
-    with interloper(ground, "SKIP LOCKED", row):
-        first = ground.services.deliveries.claim(endpoints=500, messages=10)
+    with interloper(sandbox, "SKIP LOCKED", row):
+        first = sandbox.services.deliveries.claim(endpoints=500, messages=10)
     assert [batch.endpoint.id for batch in first].count(made.endpoint.id) == 1
-    second = ground.services.deliveries.claim(endpoints=500, messages=10)
+    second = sandbox.services.deliveries.claim(endpoints=500, messages=10)
     assert made.endpoint.id not in {batch.endpoint.id for batch in second}
-    if not ground.database.is_sqlite:
+    if not sandbox.database.is_sqlite:
         assert strict.refused[SERIALIZATION] == before + 1
 
 
 @contextmanager
-def interloper(ground: Ground, at: str, does: str) -> Iterator[None]:
+def interloper(sandbox: SandboxInstallation, at: str, does: str) -> Iterator[None]:
     """Commit a change of another caller just before the first statement with those words; on PostgreSQL alone."""
-    done = ground.database.is_sqlite
+    done = sandbox.database.is_sqlite
 
     def interlope(_: Any, __: Any, statement: str, *___: Any) -> None:
         nonlocal done
         if at in statement and not done:
             done = True
-            with psycopg.connect(as_owner(ground.url)) as other:
+            with psycopg.connect(as_owner(sandbox.url)) as other:
                 other.execute(does)
 
-    event.listen(ground.database.engine, "before_cursor_execute", interlope)
+    event.listen(sandbox.database.engine, "before_cursor_execute", interlope)
     try:
         yield
     finally:
-        event.remove(ground.database.engine, "before_cursor_execute", interlope)
+        event.remove(sandbox.database.engine, "before_cursor_execute", interlope)
     assert done
 
 
@@ -346,30 +353,30 @@ def served(
 
 def test_a_deadlock_is_begun_anew(served: Strict) -> None:
     """The transaction that PostgreSQL cancels to resolve a deadlock runs again, and takes effect once."""
-    ground = served.ground
-    tenant = ground.tenant()
-    before = len(ground.events(tenant))
+    sandbox = served.sandbox
+    tenant = sandbox.tenant()
+    before = len(sandbox.events(tenant))
     with (
         ThreadPoolExecutor(1) as pool,
-        psycopg.connect(as_owner(ground.url)) as other,
-        psycopg.connect(as_owner(ground.url), autocommit=True) as watching,
+        psycopg.connect(as_owner(sandbox.url)) as other,
+        psycopg.connect(as_owner(sandbox.url), autocommit=True) as watching,
     ):
         other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         other.execute("SET deadlock_timeout = '1h'")  # so it is never this one that gives way
         other.execute("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
-        running = pool.submit(ground.limit, tenant, 7)
+        running = pool.submit(sandbox.limit, tenant, 7)
         wait_until(lambda: watching.execute(_WAITING).fetchone() == (1,), "the plan is waited for")
         other.execute(touch(tenant))
         other.commit()
         running.result(60)
     assert served.refused[DEADLOCK] >= 1
-    assert len(ground.events(tenant)) == before + 1
-    assert ground.services.plans.of_workspace(tenant.workspace_id).overrides == {"api_keys": 7}
+    assert len(sandbox.events(tenant)) == before + 1
+    assert sandbox.services.plans.of_workspace(tenant.workspace_id).overrides == {"api_keys": 7}
 
 
 def test_one_session_for_a_link(strict: Strict, crowd: Crowd) -> None:
     """A one-time link that two redeem at the same time begins one session."""
-    other, owner = Server(strict.ground), crowd.owner()
+    other, owner = Server(strict.sandbox), crowd.owner()
     link, _ = crowd.sign_in.make_link(owner)
     acts = [lambda: crowd.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]
     ended = strict.race(acts, "UPDATE sign_in_links SET used_at = used_at")

@@ -23,7 +23,7 @@ from keystead.services.confirmations import Confirmations
 from keystead.services.notifications import NotificationDigests
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import RIGHT, Crowd, acting, acting_operator, email_of
 
 BASE_URL = "https://keys.example.com"
@@ -38,7 +38,7 @@ class Mail:
     emails: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        database, clock = self.crowd.ground.database, self.crowd.clock
+        database, clock = self.crowd.sandbox.database, self.crowd.clock
         self.accounts = Accounts(database, clock, self.crowd.passwords, confirms=True)
         self.confirmations = Confirmations(database, clock, base_url=BASE_URL, product="Acme Keys")
         self.digests = NotificationDigests(database, clock, base_url=BASE_URL)
@@ -72,16 +72,16 @@ class Mail:
     def has_news(self, member: Member) -> None:
         """Cause an event that the member's workspace reports by email."""
         tenant = acting_operator(member.workspace_id)
-        self.crowd.ground.limit(tenant, 0)
+        self.crowd.sandbox.limit(tenant, 0)
         with pytest.raises(LimitReached):
-            self.crowd.ground.key(tenant)
+            self.crowd.sandbox.key(tenant)
         self.crowd.clock.advance(GATHERING_DELAY)
 
 
 @pytest.fixture
-def mail(own_ground: Ground) -> Mail:
-    """On a ground of its own: emails are claimed over all users."""
-    return Mail(Crowd(own_ground))
+def mail(own_sandbox: SandboxInstallation) -> Mail:
+    """On a sandbox of its own: emails are claimed over all users."""
+    return Mail(Crowd(own_sandbox))
 
 
 def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
@@ -148,7 +148,7 @@ def test_rows_hold_no_link(mail: Mail) -> None:
     mail.ask(ada)
     [confirmation] = mail.confirmations.claim()
     mail.emails += [(email.to, email.text) for email in confirmation.emails]
-    with read_behind(mail.crowd.ground.database) as tx:
+    with read_behind(mail.crowd.sandbox.database) as tx:
         row = tx.execute(select(schema.email_confirmations)).one()
     assert row.digest == sha256(mail.link().reveal().encode()).digest()
     assert mail.link().reveal() not in repr(row)
@@ -198,7 +198,7 @@ def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
     ada = crowd.owner()
     joined = crowd.join(ada, Role.VIEWER)
     crowd.portal_session(ada, email="pat@example.com")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
+    members = crowd.sandbox.services.members.list(acting_operator(ada.workspace_id)).items
     assert {member.user.confirmed_email for member in members} == {
         email_of(ada),
         email_of(joined),
@@ -206,7 +206,7 @@ def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
     }
     crowd.portal_session(ada, email="pat@example.org")
     crowd.portal_session(ada, user_id="u2")
-    members = crowd.ground.services.members.list(acting_operator(ada.workspace_id)).items
+    members = crowd.sandbox.services.members.list(acting_operator(ada.workspace_id)).items
     assert "pat@example.org" in {member.user.confirmed_email for member in members}
     assert mail.send() == []
 

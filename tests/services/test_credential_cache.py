@@ -22,7 +22,13 @@ from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import CREDENTIAL
 from tests.support.clocks import NOON
-from tests.support.installations import PEPPERS, Ground, calling, fresh_ground, sqlite_file
+from tests.support.installations import (
+    PEPPERS,
+    SandboxInstallation,
+    calling,
+    fresh_sandbox,
+    sqlite_file,
+)
 
 OPERATOR, SERVICE = CredentialKind.OPERATOR, CredentialKind.SERVICE
 BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
@@ -52,47 +58,49 @@ class WatchedLookup:
 @pytest.fixture(scope="module")
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An embedded installation with a generation file."""
-    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        generation_file_of(ground).open()
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
+        generation_file_of(sandbox).open()
+        yield sandbox
 
 
 @pytest.fixture
-def ground(shared: Ground) -> Ground:
+def sandbox(shared: SandboxInstallation) -> SandboxInstallation:
     """The same, at noon."""
     shared.clock.set(NOON)
     return shared
 
 
-def generation_file_of(ground: Ground) -> GenerationFile:
+def generation_file_of(sandbox: SandboxInstallation) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.generation_file is not None
-    return ground.database.generation_file
+    assert sandbox.database.generation_file is not None
+    return sandbox.database.generation_file
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> WatchedLookup:
+def lookup(sandbox: SandboxInstallation) -> WatchedLookup:
     """Counts what the verifier asks the database."""
-    return WatchedLookup(ground.installation.reads.lookup(CREDENTIAL))
+    return WatchedLookup(sandbox.installation.reads.lookup(CREDENTIAL))
 
 
 @pytest.fixture
-def cache(ground: Ground) -> CredentialCache:
+def cache(sandbox: SandboxInstallation) -> CredentialCache:
     """Empty."""
-    return VerificationCache(generation_file_of(ground), capacity=10)
+    return VerificationCache(generation_file_of(sandbox), capacity=10)
 
 
 @pytest.fixture
-def verifier(ground: Ground, lookup: WatchedLookup, cache: CredentialCache) -> CredentialVerifier:
+def verifier(
+    sandbox: SandboxInstallation, lookup: WatchedLookup, cache: CredentialCache
+) -> CredentialVerifier:
     """A server that remembers."""
-    return CredentialVerifier(lookup, PEPPERS, ground.clock, cache)
+    return CredentialVerifier(lookup, PEPPERS, sandbox.clock, cache)
 
 
-def made(ground: Ground, kind: CredentialKind = SERVICE) -> tuple[CredentialId, str]:
+def made(sandbox: SandboxInstallation, kind: CredentialKind = SERVICE) -> tuple[CredentialId, str]:
     """Id and token of a new credential."""
-    credential, token = ground.services.credentials.create("search", BY, kind)
+    credential, token = sandbox.services.credentials.create("search", BY, kind)
     return credential.id, token.reveal()
 
 
@@ -111,23 +119,23 @@ def refused(verifier: CredentialVerifier, text: str, *kinds: CredentialKind) -> 
 
 
 def test_the_second_check_costs_no_read(
-    ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A verified credential comes from the cache, with the same answer; a refused one is read again each time."""
-    id, text = made(ground)
+    id, text = made(sandbox)
     assert [check(verifier, text) for _ in range(3)] == [(id, SERVICE, "search")] * 3
     assert lookup.asked == 1
-    dead, token = made(ground)
-    ground.services.credentials.revoke(dead, BY)
+    dead, token = made(sandbox)
+    sandbox.services.credentials.revoke(dead, BY)
     assert [refused(verifier, token) for _ in range(3)] == [True] * 3
     assert lookup.asked == 4
 
 
 def test_who_is_remembered_is_still_of_one_kind(
-    ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A cached service is still not an operator."""
-    _, text = made(ground)
+    _, text = made(sandbox)
     for kinds, is_refused in (
         ((SERVICE,), False),
         ((OPERATOR,), True),
@@ -139,69 +147,71 @@ def test_who_is_remembered_is_still_of_one_kind(
     assert lookup.asked == 1
 
 
-def test_the_end_is_seen_at_once_by_every_server(ground: Ground) -> None:
+def test_the_end_is_seen_at_once_by_every_server(sandbox: SandboxInstallation) -> None:
     """What one server revokes is dead for every server that remembers it."""
-    id, text = made(ground)
-    servers = [ground.another(), ground.another(), ground.installation]
+    id, text = made(sandbox)
+    servers = [sandbox.another(), sandbox.another(), sandbox.installation]
     for server in servers * 2:
         assert calling(server, text, SERVICE).id == id
-    ground.services.credentials.revoke(id, BY)
+    sandbox.services.credentials.revoke(id, BY)
     for server in servers * 2:
         with pytest.raises(InvalidToken):
             calling(server, text, SERVICE)
 
 
 def test_a_read_that_the_end_overtook_is_not_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later check (R32)."""
-    id, text = made(ground)
-    lookup.then = lambda: ground.services.credentials.revoke(id, BY)
+    id, text = made(sandbox)
+    lookup.then = lambda: sandbox.services.credentials.revoke(id, BY)
     assert check(verifier, text).id == id
     assert refused(verifier, text)
 
 
 def test_while_invalid_nothing_is_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """While the mark stands every check reads its row, and none is kept for the time when it is gone."""
-    _, text = made(ground)
-    generation_file_of(ground).invalidate()
+    _, text = made(sandbox)
+    generation_file_of(sandbox).invalidate()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 3
-    generation_file_of(ground).publish()
+    generation_file_of(sandbox).publish()
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 4
 
 
-def test_a_hand_on_the_file(ground: Ground, verifier: CredentialVerifier) -> None:
+def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: CredentialVerifier) -> None:
     """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
-    id, text = made(ground)
+    id, text = made(sandbox)
     check(verifier, text)
-    with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
+    with closing(sqlite_driver.connect(sqlite_file(sandbox), isolation_level=None)) as hand:
         hand.execute("UPDATE credentials SET revoked_at = 1 WHERE id = ?", (id,))
-    ground.clock.advance(timedelta(microseconds=MAX_AGE - 1))
+    sandbox.clock.advance(timedelta(microseconds=MAX_AGE - 1))
     assert not refused(verifier, text)
-    ground.clock.advance(microseconds=1)
+    sandbox.clock.advance(microseconds=1)
     assert refused(verifier, text)
 
 
 def test_before_it_was_read_nothing_is_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: CredentialVerifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
-    _, text = made(ground)
+    _, text = made(sandbox)
     check(verifier, text)
-    ground.clock.set(NOON - timedelta(hours=1))
+    sandbox.clock.set(NOON - timedelta(hours=1))
     check(verifier, text)
     assert lookup.asked == 2
 
 
-def test_a_changed_character_is_another_token(ground: Ground, verifier: CredentialVerifier) -> None:
+def test_a_changed_character_is_another_token(
+    sandbox: SandboxInstallation, verifier: CredentialVerifier
+) -> None:
     """Nothing but the whole text is remembered: no other text passes for it."""
-    _, text = made(ground)
+    _, text = made(sandbox)
     check(verifier, text)
     for place in range(len(text)):
         other = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
@@ -209,10 +219,13 @@ def test_a_changed_character_is_another_token(ground: Ground, verifier: Credenti
 
 
 def test_so_many_and_no_more(
-    ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
+    sandbox: SandboxInstallation,
+    lookup: WatchedLookup,
+    cache: CredentialCache,
+    verifier: CredentialVerifier,
 ) -> None:
     """A full cache drops what was not used; strangers fill no part of it."""
-    texts = [made(ground)[1] for _ in range(11)]
+    texts = [made(sandbox)[1] for _ in range(11)]
     for text in texts[:10]:
         check(verifier, text)
         assert refused(verifier, text[:-1])
@@ -222,10 +235,13 @@ def test_so_many_and_no_more(
 
 
 def test_nothing_of_a_token_is_kept(
-    ground: Ground, lookup: WatchedLookup, cache: CredentialCache, verifier: CredentialVerifier
+    sandbox: SandboxInstallation,
+    lookup: WatchedLookup,
+    cache: CredentialCache,
+    verifier: CredentialVerifier,
 ) -> None:
     """The cache refers neither to the token, nor to its secret, nor to the digest of the database."""
-    own, text = made(ground)
+    own, text = made(sandbox)
     check(verifier, text)
     record = asyncio.run(lookup.find_on_loop(own))
     assert record is not None
@@ -246,10 +262,12 @@ def test_nothing_of_a_token_is_kept(
     assert len(cache) == 1
 
 
-def test_a_server_that_reads_remembers_nothing(ground: Ground, lookup: WatchedLookup) -> None:
+def test_a_server_that_reads_remembers_nothing(
+    sandbox: SandboxInstallation, lookup: WatchedLookup
+) -> None:
     """`verification = "read"` is without this cache too."""
-    _, text = made(ground)
-    verifier = CredentialVerifier(lookup, PEPPERS, ground.clock)
+    _, text = made(sandbox)
+    verifier = CredentialVerifier(lookup, PEPPERS, sandbox.clock)
     for _ in range(3):
         check(verifier, text)
     assert lookup.asked == 3

@@ -19,73 +19,73 @@ from keystead.services.events import InstallationLog
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables.credentials import pepper_ids_of_live_credentials
 from tests.support.administrator import read_behind
-from tests.support.installations import PEPPERS, Ground, calling, text_of
+from tests.support.installations import PEPPERS, SandboxInstallation, calling, text_of
 
 OPERATOR = Actor(PrincipalKind.OPERATOR, "cli", "root")
 ELSEWHERE = Peppers(Pepper("p2", bytes(range(60, 92))))
 
 
-def _made(ground: Ground, name: str = "Backend") -> tuple[CredentialId, Token]:
-    credential, token = ground.services.credentials.create(name, OPERATOR)
+def _made(sandbox: SandboxInstallation, name: str = "Backend") -> tuple[CredentialId, Token]:
+    credential, token = sandbox.services.credentials.create(name, OPERATOR)
     return credential.id, token
 
 
-def test_a_credential_is_made(ground: Ground) -> None:
+def test_a_credential_is_made(sandbox: SandboxInstallation) -> None:
     """It has a name, a creator, a hint, and a token of its own kind that verifies."""
-    credential, token = ground.services.credentials.create("Backend", OPERATOR)
+    credential, token = sandbox.services.credentials.create("Backend", OPERATOR)
     assert (credential.kind, credential.name) == (CredentialKind.OPERATOR, "Backend")
-    assert (credential.created_at, credential.created_by) == (ground.clock.now(), OPERATOR)
+    assert (credential.created_at, credential.created_by) == (sandbox.clock.now(), OPERATOR)
     assert token.reveal().startswith("ks_op_")
     assert credential.hint == f"ks_op_…{token.reveal()[-4:]}"
     assert credential.id == f"op_{token.reveal().split('_')[2]}"
-    acting = calling(ground.installation, token.reveal())
+    acting = calling(sandbox.installation, token.reveal())
     assert acting == (credential.id, credential.kind, "Backend")
     assert acting.actor == Actor(PrincipalKind.OPERATOR, credential.id, "Backend")
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
 @pytest.mark.parametrize("prefix", ["ks", "a" * 20, "acme_live"])
-def test_any_prefix(ground: Ground, prefix: str, kind: CredentialKind) -> None:
+def test_any_prefix(sandbox: SandboxInstallation, prefix: str, kind: CredentialKind) -> None:
     """The longest prefix leaves room for the ending."""
-    credentials = Credentials(ground.database, ground.clock, PEPPERS, prefix=prefix)
+    credentials = Credentials(sandbox.database, sandbox.clock, PEPPERS, prefix=prefix)
     credential, token = credentials.create("Backend", OPERATOR, kind)
     assert token.reveal().startswith(f"{prefix}_{kind}_")
-    acting = calling(ground.installation, token.reveal(), *CredentialKind)
+    acting = calling(sandbox.installation, token.reveal(), *CredentialKind)
     assert acting == (credential.id, kind, "Backend")
 
 
-def test_a_service_is_no_operator(ground: Ground) -> None:
+def test_a_service_is_no_operator(sandbox: SandboxInstallation) -> None:
     """A service's credential stands only where services are asked for, and an operator's ending makes it none."""
-    credential, token = ground.services.credentials.create(
+    credential, token = sandbox.services.credentials.create(
         "Gateway", OPERATOR, CredentialKind.SERVICE
     )
     text = token.reveal()
     assert credential.id == f"svc_{text.split('_')[2]}"
-    assert calling(ground.installation, text, *CredentialKind).id == credential.id
+    assert calling(sandbox.installation, text, *CredentialKind).id == credential.id
     for kinds in ((), (CredentialKind.OPERATOR,)):
         with pytest.raises(InvalidToken):
-            calling(ground.installation, text, *kinds)
+            calling(sandbox.installation, text, *kinds)
     with pytest.raises(InvalidToken):
-        calling(ground.installation, _with_prefix(text, "ks_op"), *CredentialKind)
-    assert ground.services.verifier.verify(text) == Denied(DenialReason.UNKNOWN)
-    assert ground.services.credentials.revoke(credential.id, OPERATOR).revoked_at is not None
+        calling(sandbox.installation, _with_prefix(text, "ks_op"), *CredentialKind)
+    assert sandbox.services.verifier.verify(text) == Denied(DenialReason.UNKNOWN)
+    assert sandbox.services.credentials.revoke(credential.id, OPERATOR).revoked_at is not None
     with pytest.raises(InvalidToken):
-        calling(ground.installation, text, *CredentialKind)
+        calling(sandbox.installation, text, *CredentialKind)
 
 
-def test_no_key_is_an_operator_and_no_operator_a_key(ground: Ground) -> None:
+def test_no_key_is_an_operator_and_no_operator_a_key(sandbox: SandboxInstallation) -> None:
     """A key's token never passes as a credential, nor the reverse (R56), not even with the other's prefix."""
-    key = text_of(ground.key(ground.tenant()))
-    _, token = _made(ground)
+    key = text_of(sandbox.key(sandbox.tenant()))
+    _, token = _made(sandbox)
     with pytest.raises(InvalidToken):
-        calling(ground.installation, key)
-    verdict = ground.services.verifier.verify(token.reveal())
+        calling(sandbox.installation, key)
+    verdict = sandbox.services.verifier.verify(token.reveal())
     assert verdict == Denied(DenialReason.UNKNOWN)
     for disguised in (_with_prefix(key, "ks_op"), _with_prefix(token.reveal(), "ks")):
         assert parse(disguised) is not None
         with pytest.raises(InvalidToken):
-            calling(ground.installation, disguised)
-        assert isinstance(ground.services.verifier.verify(disguised), Denied)
+            calling(sandbox.installation, disguised)
+        assert isinstance(sandbox.services.verifier.verify(disguised), Denied)
 
 
 def _with_prefix(text: str, prefix: str) -> str:
@@ -93,9 +93,9 @@ def _with_prefix(text: str, prefix: str) -> str:
     return body + checksum(body)
 
 
-def test_near_misses(ground: Ground) -> None:
+def test_near_misses(sandbox: SandboxInstallation) -> None:
     """Another secret, another id, a cut one, nothing at all: refused alike."""
-    _, token = _made(ground)
+    _, token = _made(sandbox)
     text = token.reveal()
     other = "A" if text[40] != "A" else "B"
     changed = text[:40] + other + text[41:-CHECKSUM_WIDTH]
@@ -109,48 +109,48 @@ def test_near_misses(ground: Ground) -> None:
         "x" * 5000,
     ):
         with pytest.raises(InvalidToken) as refused:
-            calling(ground.installation, wrong)
+            calling(sandbox.installation, wrong)
         told.add(str(refused.value))
     assert len(told) == 1
 
 
-def test_revoked_at_once(ground: Ground) -> None:
+def test_revoked_at_once(sandbox: SandboxInstallation) -> None:
     """From the revocation on no server accepts it; revoking again changes nothing; an unknown one is not found."""
-    id, token = _made(ground)
-    another = ground.another()
+    id, token = _made(sandbox)
+    another = sandbox.another()
     assert calling(another, token.reveal()).id == id
-    revoked = ground.services.credentials.revoke(id, OPERATOR)
-    for server in (ground.installation, another):
+    revoked = sandbox.services.credentials.revoke(id, OPERATOR)
+    for server in (sandbox.installation, another):
         with pytest.raises(InvalidToken):
             calling(server, token.reveal())
-    ground.clock.advance(days=1)
-    again = ground.services.credentials.revoke(id, Actor(PrincipalKind.OPERATOR, "cli", "other"))
+    sandbox.clock.advance(days=1)
+    again = sandbox.services.credentials.revoke(id, Actor(PrincipalKind.OPERATOR, "cli", "other"))
     assert again == revoked
     assert (revoked.revoked_by, revoked.revoked_at) == ("root", revoked.created_at)
     with pytest.raises(NotFound):
-        ground.services.credentials.revoke(CredentialId("op_0000000000000000000000"), OPERATOR)
+        sandbox.services.credentials.revoke(CredentialId("op_0000000000000000000000"), OPERATOR)
 
 
-def test_the_list(own_ground: Ground) -> None:
+def test_the_list(own_sandbox: SandboxInstallation) -> None:
     """All are listed, the newest first, revoked ones too; none shows its token."""
-    (one, first), (two, second) = _made(own_ground, "One"), _later(own_ground, "Two")
-    own_ground.services.credentials.revoke(one, OPERATOR)
-    listed = own_ground.services.credentials.list()
+    (one, first), (two, second) = _made(own_sandbox, "One"), _later(own_sandbox, "Two")
+    own_sandbox.services.credentials.revoke(one, OPERATOR)
+    listed = own_sandbox.services.credentials.list()
     assert [(c.id, c.revoked_at is not None) for c in listed] == [(two, False), (one, True)]
     for token in (first, second):
         assert token.reveal() not in repr(listed)
 
 
-def _later(ground: Ground, name: str) -> tuple[CredentialId, Token]:
-    ground.clock.advance(seconds=1)
-    return _made(ground, name)
+def _later(sandbox: SandboxInstallation, name: str) -> tuple[CredentialId, Token]:
+    sandbox.clock.advance(seconds=1)
+    return _made(sandbox, name)
 
 
-def test_an_event_of_the_installation(own_ground: Ground) -> None:
+def test_an_event_of_the_installation(own_sandbox: SandboxInstallation) -> None:
     """Creating and revoking add one event each, of the installation, without a secret; repeating adds no event."""
-    services = own_ground.services
+    services = own_sandbox.services
     credential, token = services.credentials.create("Backend", OPERATOR)
-    own_ground.clock.advance(seconds=1)
+    own_sandbox.clock.advance(seconds=1)
     for _ in range(2):
         services.credentials.revoke(credential.id, OPERATOR)
     revoked, created = services.events.of_installation().items
@@ -165,16 +165,16 @@ def test_an_event_of_the_installation(own_ground: Ground) -> None:
 
 
 def test_the_servers_log_each_event_once(
-    own_ground: Ground, caplog: pytest.LogCaptureFixture
+    own_sandbox: SandboxInstallation, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What happened to the installation is in the log of one of its servers, by id and name, and in no other."""
-    credential, token = own_ground.services.credentials.create("Backend", OPERATOR)
-    databases = own_ground.database, own_ground.another().database
-    logs = [InstallationLog(database, own_ground.clock) for database in databases] * 2
+    credential, token = own_sandbox.services.credentials.create("Backend", OPERATOR)
+    databases = own_sandbox.database, own_sandbox.another().database
+    logs = [InstallationLog(database, own_sandbox.clock) for database in databases] * 2
     caplog.clear()
     assert sum(log.write() for log in logs) == 1
-    own_ground.clock.advance(seconds=1)
-    own_ground.services.credentials.revoke(credential.id, OPERATOR)
+    own_sandbox.clock.advance(seconds=1)
+    own_sandbox.services.credentials.revoke(credential.id, OPERATOR)
     assert sum(log.write() for log in logs) == 1
     messages = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
     assert {message.event for message in messages} == {"installation event"}
@@ -187,31 +187,31 @@ def test_the_servers_log_each_event_once(
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "two\nlines", "nul\0"])
-def test_a_name_is_for_people(ground: Ground, name: str) -> None:
+def test_a_name_is_for_people(sandbox: SandboxInstallation, name: str) -> None:
     """A name is 1-100 characters on one line."""
     with pytest.raises(Invalid):
-        ground.services.credentials.create(name, OPERATOR)
+        sandbox.services.credentials.create(name, OPERATOR)
 
 
-def test_without_its_pepper(own_ground: Ground) -> None:
+def test_without_its_pepper(own_sandbox: SandboxInstallation) -> None:
     """A server without the pepper answers "unavailable" for an active credential, and "invalid" for a revoked one."""
-    id, token = _made(own_ground)
-    lacking: Installation = own_ground.another(ELSEWHERE)
+    id, token = _made(own_sandbox)
+    lacking: Installation = own_sandbox.another(ELSEWHERE)
     with pytest.raises(Unavailable):
         calling(lacking, token.reveal())
-    with read_behind(own_ground.database) as tx:
+    with read_behind(own_sandbox.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == {"p1"}
-    own_ground.services.credentials.revoke(id, OPERATOR)
+    own_sandbox.services.credentials.revoke(id, OPERATOR)
     with pytest.raises(InvalidToken):
         calling(lacking, token.reveal())
-    with read_behind(own_ground.database) as tx:
+    with read_behind(own_sandbox.database) as tx:
         assert pepper_ids_of_live_credentials(tx) == set()
 
 
-def test_what_is_stored_is_no_token(own_ground: Ground) -> None:
+def test_what_is_stored_is_no_token(own_sandbox: SandboxInstallation) -> None:
     """The rows hold a digest and no part of the secret."""
-    _, token = _made(own_ground)
-    with read_behind(own_ground.database) as tx:
+    _, token = _made(own_sandbox)
+    with read_behind(own_sandbox.database) as tx:
         row = tx.execute(schema.credentials.select()).one()
     stored = repr(tuple(row))
     secret = token.reveal()[-49:-CHECKSUM_WIDTH]

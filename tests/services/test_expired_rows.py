@@ -10,50 +10,50 @@ from keystead.domain.errors import Invalid
 from keystead.domain.passwords import Password
 from keystead.services.cleanup import BATCH, ExpiredRows
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links, throttles
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import WRONG, Crowd, email_of
 
 
-def test_spent_links_and_old_sessions_are_forgotten(own_ground: Ground) -> None:
+def test_spent_links_and_old_sessions_are_forgotten(own_sandbox: SandboxInstallation) -> None:
     """A link goes a day after it expired, a session thirty days after it began; until then both stay."""
-    services, clock = own_ground.services, own_ground.clock
-    sweep = ExpiredRows(own_ground.database, clock).run
+    services, clock = own_sandbox.services, own_sandbox.clock
+    sweep = ExpiredRows(own_sandbox.database, clock).run
     secret, _ = services.sign_in.make_link(services.workspaces.first())
     services.sign_in.redeem(secret)
     assert sweep() == 0
     clock.advance(days=1, minutes=16)
-    assert (sweep(), own_ground.count(sign_in_links), own_ground.count(sessions)) == (1, 0, 1)
+    assert (sweep(), own_sandbox.count(sign_in_links), own_sandbox.count(sessions)) == (1, 0, 1)
     clock.advance(days=30)
-    assert (sweep(), own_ground.count(sessions)) == (1, 0)
+    assert (sweep(), own_sandbox.count(sessions)) == (1, 0)
 
 
-def test_more_than_a_batch_is_swept(own_ground: Ground) -> None:
+def test_more_than_a_batch_is_swept(own_sandbox: SandboxInstallation) -> None:
     """One sweep forgets all that is due, however many batches that takes, and leaves what is not due."""
-    services, clock = own_ground.services, own_ground.clock
+    services, clock = own_sandbox.services, own_sandbox.clock
     owner = services.workspaces.first()
     for _ in range(BATCH + 1):
         services.sign_in.make_link(owner)
     clock.advance(timedelta(days=2))
     services.sign_in.make_link(owner)
-    assert ExpiredRows(own_ground.database, clock).run() == BATCH + 1
-    assert own_ground.count(sign_in_links) == 1
+    assert ExpiredRows(own_sandbox.database, clock).run() == BATCH + 1
+    assert own_sandbox.count(sign_in_links) == 1
 
 
-def test_devices_and_wrong_passwords_are_forgotten(own_ground: Ground) -> None:
+def test_devices_and_wrong_passwords_are_forgotten(own_sandbox: SandboxInstallation) -> None:
     """A device goes 180 days after its last sign-in, a count of wrong passwords 90 days after the last of them."""
-    crowd = Crowd(own_ground)
-    sweep = ExpiredRows(own_ground.database, own_ground.clock).run
+    crowd = Crowd(own_sandbox)
+    sweep = ExpiredRows(own_sandbox.database, own_sandbox.clock).run
     ada = crowd.owner()
     crowd.give_password(ada)
     with pytest.raises(Invalid):
         crowd.sign_in.with_password(email_of(ada), Password(WRONG), crowd.origin())
-    own_ground.clock.advance(days=90)
+    own_sandbox.clock.advance(days=90)
     sweep()
     # The account's and the address's wrong password, and the tries at a new password that the person has used.
-    assert own_ground.count(throttles) == 3
-    own_ground.clock.advance(seconds=1)
+    assert own_sandbox.count(throttles) == 3
+    own_sandbox.clock.advance(seconds=1)
     sweep()
-    assert (own_ground.count(throttles), own_ground.count(known_devices)) == (0, 1)
-    own_ground.clock.advance(days=90)
+    assert (own_sandbox.count(throttles), own_sandbox.count(known_devices)) == (0, 1)
+    own_sandbox.clock.advance(days=90)
     sweep()
-    assert own_ground.count(known_devices) == 0
+    assert own_sandbox.count(known_devices) == 0

@@ -21,7 +21,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE
 from keystead.services.idempotency import Idempotency, Once
 from keystead.services.keys import CreatedKey
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(hours=24)
@@ -31,67 +31,67 @@ ONCE = Once("retry-1", BODY)
 
 
 def _create(
-    ground: Ground, who: Principal, once: Once = ONCE, description: str = "sync"
+    sandbox: SandboxInstallation, who: Principal, once: Once = ONCE, description: str = "sync"
 ) -> CreatedKey:
-    return ground.services.keys.create(who, KeyDraft(description), once=once)
+    return sandbox.services.keys.create(who, KeyDraft(description), once=once)
 
 
-def _idempotency(ground: Ground) -> Idempotency:
-    return Idempotency(ground.database, ground.clock)
+def _idempotency(sandbox: SandboxInstallation) -> Idempotency:
+    return Idempotency(sandbox.database, sandbox.clock)
 
 
-def test_the_same_again(ground: Ground) -> None:
+def test_the_same_again(sandbox: SandboxInstallation) -> None:
     """The same request again answers the same key without its token, and makes no second key or event."""
-    tenant = ground.tenant()
-    first, again = _create(ground, tenant), _create(ground, tenant)
+    tenant = sandbox.tenant()
+    first, again = _create(sandbox, tenant), _create(sandbox, tenant)
     assert first.token is not None
     assert again == CreatedKey(first.key, None)
-    assert ground.ids(tenant) == [first.key.id]
-    assert ground.happened(tenant) == ["key.created"]
+    assert sandbox.ids(tenant) == [first.key.id]
+    assert sandbox.happened(tenant) == ["key.created"]
 
 
-def test_a_rotation_again(ground: Ground) -> None:
+def test_a_rotation_again(sandbox: SandboxInstallation) -> None:
     """The same rotation again answers the same successor, though the old key has ended since."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
-    rotate = ground.services.keys.rotate
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
+    rotate = sandbox.services.keys.rotate
     first = rotate(tenant, old.key.id, once=ONCE)
     assert rotate(tenant, old.key.id, once=ONCE) == CreatedKey(first.key, None)
-    assert ground.happened(tenant) == ["key.created", "key.rotated"]
+    assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
 
 
-def test_another_body(ground: Ground) -> None:
+def test_another_body(sandbox: SandboxInstallation) -> None:
     """The same Idempotency-Key with another body is refused, before and after the first has ended."""
-    tenant = ground.tenant()
-    _create(ground, tenant)
+    tenant = sandbox.tenant()
+    _create(sandbox, tenant)
     with pytest.raises(IdempotencyMismatch):
-        _create(ground, tenant, Once("retry-1", OTHER_BODY))
+        _create(sandbox, tenant, Once("retry-1", OTHER_BODY))
     with (
-        _idempotency(ground).run(tenant, Once("running", BODY)),
+        _idempotency(sandbox).run(tenant, Once("running", BODY)),
         pytest.raises(IdempotencyMismatch),
     ):
-        _create(ground, tenant, Once("running", OTHER_BODY))
-    assert len(ground.ids(tenant)) == 1
+        _create(sandbox, tenant, Once("running", OTHER_BODY))
+    assert len(sandbox.ids(tenant)) == 1
 
 
-def test_in_progress(ground: Ground) -> None:
+def test_in_progress(sandbox: SandboxInstallation) -> None:
     """While the first request runs, the same one is refused; afterwards the Idempotency-Key is free again."""
-    tenant = ground.tenant()
-    with _idempotency(ground).run(tenant, ONCE):
+    tenant = sandbox.tenant()
+    with _idempotency(sandbox).run(tenant, ONCE):
         with pytest.raises(IdempotencyInProgress):
-            _create(ground, tenant)
-        ground.clock.advance(MINUTE - timedelta(microseconds=1))
+            _create(sandbox, tenant)
+        sandbox.clock.advance(MINUTE - timedelta(microseconds=1))
         with pytest.raises(IdempotencyInProgress):
-            _create(ground, tenant)
+            _create(sandbox, tenant)
 
 
-def test_many_at_once(ground: Ground) -> None:
+def test_many_at_once(sandbox: SandboxInstallation) -> None:
     """Of 50 concurrent equal requests one creates a key; the others return that key or are refused for now (R41)."""
-    tenant = ground.tenant()
-    other = ground.another()
+    tenant = sandbox.tenant()
+    other = sandbox.another()
 
     def attempt(number: int) -> str:
-        keys = (ground.services if number % 2 else other.services).keys
+        keys = (sandbox.services if number % 2 else other.services).keys
         try:
             return str(keys.create(tenant, KeyDraft("sync"), once=ONCE).key.id)
         except IdempotencyInProgress:
@@ -99,104 +99,104 @@ def test_many_at_once(ground: Ground) -> None:
 
     with ThreadPoolExecutor(25) as pool:
         told = set(pool.map(attempt, range(50)))
-    assert len(ground.ids(tenant)) == 1
-    assert told - {"in progress"} == set(ground.ids(tenant))
+    assert len(sandbox.ids(tenant)) == 1
+    assert told - {"in progress"} == set(sandbox.ids(tenant))
 
 
-def test_an_abandoned_request_is_taken_over(ground: Ground) -> None:
+def test_an_abandoned_request_is_taken_over(sandbox: SandboxInstallation) -> None:
     """A request whose server died holds its Idempotency-Key for a minute; then the same request runs again."""
-    tenant = ground.tenant()
-    dying = _idempotency(ground).run(tenant, ONCE)
+    tenant = sandbox.tenant()
+    dying = _idempotency(sandbox).run(tenant, ONCE)
     dying.__enter__()
-    ground.clock.advance(MINUTE)
-    made = _create(ground, tenant)
-    assert _create(ground, tenant) == CreatedKey(made.key, None)
-    assert ground.ids(tenant) == [made.key.id]
+    sandbox.clock.advance(MINUTE)
+    made = _create(sandbox, tenant)
+    assert _create(sandbox, tenant) == CreatedKey(made.key, None)
+    assert sandbox.ids(tenant) == [made.key.id]
 
 
-def test_a_slow_request_that_was_taken_over_makes_nothing(ground: Ground) -> None:
+def test_a_slow_request_that_was_taken_over_makes_nothing(sandbox: SandboxInstallation) -> None:
     """A request that wakes up after another took it over makes no second key, and leaves the other's result alone."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     made: list[CreatedKey] = []
-    slow = _idempotency(ground).run(tenant, ONCE)
+    slow = _idempotency(sandbox).run(tenant, ONCE)
     run = slow.__enter__()
-    ground.clock.advance(MINUTE)
-    made.append(_create(ground, tenant))
+    sandbox.clock.advance(MINUTE)
+    made.append(_create(sandbox, tenant))
     with (
-        ground.database.write(tenant.workspace_id) as tx,
+        sandbox.database.write(tenant.workspace_id) as tx,
         pytest.raises(IdempotencyInProgress) as late,
     ):
         run.finish(tx, "key_late")
     with pytest.raises(IdempotencyInProgress):
         slow.gen.throw(late.value)
-    assert _create(ground, tenant) == CreatedKey(made[0].key, None)
-    assert ground.ids(tenant) == [made[0].key.id]
+    assert _create(sandbox, tenant) == CreatedKey(made[0].key, None)
+    assert sandbox.ids(tenant) == [made[0].key.id]
 
 
-def test_a_refused_request_frees_its_key(ground: Ground) -> None:
+def test_a_refused_request_frees_its_key(sandbox: SandboxInstallation) -> None:
     """A request that was refused may be sent again, and with another body, under the same Idempotency-Key."""
-    tenant = ground.tenant(limit=1)
-    full = ground.key(tenant)
+    tenant = sandbox.tenant(limit=1)
+    full = sandbox.key(tenant)
     for refusal, description in ((LimitReached, "sync"), (Invalid, "")):
         with pytest.raises(refusal):
-            _create(ground, tenant, description=description)
-    ground.services.keys.revoke(tenant, full.key.id)
-    assert _create(ground, tenant, Once("retry-1", OTHER_BODY)).token is not None
+            _create(sandbox, tenant, description=description)
+    sandbox.services.keys.revoke(tenant, full.key.id)
+    assert _create(sandbox, tenant, Once("retry-1", OTHER_BODY)).token is not None
 
 
-def test_a_failed_request_frees_its_key(ground: Ground) -> None:
+def test_a_failed_request_frees_its_key(sandbox: SandboxInstallation) -> None:
     """A request that failed may be sent again immediately."""
-    tenant = ground.tenant()
-    with pytest.raises(RuntimeError), _idempotency(ground).run(tenant, ONCE):
+    tenant = sandbox.tenant()
+    with pytest.raises(RuntimeError), _idempotency(sandbox).run(tenant, ONCE):
         raise RuntimeError
-    assert _create(ground, tenant).token is not None
+    assert _create(sandbox, tenant).token is not None
 
 
-def test_callers_and_workspaces_are_apart(ground: Ground) -> None:
+def test_callers_and_workspaces_are_apart(sandbox: SandboxInstallation) -> None:
     """Each caller has Idempotency-Keys of its own, also those of one workspace (R41)."""
-    tenant, other = ground.tenant(), ground.tenant()
-    child = ground.caller(tenant, EVERYTHING, KEYS_WRITE)
-    made = [_create(ground, who) for who in (tenant, child, other)]
+    tenant, other = sandbox.tenant(), sandbox.tenant()
+    child = sandbox.caller(tenant, EVERYTHING, KEYS_WRITE)
+    made = [_create(sandbox, who) for who in (tenant, child, other)]
     assert all(one.token is not None for one in made)
     assert len({one.key.id for one in made}) == 3
     with pytest.raises(IdempotencyMismatch):
-        _create(ground, child, Once("retry-1", OTHER_BODY))
+        _create(sandbox, child, Once("retry-1", OTHER_BODY))
 
 
-def test_forgotten_after_a_day(ground: Ground) -> None:
+def test_forgotten_after_a_day(sandbox: SandboxInstallation) -> None:
     """A result is kept for 24 hours; the same request later is a new one."""
-    tenant = ground.tenant()
-    first = _create(ground, tenant)
-    ground.clock.advance(DAY)
-    assert _create(ground, tenant).key.id == first.key.id
-    ground.clock.advance(microseconds=1)
-    second = _create(ground, tenant)
+    tenant = sandbox.tenant()
+    first = _create(sandbox, tenant)
+    sandbox.clock.advance(DAY)
+    assert _create(sandbox, tenant).key.id == first.key.id
+    sandbox.clock.advance(microseconds=1)
+    second = _create(sandbox, tenant)
     assert second.token is not None
-    assert ground.ids(tenant) == [second.key.id, first.key.id]
+    assert sandbox.ids(tenant) == [second.key.id, first.key.id]
 
 
-def test_rights_come_first(ground: Ground) -> None:
+def test_rights_come_first(sandbox: SandboxInstallation) -> None:
     """Who may not make keys learns nothing of what an Idempotency-Key made."""
-    tenant = ground.tenant()
-    _create(ground, tenant)
-    nobody = ground.caller(tenant, EVERYTHING)
+    tenant = sandbox.tenant()
+    _create(sandbox, tenant)
+    nobody = sandbox.caller(tenant, EVERYTHING)
     with pytest.raises(KeysteadError, match="keys:write"):
-        _create(ground, nobody)
+        _create(sandbox, nobody)
 
 
-def test_waiting_requests_do_not_block_others(ground: Ground) -> None:
+def test_waiting_requests_do_not_block_others(sandbox: SandboxInstallation) -> None:
     """A request in progress holds no lock: other creations in the workspace go on meanwhile."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     begun, go_on = threading.Event(), threading.Event()
 
     def linger() -> None:
-        with _idempotency(ground).run(tenant, ONCE):
+        with _idempotency(sandbox).run(tenant, ONCE):
             begun.set()
             go_on.wait(30)
 
     with ThreadPoolExecutor(1) as pool:
         lingering = pool.submit(linger)
         assert begun.wait(30)
-        assert ground.key(tenant).token is not None
+        assert sandbox.key(tenant).token is not None
         go_on.set()
         lingering.result()

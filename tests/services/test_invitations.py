@@ -25,7 +25,7 @@ from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.throttle import NEW_PASSWORD
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
-from tests.support.installations import UNLIMITED, Ground
+from tests.support.installations import UNLIMITED, SandboxInstallation
 from tests.support.people import RIGHT, Crowd, Server, acting, acting_operator, email_of
 
 MOMENT = timedelta(microseconds=1)
@@ -57,7 +57,7 @@ def _refusal(act: Callable[..., object], *arguments: object) -> type[KeysteadErr
 
 
 def _limit(crowd: Crowd, owner: Member, members: int) -> None:
-    crowd.ground.services.workspaces.set_plan(owner.workspace_id, UNLIMITED, {"members": members})
+    crowd.sandbox.services.workspaces.set_plan(owner.workspace_id, UNLIMITED, {"members": members})
 
 
 # --- accepted ---
@@ -167,10 +167,10 @@ def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["accept", "join"])
-def test_one_of_many_at_once(own_ground: Ground, way: str) -> None:
+def test_one_of_many_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
     """Of 12 who use one link concurrently, through two servers, one becomes a member; the others leave no rows."""
-    crowd = Crowd(own_ground)
-    servers = [crowd, Server(own_ground)]
+    crowd = Crowd(own_sandbox)
+    servers = [crowd, Server(own_sandbox)]
     ada = crowd.owner()
     link = _invite(crowd, ada, "wanted@example.com")
     sessions = [crowd.signed_in(crowd.owner(f"P{n}")) for n in range(12)]
@@ -339,10 +339,10 @@ def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: 
     assert _refusal(crowd.invitations.accept, links[2], "Di") is LimitReached
 
 
-def test_exactly_so_many_members(own_ground: Ground) -> None:
+def test_exactly_so_many_members(own_sandbox: SandboxInstallation) -> None:
     """Of twelve who accept concurrently under a limit of five, through two servers, as many join as fit (R39)."""
-    crowd = Crowd(own_ground)
-    servers = [crowd, Server(own_ground)]
+    crowd = Crowd(own_sandbox)
+    servers = [crowd, Server(own_sandbox)]
     ada = crowd.owner()
     _limit(crowd, ada, 5)
     links = [_invite(crowd, ada, f"p.{number}@example.com") for number in range(12)]

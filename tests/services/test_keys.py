@@ -30,24 +30,26 @@ from keystead.services.idempotency import Once
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 from tests.support.people import acting, member_of
 
 HOUR = timedelta(hours=1)
 ABSENT = KeyId("key_0000000000000000000000")
 
 
-def _member(ground: Ground, tenant: Principal, role: Role, name: str = "Ada") -> Principal:
-    return acting(member_of(ground, tenant, role, name))
+def _member(
+    sandbox: SandboxInstallation, tenant: Principal, role: Role, name: str = "Ada"
+) -> Principal:
+    return acting(member_of(sandbox, tenant, role, name))
 
 
 # --- created ---
 
 
-def test_a_created_key_is_whole(ground: Ground) -> None:
+def test_a_created_key_is_whole(sandbox: SandboxInstallation) -> None:
     """A created key is what was asked for, its token reads as that key's, and a get answers the same."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, "data-warehouse sync", expires_at=NOON + HOUR, scopes=[KEYS_READ])
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, "data-warehouse sync", expires_at=NOON + HOUR, scopes=[KEYS_READ])
     key, token = created.key, parse(text_of(created))
     assert token is not None
     assert (key.id, key.hint) == (token.key_id, token.hint)
@@ -56,15 +58,15 @@ def test_a_created_key_is_whole(ground: Ground) -> None:
     assert key.created_by == tenant.actor
     assert (key.revoked_at, key.rotated_to, key.last_use) == (None, None, None)
     assert key.status(NOON) is KeyStatus.ACTIVE
-    assert ground.services.keys.get(tenant, key.id) == key
+    assert sandbox.services.keys.get(tenant, key.id) == key
 
 
-def test_a_created_key_is_recorded(ground: Ground) -> None:
+def test_a_created_key_is_recorded(sandbox: SandboxInstallation) -> None:
     """A creation is recorded with its actor, key, time and origin."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     origin = Origin("192.0.2.7", "req_7")
-    created = ground.services.keys.create(tenant, KeyDraft("sync"), origin)
-    event = ground.events(tenant)[-1]
+    created = sandbox.services.keys.create(tenant, KeyDraft("sync"), origin)
+    event = sandbox.events(tenant)[-1]
     assert (event.type, event.target.type, event.target.id) == (
         "key.created",
         "key",
@@ -74,22 +76,22 @@ def test_a_created_key_is_recorded(ground: Ground) -> None:
     assert event.data["hint"] == created.key.hint
 
 
-def test_descriptions_need_not_differ(ground: Ground) -> None:
+def test_descriptions_need_not_differ(sandbox: SandboxInstallation) -> None:
     """Two keys may have the same description; their ids and hints differ."""
-    tenant = ground.tenant()
-    one, other = ground.key(tenant, "sync"), ground.key(tenant, "sync")
+    tenant = sandbox.tenant()
+    one, other = sandbox.key(tenant, "sync"), sandbox.key(tenant, "sync")
     assert one.key.id != other.key.id
     assert text_of(one) != text_of(other)
 
 
-def test_ids_follow_creation(ground: Ground) -> None:
+def test_ids_follow_creation(sandbox: SandboxInstallation) -> None:
     """Keys are listed newest first in the order they were made in, also where the clock stands still or runs back."""
-    tenant = ground.tenant()
-    made = [ground.key(tenant).key.id for _ in range(20)]
-    ground.clock.set(NOON - timedelta(days=30))
-    made += [ground.key(tenant).key.id for _ in range(5)]
+    tenant = sandbox.tenant()
+    made = [sandbox.key(tenant).key.id for _ in range(20)]
+    sandbox.clock.set(NOON - timedelta(days=30))
+    made += [sandbox.key(tenant).key.id for _ in range(5)]
     assert made == sorted(made)
-    assert ground.ids(tenant, limit=7) == made[::-1]
+    assert sandbox.ids(tenant, limit=7) == made[::-1]
 
 
 @pytest.mark.parametrize(
@@ -105,59 +107,59 @@ def test_ids_follow_creation(ground: Ground) -> None:
     ],
     ids=str,
 )
-def test_a_refused_key_leaves_nothing(ground: Ground, draft: dict[str, Any]) -> None:
+def test_a_refused_key_leaves_nothing(sandbox: SandboxInstallation, draft: dict[str, Any]) -> None:
     """A refused creation leaves no key, no event and no use of the limit."""
-    tenant = ground.tenant()
-    before = ground.events(tenant)
+    tenant = sandbox.tenant()
+    before = sandbox.events(tenant)
     with pytest.raises(Invalid):
-        ground.services.keys.create(tenant, KeyDraft(**{"description": "sync", **draft}))
-    assert ground.ids(tenant) == []
-    assert ground.events(tenant) == before
+        sandbox.services.keys.create(tenant, KeyDraft(**{"description": "sync", **draft}))
+    assert sandbox.ids(tenant) == []
+    assert sandbox.events(tenant) == before
 
 
-def test_no_key_without_keys_write(ground: Ground) -> None:
+def test_no_key_without_keys_write(sandbox: SandboxInstallation) -> None:
     """A key without `keys:write` makes, changes, rotates and ends no key, `*` or not; nor does a viewer."""
-    tenant = ground.tenant()
-    target = ground.key(tenant).key.id
-    keys = ground.services.keys
+    tenant = sandbox.tenant()
+    target = sandbox.key(tenant).key.id
+    keys = sandbox.services.keys
     acts: list[Callable[[Principal], object]] = [
         lambda nobody: keys.create(nobody, KeyDraft("child")),
         lambda nobody: keys.update(nobody, target, KeyPatch("other")),
         lambda nobody: keys.rotate(nobody, target),
         lambda nobody: keys.revoke(nobody, target),
     ]
-    for nobody in (ground.caller(tenant, EVERYTHING), _member(ground, tenant, Role.VIEWER)):
+    for nobody in (sandbox.caller(tenant, EVERYTHING), _member(sandbox, tenant, Role.VIEWER)):
         for act in acts:
             with pytest.raises(InsufficientScope):
                 act(nobody)
-    assert ground.happened(tenant) == ["key.created"] * 2
+    assert sandbox.happened(tenant) == ["key.created"] * 2
 
 
-def test_reading_needs_keys_read(ground: Ground) -> None:
+def test_reading_needs_keys_read(sandbox: SandboxInstallation) -> None:
     """Listing and reading keys takes `keys:read`, or `*`."""
-    tenant = ground.tenant()
-    blind = ground.caller(tenant, "documents:read", KEYS_WRITE)
+    tenant = sandbox.tenant()
+    blind = sandbox.caller(tenant, "documents:read", KEYS_WRITE)
     with pytest.raises(InsufficientScope):
-        ground.services.keys.list(blind)
+        sandbox.services.keys.list(blind)
     with pytest.raises(InsufficientScope):
-        ground.services.keys.get(blind, KeyId(blind.id))
-    seeing = ground.caller(tenant, EVERYTHING)
-    assert len(ground.services.keys.list(seeing).items) == 2
+        sandbox.services.keys.get(blind, KeyId(blind.id))
+    seeing = sandbox.caller(tenant, EVERYTHING)
+    assert len(sandbox.services.keys.list(seeing).items) == 2
 
 
-def test_a_key_sees_itself(ground: Ground) -> None:
+def test_a_key_sees_itself(sandbox: SandboxInstallation) -> None:
     """A key without any reading scope still sees itself, and itself only."""
-    tenant = ground.tenant()
-    blind = ground.caller(tenant, "documents:read")
-    assert ground.services.keys.whoami(blind).key.id == blind.id
+    tenant = sandbox.tenant()
+    blind = sandbox.caller(tenant, "documents:read")
+    assert sandbox.services.keys.whoami(blind).key.id == blind.id
 
 
-def test_wider_children_are_refused(ground: Ground) -> None:
+def test_wider_children_are_refused(sandbox: SandboxInstallation) -> None:
     """A key can't create one that is wider or lives longer than itself, through any method (R55)."""
-    tenant = ground.tenant()
-    keys = ground.services.keys
-    maker = ground.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
-    wide = ground.key(tenant, scopes=["documents:read", "documents:write"])
+    tenant = sandbox.tenant()
+    keys = sandbox.services.keys
+    maker = sandbox.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
+    wide = sandbox.key(tenant, scopes=["documents:read", "documents:write"])
     attempts: list[Callable[[], object]] = [
         lambda: keys.create(maker, KeyDraft("c", scopes=[EVERYTHING])),
         lambda: keys.create(maker, KeyDraft("c", scopes=["documents:write"])),
@@ -169,18 +171,18 @@ def test_wider_children_are_refused(ground: Ground) -> None:
         lambda: keys.update(maker, KeyId(maker.id), KeyPatch(expires_at=None)),
         lambda: keys.update(maker, KeyId(maker.id), KeyPatch(expires_at=NOON + 2 * HOUR)),
     ]
-    before = ground.keys(tenant)
+    before = sandbox.keys(tenant)
     for attempt in attempts:
         with pytest.raises(WouldWiden):
             attempt()
-    assert ground.keys(tenant) == before
+    assert sandbox.keys(tenant) == before
 
 
-def test_what_a_key_passes_on(ground: Ground) -> None:
+def test_what_a_key_passes_on(sandbox: SandboxInstallation) -> None:
     """A key created by a key has its scopes without `keys:write`, its expiry, and its id as the creator."""
-    tenant = ground.tenant()
-    maker = ground.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
-    child = ground.services.keys.create(maker, KeyDraft("child")).key
+    tenant = sandbox.tenant()
+    maker = sandbox.caller(tenant, KEYS_WRITE, "documents:read", expires_at=NOON + HOUR)
+    child = sandbox.services.keys.create(maker, KeyDraft("child")).key
     assert (child.scopes, child.expires_at) == (Scopes(["documents:read"]), NOON + HOUR)
     assert (child.created_by.kind, child.created_by.id) == ("key", maker.id)
 
@@ -188,11 +190,11 @@ def test_what_a_key_passes_on(ground: Ground) -> None:
 # --- seen ---
 
 
-def test_another_workspaces_key_is_none(ground: Ground) -> None:
+def test_another_workspaces_key_is_none(sandbox: SandboxInstallation) -> None:
     """Every method answers for a key of another workspace exactly as for one that never existed (R48)."""
-    tenant, other = ground.tenant(), ground.tenant()
-    foreign = ground.key(other).key.id
-    keys = ground.services.keys
+    tenant, other = sandbox.tenant(), sandbox.tenant()
+    foreign = sandbox.key(other).key.id
+    keys = sandbox.services.keys
     methods: list[Callable[[KeyId], object]] = [
         lambda id: keys.get(tenant, id),
         lambda id: keys.require(tenant, id),
@@ -209,98 +211,98 @@ def test_another_workspaces_key_is_none(ground: Ground) -> None:
                 act(id)
             told.append((type(refused.value), refused.value.args, refused.value.extras()))
         assert len({str(one) for one in told}) == 1
-    assert ground.happened(other) == ["key.created"]
-    assert ground.happened(tenant) == []
+    assert sandbox.happened(other) == ["key.created"]
+    assert sandbox.happened(tenant) == []
 
 
-def test_lists_keep_to_the_workspace(ground: Ground) -> None:
+def test_lists_keep_to_the_workspace(sandbox: SandboxInstallation) -> None:
     """A list, its search and its count know nothing of other workspaces (R49)."""
-    tenant, other = ground.tenant(), ground.tenant()
-    mine = ground.key(tenant, "shared words").key.id
-    foreign = ground.key(other, "shared words").key
-    assert ground.ids(tenant) == [mine]
-    assert ground.ids(tenant, query="shared") == [mine]
-    assert ground.ids(tenant, query=foreign.id) == []
-    assert ground.ids(tenant, query=foreign.hint[-4:]) in ([], [mine])
-    assert ground.used(tenant) == 1
+    tenant, other = sandbox.tenant(), sandbox.tenant()
+    mine = sandbox.key(tenant, "shared words").key.id
+    foreign = sandbox.key(other, "shared words").key
+    assert sandbox.ids(tenant) == [mine]
+    assert sandbox.ids(tenant, query="shared") == [mine]
+    assert sandbox.ids(tenant, query=foreign.id) == []
+    assert sandbox.ids(tenant, query=foreign.hint[-4:]) in ([], [mine])
+    assert sandbox.used(tenant) == 1
 
 
-def test_status_and_quota(ground: Ground) -> None:
+def test_status_and_quota(sandbox: SandboxInstallation) -> None:
     """Status is derived from now; expired and revoked keys are listed and do not count."""
-    tenant = ground.tenant(limit=5)
+    tenant = sandbox.tenant(limit=5)
     active, expiring, ended = (
-        ground.key(tenant),
-        ground.key(tenant, expires_at=NOON + HOUR),
-        ground.key(tenant),
+        sandbox.key(tenant),
+        sandbox.key(tenant, expires_at=NOON + HOUR),
+        sandbox.key(tenant),
     )
-    ground.services.keys.revoke(tenant, ended.key.id)
-    assert ground.ids(tenant, status=KeyStatus.ACTIVE) == [expiring.key.id, active.key.id]
-    assert ground.used(tenant) == 2
-    ground.clock.advance(HOUR)
-    assert ground.ids(tenant, status=KeyStatus.ACTIVE) == [active.key.id]
-    assert ground.ids(tenant, status=KeyStatus.EXPIRED) == [expiring.key.id]
-    assert ground.ids(tenant, status=KeyStatus.REVOKED) == [ended.key.id]
-    assert ground.ids(tenant) == [ended.key.id, expiring.key.id, active.key.id]
-    quota = ground.services.keys.list(tenant).quota
-    assert ground.services.keys.quota(tenant) == quota
+    sandbox.services.keys.revoke(tenant, ended.key.id)
+    assert sandbox.ids(tenant, status=KeyStatus.ACTIVE) == [expiring.key.id, active.key.id]
+    assert sandbox.used(tenant) == 2
+    sandbox.clock.advance(HOUR)
+    assert sandbox.ids(tenant, status=KeyStatus.ACTIVE) == [active.key.id]
+    assert sandbox.ids(tenant, status=KeyStatus.EXPIRED) == [expiring.key.id]
+    assert sandbox.ids(tenant, status=KeyStatus.REVOKED) == [ended.key.id]
+    assert sandbox.ids(tenant) == [ended.key.id, expiring.key.id, active.key.id]
+    quota = sandbox.services.keys.list(tenant).quota
+    assert sandbox.services.keys.quota(tenant) == quota
     assert (quota.limit, quota.used) == (5, 1)
 
 
-def test_search(ground: Ground) -> None:
+def test_search(sandbox: SandboxInstallation) -> None:
     """A search finds a part of the description in any case, the exact id, or the last four characters of the token."""
-    tenant = ground.tenant()
-    one = ground.key(tenant, "Data-Warehouse 100% sync_a\\b")
-    ground.key(tenant, "other")
+    tenant = sandbox.tenant()
+    one = sandbox.key(tenant, "Data-Warehouse 100% sync_a\\b")
+    sandbox.key(tenant, "other")
     for query in ("warehouse", "DATA-", "100%", "%", "c_a", "_", "\\", one.key.id):
-        assert ground.ids(tenant, query=query) == [one.key.id], query
-    assert one.key.id in ground.ids(tenant, query=text_of(one)[-4:])
-    for query in ("ware%house", "sync.a", one.key.id[:-1], "x" * 200, "100$"):
-        assert ground.ids(tenant, query=query) == [], query
+        assert sandbox.ids(tenant, query=query) == [one.key.id], query
+    assert one.key.id in sandbox.ids(tenant, query=text_of(one)[-4:])
+    for query in ("ware%sample", "sync.a", one.key.id[:-1], "x" * 200, "100$"):
+        assert sandbox.ids(tenant, query=query) == [], query
 
 
 @pytest.mark.parametrize("query", ["x" * 201, "a\x00", "\ud800", "a\nb"])
-def test_searches_that_cannot_be(ground: Ground, query: str) -> None:
+def test_searches_that_cannot_be(sandbox: SandboxInstallation, query: str) -> None:
     """A search for what no description can hold is refused, and never an error of the database's."""
     with pytest.raises(Invalid):
-        ground.services.keys.list(ground.tenant(), query=query)
+        sandbox.services.keys.list(sandbox.tenant(), query=query)
 
 
 # --- changed ---
 
 
-def test_a_change_is_kept_and_recorded(ground: Ground) -> None:
+def test_a_change_is_kept_and_recorded(sandbox: SandboxInstallation) -> None:
     """A change is seen by a get, by the search and by the next verification, and names its fields in one event."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, "old words", scopes=["documents:read", "documents:write"])
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, "old words", scopes=["documents:read", "documents:write"])
     patch = KeyPatch("new words", NOON + HOUR, ["documents:read"])
-    changed = ground.services.keys.update(tenant, created.key.id, patch)
-    assert ground.services.keys.get(tenant, created.key.id) == changed
-    assert ground.ids(tenant, query="new words") == [created.key.id]
-    assert ground.ids(tenant, query="old words") == []
-    assert ground.verdict(created, "documents:write") == "insufficient_scope"
-    assert ground.verdict(created, "documents:read") == "verified"
-    ground.clock.advance(HOUR)
-    assert ground.verdict(created) == "expired"
-    assert ground.happened(tenant) == ["key.created", "key.updated"]
-    assert ground.events(tenant)[-1].data["changed"] == ["description", "scopes", "expires_at"]
+    changed = sandbox.services.keys.update(tenant, created.key.id, patch)
+    assert sandbox.services.keys.get(tenant, created.key.id) == changed
+    assert sandbox.ids(tenant, query="new words") == [created.key.id]
+    assert sandbox.ids(tenant, query="old words") == []
+    assert sandbox.verdict(created, "documents:write") == "insufficient_scope"
+    assert sandbox.verdict(created, "documents:read") == "verified"
+    sandbox.clock.advance(HOUR)
+    assert sandbox.verdict(created) == "expired"
+    assert sandbox.happened(tenant) == ["key.created", "key.updated"]
+    assert sandbox.events(tenant)[-1].data["changed"] == ["description", "scopes", "expires_at"]
 
 
-def test_no_difference_no_event(ground: Ground) -> None:
+def test_no_difference_no_event(sandbox: SandboxInstallation) -> None:
     """A patch that changes nothing writes nothing."""
-    tenant = ground.tenant()
-    key = ground.key(tenant, expires_at=NOON + HOUR).key
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant, expires_at=NOON + HOUR).key
     for patch in (KeyPatch(), KeyPatch(key.description, key.expires_at, list(key.scopes))):
-        assert ground.services.keys.update(tenant, key.id, patch) == key
-    assert ground.happened(tenant) == ["key.created"]
+        assert sandbox.services.keys.update(tenant, key.id, patch) == key
+    assert sandbox.happened(tenant) == ["key.created"]
 
 
-def test_ended_keys_stay_ended(ground: Ground) -> None:
+def test_ended_keys_stay_ended(sandbox: SandboxInstallation) -> None:
     """No change, and nothing else, makes a revoked or an expired key valid again (R33)."""
-    tenant = ground.tenant()
-    revoked, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + HOUR)
-    ground.services.keys.revoke(tenant, revoked.key.id)
-    ground.clock.advance(HOUR)
-    keys, later = ground.services.keys, NOON + 9 * HOUR
+    tenant = sandbox.tenant()
+    revoked, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
+    sandbox.services.keys.revoke(tenant, revoked.key.id)
+    sandbox.clock.advance(HOUR)
+    keys, later = sandbox.services.keys, NOON + 9 * HOUR
     for id, refusal in ((revoked.key.id, KeyRevoked), (expired.key.id, KeyExpired)):
         for patch in (KeyPatch(expires_at=later), KeyPatch(expires_at=None)):
             with pytest.raises(refusal):
@@ -312,17 +314,17 @@ def test_ended_keys_stay_ended(ground: Ground) -> None:
     keys.update(tenant, expired.key.id, KeyPatch("still described"))
     keys.revoke(tenant, expired.key.id)
     keys.revoke(tenant, revoked.key.id)
-    assert (ground.verdict(revoked), ground.verdict(expired)) == ("revoked", "revoked")
-    assert ground.used(tenant) == 0
+    assert (sandbox.verdict(revoked), sandbox.verdict(expired)) == ("revoked", "revoked")
+    assert sandbox.used(tenant) == 0
 
 
-def test_roles(ground: Ground) -> None:
+def test_roles(sandbox: SandboxInstallation) -> None:
     """A developer changes, rotates and ends the keys that they made, an admin every key."""
-    tenant = ground.tenant()
-    keys = ground.services.keys
+    tenant = sandbox.tenant()
+    keys = sandbox.services.keys
     ada, bo = (
-        _member(ground, tenant, Role.DEVELOPER, "Ada"),
-        _member(ground, tenant, Role.DEVELOPER, "Bo"),
+        _member(sandbox, tenant, Role.DEVELOPER, "Ada"),
+        _member(sandbox, tenant, Role.DEVELOPER, "Bo"),
     )
     own = keys.create(ada, KeyDraft("ada's")).key.id
     for act in (
@@ -334,74 +336,74 @@ def test_roles(ground: Ground) -> None:
             act()
     keys.update(ada, own, KeyPatch("still ada's"))
     successor = keys.rotate(ada, own).key.id
-    keys.update(_member(ground, tenant, Role.ADMIN, "Cy"), successor, KeyPatch("cy's words"))
+    keys.update(_member(sandbox, tenant, Role.ADMIN, "Cy"), successor, KeyPatch("cy's words"))
     keys.revoke(ada, successor)
 
 
 # --- revoked ---
 
 
-def test_revocation_is_immediate_and_once(ground: Ground) -> None:
+def test_revocation_is_immediate_and_once(sandbox: SandboxInstallation) -> None:
     """From the answer on the key is refused; a second revocation has the same answer and leaves no second event."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    assert ground.verdict(created) == "verified"
-    first = ground.services.keys.revoke(tenant, created.key.id)
-    assert ground.verdict(created) == "revoked"
-    ground.clock.advance(HOUR)
-    again = ground.services.keys.revoke(tenant, created.key.id)
-    assert first == again == ground.services.keys.get(tenant, created.key.id)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    assert sandbox.verdict(created) == "verified"
+    first = sandbox.services.keys.revoke(tenant, created.key.id)
+    assert sandbox.verdict(created) == "revoked"
+    sandbox.clock.advance(HOUR)
+    again = sandbox.services.keys.revoke(tenant, created.key.id)
+    assert first == again == sandbox.services.keys.get(tenant, created.key.id)
     assert again.revoked_at == NOON
-    assert ground.happened(tenant) == ["key.created", "key.revoked"]
+    assert sandbox.happened(tenant) == ["key.created", "key.revoked"]
 
 
-def test_revocation_on_another_server(ground: Ground) -> None:
+def test_revocation_on_another_server(sandbox: SandboxInstallation) -> None:
     """A key revoked through one server is refused by another from the next verification on (R29)."""
-    tenant = ground.tenant()
-    other = ground.another()
+    tenant = sandbox.tenant()
+    other = sandbox.another()
     for _ in range(10):
-        created = ground.key(tenant)
+        created = sandbox.key(tenant)
         assert not hasattr(other.services.verifier.verify(text_of(created)), "reason")
-        ground.services.keys.revoke(tenant, created.key.id)
+        sandbox.services.keys.revoke(tenant, created.key.id)
         assert getattr(other.services.verifier.verify(text_of(created)), "reason", "") == "revoked"
 
 
-def test_a_key_ends_itself(ground: Ground) -> None:
+def test_a_key_ends_itself(sandbox: SandboxInstallation) -> None:
     """Every key may revoke itself, without any scope, and no other key."""
-    tenant = ground.tenant()
-    created, other = ground.key(tenant, scopes=["documents:read"]), ground.key(tenant)
-    itself = ground.principal(created)
+    tenant = sandbox.tenant()
+    created, other = sandbox.key(tenant, scopes=["documents:read"]), sandbox.key(tenant)
+    itself = sandbox.principal(created)
     with pytest.raises(InsufficientScope):
-        ground.services.keys.revoke(itself, other.key.id)
-    ground.services.keys.revoke(itself, created.key.id)
-    assert (ground.verdict(created), ground.verdict(other)) == ("revoked", "verified")
-    assert ground.events(tenant)[-1].actor.id == created.key.id
+        sandbox.services.keys.revoke(itself, other.key.id)
+    sandbox.services.keys.revoke(itself, created.key.id)
+    assert (sandbox.verdict(created), sandbox.verdict(other)) == ("revoked", "verified")
+    assert sandbox.events(tenant)[-1].actor.id == created.key.id
 
 
-def test_any_key_is_revoked_by_a_key_manager(ground: Ground) -> None:
+def test_any_key_is_revoked_by_a_key_manager(sandbox: SandboxInstallation) -> None:
     """A key with `keys:write` revokes any key of its workspace, wider ones too."""
-    tenant = ground.tenant()
-    wide = ground.key(tenant, scopes=[EVERYTHING, KEYS_WRITE])
-    ground.services.keys.revoke(ground.caller(tenant, KEYS_WRITE), wide.key.id)
-    assert ground.verdict(wide) == "revoked"
+    tenant = sandbox.tenant()
+    wide = sandbox.key(tenant, scopes=[EVERYTHING, KEYS_WRITE])
+    sandbox.services.keys.revoke(sandbox.caller(tenant, KEYS_WRITE), wide.key.id)
+    assert sandbox.verdict(wide) == "revoked"
 
 
 # --- kept ---
 
 
-def test_no_token_is_kept(ground: Ground) -> None:
+def test_no_token_is_kept(sandbox: SandboxInstallation) -> None:
     """Neither key, page, event nor refusal contains a token or a digest."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    with read_behind(ground.database) as tx:
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    with read_behind(sandbox.database) as tx:
         digest = (
             tx.execute(schema.api_keys.select().where(schema.api_keys.c.id == created.key.id))
             .one()
             .digest
         )
-    shown = [created, ground.keys(tenant), ground.events(tenant), ground.services]
+    shown = [created, sandbox.keys(tenant), sandbox.events(tenant), sandbox.services]
     try:
-        ground.services.keys.get(tenant, KeyId(text_of(created)))
+        sandbox.services.keys.get(tenant, KeyId(text_of(created)))
     except KeysteadError as refused:
         shown.append(refused)
     for text in map(repr, shown):
@@ -411,39 +413,39 @@ def test_no_token_is_kept(ground: Ground) -> None:
         assert repr(digest)[2:-1] not in text
 
 
-def test_last_use_is_shown(ground: Ground) -> None:
+def test_last_use_is_shown(sandbox: SandboxInstallation) -> None:
     """A key's last use appears after a flush: when, from where, by what."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    ground.services.verifier.verify(text_of(created), address="192.0.2.1", agent="curl/8")
-    assert ground.services.keys.get(tenant, created.key.id).last_use is None
-    ground.services.usage.flush()
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    sandbox.services.verifier.verify(text_of(created), address="192.0.2.1", agent="curl/8")
+    assert sandbox.services.keys.get(tenant, created.key.id).last_use is None
+    sandbox.services.usage.flush()
     used = KeyUse(NOON, "192.0.2.1", "curl/8")
-    assert ground.services.keys.get(tenant, created.key.id).last_use == used
-    assert ground.keys(tenant)[0].last_use == used
+    assert sandbox.services.keys.get(tenant, created.key.id).last_use == used
+    assert sandbox.keys(tenant)[0].last_use == used
 
 
 # --- a key that ends while it asks ---
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "suspended", "narrowed"])
-def test_a_key_does_not_go_on_in_its_children(ground: Ground, end: str) -> None:
+def test_a_key_does_not_go_on_in_its_children(sandbox: SandboxInstallation, end: str) -> None:
     """What a key asked for before its end and what would be done after it is not done: no child, change or rotation."""
-    tenant = ground.tenant()
-    keys = ground.services.keys
-    created = ground.key(tenant, scopes=[KEYS_READ, KEYS_WRITE], expires_at=NOON + HOUR)
-    target = ground.key(tenant, scopes=[KEYS_READ], expires_at=NOON + HOUR)
-    verified = ground.principal(created)
+    tenant = sandbox.tenant()
+    keys = sandbox.services.keys
+    created = sandbox.key(tenant, scopes=[KEYS_READ, KEYS_WRITE], expires_at=NOON + HOUR)
+    target = sandbox.key(tenant, scopes=[KEYS_READ], expires_at=NOON + HOUR)
+    verified = sandbox.principal(created)
     match end:
         case "revoked":
             keys.revoke(tenant, created.key.id)
         case "expired":
-            ground.clock.advance(HOUR)
+            sandbox.clock.advance(HOUR)
         case "suspended":
-            ground.services.workspaces.suspend(tenant.workspace_id)
+            sandbox.services.workspaces.suspend(tenant.workspace_id)
         case "narrowed":
             keys.update(tenant, created.key.id, KeyPatch(scopes=[KEYS_READ]))
-    before = ground.keys(tenant), ground.events(tenant)
+    before = sandbox.keys(tenant), sandbox.events(tenant)
     acts: list[Callable[[], object]] = [
         lambda: keys.create(verified, KeyDraft("child", scopes=[KEYS_READ])),
         lambda: keys.create(verified, KeyDraft("child"), once=Once("once", bytes(32))),
@@ -454,42 +456,42 @@ def test_a_key_does_not_go_on_in_its_children(ground: Ground, end: str) -> None:
     for act in acts:
         with pytest.raises(InsufficientScope if end == "narrowed" else InvalidToken):
             act()
-    assert (ground.keys(tenant), ground.events(tenant)) == before
+    assert (sandbox.keys(tenant), sandbox.events(tenant)) == before
 
 
-def test_a_child_is_within_what_its_maker_is_by_now(ground: Ground) -> None:
+def test_a_child_is_within_what_its_maker_is_by_now(sandbox: SandboxInstallation) -> None:
     """A key that was narrowed or shortened while it asked makes a child within what it is now."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, scopes=[KEYS_READ, KEYS_WRITE])
-    verified = ground.principal(created)
-    ground.services.keys.update(
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, scopes=[KEYS_READ, KEYS_WRITE])
+    verified = sandbox.principal(created)
+    sandbox.services.keys.update(
         tenant, created.key.id, KeyPatch(expires_at=NOON + HOUR, scopes=[KEYS_WRITE])
     )
     with pytest.raises(WouldWiden):
-        ground.services.keys.create(verified, KeyDraft("child", NOON + HOUR, [KEYS_READ]))
+        sandbox.services.keys.create(verified, KeyDraft("child", NOON + HOUR, [KEYS_READ]))
     with pytest.raises(WouldWiden):
-        ground.services.keys.create(verified, KeyDraft("child", None, [KEYS_WRITE]))
+        sandbox.services.keys.create(verified, KeyDraft("child", None, [KEYS_WRITE]))
 
 
-def test_a_key_that_ends_itself_twice(ground: Ground) -> None:
+def test_a_key_that_ends_itself_twice(sandbox: SandboxInstallation) -> None:
     """Two requests of a key to end itself are both answered, and leave one event."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    itself = ground.principal(created)
-    ended = [ground.services.keys.revoke(itself, created.key.id) for _ in range(2)]
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    itself = sandbox.principal(created)
+    ended = [sandbox.services.keys.revoke(itself, created.key.id) for _ in range(2)]
     assert ended[0] == ended[1]
-    assert ground.happened(tenant) == ["key.created", "key.revoked"]
+    assert sandbox.happened(tenant) == ["key.created", "key.revoked"]
 
 
-def test_pages_while_keys_are_made(ground: Ground) -> None:
+def test_pages_while_keys_are_made(sandbox: SandboxInstallation) -> None:
     """A list read page by page returns each key once, also while others are created and revoked."""
-    tenant = ground.tenant()
-    made = [ground.key(tenant, f"key {number}").key.id for number in range(9)]
+    tenant = sandbox.tenant()
+    made = [sandbox.key(tenant, f"key {number}").key.id for number in range(9)]
     seen: list[KeyId] = []
     before = None
     while not seen or before is not None:
-        page = ground.services.keys.list(tenant, limit=2, before=before)
+        page = sandbox.services.keys.list(tenant, limit=2, before=before)
         seen, before = seen + [key.id for key in page.items], page.next
-        ground.key(tenant, "later")
-        ground.services.keys.revoke(tenant, made[len(seen) % len(made)])
+        sandbox.key(tenant, "later")
+        sandbox.services.keys.revoke(tenant, made[len(seen) % len(made)])
     assert seen == made[::-1]

@@ -15,7 +15,7 @@ from keystead.domain.keys import KeyDraft, KeyStatus
 from keystead.domain.principals import Principal
 from keystead.services.keys import CreatedKey
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 HOUR = timedelta(hours=1)
 THREADS = 32
@@ -36,10 +36,10 @@ def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("room", [1, 10])
-def test_exactly_as_many_as_the_limit(ground: Ground, room: int) -> None:
+def test_exactly_as_many_as_the_limit(sandbox: SandboxInstallation, room: int) -> None:
     """Of 64 concurrent creations through two servers exactly the limit succeeds, and those keys verify (R39)."""
-    tenant = ground.tenant(limit=room)
-    servers = cycle([ground.installation, ground.another()])
+    tenant = sandbox.tenant(limit=room)
+    servers = cycle([sandbox.installation, sandbox.another()])
     made = _at_once(
         [
             lambda server=server: server.services.keys.create(tenant, KeyDraft("sync"))  # type: ignore[misc]
@@ -47,17 +47,17 @@ def test_exactly_as_many_as_the_limit(ground: Ground, room: int) -> None:
         ]
     )
     assert len(made) == room
-    assert sorted(key.key.id for key in made) == sorted(ground.ids(tenant))
-    assert [ground.verdict(key) for key in made] == ["verified"] * room
-    assert ground.used(tenant) == room
-    assert ground.happened(tenant) == ["key.created"] * room
+    assert sorted(key.key.id for key in made) == sorted(sandbox.ids(tenant))
+    assert [sandbox.verdict(key) for key in made] == ["verified"] * room
+    assert sandbox.used(tenant) == room
+    assert sandbox.happened(tenant) == ["key.created"] * room
 
 
-def test_places_that_come_free_are_filled_once(ground: Ground) -> None:
+def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> None:
     """While creations, revocations and rotations race, the limit is never passed, and never stays below for long."""
-    tenant = ground.tenant(limit=6)
-    keys = ground.services.keys
-    first = [ground.key(tenant) for _ in range(6)]
+    tenant = sandbox.tenant(limit=6)
+    keys = sandbox.services.keys
+    first = [sandbox.key(tenant) for _ in range(6)]
 
     def revoke_and_create(id: KeyId) -> CreatedKey:
         keys.revoke(tenant, id)
@@ -70,87 +70,87 @@ def test_places_that_come_free_are_filled_once(ground: Ground) -> None:
         acts.append(lambda id=made.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
     acts += [lambda: keys.create(tenant, KeyDraft("more"))] * 12
     _at_once(acts)
-    assert ground.used(tenant) == 6
-    assert len(ground.ids(tenant, status=KeyStatus.ACTIVE)) == 9
+    assert sandbox.used(tenant) == 6
+    assert len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)) == 9
     with pytest.raises(LimitReached):
-        ground.key(tenant)
+        sandbox.key(tenant)
 
 
-def test_workspaces_do_not_share_a_limit(ground: Ground) -> None:
+def test_workspaces_do_not_share_a_limit(sandbox: SandboxInstallation) -> None:
     """Another workspace's keys take no place (R58)."""
-    one, other = ground.tenant(limit=2), ground.tenant(limit=2)
-    _at_once([lambda tenant=tenant: ground.key(tenant) for tenant in [one, other] * 8])  # type: ignore[misc]
-    assert (ground.used(one), ground.used(other)) == (2, 2)
+    one, other = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
+    _at_once([lambda tenant=tenant: sandbox.key(tenant) for tenant in [one, other] * 8])  # type: ignore[misc]
+    assert (sandbox.used(one), sandbox.used(other)) == (2, 2)
 
 
-def test_ended_keys_take_no_place(ground: Ground) -> None:
+def test_ended_keys_take_no_place(sandbox: SandboxInstallation) -> None:
     """A revocation frees its place immediately, an expiry at its time, and each of them one place (R40)."""
-    tenant = ground.tenant(limit=2)
-    one, _ = ground.key(tenant), ground.key(tenant, expires_at=NOON + HOUR)
+    tenant = sandbox.tenant(limit=2)
+    one, _ = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    ground.services.keys.revoke(tenant, one.key.id)
-    ground.services.keys.revoke(tenant, one.key.id)
-    ground.key(tenant)
+        sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, one.key.id)
+    sandbox.services.keys.revoke(tenant, one.key.id)
+    sandbox.key(tenant)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    ground.clock.set(NOON + HOUR - timedelta(microseconds=1))
+        sandbox.key(tenant)
+    sandbox.clock.set(NOON + HOUR - timedelta(microseconds=1))
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    ground.clock.advance(microseconds=1)
-    ground.key(tenant)
+        sandbox.key(tenant)
+    sandbox.clock.advance(microseconds=1)
+    sandbox.key(tenant)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
+        sandbox.key(tenant)
 
 
-def test_a_lowered_limit_stops_creation_only(ground: Ground) -> None:
+def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> None:
     """Under a lowered limit every key goes on, is changed, rotated and revoked; there is only no room for another."""
-    tenant = ground.tenant(limit=5)
-    keys = [ground.key(tenant) for _ in range(5)]
-    ground.limit(tenant, 2)
-    assert [ground.verdict(key) for key in keys] == ["verified"] * 5
-    successor = ground.services.keys.rotate(tenant, keys[0].key.id)
-    assert ground.verdict(successor) == "verified"
-    overlapping = ground.services.keys.rotate(tenant, keys[1].key.id, overlap=HOUR)
-    assert (ground.verdict(keys[1]), ground.verdict(overlapping)) == ("verified", "verified")
+    tenant = sandbox.tenant(limit=5)
+    keys = [sandbox.key(tenant) for _ in range(5)]
+    sandbox.limit(tenant, 2)
+    assert [sandbox.verdict(key) for key in keys] == ["verified"] * 5
+    successor = sandbox.services.keys.rotate(tenant, keys[0].key.id)
+    assert sandbox.verdict(successor) == "verified"
+    overlapping = sandbox.services.keys.rotate(tenant, keys[1].key.id, overlap=HOUR)
+    assert (sandbox.verdict(keys[1]), sandbox.verdict(overlapping)) == ("verified", "verified")
     for ended in (successor, overlapping, keys[2]):
         with pytest.raises(LimitReached) as refused:
-            ground.key(tenant)
+            sandbox.key(tenant)
         assert refused.value.limit == 2
-        ground.services.keys.revoke(tenant, ended.key.id)
+        sandbox.services.keys.revoke(tenant, ended.key.id)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    ground.services.keys.revoke(tenant, keys[3].key.id)
-    ground.key(tenant)
+        sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, keys[3].key.id)
+    sandbox.key(tenant)
 
 
-def test_no_limit(ground: Ground) -> None:
+def test_no_limit(sandbox: SandboxInstallation) -> None:
     """A plan without a limit refuses none, and says so."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     for _ in range(30):
-        ground.key(tenant)
-    quota = ground.services.keys.list(tenant).quota
+        sandbox.key(tenant)
+    quota = sandbox.services.keys.list(tenant).quota
     assert (quota.limit, quota.used, quota.room) == (None, 30, None)
 
 
-def test_no_room_at_all(ground: Ground) -> None:
+def test_no_room_at_all(sandbox: SandboxInstallation) -> None:
     """A limit of zero allows no key."""
     with pytest.raises(LimitReached) as refused:
-        ground.key(ground.tenant(limit=0))
+        sandbox.key(sandbox.tenant(limit=0))
     assert refused.value.candidates == ()
 
 
-def test_what_a_full_limit_offers(ground: Ground) -> None:
+def test_what_a_full_limit_offers(sandbox: SandboxInstallation) -> None:
     """A refusal names five keys that cost least to revoke: never used, oldest first, then longest unused."""
-    tenant = ground.tenant(limit=7)
-    used = [ground.key(tenant, f"used {n}") for n in range(4)]
-    never = [ground.key(tenant, f"never {n}") for n in range(3)]
+    tenant = sandbox.tenant(limit=7)
+    used = [sandbox.key(tenant, f"used {n}") for n in range(4)]
+    never = [sandbox.key(tenant, f"never {n}") for n in range(3)]
     for created in (used[2], used[0], used[3], used[1]):
-        ground.clock.advance(HOUR)
-        ground.services.verifier.verify(text_of(created))
-    ground.services.usage.flush()
+        sandbox.clock.advance(HOUR)
+        sandbox.services.verifier.verify(text_of(created))
+    sandbox.services.usage.flush()
     with pytest.raises(LimitReached) as refused:
-        ground.key(tenant)
+        sandbox.key(tenant)
     extras = refused.value.extras()
     assert (extras["limit"], extras["used"], extras["plan"]) == (7, 7, "Scale")
     assert [one["id"] for one in refused.value.candidates] == [
@@ -165,21 +165,21 @@ def test_what_a_full_limit_offers(ground: Ground) -> None:
     ]
 
 
-def test_only_what_frees_a_place_is_offered(ground: Ground) -> None:
+def test_only_what_frees_a_place_is_offered(sandbox: SandboxInstallation) -> None:
     """Keys that have ended, or are in an overlap, are not candidates: revoking them would free nothing."""
-    tenant = ground.tenant(limit=2)
-    rotated, revoked = ground.key(tenant), ground.key(tenant)
-    expired = _replaced(ground, tenant, revoked)
-    successor = ground.services.keys.rotate(tenant, rotated.key.id, overlap=HOUR)
-    ground.clock.advance(minutes=2)
-    counted = ground.key(tenant)
+    tenant = sandbox.tenant(limit=2)
+    rotated, revoked = sandbox.key(tenant), sandbox.key(tenant)
+    expired = _replaced(sandbox, tenant, revoked)
+    successor = sandbox.services.keys.rotate(tenant, rotated.key.id, overlap=HOUR)
+    sandbox.clock.advance(minutes=2)
+    counted = sandbox.key(tenant)
     with pytest.raises(LimitReached) as refused:
-        ground.key(tenant)
+        sandbox.key(tenant)
     ids = [one["id"] for one in refused.value.candidates]
     assert ids == [successor.key.id, counted.key.id]
     assert not {rotated.key.id, revoked.key.id, expired.key.id} & set(ids)
 
 
-def _replaced(ground: Ground, tenant: Principal, old: CreatedKey) -> CreatedKey:
-    ground.services.keys.revoke(tenant, old.key.id)
-    return ground.key(tenant, expires_at=NOON + timedelta(minutes=1))
+def _replaced(sandbox: SandboxInstallation, tenant: Principal, old: CreatedKey) -> CreatedKey:
+    sandbox.services.keys.revoke(tenant, old.key.id)
+    return sandbox.key(tenant, expires_at=NOON + timedelta(minutes=1))

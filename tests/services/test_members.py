@@ -27,7 +27,7 @@ from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import of_key
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.workspaces import Member, Role
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, Crowd, Server, acting, acting_operator, email_of
 
 ABSENT = UserId("usr_0000000000000000000000")
@@ -108,7 +108,7 @@ def test_no_key_touches_people(crowd: Crowd, ada: Member) -> None:
         (crowd.members.leave, key),
         (crowd.invitations.invite, key, "x@example.com", Role.VIEWER),
         (crowd.invitations.list, key),
-        (crowd.ground.services.workspaces.rename, key, "Mine"),
+        (crowd.sandbox.services.workspaces.rename, key, "Mine"),
     ]
     assert [_refusal(*act) for act in acts] == [Forbidden] * len(acts)
 
@@ -141,10 +141,10 @@ def test_the_last_owner_stays(crowd: Crowd, ada: Member) -> None:
 
 
 @pytest.mark.parametrize("way", ["each other", "themselves", "leaving", "removing each other"])
-def test_two_owners_at_once(own_ground: Ground, way: str) -> None:
+def test_two_owners_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
     """When two owners demote themselves or one another concurrently, through two servers, one owner stays."""
-    crowd = Crowd(own_ground)
-    servers = [crowd.members, Server(own_ground).members]
+    crowd = Crowd(own_sandbox)
+    servers = [crowd.members, Server(own_sandbox).members]
     for _ in range(6):
         ada = crowd.owner()
         bo = crowd.join(ada, Role.OWNER)
@@ -178,7 +178,7 @@ def test_a_role_lost_a_moment_ago(crowd: Crowd, ada: Member) -> None:
         (crowd.members.remove, before, ada.user.id),
         (crowd.members.change_role, before, ada.user.id, Role.VIEWER),
         (crowd.invitations.invite, before, "x@example.com", Role.OWNER),
-        (crowd.ground.services.workspaces.rename, before, "Mine"),
+        (crowd.sandbox.services.workspaces.rename, before, "Mine"),
     ):
         assert _refusal(*act) is Forbidden
     crowd.members.remove(acting(ada), bo.user.id)
@@ -193,14 +193,14 @@ def test_removal_holds_at_once(crowd: Crowd, ada: Member) -> None:
     bo = crowd.join(ada, Role.ADMIN)
     session, (link, _) = crowd.signed_in(bo), crowd.sign_in.make_link(bo)
     member = crowd.sign_in.member(session, ada.workspace_id)
-    made = crowd.ground.services.keys.create(acting(member), KeyDraft("sync"))
+    made = crowd.sandbox.services.keys.create(acting(member), KeyDraft("sync"))
     crowd.members.remove(acting(ada), bo.user.id)
-    for server in (crowd, Server(crowd.ground)):
+    for server in (crowd, Server(crowd.sandbox)):
         with pytest.raises(NotFound):
             server.sign_in.member(session, ada.workspace_id)
         with pytest.raises(Invalid):
             server.sign_in.redeem(link)
-    assert crowd.ground.verdict(made) == "verified"
+    assert crowd.sandbox.verdict(made) == "verified"
 
 
 def test_a_new_role_holds_at_once(crowd: Crowd, ada: Member) -> None:
@@ -210,7 +210,7 @@ def test_a_new_role_holds_at_once(crowd: Crowd, ada: Member) -> None:
     crowd.members.change_role(acting(ada), bo.user.id, Role.VIEWER)
     principal = acting(crowd.sign_in.member(session, ada.workspace_id))
     with pytest.raises(Forbidden):
-        crowd.ground.services.keys.create(principal, KeyDraft("sync"))
+        crowd.sandbox.services.keys.create(principal, KeyDraft("sync"))
 
 
 def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
@@ -232,7 +232,7 @@ def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
 
 def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
     """The keys of a former member are marked, in the list and alone; if the user joins again, the mark goes."""
-    keys = crowd.ground.services.keys
+    keys = crowd.sandbox.services.keys
     bo = crowd.join(ada, Role.DEVELOPER)
     session = crowd.signed_in(bo)
     theirs = keys.create(acting(bo), KeyDraft("theirs")).key
@@ -254,9 +254,9 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
     elsewhere = crowd.owner("Cy")
     link, _ = crowd.invitations.invite(acting(elsewhere), "bo@example.org", Role.ADMIN)
     crowd.invitations.join(link, crowd.signed_in(bo))
-    made = crowd.ground.services.keys.create(acting(bo), KeyDraft("theirs")).key
+    made = crowd.sandbox.services.keys.create(acting(bo), KeyDraft("theirs")).key
     crowd.members.leave(acting(bo))
-    assert crowd.ground.services.keys.get(acting(ada), made.id).creator_left
+    assert crowd.sandbox.services.keys.get(acting(ada), made.id).creator_left
     page = crowd.members.list(acting(elsewhere))
     assert bo.user.id in {member.user.id for member in page.items}
 
@@ -298,7 +298,7 @@ def test_roles_are_of_a_workspace(crowd: Crowd, ada: Member) -> None:
 def test_what_is_no_id(crowd: Crowd, ada: Member, tail: str) -> None:
     """A malformed id gets the same answer as an unknown one."""
     principal, session = acting(ada), crowd.signed_in(ada)
-    operator = crowd.ground.services.credentials
+    operator = crowd.sandbox.services.credentials
     request = PortalRequest(WorkspaceId(f"ws_{tail}"), PortalUser("u1", "Pat"), Role.VIEWER)
     acts: list[tuple[object, ...]] = [
         (crowd.members.find, principal, f"usr_{tail}"),
@@ -358,7 +358,7 @@ def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
 
 def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
     """A workspace is not created if its owner's address is taken or malformed."""
-    create, workspaces = crowd.ground.services.workspaces.create, crowd.ground.services.workspaces
+    create, workspaces = crowd.sandbox.services.workspaces.create, crowd.sandbox.services.workspaces
     newest = workspaces.list(limit=1).items
     for email, refusal in ((email_of(ada).upper(), EmailTaken), ("no address", Invalid)):
         with pytest.raises(refusal):
@@ -368,9 +368,9 @@ def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
 
 def test_another_name(crowd: Crowd, ada: Member) -> None:
     """An admin may rename the workspace, a developer may not; the same name again adds no event."""
-    rename = crowd.ground.services.workspaces.rename
+    rename = crowd.sandbox.services.workspaces.rename
     admin, developer = crowd.join(ada, Role.ADMIN), crowd.join(ada, Role.DEVELOPER)
-    before = crowd.ground.services.workspaces.get(ada.workspace_id).name
+    before = crowd.sandbox.services.workspaces.get(ada.workspace_id).name
     for _ in range(2):
         assert rename(acting(admin), "Rockets").name == "Rockets"
     assert _refusal(rename, acting(developer), "Mine") is Forbidden

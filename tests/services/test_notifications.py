@@ -15,55 +15,55 @@ from keystead.domain.workspaces import Member, Role
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.keys import CreatedKey
 from keystead.services.notifications import LEASE, Digest
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import acting
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def place(own_ground: Ground) -> Place:
-    """A workspace with an owner, on a ground of its own: digests are claimed over all workspaces."""
-    return Place(own_ground)
+def place(own_sandbox: SandboxInstallation) -> Place:
+    """A workspace with an owner, on a sandbox of its own: digests are claimed over all workspaces."""
+    return Place(own_sandbox)
 
 
 class Place:
     """A workspace, its owner, and what happens there."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        self.digests = ground.services.notification_digests
-        self.watch = KeyLifecycle(ground.database, ground.clock)
+    def __init__(self, sandbox: SandboxInstallation) -> None:
+        self.sandbox = sandbox
+        self.digests = sandbox.services.notification_digests
+        self.watch = KeyLifecycle(sandbox.database, sandbox.clock)
         self.tenant, self.owner = self.workspace("Acme", "owner@acme.example")
 
     def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
         """A workspace with room for three keys, and its owner."""
-        services = self.ground.services
+        services = self.sandbox.services
         made = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
-        self.ground.clock.advance(seconds=1)
+        self.sandbox.clock.advance(seconds=1)
         acting = operator("tests", made.id)
-        self.ground.limit(acting, 3)
+        self.sandbox.limit(acting, 3)
         member = services.members.list(acting).items[0]
         return acting, member
 
     def ending(self, ahead: timedelta) -> CreatedKey:
         """A key of which there will be news in that time: it ends two weeks after."""
-        ends = (self.ground.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
-        created = self.ground.key(self.tenant, "nightly", expires_at=ends)
+        ends = (self.sandbox.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
+        created = self.sandbox.key(self.tenant, "nightly", expires_at=ends)
         self.watch.run()
         return created
 
     def fill(self, tenant: Principal | None = None) -> None:
         """Meets the limit of keys."""
         acting = tenant or self.tenant
-        for number in range(3 - self.ground.used(acting)):
-            self.ground.key(acting, f"key {number}")
+        for number in range(3 - self.sandbox.used(acting)):
+            self.sandbox.key(acting, f"key {number}")
         with pytest.raises(LimitReached):
-            self.ground.key(acting, "one too many")
+            self.sandbox.key(acting, "one too many")
 
     def due(self, passed: timedelta = GATHERING_DELAY) -> list[Digest]:
         """What a worker claims after that time."""
-        self.ground.clock.advance(passed)
+        self.sandbox.clock.advance(passed)
         return self.digests.claim()
 
     def emails(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
@@ -90,7 +90,7 @@ def test_a_day_has_one_digest(place: Place) -> None:
     place.fill()
     [first] = place.due()
     place.digests.settle(first)
-    place.ground.clock.advance(hours=2)
+    place.sandbox.clock.advance(hours=2)
     assert place.watch.run() == 1
     assert place.due(timedelta(hours=21)) == []
     [second] = place.due(timedelta(hours=1))
@@ -104,7 +104,7 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     place.ending(timedelta(minutes=16))
     place.fill()
     [first] = place.due()
-    place.ground.clock.advance(minutes=2)
+    place.sandbox.clock.advance(minutes=2)
     assert place.watch.run() == 1
     place.digests.settle(first)
     [second] = place.due(INTERVAL)
@@ -114,9 +114,9 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
 def test_what_is_true_no_more_is_not_told(place: Place) -> None:
     """A key that was revoked meanwhile needs no warning that it ends."""
     created = place.ending(timedelta(hours=1))
-    place.ground.clock.advance(hours=2)
+    place.sandbox.clock.advance(hours=2)
     assert place.watch.run() == 1
-    place.ground.services.keys.revoke(place.tenant, created.key.id)
+    place.sandbox.services.keys.revoke(place.tenant, created.key.id)
     [digest] = place.due()
     assert digest.emails == []
 
@@ -153,9 +153,9 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
         if "FROM events" in statement and place.tenant.workspace_id in str(parameters):
             raise OperationalError(statement, None, OSError("canceling statement"))
 
-    event.listen(place.ground.database.engine, "before_cursor_execute", cancel)
+    event.listen(place.sandbox.database.engine, "before_cursor_execute", cancel)
     assert [to for to, _, _ in place.emails(place.due())] == ["owner@other.example"]
-    event.remove(place.ground.database.engine, "before_cursor_execute", cancel)
+    event.remove(place.sandbox.database.engine, "before_cursor_execute", cancel)
     assert place.due(timedelta(minutes=4)) == []
     assert [to for to, _, _ in place.emails(place.due(timedelta(minutes=1)))] == [
         "owner@acme.example"
@@ -164,10 +164,10 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
 
 def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
     """One email was sent, another failed, and more happened since: the first member gets the news a day later."""
-    link, _ = place.ground.services.invitations.invite(
-        acting(place.owner, place.ground.clock.now()), "beside@acme.example", Role.ADMIN
+    link, _ = place.sandbox.services.invitations.invite(
+        acting(place.owner, place.sandbox.clock.now()), "beside@acme.example", Role.ADMIN
     )
-    place.ground.services.invitations.accept(link, "Beside")
+    place.sandbox.services.invitations.accept(link, "Beside")
     place.ending(timedelta())
     [digest] = place.due()
     first, second = digest.emails
@@ -207,7 +207,7 @@ def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
 
 def test_members_choose(place: Place) -> None:
     """Owners get all topics until they choose; a topic that a member turned off is not reported."""
-    notices, owner = place.ground.services.notification_preferences, of_member(place.owner)
+    notices, owner = place.sandbox.services.notification_preferences, of_member(place.owner)
     assert notices.get(owner) == frozenset(Topic)
     assert notices.choose(owner, ["expiring"]) == {Topic.EXPIRING}
     assert notices.get(owner) == {Topic.EXPIRING}
@@ -223,13 +223,13 @@ def test_by_default_developers_are_told_nothing(place: Place) -> None:
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)
     )
-    assert place.ground.services.notification_preferences.get(viewer) == frozenset()
+    assert place.sandbox.services.notification_preferences.get(viewer) == frozenset()
 
 
 def test_only_members_choose(place: Place) -> None:
     """Keys and operators have no preferences; an unknown topic is refused."""
-    notices = place.ground.services.notification_preferences
-    for nobody in (place.tenant, place.ground.caller(place.tenant, "*")):
+    notices = place.sandbox.services.notification_preferences
+    for nobody in (place.tenant, place.sandbox.caller(place.tenant, "*")):
         with pytest.raises(Forbidden):
             notices.choose(nobody, ["limit"])
         with pytest.raises(Forbidden):

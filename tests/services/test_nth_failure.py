@@ -20,7 +20,7 @@ from keystead.storage.engine.connections import ImpatientConnection, sqlite_driv
 from keystead.storage.point_reads import by_id
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.installations import Ground, fresh_ground
+from tests.support.installations import SandboxInstallation, fresh_sandbox
 
 MOST: Final = 60
 """No act takes so many statements."""
@@ -43,7 +43,7 @@ class Fault(StrEnum):
 class Saboteur:
     """Between SQLAlchemy and the driver: lets so many statements and commits pass, then does harm once."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     left: int = field(default=0, init=False)
     fired: bool = field(default=False, init=False)
 
@@ -80,10 +80,10 @@ class Failing(Saboteur):
         if self.fault is Fault.LOST:
             act()
         if self.fault is Fault.COLLIDED:
-            raise collision(self.ground.database.is_sqlite)
-        if self.fault is not Fault.REFUSED and not self.ground.database.is_sqlite:
+            raise collision(self.sandbox.database.is_sqlite)
+        if self.fault is not Fault.REFUSED and not self.sandbox.database.is_sqlite:
             connection.close()
-        driver = sqlite_driver if self.ground.database.is_sqlite else psycopg
+        driver = sqlite_driver if self.sandbox.database.is_sqlite else psycopg
         raise driver.OperationalError("sabotage")
 
 
@@ -99,7 +99,7 @@ def collision(is_sqlite: bool) -> Exception:
 @contextmanager
 def sabotage(saboteur: Saboteur) -> Iterator[None]:
     """The saboteur at work on every connection of the installation but those of the lookup."""
-    engine = saboteur.ground.database.engine
+    engine = saboteur.sandbox.database.engine
     commit = engine.dialect.do_commit
 
     def execute(cursor: Any, statement: str, parameters: Any, _: Any) -> bool:
@@ -133,63 +133,63 @@ def sabotage(saboteur: Saboteur) -> Iterator[None]:
 
 Act = Callable[[], object]
 Count = Callable[[], int]
-Scene = Callable[[Ground, Principal], tuple[Act, Count]]
+Scene = Callable[[SandboxInstallation, Principal], tuple[Act, Count]]
 """Sets up one act: what to do, and how much of it is there, 0 before and 1 once it is done."""
 
 
-def create(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def create(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """A new key."""
-    return lambda: ground.key(tenant), lambda: len(ground.ids(tenant))
+    return lambda: sandbox.key(tenant), lambda: len(sandbox.ids(tenant))
 
 
-def revoke(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def revoke(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """The end of a key."""
-    key = ground.key(tenant)
+    key = sandbox.key(tenant)
     return (
-        lambda: ground.services.keys.revoke(tenant, key.key.id),
-        lambda: int(ground.verdict(key) == "revoked"),
+        lambda: sandbox.services.keys.revoke(tenant, key.key.id),
+        lambda: int(sandbox.verdict(key) == "revoked"),
     )
 
 
-def rotate(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def rotate(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """A successor, and the end of a key."""
-    key = ground.key(tenant)
+    key = sandbox.key(tenant)
 
     def done() -> int:
-        ended, successors = ground.verdict(key) == "revoked", len(ground.ids(tenant)) - 1
+        ended, successors = sandbox.verdict(key) == "revoked", len(sandbox.ids(tenant)) - 1
         assert ended == successors
         return successors
 
-    return lambda: ground.services.keys.rotate(tenant, key.key.id), done
+    return lambda: sandbox.services.keys.rotate(tenant, key.key.id), done
 
 
-def narrow(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def narrow(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """Fewer scopes."""
-    key = ground.key(tenant, scopes=("documents:read", "documents:write"))
+    key = sandbox.key(tenant, scopes=("documents:read", "documents:write"))
     patch = KeyPatch(scopes=("documents:read",))
     return (
-        lambda: ground.services.keys.update(tenant, key.key.id, patch),
-        lambda: int(ground.verdict(key, "documents:write") == "insufficient_scope"),
+        lambda: sandbox.services.keys.update(tenant, key.key.id, patch),
+        lambda: int(sandbox.verdict(key, "documents:write") == "insufficient_scope"),
     )
 
 
-def suspend(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def suspend(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """The suspension of a workspace."""
-    key = ground.key(tenant)
+    key = sandbox.key(tenant)
     return (
-        lambda: ground.services.workspaces.suspend(tenant.workspace_id),
-        lambda: int(ground.verdict(key) == "suspended"),
+        lambda: sandbox.services.workspaces.suspend(tenant.workspace_id),
+        lambda: int(sandbox.verdict(key) == "suspended"),
     )
 
 
-def sign_in(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def sign_in(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """A session for a link, which is used then."""
-    services = ground.services
+    services = sandbox.services
     owner = services.workspaces.owner(services.workspaces.create("Own", owner="Ada").id)
     link, _ = services.sign_in.make_link(owner)
 
     def done() -> int:
-        with read_behind(ground.database) as tx:
+        with read_behind(sandbox.database) as tx:
             rows = schema.sessions
             asked = select(func.count()).where(rows.c.user_id == owner.user.id)
             return int(tx.execute(asked).scalar_one())
@@ -197,11 +197,11 @@ def sign_in(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
     return lambda: services.sign_in.redeem(link), done
 
 
-def flush(ground: Ground, tenant: Principal) -> tuple[Act, Count]:
+def flush(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
     """The use of a key, written down."""
-    key = ground.key(tenant)
-    assert ground.verdict(key) == "verified"
-    return ground.flush, lambda: int(ground.keys(tenant)[0].last_use is not None)
+    key = sandbox.key(tenant)
+    assert sandbox.verdict(key) == "verified"
+    return sandbox.flush, lambda: int(sandbox.keys(tenant)[0].last_use is not None)
 
 
 SCENES = pytest.mark.parametrize(
@@ -211,27 +211,27 @@ SCENES = pytest.mark.parametrize(
 
 @pytest.mark.slow_on("postgresql")
 @SCENES
-def test_whichever_step_loses_its_answer(ground: Ground, scene: Scene) -> None:
+def test_whichever_step_loses_its_answer(sandbox: SandboxInstallation, scene: Scene) -> None:
     """No success without its effect, no effect without success or "unknown", no event without its change."""
-    fail_each_step(ground, scene, Fault.LOST)
+    fail_each_step(sandbox, scene, Fault.LOST)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.BROKEN])
 @SCENES
-def test_whichever_step_fails(ground: Ground, scene: Scene, fault: Fault) -> None:
+def test_whichever_step_fails(sandbox: SandboxInstallation, scene: Scene, fault: Fault) -> None:
     """The same where the step was not done."""
-    fail_each_step(ground, scene, fault)
+    fail_each_step(sandbox, scene, fault)
 
 
-def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
+def fail_each_step(sandbox: SandboxInstallation, scene: Scene, fault: Fault) -> None:
     """Run the act with each of its steps failing in turn, and then undisturbed."""
-    fired, saboteur = 0, Failing(ground, fault)
+    fired, saboteur = 0, Failing(sandbox, fault)
     with sabotage(saboteur):
         for number in range(1, MOST):
-            tenant = ground.tenant()
-            act, count = scene(ground, tenant)
-            before, events = count(), len(ground.happened(tenant))
+            tenant = sandbox.tenant()
+            act, count = scene(sandbox, tenant)
+            before, events = count(), len(sandbox.happened(tenant))
             with saboteur.at(number):
                 outcome = ended(act)
             done = count() - before
@@ -239,10 +239,10 @@ def fail_each_step(ground: Ground, scene: Scene, fault: Fault) -> None:
             assert done == 1 or outcome is not None, "a success without effect"
             assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
             if scene in {create, revoke, rotate, narrow}:
-                assert len(ground.happened(tenant)) - events == done
-            assert ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-            ground.key(tenant)
-            ground.flush()
+                assert len(sandbox.happened(tenant)) - events == done
+            assert sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            sandbox.key(tenant)
+            sandbox.flush()
             if not saboteur.fired:
                 break
             fired += 1
@@ -267,21 +267,21 @@ def test_whichever_read_of_a_verification_fails(
 ) -> None:
     """The lookup's own connection breaks: no dead key is let in, no live one called dead; then all is well."""
     for engine in ("sqlite", "postgresql"):
-        with fresh_ground(request, tmp_path_factory, engine) as ground:
-            tenant = ground.tenant()
-            live, dead = ground.key(tenant), ground.key(tenant)
-            ground.services.keys.revoke(tenant, dead.key.id)
+        with fresh_sandbox(request, tmp_path_factory, engine) as sandbox:
+            tenant = sandbox.tenant()
+            live, dead = sandbox.key(tenant), sandbox.key(tenant)
+            sandbox.services.keys.revoke(tenant, dead.key.id)
             with failing_lookups(monkeypatch, number):
-                told = [told_of(ground, key) for _ in range(4) for key in (live, dead)]
+                told = [told_of(sandbox, key) for _ in range(4) for key in (live, dead)]
             assert set(told[0::2]) <= {"verified", "unavailable"}
             assert set(told[1::2]) <= {"revoked", "unavailable"}
-            assert [ground.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
+            assert [sandbox.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
 
 
-def told_of(ground: Ground, key: Any) -> str:
+def told_of(sandbox: SandboxInstallation, key: Any) -> str:
     """The verdict, or that there is none."""
     try:
-        return ground.verdict(key)
+        return sandbox.verdict(key)
     except Unavailable:
         return "unavailable"
 

@@ -27,7 +27,13 @@ from tests.services.test_nth_failure import (
     told_of,
 )
 from tests.support.administrator import read_behind
-from tests.support.installations import Ground, fresh_ground, fresh_url, ground_on, prepare
+from tests.support.installations import (
+    SandboxInstallation,
+    fresh_sandbox,
+    fresh_url,
+    prepare,
+    sandbox_on,
+)
 from tests.support.postgres import wait_until
 from tests.support.relay import Relay, relay_to
 
@@ -62,27 +68,29 @@ class Stalling(Saboteur):
 @contextmanager
 def relayed(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory
-) -> Iterator[tuple[Ground, Relay]]:
+) -> Iterator[tuple[SandboxInstallation, Relay]]:
     """An installation whose every connection to PostgreSQL is carried by a relay."""
     with fresh_url(request, folders, "postgresql") as url:
         prepare(url)
         with relay_to(make_url(url).port or 0) as relay:
             carried = make_url(url).set(port=relay.port)
-            with ground_on(carried.render_as_string(hide_password=False)) as ground:
-                yield ground, relay
+            with sandbox_on(carried.render_as_string(hide_password=False)) as sandbox:
+                yield sandbox, relay
 
 
 @pytest.fixture
 def on_relay(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Ground, Relay]]:
+) -> Iterator[tuple[SandboxInstallation, Relay]]:
     """The same, of the test's own."""
     with relayed(request, tmp_path_factory) as made:
         yield made
 
 
 @pytest.mark.slow
-def test_whichever_step_of_a_revocation_is_not_answered(on_relay: tuple[Ground, Relay]) -> None:
+def test_whichever_step_of_a_revocation_is_not_answered(
+    on_relay: tuple[SandboxInstallation, Relay],
+) -> None:
     """Success, or "unknown" and done, or refused and not done; meanwhile no other caller gets the lock (R34, R36)."""
     hang_at_each_step(*on_relay, revoke, UNANSWERED)
 
@@ -90,34 +98,36 @@ def test_whichever_step_of_a_revocation_is_not_answered(on_relay: tuple[Ground, 
 @pytest.mark.prove
 @pytest.mark.parametrize("fate", [NEVER, UNANSWERED])
 @SCENES
-def test_whichever_step_hangs(on_relay: tuple[Ground, Relay], scene: Scene, fate: str) -> None:
+def test_whichever_step_hangs(
+    on_relay: tuple[SandboxInstallation, Relay], scene: Scene, fate: str
+) -> None:
     """The same for every act, whether or not the step arrives."""
     hang_at_each_step(*on_relay, scene, fate)
 
 
-def hang_at_each_step(ground: Ground, relay: Relay, scene: Scene, fate: str) -> None:
+def hang_at_each_step(sandbox: SandboxInstallation, relay: Relay, scene: Scene, fate: str) -> None:
     """Run the act with each of its steps hanging in turn, and then undisturbed."""
-    fired, saboteur = 0, Hanging(ground, relay, fate)
+    fired, saboteur = 0, Hanging(sandbox, relay, fate)
     with sabotage(saboteur):
         for number in range(1, MOST):
-            tenant = ground.tenant()
-            live, dead = witnesses(ground)
-            act, count = scene(ground, tenant)
-            before, events = count(), len(ground.happened(tenant))
+            tenant = sandbox.tenant()
+            live, dead = witnesses(sandbox)
+            act, count = scene(sandbox, tenant)
+            before, events = count(), len(sandbox.happened(tenant))
             with saboteur.at(number):
                 outcome = ended(act)
             if saboteur.fired:
-                assert {told_of(ground, live), told_of(ground, dead)} == {"unavailable"}
+                assert {told_of(sandbox, live), told_of(sandbox, dead)} == {"unavailable"}
             relay.forget()
-            wait_until(partial(is_back, ground, live), "the database is back")
-            assert [ground.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
-            wait_until(lambda: open_transactions(ground) == 0, "no transaction is left open")
+            wait_until(partial(is_back, sandbox, live), "the database is back")
+            assert [sandbox.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
+            wait_until(lambda: open_transactions(sandbox) == 0, "no transaction is left open")
             done = count() - before
             assert done in {0, 1}
             assert done == 1 or outcome is not None, "a success without effect"
             assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
             if scene in {create, revoke, rotate, narrow}:
-                assert len(ground.happened(tenant)) - events == done
+                assert len(sandbox.happened(tenant)) - events == done
             if not saboteur.fired:
                 break
             fired += 1
@@ -130,15 +140,15 @@ def test_whichever_step_takes_its_time_in_sqlite(
 ) -> None:
     """While a statement or commit hangs in this process, verdicts are given as ever, and right; then it is done."""
     fired = 0
-    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        saboteur = Stalling(ground)
+    with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
+        saboteur = Stalling(sandbox)
         with sabotage(saboteur):
             for number in range(1, MOST):
-                tenant = ground.tenant()
-                live, dead = witnesses(ground)
-                act, count = scene(ground, tenant)
+                tenant = sandbox.tenant()
+                live, dead = witnesses(sandbox)
+                act, count = scene(sandbox, tenant)
                 before = count()
-                saboteur.meanwhile = partial(require_verdicts, ground, live, dead)
+                saboteur.meanwhile = partial(require_verdicts, sandbox, live, dead)
                 with saboteur.at(number):
                     assert ended(act) is None
                 assert count() - before == 1
@@ -148,30 +158,30 @@ def test_whichever_step_takes_its_time_in_sqlite(
     assert 3 <= fired < MOST - 1
 
 
-def witnesses(ground: Ground) -> tuple[CreatedKey, CreatedKey]:
+def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
     """A live key and a dead one, of a workspace in which nothing else happens."""
-    tenant = ground.tenant()
-    live, dead = ground.key(tenant), ground.key(tenant)
-    ground.services.keys.revoke(tenant, dead.key.id)
+    tenant = sandbox.tenant()
+    live, dead = sandbox.key(tenant), sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
     return live, dead
 
 
-def require_verdicts(ground: Ground, live: CreatedKey, dead: CreatedKey) -> None:
+def require_verdicts(sandbox: SandboxInstallation, live: CreatedKey, dead: CreatedKey) -> None:
     """Each outcome is recognized, again and again."""
-    told = [told_of(ground, key) for key in (live, dead, live, dead)]
+    told = [told_of(sandbox, key) for key in (live, dead, live, dead)]
     assert told == ["verified", "revoked"] * 2
 
 
-def is_back(ground: Ground, live: CreatedKey) -> bool:
+def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
     """Whether there are verdicts again."""
-    return told_of(ground, live) != "unavailable"
+    return told_of(sandbox, live) != "unavailable"
 
 
-def open_transactions(ground: Ground) -> int:
+def open_transactions(sandbox: SandboxInstallation) -> int:
     """Return how many connections PostgreSQL keeps for clients that have gone."""
     asked = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
     )
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         return int(tx.execute(text(asked)).scalar_one())

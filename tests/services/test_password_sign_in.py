@@ -27,7 +27,7 @@ from keystead.services.sign_in import SignIn
 from keystead.storage.schema.tables import throttles
 from keystead.storage.tables import users
 from tests.support.administrator import read_behind
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import RIGHT, WRONG, Crowd, Server, acting, email_of
 
 HOME = Origin("192.0.2.1")
@@ -167,7 +167,7 @@ def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> N
             return False
 
     interrupted = Interrupted(time_cost=1, memory_cost=8, parallelism=1)
-    slow = SignIn(crowd.ground.database, crowd.clock, Passwords(interrupted))
+    slow = SignIn(crowd.sandbox.database, crowd.clock, Passwords(interrupted))
     with pytest.raises(Invalid):
         slow.with_password(email_of(ada), Password(RIGHT), crowd.origin())
     assert meanwhile
@@ -177,10 +177,10 @@ def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> N
 def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
     """After the parameters grew, the next sign-in stores a hash of the new ones, and the one after it works."""
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    grown = SignIn(crowd.ground.database, crowd.clock, Passwords(stronger))
+    grown = SignIn(crowd.sandbox.database, crowd.clock, Passwords(stronger))
     for _ in range(2):
         grown.with_password(email_of(ada), Password(RIGHT), crowd.origin())
-    with read_behind(crowd.ground.database) as tx:
+    with read_behind(crowd.sandbox.database) as tx:
         stored = users.password_hash_of(tx, ada.user.id)
     assert stored is not None
     assert "m=64," in stored
@@ -207,13 +207,13 @@ def _guess(server: Server, email: str, addresses: list[Origin], times: int) -> l
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_thousand_guesses_at_one_account(own_ground: Ground) -> None:
+def test_a_thousand_guesses_at_one_account(own_sandbox: SandboxInstallation) -> None:
     """Of 1,000 concurrent tries from 50 addresses through two servers, five are checked; the owner gets in (R67)."""
-    crowd = Crowd(own_ground)
+    crowd = Crowd(own_sandbox)
     ada = crowd.owner()
     crowd.give_password(ada)
     device = _enter(crowd, email_of(ada)).device
-    servers = [crowd, Server(own_ground)]
+    servers = [crowd, Server(own_sandbox)]
     for server in servers:
         server.hasher.looked_at = 0
     addresses = [crowd.origin() for _ in range(50)]
@@ -268,16 +268,16 @@ def test_the_owner_opens_the_account_again(crowd: Crowd, ada: Member, way: str) 
 
 
 @pytest.mark.slow_on("postgresql")
-def test_one_password_at_a_thousand_accounts(own_ground: Ground) -> None:
+def test_one_password_at_a_thousand_accounts(own_sandbox: SandboxInstallation) -> None:
     """One address that tries one password everywhere gets twenty tries, whatever accounts there are (R67)."""
-    crowd = Crowd(own_ground)
+    crowd = Crowd(own_sandbox)
     spray = Origin("192.0.2.66")
     for number in range(1000):
         _refused(crowd, f"p{number}@example.com", WRONG, spray)
     assert crowd.hasher.looked_at == ADDRESS.free
-    before = crowd.ground.count(throttles)
+    before = crowd.sandbox.count(throttles)
     _refused(crowd, "another@example.com", WRONG, spray)
-    assert crowd.ground.count(throttles) == before
+    assert crowd.sandbox.count(throttles) == before
     assert "RateLimited" not in str(_refused(crowd, "p1@example.com", WRONG, crowd.origin()))
 
 
@@ -319,7 +319,7 @@ def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
 def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> None:
     """A sign-in refused because too many hashes run loses no try."""
     full = Passwords(crowd.hasher, at_once=0, waiting=1, wait_seconds=0)
-    busy = SignIn(crowd.ground.database, crowd.clock, full)
+    busy = SignIn(crowd.sandbox.database, crowd.clock, full)
     office = crowd.origin()
     for _ in range(2 * ADDRESS.free):
         with pytest.raises(RateLimited, match="right now"):
@@ -332,7 +332,7 @@ def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
     """While strangers take every place for hashing, the owner gets in on a known device, and proves it again."""
     device = _enter(crowd, email_of(ada)).device
     full = Passwords(crowd.hasher, at_once=0, waiting=0, wait_seconds=0)
-    busy = SignIn(crowd.ground.database, crowd.clock, full)
+    busy = SignIn(crowd.sandbox.database, crowd.clock, full)
     with pytest.raises(RateLimited):
         busy.with_password(email_of(ada), Password(RIGHT), crowd.origin())
     session = busy.with_password(email_of(ada), Password(RIGHT), crowd.origin(), device=device)
@@ -345,7 +345,7 @@ def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
     device = _enter(crowd, email_of(ada)).device
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     full = Passwords(stronger, at_once=0, waiting=0, wait_seconds=0)
-    busy = SignIn(crowd.ground.database, crowd.clock, full)
+    busy = SignIn(crowd.sandbox.database, crowd.clock, full)
     admitted = busy.with_password(email_of(ada), Password(RIGHT), crowd.origin(), device=device)
     assert crowd.stands(admitted.secret)
 

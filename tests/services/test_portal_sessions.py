@@ -23,7 +23,7 @@ from keystead.domain.sessions import (
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.schema.tables import users
-from tests.support.installations import UNLIMITED, Ground
+from tests.support.installations import UNLIMITED, SandboxInstallation
 from tests.support.people import PRODUCT, RIGHT, Crowd, Server, acting, email_of
 
 MOMENT = timedelta(microseconds=1)
@@ -145,7 +145,7 @@ def test_the_product_makes_no_owners(crowd: Crowd, ada: Member) -> None:
 def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
     """After a quarter of an hour full rights need a trip back to the product; a new link is a new proof."""
     member = _member(crowd, ada, return_url=BACK)
-    keys = crowd.ground.services.keys
+    keys = crowd.sandbox.services.keys
     keys.create(of_member(member), KeyDraft("now"))
     crowd.clock.advance(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired) as refused:
@@ -229,7 +229,7 @@ def test_an_unknown_workspace(crowd: Crowd, ada: Member) -> None:
 
 def test_customers_take_places(crowd: Crowd, ada: Member) -> None:
     """The plan's limit of members holds for the product's users too; those who are members come back in any case."""
-    crowd.ground.services.workspaces.set_plan(ada.workspace_id, UNLIMITED, {"members": 2})
+    crowd.sandbox.services.workspaces.set_plan(ada.workspace_id, UNLIMITED, {"members": 2})
     first = _member(crowd, ada)
     with pytest.raises(LimitReached):
         _link(crowd, ada, "u2")
@@ -259,12 +259,12 @@ def test_a_demotion_by_the_product(crowd: Crowd, ada: Member) -> None:
         crowd.invitations.find(link)
 
 
-def test_one_person_however_many_links_at_once(own_ground: Ground) -> None:
+def test_one_person_however_many_links_at_once(own_sandbox: SandboxInstallation) -> None:
     """Twelve concurrent links for a new user, through two servers, all sign in one and the same person."""
-    crowd = Crowd(own_ground)
-    servers = [crowd, Server(own_ground)]
+    crowd = Crowd(own_sandbox)
+    servers = [crowd, Server(own_sandbox)]
     ada = crowd.owner()
-    before = own_ground.count(users)
+    before = own_sandbox.count(users)
 
     def create(number: int) -> Secret:
         return servers[number % 2].portal.create(PRODUCT, _request(ada))[0]
@@ -272,4 +272,4 @@ def test_one_person_however_many_links_at_once(own_ground: Ground) -> None:
     with ThreadPoolExecutor(12) as pool:
         links = list(pool.map(create, range(12)))
     assert len({crowd.sign_in.redeem(link).member.user.id for link in links}) == 1
-    assert own_ground.count(users) == before + 1
+    assert own_sandbox.count(users) == before + 1

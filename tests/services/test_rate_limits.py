@@ -29,7 +29,7 @@ from keystead.services.verifier import Verifier
 from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
 from keystead.storage.schema.verification_reads import KEY
-from tests.support.installations import PEPPERS, Ground, text_of
+from tests.support.installations import PEPPERS, SandboxInstallation, text_of
 from tests.support.rate_limits import Ticker, counting, pace, paced_tenant, pacing
 from tests.support.server_process import free_port
 
@@ -45,16 +45,16 @@ def ticker() -> Ticker:
 
 
 @pytest.fixture
-def verifier(ground: Ground, ticker: Ticker) -> Verifier:
+def verifier(sandbox: SandboxInstallation, ticker: Ticker) -> Verifier:
     """Counts in memory, by the test's seconds."""
-    limiter = RateLimiter(ground.database, MemoryCounters(ticker), seconds=ticker)
-    return _verifier(ground, limiter)
+    limiter = RateLimiter(sandbox.database, MemoryCounters(ticker), seconds=ticker)
+    return _verifier(sandbox, limiter)
 
 
-def _verifier(ground: Ground, limiter: RateLimiter) -> Verifier:
-    usage = Usage(ground.database)
+def _verifier(sandbox: SandboxInstallation, limiter: RateLimiter) -> Verifier:
+    usage = Usage(sandbox.database)
     return Verifier(
-        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, usage, rates=limiter
+        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, usage, rates=limiter
     )
 
 
@@ -82,17 +82,19 @@ def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Cou
 # --- how many pass ---
 
 
-def test_exactly_so_many_pass_under_threads(ground: Ground) -> None:
+def test_exactly_so_many_pass_under_threads(sandbox: SandboxInstallation) -> None:
     """Eight threads with 200 requests under a limit of 50 a minute: 50 pass, no more and no fewer."""
-    created = ground.key(paced_tenant(ground, key=50))
-    with pacing(ground, "memory") as servers:
+    created = sandbox.key(paced_tenant(sandbox, key=50))
+    with pacing(sandbox, "memory") as servers:
         assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
 
 
-def test_exactly_so_many_pass_on_servers_that_share_a_valkey(ground: Ground, counting: str) -> None:
+def test_exactly_so_many_pass_on_servers_that_share_a_valkey(
+    sandbox: SandboxInstallation, counting: str
+) -> None:
     """Two servers with one Valkey let 50 of 200 pass together; when the window has ended, 50 again."""
-    created = ground.key(paced_tenant(ground, key=50))
-    with pacing(ground, counting, servers=2) as servers:
+    created = sandbox.key(paced_tenant(sandbox, key=50))
+    with pacing(sandbox, counting, servers=2) as servers:
         assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
         with closing(Valkey.from_url(counting.replace("redis", "valkey"))) as client:
             (name,) = [n for n in client.scan_iter() if created.key.id in n.decode()]
@@ -104,10 +106,10 @@ def test_exactly_so_many_pass_on_servers_that_share_a_valkey(ground: Ground, cou
 
 
 def test_a_window_begins_with_the_first_request_and_ends(
-    ground: Ground, verifier: Verifier, ticker: Ticker
+    sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
     """After 60 seconds there is room again, and not a moment before; a refusal says how long to wait."""
-    created = ground.key(paced_tenant(ground, key=3))
+    created = sandbox.key(paced_tenant(sandbox, key=3))
     assert verdicts(verifier, created, 5) == {"verified": 3, "rate_limited": 2}
     ticker.now += MINUTE - 0.5
     refused = verifier.verify(text_of(created))
@@ -119,11 +121,11 @@ def test_a_window_begins_with_the_first_request_and_ends(
 
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
-def test_a_neighbour_takes_nothing(ground: Ground, where: str, counting: str) -> None:
+def test_a_neighbour_takes_nothing(sandbox: SandboxInstallation, where: str, counting: str) -> None:
     """A workspace that floods is held as a whole, all its keys together, and another loses no request by it (R49)."""
-    loud, quiet = paced_tenant(ground, workspace=5), paced_tenant(ground, workspace=5)
-    first, second, other = ground.key(loud), ground.key(loud), ground.key(quiet)
-    with pacing(ground, "memory" if where == "memory" else counting) as (server,):
+    loud, quiet = paced_tenant(sandbox, workspace=5), paced_tenant(sandbox, workspace=5)
+    first, second, other = sandbox.key(loud), sandbox.key(loud), sandbox.key(quiet)
+    with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
         verifier = server.services.verifier
         passed = verdicts(verifier, first, 20) + verdicts(verifier, second, 20)
         assert passed == {"verified": 5, "rate_limited": 35}
@@ -136,12 +138,12 @@ def test_a_neighbour_takes_nothing(ground: Ground, where: str, counting: str) ->
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
 def test_what_a_key_is_refused_takes_nothing_from_its_workspace(
-    ground: Ground, where: str, counting: str
+    sandbox: SandboxInstallation, where: str, counting: str
 ) -> None:
     """One key that runs wild has its own share, and the workspace's other keys have the rest."""
-    tenant = paced_tenant(ground, key=2, workspace=5)
-    keys = [ground.key(tenant) for _ in range(3)]
-    with pacing(ground, "memory" if where == "memory" else counting) as (server,):
+    tenant = paced_tenant(sandbox, key=2, workspace=5)
+    keys = [sandbox.key(tenant) for _ in range(3)]
+    with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
         passed = [verdicts(server.services.verifier, key, 10)["verified"] for key in keys]
     assert passed == [2, 2, 1]
 
@@ -160,109 +162,113 @@ def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
 # --- where the numbers stand ---
 
 
-def test_off_by_default(ground: Ground) -> None:
+def test_off_by_default(sandbox: SandboxInstallation) -> None:
     """Without the setting a plan's rate limits have no effect: nothing is counted, read or written for them."""
-    created = ground.key(paced_tenant(ground, key=1, workspace=1))
-    assert ground.installation.rates is None
-    assert verdicts(ground.services.verifier, created, 20) == {"verified": 20}
-    assert ground.count(key_rates) == 0
+    created = sandbox.key(paced_tenant(sandbox, key=1, workspace=1))
+    assert sandbox.installation.rates is None
+    assert verdicts(sandbox.services.verifier, created, 20) == {"verified": 20}
+    assert sandbox.count(key_rates) == 0
 
 
-def test_a_key_without_rate_limits_is_not_counted(ground: Ground, ticker: Ticker) -> None:
+def test_a_key_without_rate_limits_is_not_counted(
+    sandbox: SandboxInstallation, ticker: Ticker
+) -> None:
     """With the setting, keys of plans without rate limits pass uncounted."""
     counters = MemoryCounters(ticker)
-    verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
-    assert verdicts(verifier, ground.key(ground.tenant()), 20) == {"verified": 20}
+    verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
+    assert verdicts(verifier, sandbox.key(sandbox.tenant()), 20) == {"verified": 20}
     assert len(counters) == 0
 
 
 def test_a_rate_limit_of_its_own_replaces_the_plans(
-    ground: Ground, verifier: Verifier, ticker: Ticker
+    sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
     """Fewer or more than the plan says, for that key alone; taken away, the plan's holds again. Within five seconds."""
-    tenant = paced_tenant(ground, key=3)
-    fewer, more, plain = (ground.key(tenant) for _ in range(3))
-    rates = ground.services.key_rates
+    tenant = paced_tenant(sandbox, key=3)
+    fewer, more, plain = (sandbox.key(tenant) for _ in range(3))
+    rates = sandbox.services.key_rates
     rates.set(tenant, fewer.key.id, 1)
     rates.set(tenant, more.key.id, 7)
     passed = [verdicts(verifier, key, 10)["verified"] for key in (fewer, more, plain)]
     assert passed == [1, 7, 3]
     assert rates.get(tenant, more.key.id)[0] == 7
     rates.set(tenant, more.key.id, None)
-    pace(ground, tenant, key=4)
+    pace(sandbox, tenant, key=4)
     ticker.now += MINUTE
     passed = [verdicts(verifier, key, 10)["verified"] for key in (fewer, more, plain)]
     assert passed == [1, 4, 4]
 
 
-def test_a_rotation_keeps_the_rate_limit(ground: Ground) -> None:
+def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
     """The successor has the rate limit that its predecessor had of its own."""
-    tenant = ground.tenant()
-    rates, old = ground.services.key_rates, ground.key(tenant)
+    tenant = sandbox.tenant()
+    rates, old = sandbox.services.key_rates, sandbox.key(tenant)
     rates.set(tenant, old.key.id, 9)
-    new = ground.services.keys.rotate(tenant, old.key.id, overlap=timedelta(hours=1))
+    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(hours=1))
     assert rates.get(tenant, new.key.id)[0] == 9
 
 
-def test_only_who_runs_the_installation_sets_them(ground: Ground) -> None:
+def test_only_who_runs_the_installation_sets_them(sandbox: SandboxInstallation) -> None:
     """No key frees itself, no operator acts on a key of another workspace, and no number is refused in silence."""
-    tenant, rates = ground.tenant(), ground.services.key_rates
-    created = ground.key(tenant, scopes=("*", "keys:write"))
+    tenant, rates = sandbox.tenant(), sandbox.services.key_rates
+    created = sandbox.key(tenant, scopes=("*", "keys:write"))
     with pytest.raises(Forbidden):
-        rates.set(ground.principal(created), created.key.id, None)
+        rates.set(sandbox.principal(created), created.key.id, None)
     for act in (rates.get, lambda who, id: rates.set(who, id, 5)):
         with pytest.raises(NotFound):
-            act(ground.tenant(), created.key.id)
+            act(sandbox.tenant(), created.key.id)
     for number in (0, -1, 10_000_001, True):
         with pytest.raises(Invalid):
             rates.set(tenant, created.key.id, number)
     assert rates.get(tenant, created.key.id)[0] is None
 
 
-def test_a_change_is_on_record_once(ground: Ground) -> None:
+def test_a_change_is_on_record_once(sandbox: SandboxInstallation) -> None:
     """Setting a key's rate limit adds an event with actor and value; the same value adds no event."""
-    tenant, created = ground.tenant(), ground.key(ground.tenant())
-    created = ground.key(tenant)
+    tenant, created = sandbox.tenant(), sandbox.key(sandbox.tenant())
+    created = sandbox.key(tenant)
     for _ in range(2):
-        ground.services.key_rates.set(tenant, created.key.id, 5)
-    last = ground.events(tenant)[-1]
-    assert ground.happened(tenant) == ["key.created", "key.updated"]
+        sandbox.services.key_rates.set(tenant, created.key.id, 5)
+    last = sandbox.events(tenant)[-1]
+    assert sandbox.happened(tenant) == ["key.created", "key.updated"]
     assert (last.data["changed"], last.data["per_minute"]) == (["rate_limit"], 5)
 
 
 # --- what comes first ---
 
 
-def test_what_is_dead_is_told_so_before_it_is_too_fast(ground: Ground, verifier: Verifier) -> None:
+def test_what_is_dead_is_told_so_before_it_is_too_fast(
+    sandbox: SandboxInstallation, verifier: Verifier
+) -> None:
     """Revoked, expired, suspended and too narrow come before too fast, and take nothing: 401, 403, then 429."""
-    tenant, other = paced_tenant(ground, key=1), paced_tenant(ground, key=1)
-    ends = ground.clock.now() + timedelta(hours=1)
+    tenant, other = paced_tenant(sandbox, key=1), paced_tenant(sandbox, key=1)
+    ends = sandbox.clock.now() + timedelta(hours=1)
     dead, aged, narrow = (
-        ground.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
+        sandbox.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
     )
-    held = ground.key(other, expires_at=None)
+    held = sandbox.key(other, expires_at=None)
     for key in (dead, aged, held):
         assert verdicts(verifier, key, 2) == {"verified": 1, "rate_limited": 1}
-    ground.services.keys.revoke(tenant, dead.key.id)
-    ground.services.workspaces.suspend(other.workspace_id)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
+    sandbox.services.workspaces.suspend(other.workspace_id)
     assert verdict(verifier, dead) == "revoked"
     assert verdict(verifier, held) == "suspended"
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
     assert verdicts(verifier, narrow, 2) == {"verified": 1, "rate_limited": 1}
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
-    ground.clock.advance(hours=1)
+    sandbox.clock.advance(hours=1)
     assert verdict(verifier, aged) == "expired"
 
 
-def test_what_came_too_fast_is_no_use(ground: Ground) -> None:
+def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
     """A refused request is noted as one that was refused, and not as a use of the key."""
-    tenant = paced_tenant(ground, key=2)
-    created = ground.key(tenant)
-    with pacing(ground, "memory") as (server,):
+    tenant = paced_tenant(sandbox, key=2)
+    created = sandbox.key(tenant)
+    with pacing(sandbox, "memory") as (server,):
         for _ in range(5):
             server.services.verifier.verify(text_of(created), address="192.0.2.7")
         server.services.usage.flush()
-        day = ground.clock.now().date()
+        day = sandbox.clock.now().date()
         assert server.services.usage.per_day(tenant, created.key.id, day) == {day: 2}
         callers = server.services.usage.callers(tenant, created.key.id)
         assert {str(met.caller.reason): met.times for met in callers} == {
@@ -271,11 +277,11 @@ def test_what_came_too_fast_is_no_use(ground: Ground) -> None:
         }
 
 
-def test_metrics_tell_what_came_too_fast(ground: Ground) -> None:
+def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
     """Each request is one verdict, on threads and on an event loop: verified, or too fast, and never both."""
-    created = ground.key(paced_tenant(ground, key=3))
+    created = sandbox.key(paced_tenant(sandbox, key=3))
     metrics = Metrics()
-    with pacing(ground, "memory", metrics=metrics) as (server,):
+    with pacing(sandbox, "memory", metrics=metrics) as (server,):
         verifier = server.services.verifier
         verdicts(verifier, created, 2)
         for _ in range(3):
@@ -310,13 +316,13 @@ def _arrived(listener: socket.socket) -> int:
 
 
 def test_a_silent_counter_holds_up_one_request_in_five_seconds(
-    ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
+    sandbox: SandboxInstallation, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
     """Requests pass while the counter is away; it is tried once, and once more after five seconds."""
     url, listener = silent
-    created = ground.key(paced_tenant(ground, key=1))
+    created = sandbox.key(paced_tenant(sandbox, key=1))
     with closing(ValkeyCounters(url)) as counters:
-        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 20) == {"verified": 20}
         assert _arrived(listener) == 1
         ticker.now += RETRY_SECONDS
@@ -325,11 +331,11 @@ def test_a_silent_counter_holds_up_one_request_in_five_seconds(
 
 
 def test_an_event_loop_goes_on_while_a_counter_is_silent(
-    ground: Ground, ticker: Ticker, silent: tuple[str, socket.socket]
+    sandbox: SandboxInstallation, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
     """While one request waits for the counter, other tasks of the loop run."""
-    tenant = paced_tenant(ground, key=1)
-    first, second = ground.key(tenant), ground.key(tenant)
+    tenant = paced_tenant(sandbox, key=1)
+    first, second = sandbox.key(tenant), sandbox.key(tenant)
 
     async def turns_meanwhile(verifier: Verifier) -> int:
         asked = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
@@ -341,7 +347,7 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
         return turns
 
     with closing(ValkeyCounters(silent[0])) as counters:
-        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdict(verifier, first) == "verified"
         ticker.now += RETRY_SECONDS - 1
         assert verdict(verifier, second) == "verified"
@@ -351,17 +357,17 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
 
 @pytest.mark.parametrize("refuses", [False, True])
 def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
-    ground: Ground, ticker: Ticker, refuses: bool
+    sandbox: SandboxInstallation, ticker: Ticker, refuses: bool
 ) -> None:
     """If the database doesn't return rate limits, requests pass or are refused for now, as configured."""
-    created = ground.key(paced_tenant(ground, key=1))
+    created = sandbox.key(paced_tenant(sandbox, key=1))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/none"
     with closing(Database(url)) as away:
         limiter = RateLimiter(
             away, MemoryCounters(ticker), refuses_when_away=refuses, seconds=ticker
         )
-        verifier = _verifier(ground, limiter)
+        verifier = _verifier(sandbox, limiter)
         if refuses:
             with pytest.raises(Unavailable):
                 verifier.verify(text_of(created))
@@ -369,14 +375,16 @@ def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
             assert verdicts(verifier, created, 2) == {"verified": 2}
 
 
-def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticker) -> None:
+def test_counting_goes_on_when_the_counter_is_back(
+    sandbox: SandboxInstallation, ticker: Ticker
+) -> None:
     """A stopped Valkey lets all pass, on an event loop too; the one in its place counts within five seconds."""
-    created = ground.key(paced_tenant(ground, key=2))
+    created = sandbox.key(paced_tenant(sandbox, key=2))
     port = free_port()
     with ValkeyServer(port=port):
         pass
     with closing(ValkeyCounters(f"valkey://127.0.0.1:{port}")) as counters:
-        verifier = _verifier(ground, RateLimiter(ground.database, counters, seconds=ticker))
+        verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 5) == {"verified": 5}
         found = asyncio.run(verifier.verify_on_loop(text_of(created)))
         assert isinstance(found, Verified)
@@ -388,15 +396,17 @@ def test_counting_goes_on_when_the_counter_is_back(ground: Ground, ticker: Ticke
 
 
 @pytest.mark.parametrize("when_away", ["allow", "refuse"])
-def test_no_dead_key_gains_by_a_counter_that_is_away(ground: Ground, when_away: str) -> None:
+def test_no_dead_key_gains_by_a_counter_that_is_away(
+    sandbox: SandboxInstallation, when_away: str
+) -> None:
     """While the counter is away, an active key passes or not, as configured; a dead one is always refused."""
-    tenant = paced_tenant(ground, key=1)
-    live, dead = ground.key(tenant), ground.key(tenant)
-    free = ground.key(ground.tenant())
-    ground.services.keys.revoke(tenant, dead.key.id)
+    tenant = paced_tenant(sandbox, key=1)
+    live, dead = sandbox.key(tenant), sandbox.key(tenant)
+    free = sandbox.key(sandbox.tenant())
+    sandbox.services.keys.revoke(tenant, dead.key.id)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"valkey://127.0.0.1:{taken.getsockname()[1]}"
-    with pacing(ground, url, when_away=when_away) as (server,):
+    with pacing(sandbox, url, when_away=when_away) as (server,):
         verifier = server.services.verifier
         for _ in range(3):
             assert verdict(verifier, dead) == "revoked"

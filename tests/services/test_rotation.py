@@ -18,52 +18,52 @@ from keystead.domain.errors import (
 )
 from keystead.domain.keys import KeyPatch, KeyStatus
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 HOUR = timedelta(hours=1)
 
 
-def test_without_overlap(ground: Ground) -> None:
+def test_without_overlap(sandbox: SandboxInstallation) -> None:
     """Without an overlap the old key is dead when its successor is born; the record ties them together."""
-    tenant = ground.tenant()
-    old = ground.key(tenant, "sync", scopes=["documents:read"])
-    new = ground.services.keys.rotate(tenant, old.key.id)
-    assert (ground.verdict(old), ground.verdict(new)) == ("revoked", "verified")
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant, "sync", scopes=["documents:read"])
+    new = sandbox.services.keys.rotate(tenant, old.key.id)
+    assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
     assert (new.key.description, new.key.scopes) == ("sync", old.key.scopes)
     assert text_of(new) != text_of(old)
-    kept = ground.services.keys.get(tenant, old.key.id)
+    kept = sandbox.services.keys.get(tenant, old.key.id)
     assert (kept.rotated_to, kept.revoked_at) == (new.key.id, NOON)
 
 
-def test_with_overlap(ground: Ground) -> None:
+def test_with_overlap(sandbox: SandboxInstallation) -> None:
     """In an overlap both keys work, until the very instant at which it ends."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
-    new = ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
-    assert (ground.verdict(old), ground.verdict(new)) == ("verified", "verified")
-    ground.clock.set(NOON + HOUR - timedelta(microseconds=1))
-    assert ground.verdict(old) == "verified"
-    ground.clock.advance(microseconds=1)
-    assert (ground.verdict(old), ground.verdict(new)) == ("expired", "verified")
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
+    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    assert (sandbox.verdict(old), sandbox.verdict(new)) == ("verified", "verified")
+    sandbox.clock.set(NOON + HOUR - timedelta(microseconds=1))
+    assert sandbox.verdict(old) == "verified"
+    sandbox.clock.advance(microseconds=1)
+    assert (sandbox.verdict(old), sandbox.verdict(new)) == ("expired", "verified")
 
 
-def test_one_event(ground: Ground) -> None:
+def test_one_event(sandbox: SandboxInstallation) -> None:
     """A rotation is one event, which names the successor and the overlap."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
-    new = ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
-    assert ground.happened(tenant) == ["key.created", "key.rotated"]
-    event = ground.events(tenant)[-1]
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
+    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
+    event = sandbox.events(tenant)[-1]
     assert event.target.id == old.key.id
     assert (event.data["rotated_to"], event.data["overlap_seconds"]) == (new.key.id, 3600)
 
 
-def test_the_own_expiry_comes_first(ground: Ground) -> None:
+def test_the_own_expiry_comes_first(sandbox: SandboxInstallation) -> None:
     """An overlap never makes the old key live longer than it would have."""
-    tenant = ground.tenant()
-    old = ground.key(tenant, expires_at=NOON + timedelta(minutes=5))
-    ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
-    assert ground.services.keys.get(tenant, old.key.id).expires_at == NOON + timedelta(minutes=5)
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant, expires_at=NOON + timedelta(minutes=5))
+    sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    assert sandbox.services.keys.get(tenant, old.key.id).expires_at == NOON + timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(
@@ -76,131 +76,131 @@ def test_the_own_expiry_comes_first(ground: Ground) -> None:
     ids=["same lifetime", "chosen", "never"],
 )
 def test_the_successors_expiry(
-    ground: Ground, chosen: dict[str, Any], expected: datetime | None
+    sandbox: SandboxInstallation, chosen: dict[str, Any], expected: datetime | None
 ) -> None:
     """By default a successor lives as long, from now, as its predecessor was meant to."""
-    tenant = ground.tenant()
-    old = ground.key(tenant, expires_at=NOON + 2 * HOUR)
-    ground.clock.advance(HOUR)
-    new = ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR, **chosen)
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant, expires_at=NOON + 2 * HOUR)
+    sandbox.clock.advance(HOUR)
+    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR, **chosen)
     assert new.key.expires_at == expected
 
 
-def test_at_the_limit(ground: Ground) -> None:
+def test_at_the_limit(sandbox: SandboxInstallation) -> None:
     """Rotation works at the limit, with and without overlap, and the overlap takes no place."""
-    tenant = ground.tenant(limit=2)
-    one, other = ground.key(tenant), ground.key(tenant)
-    ground.services.keys.rotate(tenant, one.key.id)
-    ground.services.keys.rotate(tenant, other.key.id, overlap=HOUR)
-    assert ground.used(tenant) == 2
+    tenant = sandbox.tenant(limit=2)
+    one, other = sandbox.key(tenant), sandbox.key(tenant)
+    sandbox.services.keys.rotate(tenant, one.key.id)
+    sandbox.services.keys.rotate(tenant, other.key.id, overlap=HOUR)
+    assert sandbox.used(tenant) == 2
     with pytest.raises(LimitReached):
-        ground.key(tenant)
+        sandbox.key(tenant)
 
 
-def test_no_chains(ground: Ground) -> None:
+def test_no_chains(sandbox: SandboxInstallation) -> None:
     """A key that was rotated is not rotated again, and its successor not before the overlap has ended or was ended."""
-    tenant = ground.tenant()
-    rotate = ground.services.keys.rotate
-    old = ground.key(tenant)
+    tenant = sandbox.tenant()
+    rotate = sandbox.services.keys.rotate
+    old = sandbox.key(tenant)
     new = rotate(tenant, old.key.id, overlap=HOUR)
     for overlap in (timedelta(), HOUR):
         for id in (old.key.id, new.key.id):
             with pytest.raises(RotationInProgress):
                 rotate(tenant, id, overlap=overlap)
-    ground.clock.advance(HOUR)
+    sandbox.clock.advance(HOUR)
     newer = rotate(tenant, new.key.id, overlap=HOUR)
-    ground.services.keys.revoke(tenant, new.key.id)
+    sandbox.services.keys.revoke(tenant, new.key.id)
     rotate(tenant, newer.key.id)
-    assert len(ground.ids(tenant)) == 4
+    assert len(sandbox.ids(tenant)) == 4
 
 
-def test_at_most_twice_the_limit(ground: Ground) -> None:
+def test_at_most_twice_the_limit(sandbox: SandboxInstallation) -> None:
     """Successors revoked during overlaps make no room for ever more overlaps: of 3 allowed, at most 6 keys live."""
-    tenant = ground.tenant(limit=3)
-    made = [ground.key(tenant) for _ in range(3)]
+    tenant = sandbox.tenant(limit=3)
+    made = [sandbox.key(tenant) for _ in range(3)]
     lives = []
     for _ in range(4):
         for place, old in enumerate(made):
             try:
-                new = ground.services.keys.rotate(tenant, old.key.id, overlap=24 * HOUR)
+                new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=24 * HOUR)
             except (LimitReached, RotationInProgress):
                 continue
-            ground.services.keys.revoke(tenant, new.key.id)
-            made[place] = ground.key(tenant)
-        lives.append(len(ground.ids(tenant, status=KeyStatus.ACTIVE)))
+            sandbox.services.keys.revoke(tenant, new.key.id)
+            made[place] = sandbox.key(tenant)
+        lives.append(len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)))
     assert max(lives) == 6
-    assert ground.used(tenant) == 3
+    assert sandbox.used(tenant) == 3
 
 
-def test_under_a_lowered_limit_every_key_may_rotate(ground: Ground) -> None:
+def test_under_a_lowered_limit_every_key_may_rotate(sandbox: SandboxInstallation) -> None:
     """Where more keys live than a lowered limit allows, each of them may still have a successor and an overlap."""
-    tenant = ground.tenant(limit=3)
-    made = [ground.key(tenant) for _ in range(3)]
-    ground.limit(tenant, 1)
+    tenant = sandbox.tenant(limit=3)
+    made = [sandbox.key(tenant) for _ in range(3)]
+    sandbox.limit(tenant, 1)
     for old in made:
-        ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
-    assert len(ground.ids(tenant, status=KeyStatus.ACTIVE)) == 6
+        sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    assert len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)) == 6
 
 
-def test_a_full_overlap_says_so(ground: Ground) -> None:
+def test_a_full_overlap_says_so(sandbox: SandboxInstallation) -> None:
     """Without room for another overlap, a rotation without one still works."""
-    tenant = ground.tenant(limit=1)
-    new = ground.services.keys.rotate(tenant, ground.key(tenant).key.id, overlap=HOUR)
-    ground.services.keys.revoke(tenant, new.key.id)
-    second = ground.key(tenant)
+    tenant = sandbox.tenant(limit=1)
+    new = sandbox.services.keys.rotate(tenant, sandbox.key(tenant).key.id, overlap=HOUR)
+    sandbox.services.keys.revoke(tenant, new.key.id)
+    second = sandbox.key(tenant)
     with pytest.raises(LimitReached, match="overlap"):
-        ground.services.keys.rotate(tenant, second.key.id, overlap=HOUR)
-    ground.services.keys.rotate(tenant, second.key.id)
-    assert ground.used(tenant) == 1
+        sandbox.services.keys.rotate(tenant, second.key.id, overlap=HOUR)
+    sandbox.services.keys.rotate(tenant, second.key.id)
+    assert sandbox.used(tenant) == 1
 
 
-def test_an_overlap_is_ended_at_will(ground: Ground) -> None:
+def test_an_overlap_is_ended_at_will(sandbox: SandboxInstallation) -> None:
     """A key in its overlap can be revoked, narrowed and shortened, and not prolonged."""
-    tenant = ground.tenant()
-    old = ground.key(tenant, scopes=["documents:read", "documents:write"])
-    ground.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
-    update = ground.services.keys.update
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant, scopes=["documents:read", "documents:write"])
+    sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    update = sandbox.services.keys.update
     update(tenant, old.key.id, KeyPatch(scopes=["documents:read"]))
     update(tenant, old.key.id, KeyPatch(expires_at=NOON + HOUR / 2))
     for later in (NOON + HOUR, None):
         with pytest.raises(RotationInProgress):
             update(tenant, old.key.id, KeyPatch(expires_at=later))
-    ground.services.keys.revoke(tenant, old.key.id)
-    assert ground.verdict(old) == "revoked"
+    sandbox.services.keys.revoke(tenant, old.key.id)
+    assert sandbox.verdict(old) == "revoked"
 
 
-def test_ended_keys_are_not_rotated(ground: Ground) -> None:
+def test_ended_keys_are_not_rotated(sandbox: SandboxInstallation) -> None:
     """A revoked or expired key has no successor (R33)."""
-    tenant = ground.tenant()
-    revoked, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + HOUR)
-    ground.services.keys.revoke(tenant, revoked.key.id)
-    ground.clock.advance(HOUR)
+    tenant = sandbox.tenant()
+    revoked, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
+    sandbox.services.keys.revoke(tenant, revoked.key.id)
+    sandbox.clock.advance(HOUR)
     for id, refusal in ((revoked.key.id, KeyRevoked), (expired.key.id, KeyExpired)):
         with pytest.raises(refusal):
-            ground.services.keys.rotate(tenant, id)
-    assert len(ground.ids(tenant)) == 2
+            sandbox.services.keys.rotate(tenant, id)
+    assert len(sandbox.ids(tenant)) == 2
 
 
-def test_a_refused_rotation_changes_nothing(ground: Ground) -> None:
+def test_a_refused_rotation_changes_nothing(sandbox: SandboxInstallation) -> None:
     """An overlap or an expiry that cannot be leaves the key as it was."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
     for overlap, expires_at in ((timedelta(days=8), None), (-HOUR, None), (HOUR, NOON)):
         with pytest.raises(Invalid):
-            ground.services.keys.rotate(tenant, old.key.id, overlap=overlap, expires_at=expires_at)
-    assert ground.services.keys.get(tenant, old.key.id) == old.key
-    assert ground.happened(tenant) == ["key.created"]
+            sandbox.services.keys.rotate(tenant, old.key.id, overlap=overlap, expires_at=expires_at)
+    assert sandbox.services.keys.get(tenant, old.key.id) == old.key
+    assert sandbox.happened(tenant) == ["key.created"]
 
 
 @pytest.mark.parametrize("overlap", [timedelta(), HOUR], ids=["no overlap", "overlap"])
-def test_one_successor(ground: Ground, overlap: timedelta) -> None:
+def test_one_successor(sandbox: SandboxInstallation, overlap: timedelta) -> None:
     """Of 16 concurrent rotations of one key, one creates a successor."""
-    tenant = ground.tenant(limit=1)
-    old = ground.key(tenant)
+    tenant = sandbox.tenant(limit=1)
+    old = sandbox.key(tenant)
 
     def rotate(_: int) -> str:
         try:
-            return str(ground.services.keys.rotate(tenant, old.key.id, overlap=overlap).key.id)
+            return str(sandbox.services.keys.rotate(tenant, old.key.id, overlap=overlap).key.id)
         except KeysteadError as refused:
             return refused.code
 
@@ -208,4 +208,4 @@ def test_one_successor(ground: Ground, overlap: timedelta) -> None:
         told = list(pool.map(rotate, range(16)))
     refusal = "rotation-in-progress" if overlap else "key-revoked"
     assert told.count(refusal) == 15
-    assert len(ground.ids(tenant)) == 2
+    assert len(sandbox.ids(tenant)) == 2

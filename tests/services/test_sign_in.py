@@ -19,41 +19,41 @@ from keystead.storage.schema import tables as schema
 from keystead.storage.tables import sessions
 from tests.support.administrator import read_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, read_only
+from tests.support.installations import SandboxInstallation, read_only
 
 INSTANT = timedelta(microseconds=1)
 
 
 @pytest.fixture
-def owner(ground: Ground) -> Member:
+def owner(sandbox: SandboxInstallation) -> Member:
     """The owner of a new workspace."""
     address = f"{new_id('ada', NOON)}@example.com"
-    made = ground.services.workspaces.create("W", owner="Ada", email=address)
-    return ground.services.workspaces.owner(made.id)
+    made = sandbox.services.workspaces.create("W", owner="Ada", email=address)
+    return sandbox.services.workspaces.owner(made.id)
 
 
-def _link(ground: Ground, member: Member) -> Secret:
-    return ground.services.sign_in.make_link(member)[0]
+def _link(sandbox: SandboxInstallation, member: Member) -> Secret:
+    return sandbox.services.sign_in.make_link(member)[0]
 
 
-def _signed_in(ground: Ground, member: Member) -> Secret:
-    return ground.services.sign_in.redeem(_link(ground, member)).secret
+def _signed_in(sandbox: SandboxInstallation, member: Member) -> Secret:
+    return sandbox.services.sign_in.redeem(_link(sandbox, member)).secret
 
 
-def _stands(ground: Ground, session: Secret) -> bool:
-    return bool(ground.services.sign_in.memberships(session))
+def _stands(sandbox: SandboxInstallation, session: Secret) -> bool:
+    return bool(sandbox.services.sign_in.memberships(session))
 
 
-def test_a_link_signs_in(ground: Ground, owner: Member) -> None:
+def test_a_link_signs_in(sandbox: SandboxInstallation, owner: Member) -> None:
     """A link signs its member in, and the session is theirs; the act is recorded with where it came from."""
-    secret, until = ground.services.sign_in.make_link(owner)
+    secret, until = sandbox.services.sign_in.make_link(owner)
     assert until == NOON + LINK_LIFETIME
     origin = Origin("192.0.2.1", "req_1")
-    signed_in = ground.services.sign_in.redeem(secret, origin, "Firefox")
+    signed_in = sandbox.services.sign_in.redeem(secret, origin, "Firefox")
     assert signed_in.member == owner
-    assert ground.services.sign_in.memberships(signed_in.secret) == [owner]
-    assert ground.services.sign_in.member(signed_in.secret, owner.workspace_id) == owner
-    with read_behind(ground.database) as tx:
+    assert sandbox.services.sign_in.memberships(signed_in.secret) == [owner]
+    assert sandbox.services.sign_in.member(signed_in.secret, owner.workspace_id) == owner
+    with read_behind(sandbox.database) as tx:
         session = sessions.find_session(tx, signed_in.secret.fingerprint())
         newest = tx.execute(
             schema.events.select()
@@ -69,22 +69,22 @@ def test_a_link_signs_in(ground: Ground, owner: Member) -> None:
     )
 
 
-def test_a_link_works_once(ground: Ground, owner: Member) -> None:
+def test_a_link_works_once(sandbox: SandboxInstallation, owner: Member) -> None:
     """A link that was used is refused like one that never was."""
-    link = _link(ground, owner)
-    ground.services.sign_in.redeem(link)
+    link = _link(sandbox, owner)
+    sandbox.services.sign_in.redeem(link)
     told = []
     for secret in (link, Secret.fresh()):
         with pytest.raises(Invalid) as refused:
-            ground.services.sign_in.redeem(secret)
+            sandbox.services.sign_in.redeem(secret)
         told.append(str(refused.value))
     assert told[0] == told[1]
 
 
-def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
+def test_one_of_many_at_once(sandbox: SandboxInstallation, owner: Member) -> None:
     """Of 16 concurrent uses of one link, through two servers, one signs in and leaves one event (R70)."""
-    link = _link(ground, owner)
-    servers: list[SignIn] = [ground.services.sign_in, ground.another().services.sign_in]
+    link = _link(sandbox, owner)
+    servers: list[SignIn] = [sandbox.services.sign_in, sandbox.another().services.sign_in]
 
     def redeem(number: int) -> bool:
         try:
@@ -94,7 +94,7 @@ def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(redeem, range(16))) == 1
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         signed = tx.execute(
             schema.events.select().where(
                 schema.events.c.workspace_id == owner.workspace_id,
@@ -104,104 +104,106 @@ def test_one_of_many_at_once(ground: Ground, owner: Member) -> None:
     assert len(signed) == 1
 
 
-def test_a_link_expires(ground: Ground, owner: Member) -> None:
+def test_a_link_expires(sandbox: SandboxInstallation, owner: Member) -> None:
     """A link works until the last instant before its end, and not from it on."""
-    early, late = _link(ground, owner), _link(ground, owner)
-    ground.clock.advance(LINK_LIFETIME - INSTANT)
-    ground.services.sign_in.redeem(early)
-    ground.clock.advance(INSTANT)
+    early, late = _link(sandbox, owner), _link(sandbox, owner)
+    sandbox.clock.advance(LINK_LIFETIME - INSTANT)
+    sandbox.services.sign_in.redeem(early)
+    sandbox.clock.advance(INSTANT)
     with pytest.raises(Invalid):
-        ground.services.sign_in.redeem(late)
+        sandbox.services.sign_in.redeem(late)
 
 
-def test_a_session_is_fresh(ground: Ground, owner: Member) -> None:
+def test_a_session_is_fresh(sandbox: SandboxInstallation, owner: Member) -> None:
     """Each sign-in has a session of its own, and neither the link nor a guess is one (R59)."""
-    link = _link(ground, owner)
-    one, other = ground.services.sign_in.redeem(link).secret, _signed_in(ground, owner)
+    link = _link(sandbox, owner)
+    one, other = sandbox.services.sign_in.redeem(link).secret, _signed_in(sandbox, owner)
     assert len({secret.reveal() for secret in (link, one, other)}) == 3
     for guess in (link, Secret.fresh(), Secret(""), Secret("\ud800"), Secret("x" * 10_000)):
-        assert not _stands(ground, guess)
+        assert not _stands(sandbox, guess)
 
 
-def test_idle_sessions_end(ground: Ground, owner: Member) -> None:
+def test_idle_sessions_end(sandbox: SandboxInstallation, owner: Member) -> None:
     """An hour without use ends a session; each use extends it."""
-    session = _signed_in(ground, owner)
+    session = _signed_in(sandbox, owner)
     for _ in range(3):
-        ground.clock.advance(IDLE_LIMIT - INSTANT)
-        assert _stands(ground, session)
-    ground.clock.advance(IDLE_LIMIT)
-    assert not _stands(ground, session)
-    ground.clock.advance(-IDLE_LIMIT / 2)
-    assert _stands(ground, session)
+        sandbox.clock.advance(IDLE_LIMIT - INSTANT)
+        assert _stands(sandbox, session)
+    sandbox.clock.advance(IDLE_LIMIT)
+    assert not _stands(sandbox, session)
+    sandbox.clock.advance(-IDLE_LIMIT / 2)
+    assert _stands(sandbox, session)
 
 
-def test_sessions_end_after_a_day(ground: Ground, owner: Member) -> None:
+def test_sessions_end_after_a_day(sandbox: SandboxInstallation, owner: Member) -> None:
     """A session in constant use ends 24 hours after it began (R61)."""
-    session = _signed_in(ground, owner)
+    session = _signed_in(sandbox, owner)
     for _ in range(47):
-        ground.clock.advance(minutes=30)
-        assert _stands(ground, session)
-    ground.clock.set(NOON + ABSOLUTE_LIMIT - INSTANT)
-    assert _stands(ground, session)
-    ground.clock.advance(INSTANT)
-    assert not _stands(ground, session)
+        sandbox.clock.advance(minutes=30)
+        assert _stands(sandbox, session)
+    sandbox.clock.set(NOON + ABSOLUTE_LIMIT - INSTANT)
+    assert _stands(sandbox, session)
+    sandbox.clock.advance(INSTANT)
+    assert not _stands(sandbox, session)
 
 
-def test_reading_writes_once_a_minute(ground: Ground, owner: Member) -> None:
+def test_reading_writes_once_a_minute(sandbox: SandboxInstallation, owner: Member) -> None:
     """A session's use is written down at most once a minute, and only forward."""
-    session = _signed_in(ground, owner)
+    session = _signed_in(sandbox, owner)
 
     def seen() -> timedelta:
-        with read_behind(ground.database) as tx:
+        with read_behind(sandbox.database) as tx:
             found = sessions.find_session(tx, session.fingerprint())
         assert found is not None
         return found.seen_at - NOON
 
     for seconds, expected in ((59, 0), (60, 60), (90, 60), (30, 60), (120, 120)):
-        ground.clock.set(NOON + timedelta(seconds=seconds))
-        assert _stands(ground, session)
+        sandbox.clock.set(NOON + timedelta(seconds=seconds))
+        assert _stands(sandbox, session)
         assert seen() == timedelta(seconds=expected)
 
 
-def test_signing_out(ground: Ground, owner: Member) -> None:
+def test_signing_out(sandbox: SandboxInstallation, owner: Member) -> None:
     """Signing out ends that session immediately, on every server, and no other; again, nothing happens."""
-    session, other = _signed_in(ground, owner), _signed_in(ground, owner)
+    session, other = _signed_in(sandbox, owner), _signed_in(sandbox, owner)
     for _ in range(2):
-        ground.services.sign_in.sign_out(session)
-        assert not ground.another().services.sign_in.memberships(session)
-        assert _stands(ground, other)
-    ground.services.sign_in.sign_out(Secret.fresh())
+        sandbox.services.sign_in.sign_out(session)
+        assert not sandbox.another().services.sign_in.memberships(session)
+        assert _stands(sandbox, other)
+    sandbox.services.sign_in.sign_out(Secret.fresh())
 
 
-def test_a_session_opens_its_own_workspaces_only(ground: Ground, owner: Member) -> None:
+def test_a_session_opens_its_own_workspaces_only(
+    sandbox: SandboxInstallation, owner: Member
+) -> None:
     """Another workspace is to a session as one that never existed (R48)."""
-    session = _signed_in(ground, owner)
-    stranger = ground.services.workspaces.create("Other", owner="Bo")
+    session = _signed_in(sandbox, owner)
+    stranger = sandbox.services.workspaces.create("Other", owner="Bo")
     told = []
     for id in (stranger.id, "ws_0000000000000000000000", ""):
         with pytest.raises(NotFound) as refused:
-            ground.services.sign_in.member(session, id)  # type: ignore[arg-type]
+            sandbox.services.sign_in.member(session, id)  # type: ignore[arg-type]
         told.append(str(refused.value))
     assert len(set(told)) == 1
 
 
-def test_a_leaver(ground: Ground, owner: Member) -> None:
+def test_a_leaver(sandbox: SandboxInstallation, owner: Member) -> None:
     """A former member has no workspace and no working link, though the session lasts (R31)."""
-    session, link = _signed_in(ground, owner), _link(ground, owner)
+    session, link = _signed_in(sandbox, owner), _link(sandbox, owner)
     members = schema.members
-    with ground.database.write(owner.workspace_id) as tx:
+    with sandbox.database.write(owner.workspace_id) as tx:
         tx.execute(delete(members).where(members.c.user_id == owner.user.id))
-    assert not _stands(ground, session)
+    assert not _stands(sandbox, session)
     with pytest.raises(Invalid):
-        ground.services.sign_in.redeem(link)
+        sandbox.services.sign_in.redeem(link)
 
 
-def test_reading_on_while_nothing_can_be_written(own_ground: Ground) -> None:
+def test_reading_on_while_nothing_can_be_written(own_sandbox: SandboxInstallation) -> None:
     """On a database that takes no writes, who is signed in still reads; a link stays unused until it can be."""
-    made = own_ground.services.workspaces.create("W", owner="Ada")
-    owner = own_ground.services.workspaces.owner(made.id)
-    session, link = _signed_in(own_ground, owner), _link(own_ground, owner)
-    own_ground.clock.advance(minutes=5)
-    with read_only(own_ground.database):
-        assert _stands(own_ground, session)
-    own_ground.services.sign_in.redeem(link)
+    made = own_sandbox.services.workspaces.create("W", owner="Ada")
+    owner = own_sandbox.services.workspaces.owner(made.id)
+    session, link = _signed_in(own_sandbox, owner), _link(own_sandbox, owner)
+    own_sandbox.clock.advance(minutes=5)
+    with read_only(own_sandbox.database):
+        assert _stands(own_sandbox, session)
+    own_sandbox.services.sign_in.redeem(link)

@@ -19,7 +19,7 @@ from keystead.services.passwords import Passwords
 from keystead.services.sign_in import SignIn
 from keystead.storage.schema.tables import throttles
 from tests.support.administrator import write_behind
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 from tests.support.people import RIGHT, WRONG, Crowd, email_of
 
 PAIRS = 2_000
@@ -45,7 +45,9 @@ def _interval(differences: list[float]) -> tuple[float, float]:
     return medians[RESAMPLES // 200], medians[-RESAMPLES // 200 - 1]
 
 
-def _measured(sign_in: SignIn, ground: Ground, known: str, unknown: str) -> list[float]:
+def _measured(
+    sign_in: SignIn, sandbox: SandboxInstallation, known: str, unknown: str
+) -> list[float]:
     """By how many seconds each refusal of the known address took longer, the order of the two being chance."""
     chance, differences = random.Random(17), []
     for _ in range(PAIRS):
@@ -54,19 +56,19 @@ def _measured(sign_in: SignIn, ground: Ground, known: str, unknown: str) -> list
             attempt = partial(sign_in.with_password, email, Password(WRONG), HOME)
             taken[email] = _seconds(attempt)
         differences.append(taken[known] - taken[unknown])
-        with write_behind(ground.database) as tx:
+        with write_behind(sandbox.database) as tx:
             tx.execute(delete(throttles))
     return differences
 
 
 @pytest.mark.prove
-def test_known_and_unknown_take_as_long(own_ground: Ground) -> None:
+def test_known_and_unknown_take_as_long(own_sandbox: SandboxInstallation) -> None:
     """The median difference of paired refusals, known against unknown, lies within five milliseconds (R68)."""
-    crowd, real = Crowd(own_ground), Passwords()
+    crowd, real = Crowd(own_sandbox), Passwords()
     ada = crowd.owner()
-    accounts = Accounts(own_ground.database, own_ground.clock, real)
+    accounts = Accounts(own_sandbox.database, own_sandbox.clock, real)
     accounts.change_password(crowd.signed_in(ada), Password(RIGHT))
-    sign_in = SignIn(own_ground.database, own_ground.clock, real)
-    differences = _measured(sign_in, own_ground, email_of(ada), f"x{email_of(ada)}")
+    sign_in = SignIn(own_sandbox.database, own_sandbox.clock, real)
+    differences = _measured(sign_in, own_sandbox, email_of(ada), f"x{email_of(ada)}")
     low, high = _interval(differences)
     assert -GATE_SECONDS < low <= high < GATE_SECONDS

@@ -33,7 +33,7 @@ class Stage:
     session: Secret
 
     def __post_init__(self) -> None:
-        services, system = self.crowd.ground.services, acting_operator(self.owner.workspace_id)
+        services, system = self.crowd.sandbox.services, acting_operator(self.owner.workspace_id)
         self.keys, self.webhooks = services.keys, services.webhooks
         in_a_month = self.crowd.clock.now() + timedelta(days=30)
         draft = KeyDraft("wide", scopes=[EVERYTHING], expires_at=in_a_month)

@@ -18,7 +18,7 @@ from keystead.services.idempotency import Once
 from keystead.services.keys import CreatedKey
 from keystead.storage.schema.tables import metadata
 from tests.support.administrator import read_behind
-from tests.support.installations import PEPPERS, Ground, sqlite_file, text_of
+from tests.support.installations import PEPPERS, SandboxInstallation, sqlite_file, text_of
 
 
 def _in_every_form(secret: bytes) -> Iterator[bytes]:
@@ -31,10 +31,10 @@ def _in_every_form(secret: bytes) -> Iterator[bytes]:
         )
 
 
-def _values(ground: Ground) -> set[bytes]:
+def _values(sandbox: SandboxInstallation) -> set[bytes]:
     """Every value of every row of every table."""
     found = set()
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         for table in metadata.sorted_tables:
             for row in tx.execute(select(table)):
                 found |= {
@@ -43,54 +43,58 @@ def _values(ground: Ground) -> set[bytes]:
     return found
 
 
-def _dump(ground: Ground) -> bytes:
+def _dump(sandbox: SandboxInstallation) -> bytes:
     """All that lies on disk of an embedded database, its log too; of PostgreSQL every value."""
-    values = b"\n".join(_values(ground))
-    if not ground.database.is_sqlite:
+    values = b"\n".join(_values(sandbox))
+    if not sandbox.database.is_sqlite:
         return values
-    file = sqlite_file(ground)
+    file = sqlite_file(sandbox)
     assert file.with_name(file.name + "-wal").stat().st_size > 0
     return values + b"".join(path.read_bytes() for path in file.parent.iterdir())
 
 
 @pytest.fixture
-def secrets(own_ground: Ground) -> list[CreatedKey]:
+def secrets(own_sandbox: SandboxInstallation) -> list[CreatedKey]:
     """An installation in which everything that holds a secret was used: keys, rotations, links, sessions, retries."""
-    made = own_ground.services.workspaces.create("W", owner="Ada")
-    tenant, keys = own_ground.tenant(), own_ground.services.keys
-    created = [own_ground.key(tenant, f"key {number}") for number in range(5)]
+    made = own_sandbox.services.workspaces.create("W", owner="Ada")
+    tenant, keys = own_sandbox.tenant(), own_sandbox.services.keys
+    created = [own_sandbox.key(tenant, f"key {number}") for number in range(5)]
     created.append(keys.create(tenant, KeyDraft("retried"), once=Once("retry", b"x" * 32)))
     created.append(keys.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1)))
     keys.revoke(tenant, created[1].key.id)
     for one in created:
-        own_ground.services.verifier.verify(text_of(one), address="192.0.2.1", agent="curl/8")
-    own_ground.flush()
-    sign_in = own_ground.services.sign_in
-    owner = own_ground.services.workspaces.owner(made.id)
+        own_sandbox.services.verifier.verify(text_of(one), address="192.0.2.1", agent="curl/8")
+    own_sandbox.flush()
+    sign_in = own_sandbox.services.sign_in
+    owner = own_sandbox.services.workspaces.owner(made.id)
     sign_in.redeem(sign_in.make_link(owner)[0])
     sign_in.make_link(owner)
     return created
 
 
-def test_nothing_stored_is_a_token(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+def test_nothing_stored_is_a_token(
+    own_sandbox: SandboxInstallation, secrets: list[CreatedKey]
+) -> None:
     """No stored value authenticates as a token: not as it is, in no writing of it, and not put into a token's form."""
-    assert isinstance(own_ground.verify(secrets[0]), Verified)
+    assert isinstance(own_sandbox.verify(secrets[0]), Verified)
     heads = [text_of(created)[:26] for created in secrets]
     tried = 0
-    for value in _values(own_ground):
+    for value in _values(own_sandbox):
         for form in _in_every_form(value):
             text = form.decode("latin-1")
             filled = [head + text[:43].rjust(43, "0") for head in heads]
             for bearer in (text, *filled, *(f + checksum(f) for f in filled if f.isascii())):
-                assert not isinstance(own_ground.services.verifier.verify(bearer), Verified)
+                assert not isinstance(own_sandbox.services.verifier.verify(bearer), Verified)
                 tried += 1
     assert tried > 5_000
 
 
-def test_nothing_stored_signs_in(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+def test_nothing_stored_signs_in(
+    own_sandbox: SandboxInstallation, secrets: list[CreatedKey]
+) -> None:
     """No stored value is a sign-in link or a session, in any writing of it."""
-    sign_in = own_ground.services.sign_in
-    forms = {form for value in _values(own_ground) for form in _in_every_form(value)}
+    sign_in = own_sandbox.services.sign_in
+    forms = {form for value in _values(own_sandbox) for form in _in_every_form(value)}
     for form in forms:
         assert sign_in.memberships(Secret(form.decode("latin-1"))) == []
     digests = {form for form in forms if len(form) >= 32}
@@ -100,13 +104,13 @@ def test_nothing_stored_signs_in(own_ground: Ground, secrets: list[CreatedKey]) 
             sign_in.redeem(Secret(form.decode("latin-1")))
 
 
-def test_no_secret_is_stored(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+def test_no_secret_is_stored(own_sandbox: SandboxInstallation, secrets: list[CreatedKey]) -> None:
     """No part of a token's secret, no sign-in secret or pepper lies in the database, its log or its index (R5)."""
-    sign_in = own_ground.services.sign_in
-    owner = own_ground.services.workspaces.first()
+    sign_in = own_sandbox.services.sign_in
+    owner = own_sandbox.services.workspaces.first()
     link = sign_in.make_link(owner)[0]
     session = sign_in.redeem(link).secret
-    dump = _dump(own_ground)
+    dump = _dump(own_sandbox)
     hidden = [link.reveal().encode(), session.reveal().encode(), bytes(range(100, 132))]
     for created in secrets:
         secret = text_of(created)[26:69].encode()
@@ -117,9 +121,9 @@ def test_no_secret_is_stored(own_ground: Ground, secrets: list[CreatedKey]) -> N
         assert PEPPERS.current.digest(text_of(created)[:-6].encode()) in dump
 
 
-def test_the_pepper_is_needed(own_ground: Ground, secrets: list[CreatedKey]) -> None:
+def test_the_pepper_is_needed(own_sandbox: SandboxInstallation, secrets: list[CreatedKey]) -> None:
     """A thief of the database and the source, without the pepper, can't even check a guess of a token."""
-    stored = {value for value in _values(own_ground) if len(value) == 32}
+    stored = {value for value in _values(own_sandbox) if len(value) == 32}
     for created in secrets:
         text = text_of(created).encode()
         bodies = {text, text[:-6], text[26:69], text[26:], text[:-49]}

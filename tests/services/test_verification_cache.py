@@ -29,7 +29,13 @@ from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import KEY
 from tests.support.clocks import NOON
-from tests.support.installations import PEPPERS, Ground, fresh_ground, sqlite_file, text_of
+from tests.support.installations import (
+    PEPPERS,
+    SandboxInstallation,
+    fresh_sandbox,
+    sqlite_file,
+    text_of,
+)
 from tests.support.racing import Race, race
 
 READ, WRITE = "documents:read", "documents:write"
@@ -59,73 +65,73 @@ class WatchedLookup:
 @pytest.fixture(scope="module")
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An embedded installation for the file."""
-    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        generation_file_of(ground).open()
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
+        generation_file_of(sandbox).open()
+        yield sandbox
 
 
 @pytest.fixture
-def ground(shared: Ground) -> Ground:
+def sandbox(shared: SandboxInstallation) -> SandboxInstallation:
     """The same, at noon."""
     shared.clock.set(NOON)
     return shared
 
 
-def generation_file_of(ground: Ground) -> GenerationFile:
+def generation_file_of(sandbox: SandboxInstallation) -> GenerationFile:
     """The installation's own view."""
-    assert ground.database.generation_file is not None
-    return ground.database.generation_file
+    assert sandbox.database.generation_file is not None
+    return sandbox.database.generation_file
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> WatchedLookup:
+def lookup(sandbox: SandboxInstallation) -> WatchedLookup:
     """Counts what the verifier asks the database."""
-    return WatchedLookup(ground.installation.reads.lookup(KEY))
+    return WatchedLookup(sandbox.installation.reads.lookup(KEY))
 
 
 @pytest.fixture
-def usage(ground: Ground) -> Usage:
+def usage(sandbox: SandboxInstallation) -> Usage:
     """Notes of these tests alone."""
-    return Usage(ground.database)
+    return Usage(sandbox.database)
 
 
 @pytest.fixture
-def verifier(ground: Ground, lookup: WatchedLookup, usage: Usage) -> Verifier:
+def verifier(sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage) -> Verifier:
     """A server that remembers."""
     return Verifier(
-        lookup, PEPPERS, ground.clock, usage, VerificationCache(generation_file_of(ground))
+        lookup, PEPPERS, sandbox.clock, usage, VerificationCache(generation_file_of(sandbox))
     )
 
 
-def reader_of(ground: Ground) -> Verifier:
+def reader_of(sandbox: SandboxInstallation) -> Verifier:
     """A server that remembers nothing."""
     return Verifier(
-        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, Usage(ground.database)
+        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, Usage(sandbox.database)
     )
 
 
 def test_the_second_answer_costs_no_read(
-    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """A verified key comes from the cache, for any scope; a refused one is read again each time."""
-    tenant = ground.tenant()
-    text = text_of(ground.key(tenant, scopes=[READ]))
+    tenant = sandbox.tenant()
+    text = text_of(sandbox.key(tenant, scopes=[READ]))
     for scope in (READ, None, WRITE, "keys:write", READ):
-        assert verifier.verify(text, scope) == reader_of(ground).verify(text, scope)
+        assert verifier.verify(text, scope) == reader_of(sandbox).verify(text, scope)
     assert lookup.asked == 1
-    dead = ground.key(tenant)
-    ground.services.keys.revoke(tenant, dead.key.id)
+    dead = sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
     for _ in range(3):
         assert not isinstance(verifier.verify(text_of(dead)), Verified)
     assert lookup.asked == 4
 
 
-def test_every_use_is_noted(ground: Ground, verifier: Verifier, usage: Usage) -> None:
+def test_every_use_is_noted(sandbox: SandboxInstallation, verifier: Verifier, usage: Usage) -> None:
     """Uses and refusals that were answered from memory count as all others do."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, scopes=[READ])
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, scopes=[READ])
     for scope in (READ, READ, READ, WRITE, WRITE):
         verifier.verify(text_of(created), scope, address="192.0.2.1", agent="curl")
     usage.flush()
@@ -137,92 +143,93 @@ def test_every_use_is_noted(ground: Ground, verifier: Verifier, usage: Usage) ->
     ]
 
 
-def _narrow(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
-    return ground.services.keys.update(
+def _narrow(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> object:
+    return sandbox.services.keys.update(
         tenant, created.key.id, KeyPatch(scopes=Scopes(["keys:read"]))
     )
 
 
-def _revoke(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
-    return ground.services.keys.revoke(tenant, created.key.id)
+def _revoke(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> object:
+    return sandbox.services.keys.revoke(tenant, created.key.id)
 
 
-def _rotate(ground: Ground, tenant: Principal, created: CreatedKey) -> object:
-    return ground.services.keys.rotate(tenant, created.key.id)
+def _rotate(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> object:
+    return sandbox.services.keys.rotate(tenant, created.key.id)
 
 
-def _suspend(ground: Ground, tenant: Principal, _: CreatedKey) -> object:
-    return ground.services.workspaces.suspend(tenant.workspace_id)
+def _suspend(sandbox: SandboxInstallation, tenant: Principal, _: CreatedKey) -> object:
+    return sandbox.services.workspaces.suspend(tenant.workspace_id)
 
 
 @pytest.mark.parametrize("act", [_revoke, _rotate, _narrow, _suspend])
 def test_every_end_is_seen_at_once_by_every_server(
-    ground: Ground, act: Callable[[Ground, Principal, CreatedKey], object]
+    sandbox: SandboxInstallation,
+    act: Callable[[SandboxInstallation, Principal, CreatedKey], object],
 ) -> None:
     """What one server ends is ended for every server that remembers the key (R29-R31)."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, scopes=[READ, "keys:read"])
-    servers = [ground.another(), ground.another()]
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, scopes=[READ, "keys:read"])
+    servers = [sandbox.another(), sandbox.another()]
     for server in servers * 2:
         assert isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
-    act(ground, tenant, created)
+    act(sandbox, tenant, created)
     for server in servers * 2:
         assert not isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
 
 
 def test_a_read_that_the_end_overtook_is_not_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later verification (R32)."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    lookup.then = lambda: ground.services.keys.revoke(tenant, created.key.id)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    lookup.then = lambda: sandbox.services.keys.revoke(tenant, created.key.id)
     assert isinstance(verifier.verify(text_of(created)), Verified)
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
 def test_while_invalid_nothing_is_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """While the mark stands every verification reads its row, and none is kept for the time when it is gone."""
-    text = text_of(ground.key(ground.tenant()))
-    generation_file_of(ground).invalidate()
+    text = text_of(sandbox.key(sandbox.tenant()))
+    generation_file_of(sandbox).invalidate()
     for _ in range(3):
         verifier.verify(text)
     assert lookup.asked == 3
-    generation_file_of(ground).publish()
+    generation_file_of(sandbox).publish()
     for _ in range(3):
         verifier.verify(text)
     assert lookup.asked == 4
 
 
-def test_a_hand_on_the_file(ground: Ground, verifier: Verifier) -> None:
+def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: Verifier) -> None:
     """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
-    created = ground.key(ground.tenant())
+    created = sandbox.key(sandbox.tenant())
     verifier.verify(text_of(created))
-    with closing(sqlite_driver.connect(sqlite_file(ground), isolation_level=None)) as hand:
+    with closing(sqlite_driver.connect(sqlite_file(sandbox), isolation_level=None)) as hand:
         hand.execute("UPDATE api_keys SET revoked_at = 1 WHERE id = ?", (created.key.id,))
-    ground.clock.advance(timedelta(microseconds=MAX_AGE - 1))
+    sandbox.clock.advance(timedelta(microseconds=MAX_AGE - 1))
     assert isinstance(verifier.verify(text_of(created)), Verified)
-    ground.clock.advance(microseconds=1)
+    sandbox.clock.advance(microseconds=1)
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
-def test_expiry_to_the_microsecond(ground: Ground, verifier: Verifier) -> None:
+def test_expiry_to_the_microsecond(sandbox: SandboxInstallation, verifier: Verifier) -> None:
     """A remembered key expires at its instant and not later; a clock set back is not trusted with it."""
-    created = ground.key(ground.tenant(), expires_at=NOON + timedelta(seconds=10))
+    created = sandbox.key(sandbox.tenant(), expires_at=NOON + timedelta(seconds=10))
     for after, verdict in ((0, "V"), (9_999_999, "V"), (10_000_000, "D"), (-1, "V"), (5, "V")):
-        ground.clock.set(NOON + timedelta(microseconds=after))
+        sandbox.clock.set(NOON + timedelta(microseconds=after))
         assert type(verifier.verify(text_of(created))).__name__[0] == verdict
 
 
 def test_before_it_was_read_nothing_is_remembered(
-    ground: Ground, lookup: WatchedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
-    text = text_of(ground.key(ground.tenant()))
+    text = text_of(sandbox.key(sandbox.tenant()))
     verifier.verify(text)
-    ground.clock.set(NOON - timedelta(hours=1))
+    sandbox.clock.set(NOON - timedelta(hours=1))
     verifier.verify(text)
     assert lookup.asked == 2
 
@@ -234,34 +241,38 @@ def test_garbage(lookup: WatchedLookup, verifier: Verifier, text: str) -> None:
     assert lookup.asked == 0
 
 
-def test_a_changed_character_is_another_token(ground: Ground, verifier: Verifier) -> None:
+def test_a_changed_character_is_another_token(
+    sandbox: SandboxInstallation, verifier: Verifier
+) -> None:
     """Nothing but the whole text is remembered: no other text is answered by it."""
-    text = text_of(ground.key(ground.tenant()))
+    text = text_of(sandbox.key(sandbox.tenant()))
     verifier.verify(text)
     for place in range(len(text)):
         other = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
         assert not isinstance(verifier.verify(other), Verified)
 
 
-def test_so_many_and_no_more(ground: Ground, lookup: WatchedLookup, usage: Usage) -> None:
+def test_so_many_and_no_more(
+    sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage
+) -> None:
     """When full, it drops what was not used; a key in use stays."""
-    cache: KeyCache = VerificationCache(generation_file_of(ground), capacity=10)
-    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, cache)
-    tenant = ground.tenant()
-    often = text_of(ground.key(tenant))
+    cache: KeyCache = VerificationCache(generation_file_of(sandbox), capacity=10)
+    verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, cache)
+    tenant = sandbox.tenant()
+    often = text_of(sandbox.key(tenant))
     for _ in range(30):
-        verifier.verify(text_of(ground.key(tenant)))
+        verifier.verify(text_of(sandbox.key(tenant)))
         verifier.verify(often)
         assert len(cache) <= 10
     assert lookup.asked == 31
 
 
-def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
+def test_nothing_of_a_token_is_kept(sandbox: SandboxInstallation, verifier: Verifier) -> None:
     """The verifier refers neither to the token, nor to its secret, nor to the digest of the database."""
-    created = ground.key(ground.tenant())
+    created = sandbox.key(sandbox.tenant())
     text = text_of(created)
     verifier.verify(text)
-    record = ground.installation.reads.lookup(KEY).find(created.key.id)
+    record = sandbox.installation.reads.lookup(KEY).find(created.key.id)
     assert record is not None
     ahead: list[object] = [verifier._cache]
     seen = set()
@@ -278,13 +289,13 @@ def test_nothing_of_a_token_is_kept(ground: Ground, verifier: Verifier) -> None:
         ahead += gc.get_referents(found)
 
 
-def test_what_an_entry_takes(ground: Ground) -> None:
+def test_what_an_entry_takes(sandbox: SandboxInstallation) -> None:
     """A remembered key takes less than 1,600 bytes, so that a full memory takes less than 160 MB."""
-    tenant = ground.tenant()
-    texts = [text_of(ground.key(tenant, "a description of usual length")) for _ in range(150)]
-    cache: KeyCache = VerificationCache(generation_file_of(ground))
+    tenant = sandbox.tenant()
+    texts = [text_of(sandbox.key(tenant, "a description of usual length")) for _ in range(150)]
+    cache: KeyCache = VerificationCache(generation_file_of(sandbox))
     verifier = Verifier(
-        ground.installation.reads.lookup(KEY), PEPPERS, ground.clock, _NoNotes(), cache
+        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, _NoNotes(), cache
     )
     for text in texts[:50]:
         verifier.verify(text)
@@ -298,11 +309,11 @@ def test_what_an_entry_takes(ground: Ground) -> None:
     assert CAPACITY == 100_000
 
 
-def test_threads(ground: Ground, verifier: Verifier) -> None:
+def test_threads(sandbox: SandboxInstallation, verifier: Verifier) -> None:
     """Four threads of one server, one memory: none accepts what began after the end was answered."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     for _ in range(4):
-        created = ground.key(tenant)
+        created = sandbox.key(tenant)
         text = text_of(created)
         ended, go_on = threading.Event(), threading.Event()
 
@@ -315,7 +326,7 @@ def test_threads(ground: Ground, verifier: Verifier) -> None:
 
         with ThreadPoolExecutor(4) as pool:
             hammering = [pool.submit(hammer, text, ended, go_on) for _ in range(4)]
-            ground.services.keys.revoke(tenant, created.key.id)
+            sandbox.services.keys.revoke(tenant, created.key.id)
             ended.set()
             for _ in range(3):
                 assert not isinstance(verifier.verify(text), Verified)
@@ -330,11 +341,11 @@ def _race(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, keys: int, fault: str = ""
 ) -> int:
     """How many of so many keys were accepted after an answer by which they had ended."""
-    with fresh_ground(request, folders, "sqlite") as ground:
-        tenant = ground.tenant()
-        created = [ground.key(tenant) for _ in range(keys)]
+    with fresh_sandbox(request, folders, "sqlite") as sandbox:
+        tenant = sandbox.tenant()
+        created = [sandbox.key(tenant) for _ in range(keys)]
         tokens, ids = [text_of(one) for one in created], [one.key.id for one in created]
-        wrong, seen = race(Race(ground.url, tenant.workspace_id, tokens, ids, fault), 4)
+        wrong, seen = race(Race(sandbox.url, tenant.workspace_id, tokens, ids, fault), 4)
     assert sum(one.reads for one in seen) < sum(one.verifications for one in seen)
     return wrong
 
@@ -389,7 +400,9 @@ STEPS = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(STEPS, min_size=5, max_size=30))
-def test_it_answers_as_one_that_reads(shared: Ground, steps: list[tuple[str, int, str]]) -> None:
+def test_it_answers_as_one_that_reads(
+    shared: SandboxInstallation, steps: list[tuple[str, int, str]]
+) -> None:
     """Through any history of keys, scopes, ends and times, both give the same verdict, to the last field."""
     shared.clock.set(NOON)
     tenant = shared.tenant()
@@ -412,23 +425,31 @@ def test_it_answers_as_one_that_reads(shared: Ground, steps: list[tuple[str, int
 
 
 def _do(
-    ground: Ground, tenant: Principal, step: str, which: int, created: list[CreatedKey]
+    sandbox: SandboxInstallation,
+    tenant: Principal,
+    step: str,
+    which: int,
+    created: list[CreatedKey],
 ) -> None:
     if step == "wait":
-        ground.clock.advance(seconds=which)
+        sandbox.clock.advance(seconds=which)
     elif step == "flush":
-        ground.flush()
+        sandbox.flush()
     elif step in ("suspend", "resume"):
-        getattr(ground.services.workspaces, step)(tenant.workspace_id)
+        getattr(sandbox.services.workspaces, step)(tenant.workspace_id)
     else:
         with suppress(KeysteadError):
-            _change(ground, tenant, step, which, created)
+            _change(sandbox, tenant, step, which, created)
 
 
 def _change(
-    ground: Ground, tenant: Principal, step: str, which: int, created: list[CreatedKey]
+    sandbox: SandboxInstallation,
+    tenant: Principal,
+    step: str,
+    which: int,
+    created: list[CreatedKey],
 ) -> None:
-    keys, key_id = ground.services.keys, created[which].key.id
+    keys, key_id = sandbox.services.keys, created[which].key.id
     match step:
         case "revoke":
             keys.revoke(tenant, key_id)

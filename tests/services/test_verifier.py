@@ -35,7 +35,7 @@ from keystead.storage.schema.tables import api_keys
 from keystead.storage.schema.verification_reads import KEY
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import PEPPERS, Ground, text_of
+from tests.support.installations import PEPPERS, SandboxInstallation, text_of
 
 HOUR = timedelta(hours=1)
 
@@ -59,15 +59,15 @@ class CountedLookup:
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> CountedLookup:
+def lookup(sandbox: SandboxInstallation) -> CountedLookup:
     """Counts what the verifier asks the database."""
-    return CountedLookup(ground.installation.reads.lookup(KEY))
+    return CountedLookup(sandbox.installation.reads.lookup(KEY))
 
 
 @pytest.fixture
-def verifier(ground: Ground, lookup: CountedLookup) -> Verifier:
+def verifier(sandbox: SandboxInstallation, lookup: CountedLookup) -> Verifier:
     """A verifier that counts."""
-    return Verifier(lookup, PEPPERS, ground.clock, Usage(ground.database))
+    return Verifier(lookup, PEPPERS, sandbox.clock, Usage(sandbox.database))
 
 
 def _malformed(token: str) -> Iterator[str]:
@@ -90,10 +90,10 @@ def _malformed(token: str) -> Iterator[str]:
 
 
 def test_malformed_tokens_cost_no_lookup(
-    ground: Ground, lookup: CountedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: CountedLookup, verifier: Verifier
 ) -> None:
     """Of 50,000 malformed tokens an engine, none is looked up: garbage ends before any I/O (R3)."""
-    token = text_of(ground.key(ground.tenant()))
+    token = text_of(sandbox.key(sandbox.tenant()))
     for text in islice(_malformed(token), 50_000):
         assert verifier.verify(text) is MALFORMED, text
     assert lookup.asked == 0
@@ -102,23 +102,23 @@ def test_malformed_tokens_cost_no_lookup(
 
 
 def test_a_verification_is_one_lookup(
-    ground: Ground, lookup: CountedLookup, verifier: Verifier
+    sandbox: SandboxInstallation, lookup: CountedLookup, verifier: Verifier
 ) -> None:
     """Every well-formed token is one lookup, be it live, dead or unknown; nothing is remembered between them."""
-    tenant = ground.tenant()
-    live, dead = ground.key(tenant), ground.key(tenant)
-    ground.services.keys.revoke(tenant, dead.key.id)
+    tenant = sandbox.tenant()
+    live, dead = sandbox.key(tenant), sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
     unknown = assemble("ks", 7, os.urandom(32)).reveal()
     for text in (text_of(live), text_of(dead), unknown) * 5:
         verifier.verify(text)
     assert lookup.asked == 15
 
 
-def test_a_right_checksum_proves_nothing(ground: Ground) -> None:
+def test_a_right_checksum_proves_nothing(sandbox: SandboxInstallation) -> None:
     """Well-formed tokens of strangers are unknown: another secret, another key's id, another prefix (R4)."""
-    created = ground.key(ground.tenant())
+    created = sandbox.key(sandbox.tenant())
     body = text_of(created)[:-6]
-    other = ground.key(ground.tenant())
+    other = sandbox.key(sandbox.tenant())
     forged = [
         assemble("ks", 7, os.urandom(32)).reveal(),
         body[:26] + "0" * 43,
@@ -130,164 +130,166 @@ def test_a_right_checksum_proves_nothing(ground: Ground) -> None:
     for text in forged:
         signed = text if len(text) == 75 else text + checksum(text)
         assert parse(signed) is not None
-        assert ground.services.verifier.verify(signed) == UNKNOWN
+        assert sandbox.services.verifier.verify(signed) == UNKNOWN
 
 
-def test_who_is_verified(ground: Ground) -> None:
+def test_who_is_verified(sandbox: SandboxInstallation) -> None:
     """A live token acts as its key: id, description, workspace, scopes, end; and only within its scopes."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, "sync", scopes=["documents:read"], expires_at=NOON + HOUR)
-    principal = ground.principal(created)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, "sync", scopes=["documents:read"], expires_at=NOON + HOUR)
+    principal = sandbox.principal(created)
     assert (principal.kind, principal.id) == (PrincipalKind.KEY, created.key.id)
     assert (principal.name, principal.workspace_id) == ("sync", tenant.workspace_id)
     assert (principal.scopes, principal.expires_at) == (created.key.scopes, NOON + HOUR)
-    assert ground.verdict(created, "documents:read") == "verified"
-    assert ground.verdict(created, "documents:write") == "insufficient_scope"
+    assert sandbox.verdict(created, "documents:read") == "verified"
+    assert sandbox.verdict(created, "documents:write") == "insufficient_scope"
 
 
-def test_denials_tell_the_owner(ground: Ground) -> None:
+def test_denials_tell_the_owner(sandbox: SandboxInstallation) -> None:
     """A denial names key and workspace where the secret was right, and nothing to a stranger."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    ground.services.keys.revoke(tenant, created.key.id)
-    assert ground.verify(created) == Denied(
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, created.key.id)
+    assert sandbox.verify(created) == Denied(
         DenialReason.REVOKED, created.key.id, tenant.workspace_id
     )
     stranger = text_of(created)[:26] + "0" * 43
-    verdict = ground.services.verifier.verify(stranger + checksum(stranger))
+    verdict = sandbox.services.verifier.verify(stranger + checksum(stranger))
     assert verdict == Denied(DenialReason.UNKNOWN)
 
 
-def test_expiry_to_the_microsecond(ground: Ground) -> None:
+def test_expiry_to_the_microsecond(sandbox: SandboxInstallation) -> None:
     """A key is accepted up to the last microsecond before its expiry and refused from it on; time back revives none."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, expires_at=NOON + timedelta(seconds=3))
-    ground.clock.set(NOON + timedelta(seconds=3, microseconds=-1))
-    assert ground.verdict(created) == "verified"
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=3))
+    sandbox.clock.set(NOON + timedelta(seconds=3, microseconds=-1))
+    assert sandbox.verdict(created) == "verified"
     for _ in range(3):
-        ground.clock.advance(microseconds=1)
-        assert ground.verdict(created) == "expired"
+        sandbox.clock.advance(microseconds=1)
+        assert sandbox.verdict(created) == "expired"
 
 
-def test_suspended_workspace(ground: Ground) -> None:
+def test_suspended_workspace(sandbox: SandboxInstallation) -> None:
     """Every key of a suspended workspace is refused immediately, on every server, and works again once resumed."""
-    tenant, other = ground.tenant(), ground.tenant()
-    created, neighbour = ground.key(tenant), ground.key(other)
-    server = ground.another()
-    ground.services.workspaces.suspend(tenant.workspace_id)
-    assert ground.verdict(created) == "suspended"
+    tenant, other = sandbox.tenant(), sandbox.tenant()
+    created, neighbour = sandbox.key(tenant), sandbox.key(other)
+    server = sandbox.another()
+    sandbox.services.workspaces.suspend(tenant.workspace_id)
+    assert sandbox.verdict(created) == "suspended"
     assert isinstance(server.services.verifier.verify(text_of(created)), Denied)
-    assert ground.verdict(neighbour) == "verified"
-    ground.services.workspaces.resume(tenant.workspace_id)
-    assert ground.verdict(created) == "verified"
+    assert sandbox.verdict(neighbour) == "verified"
+    sandbox.services.workspaces.resume(tenant.workspace_id)
+    assert sandbox.verdict(created) == "verified"
 
 
-def test_narrowing_is_immediate(ground: Ground) -> None:
+def test_narrowing_is_immediate(sandbox: SandboxInstallation) -> None:
     """A scope taken away is gone with the answer, on every server (R31)."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, scopes=["documents:read", "documents:write"])
-    server = ground.another()
-    ground.services.keys.update(tenant, created.key.id, KeyPatch(scopes=["documents:read"]))
-    assert ground.verdict(created, "documents:write") == "insufficient_scope"
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, scopes=["documents:read", "documents:write"])
+    server = sandbox.another()
+    sandbox.services.keys.update(tenant, created.key.id, KeyPatch(scopes=["documents:read"]))
+    assert sandbox.verdict(created, "documents:write") == "insufficient_scope"
     assert isinstance(server.services.verifier.verify(text_of(created), "documents:write"), Denied)
 
 
-def test_retired_peppers(ground: Ground) -> None:
+def test_retired_peppers(sandbox: SandboxInstallation) -> None:
     """After a change of peppers old keys still verify under the retired one, new ones under the current (R93)."""
-    tenant = ground.tenant()
-    old = ground.key(tenant)
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant)
     newer = Peppers(Pepper("p2", os.urandom(32)), [PEPPERS.current])
-    rotated = ground.another(newer)
+    rotated = sandbox.another(newer)
     new = rotated.services.keys.create(tenant, KeyDraft("new"))
     for created in (old, new):
         assert isinstance(rotated.services.verifier.verify(text_of(created)), Verified)
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         rows = tx.execute(api_keys.select().where(api_keys.c.workspace_id == tenant.workspace_id))
         assert {row.id: row.pepper_id for row in rows} == {old.key.id: "p1", new.key.id: "p2"}
 
 
-def test_a_missing_pepper(ground: Ground) -> None:
+def test_a_missing_pepper(sandbox: SandboxInstallation) -> None:
     """A server without a living key's pepper does not call the key invalid: it is unavailable (R36)."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    bare = ground.another(Peppers(Pepper("p9", os.urandom(32))))
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    bare = sandbox.another(Peppers(Pepper("p9", os.urandom(32))))
     with pytest.raises(Unavailable):
         bare.services.verifier.verify(text_of(created))
-    assert ground.verdict(created) == "verified"
+    assert sandbox.verdict(created) == "verified"
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "suspended"])
-def test_a_dead_keys_pepper_may_be_gone(ground: Ground, end: str) -> None:
+def test_a_dead_keys_pepper_may_be_gone(sandbox: SandboxInstallation, end: str) -> None:
     """A key that has ended is refused like any invalid one, though its pepper has been taken away since."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, expires_at=NOON + HOUR)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, expires_at=NOON + HOUR)
     match end:
         case "revoked":
-            ground.services.keys.revoke(tenant, created.key.id)
+            sandbox.services.keys.revoke(tenant, created.key.id)
         case "expired":
-            ground.clock.advance(HOUR)
+            sandbox.clock.advance(HOUR)
         case "suspended":
-            ground.services.workspaces.suspend(tenant.workspace_id)
-    bare = ground.another(Peppers(Pepper("p9", os.urandom(32))))
+            sandbox.services.workspaces.suspend(tenant.workspace_id)
+    bare = sandbox.another(Peppers(Pepper("p9", os.urandom(32))))
     assert bare.services.verifier.verify(text_of(created)) == UNKNOWN
 
 
-def test_the_same_key_under_another_peppers_bytes(ground: Ground) -> None:
+def test_the_same_key_under_another_peppers_bytes(sandbox: SandboxInstallation) -> None:
     """A pepper of the right id and other bytes verifies nothing."""
-    created = ground.key(ground.tenant())
-    wrong = ground.another(Peppers(Pepper("p1", os.urandom(32))))
+    created = sandbox.key(sandbox.tenant())
+    wrong = sandbox.another(Peppers(Pepper("p1", os.urandom(32))))
     assert wrong.services.verifier.verify(text_of(created)) == UNKNOWN
 
 
-def test_a_damaged_digest(ground: Ground) -> None:
+def test_a_damaged_digest(sandbox: SandboxInstallation) -> None:
     """A digest in the database that was changed by one bit verifies nothing."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
     row = api_keys.c.id == created.key.id
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         digest = tx.execute(api_keys.select().where(row)).one().digest
         flipped = bytes([digest[0] ^ 1]) + digest[1:]
         tx.execute(update(api_keys).where(row).values(digest=flipped))
-    assert ground.verdict(created) == "unknown"
+    assert sandbox.verdict(created) == "unknown"
 
 
-def test_no_write_on_the_read_path(own_ground: Ground) -> None:
+def test_no_write_on_the_read_path(own_sandbox: SandboxInstallation) -> None:
     """Verifications write nothing: on a database that cannot be written they go on as before (R43, R44)."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
-    dead = own_ground.key(tenant)
-    own_ground.services.keys.revoke(tenant, dead.key.id)
-    with own_ground.database.write_across(Purpose.PEOPLE):
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
+    dead = own_sandbox.key(tenant)
+    own_sandbox.services.keys.revoke(tenant, dead.key.id)
+    with own_sandbox.database.write_across(Purpose.PEOPLE):
         for _ in range(10):
-            assert own_ground.verdict(created) == "verified"
-            assert own_ground.verdict(dead) == "revoked"
+            assert own_sandbox.verdict(created) == "verified"
+            assert own_sandbox.verdict(dead) == "revoked"
 
 
-def test_verification_goes_on_without_a_writers_connection(own_ground: Ground) -> None:
+def test_verification_goes_on_without_a_writers_connection(
+    own_sandbox: SandboxInstallation,
+) -> None:
     """However many wait for a workspace's lock, a verification is not among them."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
-    database: Database = own_ground.database
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
+    database: Database = own_sandbox.database
     held = [database.engine.connect() for _ in range(32)]
     try:
-        assert own_ground.verdict(created) == "verified"
+        assert own_sandbox.verdict(created) == "verified"
     finally:
         for connection in held:
             connection.close()
 
 
-def test_each_verdict_is_reported_once(ground: Ground, lookup: CountedLookup) -> None:
+def test_each_verdict_is_reported_once(sandbox: SandboxInstallation, lookup: CountedLookup) -> None:
     """The callback gets `verified`, the reason of a denial, or `unavailable`, from a thread and from an event loop."""
     verdicts: list[str] = []
-    usage, on_verdict = Usage(ground.database), verdicts.append
-    verifier = Verifier(lookup, PEPPERS, ground.clock, usage, on_verdict=on_verdict)
-    text = text_of(ground.key(ground.tenant(), scopes=["documents:read"]))
+    usage, on_verdict = Usage(sandbox.database), verdicts.append
+    verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, on_verdict=on_verdict)
+    text = text_of(sandbox.key(sandbox.tenant(), scopes=["documents:read"]))
     for required in ("documents:read", "documents:write"):
         verifier.verify(text, required)
         asyncio.run(verifier.verify_on_loop(text, required))
     verifier.verify("x")
     others = Peppers(Pepper("other", os.urandom(32)))
-    blind = Verifier(lookup, others, ground.clock, usage, on_verdict=on_verdict)
+    blind = Verifier(lookup, others, sandbox.clock, usage, on_verdict=on_verdict)
     with pytest.raises(Unavailable):
         blind.verify(text)
     assert verdicts == [

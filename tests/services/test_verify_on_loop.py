@@ -14,23 +14,23 @@ from keystead.domain.errors import Unavailable
 from keystead.domain.token import assemble
 from keystead.settings import Settings
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 ADDRESS, AGENT = "192.0.2.1", "curl"
 
 
-def test_the_same_answers_as_from_a_thread(ground: Ground) -> None:
+def test_the_same_answers_as_from_a_thread(sandbox: SandboxInstallation) -> None:
     """Live, narrow, dead, expired, suspended, unknown and malformed tokens: one verdict, on the loop and off it."""
-    tenant, frozen = ground.tenant(), ground.tenant()
-    live = ground.key(tenant, scopes=["documents:read"])
-    dead, expired = ground.key(tenant), ground.key(tenant, expires_at=NOON + timedelta(seconds=5))
-    suspended = ground.key(frozen)
-    ground.services.keys.revoke(tenant, dead.key.id)
-    ground.services.workspaces.suspend(frozen.workspace_id)
-    ground.clock.advance(seconds=5)
+    tenant, frozen = sandbox.tenant(), sandbox.tenant()
+    live = sandbox.key(tenant, scopes=["documents:read"])
+    dead, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + timedelta(seconds=5))
+    suspended = sandbox.key(frozen)
+    sandbox.services.keys.revoke(tenant, dead.key.id)
+    sandbox.services.workspaces.suspend(frozen.workspace_id)
+    sandbox.clock.advance(seconds=5)
     texts = [text_of(created) for created in (live, dead, expired, suspended)]
     texts += [assemble("ks", 7, os.urandom(32)).reveal(), "nothing", ""]
-    verifier = ground.services.verifier
+    verifier = sandbox.services.verifier
 
     async def on_loop() -> list[object]:
         asked = [(text, scope) for text in texts for scope in (None, "documents:write")]
@@ -43,26 +43,26 @@ def test_the_same_answers_as_from_a_thread(ground: Ground) -> None:
         assert asyncio.run(on_loop()) == off_loop
 
 
-def test_uses_on_the_loop_are_noted(ground: Ground) -> None:
+def test_uses_on_the_loop_are_noted(sandbox: SandboxInstallation) -> None:
     """A use that is verified on the loop counts as any other."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    verify = ground.services.verifier.verify_on_loop
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    verify = sandbox.services.verifier.verify_on_loop
 
     async def main() -> None:
         for _ in range(3):
             await verify(text_of(created), address=ADDRESS, agent=AGENT)
 
     asyncio.run(main())
-    ground.flush()
-    (caller,) = ground.services.usage.callers(tenant, created.key.id)
+    sandbox.flush()
+    (caller,) = sandbox.services.usage.callers(tenant, created.key.id)
     assert (caller.caller.address, caller.times) == (ADDRESS, 3)
 
 
-def test_a_missing_pepper_on_the_loop(ground: Ground) -> None:
+def test_a_missing_pepper_on_the_loop(sandbox: SandboxInstallation) -> None:
     """A living key whose pepper is not at hand is unavailable there too."""
-    created = ground.key(ground.tenant())
-    other = ground.another(Peppers(Pepper("p2", bytes(range(50, 90)))))
+    created = sandbox.key(sandbox.tenant())
+    other = sandbox.another(Peppers(Pepper("p2", bytes(range(50, 90)))))
     with pytest.raises(Unavailable):
         asyncio.run(other.services.verifier.verify_on_loop(text_of(created)))
 

@@ -47,63 +47,67 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.schema import tables as schema
 from keystead.wire.webhooks import payload
 from tests.support.administrator import read_behind
-from tests.support.installations import PEPPERS, Ground
+from tests.support.installations import PEPPERS, SandboxInstallation
 from tests.support.people import acting, member_of
 
 URL = "https://example.com/hooks/T0-hush"
 HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}
 
 
-def hook(ground: Ground, tenant: Principal, *events: str, url: str = URL) -> CreatedWebhook:
+def hook(
+    sandbox: SandboxInstallation, tenant: Principal, *events: str, url: str = URL
+) -> CreatedWebhook:
     """A webhook for these types of events, or for all."""
     draft = WebhookDraft("CRM", url, events or ("*",), HEADERS)
-    return ground.services.webhooks.create(tenant, draft)
+    return sandbox.services.webhooks.create(tenant, draft)
 
 
-def claimed(ground: Ground, made: CreatedWebhook, deliveries: Deliveries | None = None) -> Batch:
+def claimed(
+    sandbox: SandboxInstallation, made: CreatedWebhook, deliveries: Deliveries | None = None
+) -> Batch:
     """The batch of that endpoint, from among all that is due."""
-    found = (deliveries or ground.services.deliveries).claim(endpoints=500, messages=100)
+    found = (deliveries or sandbox.services.deliveries).claim(endpoints=500, messages=100)
     others = [batch for batch in found if batch.endpoint.id != made.endpoint.id]
-    ground.services.deliveries.settle([], others)
+    sandbox.services.deliveries.settle([], others)
     return next(batch for batch in found if batch.endpoint.id == made.endpoint.id)
 
 
-def answer(ground: Ground, batch: Batch, status: int) -> None:
+def answer(sandbox: SandboxInstallation, batch: Batch, status: int) -> None:
     """Settle every message of the batch alike, and release the lease."""
-    attempt = Attempt(ground.clock.now(), status, error_for_status(status), 3)
+    attempt = Attempt(sandbox.clock.now(), status, error_for_status(status), 3)
     sent = [Sent(message.delivery, Outcome(attempt)) for message in batch.messages]
-    ground.services.deliveries.settle(sent, [batch])
+    sandbox.services.deliveries.settle(sent, [batch])
 
 
-def statuses(ground: Ground, tenant: Principal, made: CreatedWebhook) -> list[str]:
+def statuses(sandbox: SandboxInstallation, tenant: Principal, made: CreatedWebhook) -> list[str]:
     """How its deliveries stand, the oldest first."""
-    page = ground.services.webhooks.deliveries(tenant, made.endpoint.id, limit=200)
+    page = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id, limit=200)
     return [str(delivery.status) for delivery in page.items[::-1]]
 
 
-def test_the_secret_is_of_the_standard_s_form(ground: Ground) -> None:
+def test_the_secret_is_of_the_standard_s_form(sandbox: SandboxInstallation) -> None:
     """`whsec_` and the base64 of 32 bytes, another for each endpoint; no repr contains it."""
-    tenant = ground.tenant()
-    secrets = {hook(ground, tenant).secret for _ in range(3)}
+    tenant = sandbox.tenant()
+    secrets = {hook(sandbox, tenant).secret for _ in range(3)}
     assert len(secrets) == 3
     for secret in secrets:
         assert secret.startswith("whsec_")
         assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
-    made = hook(ground, tenant)
+    made = hook(sandbox, tenant)
     assert made.secret not in repr(made)
-    batch = claimed(ground, made)
+    batch = claimed(sandbox, made)
     assert batch.secrets == (made.secret,)
     assert made.secret not in repr(batch)
     assert "hush" not in repr(replace(batch, endpoint=replace(batch.endpoint, url="")))
 
 
-def test_who_has_the_database_reads_no_secret(own_ground: Ground) -> None:
+def test_who_has_the_database_reads_no_secret(own_sandbox: SandboxInstallation) -> None:
     """No row contains a signing secret or a custom header's value, in any spelling, before or after a change."""
-    tenant = own_ground.tenant()
-    made = hook(own_ground, tenant)
-    again = own_ground.services.webhooks.rotate_secret(tenant, made.endpoint.id)
+    tenant = own_sandbox.tenant()
+    made = hook(own_sandbox, tenant)
+    again = own_sandbox.services.webhooks.rotate_secret(tenant, made.endpoint.id)
     rows = []
-    with read_behind(own_ground.database) as tx:
+    with read_behind(own_sandbox.database) as tx:
         for table in schema.metadata.sorted_tables:
             rows += [repr(tuple(row)) for row in tx.execute(select(table))]
     text = "\n".join(rows)
@@ -116,7 +120,7 @@ def test_who_has_the_database_reads_no_secret(own_ground: Ground) -> None:
     assert URL in text
 
 
-def test_a_sealed_secret_opens_in_its_own_row_alone(ground: Ground) -> None:
+def test_a_sealed_secret_opens_in_its_own_row_alone(sandbox: SandboxInstallation) -> None:
     """Moved to another row, changed by a bit, or without its pepper, it opens nowhere."""
     sealing = Sealing(PEPPERS)
     sealed = sealing.seal(b"hush", "here")
@@ -133,37 +137,37 @@ def test_a_sealed_secret_opens_in_its_own_row_alone(ground: Ground) -> None:
             sealing.open(wrong, place)
 
 
-def test_during_a_rotation_both_secrets_sign(ground: Ground) -> None:
+def test_during_a_rotation_both_secrets_sign(sandbox: SandboxInstallation) -> None:
     """The new one first; the one before for 24 hours, and no longer."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
-    again = ground.services.webhooks.rotate_secret(tenant, made.endpoint.id)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
+    again = sandbox.services.webhooks.rotate_secret(tenant, made.endpoint.id)
     assert again.secret != made.secret
-    assert again.endpoint.secret_overlap_until == ground.clock.now() + timedelta(hours=24)
-    batch = claimed(ground, made)
+    assert again.endpoint.secret_overlap_until == sandbox.clock.now() + timedelta(hours=24)
+    batch = claimed(sandbox, made)
     assert batch.secrets == (again.secret, made.secret)
     assert dict(batch.headers) == HEADERS
     body = payload(batch.messages[0].event).decode()
-    signed = [Signer(secret).sign("evt_1", ground.clock.now(), body) for secret in batch.secrets]
+    signed = [Signer(secret).sign("evt_1", sandbox.clock.now(), body) for secret in batch.secrets]
     assert len(set(signed)) == 2
-    answer(ground, batch, 500)
-    ground.clock.advance(timedelta(hours=24))
-    assert claimed(ground, made).secrets == (again.secret,)
+    answer(sandbox, batch, 500)
+    sandbox.clock.advance(timedelta(hours=24))
+    assert claimed(sandbox, made).secrets == (again.secret,)
 
 
-def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
+def test_an_event_and_its_deliveries_are_one(sandbox: SandboxInstallation) -> None:
     """A change that is rolled back leaves neither; one that is made leaves both, for each endpoint that chose it."""
-    tenant = ground.tenant(limit=1)
-    everything, revocations = hook(ground, tenant), hook(ground, tenant, "key.revoked")
-    other = ground.tenant()
-    others = hook(ground, other)
-    key = ground.key(tenant).key
+    tenant = sandbox.tenant(limit=1)
+    everything, revocations = hook(sandbox, tenant), hook(sandbox, tenant, "key.revoked")
+    other = sandbox.tenant()
+    others = hook(sandbox, other)
+    key = sandbox.key(tenant).key
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    ground.services.keys.revoke(tenant, key.id)
+        sandbox.key(tenant)
+    sandbox.services.keys.revoke(tenant, key.id)
 
     def told(who: Principal, made: CreatedWebhook) -> list[str]:
-        page = ground.services.webhooks.deliveries(who, made.endpoint.id)
+        page = sandbox.services.webhooks.deliveries(who, made.endpoint.id)
         return [str(delivery.event_type) for delivery in page.items[::-1]]
 
     assert told(tenant, everything) == [
@@ -171,16 +175,16 @@ def test_an_event_and_its_deliveries_are_one(ground: Ground) -> None:
     ]  # fmt: skip
     assert told(tenant, revocations) == ["key.revoked"]
     assert told(other, others) == ["webhook.created"]
-    ids = {event.id for event in ground.events(tenant)}
-    page = ground.services.webhooks.deliveries(tenant, everything.endpoint.id)
+    ids = {event.id for event in sandbox.events(tenant)}
+    page = sandbox.services.webhooks.deliveries(tenant, everything.endpoint.id)
     assert {delivery.event_id for delivery in page.items} <= ids
 
 
-def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
+def test_two_workers_never_hold_the_same_endpoint(sandbox: SandboxInstallation) -> None:
     """Of workers that claim at the same moment, each due endpoint goes to one; after its lease, to the next."""
-    tenant = ground.tenant()
-    made = {hook(ground, tenant).endpoint.id for _ in range(12)}
-    workers = [ground.another().services.deliveries for _ in range(4)]
+    tenant = sandbox.tenant()
+    made = {hook(sandbox, tenant).endpoint.id for _ in range(12)}
+    workers = [sandbox.another().services.deliveries for _ in range(4)]
     found: list[Batch] = []
 
     def claim(deliveries: Deliveries) -> None:
@@ -197,134 +201,134 @@ def test_two_workers_never_hold_the_same_endpoint(ground: Ground) -> None:
 
     assert all_at_once() == sorted(made)
     assert all_at_once() == []
-    ground.clock.advance(LEASE)
+    sandbox.clock.advance(LEASE)
     assert all_at_once() == sorted(made)
     first = list(found)
-    ground.clock.advance(LEASE)
+    sandbox.clock.advance(LEASE)
     all_at_once()
-    ground.services.deliveries.settle([], first)
+    sandbox.services.deliveries.settle([], first)
     assert all_at_once() == [], "a lease that ran out gives nothing back"
 
 
-def test_what_arrives_during_a_lease_is_due_after_it(ground: Ground) -> None:
+def test_what_arrives_during_a_lease_is_due_after_it(sandbox: SandboxInstallation) -> None:
     """An event that is committed while a worker sends is claimed as soon as the lease is released."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant, "key.created", "key.revoked")
-    key = ground.key(tenant).key
-    batch = claimed(ground, made)
-    ground.services.keys.revoke(tenant, key.id)
-    answer(ground, batch, 200)
-    later = claimed(ground, made)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant, "key.created", "key.revoked")
+    key = sandbox.key(tenant).key
+    batch = claimed(sandbox, made)
+    sandbox.services.keys.revoke(tenant, key.id)
+    answer(sandbox, batch, 200)
+    later = claimed(sandbox, made)
     assert [message.delivery.event_type for message in later.messages] == ["key.revoked"]
-    answer(ground, later, 200)
-    assert statuses(ground, tenant, made) == ["delivered", "delivered"]
+    answer(sandbox, later, 200)
+    assert statuses(sandbox, tenant, made) == ["delivered", "delivered"]
 
 
 @pytest.mark.parametrize("first", [200, 500])
-def test_a_late_settlement_overwrites_nothing(ground: Ground, first: int) -> None:
+def test_a_late_settlement_overwrites_nothing(sandbox: SandboxInstallation, first: int) -> None:
     """A worker that lost its lease and settles after its successor changes nothing, and counts no attempt."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant, "key.created")
-    ground.key(tenant)
-    slow = claimed(ground, made)
-    ground.clock.advance(LEASE)
-    quick = claimed(ground, made)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant, "key.created")
+    sandbox.key(tenant)
+    slow = claimed(sandbox, made)
+    sandbox.clock.advance(LEASE)
+    quick = claimed(sandbox, made)
     assert [m.delivery.id for m in quick.messages] == [m.delivery.id for m in slow.messages]
-    answer(ground, quick, first)
-    answer(ground, slow, 503)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
+    answer(sandbox, quick, first)
+    answer(sandbox, slow, 503)
+    (delivery,) = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [first]
 
 
 def test_a_receiver_that_never_takes_anything_is_disabled_after_the_schedule(
-    ground: Ground,
+    sandbox: SandboxInstallation,
 ) -> None:
     """Ten attempts over three days; then the delivery fails, the endpoint is disabled, and an event says so."""
-    tenant = ground.tenant()
-    made, watcher = hook(ground, tenant, "key.created"), hook(ground, tenant, "webhook.disabled")
-    ground.key(tenant)
-    began = ground.clock.now()
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
+    tenant = sandbox.tenant()
+    made, watcher = hook(sandbox, tenant, "key.created"), hook(sandbox, tenant, "webhook.disabled")
+    sandbox.key(tenant)
+    began = sandbox.clock.now()
+    (delivery,) = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id).items
     for _ in range(len(RETRY_DELAYS) + 1):
         assert delivery.next_attempt_at is not None
-        ground.clock.set(delivery.next_attempt_at)
-        answer(ground, claimed(ground, made), 503)
-        (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
+        sandbox.clock.set(delivery.next_attempt_at)
+        answer(sandbox, claimed(sandbox, made), 503)
+        (delivery,) = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert delivery.status is DeliveryStatus.FAILED
     assert [attempt.status for attempt in delivery.attempts] == [503] * 10
-    assert timedelta(days=2.5) < ground.clock.now() - began < timedelta(days=4)
-    endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
+    assert timedelta(days=2.5) < sandbox.clock.now() - began < timedelta(days=4)
+    endpoint = sandbox.services.webhooks.get(tenant, made.endpoint.id)
     assert (endpoint.status, endpoint.disabled_for) == ("disabled", DisabledReason.FAILING)
-    (told,) = [event for event in ground.events(tenant) if event.type == "webhook.disabled"]
+    (told,) = [event for event in sandbox.events(tenant) if event.type == "webhook.disabled"]
     assert (told.target.id, told.data) == (endpoint.id, {"name": "CRM", "reason": "failing"})
-    (heard,) = ground.services.webhooks.deliveries(tenant, watcher.endpoint.id).items
+    (heard,) = sandbox.services.webhooks.deliveries(tenant, watcher.endpoint.id).items
     assert heard.event_id == told.id
 
 
-def test_gone_disables_at_once_and_holds_what_waits(ground: Ground) -> None:
+def test_gone_disables_at_once_and_holds_what_waits(sandbox: SandboxInstallation) -> None:
     """410: nothing more is sent. What waits is sent when the endpoint is enabled; what happened meanwhile is not."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant, "key.created")
-    first, second = ground.key(tenant).key, ground.key(tenant).key
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant, "key.created")
+    first, second = sandbox.key(tenant).key, sandbox.key(tenant).key
     assert first != second
-    batch = claimed(ground, made)
+    batch = claimed(sandbox, made)
     gone, waits = batch.messages
-    attempt = Attempt(ground.clock.now(), 410, AttemptError.STATUS, 3)
-    ground.services.deliveries.settle([Sent(gone.delivery, Outcome(attempt))], [batch])
-    endpoint = ground.services.webhooks.get(tenant, made.endpoint.id)
+    attempt = Attempt(sandbox.clock.now(), 410, AttemptError.STATUS, 3)
+    sandbox.services.deliveries.settle([Sent(gone.delivery, Outcome(attempt))], [batch])
+    endpoint = sandbox.services.webhooks.get(tenant, made.endpoint.id)
     assert endpoint.disabled_for is DisabledReason.GONE
-    ground.key(tenant)
-    ground.clock.advance(timedelta(days=1))
-    batches = ground.services.deliveries.claim(endpoints=500, messages=10)
+    sandbox.key(tenant)
+    sandbox.clock.advance(timedelta(days=1))
+    batches = sandbox.services.deliveries.claim(endpoints=500, messages=10)
     assert made.endpoint.id not in {batch.endpoint.id for batch in batches}
     with pytest.raises(WebhookDisabled):
-        ground.services.webhooks.test(tenant, endpoint.id)
+        sandbox.services.webhooks.test(tenant, endpoint.id)
     with pytest.raises(WebhookDisabled):
-        ground.services.webhooks.redeliver(tenant, gone.delivery.id)
-    ground.services.webhooks.update(tenant, endpoint.id, WebhookPatch(status=WebhookStatus.ACTIVE))
-    again = claimed(ground, made)
+        sandbox.services.webhooks.redeliver(tenant, gone.delivery.id)
+    sandbox.services.webhooks.update(tenant, endpoint.id, WebhookPatch(status=WebhookStatus.ACTIVE))
+    again = claimed(sandbox, made)
     assert [message.delivery.id for message in again.messages] == [waits.delivery.id]
 
 
-def test_a_delivery_is_sent_again_under_its_id(ground: Ground) -> None:
+def test_a_delivery_is_sent_again_under_its_id(sandbox: SandboxInstallation) -> None:
     """Whatever the outcome was: immediately, the same event, with a whole schedule; earlier attempts stay visible."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant, "key.created")
-    ground.key(tenant)
-    batch = claimed(ground, made)
-    answer(ground, batch, 200)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant, "key.created")
+    sandbox.key(tenant)
+    batch = claimed(sandbox, made)
+    answer(sandbox, batch, 200)
     before = batch.messages[0]
-    again = ground.services.webhooks.redeliver(tenant, before.delivery.id)
+    again = sandbox.services.webhooks.redeliver(tenant, before.delivery.id)
     assert again.status is DeliveryStatus.PENDING
-    after = claimed(ground, made)
+    after = claimed(sandbox, made)
     assert [payload(m.event) for m in after.messages] == [payload(before.event)]
     assert after.messages[0].delivery.event_id == before.delivery.event_id
-    answer(ground, after, 500)
-    (delivery,) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
+    answer(sandbox, after, 500)
+    (delivery,) = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id).items
     assert [attempt.status for attempt in delivery.attempts] == [200, 500]
     assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 1)
 
 
-def test_a_test_goes_to_its_endpoint_alone(ground: Ground) -> None:
+def test_a_test_goes_to_its_endpoint_alone(sandbox: SandboxInstallation) -> None:
     """Whatever types it chose; and no other endpoint hears of it."""
-    tenant = ground.tenant()
-    made, other = hook(ground, tenant, "key.created"), hook(ground, tenant)
-    sent = ground.services.webhooks.test(tenant, made.endpoint.id)
+    tenant = sandbox.tenant()
+    made, other = hook(sandbox, tenant, "key.created"), hook(sandbox, tenant)
+    sent = sandbox.services.webhooks.test(tenant, made.endpoint.id)
     assert (sent.event_type, sent.status) == ("webhook.test", "pending")
-    page = ground.services.webhooks.deliveries(tenant, other.endpoint.id)
+    page = sandbox.services.webhooks.deliveries(tenant, other.endpoint.id)
     assert "webhook.test" not in {delivery.event_type for delivery in page.items}
-    assert [m.delivery.id for m in claimed(ground, made).messages] == [sent.id]
+    assert [m.delivery.id for m in claimed(sandbox, made).messages] == [sent.id]
 
 
-def test_a_change_says_what_changed_and_nothing_secret(ground: Ground) -> None:
+def test_a_change_says_what_changed_and_nothing_secret(sandbox: SandboxInstallation) -> None:
     """An event for a difference, none without one; URLs and headers, which may hold secrets, are in no event."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
-    change = ground.services.webhooks.update
-    before = len(ground.events(tenant))
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
+    change = sandbox.services.webhooks.update
+    before = len(sandbox.events(tenant))
     same = WebhookPatch("CRM", URL, ["*"], HEADERS, WebhookStatus.ACTIVE)
     assert change(tenant, made.endpoint.id, same) == made.endpoint
-    assert len(ground.events(tenant)) == before
+    assert len(sandbox.events(tenant)) == before
     patch = WebhookPatch("Other", "https://example.com/hush2", ["key.revoked"], {"X-New": "hush3"})
     changed = change(tenant, made.endpoint.id, patch)
     assert (changed.name, changed.events, changed.header_names) == (
@@ -332,12 +336,12 @@ def test_a_change_says_what_changed_and_nothing_secret(ground: Ground) -> None:
         ("key.revoked",),
         ("X-New",),
     )
-    told = ground.events(tenant)[-1]
+    told = sandbox.events(tenant)[-1]
     assert told.data == {"name": "Other", "changed": ["name", "url", "events", "headers"]}
     change(tenant, made.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
-    assert ground.events(tenant)[-1].data == {"name": "Other", "reason": "by_hand"}
-    assert "hush" not in repr(ground.events(tenant))
-    assert ground.services.webhooks.get(tenant, made.endpoint.id).header_names == ("X-New",)
+    assert sandbox.events(tenant)[-1].data == {"name": "Other", "reason": "by_hand"}
+    assert "hush" not in repr(sandbox.events(tenant))
+    assert sandbox.services.webhooks.get(tenant, made.endpoint.id).header_names == ("X-New",)
 
 
 @pytest.mark.parametrize(
@@ -348,68 +352,68 @@ def test_a_change_says_what_changed_and_nothing_secret(ground: Ground) -> None:
         "https://example.com:8443/hook",
     ],
 )
-def test_stored_headers_go_nowhere_else(ground: Ground, url: str) -> None:
+def test_stored_headers_go_nowhere_else(sandbox: SandboxInstallation, url: str) -> None:
     """With another host or port every header is given again or goes: who changes a URL learns none of the values."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
-    change = ground.services.webhooks.update
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
+    change = sandbox.services.webhooks.update
     kept = WebhookPatch(url=url, headers=dict.fromkeys(HEADERS, UNSET))
     for patch in (WebhookPatch(url=url), kept):
         with pytest.raises(Invalid, match="/headers"):
             change(tenant, made.endpoint.id, patch)
-    assert ground.services.webhooks.get(tenant, made.endpoint.id) == made.endpoint
+    assert sandbox.services.webhooks.get(tenant, made.endpoint.id) == made.endpoint
     change(tenant, made.endpoint.id, WebhookPatch(url=URL + "/other"))
-    ground.key(tenant)
-    assert dict(claimed(ground, made).headers) == HEADERS
+    sandbox.key(tenant)
+    assert dict(claimed(sandbox, made).headers) == HEADERS
     changed = change(tenant, made.endpoint.id, WebhookPatch(url=url, headers={"X-New": "own"}))
     assert (changed.url, changed.header_names) == (url, ("X-New",))
-    again = hook(ground, tenant)
+    again = hook(sandbox, tenant)
     assert change(tenant, again.endpoint.id, WebhookPatch(url=url, headers={})).header_names == ()
 
 
-def test_headers_change_one_by_one(ground: Ground) -> None:
+def test_headers_change_one_by_one(sandbox: SandboxInstallation) -> None:
     """A header keeps its value without being sent again; one gets another value, one goes, one comes."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
-    change, before = ground.services.webhooks.update, len(ground.events(tenant))
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
+    change, before = sandbox.services.webhooks.update, len(sandbox.events(tenant))
     same: dict[str, str | Unset] = dict.fromkeys(HEADERS, UNSET)
     assert change(tenant, made.endpoint.id, WebhookPatch(headers=same)) == made.endpoint
-    assert len(ground.events(tenant)) == before
+    assert len(sandbox.events(tenant)) == before
     patch = WebhookPatch(headers={"Authorization": UNSET, "X-New": "hush4"})
     assert change(tenant, made.endpoint.id, patch).header_names == ("Authorization", "X-New")
     kept = {"Authorization": HEADERS["Authorization"], "X-New": "hush4"}
-    assert dict(claimed(ground, made).headers) == kept
+    assert dict(claimed(sandbox, made).headers) == kept
     with pytest.raises(Invalid, match="X-Source"):
         change(tenant, made.endpoint.id, WebhookPatch(headers=same))
-    assert "hush" not in repr(ground.events(tenant))
+    assert "hush" not in repr(sandbox.events(tenant))
 
 
-def test_tests_and_repeats_are_held_to_a_pace(ground: Ground) -> None:
+def test_tests_and_repeats_are_held_to_a_pace(sandbox: SandboxInstallation) -> None:
     """At most so many of both a minute in a workspace; a refused one has no effect, and no other workspace waits."""
-    tenant, neighbour = ground.tenant(), ground.tenant()
-    made, other = hook(ground, tenant), hook(ground, neighbour)
-    webhooks = ground.services.webhooks
+    tenant, neighbour = sandbox.tenant(), sandbox.tenant()
+    made, other = hook(sandbox, tenant), hook(sandbox, neighbour)
+    webhooks = sandbox.services.webhooks
     sent = webhooks.test(tenant, made.endpoint.id)
     for _ in range(SENDING.most - 1):
         webhooks.redeliver(tenant, sent.id)
-    ground.clock.advance(timedelta(seconds=20))
-    events = len(ground.events(tenant))
+    sandbox.clock.advance(timedelta(seconds=20))
+    events = len(sandbox.events(tenant))
     with pytest.raises(RateLimited) as refused:
         webhooks.test(tenant, made.endpoint.id)
     assert refused.value.retry_after == 40
     with pytest.raises(RateLimited):
         webhooks.redeliver(tenant, sent.id)
-    assert len(ground.events(tenant)) == events
+    assert len(sandbox.events(tenant)) == events
     webhooks.test(neighbour, other.endpoint.id)
-    ground.clock.advance(timedelta(seconds=40))
+    sandbox.clock.advance(timedelta(seconds=40))
     webhooks.redeliver(tenant, sent.id)
 
 
-def test_what_is_not_there_does_not_count(ground: Ground) -> None:
+def test_what_is_not_there_does_not_count(sandbox: SandboxInstallation) -> None:
     """However often a caller asks for what isn't theirs, doesn't exist or is off, the answer stays the same."""
-    tenant, neighbour = ground.tenant(), ground.tenant()
-    made, foreign = hook(ground, tenant), hook(ground, neighbour)
-    webhooks = ground.services.webhooks
+    tenant, neighbour = sandbox.tenant(), sandbox.tenant()
+    made, foreign = hook(sandbox, tenant), hook(sandbox, neighbour)
+    webhooks = sandbox.services.webhooks
     theirs = webhooks.test(neighbour, foreign.endpoint.id)
     for _ in range(SENDING.most // 2 + 1):
         with pytest.raises(NotFound):
@@ -423,45 +427,45 @@ def test_what_is_not_there_does_not_count(ground: Ground) -> None:
             webhooks.test(tenant, made.endpoint.id)
 
 
-def test_a_deleted_webhook_is_gone(ground: Ground) -> None:
+def test_a_deleted_webhook_is_gone(sandbox: SandboxInstallation) -> None:
     """Immediately for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
     for _ in range(3):
-        ground.key(tenant)
-    (delivery, *_) = ground.services.webhooks.deliveries(tenant, made.endpoint.id).items
-    batch = claimed(ground, made)
-    ground.services.webhooks.delete(tenant, made.endpoint.id)
-    answer(ground, batch, 500)
+        sandbox.key(tenant)
+    (delivery, *_) = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id).items
+    batch = claimed(sandbox, made)
+    sandbox.services.webhooks.delete(tenant, made.endpoint.id)
+    answer(sandbox, batch, 500)
     absent: tuple[Callable[[], object], ...] = (
-        lambda: ground.services.webhooks.get(tenant, made.endpoint.id),
-        lambda: ground.services.webhooks.deliveries(tenant, made.endpoint.id),
-        lambda: ground.services.webhooks.delivery(tenant, delivery.id),
-        lambda: ground.services.webhooks.redeliver(tenant, delivery.id),
-        lambda: ground.services.webhooks.delete(tenant, made.endpoint.id),
+        lambda: sandbox.services.webhooks.get(tenant, made.endpoint.id),
+        lambda: sandbox.services.webhooks.deliveries(tenant, made.endpoint.id),
+        lambda: sandbox.services.webhooks.delivery(tenant, delivery.id),
+        lambda: sandbox.services.webhooks.redeliver(tenant, delivery.id),
+        lambda: sandbox.services.webhooks.delete(tenant, made.endpoint.id),
     )
     for missing in absent:
         with pytest.raises(NotFound):
             missing()
-    assert ground.services.plans.use(tenant).quotas["webhooks"].used == 0
-    assert ground.services.deliveries.finish_deletions() == 4
-    assert ground.services.deliveries.finish_deletions() == 0
-    with read_behind(ground.database) as tx:
+    assert sandbox.services.plans.use(tenant).quotas["webhooks"].used == 0
+    assert sandbox.services.deliveries.finish_deletions() == 4
+    assert sandbox.services.deliveries.finish_deletions() == 0
+    with read_behind(sandbox.database) as tx:
         table = schema.webhook_endpoints
         left = tx.execute(select(table).where(table.c.workspace_id == tenant.workspace_id))
         assert left.all() == []
 
 
-def test_the_plan_limits_webhooks(ground: Ground) -> None:
+def test_the_plan_limits_webhooks(sandbox: SandboxInstallation) -> None:
     """Exactly as many as it allows, under any number of concurrent requests; a deleted one makes room."""
-    tenant = ground.tenant()
-    ground.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 3})
+    tenant = sandbox.tenant()
+    sandbox.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 3})
     made: list[CreatedWebhook] = []
     refused: list[LimitReached] = []
 
     def create() -> None:
         try:
-            made.append(hook(ground, tenant))
+            made.append(hook(sandbox, tenant))
         except LimitReached as full:
             refused.append(full)
 
@@ -472,23 +476,25 @@ def test_the_plan_limits_webhooks(ground: Ground) -> None:
         thread.join()
     assert (len(made), len(refused)) == (3, 5)
     assert (refused[0].name, refused[0].limit, refused[0].used) == ("webhooks", 3, 3)
-    ground.services.webhooks.delete(tenant, made[0].endpoint.id)
-    hook(ground, tenant)
-    quota = ground.services.plans.use(tenant).quotas["webhooks"]
+    sandbox.services.webhooks.delete(tenant, made[0].endpoint.id)
+    hook(sandbox, tenant)
+    quota = sandbox.services.plans.use(tenant).quotas["webhooks"]
     assert (quota.limit, quota.used) == (3, 3)
 
 
 @pytest.mark.parametrize("lacks", ["webhooks:write", "events:read"])
-def test_a_key_without_either_right_sets_up_nothing(ground: Ground, lacks: str) -> None:
+def test_a_key_without_either_right_sets_up_nothing(
+    sandbox: SandboxInstallation, lacks: str
+) -> None:
     """Having events sent is reading them: both scopes are needed for every change."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
     held = {"webhooks:read", "webhooks:write", "events:read"} - {lacks}
-    caller = ground.caller(tenant, *held)
-    webhooks = ground.services.webhooks
+    caller = sandbox.caller(tenant, *held)
+    webhooks = sandbox.services.webhooks
     delivery = webhooks.deliveries(tenant, made.endpoint.id).items[0]
     for act in (
-        lambda: hook(ground, caller),
+        lambda: hook(sandbox, caller),
         lambda: webhooks.update(caller, made.endpoint.id, WebhookPatch(name="x")),
         lambda: webhooks.delete(caller, made.endpoint.id),
         lambda: webhooks.rotate_secret(caller, made.endpoint.id),
@@ -500,33 +506,33 @@ def test_a_key_without_either_right_sets_up_nothing(ground: Ground, lacks: str) 
         assert refused.value.scope == lacks
 
 
-def test_a_key_sets_up_nothing_that_outlives_it(ground: Ground) -> None:
+def test_a_key_sets_up_nothing_that_outlives_it(sandbox: SandboxInstallation) -> None:
     """What it asked for before it was revoked or narrowed is not done after: no webhook goes on in its place."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, scopes=("webhooks:write", "events:read", "plan:read"))
-    caller = ground.principal(created)
-    ground.services.keys.update(
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, scopes=("webhooks:write", "events:read", "plan:read"))
+    caller = sandbox.principal(created)
+    sandbox.services.keys.update(
         tenant, created.key.id, KeyPatch(scopes=["webhooks:write", "plan:read"])
     )
     with pytest.raises(InsufficientScope):
-        hook(ground, caller)
-    ground.services.keys.revoke(tenant, created.key.id)
+        hook(sandbox, caller)
+    sandbox.services.keys.revoke(tenant, created.key.id)
     with pytest.raises(InvalidToken):
-        hook(ground, caller)
-    assert ground.services.webhooks.list(tenant).items == []
+        hook(sandbox, caller)
+    assert sandbox.services.webhooks.list(tenant).items == []
 
 
-def test_limits_are_told_once_an_hour(ground: Ground) -> None:
+def test_limits_are_told_once_an_hour(sandbox: SandboxInstallation) -> None:
     """Once an hour for each limit, under any number of concurrent refusals; nothing else stays."""
-    tenant = ground.tenant(limit=0)
+    tenant = sandbox.tenant(limit=0)
     draft = KeyDraft("x", None, Scopes(["keys:read"]))
 
     def refused() -> None:
         with pytest.raises(LimitReached):
-            ground.services.keys.create(tenant, draft)
+            sandbox.services.keys.create(tenant, draft)
 
     def told() -> list[tuple[str, Any]]:
-        events = [event for event in ground.events(tenant) if event.type == "limit.reached"]
+        events = [event for event in sandbox.events(tenant) if event.type == "limit.reached"]
         return [(event.target.id, event.data) for event in events]
 
     threads = [threading.Thread(target=refused) for _ in range(6)]
@@ -536,42 +542,42 @@ def test_limits_are_told_once_an_hour(ground: Ground) -> None:
         thread.join()
     once = [("api_keys", {"limit": 0, "used": 0, "plan": "Scale"})]
     assert told() == once
-    ground.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 0})
+    sandbox.services.workspaces.set_plan(tenant.workspace_id, "scale", {"webhooks": 0})
     with pytest.raises(LimitReached):
-        hook(ground, tenant)
+        hook(sandbox, tenant)
     assert [limit for limit, _ in told()] == ["api_keys", "webhooks"]
-    ground.clock.advance(timedelta(minutes=61))
-    ground.services.workspaces.set_plan(tenant.workspace_id, "scale", {"api_keys": 0})
+    sandbox.clock.advance(timedelta(minutes=61))
+    sandbox.services.workspaces.set_plan(tenant.workspace_id, "scale", {"api_keys": 0})
     refused()
     assert [limit for limit, _ in told()] == ["api_keys", "webhooks", "api_keys"]
 
 
-def test_an_invalid_draft_is_refused_whole(ground: Ground) -> None:
+def test_an_invalid_draft_is_refused_whole(sandbox: SandboxInstallation) -> None:
     """Nothing is written, and every refused field is named."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     with pytest.raises(Invalid) as refused:
-        hook(ground, tenant, "key.stolen", url="https://127.0.0.1/")
+        hook(sandbox, tenant, "key.stolen", url="https://127.0.0.1/")
     assert [error.pointer for error in refused.value.errors] == ["/url", "/events/0"]
-    assert ground.services.webhooks.list(tenant).items == []
+    assert sandbox.services.webhooks.list(tenant).items == []
 
 
-def test_what_each_role_may_do_with_webhooks(ground: Ground) -> None:
+def test_what_each_role_may_do_with_webhooks(sandbox: SandboxInstallation) -> None:
     """Owners and admins set them up, the others see them; a role that was lost a moment ago counts no more."""
-    tenant = ground.tenant()
-    made = hook(ground, tenant)
-    webhooks = ground.services.webhooks
+    tenant = sandbox.tenant()
+    made = hook(sandbox, tenant)
+    webhooks = sandbox.services.webhooks
     roles = {
-        role: acting(member_of(ground, tenant, role), ground.clock.now())
+        role: acting(member_of(sandbox, tenant, role), sandbox.clock.now())
         for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)
     }
     for role, person in roles.items():
         assert webhooks.get(person, made.endpoint.id) == made.endpoint
         if role in {Role.OWNER, Role.ADMIN}:
-            webhooks.delete(person, hook(ground, person).endpoint.id)
+            webhooks.delete(person, hook(sandbox, person).endpoint.id)
         else:
             with pytest.raises(Forbidden):
-                hook(ground, person)
+                hook(sandbox, person)
     admin = roles[Role.ADMIN]
-    ground.services.members.change_role(tenant, UserId(admin.id), Role.DEVELOPER)
+    sandbox.services.members.change_role(tenant, UserId(admin.id), Role.DEVELOPER)
     with pytest.raises(Forbidden):
-        hook(ground, admin)
+        hook(sandbox, admin)

@@ -16,31 +16,31 @@ from keystead.domain.workspaces import Role
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 ABSENT = WorkspaceId("ws_0000000000000000000000")
 
 
-def test_the_first_workspace(own_ground: Ground) -> None:
+def test_the_first_workspace(own_sandbox: SandboxInstallation) -> None:
     """A new installation's first workspace is made once, with an owner, on the smallest plan; then it is there."""
-    first = own_ground.services.workspaces.first()
+    first = own_sandbox.services.workspaces.first()
     assert first.role is Role.OWNER
-    assert own_ground.services.workspaces.first() == first
-    page = own_ground.services.workspaces.list()
+    assert own_sandbox.services.workspaces.first() == first
+    page = own_sandbox.services.workspaces.list()
     assert [(w.id, w.plan_id) for w in page.items] == [(first.workspace_id, "free")]
-    assert [e.type for e in own_ground.events(of_member(first))] == [
+    assert [e.type for e in own_sandbox.events(of_member(first))] == [
         "workspace.created",
         "member.added",
     ]
 
 
 @pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
-def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
+def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) -> None:
     """Eight servers that start concurrently on an empty installation create one first workspace (R70)."""
     if not planned:
-        with write_behind(own_ground.database) as tx:
+        with write_behind(own_sandbox.database) as tx:
             tx.execute(delete(schema.plans))
-    servers: list[Installation] = [own_ground.another() for _ in range(8)]
+    servers: list[Installation] = [own_sandbox.another() for _ in range(8)]
     together = Barrier(8)
 
     def first(server: Installation) -> WorkspaceId:
@@ -51,20 +51,20 @@ def test_many_firsts_at_once(own_ground: Ground, planned: bool) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(first, servers))
     assert len(set(made)) == 1
-    assert own_ground.count(schema.workspaces) == own_ground.count(schema.users) == 1
-    assert [plan.id for plan in own_ground.services.plans.all()] == ["free", "team", "scale"]
+    assert own_sandbox.count(schema.workspaces) == own_sandbox.count(schema.users) == 1
+    assert [plan.id for plan in own_sandbox.services.plans.all()] == ["free", "team", "scale"]
 
 
-def test_a_workspace_before_the_first(own_ground: Ground) -> None:
+def test_a_workspace_before_the_first(own_sandbox: SandboxInstallation) -> None:
     """A workspace can be made on an installation that has no plans yet; it gets the default ones with it."""
-    with write_behind(own_ground.database) as tx:
+    with write_behind(own_sandbox.database) as tx:
         tx.execute(delete(schema.plans))
-    assert own_ground.services.workspaces.create("W").plan_id == "free"
+    assert own_sandbox.services.workspaces.create("W").plan_id == "free"
 
 
-def test_a_workspace_is_made(ground: Ground) -> None:
+def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
     """A workspace has the name, the plan and the owner that it was made with."""
-    made = ground.services.workspaces.create(
+    made = sandbox.services.workspaces.create(
         "Acme", plan_id="team", owner="Ada", email="a@b.example"
     )
     assert (made.name, made.plan_id, made.created_at, made.suspended_at) == (
@@ -73,8 +73,8 @@ def test_a_workspace_is_made(ground: Ground) -> None:
         NOON,
         None,
     )
-    assert ground.services.workspaces.get(made.id) == made
-    owner = ground.services.workspaces.owner(made.id)
+    assert sandbox.services.workspaces.get(made.id) == made
+    owner = sandbox.services.workspaces.owner(made.id)
     assert (owner.user.name, owner.user.email, owner.role) == ("Ada", "a@b.example", Role.OWNER)
 
 
@@ -89,60 +89,62 @@ def test_a_workspace_is_made(ground: Ground) -> None:
     ],
     ids=str,
 )
-def test_refused_workspaces(ground: Ground, asked: dict[str, str], pointer: str) -> None:
+def test_refused_workspaces(
+    sandbox: SandboxInstallation, asked: dict[str, str], pointer: str
+) -> None:
     """What cannot be is pointed at, and nothing of it is made."""
-    before = ground.count(schema.workspaces), ground.count(schema.users)
+    before = sandbox.count(schema.workspaces), sandbox.count(schema.users)
     with pytest.raises(Invalid) as refused:
-        ground.services.workspaces.create(**asked)  # type: ignore[arg-type]
+        sandbox.services.workspaces.create(**asked)  # type: ignore[arg-type]
     assert [error.pointer for error in refused.value.errors] == [pointer]
-    assert (ground.count(schema.workspaces), ground.count(schema.users)) == before
+    assert (sandbox.count(schema.workspaces), sandbox.count(schema.users)) == before
 
 
-def test_suspension_is_recorded_once(ground: Ground) -> None:
+def test_suspension_is_recorded_once(sandbox: SandboxInstallation) -> None:
     """Suspending and resuming add an event each; repeating adds no event and keeps the first time."""
-    tenant = ground.tenant()
-    workspaces, id = ground.services.workspaces, tenant.workspace_id
+    tenant = sandbox.tenant()
+    workspaces, id = sandbox.services.workspaces, tenant.workspace_id
     assert workspaces.suspend(id).suspended_at == NOON
-    ground.clock.advance(hours=1)
+    sandbox.clock.advance(hours=1)
     assert workspaces.suspend(id).suspended_at == NOON
     assert workspaces.resume(id).suspended_at is None
     workspaces.resume(id)
-    assert [str(e.type) for e in ground.events(tenant)][-2:] == [
+    assert [str(e.type) for e in sandbox.events(tenant)][-2:] == [
         "workspace.suspended",
         "workspace.resumed",
     ]
-    assert len(ground.events(tenant)) == 3
+    assert len(sandbox.events(tenant)) == 3
 
 
-def test_a_suspended_workspace_can_be_cleaned_up(ground: Ground) -> None:
+def test_a_suspended_workspace_can_be_cleaned_up(sandbox: SandboxInstallation) -> None:
     """In a suspended workspace keys are still revoked and listed: suspension stops use, not care."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
-    ground.services.workspaces.suspend(tenant.workspace_id)
-    ground.services.keys.revoke(tenant, created.key.id)
-    ground.services.workspaces.resume(tenant.workspace_id)
-    assert ground.verdict(created) == "revoked"
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
+    sandbox.services.workspaces.suspend(tenant.workspace_id)
+    sandbox.services.keys.revoke(tenant, created.key.id)
+    sandbox.services.workspaces.resume(tenant.workspace_id)
+    assert sandbox.verdict(created) == "revoked"
 
 
-def test_absent_workspaces(ground: Ground) -> None:
+def test_absent_workspaces(sandbox: SandboxInstallation) -> None:
     """Nothing is done to, or in, a workspace that does not exist."""
-    workspaces = ground.services.workspaces
+    workspaces = sandbox.services.workspaces
     for act in (workspaces.get, workspaces.suspend, workspaces.resume, workspaces.owner):
         with pytest.raises(NotFound):
             act(ABSENT)
     with pytest.raises(NotFound):
         workspaces.set_plan(ABSENT, "free")
     with pytest.raises(NotFound):
-        ground.key(operator("tests", ABSENT))
+        sandbox.key(operator("tests", ABSENT))
     with pytest.raises(NotFound):
-        ground.services.keys.list(operator("tests", ABSENT))
+        sandbox.services.keys.list(operator("tests", ABSENT))
     with pytest.raises(NotFound):
-        ground.services.plans.use(operator("tests", ABSENT))
+        sandbox.services.plans.use(operator("tests", ABSENT))
 
 
-def test_found_by_name(ground: Ground) -> None:
+def test_found_by_name(sandbox: SandboxInstallation) -> None:
     """A workspace is found by its id, or by a name that it alone bears."""
-    workspaces = ground.services.workspaces
+    workspaces = sandbox.services.workspaces
     one, twin = workspaces.create("Only one"), workspaces.create("Twins")
     workspaces.create("Twins")
     assert workspaces.named("Only one") == workspaces.named(one.id) == one
@@ -153,18 +155,18 @@ def test_found_by_name(ground: Ground) -> None:
         workspaces.named("Nobody")
 
 
-def test_pages(own_ground: Ground) -> None:
+def test_pages(own_sandbox: SandboxInstallation) -> None:
     """Workspaces are listed newest first, page by page, each once, also while others are made."""
-    workspaces = own_ground.services.workspaces
+    workspaces = own_sandbox.services.workspaces
     made = []
     for number in range(7):
         made.append(workspaces.create(f"W{number}").id)
-        own_ground.clock.advance(seconds=1)
+        own_sandbox.clock.advance(seconds=1)
     seen: list[WorkspaceId] = []
     before = None
     while not seen or before is not None:
         page = workspaces.list(limit=3, before=before)
         seen, before = seen + [workspace.id for workspace in page.items], page.next
         workspaces.create("later")
-        own_ground.clock.advance(seconds=1)
+        own_sandbox.clock.advance(seconds=1)
     assert seen == made[::-1]

@@ -26,8 +26,8 @@ from keystead.storage.point_reads.by_id import SqlitePointReads
 from keystead.storage.schema.tables import api_keys, workspaces
 from tests.support.administrator import read_behind, write_behind
 from tests.support.installations import (
-    Ground,
-    fresh_ground,
+    SandboxInstallation,
+    fresh_sandbox,
     read_only,
     sqlite_file,
 )
@@ -38,19 +38,19 @@ ABSENT = WorkspaceId("ws_0000000000000000000000")
 @pytest.fixture
 def embedded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation on SQLite."""
-    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation on PostgreSQL."""
-    with fresh_ground(request, tmp_path_factory, "postgresql") as ground:
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, "postgresql") as sandbox:
+        yield sandbox
 
 
 @contextmanager
@@ -82,36 +82,36 @@ def _name(database: Database, tenant: Principal) -> str:
 # --- transactions ---
 
 
-def test_both_or_neither(ground: Ground) -> None:
+def test_both_or_neither(sandbox: SandboxInstallation) -> None:
     """A write is kept when its block ends, and undone when it raises; the connection is returned clean either way."""
-    tenant = ground.tenant()
-    with ground.database.write(tenant.workspace_id) as tx:
+    tenant = sandbox.tenant()
+    with sandbox.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "kept")
 
     def break_off() -> None:
-        with ground.database.write(tenant.workspace_id) as tx:
+        with sandbox.database.write(tenant.workspace_id) as tx:
             _rename(tx, tenant, "undone")
             raise KeyboardInterrupt
 
     for _ in range(40):
         with pytest.raises(KeyboardInterrupt):
             break_off()
-    assert _name(ground.database, tenant) == "kept"
-    assert ground.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert _name(sandbox.database, tenant) == "kept"
+    assert sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-def test_no_such_workspace(ground: Ground) -> None:
+def test_no_such_workspace(sandbox: SandboxInstallation) -> None:
     """A change in a workspace that does not exist is not begun."""
-    with pytest.raises(NotFound), ground.database.write(ABSENT):
+    with pytest.raises(NotFound), sandbox.database.write(ABSENT):
         pytest.fail("it was begun")
 
 
-def test_one_change_at_a_time(ground: Ground) -> None:
+def test_one_change_at_a_time(sandbox: SandboxInstallation) -> None:
     """Changes of one workspace go one after the other: none reads what another is about to change."""
-    tenant = ground.tenant()
-    with ground.database.write(tenant.workspace_id) as tx:
+    tenant = sandbox.tenant()
+    with sandbox.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "0")
-    servers = [ground.database, ground.another().database]
+    servers = [sandbox.database, sandbox.another().database]
 
     def add_one(number: int) -> None:
         database = servers[number % 2]
@@ -121,10 +121,10 @@ def test_one_change_at_a_time(ground: Ground) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(add_one, range(64)))
-    assert _name(ground.database, tenant) == "64"
+    assert _name(sandbox.database, tenant) == "64"
 
 
-def test_workspaces_change_side_by_side(served: Ground) -> None:
+def test_workspaces_change_side_by_side(served: SandboxInstallation) -> None:
     """On PostgreSQL a change in one workspace does not wait for one in another."""
     one, other = served.tenant(), served.tenant()
     with served.database.write(one.workspace_id) as tx, ThreadPoolExecutor(1) as pool:
@@ -132,15 +132,15 @@ def test_workspaces_change_side_by_side(served: Ground) -> None:
         assert pool.submit(served.key, other).result(30).token is not None
 
 
-def test_a_read_sees_one_state(ground: Ground) -> None:
+def test_a_read_sees_one_state(sandbox: SandboxInstallation) -> None:
     """All statements of a read see the state at its first, whatever is committed in between."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     names = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
-    with ground.database.read(tenant.workspace_id) as tx, ThreadPoolExecutor(1) as pool:
+    with sandbox.database.read(tenant.workspace_id) as tx, ThreadPoolExecutor(1) as pool:
         before = tx.execute(names).scalar_one()
-        pool.submit(_write_name, ground.database, tenant, "changed").result()
+        pool.submit(_write_name, sandbox.database, tenant, "changed").result()
         assert tx.execute(names).scalar_one() == before
-    assert _name(ground.database, tenant) == "changed"
+    assert _name(sandbox.database, tenant) == "changed"
 
 
 def _write_name(database: Database, tenant: Principal, name: str) -> None:
@@ -148,16 +148,16 @@ def _write_name(database: Database, tenant: Principal, name: str) -> None:
         _rename(tx, tenant, name)
 
 
-def test_a_read_does_not_wait(ground: Ground) -> None:
+def test_a_read_does_not_wait(sandbox: SandboxInstallation) -> None:
     """While a workspace is being changed, it is read, in the state before."""
-    tenant = ground.tenant()
-    before = _name(ground.database, tenant)
-    with ground.database.write(tenant.workspace_id) as tx:
+    tenant = sandbox.tenant()
+    before = _name(sandbox.database, tenant)
+    with sandbox.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "unfinished")
-        assert _name(ground.database, tenant) == before
+        assert _name(sandbox.database, tenant) == before
 
 
-def test_a_read_on_postgresql_cannot_write(served: Ground) -> None:
+def test_a_read_on_postgresql_cannot_write(served: SandboxInstallation) -> None:
     """A transaction opened for reading refuses to write, so no change bypasses the workspace's lock."""
     tenant = served.tenant()
     with pytest.raises(Unavailable), served.database.read(tenant.workspace_id) as tx:
@@ -167,7 +167,7 @@ def test_a_read_on_postgresql_cannot_write(served: Ground) -> None:
 # --- SQLite as it must be set up ---
 
 
-def test_pragmas_in_force(embedded: Ground) -> None:
+def test_pragmas_in_force(embedded: SandboxInstallation) -> None:
     """On every connection a commit is on disk before it is reported, foreign keys hold, and there is a WAL (R34).
 
     Connections that write check each page for damage; point reads are spared that.
@@ -204,11 +204,11 @@ def test_one_copy_of_sqlite(tmp_path: Any) -> None:
     """A server's process loads one SQLite library: a second copy's close would drop the first one's file locks."""
     script = f"""
 import sys
-from tests.support.installations import ground_on, prepare
+from tests.support.installations import sandbox_on, prepare
 url = "sqlite:///{tmp_path}/keystead.db"
 prepare(url)
-with ground_on(url) as ground:
-    ground.verify(ground.key(ground.tenant()))
+with sandbox_on(url) as sandbox:
+    sandbox.verify(sandbox.key(sandbox.tenant()))
 libraries = {{line.split()[-1] for line in open("/proc/self/maps") if "sqlite" in line and ".so" in line}}
 print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in path]))
 """
@@ -222,11 +222,11 @@ print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in 
 
 
 @pytest.mark.parametrize("act", ["duplicate", "digest", "reference", "missing"])
-def test_faults_tell_no_values(ground: Ground, act: str) -> None:
+def test_faults_tell_no_values(sandbox: SandboxInstallation, act: str) -> None:
     """A refused statement is this program's fault; the error names the statement, and no value of the row."""
-    tenant = ground.tenant()
-    created = ground.key(tenant, "secret description")
-    with read_behind(ground.database) as tx:
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, "secret description")
+    with read_behind(sandbox.database) as tx:
         stored = tx.execute(select(api_keys).where(api_keys.c.id == created.key.id)).one()
     row = {**stored._mapping, "id": "key_other", "description": "secret description"}
     change: dict[str, dict[str, Any]] = {
@@ -235,7 +235,7 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
         "reference": {"workspace_id": ABSENT},
         "missing": {"scopes": None},
     }
-    with pytest.raises(StatementFault) as fault, write_behind(ground.database) as tx:
+    with pytest.raises(StatementFault) as fault, write_behind(sandbox.database) as tx:
         tx.execute(insert(api_keys), {**row, **change[act]})
     told = "".join(traceback.format_exception(fault.value))
     assert "INSERT INTO api_keys" in told
@@ -245,51 +245,51 @@ def test_faults_tell_no_values(ground: Ground, act: str) -> None:
         assert written not in told
 
 
-def test_a_wrong_argument_is_no_outage(ground: Ground) -> None:
+def test_a_wrong_argument_is_no_outage(sandbox: SandboxInstallation) -> None:
     """A value that a driver cannot take is this program's fault, and not an unavailable database."""
-    with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
-        tx.exec_driver_sql("SELECT ?" if ground.database.is_sqlite else "SELECT %s", (object(),))
+    with pytest.raises(StatementFault), sandbox.database.read_across(Purpose.PEOPLE) as tx:
+        tx.exec_driver_sql("SELECT ?" if sandbox.database.is_sqlite else "SELECT %s", (object(),))
 
 
-def test_a_wrong_statement_is_no_outage(ground: Ground) -> None:
+def test_a_wrong_statement_is_no_outage(sandbox: SandboxInstallation) -> None:
     """A malformed statement is this program's fault on both engines."""
-    with pytest.raises(StatementFault), ground.database.read_across(Purpose.PEOPLE) as tx:
+    with pytest.raises(StatementFault), sandbox.database.read_across(Purpose.PEOPLE) as tx:
         tx.exec_driver_sql("SELECT nothing FROM nowhere")
 
 
-def test_read_only(own_ground: Ground) -> None:
+def test_read_only(own_sandbox: SandboxInstallation) -> None:
     """A database that refuses writes is unavailable for changes, and can be read (R36)."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
-    with read_only(own_ground.database):
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
+    with read_only(own_sandbox.database):
         with pytest.raises(Unavailable):
-            own_ground.services.keys.revoke(tenant, created.key.id)
+            own_sandbox.services.keys.revoke(tenant, created.key.id)
         with pytest.raises(Unavailable):
-            own_ground.key(tenant)
-        assert own_ground.ids(tenant) == [created.key.id]
-        assert own_ground.verdict(created) == "verified"
-    own_ground.services.keys.revoke(tenant, created.key.id)
+            own_sandbox.key(tenant)
+        assert own_sandbox.ids(tenant) == [created.key.id]
+        assert own_sandbox.verdict(created) == "verified"
+    own_sandbox.services.keys.revoke(tenant, created.key.id)
 
 
-def test_locked_by_another_process(own_ground: Ground) -> None:
+def test_locked_by_another_process(own_sandbox: SandboxInstallation) -> None:
     """If another process holds the lock too long, a change is unavailable without effect, and reading goes on."""
-    tenant = own_ground.tenant()
-    created = own_ground.key(tenant)
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
     short = "PRAGMA busy_timeout = 50"
-    if not own_ground.database.is_sqlite:
+    if not own_sandbox.database.is_sqlite:
         short = "SET lock_timeout = '50ms'"
-    other = own_ground.another().database
+    other = own_sandbox.another().database
     with (
-        _tuned(own_ground.database.engine, short),
+        _tuned(own_sandbox.database.engine, short),
         other.write(tenant.workspace_id),
         pytest.raises(Unavailable),
     ):
-        own_ground.services.keys.revoke(tenant, created.key.id)
-    assert own_ground.verdict(created) == "verified"
-    assert own_ground.happened(tenant) == ["key.created"]
+        own_sandbox.services.keys.revoke(tenant, created.key.id)
+    assert own_sandbox.verdict(created) == "verified"
+    assert own_sandbox.happened(tenant) == ["key.created"]
 
 
-def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_threads(embedded: SandboxInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite the threads of a process queue for the one writer; one that waits too long gets Busy."""
     monkeypatch.setattr(databases, "LOCK_SECONDS", 0.05)
     tenant = embedded.tenant()
@@ -302,9 +302,9 @@ def test_busy_threads(embedded: Ground, monkeypatch: pytest.MonkeyPatch) -> None
     assert embedded.key(tenant).token is not None
 
 
-def test_no_connection_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_left(sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
     """If every connection is in use, a thread that waits too long for one gets Unavailable."""
-    database = Database(ground.url)
+    database = Database(sandbox.url)
     monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
     held = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
     with pytest.raises(Unavailable):
@@ -315,7 +315,7 @@ def test_no_connection_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> 
     database.close()
 
 
-def test_disk_full(embedded: Ground) -> None:
+def test_disk_full(embedded: SandboxInstallation) -> None:
     """On a full disk a creation fails and leaves nothing; verification and lists go on (R44)."""
     tenant = embedded.tenant()
     created = embedded.key(tenant)
@@ -333,17 +333,17 @@ def test_disk_full(embedded: Ground) -> None:
     assert embedded.key(tenant).token is not None
 
 
-def _fill(ground: Ground, tenant: Principal) -> None:
+def _fill(sandbox: SandboxInstallation, tenant: Principal) -> None:
     for _ in range(1000):
-        ground.key(tenant, "x" * 200)
+        sandbox.key(tenant, "x" * 200)
 
 
 # --- PostgreSQL: commits in doubt, connections that die ---
 
 
-def _deferred(ground: Ground, body: str) -> None:
+def _deferred(sandbox: SandboxInstallation, body: str) -> None:
     """Have PostgreSQL run a statement at the commit of each change of a workspace's name."""
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         tx.execute(
             text(f"""
             CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
@@ -358,7 +358,7 @@ def _deferred(ground: Ground, body: str) -> None:
         )
 
 
-def test_a_commit_with_a_warning_is_in_doubt(served: Ground) -> None:
+def test_a_commit_with_a_warning_is_in_doubt(served: SandboxInstallation) -> None:
     """A commit reported with a WARNING is not acknowledged: so PostgreSQL reports a lost standby (R34)."""
     tenant = served.tenant()
     _deferred(served, "RAISE WARNING 'canceling wait for synchronous replication'")
@@ -370,7 +370,7 @@ def test_a_commit_with_a_warning_is_in_doubt(served: Ground) -> None:
     served.key(tenant)
 
 
-def test_a_warning_on_the_way_is_none_of_the_commit(served: Ground) -> None:
+def test_a_warning_on_the_way_is_none_of_the_commit(served: SandboxInstallation) -> None:
     """PostgreSQL's warnings before the commit, or notices at it, do not put the commit in doubt."""
     tenant = served.tenant()
     _deferred(served, "RAISE NOTICE 'nothing to worry about'")
@@ -380,7 +380,7 @@ def test_a_warning_on_the_way_is_none_of_the_commit(served: Ground) -> None:
     assert _name(served.database, tenant) == "done"
 
 
-def test_a_commit_without_an_answer_is_in_doubt(served: Ground) -> None:
+def test_a_commit_without_an_answer_is_in_doubt(served: SandboxInstallation) -> None:
     """If the connection dies at the commit, the outcome is unknown, and reported as such."""
     tenant = served.tenant()
 
@@ -394,7 +394,7 @@ def test_a_commit_without_an_answer_is_in_doubt(served: Ground) -> None:
     served.key(tenant)
 
 
-def test_a_commit_that_is_refused_is_undone(served: Ground) -> None:
+def test_a_commit_that_is_refused_is_undone(served: SandboxInstallation) -> None:
     """A commit that PostgreSQL refuses had no effect, and the fault has no values."""
     tenant = served.tenant()
     before = _name(served.database, tenant)
@@ -408,16 +408,16 @@ def test_a_commit_that_is_refused_is_undone(served: Ground) -> None:
     assert _name(served.database, tenant) == before
 
 
-def _terminate(ground: Ground, backend: int | None = None) -> None:
+def _terminate(sandbox: SandboxInstallation, backend: int | None = None) -> None:
     condition = "pid <> pg_backend_pid()" if backend is None else f"pid = {backend}"
-    with psycopg.connect(ground.url, autocommit=True) as other:
+    with psycopg.connect(sandbox.url, autocommit=True) as other:
         other.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             f" WHERE datname = current_database() AND {condition}"
         )
 
 
-def test_dead_connections_are_replaced(served: Ground) -> None:
+def test_dead_connections_are_replaced(served: SandboxInstallation) -> None:
     """After PostgreSQL has ended every idle connection, the next change and the next read succeed."""
     tenant = served.tenant()
     ping = served.database.ping
@@ -435,7 +435,7 @@ def test_dead_connections_are_replaced(served: Ground) -> None:
             act()
 
 
-def test_a_connection_that_dies_on_the_way(served: Ground) -> None:
+def test_a_connection_that_dies_on_the_way(served: SandboxInstallation) -> None:
     """If the connection dies before the commit, nothing was done, and the error says so."""
     tenant = served.tenant()
     before = _name(served.database, tenant)
@@ -473,7 +473,7 @@ def test_no_password_in_sight() -> None:
 
 @pytest.mark.parametrize("careless", ["off", "local", "remote_write"])
 def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
-    served: Ground, careless: str
+    served: SandboxInstallation, careless: str
 ) -> None:
     """On PostgreSQL a role or database that does not wait for the disk at commit does so for our writes."""
     asked = text("SELECT current_setting('synchronous_commit')")

@@ -11,61 +11,63 @@ from bench import neighbours
 from keystead.domain.errors import LimitReached
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
-from tests.support.installations import ENGINES, Ground, text_of
+from tests.support.installations import ENGINES, SandboxInstallation, text_of
 from tests.support.postgres import wait_until
 
 LOUD = 4
 
 
-def _beside_a_change(ground: Ground, loud: Principal, act: Callable[[], object]) -> None:
+def _beside_a_change(
+    sandbox: SandboxInstallation, loud: Principal, act: Callable[[], object]
+) -> None:
     """Run the work while the other workspace is in the middle of a change."""
-    with ground.database.write(loud.workspace_id):
+    with sandbox.database.write(loud.workspace_id):
         act()
 
 
-def test_reading_waits_for_nobody(ground: Ground) -> None:
+def test_reading_waits_for_nobody(sandbox: SandboxInstallation) -> None:
     """While a workspace changes, another verifies, lists and counts, on both engines (R58)."""
-    loud, quiet = ground.tenant(), ground.tenant()
-    created = ground.key(quiet)
-    server = ground.another()
+    loud, quiet = sandbox.tenant(), sandbox.tenant()
+    created = sandbox.key(quiet)
+    server = sandbox.another()
 
     def read() -> None:
         verdict = server.services.verifier.verify(text_of(created), "documents:read")
         assert type(verdict).__name__ == "Verified"
-        assert [key.id for key in ground.keys(quiet)] == [created.key.id]
-        assert ground.used(quiet) == 1
-        assert ground.happened(quiet) == ["key.created"]
+        assert [key.id for key in sandbox.keys(quiet)] == [created.key.id]
+        assert sandbox.used(quiet) == 1
+        assert sandbox.happened(quiet) == ["key.created"]
 
-    _beside_a_change(ground, loud, read)
+    _beside_a_change(sandbox, loud, read)
 
 
-@pytest.mark.parametrize("shared_ground", ["postgresql"], indirect=True)
-def test_changes_of_two_workspaces_go_side_by_side(ground: Ground) -> None:
+@pytest.mark.parametrize("shared_sandbox", ["postgresql"], indirect=True)
+def test_changes_of_two_workspaces_go_side_by_side(sandbox: SandboxInstallation) -> None:
     """On PostgreSQL keys are created and revoked during another workspace's change, without waiting (R58)."""
-    loud, quiet = ground.tenant(), ground.tenant()
+    loud, quiet = sandbox.tenant(), sandbox.tenant()
 
     def change() -> None:
-        ground.services.keys.revoke(quiet, ground.key(quiet).key.id)
+        sandbox.services.keys.revoke(quiet, sandbox.key(quiet).key.id)
 
-    _beside_a_change(ground, loud, change)
-    assert ground.happened(quiet) == ["key.created", "key.revoked"]
+    _beside_a_change(sandbox, loud, change)
+    assert sandbox.happened(quiet) == ["key.created", "key.revoked"]
 
 
-@pytest.mark.parametrize("shared_ground", ["sqlite"], indirect=True)
-def test_everybody_has_a_turn(ground: Ground) -> None:
+@pytest.mark.parametrize("shared_sandbox", ["sqlite"], indirect=True)
+def test_everybody_has_a_turn(sandbox: SandboxInstallation) -> None:
     """On SQLite, with one writer at a time, a single request comes before the repeated ones of another (R58)."""
-    loud, quiet = ground.tenant(), ground.tenant()
+    loud, quiet = sandbox.tenant(), sandbox.tenant()
     order: list[str] = []
 
     def write(principal: Principal, name: str, times: int) -> None:
         for _ in range(times):
-            with ground.database.write(principal.workspace_id):
+            with sandbox.database.write(principal.workspace_id):
                 order.append(name)
 
     asked = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
     threads = []
-    writers = ground.database._writers
-    with ground.database.write(loud.workspace_id):
+    writers = sandbox.database._writers
+    with sandbox.database.write(loud.workspace_id):
         for one in asked:
             threads.append(threading.Thread(target=write, args=one))
             threads[-1].start()
@@ -76,18 +78,18 @@ def test_everybody_has_a_turn(ground: Ground) -> None:
     assert len(order) == 3 * LOUD + 1
 
 
-def test_a_full_neighbour_takes_no_place(ground: Ground) -> None:
+def test_a_full_neighbour_takes_no_place(sandbox: SandboxInstallation) -> None:
     """A workspace that asks for more than its limit leaves another's limit and list as they were (R58)."""
-    loud, quiet = ground.tenant(limit=2), ground.tenant(limit=2)
-    ground.key(quiet)
+    loud, quiet = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
+    sandbox.key(quiet)
     for _ in range(2):
-        ground.key(loud)
+        sandbox.key(loud)
     for _ in range(20):
         with pytest.raises(LimitReached):
-            ground.services.keys.create(loud, KeyDraft("more"))
-    assert (ground.used(quiet), ground.used(loud)) == (1, 2)
-    ground.key(quiet)
-    assert ground.used(quiet) == 2
+            sandbox.services.keys.create(loud, KeyDraft("more"))
+    assert (sandbox.used(quiet), sandbox.used(loud)) == (1, 2)
+    sandbox.key(quiet)
+    assert sandbox.used(quiet) == 2
 
 
 @pytest.mark.prove

@@ -25,7 +25,7 @@ from tests.storage.row_security.test_diff import (  # noqa: F401 - they run here
     test_writing_for_somebody_else,
 )
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, ground_on
+from tests.support.installations import SandboxInstallation, sandbox_on
 from tests.support.postgres import OLDEST, PostgresServer, own_postgres
 from tests.support.row_security import installed_database, server_url
 from tests.support.sample_workspace import furnish
@@ -50,10 +50,10 @@ def database(oldest: PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def aged(oldest: PostgresServer) -> Iterator[Ground]:
+def aged(oldest: PostgresServer) -> Iterator[SandboxInstallation]:
     """An installation on it."""
-    with ground_on(server_url(oldest, installed_database(oldest))) as ground:
-        yield ground
+    with sandbox_on(server_url(oldest, installed_database(oldest))) as sandbox:
+        yield sandbox
 
 
 @pytest.mark.slow
@@ -64,20 +64,20 @@ def test_it_is_the_oldest(database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_a_furnished_house(aged: Ground) -> None:
+def test_a_furnished_house(aged: SandboxInstallation) -> None:
     """People, keys of every kind, their use, documents and events: everything that pages show can be created."""
-    house = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
+    sample = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
     services = aged.services
-    shown = services.keys.list(house.principal, limit=100).items
+    shown = services.keys.list(sample.principal, limit=100).items
     assert len(shown) == len({key.id for key in shown}) > 6
-    assert services.plans.use(house.principal).quotas["api_keys"].used > 3
-    assert services.documents.search(house.principal, "handbook", "matter 7")
-    assert services.events.list(house.principal, limit=10).items
-    assert sum(services.keys.count_hygiene_findings(house.principal).values()) > 0
+    assert services.plans.use(sample.principal).quotas["api_keys"].used > 3
+    assert services.documents.search(sample.principal, "handbook", "matter 7")
+    assert services.events.list(sample.principal, limit=10).items
+    assert sum(services.keys.count_hygiene_findings(sample.principal).values()) > 0
 
 
 @pytest.mark.slow
-def test_search_and_pushes(aged: Ground) -> None:
+def test_search_and_pushes(aged: SandboxInstallation) -> None:
     """Documents are pushed, changed, found by their words, and gone again."""
     tenant, documents = aged.tenant(), aged.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))

@@ -26,7 +26,7 @@ from keystead.storage.tables import credentials, sessions, throttles, users
 from keystead.storage.tables.keys import _keys_of
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, plan_of
+from tests.support.installations import SandboxInstallation, plan_of
 
 MAKER = Actor(PrincipalKind.OPERATOR, "cli", "root")
 
@@ -39,22 +39,22 @@ def _address() -> str:
     return f"{new_id('a', NOON)}@Example.com"
 
 
-def _write(ground: Ground, act: Callable[[Tx], object]) -> None:
-    with write_behind(ground.database) as tx:
+def _write(sandbox: SandboxInstallation, act: Callable[[Tx], object]) -> None:
+    with write_behind(sandbox.database) as tx:
         act(tx)
 
 
-def test_an_address_is_one_persons(ground: Ground) -> None:
+def test_an_address_is_one_persons(sandbox: SandboxInstallation) -> None:
     """Neither a new user nor a change takes an email that another has, in any case; many may be without one."""
     email = _address()
     ada, bo = _user(email), _user(_address())
     for user in (ada, bo, _user(), _user()):
-        _write(ground, lambda tx, user=user: users.insert_user(tx, user))  # type: ignore[misc]
+        _write(sandbox, lambda tx, user=user: users.insert_user(tx, user))  # type: ignore[misc]
     with pytest.raises(EmailTaken):
-        _write(ground, lambda tx: users.insert_user(tx, _user(email.upper())))
+        _write(sandbox, lambda tx: users.insert_user(tx, _user(email.upper())))
     with pytest.raises(EmailTaken):
-        _write(ground, lambda tx: users.set_email(tx, bo.id, email.lower()))
-    with read_behind(ground.database) as tx:
+        _write(sandbox, lambda tx: users.set_email(tx, bo.id, email.lower()))
+    with read_behind(sandbox.database) as tx:
         found = users.find_account(tx, email.swapcase())
         assert found is not None
         assert found.user == ada
@@ -74,23 +74,25 @@ def test_an_account_hides_its_hash() -> None:
         {"portal_user_id": None},
     ],
 )
-def test_a_products_user_is_nothing_else(ground: Ground, values: dict[str, object]) -> None:
+def test_a_products_user_is_nothing_else(
+    sandbox: SandboxInstallation, values: dict[str, object]
+) -> None:
     """The database refuses a product's user with a password, an address to sign in by, or without the product's id."""
-    workspace_id = ground.tenant().workspace_id
+    workspace_id = sandbox.tenant().workspace_id
     user = _user(portal_workspace_id=workspace_id)
-    _write(ground, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+    _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
     changed = update(user_rows).where(user_rows.c.id == user.id).values(**values)
     with pytest.raises(Exception, match=r"IntegrityError|Violation"):
-        _write(ground, lambda tx: tx.execute(changed))
+        _write(sandbox, lambda tx: tx.execute(changed))
 
 
-def test_one_user_for_each_of_the_products_ids(ground: Ground) -> None:
+def test_one_user_for_each_of_the_products_ids(sandbox: SandboxInstallation) -> None:
     """The database refuses a second user of one id in one workspace, and the error is not about emails."""
-    here, there = ground.tenant().workspace_id, ground.tenant().workspace_id
+    here, there = sandbox.tenant().workspace_id, sandbox.tenant().workspace_id
 
     def add(workspace_id: WorkspaceId) -> None:
         user = _user(_address(), portal_workspace_id=workspace_id)
-        _write(ground, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+        _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
 
     add(here)
     add(there)
@@ -98,17 +100,17 @@ def test_one_user_for_each_of_the_products_ids(ground: Ground) -> None:
         add(here)
 
 
-def test_a_renewed_hash_is_of_the_same_password(ground: Ground) -> None:
+def test_a_renewed_hash_is_of_the_same_password(sandbox: SandboxInstallation) -> None:
     """A hash is renewed only while it is the one that was verified: no new password is overwritten by an old one's."""
     user = _user(_address())
-    _write(ground, lambda tx: users.insert_user(tx, user, password_hash="old"))
-    _write(ground, lambda tx: users.set_password(tx, user.id, "new", NOON))
-    _write(ground, lambda tx: users.renew_hash(tx, user.id, "old", "renewed"))
-    with read_behind(ground.database) as tx:
+    _write(sandbox, lambda tx: users.insert_user(tx, user, password_hash="old"))
+    _write(sandbox, lambda tx: users.set_password(tx, user.id, "new", NOON))
+    _write(sandbox, lambda tx: users.renew_hash(tx, user.id, "old", "renewed"))
+    with read_behind(sandbox.database) as tx:
         assert users.password_hash_of(tx, user.id) == "new"
 
 
-def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
+def test_a_session_that_ended_is_not_renewed(sandbox: SandboxInstallation) -> None:
     """A session keeps its first end, and gets no second secret after it."""
     user = _user()
     session = Session(
@@ -120,21 +122,21 @@ def test_a_session_that_ended_is_not_renewed(ground: Ground) -> None:
         proven_by=AuthenticationMethod.LINK,
     )
     digest, other = new_id("d", NOON).encode(), new_id("d", NOON).encode()
-    _write(ground, lambda tx: users.insert_user(tx, user))
-    _write(ground, lambda tx: sessions.insert_session(tx, digest, session))
-    _write(ground, lambda tx: sessions.end_session(tx, digest, NOON))
-    with write_behind(ground.database) as tx:
+    _write(sandbox, lambda tx: users.insert_user(tx, user))
+    _write(sandbox, lambda tx: sessions.insert_session(tx, digest, session))
+    _write(sandbox, lambda tx: sessions.end_session(tx, digest, NOON))
+    with write_behind(sandbox.database) as tx:
         assert not sessions.renew_session(tx, digest, other, session)
         assert sessions.find_session(tx, other) is None
         assert sessions.find_session(tx, digest) == replace(session, ended_at=NOON)
 
 
-def test_the_first_revocation_stays(ground: Ground) -> None:
+def test_the_first_revocation_stays(sandbox: SandboxInstallation) -> None:
     """A second revocation of a credential leaves the first in place."""
     id = CredentialId(new_id("op", NOON))
     made = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
     later = NOON + timedelta(days=1)
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         credentials.insert_credential(tx, made, Digest("p1", bytes(32)))
         credentials.revoke_credential(tx, id, NOON, "root")
         credentials.revoke_credential(tx, id, later, "other")
@@ -146,10 +148,10 @@ def test_the_first_revocation_stays(ground: Ground) -> None:
 # --- wrong passwords ---
 
 
-def test_counting_failures(ground: Ground) -> None:
+def test_counting_failures(sandbox: SandboxInstallation) -> None:
     """A subject without failures counts zero; what is written is read; taking back never goes below zero."""
     one, other = Subject(new_id("account", NOON)), Subject(new_id("account", NOON))
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         assert throttles.lock_failures(tx, [one, other], NOON) == {
             one: NO_FAILURES,
             other: NO_FAILURES,
@@ -163,14 +165,14 @@ def test_counting_failures(ground: Ground) -> None:
         assert throttles.find_failures(tx, [one]) == {one: NO_FAILURES}
 
 
-def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
+def test_nobody_counts_at_the_same_time(sandbox: SandboxInstallation) -> None:
     """Sixteen threads that each count one failure of the same two subjects, in either order, count sixteen."""
     subjects = [Subject(new_id("account", NOON)), Subject(new_id("address", NOON))]
     gate = threading.Barrier(16)
 
     def count(number: int) -> None:
         gate.wait(30)
-        with write_behind(ground.database) as tx:
+        with write_behind(sandbox.database) as tx:
             found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
             for subject in subjects:
                 throttles.set_failures(tx, subject, ThrottleState(found[subject].count + 1, NOON))
@@ -180,7 +182,7 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         found = throttles.find_failures(tx, subjects)
     assert [found[subject].count for subject in subjects] == [16, 16]
 
@@ -188,11 +190,11 @@ def test_nobody_counts_at_the_same_time(ground: Ground) -> None:
 # --- plans ---
 
 
-def test_what_signing_in_reads(ground: Ground) -> None:
+def test_what_signing_in_reads(sandbox: SandboxInstallation) -> None:
     """An email is found by its index, and marking keys whose creators left scans no members."""
     by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
-    plan = plan_of(ground.database, by_email, WorkspaceId("ws_1"))
+    plan = plan_of(sandbox.database, by_email, WorkspaceId("ws_1"))
     assert "sign_in_email" in plan or "SEARCH" in plan
-    marked = plan_of(ground.database, _keys_of(WorkspaceId("ws_1")), WorkspaceId("ws_1"))
+    marked = plan_of(sandbox.database, _keys_of(WorkspaceId("ws_1")), WorkspaceId("ws_1"))
     assert "SCAN members" not in marked
     assert "Seq Scan on members" not in marked

@@ -14,7 +14,7 @@ from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.storage.row_security.test_diff import fill, interleave
-from tests.support.installations import Ground, ground_on
+from tests.support.installations import SandboxInstallation, sandbox_on
 from tests.support.pgbouncer import PgBouncer, pgbouncer
 from tests.support.postgres import PostgresServer
 from tests.support.row_security import installed_database, server_url
@@ -38,13 +38,13 @@ def url(postgres: PostgresServer, pooler: PgBouncer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def pooled(url: str) -> Iterator[Ground]:
+def pooled(url: str) -> Iterator[SandboxInstallation]:
     """An installation on that database."""
-    with ground_on(url) as ground:
-        yield ground
+    with sandbox_on(url) as sandbox:
+        yield sandbox
 
 
-def test_many_share_two_connections(pooled: Ground) -> None:
+def test_many_share_two_connections(pooled: SandboxInstallation) -> None:
     """Forty threads create, verify, list and revoke over two connections: each sees its own workspace alone."""
     tenants = [pooled.tenant() for _ in range(8)]
 
@@ -68,7 +68,7 @@ def test_many_share_two_connections(pooled: Ground) -> None:
 
 
 def test_no_workspace_is_left_behind(
-    url: str, pooled: Ground, monkeypatch: pytest.MonkeyPatch
+    url: str, pooled: SandboxInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After any other transaction on the connection, the next one sees its own workspace alone."""
     interleave(url, 1_000, monkeypatch)

@@ -30,7 +30,7 @@ from keystead.storage.tables.keys import pepper_ids_of_live_keys
 from keystead.storage.tables.usage import delete_old_callers
 from tests.support.administrator import tidy, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import ENGINES, UNLIMITED, Ground, fresh_ground
+from tests.support.installations import ENGINES, UNLIMITED, SandboxInstallation, fresh_sandbox
 
 WORKSPACES = 100
 ROWS = 10_000
@@ -54,7 +54,7 @@ GROWING = (
 class Crowd:
     """Many workspaces with many keys and events; one of them is the tenant's."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     tenant: Principal
 
     def key(self, number: int = 100) -> KeyId:
@@ -63,47 +63,47 @@ class Crowd:
 
     def refused(self) -> None:
         """Create a key beyond the limit."""
-        self.ground.limit(self.tenant, 1)
+        self.sandbox.limit(self.tenant, 1)
         with pytest.raises(LimitReached):
             self.keys.create(self.tenant, KeyDraft("x"))
-        self.ground.limit(self.tenant, None)
+        self.sandbox.limit(self.tenant, None)
 
     def overlap(self) -> None:
         """Rotate a key that stays active for a while, under a limit."""
-        self.ground.limit(self.tenant, ROWS)
+        self.sandbox.limit(self.tenant, ROWS)
         old = self.keys.create(self.tenant, KeyDraft("x")).key
         self.keys.rotate(self.tenant, old.id, overlap=timedelta(hours=1))
-        self.ground.limit(self.tenant, None)
+        self.sandbox.limit(self.tenant, None)
 
     def peppers(self) -> None:
         """Read what a server reads when it starts."""
-        with self.ground.database.read_across(Purpose.SERVER) as tx:
+        with self.sandbox.database.read_across(Purpose.SERVER) as tx:
             assert pepper_ids_of_live_keys(tx, NOON) == {"p1", "p2"}
 
     def forget_old_callers(self) -> None:
         """Forget old callers, as a flush does for a few of its keys."""
-        with self.ground.database.write_across(Purpose.USE) as tx:
+        with self.sandbox.database.write_across(Purpose.USE) as tx:
             delete_old_callers(tx, [self.key(), self.key(101)], 10)
 
     def named(self, name: str) -> None:
         """Search by name, as the command line does."""
         with pytest.raises(NotFound):
-            self.ground.services.workspaces.named(name)
+            self.sandbox.services.workspaces.named(name)
 
     def collection(self) -> None:
         """Create one more collection of the tenant's."""
-        name = f"c{len(self.ground.services.documents.list_collections(self.tenant).items)}"
-        self.ground.services.documents.create_collection(self.tenant, CollectionDraft(name))
+        name = f"c{len(self.sandbox.services.documents.list_collections(self.tenant).items)}"
+        self.sandbox.services.documents.create_collection(self.tenant, CollectionDraft(name))
 
     @property
     def keys(self) -> Keys:
         """The use cases of keys."""
-        return self.ground.services.keys
+        return self.sandbox.services.keys
 
     @property
     def events(self) -> Events:
         """The use cases of events."""
-        return self.ground.services.events
+        return self.sandbox.services.events
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -111,15 +111,15 @@ def crowd(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crowd]:
     """A hundred workspaces with ten thousand keys and events, and the statistics of a database in use."""
-    with fresh_ground(request, tmp_path_factory, request.param) as ground:
+    with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
         tenants = [
             operator("tests", WorkspaceId(f"ws_{number:022}")) for number in range(WORKSPACES)
         ]
-        with write_behind(ground.database) as tx:
+        with write_behind(sandbox.database) as tx:
             for table, rows in _rows(tenants).items():
                 tx.execute(insert(table), rows)
-        tidy(ground.database)
-        yield Crowd(ground, tenants[0])
+        tidy(sandbox.database)
+        yield Crowd(sandbox, tenants[0])
 
 
 def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
@@ -174,7 +174,7 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
 
 
 @contextmanager
-def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
+def _watched(sandbox: SandboxInstallation) -> Iterator[list[tuple[str, Any]]]:
     """Record every statement that searches for rows, with its values, and those that begin a transaction."""
     seen: list[tuple[str, Any]] = []
 
@@ -182,19 +182,19 @@ def _watched(ground: Ground) -> Iterator[list[tuple[str, Any]]]:
         if sql.startswith(("SELECT", "UPDATE", "DELETE")):
             seen.append((sql, values))
 
-    event.listen(ground.database.engine, "before_cursor_execute", note)
+    event.listen(sandbox.database.engine, "before_cursor_execute", note)
     yield seen
-    event.remove(ground.database.engine, "before_cursor_execute", note)
+    event.remove(sandbox.database.engine, "before_cursor_execute", note)
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
     """Return the plan of each statement of an act; on PostgreSQL in the act's roles."""
-    with _watched(crowd.ground) as seen:
+    with _watched(crowd.sandbox) as seen:
         act()
     assert seen
     explain, found = "EXPLAIN QUERY PLAN ", []
-    with crowd.ground.database.engine.connect() as connection:
-        if not crowd.ground.database.is_sqlite:
+    with crowd.sandbox.database.engine.connect() as connection:
+        if not crowd.sandbox.database.is_sqlite:
             explain = "EXPLAIN "  # which scans small tables, unless there is no other way
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for sql, values in seen:
@@ -227,20 +227,20 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "events": lambda c: c.events.list(c.tenant, limit=5),
     "next events": lambda c: c.events.list(c.tenant, limit=5, before=ROWS // 2),
     "events of a type": lambda c: c.events.list(c.tenant, limit=5, types=[EventType.KEY_ROTATED]),
-    "use per day": lambda c: c.ground.services.usage.per_day(c.tenant, c.key(), NOON.date()),
-    "suspension": lambda c: c.ground.services.workspaces.suspend(c.tenant.workspace_id),
-    "plan": lambda c: c.ground.services.plans.use(c.tenant),
+    "use per day": lambda c: c.sandbox.services.usage.per_day(c.tenant, c.key(), NOON.date()),
+    "suspension": lambda c: c.sandbox.services.workspaces.suspend(c.tenant.workspace_id),
+    "plan": lambda c: c.sandbox.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
     "keys of a habit": lambda c: c.keys.list(c.tenant, finding=HygieneFinding.NEVER_USED),
     "candidates": lambda c: c.keys.candidates(c.tenant),
     "full limit": lambda c: c.refused(),
     "overlap under a limit": lambda c: c.overlap(),
-    "callers": lambda c: c.ground.services.usage.callers(c.tenant, c.key()),
+    "callers": lambda c: c.sandbox.services.usage.callers(c.tenant, c.key()),
     "old callers": lambda c: c.forget_old_callers(),
     "a workspace by its name": lambda c: c.named("W 7"),
     "peppers at a start": lambda c: c.peppers(),
     "new collection": lambda c: c.collection(),
-    "collections": lambda c: c.ground.services.documents.list_collections(c.tenant, limit=5),
+    "collections": lambda c: c.sandbox.services.documents.list_collections(c.tenant, limit=5),
 }
 ORDERED = (
     "first page",

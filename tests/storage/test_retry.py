@@ -14,7 +14,7 @@ from keystead.domain.errors import OutcomeUnknown, StorageError, Unavailable
 from keystead.storage import retry
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.errors import RolledBack, StatementFault
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 CODES = {
     "sqlite": ["SQLITE_BUSY_SNAPSHOT"],
@@ -26,9 +26,9 @@ OTHERS = {
 }
 
 
-def refusal(ground: Ground, code: str) -> Exception:
+def refusal(sandbox: SandboxInstallation, code: str) -> Exception:
     """Return the driver's error with that code."""
-    if not ground.database.is_sqlite:
+    if not sandbox.database.is_sqlite:
         return psycopg.errors.lookup(code)("planted")
     error: Exception = sqlite_driver.OperationalError("planted")
     error.sqlite_errorname = code  # type: ignore[attr-defined]
@@ -36,14 +36,14 @@ def refusal(ground: Ground, code: str) -> Exception:
 
 
 @contextmanager
-def at_commit(ground: Ground, code: str) -> Iterator[list[str]]:
+def at_commit(sandbox: SandboxInstallation, code: str) -> Iterator[list[str]]:
     """Refuse every commit with that code. Returns a list that grows with each."""
-    dialect, tried = ground.database.engine.dialect, list[str]()
+    dialect, tried = sandbox.database.engine.dialect, list[str]()
     commit = dialect.do_commit
 
     def refuse(connection: Any) -> None:
         tried.append(code)
-        raise refusal(ground, code)
+        raise refusal(sandbox, code)
 
     dialect.do_commit = refuse  # type: ignore[method-assign,assignment]
     try:
@@ -54,7 +54,7 @@ def at_commit(ground: Ground, code: str) -> Iterator[list[str]]:
 
 @contextmanager
 def at_statement(
-    ground: Ground, code: str, words: str = "INSERT INTO events"
+    sandbox: SandboxInstallation, code: str, words: str = "INSERT INTO events"
 ) -> Iterator[list[str]]:
     """Refuse every statement that contains the text with that code. Returns a list that grows with each."""
     tried = list[str]()
@@ -62,13 +62,13 @@ def at_statement(
     def refuse(_: Any, statement: str, *__: Any) -> None:
         if words in statement:
             tried.append(code)
-            raise refusal(ground, code)
+            raise refusal(sandbox, code)
 
-    event.listen(ground.database.engine, "do_execute", refuse)
+    event.listen(sandbox.database.engine, "do_execute", refuse)
     try:
         yield tried
     finally:
-        event.remove(ground.database.engine, "do_execute", refuse)
+        event.remove(sandbox.database.engine, "do_execute", refuse)
 
 
 @pytest.fixture(autouse=True)
@@ -78,48 +78,50 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
-def codes(ground: Ground, among: dict[str, list[str]]) -> list[str]:
+def codes(sandbox: SandboxInstallation, among: dict[str, list[str]]) -> list[str]:
     """The engine's codes of conflicts."""
-    return among["sqlite" if ground.database.is_sqlite else "postgresql"]
+    return among["sqlite" if sandbox.database.is_sqlite else "postgresql"]
 
 
 @pytest.mark.parametrize("refused", [at_statement, at_commit])
-def test_it_gives_up(ground: Ground, refused: Callable[..., Any]) -> None:
+def test_it_gives_up(sandbox: SandboxInstallation, refused: Callable[..., Any]) -> None:
     """Work that conflicts each time is refused after ten attempts, as unavailable, without effect."""
-    tenant = ground.tenant()
-    for code in codes(ground, CODES):
-        with refused(ground, code) as tried, pytest.raises(Unavailable) as told:
-            ground.key(tenant)
+    tenant = sandbox.tenant()
+    for code in codes(sandbox, CODES):
+        with refused(sandbox, code) as tried, pytest.raises(Unavailable) as told:
+            sandbox.key(tenant)
         assert type(told.value) is Unavailable
         assert len(tried) == len(retry.PAUSES) + 1 == 10
-    assert (ground.ids(tenant), ground.happened(tenant), ground.used(tenant)) == ([], [], 0)
-    ground.key(tenant)
+    assert (sandbox.ids(tenant), sandbox.happened(tenant), sandbox.used(tenant)) == ([], [], 0)
+    sandbox.key(tenant)
 
 
-def test_it_ends_in_time(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_in_time(sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is over there is no further attempt."""
     monkeypatch.setattr(retry, "SECONDS", -1.0)
-    tenant = ground.tenant()
-    with at_commit(ground, codes(ground, CODES)[0]) as tried, pytest.raises(Unavailable):
-        ground.key(tenant)
+    tenant = sandbox.tenant()
+    with at_commit(sandbox, codes(sandbox, CODES)[0]) as tried, pytest.raises(Unavailable):
+        sandbox.key(tenant)
     assert len(tried) == 1
 
 
 @pytest.mark.parametrize("refused", [at_statement, at_commit])
-def test_nothing_else_is_tried_again(ground: Ground, refused: Callable[..., Any]) -> None:
+def test_nothing_else_is_tried_again(
+    sandbox: SandboxInstallation, refused: Callable[..., Any]
+) -> None:
     """Not retried: what may have been done, what waited long enough, what would fail again."""
-    tenant = ground.tenant()
-    for code in codes(ground, OTHERS):
-        with refused(ground, code) as tried, pytest.raises((StorageError, StatementFault)) as told:
-            ground.key(tenant)
+    tenant = sandbox.tenant()
+    for code in codes(sandbox, OTHERS):
+        with refused(sandbox, code) as tried, pytest.raises((StorageError, StatementFault)) as told:
+            sandbox.key(tenant)
         assert len(tried) == 1, code
         assert not isinstance(told.value, RolledBack)
 
 
-def test_an_ambiguous_commit_is_in_doubt(ground: Ground) -> None:
+def test_an_ambiguous_commit_is_in_doubt(sandbox: SandboxInstallation) -> None:
     """If the database reports an unknown outcome, so do we, without a retry: 40003 is not 40001."""
-    tenant = ground.tenant()
-    code = "SQLITE_IOERR" if ground.database.is_sqlite else "40003"
-    with at_commit(ground, code) as tried, pytest.raises(OutcomeUnknown):
-        ground.key(tenant)
+    tenant = sandbox.tenant()
+    code = "SQLITE_IOERR" if sandbox.database.is_sqlite else "40003"
+    with at_commit(sandbox, code) as tried, pytest.raises(OutcomeUnknown):
+        sandbox.key(tenant)
     assert tried == [code]

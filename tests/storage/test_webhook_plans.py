@@ -21,7 +21,13 @@ from keystead.services.sealing import Sealing, WebhookSecrets, place_of, seal_se
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import tidy, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import ENGINES, PEPPERS, UNLIMITED, Ground, fresh_ground
+from tests.support.installations import (
+    ENGINES,
+    PEPPERS,
+    UNLIMITED,
+    SandboxInstallation,
+    fresh_sandbox,
+)
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
 """Each workspace has these endpoints, each endpoint a delivery of every event: some ten thousand."""
@@ -33,7 +39,7 @@ SEARCHED = ("api_keys", "key_callers")
 class Crowd:
     """Many workspaces with many deliveries; one of them is the tenant's."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     tenant: Principal
 
     @property
@@ -48,20 +54,20 @@ class Crowd:
     @property
     def deliveries(self) -> Deliveries:
         """The queries of workers."""
-        return self.ground.services.deliveries
+        return self.sandbox.services.deliveries
 
     def work(self) -> None:
         """Run a worker's round: claim, extend, complete, release."""
         batches = self.deliveries.claim(endpoints=3, messages=5)
         assert len(batches) == 3
         self.deliveries.extend(batches)
-        attempt = Attempt(self.ground.clock.now(), 204, None, 3)
+        attempt = Attempt(self.sandbox.clock.now(), 204, None, 3)
         sent = [Sent(m.delivery, Outcome(attempt)) for batch in batches for m in batch.messages]
         self.deliveries.settle(sent, batches)
 
     def look(self) -> None:
         """Search for lifecycle events of keys."""
-        KeyLifecycle(self.ground.database, self.ground.clock).run()
+        KeyLifecycle(self.sandbox.database, self.sandbox.clock).run()
 
 
 def webhook_id(workspace: int, endpoint: int) -> WebhookId:
@@ -79,12 +85,12 @@ def crowd(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crowd]:
     """The statistics are those of a database in use."""
-    with fresh_ground(request, tmp_path_factory, request.param) as ground:
-        with write_behind(ground.database) as tx:
+    with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
+        with write_behind(sandbox.database) as tx:
             for table, rows in _rows().items():
                 tx.execute(insert(table), rows)
-        tidy(ground.database)
-        yield Crowd(ground, operator("tests", WorkspaceId(f"ws_{0:022}")))
+        tidy(sandbox.database)
+        yield Crowd(sandbox, operator("tests", WorkspaceId(f"ws_{0:022}")))
 
 
 def _rows() -> dict[Any, list[dict[str, Any]]]:
@@ -146,7 +152,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
         if sql.startswith(("SELECT", "UPDATE", "DELETE")):
             seen.append((sql, values[0] if many else values))
 
-    engine = crowd.ground.database.engine
+    engine = crowd.sandbox.database.engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         act()
@@ -154,7 +160,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
         event.remove(engine, "before_cursor_execute", note)
     explain, found = "EXPLAIN QUERY PLAN ", []
     with engine.connect() as connection:
-        if not crowd.ground.database.is_sqlite:
+        if not crowd.sandbox.database.is_sqlite:
             explain = "EXPLAIN "
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for sql, values in seen:
@@ -176,26 +182,26 @@ def _scans(plan: str) -> list[str]:
 
 ACTS: dict[str, Callable[[Crowd], object]] = {
     "a worker's round": lambda c: c.work(),
-    "a change that is told": lambda c: c.ground.services.keys.create(c.tenant, KeyDraft("x")),
-    "webhooks": lambda c: c.ground.services.webhooks.list(c.tenant),
-    "deliveries": lambda c: c.ground.services.webhooks.deliveries(c.tenant, c.webhook, limit=5),
-    "next deliveries": lambda c: c.ground.services.webhooks.deliveries(
+    "a change that is told": lambda c: c.sandbox.services.keys.create(c.tenant, KeyDraft("x")),
+    "webhooks": lambda c: c.sandbox.services.webhooks.list(c.tenant),
+    "deliveries": lambda c: c.sandbox.services.webhooks.deliveries(c.tenant, c.webhook, limit=5),
+    "next deliveries": lambda c: c.sandbox.services.webhooks.deliveries(
         c.tenant, c.webhook, limit=5, before=30
     ),
-    "failed deliveries": lambda c: c.ground.services.webhooks.deliveries(
+    "failed deliveries": lambda c: c.sandbox.services.webhooks.deliveries(
         c.tenant, c.webhook, limit=5, status=DeliveryStatus.FAILED
     ),
-    "one delivery": lambda c: c.ground.services.webhooks.delivery(c.tenant, c.delivery(5)),
-    "sending again": lambda c: c.ground.services.webhooks.redeliver(c.tenant, c.delivery(6)),
-    "a test": lambda c: c.ground.services.webhooks.test(c.tenant, c.webhook),
-    "quota": lambda c: c.ground.services.plans.use(c.tenant),
+    "one delivery": lambda c: c.sandbox.services.webhooks.delivery(c.tenant, c.delivery(5)),
+    "sending again": lambda c: c.sandbox.services.webhooks.redeliver(c.tenant, c.delivery(6)),
+    "a test": lambda c: c.sandbox.services.webhooks.test(c.tenant, c.webhook),
+    "quota": lambda c: c.sandbox.services.plans.use(c.tenant),
 }
 
 
 @pytest.mark.parametrize("name", ACTS)
 def test_no_scans(crowd: Crowd, name: str) -> None:
     """No query about one endpoint, and no round of a worker, reads a table from end to end."""
-    crowd.ground.clock.advance(timedelta(minutes=1))
+    crowd.sandbox.clock.advance(timedelta(minutes=1))
     for plan in _plans(crowd, lambda: ACTS[name](crowd)):
         assert _scans(plan) == [], plan
 
@@ -210,14 +216,14 @@ def test_no_scans(crowd: Crowd, name: str) -> None:
 )
 def test_what_waits_is_found_among_what_is_done(crowd: Crowd, name: str, index: str) -> None:
     """The few that are due, and the few that failed, have indexes of their own, among the many delivered."""
-    crowd.ground.clock.advance(timedelta(minutes=1))
+    crowd.sandbox.clock.advance(timedelta(minutes=1))
     assert index in "\n".join(_plans(crowd, lambda: ACTS[name](crowd)))
 
 
 def test_the_searches_over_keys_go_along_an_index(crowd: Crowd) -> None:
     """Expired and refused keys are found by their own indexes; the search for unused ones walks the ids in batches."""
     crowd.look()
-    crowd.ground.clock.advance(timedelta(days=2))
+    crowd.sandbox.clock.advance(timedelta(days=2))
     plans = _plans(crowd, crowd.look)
     asked = "\n".join(plans)
     assert "api_keys_by_expiry" in asked

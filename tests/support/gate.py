@@ -15,7 +15,7 @@ from keystead.domain.ids import CredentialId
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Header, Message
 from tests.support.asgi import HOST, Response, scope_of
-from tests.support.installations import Ground, text_of
+from tests.support.installations import SandboxInstallation, text_of
 
 OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "root")
 FORM: Final[Header] = (b"content-type", b"application/x-www-form-urlencoded")
@@ -24,9 +24,9 @@ IDENTITY: Final = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes"
 
 @dataclass
 class Doors:
-    """The whole server's application, over that ground."""
+    """The whole server's application, over that sandbox."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     app: App
     runner: asyncio.Runner
 
@@ -62,11 +62,11 @@ class Doors:
 
     def token(self, *scopes: str, **chosen: Any) -> str:
         """The token of a new key of a new workspace."""
-        return text_of(self.ground.key(self.ground.tenant(), scopes=scopes or ("*",), **chosen))
+        return text_of(self.sandbox.key(self.sandbox.tenant(), scopes=scopes or ("*",), **chosen))
 
     def credential(self, kind: CredentialKind = CredentialKind.SERVICE) -> tuple[CredentialId, str]:
         """Id and token of a new credential of a service."""
-        made, token = self.ground.services.credentials.create("search", OPERATOR, kind)
+        made, token = self.sandbox.services.credentials.create("search", OPERATOR, kind)
         return made.id, token.reveal()
 
     def service(self) -> Header:
@@ -74,9 +74,9 @@ class Doors:
         return bearer(self.credential()[1])[0]
 
 
-def doors_of(ground: Ground, runner: asyncio.Runner) -> Doors:
+def doors_of(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Doors:
     """The endpoints of an installation."""
-    return Doors(ground, application(ground.installation, None), runner)
+    return Doors(sandbox, application(sandbox.installation, None), runner)
 
 
 def bearer(token: str | None) -> list[Header]:

@@ -39,7 +39,7 @@ _numbers = count(1)
 
 
 @dataclass
-class Ground:
+class SandboxInstallation:
     """An installation on a database of its own, whose clock stands still; tests keep to workspaces of their own."""
 
     url: str
@@ -162,14 +162,14 @@ def prepare(url: str) -> None:
 
 
 @contextmanager
-def ground_on(url: str) -> Iterator[Ground]:
+def sandbox_on(url: str) -> Iterator[SandboxInstallation]:
     """An installation on a prepared database."""
     clock, url = ManualClock(), as_server(url)
-    ground = Ground(url, open_installation(_settings(url), PEPPERS, clock), clock)
+    sandbox = SandboxInstallation(url, open_installation(_settings(url), PEPPERS, clock), clock)
     try:
-        yield ground
+        yield sandbox
     finally:
-        ground.close()
+        sandbox.close()
 
 
 @contextmanager
@@ -178,7 +178,7 @@ def fresh_url(
 ) -> Iterator[str]:
     """The URL of a fresh database of that engine, for its server; for fixtures of any scope."""
     if engine == "sqlite":
-        yield f"sqlite:///{folders.mktemp('ground') / 'keystead.db'}"
+        yield f"sqlite:///{folders.mktemp('sandbox') / 'keystead.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = installed_database(server)
@@ -187,39 +187,39 @@ def fresh_url(
 
 
 @contextmanager
-def fresh_ground(
+def fresh_sandbox(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation on a fresh database of that engine; for fixtures of any scope."""
     with fresh_url(request, folders, engine) as url:
         prepare(url)
-        with ground_on(url) as ground:
-            yield ground
+        with sandbox_on(url) as sandbox:
+            yield sandbox
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def shared_ground(
+def shared_sandbox(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """One installation for all tests of a file, once on each engine."""
-    with fresh_ground(request, tmp_path_factory, request.param) as ground:
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def ground(shared_ground: Ground) -> Ground:
+def sandbox(shared_sandbox: SandboxInstallation) -> SandboxInstallation:
     """The file's installation, at noon."""
-    shared_ground.clock.set(NOON)
-    return shared_ground
+    shared_sandbox.clock.set(NOON)
+    return shared_sandbox
 
 
 @pytest.fixture(params=ENGINES)
-def own_ground(
+def own_sandbox(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation of the test's own, once on each engine."""
-    with fresh_ground(request, tmp_path_factory, request.param) as ground:
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
+        yield sandbox
 
 
 @contextmanager
@@ -242,9 +242,9 @@ def read_only(database: Database) -> Iterator[None]:
         database.engine.dispose()
 
 
-def sqlite_file(ground: Ground) -> Path:
+def sqlite_file(sandbox: SandboxInstallation) -> Path:
     """The file of an embedded database."""
-    return Path(str(ground.database.url.database))
+    return Path(str(sandbox.database.url.database))
 
 
 def plan_of(database: Database, statement: Any, workspace_id: WorkspaceId | None = None) -> str:

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from keystead import bootstrap
 from keystead.bootstrap import open_installation
 from tests.support.clocks import ManualClock
-from tests.support.sample_workspace import House, furnish
+from tests.support.sample_workspace import SampleWorkspace, furnish
 from tests.support.server_process import ServerProcess
 
 STILL: Final = {"KEYSTEAD_WEBHOOK_DELIVERY": "false"}
@@ -27,7 +27,7 @@ Arrived = Callable[[str], None]
 
 
 @contextmanager
-def house_of(server: ServerProcess) -> Iterator[House]:
+def sample_of(server: ServerProcess) -> Iterator[SampleWorkspace]:
     """The server's installation, furnished as if it had been used for a year; its clock can be set back."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None, "the server has made them"
@@ -42,8 +42,8 @@ def house_of(server: ServerProcess) -> Iterator[House]:
 class Tour:
     """Leads a user's page through all states, each under a descriptive name."""
 
-    def __init__(self, page: Page, house: House, arrived: Arrived) -> None:
-        self.page, self.house, self.arrived = page, house, arrived
+    def __init__(self, page: Page, sample: SampleWorkspace, arrived: Arrived) -> None:
+        self.page, self.sample, self.arrived = page, sample, arrived
         self.names: list[str] = []
 
     def everything(self) -> None:
@@ -57,38 +57,38 @@ class Tour:
         """Visit what a user sees before signing in; then sign in."""
         for name, url in (
             ("signed-out", "/sign-in"),
-            ("sign-in", self.house.link()),
-            ("invitation", self.house.invitation()),
+            ("sign-in", self.sample.link()),
+            ("invitation", self.sample.invitation()),
         ):
             self._open(url, name)
         self.enter()
 
     def enter(self) -> None:
         """Signs in by a link."""
-        self.page.goto(self.house.link())
+        self.page.goto(self.sample.link())
         self.page.get_by_role("button", name="Continue").click()
         expect(self.page.get_by_role("heading", name="API keys")).to_be_visible()
 
     def pages(self) -> None:
         """Every page that links reach, once of a kind, and every dialog that opens on it."""
-        queue = deque([f"{self.house.base}/keys"])
+        queue = deque([f"{self.sample.base}/keys"])
         while queue:
             url = queue.popleft()
             if (name := self._new_name(url)) is not None:
                 self._open(url, name)
-                queue += [link for link in self._links() if link.startswith(self.house.base)]
+                queue += [link for link in self._links() if link.startswith(self.sample.base)]
                 self._dialogs(url)
-        for name, key in self.house.keys.items():
+        for name, key in self.sample.keys.items():
             if name in {"data-warehouse sync", "old CI", "laptop of Lee"}:
-                self._open(f"{self.house.base}/keys/{key.id}", f"key-{name.replace(' ', '-')}")
-        for other, page in product((self.house.full, self.house.suspended), ("keys", "plan")):
+                self._open(f"{self.sample.base}/keys/{key.id}", f"key-{name.replace(' ', '-')}")
+        for other, page in product((self.sample.full, self.sample.suspended), ("keys", "plan")):
             url = f"/w/{other}/{page}"
-            self._open(url, name_of(url, self.house))
+            self._open(url, name_of(url, self.sample))
 
     def forms(self) -> None:
         """From the empty form for a key over a refused one to the token, and the question before leaving it."""
         page = self.page
-        page.goto(f"{self.house.base}/keys")
+        page.goto(f"{self.sample.base}/keys")
         page.get_by_role("link", name="Create key").first.click()
         page.get_by_label("Description").fill("   ")
         page.get_by_label("Custom date").check()
@@ -145,16 +145,16 @@ class Tour:
 
     def _new_name(self, url: str, kind: str = "") -> str | None:
         """What the state is called; None for what is a file, or was seen already."""
-        name = kind + name_of(url, self.house)
+        name = kind + name_of(url, self.sample)
         if name in self.names or re.search(r"\.(csv|jsonl)|/text$", urlsplit(url).path):
             return None
         return name
 
 
-def name_of(url: str, house: House) -> str:
+def name_of(url: str, sample: SampleWorkspace) -> str:
     """The path without its ids, and the names of what it is asked for."""
     parts = urlsplit(urljoin("/", url))
-    where = {house.full: "full-", house.suspended: "suspended-"}
+    where = {sample.full: "full-", sample.suspended: "suspended-"}
     other = next((word for id, word in where.items() if id in parts.path), "")
     path = re.sub(r"^/w/ws_\w+/", "", parts.path).strip("/")
     path = re.sub(r"(key|usr|inv|ses|ws)_\w{22}", r"\1", path)

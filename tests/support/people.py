@@ -29,7 +29,7 @@ from keystead.services.sign_in import SignIn
 from keystead.storage.tables import users, workspaces
 from tests.support.administrator import write_behind
 from tests.support.clocks import NOON, ManualClock
-from tests.support.installations import UNLIMITED, Ground
+from tests.support.installations import UNLIMITED, SandboxInstallation
 
 RIGHT: Final = "zebra lamp ocean 7 pie"
 WRONG: Final = "zebra lamp ocean 8 pie"
@@ -62,11 +62,11 @@ class Counting(PasswordHasher):
 class Server:
     """The use cases of people on one server."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     hasher: Counting = field(default_factory=Counting)
 
     def __post_init__(self) -> None:
-        database, clock = self.ground.database, self.ground.clock
+        database, clock = self.sandbox.database, self.sandbox.clock
         self.passwords = Passwords(self.hasher, at_once=8, waiting=200)
         self.sign_in = SignIn(database, clock, self.passwords)
         self.accounts = Accounts(database, clock, self.passwords)
@@ -81,7 +81,7 @@ class Crowd(Server):
     @property
     def clock(self) -> ManualClock:
         """What time it is."""
-        return self.ground.clock
+        return self.sandbox.clock
 
     def origin(self) -> Origin:
         """An address that nobody else has."""
@@ -90,7 +90,7 @@ class Crowd(Server):
 
     def owner(self, name: str = "Ada") -> Member:
         """The owner of a new workspace."""
-        workspaces = self.ground.services.workspaces
+        workspaces = self.sandbox.services.workspaces
         number = next(_numbers)
         made = workspaces.create(
             f"Workspace {number}", plan_id=UNLIMITED, owner=name, email=f"p{number}@example.com"
@@ -120,13 +120,13 @@ class Crowd(Server):
 
     def member(self, member: Member) -> Member | None:
         """What the person is in that workspace now."""
-        page = self.ground.services.members.list(acting_operator(member.workspace_id), limit=1000)
+        page = self.sandbox.services.members.list(acting_operator(member.workspace_id), limit=1000)
         found = [one for one in page.items if one.user.id == member.user.id]
         return found[0] if found else None
 
     def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:
         """What happened there, of these types, the oldest first."""
-        found = self.ground.events(acting_operator(workspace_id))
+        found = self.sandbox.events(acting_operator(workspace_id))
         return [event for event in found if not types or event.type in types]
 
     def stands(self, session: Secret) -> bool:
@@ -146,16 +146,18 @@ def email_of(member: Member) -> str:
 
 
 @pytest.fixture
-def crowd(ground: Ground) -> Crowd:
+def crowd(sandbox: SandboxInstallation) -> Crowd:
     """People on the file's installation, at noon."""
-    return Crowd(ground)
+    return Crowd(sandbox)
 
 
-def member_of(ground: Ground, tenant: Principal, role: Role, name: str = "Ada") -> Member:
+def member_of(
+    sandbox: SandboxInstallation, tenant: Principal, role: Role, name: str = "Ada"
+) -> Member:
     """A new person who is a member of the tenant's workspace."""
-    now = ground.clock.now()
+    now = sandbox.clock.now()
     member = Member(tenant.workspace_id, User(UserId(new_id("usr", now)), name, None, now), role)
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         users.insert_user(tx, member.user)
         workspaces.insert_member(tx, member, now)
     return member

@@ -16,7 +16,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.rate_limits import RateLimits
 from keystead.operation.metrics import Metrics
 from keystead.settings import Settings
-from tests.support.installations import PEPPERS, Ground
+from tests.support.installations import PEPPERS, SandboxInstallation
 from tests.support.server_process import free_port
 
 _numbers = count(1)
@@ -34,39 +34,43 @@ class Ticker:
 
 
 def paced_tenant(
-    ground: Ground, *, workspace: int | None = None, key: int | None = None
+    sandbox: SandboxInstallation, *, workspace: int | None = None, key: int | None = None
 ) -> Principal:
     """Who may do everything in a new workspace on a plan with these rate limits."""
-    tenant = ground.tenant()
-    pace(ground, tenant, workspace=workspace, key=key)
+    tenant = sandbox.tenant()
+    pace(sandbox, tenant, workspace=workspace, key=key)
     return tenant
 
 
 def pace(
-    ground: Ground, tenant: Principal, *, workspace: int | None = None, key: int | None = None
+    sandbox: SandboxInstallation,
+    tenant: Principal,
+    *,
+    workspace: int | None = None,
+    key: int | None = None,
 ) -> None:
     """Puts a workspace on a new plan with these rate limits."""
-    plans = ground.services.plans
+    plans = sandbox.services.plans
     plan = Plan(f"paced{next(_numbers)}", "Paced", Limits(), rate_limits=RateLimits(workspace, key))
     plans.apply([*plans.all(), plan])
-    ground.services.workspaces.set_plan(tenant.workspace_id, plan.id)
+    sandbox.services.workspaces.set_plan(tenant.workspace_id, plan.id)
 
 
 @contextmanager
 def pacing(
-    ground: Ground,
+    sandbox: SandboxInstallation,
     where: str,
     servers: int = 1,
     when_away: str = "allow",
     metrics: Metrics | None = None,
 ) -> Iterator[list[Installation]]:
-    """Further servers over a ground's database, which count requests there."""
+    """Further servers over a sandbox's database, which count requests there."""
     settings = Settings.model_validate(
-        {"database": ground.url, "rate_limits": where, "rate_limits_when_away": when_away}
+        {"database": sandbox.url, "rate_limits": where, "rate_limits_when_away": when_away}
     )
     with ExitStack() as stack:
         opened = [
-            open_installation(settings, PEPPERS, ground.clock, metrics) for _ in range(servers)
+            open_installation(settings, PEPPERS, sandbox.clock, metrics) for _ in range(servers)
         ]
         for one in opened:
             stack.callback(one.close)
@@ -74,10 +78,10 @@ def pacing(
 
 
 @contextmanager
-def paced_ground(ground: Ground, where: str) -> Iterator[Ground]:
-    """The same ground with a server that counts requests there."""
-    with pacing(ground, where) as (server,):
-        yield replace(ground, installation=server, more=[])
+def paced_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
+    """The same sandbox with a server that counts requests there."""
+    with pacing(sandbox, where) as (server,):
+        yield replace(sandbox, installation=server, more=[])
 
 
 @pytest.fixture(scope="module")

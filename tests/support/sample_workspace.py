@@ -40,7 +40,7 @@ ROOM: Final = {"api_keys": 150, "collections": 80, "members": 80, "documents": 2
 
 
 @dataclass
-class House:
+class SampleWorkspace:
     """A furnished installation. `full` has no room for keys; `suspended` is that; all belong to the same owner."""
 
     installation: Installation
@@ -99,7 +99,7 @@ class House:
         return member
 
     def set_password(self, member: Member) -> None:
-        """Gives somebody with an address the password of this house."""
+        """Gives somebody with an address the password of this sample."""
         services = self.installation.services
         secret, _ = services.sign_in.make_link(member)
         session = services.sign_in.redeem(secret).secret
@@ -122,19 +122,19 @@ class House:
         usage.flush()
 
 
-def furnish(installation: Installation, clock: ManualClock, now: datetime) -> House:
+def furnish(installation: Installation, clock: ManualClock, now: datetime) -> SampleWorkspace:
     """Furnishes an installation whose tables are empty, as if its history had ended at `now`."""
     clock.set(now - timedelta(days=420))
-    house = _house(installation, clock)
-    _fill_with_people(house)
-    _fill_with_keys(house, now)
-    _fill_with_documents(house)
-    _fill_with_webhooks(house)
+    sample = _house(installation, clock)
+    _fill_with_people(sample)
+    _fill_with_keys(sample, now)
+    _fill_with_documents(sample)
+    _fill_with_webhooks(sample)
     clock.set(now)
-    return house
+    return sample
 
 
-def _house(installation: Installation, clock: ManualClock) -> House:
+def _house(installation: Installation, clock: ManualClock) -> SampleWorkspace:
     made = installation.services.workspaces
     owner = made.first()
     made.set_plan(owner.workspace_id, "team", ROOM)
@@ -145,62 +145,62 @@ def _house(installation: Installation, clock: ManualClock) -> House:
     full = made.create("Staging").id
     clock.advance(hours=1)
     suspended = made.create("Archive").id
-    house = House(installation, clock, owner, full, suspended)
+    sample = SampleWorkspace(installation, clock, owner, full, suspended)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
         for id in (full, suspended):
             workspaces.insert_member(tx, replace(owner, workspace_id=id), clock.now())
-    elsewhere = replace(house, owner=replace(owner, workspace_id=house.full))
+    elsewhere = replace(sample, owner=replace(owner, workspace_id=sample.full))
     for number in range(5):
         elsewhere.key(f"preview {number + 1}", None)
-    made.suspend(house.suspended)
-    return house
+    made.suspend(sample.suspended)
+    return sample
 
 
-def _fill_with_people(house: House) -> None:
-    house.set_password(house.owner)
-    house.person(Role.ADMIN, "Ada Admin", "ada@keys.example")
-    house.person(Role.VIEWER, "Vic Viewer", "vic@keys.example")
-    leaver = house.person(Role.DEVELOPER, "Lee Leaver", "lee@keys.example")
-    house.key("laptop of Lee", None, by=leaver)
-    house.installation.services.members.remove(house.principal, leaver.user.id)
+def _fill_with_people(sample: SampleWorkspace) -> None:
+    sample.set_password(sample.owner)
+    sample.person(Role.ADMIN, "Ada Admin", "ada@keys.example")
+    sample.person(Role.VIEWER, "Vic Viewer", "vic@keys.example")
+    leaver = sample.person(Role.DEVELOPER, "Lee Leaver", "lee@keys.example")
+    sample.key("laptop of Lee", None, by=leaver)
+    sample.installation.services.members.remove(sample.principal, leaver.user.id)
 
 
-def _fill_with_keys(house: House, now: datetime) -> None:
-    keys = house.installation.services.keys
-    house.key("legacy importer", None)
-    house.clock.set(now - timedelta(days=300))
-    house.key("old laptop", 20)
-    house.clock.set(now - timedelta(days=50))
-    gone = house.key("old CI", None)
-    house.clock.set(now - timedelta(days=20))
-    house.key("nightly report", 30, "collections:read", "documents:read")
-    rolled = house.key("mobile backend", 90)
-    house.clock.set(now - timedelta(days=1))
-    house.key("data-warehouse sync", 90)
-    keys.rotate(house.principal, rolled.id, overlap=timedelta(days=7))
-    house.use(gone, now - timedelta(days=40), "192.0.2.7", "Jenkins/2.462")
-    keys.revoke(house.principal, gone.id)
-    _use_keys(house, gone, now)
+def _fill_with_keys(sample: SampleWorkspace, now: datetime) -> None:
+    keys = sample.installation.services.keys
+    sample.key("legacy importer", None)
+    sample.clock.set(now - timedelta(days=300))
+    sample.key("old laptop", 20)
+    sample.clock.set(now - timedelta(days=50))
+    gone = sample.key("old CI", None)
+    sample.clock.set(now - timedelta(days=20))
+    sample.key("nightly report", 30, "collections:read", "documents:read")
+    rolled = sample.key("mobile backend", 90)
+    sample.clock.set(now - timedelta(days=1))
+    sample.key("data-warehouse sync", 90)
+    keys.rotate(sample.principal, rolled.id, overlap=timedelta(days=7))
+    sample.use(gone, now - timedelta(days=40), "192.0.2.7", "Jenkins/2.462")
+    keys.revoke(sample.principal, gone.id)
+    _use_keys(sample, gone, now)
 
 
-def _use_keys(house: House, gone: ApiKey, now: datetime) -> None:
+def _use_keys(sample: SampleWorkspace, gone: ApiKey, now: datetime) -> None:
     agents = (("10.2.3.4", "python-requests/2.32.3"), ("2001:db8::17", "curl/8.14.1"))
     for day in range(30, -1, -1):
         address, agent = agents[day % 2]
         at = now - timedelta(days=day, minutes=4)
-        if at > house.keys["data-warehouse sync"].created_at:
-            house.use(house.keys["data-warehouse sync"], at, address, agent)
+        if at > sample.keys["data-warehouse sync"].created_at:
+            sample.use(sample.keys["data-warehouse sync"], at, address, agent)
         if day > 3:
-            house.use(house.keys["legacy importer"], at, address, agent)
-    usage = house.installation.services.usage
+            sample.use(sample.keys["legacy importer"], at, address, agent)
+    usage = sample.installation.services.usage
     refused = to_microseconds(now - timedelta(hours=2))
     denied = Denied(DenialReason.REVOKED, key_id=gone.id, workspace_id=gone.workspace_id)
     usage.note_refusal(denied, refused, "192.0.2.7", "Jenkins/2.462")
     usage.flush()
 
 
-def _fill_with_documents(house: House) -> None:
-    documents, owner = house.installation.services.documents, house.principal
+def _fill_with_documents(sample: SampleWorkspace) -> None:
+    documents, owner = sample.installation.services.documents, sample.principal
     documents.create_collection(owner, CollectionDraft("handbook", "Handbook"))
     documents.create_collection(owner, CollectionDraft("empty-shelf"))
     texts = [
@@ -210,34 +210,36 @@ def _fill_with_documents(house: House) -> None:
     documents.push(owner, "handbook", Push(upsert=texts))
 
 
-def _fill_with_webhooks(house: House) -> None:
+def _fill_with_webhooks(sample: SampleWorkspace) -> None:
     """One that delivers, with an attempt of every kind behind it, and one that is off."""
-    webhooks, owner = house.installation.services.webhooks, house.principal
+    webhooks, owner = sample.installation.services.webhooks, sample.principal
     url = "https://hooks.example/keystead"
     chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
     off = webhooks.create(owner, WebhookDraft("old CRM", f"{url}/crm", ("key.revoked",)))
-    house.key("told to webhooks", 90)
+    sample.key("told to webhooks", 90)
     webhooks.test(owner, chat.endpoint.id)
     webhooks.update(owner, off.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
-    _try_deliveries(house)
+    _try_deliveries(sample)
 
 
-def _try_deliveries(house: House) -> None:
+def _try_deliveries(sample: SampleWorkspace) -> None:
     """Settles what is due as a worker does: taken, refused, not reached."""
-    deliveries = house.installation.services.deliveries
+    deliveries = sample.installation.services.deliveries
     answers = cycle([(204, None), (500, AttemptError.STATUS), (None, AttemptError.TIMEOUT)])
     batches = deliveries.claim(endpoints=10, messages=10)
     for batch in batches:
         tries = zip(batch.messages, answers, strict=False)
         deliveries.settle(
-            [_sent(house, message.delivery, *try_) for message, try_ in tries], [batch]
+            [_sent(sample, message.delivery, *try_) for message, try_ in tries], [batch]
         )
 
 
-def _sent(house: House, delivery: Delivery, status: int | None, error: AttemptError | None) -> Sent:
-    return Sent(delivery, Outcome(Attempt(house.clock.now(), status, error, 120)))
+def _sent(
+    sample: SampleWorkspace, delivery: Delivery, status: int | None, error: AttemptError | None
+) -> Sent:
+    return Sent(delivery, Outcome(Attempt(sample.clock.now(), status, error, 120)))
 
 
 def secret_of(link: str) -> Secret:
-    """The secret that a link of this house carries."""
+    """The secret that a link of this sample carries."""
     return Secret(link.partition("link=")[2])

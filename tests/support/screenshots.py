@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from tests.support.chromium import chromium
-from tests.support.page_states import STILL, Tour, house_of
+from tests.support.page_states import STILL, Tour, sample_of
 from tests.support.server_process import serving
 
 FOLDER: Final = Path(__file__).parents[2] / "screenshots"
@@ -29,7 +29,7 @@ def take(folder: Path, looks: list[str]) -> int:
     with (
         TemporaryDirectory() as data,
         serving(f"sqlite:///{data}/keystead.db", environment=STILL) as server,
-        house_of(server) as house,
+        sample_of(server) as sample,
         chromium() as browser,
     ):
         for look in looks:
@@ -39,7 +39,7 @@ def take(folder: Path, looks: list[str]) -> int:
                 whole = not name.startswith(WINDOWED)
                 page.screenshot(path=folder / f"{name}-{look}.png", full_page=whole)
 
-            Tour(page, house, arrived).everything()
+            Tour(page, sample, arrived).everything()
             page.close()
     return len(list(folder.glob("*.png")))
 

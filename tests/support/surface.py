@@ -27,7 +27,7 @@ from tests.support.administrator import read_behind
 from tests.support.browser import Browser, Seen
 from tests.support.clocks import NOON
 from tests.support.markup import Element
-from tests.support.sample_workspace import PASSWORD, House, furnish
+from tests.support.sample_workspace import PASSWORD, SampleWorkspace, furnish
 
 MOST: Final = 3
 TEXTUAL: Final = frozenset({"", "text", "search", "email", "url", "tel", "password"})
@@ -205,7 +205,7 @@ class Survey:
     """What all kinds of people see of a furnished area; the database as it was when they had seen it."""
 
     file: Path
-    house: House
+    sample: SampleWorkspace
     visitors: Mapping[str, Visitor]
     routes: list[Route]
     files: Mapping[str, int]
@@ -226,21 +226,21 @@ class Survey:
         return list(found.values())
 
     @contextmanager
-    def copied(self, folder: Path) -> Iterator[Ground]:
+    def copied(self, folder: Path) -> Iterator[FurnishedArea]:
         """The area as they left it, for a test to do with as it likes."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.file, folder / "keystead.db")
         with opened(f"sqlite:///{folder / 'keystead.db'}") as area:
-            house = replace(self.house, installation=area.installation, clock=area.clock)
-            yield Ground(area, house, self.visitors)
+            sample = replace(self.sample, installation=area.installation, clock=area.clock)
+            yield FurnishedArea(area, sample, self.visitors)
 
 
 @dataclass(frozen=True)
-class Ground:
+class FurnishedArea:
     """A furnished area of a test's own."""
 
     area: Area
-    house: House
+    sample: SampleWorkspace
     visitors: Mapping[str, Visitor]
 
     def browser(self, who: str) -> Browser:
@@ -273,10 +273,10 @@ def survey(folder: Path) -> Survey:
     """Furnishes an area, and sends everybody through it."""
     file = folder / "keystead.db"
     with opened(f"sqlite:///{file}") as area:
-        house = furnish(area.installation, area.clock, NOON)
-        visitors = {who: _visit(area, *start) for who, start in _starts(area, house).items()}
+        sample = furnish(area.installation, area.clock, NOON)
+        visitors = {who: _visit(area, *start) for who, start in _starts(area, sample).items()}
         routes, files = routes_of(area.app), _files(area, visitors)
-    return Survey(file, house, visitors, routes, files)
+    return Survey(file, sample, visitors, routes, files)
 
 
 def assets_of(seen: Seen) -> set[str]:
@@ -299,32 +299,34 @@ def _visit(area: Area, browser: Browser, at: datetime, urls: Sequence[str]) -> V
     return Visitor(cookies, at, walk.pages, list(walk.forms.values()), walk.patterns())
 
 
-def _starts(area: Area, house: House) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
+def _starts(
+    area: Area, sample: SampleWorkspace
+) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
     """Who walks, when, and from where: everybody who uses the pages, and every way in."""
-    viewer = house.person(Role.VIEWER, "Somebody")
+    viewer = sample.person(Role.VIEWER, "Somebody")
     later = NOON + timedelta(minutes=50)
-    home = [f"/w/{id}/keys" for id in (house.owner.workspace_id, house.full, house.suspended)]
+    home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
     return {
-        "owner": (_entered(area, house.link()), NOON, home),
-        "viewer": (_entered(area, house.link(viewer)), NOON, home[:1]),
-        "stranger": (area.browser(), NOON, list(_doors(area, house))),
-        "owner who was away": (_entered(area, house.link()), later, home),
-        "admin who came back": (_come_back(area, house, later), later, [f"{house.base}/resume"]),
+        "owner": (_entered(area, sample.link()), NOON, home),
+        "viewer": (_entered(area, sample.link(viewer)), NOON, home[:1]),
+        "stranger": (area.browser(), NOON, list(_doors(area, sample))),
+        "owner who was away": (_entered(area, sample.link()), later, home),
+        "admin who came back": (_come_back(area, sample, later), later, [f"{sample.base}/resume"]),
     }
 
 
-def _come_back(area: Area, house: House, later: datetime) -> Browser:
+def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
     """Who has no password, was asked for a proof amid a form, and comes back by a link: the form waits for them."""
-    admin = house.person(Role.ADMIN, "Cam Comeback")
-    browser = _entered(area, house.link(admin))
+    admin = sample.person(Role.ADMIN, "Cam Comeback")
+    browser = _entered(area, sample.link(admin))
     area.clock.set(later)
-    page = browser.open(f"{house.base}/keys/new")
+    page = browser.open(f"{sample.base}/keys/new")
     asked = browser.submit(
-        page, f"{house.base}/keys", description="waits", expiry="never", access="full"
+        page, f"{sample.base}/keys", description="waits", expiry="never", access="full"
     )
     waits = browser.cookies[KEPT_FORM]
     assert asked.status == 403
-    landed = browser.submit(browser.open(house.link(admin)), "/sign-in")
+    landed = browser.submit(browser.open(sample.link(admin)), "/sign-in")
     assert landed.path.endswith("/resume")
     browser.cookies.set(KEPT_FORM, waits, domain=urlsplit(browser.origin).hostname or "")
     return browser
@@ -337,13 +339,13 @@ def _entered(area: Area, link: str) -> Browser:
     return browser
 
 
-def _doors(area: Area, house: House) -> Iterator[str]:
-    sign_in = house.installation.services.sign_in
-    reset, _ = sign_in.make_link(house.owner, LinkPurpose.PASSWORD)
-    yield from ("/", "/sign-in", house.link(), f"/sign-in?link={reset.reveal()}")
+def _doors(area: Area, sample: SampleWorkspace) -> Iterator[str]:
+    sign_in = sample.installation.services.sign_in
+    reset, _ = sign_in.make_link(sample.owner, LinkPurpose.PASSWORD)
+    yield from ("/", "/sign-in", sample.link(), f"/sign-in?link={reset.reveal()}")
     if any(route.path == "/invitation" for route in routes_of(area.app)):
-        yield house.invitation()
-    yield house.confirmation()
+        yield sample.invitation()
+    yield sample.confirmation()
 
 
 def _rows_of(installation: Installation) -> Iterator[tuple[str, frozenset[str]]]:

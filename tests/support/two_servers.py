@@ -23,7 +23,7 @@ class Servers:
 
 
 @contextmanager
-def ground_of(
+def setup_of(
     database_url: str, count: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[Setup]:
     """So many servers on this machine, which go on."""

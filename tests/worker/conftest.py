@@ -8,10 +8,10 @@ import pytest
 
 from keystead.bootstrap import Installation
 from keystead.domain.principals import Principal, operator
-from tests.support.installations import own_ground
+from tests.support.installations import own_sandbox
 from tests.support.receivers import Receiver, open_office
 
-__all__ = ["office", "own_ground", "receiver", "tenant"]
+__all__ = ["office", "own_sandbox", "receiver", "tenant"]
 
 
 @pytest.fixture

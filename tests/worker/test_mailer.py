@@ -12,7 +12,7 @@ from keystead.domain.principals import operator
 from keystead.services.notifications import Digest
 from keystead.worker.mail import MailAway, MailRefused
 from keystead.worker.mailer import Mailer
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 
 class Postman:
@@ -37,45 +37,45 @@ def postman() -> Postman:
     return Postman()
 
 
-def _full_workspace(ground: Ground, email: str) -> None:
-    made = ground.services.workspaces.create("Acme", plan_id="scale", owner="Owner", email=email)
+def _full_workspace(sandbox: SandboxInstallation, email: str) -> None:
+    made = sandbox.services.workspaces.create("Acme", plan_id="scale", owner="Owner", email=email)
     tenant = operator("tests", made.id)
-    ground.limit(tenant, 1)
-    ground.key(tenant)
+    sandbox.limit(tenant, 1)
+    sandbox.key(tenant)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
+        sandbox.key(tenant)
 
 
-def _post(ground: Ground, postman: Postman) -> Mailer[Digest]:
+def _post(sandbox: SandboxInstallation, postman: Postman) -> Mailer[Digest]:
     return Mailer(
-        ground.services.notification_digests,
+        sandbox.services.notification_digests,
         postman,
         sender="keys@example.com",
         base_url="https://k.example",
     )
 
 
-def test_what_is_due_is_sent_once(own_ground: Ground, postman: Postman) -> None:
+def test_what_is_due_is_sent_once(own_sandbox: SandboxInstallation, postman: Postman) -> None:
     """However often the post looks, each digest leaves once; a refused address is no reason to send again."""
     for name in ("ada", "gone", "bob"):
-        _full_workspace(own_ground, f"{name}@acme.example")
-    own_ground.clock.advance(GATHERING_DELAY)
-    post = _post(own_ground, postman)
+        _full_workspace(own_sandbox, f"{name}@acme.example")
+    own_sandbox.clock.advance(GATHERING_DELAY)
+    post = _post(own_sandbox, postman)
     assert post.send_due() == 3
     assert post.send_due() == 0
     assert sorted(postman.taken) == ["ada@acme.example", "bob@acme.example"]
 
 
-def test_what_cannot_be_sent_is_kept(own_ground: Ground, postman: Postman) -> None:
+def test_what_cannot_be_sent_is_kept(own_sandbox: SandboxInstallation, postman: Postman) -> None:
     """While mail is away nothing is lost; once it is back, everything leaves."""
     for name in ("ada", "bob"):
-        _full_workspace(own_ground, f"{name}@acme.example")
-    own_ground.clock.advance(GATHERING_DELAY)
+        _full_workspace(own_sandbox, f"{name}@acme.example")
+    own_sandbox.clock.advance(GATHERING_DELAY)
     postman.is_away = True
-    post = _post(own_ground, postman)
+    post = _post(own_sandbox, postman)
     assert post.send_due() == 0
     postman.is_away = False
     assert post.send_due() == 0
-    own_ground.clock.advance(minutes=5)
+    own_sandbox.clock.advance(minutes=5)
     assert post.send_due() == 2
     assert sorted(postman.taken) == ["ada@acme.example", "bob@acme.example"]

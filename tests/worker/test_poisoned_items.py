@@ -26,7 +26,7 @@ from keystead.storage.schema import tables as schema
 from keystead.worker.loop import Task
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import ManualClock
-from tests.support.installations import ENGINES, Ground, fresh_url, text_of
+from tests.support.installations import ENGINES, SandboxInstallation, fresh_url, text_of
 from tests.support.people import acting
 from tests.support.receivers import Receiver, delivering, hook, open_office
 from tests.support.server_process import HOST, free_port
@@ -55,7 +55,7 @@ class Mailbox:
 class Scene:
     """An installation that sends mail and webhooks, and two workspaces: in the first something is poisoned."""
 
-    ground: Ground
+    sandbox: SandboxInstallation
     mailbox: Mailbox
     poisoned: Principal = field(init=False)
     honest: Principal = field(init=False)
@@ -65,10 +65,10 @@ class Scene:
 
     def workspace(self, name: str) -> Principal:
         """A workspace whose owner's email is its name's."""
-        made = self.ground.services.workspaces.create(
+        made = self.sandbox.services.workspaces.create(
             name, plan_id="scale", owner=name, email=f"{name}@example.com"
         )
-        self.ground.clock.advance(seconds=1)
+        self.sandbox.clock.advance(seconds=1)
         return operator("tests", made.id)
 
     @property
@@ -81,7 +81,7 @@ class Scene:
         row = "OLD" if act == "DELETE" else "NEW"
         when = f"WHEN ({row}.{column} = '{value}')"
         begin = f"CREATE TRIGGER poison BEFORE {act} ON {table}"
-        if self.ground.database.is_sqlite:
+        if self.sandbox.database.is_sqlite:
             statements = [f"{begin} {when} BEGIN SELECT RAISE(ABORT, 'poisoned'); END"]
         else:
             body = "BEGIN RAISE EXCEPTION 'poisoned'; END"
@@ -89,20 +89,20 @@ class Scene:
                 f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS '{body.replace(chr(39), chr(39) * 2)}'",
                 f"{begin} FOR EACH ROW {when} EXECUTE FUNCTION poison()",
             ]
-        with write_behind(self.ground.database) as tx:
+        with write_behind(self.sandbox.database) as tx:
             for statement in statements:
                 tx.execute(text(statement))
 
     def rows(self, table: Any, tenant: Principal) -> int:
         """How many rows a workspace has in a table."""
         query = select(table.c.workspace_id).where(table.c.workspace_id == tenant.workspace_id)
-        with read_behind(self.ground.database) as tx:
+        with read_behind(self.sandbox.database) as tx:
             return len(tx.execute(query).all())
 
     def spoil_email(self, tenant: Principal) -> None:
         """Give the workspace's owner an email that older versions took, and that no message can bear."""
-        owner = self.ground.services.workspaces.owner(tenant.workspace_id).user.id
-        with write_behind(self.ground.database) as tx:
+        owner = self.sandbox.services.workspaces.owner(tenant.workspace_id).user.id
+        with write_behind(self.sandbox.database) as tx:
             tx.execute(update(schema.users).where(schema.users.c.id == owner).values(email="c@["))
 
 
@@ -111,9 +111,9 @@ class Scene:
 
 def flush_use(scene: Scene) -> Check:
     """The use of a key can't be written."""
-    poisoned, honest = (scene.ground.key(tenant) for tenant in scene.both)
+    poisoned, honest = (scene.sandbox.key(tenant) for tenant in scene.both)
     for created in (poisoned, honest):
-        scene.ground.services.verifier.verify(text_of(created), address="192.0.2.7")
+        scene.sandbox.services.verifier.verify(text_of(created), address="192.0.2.7")
     scene.poison("INSERT", "key_use", "key_id", poisoned.key.id)
     return lambda: scene.rows(schema.key_use, scene.honest) == 1
 
@@ -122,36 +122,36 @@ def watch_keys(scene: Scene) -> Check:
     """An event of a workspace can't be written."""
     task_of(scene, "key_lifecycle").run()
     for tenant in scene.both:
-        scene.ground.key(tenant, expires_at=scene.ground.clock.now() + timedelta(minutes=5))
+        scene.sandbox.key(tenant, expires_at=scene.sandbox.clock.now() + timedelta(minutes=5))
     scene.poison("INSERT", "events", "workspace_id", scene.poisoned.workspace_id)
-    scene.ground.clock.advance(minutes=6)
-    return lambda: "key.expired" in scene.ground.happened(scene.honest)
+    scene.sandbox.clock.advance(minutes=6)
+    return lambda: "key.expired" in scene.sandbox.happened(scene.honest)
 
 
 def sweep(scene: Scene) -> Check:
     """A spent sign-in link can't be deleted."""
-    workspaces = scene.ground.services.workspaces
+    workspaces = scene.sandbox.services.workspaces
     for tenant in scene.both:
-        scene.ground.services.sign_in.make_link(workspaces.owner(tenant.workspace_id))
+        scene.sandbox.services.sign_in.make_link(workspaces.owner(tenant.workspace_id))
     scene.poison("DELETE", "sign_in_links", "workspace_id", scene.poisoned.workspace_id)
-    scene.ground.clock.advance(2 * DAY)
+    scene.sandbox.clock.advance(2 * DAY)
     return lambda: scene.rows(schema.sign_in_links, scene.honest) == 0
 
 
 def forget(scene: Scene) -> Check:
     """An old event can't be deleted."""
     scene.poison("DELETE", "events", "workspace_id", scene.poisoned.workspace_id)
-    scene.ground.clock.advance(500 * DAY)
+    scene.sandbox.clock.advance(500 * DAY)
     return lambda: scene.rows(schema.events, scene.honest) == 0
 
 
 def finish_deletions(scene: Scene) -> Check:
     """A document of a deleted collection can't be deleted."""
-    documents = scene.ground.services.documents
+    documents = scene.sandbox.services.documents
     for tenant in scene.both:
         documents.create_collection(tenant, CollectionDraft("notes", "Notes"))
         documents.put(tenant, "notes", DocumentDraft("a", "A", "text"))
-    with write_behind(scene.ground.database) as tx:
+    with write_behind(scene.sandbox.database) as tx:
         tx.execute(update(schema.collections).values(name=None))  # as a killed server leaves them
     scene.poison("DELETE", "documents", "workspace_id", scene.poisoned.workspace_id)
     return lambda: scene.rows(schema.collections, scene.honest) == 0
@@ -160,40 +160,40 @@ def finish_deletions(scene: Scene) -> Check:
 def forget_deleted_webhooks(scene: Scene) -> Check:
     """A delivery of a deleted webhook can't be deleted."""
     for tenant in scene.both:
-        made = hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
-        scene.ground.key(tenant)
-        scene.ground.services.webhooks.delete(tenant, made.endpoint.id)
+        made = hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        scene.sandbox.key(tenant)
+        scene.sandbox.services.webhooks.delete(tenant, made.endpoint.id)
     scene.poison("DELETE", "deliveries", "workspace_id", scene.poisoned.workspace_id)
     return lambda: scene.rows(schema.webhook_endpoints, scene.honest) == 0
 
 
 def send_digests(scene: Scene) -> Check:
     """A letter can't be composed; the admin beside it and the other workspace get theirs, once."""
-    services = scene.ground.services
+    services = scene.sandbox.services
     owner = services.workspaces.owner(scene.poisoned.workspace_id)
     link, _ = services.invitations.invite(
-        acting(owner, scene.ground.clock.now()), "beside@example.com", Role.ADMIN
+        acting(owner, scene.sandbox.clock.now()), "beside@example.com", Role.ADMIN
     )
     services.invitations.accept(link, "Beside")
     for tenant in scene.both:
-        scene.ground.limit(tenant, 1)
-        scene.ground.key(tenant)
+        scene.sandbox.limit(tenant, 1)
+        scene.sandbox.key(tenant)
         with pytest.raises(LimitReached):
-            scene.ground.key(tenant)
+            scene.sandbox.key(tenant)
     scene.spoil_email(scene.poisoned)
-    scene.ground.clock.advance(hours=1)
+    scene.sandbox.clock.advance(hours=1)
     expected = ["beside@example.com", "honest@example.com"]
     return lambda: sorted(scene.mailbox.got) == expected
 
 
 def send_confirmations(scene: Scene) -> Check:
     """A confirmation letter can't be composed."""
-    services, now = scene.ground.services, scene.ground.clock.now()
+    services, now = scene.sandbox.services, scene.sandbox.clock.now()
     rows = []
     for tenant, email in zip(scene.both, ("c@[", "new@example.com"), strict=True):
         owner = services.workspaces.owner(tenant.workspace_id).user.id
         rows.append({"user_id": owner, "email": email, "requested_at": now, "due_at": now})
-    with write_behind(scene.ground.database) as tx:
+    with write_behind(scene.sandbox.database) as tx:
         tx.execute(schema.email_confirmations.insert(), rows)
     return lambda: scene.mailbox.got == ["new@example.com"]
 
@@ -201,13 +201,13 @@ def send_confirmations(scene: Scene) -> Check:
 def deliver(scene: Scene) -> Check:
     """An event that is to be delivered can't be read; the attempts at the others succeed."""
     for tenant in scene.both:
-        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
+        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     _spoil_events(scene)
     delivered = schema.deliveries.c.status == "delivered"
     query = select(schema.deliveries.c.workspace_id).where(delivered)
 
     def is_done() -> bool:
-        with read_behind(scene.ground.database) as tx:
+        with read_behind(scene.sandbox.database) as tx:
             return tx.execute(query).scalars().all() == [scene.honest.workspace_id]
 
     return is_done
@@ -215,7 +215,7 @@ def deliver(scene: Scene) -> Check:
 
 def _spoil_events(scene: Scene) -> None:
     theirs = schema.events.c.workspace_id == scene.poisoned.workspace_id
-    with write_behind(scene.ground.database) as tx:
+    with write_behind(scene.sandbox.database) as tx:
         tx.execute(update(schema.events).where(theirs).values(type="of.the.future"))
 
 
@@ -255,12 +255,12 @@ def scene(
         fresh_url(request, tmp_path_factory, request.param) as url,
         open_office(url, clock, smtp=smtp, mail_from="keys@example.com") as office,
     ):
-        yield Scene(Ground(url, office, clock), mailbox)
+        yield Scene(SandboxInstallation(url, office, clock), mailbox)
 
 
 def tasks(scene: Scene) -> list[Task]:
     """All that runs in the background; the delivery of webhooks as one run of it."""
-    background = background_of(scene.ground.installation, None, deliver=True)
+    background = background_of(scene.sandbox.installation, None, deliver=True)
     assert background.worker is not None
     return [*background.loop.tasks, Task(DELIVER, 0, lambda: _deliver_once(scene))]
 
@@ -272,7 +272,7 @@ def task_of(scene: Scene, name: str) -> Task:
 
 def _deliver_once(scene: Scene) -> None:
     """What the worker does between two looks, with receivers that take everything."""
-    deliveries = scene.ground.services.deliveries
+    deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
     assert len(deliveries.extend(batches)) == len(batches)
     deliveries.settle(_taken(scene, batches), batches)
@@ -280,7 +280,7 @@ def _deliver_once(scene: Scene) -> None:
 
 def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
     """What comes of attempts at receivers that take everything."""
-    taken = Outcome(Attempt(scene.ground.clock.now(), 204, None, 1))
+    taken = Outcome(Attempt(scene.sandbox.clock.now(), 204, None, 1))
     return [Sent(message.delivery, taken) for batch in batches for message in batch.messages]
 
 
@@ -293,11 +293,11 @@ def test_an_event_of_the_future_holds_up_no_other(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An event of the installation of a type that this version does not know is logged like the one after it."""
-    credentials = scene.ground.services.credentials
+    credentials = scene.sandbox.services.credentials
     credentials.create("before", operator("tests", scene.honest.workspace_id).actor)
-    with write_behind(scene.ground.database) as tx:
+    with write_behind(scene.sandbox.database) as tx:
         tx.execute(update(schema.installation_events).values(type="of.the.future"))
-    scene.ground.clock.advance(seconds=1)
+    scene.sandbox.clock.advance(seconds=1)
     credentials.create("after", operator("tests", scene.honest.workspace_id).actor)
     task_of(scene, events.TASK).run()
     types = [fields["type"] for fields in logged(caplog, "installation event")]
@@ -317,13 +317,13 @@ def test_a_poisoned_item_costs_only_itself(
     for _ in range(MANY):
         if logged(caplog, "item given up"):
             break
-        scene.ground.clock.advance(hours=6)
+        scene.sandbox.clock.advance(hours=6)
         task.run()
     [given_up] = logged(caplog, "item given up")
     assert given_up["task"] == name
     failures = [fields["failures"] for fields in logged(caplog, "item failed")]
     assert failures == list(range(1, given_up["failures"]))
-    scene.ground.clock.advance(hours=6)
+    scene.sandbox.clock.advance(hours=6)
     task.run()
     assert len(logged(caplog, "item given up")) == 1
     assert is_done()
@@ -341,8 +341,8 @@ def test_a_poisoned_outcome_costs_only_itself(
 ) -> None:
     """What came of a workspace's deliveries can't be written: the outcomes written with them are, once."""
     for tenant in scene.both:
-        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
-    deliveries = scene.ground.services.deliveries
+        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+    deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
     act = "INSERT" if table == "delivery_attempts" else "UPDATE"
     scene.poison(act, table, "workspace_id", scene.poisoned.workspace_id)
@@ -358,35 +358,35 @@ def test_a_poisoned_outcome_costs_only_itself(
 def test_a_busy_workspace_costs_only_itself(scene: Scene) -> None:
     """An outcome that has to wait for a workspace's lock in vain: those settled with it are written, and it later."""
     for tenant in scene.both:
-        hook(scene.ground.installation, tenant, "http://127.0.0.1:9/")
-    deliveries = scene.ground.services.deliveries
+        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+    deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
-    gone = Outcome(Attempt(scene.ground.clock.now(), 410, AttemptError.STATUS, 1))
+    gone = Outcome(Attempt(scene.sandbox.clock.now(), 410, AttemptError.STATUS, 1))
     sent = [
         replace(each, outcome=gone) if each.queue[0] == scene.poisoned.workspace_id else each
         for each in _taken(scene, batches)
     ]
-    with scene.ground.database.write(scene.poisoned.workspace_id):
+    with scene.sandbox.database.write(scene.poisoned.workspace_id):
         deliveries.settle(sent, batches)
     assert scene.rows(schema.delivery_attempts, scene.honest) == 1
     assert scene.rows(schema.delivery_attempts, scene.poisoned) == 0
-    scene.ground.clock.advance(LEASE)
+    scene.sandbox.clock.advance(LEASE)
     assert [batch.queue[0] for batch in deliveries.claim(endpoints=32, messages=40)] == [
         scene.poisoned.workspace_id
     ]
     deliveries.settle(sent)
-    assert scene.ground.events(scene.poisoned)[-1].type == "webhook.disabled"
+    assert scene.sandbox.events(scene.poisoned)[-1].type == "webhook.disabled"
 
 
 def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
     """With the real worker too: another workspace's webhook is delivered beside events that can't be read."""
     with Receiver() as receiver:
         for tenant in scene.both:
-            hook(scene.ground.installation, tenant, f"{receiver.url}/{tenant.workspace_id}")
+            hook(scene.sandbox.installation, tenant, f"{receiver.url}/{tenant.workspace_id}")
         _spoil_events(scene)
-        with delivering(scene.ground.installation):
+        with delivering(scene.sandbox.installation):
             received = receiver.wait_for(1)
-            scene.ground.services.keys.create(scene.honest, KeyDraft("sync"))
+            scene.sandbox.services.keys.create(scene.honest, KeyDraft("sync"))
             receiver.wait_for(2)
         assert all(each.path.endswith(scene.honest.workspace_id) for each in received)
 
@@ -397,13 +397,13 @@ def test_a_digest_is_given_up_and_the_next_is_sent(scene: Scene) -> None:
     post = task_of(scene, "notification_digests")
     for _ in range(MANY):
         post.run()
-        scene.ground.clock.advance(hours=6)
-    with write_behind(scene.ground.database) as tx:
+        scene.sandbox.clock.advance(hours=6)
+    with write_behind(scene.sandbox.database) as tx:
         spoiled = update(schema.users).where(schema.users.c.email == "c@[")
         tx.execute(spoiled.values(email="fixed@example.com"))
     scene.mailbox.got.clear()
     with pytest.raises(LimitReached):
-        scene.ground.key(scene.poisoned)
-    scene.ground.clock.advance(DAY)
+        scene.sandbox.key(scene.poisoned)
+    scene.sandbox.clock.advance(DAY)
     post.run()
     assert sorted(scene.mailbox.got) == ["beside@example.com", "fixed@example.com"]

@@ -118,14 +118,14 @@ def test_a_dark_accent_alone_changes_only_the_dark() -> None:
 def test_the_grounds_are_those_of_the_stylesheet() -> None:
     """Accents are measured against the very colours that pages stand on."""
     light, dark = (FOLDER / "tokens.css").read_text().split("@media (prefers-color-scheme: dark)")
-    names = ("ground", "surface", "surface-raised", "surface-sunken")
-    for ground, css in ((LIGHT, light), (DARK, dark)):
+    names = ("sandbox", "surface", "surface-raised", "surface-sunken")
+    for sandbox, css in ((LIGHT, light), (DARK, dark)):
         values = {
             match
             for name in (*names, "accent-ink")
             for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
         }
-        assert values == {*ground.surfaces, ground.ink}
+        assert values == {*sandbox.surfaces, sandbox.ink}
 
 
 LOGOS = {

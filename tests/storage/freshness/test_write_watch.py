@@ -21,7 +21,7 @@ from keystead.storage.schema.tables import (
     metadata,
     workspaces,
 )
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 NEXT_EVENT = update(workspaces).values(last_event=workspaces.c.last_event + 1)
 STATEMENTS = [
@@ -91,32 +91,34 @@ def _revoke_credential(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("violation", [_revoke, _suspend, _revoke_credential])
-def test_a_violation_raises_before_it_runs(ground: Ground, violation: Callable[[Tx], None]) -> None:
+def test_a_violation_raises_before_it_runs(
+    sandbox: SandboxInstallation, violation: Callable[[Tx], None]
+) -> None:
     """On either engine the statement is not sent, and the transaction is rolled back."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
     with (
         pytest.raises(AccessChange),
-        ground.database.write(tenant.workspace_id, keeps_access=True) as tx,
+        sandbox.database.write(tenant.workspace_id, keeps_access=True) as tx,
     ):
         violation(tx)
     with (
         pytest.raises(AccessChange),
-        ground.database.write_across(Purpose.OPERATOR, keeps_access=True) as tx,
+        sandbox.database.write_across(Purpose.OPERATOR, keeps_access=True) as tx,
     ):
         violation(tx)
-    assert ground.verdict(created) == "verified"
+    assert sandbox.verdict(created) == "verified"
 
 
-def test_the_next_write_on_the_connection_may_change_access(ground: Ground) -> None:
+def test_the_next_write_on_the_connection_may_change_access(sandbox: SandboxInstallation) -> None:
     """What one transaction was opened for binds it alone, though its connection is pooled."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
     for _ in range(3):
-        with ground.database.write(tenant.workspace_id, keeps_access=True) as tx:
+        with sandbox.database.write(tenant.workspace_id, keeps_access=True) as tx:
             tx.execute(select(api_keys.c.id))
-        ground.services.keys.revoke(tenant, created.key.id)
-    assert ground.verdict(created) == "revoked"
+        sandbox.services.keys.revoke(tenant, created.key.id)
+    assert sandbox.verdict(created) == "revoked"
 
 
 def test_which_tables_are_watched() -> None:

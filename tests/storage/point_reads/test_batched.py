@@ -23,25 +23,25 @@ from keystead.storage.point_reads.by_id import Lookup, point_reads_of
 from keystead.storage.point_reads.connections import AsyncReadConnection, Row
 from keystead.storage.point_reads.postgresql import PostgresqlPointReads
 from keystead.storage.schema.verification_reads import KEY
-from tests.support.installations import Ground, fresh_ground, plan_of, text_of
+from tests.support.installations import SandboxInstallation, fresh_sandbox, plan_of, text_of
 from tests.support.relay import Relay, relay_to
 
 ABSENT = KeyId("key_0000000000000000000000")
 
 
 @pytest.fixture(scope="module")
-def ground(
+def sandbox(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
+) -> Iterator[SandboxInstallation]:
     """An installation on PostgreSQL."""
-    with fresh_ground(request, tmp_path_factory, "postgresql") as ground:
-        yield ground
+    with fresh_sandbox(request, tmp_path_factory, "postgresql") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def reads(ground: Ground) -> Iterator[PostgresqlPointReads]:
+def reads(sandbox: SandboxInstallation) -> Iterator[PostgresqlPointReads]:
     """Point reads of the test's own."""
-    reads = PostgresqlPointReads(ground.database.url)
+    reads = PostgresqlPointReads(sandbox.database.url)
     yield reads
     reads.close()
 
@@ -53,18 +53,18 @@ def lookup(reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
 
 
 @pytest.fixture
-def relay(ground: Ground) -> Iterator[Relay]:
+def relay(sandbox: SandboxInstallation) -> Iterator[Relay]:
     """The way to the server."""
-    port = ground.database.url.port
+    port = sandbox.database.url.port
     assert port is not None
     with relay_to(port) as made:
         yield made
 
 
 @pytest.fixture
-def far_reads(ground: Ground, relay: Relay) -> Iterator[PostgresqlPointReads]:
+def far_reads(sandbox: SandboxInstallation, relay: Relay) -> Iterator[PostgresqlPointReads]:
     """Point reads through the relay."""
-    reads = PostgresqlPointReads(ground.database.url.set(port=relay.port))
+    reads = PostgresqlPointReads(sandbox.database.url.set(port=relay.port))
     yield reads
     reads.close()
 
@@ -120,9 +120,9 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def _ids(ground: Ground, count: int) -> list[KeyId]:
-    tenant = ground.tenant()
-    return [ground.key(tenant, str(number)).key.id for number in range(count)]
+def _ids(sandbox: SandboxInstallation, count: int) -> list[KeyId]:
+    tenant = sandbox.tenant()
+    return [sandbox.key(tenant, str(number)).key.id for number in range(count)]
 
 
 def _found(records: list[KeyRecord | None]) -> list[int]:
@@ -134,16 +134,16 @@ def _found(records: list[KeyRecord | None]) -> list[int]:
 
 
 def test_only_a_read_that_is_not_sent_is_joined(
-    ground: Ground, lookup: Lookup[KeyRecord], held: Held
+    sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
     """A read that begins after a revocation is not answered by one that was sent before it."""
-    tenant = ground.tenant()
-    key_id = ground.key(tenant).key.id
+    tenant = sandbox.tenant()
+    key_id = sandbox.key(tenant).key.id
 
     async def main() -> None:
         before = asyncio.create_task(lookup.find_on_loop(key_id))
         await held.reads(1)
-        await asyncio.to_thread(ground.services.keys.revoke, tenant, key_id)
+        await asyncio.to_thread(sandbox.services.keys.revoke, tenant, key_id)
         after = asyncio.create_task(lookup.find_on_loop(key_id))
         await held.reads(2)
         held.let_go()
@@ -156,10 +156,10 @@ def test_only_a_read_that_is_not_sent_is_joined(
 
 
 def test_those_who_wait_share_one_read(
-    ground: Ground, lookup: Lookup[KeyRecord], held: Held
+    sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
     """While every connection is busy the others gather, each id once, and share a read; an absent key is None."""
-    ids = _ids(ground, 20)
+    ids = _ids(sandbox, 20)
 
     async def main() -> None:
         busy = []
@@ -180,14 +180,14 @@ def test_those_who_wait_share_one_read(
 
 
 def test_no_read_is_for_too_many(
-    ground: Ground,
+    sandbox: SandboxInstallation,
     lookup: Lookup[KeyRecord],
     held: Held,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rows beyond the size of a batch go with the next reads, first come, first served."""
     monkeypatch.setattr(batched, "BATCH_ROWS", 8)
-    ids = _ids(ground, 20)
+    ids = _ids(sandbox, 20)
 
     async def main() -> None:
         asked = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in ids]
@@ -201,10 +201,10 @@ def test_no_read_is_for_too_many(
     _run(main)
 
 
-def test_two_hundred_in_flight(ground: Ground) -> None:
+def test_two_hundred_in_flight(sandbox: SandboxInstallation) -> None:
     """Among two hundred verifications in flight, those that begin after the revocation's answer are refused (R32)."""
-    tenant = ground.tenant()
-    verify = ground.services.verifier.verify_on_loop
+    tenant = sandbox.tenant()
+    verify = sandbox.services.verifier.verify_on_loop
 
     async def hammer(text: str, ended: asyncio.Event) -> tuple[int, int]:
         wrong, late = 0, 0
@@ -217,20 +217,20 @@ def test_two_hundred_in_flight(ground: Ground) -> None:
 
     async def main() -> None:
         for _ in range(3):
-            created, ended = ground.key(tenant), asyncio.Event()
+            created, ended = sandbox.key(tenant), asyncio.Event()
             hammering = [asyncio.create_task(hammer(text_of(created), ended)) for _ in range(200)]
             await asyncio.sleep(0.05)
-            await asyncio.to_thread(ground.services.keys.revoke, tenant, created.key.id)
+            await asyncio.to_thread(sandbox.services.keys.revoke, tenant, created.key.id)
             ended.set()
             assert [wrong for wrong, _ in await asyncio.gather(*hammering)] == [0] * 200
 
     _run(main)
 
 
-def test_the_batched_statement_searches_by_primary_key(ground: Ground) -> None:
+def test_the_batched_statement_searches_by_primary_key(sandbox: SandboxInstallation) -> None:
     """With any number of ids, each key is found by the index, and so is its workspace."""
     statement = KEY.many.params(ids=[ABSENT, ABSENT])
-    plan = plan_of(ground.database, statement)
+    plan = plan_of(sandbox.database, statement)
     assert "api_keys_pk" in plan
     assert "Seq Scan on api_keys" not in plan
 
@@ -238,9 +238,11 @@ def test_the_batched_statement_searches_by_primary_key(ground: Ground) -> None:
 # --- given up ---
 
 
-def test_who_gives_up_harms_nobody(ground: Ground, lookup: Lookup[KeyRecord], held: Held) -> None:
+def test_who_gives_up_harms_nobody(
+    sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
+) -> None:
     """A cancelled task leaves the others of its batch their answer; an id without a waiting task is not sent."""
-    ids = _ids(ground, 2)
+    ids = _ids(sandbox, 2)
 
     async def main() -> None:
         gone, stays = (asyncio.create_task(lookup.find_on_loop(ids[0])) for _ in range(2))
@@ -277,14 +279,14 @@ async def _all_hung_up(reads: PostgresqlPointReads) -> None:
 
 @pytest.mark.parametrize("trouble", ["cut", "silence"])
 def test_away_and_back(
-    ground: Ground,
+    sandbox: SandboxInstallation,
     relay: Relay,
     far_reads: PostgresqlPointReads,
     far: Lookup[KeyRecord],
     trouble: str,
 ) -> None:
     """Cut off from the server, or if it is silent, every task fails; from its return on all are answered (R36)."""
-    ids = _ids(ground, 10)
+    ids = _ids(sandbox, 10)
 
     async def main() -> None:
         assert _found(await asyncio.gather(*map(far.find_on_loop, ids))) == [*range(10)]
@@ -304,18 +306,20 @@ def test_away_and_back(
     _run(main)
 
 
-def test_from_the_beginning_silent(ground: Ground, relay: Relay, far: Lookup[KeyRecord]) -> None:
+def test_from_the_beginning_silent(
+    sandbox: SandboxInstallation, relay: Relay, far: Lookup[KeyRecord]
+) -> None:
     """A server that accepts a connection and is silent keeps no task waiting either."""
-    ids = _ids(ground, 2)
+    ids = _ids(sandbox, 2)
     relay.silence()
     _run(lambda: _all_unavailable(far, ids))
 
 
 def test_ended_connections_are_not_noticed(
-    ground: Ground, relay: Relay, far: Lookup[KeyRecord]
+    sandbox: SandboxInstallation, relay: Relay, far: Lookup[KeyRecord]
 ) -> None:
     """After the server has ended its connections, as at a restart, the next reads succeed."""
-    ids = _ids(ground, 5)
+    ids = _ids(sandbox, 5)
 
     async def main() -> None:
         for _ in range(3):
@@ -339,39 +343,39 @@ def test_a_fault_of_the_statement_is_no_denial(reads: PostgresqlPointReads) -> N
 # --- loops ---
 
 
-def _connections(ground: Ground, name: str) -> int:
-    with ground.database.engine.connect() as connection:
+def _connections(sandbox: SandboxInstallation, name: str) -> int:
+    with sandbox.database.engine.connect() as connection:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
         return int(connection.exec_driver_sql(asked, {"name": name}).scalar_one())
 
 
-def test_each_loop_has_its_own_and_leaves_nothing(ground: Ground) -> None:
+def test_each_loop_has_its_own_and_leaves_nothing(sandbox: SandboxInstallation) -> None:
     """Point reads serve one loop after another, with the connections of one loop, and without any once closed."""
-    url = ground.database.url.update_query_dict({"application_name": "loops"})
+    url = sandbox.database.url.update_query_dict({"application_name": "loops"})
     reads = PostgresqlPointReads(url)
     lookup = reads.lookup(KEY)
-    (key_id,) = _ids(ground, 1)
+    (key_id,) = _ids(sandbox, 1)
 
     async def main() -> None:
         assert _found(await asyncio.gather(*[lookup.find_on_loop(key_id)] * 1)) == [0]
 
     for _ in range(4):
         _run(main)
-        assert _connections(ground, "loops") <= CONNECTIONS
+        assert _connections(sandbox, "loops") <= CONNECTIONS
     reads.close()
     deadline = 100
-    while _connections(ground, "loops") and deadline:
+    while _connections(sandbox, "loops") and deadline:
         deadline -= 1
-    assert _connections(ground, "loops") == 0
+    assert _connections(sandbox, "loops") == 0
     with pytest.raises(Unavailable):
         _run(main)
 
 
 def test_closing_answers_those_who_wait(
-    ground: Ground, reads: PostgresqlPointReads, lookup: Lookup[KeyRecord], held: Held
+    sandbox: SandboxInstallation, reads: PostgresqlPointReads, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
     """Closing the point reads on a running loop fails every task that waits."""
-    (key_id,) = _ids(ground, 1)
+    (key_id,) = _ids(sandbox, 1)
 
     async def main() -> None:
         waiting = []
@@ -390,15 +394,15 @@ def test_closing_answers_those_who_wait(
 # --- the clock ---
 
 
-def test_the_row_tells_the_time(ground: Ground) -> None:
+def test_the_row_tells_the_time(sandbox: SandboxInstallation) -> None:
     """A verification takes the server's time from its row, in no other way, and never waits for it."""
-    clock = DatabaseClock(ground.database)
-    reads = point_reads_of(ground.database, clock)
+    clock = DatabaseClock(sandbox.database)
+    reads = point_reads_of(sandbox.database, clock)
     lookup = reads.lookup(KEY)
-    created: CreatedKey = ground.key(ground.tenant())
+    created: CreatedKey = sandbox.key(sandbox.tenant())
     asked: list[str] = []
     event.listen(
-        ground.database._reserved_engine,
+        sandbox.database._reserved_engine,
         "before_cursor_execute",
         lambda _, __, statement, *___: asked.append(statement),
     )

@@ -29,12 +29,12 @@ from keystead.storage.point_reads.by_id import (
 from keystead.storage.point_reads.postgresql import CONNECTIONS
 from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 from tests.support.installations import (
-    Ground,
-    fresh_ground,
+    SandboxInstallation,
+    fresh_sandbox,
     fresh_url,
-    ground_on,
     plan_of,
     prepare,
+    sandbox_on,
     sqlite_file,
 )
 from tests.support.postgres import PrivatePostgres
@@ -44,9 +44,9 @@ ABSENT = KeyId("key_0000000000000000000000")
 
 
 @pytest.fixture
-def lookup(ground: Ground) -> Lookup[KeyRecord]:
+def lookup(sandbox: SandboxInstallation) -> Lookup[KeyRecord]:
     """The installation's lookup of keys."""
-    return ground.installation.reads.lookup(KEY)
+    return sandbox.installation.reads.lookup(KEY)
 
 
 def _open_files(file: Path) -> int:
@@ -55,14 +55,16 @@ def _open_files(file: Path) -> int:
     )
 
 
-def test_the_columns_are_the_records(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
+def test_the_columns_are_the_records(
+    sandbox: SandboxInstallation, lookup: Lookup[KeyRecord]
+) -> None:
     """The columns are the fields of the record: the digest as bytes, times as whole microseconds."""
     for query in (KEY, KEY_METADATA, CREDENTIAL):
         fields = [*getattr(query.record, "_fields")]  # noqa: B009 - of every named tuple
         assert [column.name for column in query.one.selected_columns] == fields
         assert [column.name for column in query.many.selected_columns] == [*fields, "id"]
-    tenant = ground.tenant()
-    created = ground.key(tenant, "sync", scopes=["keys:read", "documents:read"])
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant, "sync", scopes=["keys:read", "documents:read"])
     record = lookup.find(created.key.id)
     assert record is not None
     assert type(record) is KeyRecord
@@ -80,7 +82,7 @@ def test_the_columns_are_the_records(ground: Ground, lookup: Lookup[KeyRecord]) 
     assert lookup.find(ABSENT) is None
 
 
-def test_two_searches(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
+def test_two_searches(sandbox: SandboxInstallation, lookup: Lookup[KeyRecord]) -> None:
     """The query finds the key by its id, and the workspace among those that are suspended."""
     if isinstance(lookup, SqliteLookup):
         connection = lookup._open()
@@ -92,16 +94,16 @@ def test_two_searches(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
             "SEARCH workspaces USING COVERING INDEX workspaces_suspended (id=? AND suspended_at>?)",
         ]
     else:
-        plan = plan_of(ground.database, KEY.one.params(id=ABSENT))
+        plan = plan_of(sandbox.database, KEY.one.params(id=ABSENT))
         assert "api_keys_pk" in plan
         assert "workspaces_suspended" in plan
         assert "Seq Scan" not in plan
 
 
-def test_every_read_is_of_now(ground: Ground, lookup: Lookup[KeyRecord]) -> None:
+def test_every_read_is_of_now(sandbox: SandboxInstallation, lookup: Lookup[KeyRecord]) -> None:
     """A read that begins after a commit sees it, on every connection."""
-    tenant = ground.tenant()
-    created = ground.key(tenant)
+    tenant = sandbox.tenant()
+    created = sandbox.key(tenant)
     together = threading.Barrier(CONNECTIONS)
 
     def read() -> bool:
@@ -111,21 +113,21 @@ def test_every_read_is_of_now(ground: Ground, lookup: Lookup[KeyRecord]) -> None
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         assert not any(pool.map(lambda _: read(), range(CONNECTIONS)))
-        ground.services.keys.revoke(tenant, created.key.id)
+        sandbox.services.keys.revoke(tenant, created.key.id)
         assert all(pool.map(lambda _: read(), range(CONNECTIONS)))
 
 
-def test_a_read_ends_with_its_answer(own_ground: Ground) -> None:
+def test_a_read_ends_with_its_answer(own_sandbox: SandboxInstallation) -> None:
     """After its answer, a read on SQLite keeps no snapshot: the write-ahead log can be emptied."""
-    if not own_ground.database.is_sqlite:
+    if not own_sandbox.database.is_sqlite:
         return
-    tenant = own_ground.tenant()
-    created, _ = own_ground.key(tenant), own_ground.key(tenant)
-    lookup = own_ground.installation.reads.lookup(KEY)
+    tenant = own_sandbox.tenant()
+    created, _ = own_sandbox.key(tenant), own_sandbox.key(tenant)
+    lookup = own_sandbox.installation.reads.lookup(KEY)
     for key_id in (created.key.id, ABSENT):
         lookup.find(key_id)
-        own_ground.services.keys.update(tenant, created.key.id, KeyPatch(description=key_id))
-        with closing(sqlite_driver.connect(sqlite_file(own_ground))) as other:
+        own_sandbox.services.keys.update(tenant, created.key.id, KeyPatch(description=key_id))
+        with closing(sqlite_driver.connect(sqlite_file(own_sandbox))) as other:
             busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         assert busy == 0
 
@@ -134,28 +136,28 @@ def test_it_cannot_write(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The connections of point reads on SQLite are read-only: verification cannot change a row."""
-    with fresh_ground(request, tmp_path_factory, "sqlite") as ground:
-        connection = SqlitePointReads(str(sqlite_file(ground))).open()
+    with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
+        connection = SqlitePointReads(str(sqlite_file(sandbox))).open()
         with pytest.raises(sqlite_driver.OperationalError, match="readonly"):
             connection.execute("UPDATE api_keys SET revoked_at = NULL")
         connection.close()
 
 
-def test_threads_that_come_and_go_leave_nothing_open(own_ground: Ground) -> None:
+def test_threads_that_come_and_go_leave_nothing_open(own_sandbox: SandboxInstallation) -> None:
     """Threads that verify one after another leave no more connections open than were used at the same time."""
-    created = own_ground.key(own_ground.tenant())
-    own_ground.verify(created)
+    created = own_sandbox.key(own_sandbox.tenant())
+    own_sandbox.verify(created)
 
     def open_now() -> int:
-        if own_ground.database.is_sqlite:
-            return _open_files(sqlite_file(own_ground))
-        with own_ground.database.read_across(Purpose.SERVER) as tx:
+        if own_sandbox.database.is_sqlite:
+            return _open_files(sqlite_file(own_sandbox))
+        with own_sandbox.database.read_across(Purpose.SERVER) as tx:
             count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             return int(tx.exec_driver_sql(count).scalar_one())
 
     before = open_now()
     for _ in range(40):
-        thread = threading.Thread(target=own_ground.verify, args=(created,))
+        thread = threading.Thread(target=own_sandbox.verify, args=(created,))
         thread.start()
         thread.join()
     assert open_now() == before
@@ -165,47 +167,47 @@ def test_threads_that_come_and_go_leave_nothing_open(own_ground: Ground) -> None
 
 
 @contextmanager
-def _ground_on(server: PrivatePostgres) -> Iterator[Ground]:
+def _sandbox_on(server: PrivatePostgres) -> Iterator[SandboxInstallation]:
     url = server.dsn(server.create_database())
     prepare(url)
-    with ground_on(url) as ground:
-        yield ground
+    with sandbox_on(url) as sandbox:
+        yield sandbox
 
 
 def test_away_and_back(private_postgres: PrivatePostgres) -> None:
     """While PostgreSQL is away verifications are unavailable, never denied; the first after its return works."""
-    with _ground_on(private_postgres) as ground:
-        tenant = ground.tenant()
-        live, dead = ground.key(tenant), ground.key(tenant)
-        ground.services.keys.revoke(tenant, dead.key.id)
+    with _sandbox_on(private_postgres) as sandbox:
+        tenant = sandbox.tenant()
+        live, dead = sandbox.key(tenant), sandbox.key(tenant)
+        sandbox.services.keys.revoke(tenant, dead.key.id)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(lambda _: ground.verify(live), range(5 * CONNECTIONS)))
+            list(pool.map(lambda _: sandbox.verify(live), range(5 * CONNECTIONS)))
         private_postgres.kill()
         for created in (live, dead) * CONNECTIONS:
             with pytest.raises(Unavailable):
-                ground.verify(created)
+                sandbox.verify(created)
         private_postgres.start()
-        assert (ground.verdict(live), ground.verdict(dead)) == ("verified", "revoked")
-        assert ground.key(tenant).token is not None
+        assert (sandbox.verdict(live), sandbox.verdict(dead)) == ("verified", "revoked")
+        assert sandbox.key(tenant).token is not None
 
 
 def test_cut_connections_are_not_noticed(private_postgres: PrivatePostgres) -> None:
     """After PostgreSQL has ended its connections, as at a restart, the next verifications succeed."""
-    with _ground_on(private_postgres) as ground:
-        created = ground.key(ground.tenant())
+    with _sandbox_on(private_postgres) as sandbox:
+        created = sandbox.key(sandbox.tenant())
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(lambda _: ground.verify(created), range(5 * CONNECTIONS)))
+            list(pool.map(lambda _: sandbox.verify(created), range(5 * CONNECTIONS)))
         private_postgres.restart()
         for _ in range(2 * CONNECTIONS):
-            assert isinstance(ground.verify(created), Verified)
+            assert isinstance(sandbox.verify(created), Verified)
 
 
 def test_a_server_that_is_silent(private_postgres: PrivatePostgres) -> None:
     """A silent PostgreSQL makes verifications unavailable: no wait is endless (R36)."""
-    with _ground_on(private_postgres) as ground:
-        created = ground.key(ground.tenant())
-        ground.verify(created)
-        with ground.database.read_across(Purpose.SERVER) as tx:
+    with _sandbox_on(private_postgres) as sandbox:
+        created = sandbox.key(sandbox.tenant())
+        sandbox.verify(created)
+        with sandbox.database.read_across(Purpose.SERVER) as tx:
             backend = tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         parent = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -214,22 +216,22 @@ def test_a_server_that_is_silent(private_postgres: PrivatePostgres) -> None:
             os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(Unavailable):
-                ground.verify(created)
+                sandbox.verify(created)
         finally:
             for pid in family:
                 os.kill(pid, signal.SIGCONT)
-        assert isinstance(ground.verify(created), Verified)
+        assert isinstance(sandbox.verify(created), Verified)
 
 
 def test_locked_out(private_postgres: PrivatePostgres) -> None:
     """While another transaction locks the whole table, as a careless migration would, verifications are unavailable."""
-    with _ground_on(private_postgres) as ground:
-        created = ground.key(ground.tenant())
-        with psycopg.connect(as_owner(ground.url)) as other:
+    with _sandbox_on(private_postgres) as sandbox:
+        created = sandbox.key(sandbox.tenant())
+        with psycopg.connect(as_owner(sandbox.url)) as other:
             other.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(Unavailable):
-                ground.verify(created)
-        assert isinstance(ground.verify(created), Verified)
+                sandbox.verify(created)
+        assert isinstance(sandbox.verify(created), Verified)
 
 
 def test_no_lookup_without_its_database(
@@ -246,10 +248,10 @@ def test_no_lookup_without_its_database(
             database.close()
 
 
-def test_closed(ground: Ground) -> None:
+def test_closed(sandbox: SandboxInstallation) -> None:
     """Closing the point reads a second time does nothing."""
-    reads = point_reads_of(ground.database)
-    created = ground.key(ground.tenant())
+    reads = point_reads_of(sandbox.database)
+    created = sandbox.key(sandbox.tenant())
     assert reads.lookup(KEY).find(created.key.id) is not None
     reads.close()
     reads.close()

@@ -26,7 +26,7 @@ from keystead.storage.schema.tables import (
 )
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 TENANTS = [t for t in metadata.sorted_tables if "workspace_id" in t.c]
 PERSONAL = {"users"}
@@ -59,9 +59,9 @@ def test_names_are_unique_within_a_workspace(table: Table) -> None:
         assert "workspace_id" in names or names & unguessable, (table.name, names)
 
 
-def test_the_migrations_make_what_the_schema_says(ground: Ground) -> None:
+def test_the_migrations_make_what_the_schema_says(sandbox: SandboxInstallation) -> None:
     """The tables that the migrations make have the columns, keys and indexes of the schema, on both engines."""
-    found = inspect(ground.database.engine)
+    found = inspect(sandbox.database.engine)
     for table in metadata.sorted_tables:
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
         assert columns == {column.name: bool(column.nullable) for column in table.columns}
@@ -79,12 +79,12 @@ def test_the_migrations_make_what_the_schema_says(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("name", ["use", "rotation", "link"])
-def test_no_reference_across_workspaces(ground: Ground, name: str) -> None:
+def test_no_reference_across_workspaces(sandbox: SandboxInstallation, name: str) -> None:
     """A row that names one workspace and a thing of another is refused by the database."""
-    tenant, other = ground.tenant(), ground.tenant()
-    own, foreign = ground.key(tenant).key.id, ground.key(other).key.id
-    made = ground.services.workspaces.create("W", owner="Ada")
-    owner = ground.services.workspaces.owner(made.id)
+    tenant, other = sandbox.tenant(), sandbox.tenant()
+    own, foreign = sandbox.key(tenant).key.id, sandbox.key(other).key.id
+    made = sandbox.services.workspaces.create("W", owner="Ada")
+    owner = sandbox.services.workspaces.owner(made.id)
     statements = {
         "use": key_use.insert().values(
             key_id=foreign, workspace_id=tenant.workspace_id, last_used_at=NOON
@@ -98,42 +98,42 @@ def test_no_reference_across_workspaces(ground: Ground, name: str) -> None:
             expires_at=NOON,
         ),
     }
-    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
+    with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
         tx.execute(statements[name])
 
 
-def test_a_digest_is_whole(ground: Ground) -> None:
+def test_a_digest_is_whole(sandbox: SandboxInstallation) -> None:
     """A key cannot be stored with a digest that is not 32 bytes."""
-    id = ground.key(ground.tenant()).key.id
+    id = sandbox.key(sandbox.tenant()).key.id
     for digest in (b"", bytes(31), bytes(33)):
-        with pytest.raises(StatementFault), write_behind(ground.database) as tx:
+        with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
             tx.execute(update(api_keys).where(api_keys.c.id == id).values(digest=digest))
 
 
-def test_types_are_kept(ground: Ground) -> None:
+def test_types_are_kept(sandbox: SandboxInstallation) -> None:
     """A number stays a number and a text a text: SQLite's tables are strict."""
-    id = ground.key(ground.tenant()).key.id
-    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
+    id = sandbox.key(sandbox.tenant()).key.id
+    with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
         tx.exec_driver_sql("UPDATE api_keys SET created_at = 'yesterday'")
-    with read_behind(ground.database) as tx:
+    with read_behind(sandbox.database) as tx:
         row = tx.execute(select(api_keys).where(api_keys.c.id == id)).one()
     assert row.created_at == NOON
 
 
-def test_what_is_referred_to_stays(ground: Ground) -> None:
+def test_what_is_referred_to_stays(sandbox: SandboxInstallation) -> None:
     """A workspace with keys and events is not deleted from under them."""
-    tenant = ground.tenant()
-    ground.key(tenant)
-    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
+    tenant = sandbox.tenant()
+    sandbox.key(tenant)
+    with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
         tx.execute(delete(workspaces).where(workspaces.c.id == tenant.workspace_id))
-    assert ground.events(tenant)
+    assert sandbox.events(tenant)
 
 
-def test_an_event_has_one_place(ground: Ground) -> None:
+def test_an_event_has_one_place(sandbox: SandboxInstallation) -> None:
     """Two events of a workspace cannot bear the same number."""
-    tenant = ground.tenant()
-    with read_behind(ground.database) as tx:
+    tenant = sandbox.tenant()
+    with read_behind(sandbox.database) as tx:
         row = tx.execute(select(events).where(events.c.workspace_id == tenant.workspace_id)).first()
     assert row is not None
-    with pytest.raises(StatementFault), write_behind(ground.database) as tx:
+    with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
         tx.execute(events.insert().values({**row._mapping, "id": "evt_other"}))

@@ -21,22 +21,22 @@ from keystead.storage.schema.tables import api_keys, key_counts
 from keystead.storage.tables.key_counts import SETTLED_AT, count_keys, settled_count
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
-from tests.support.installations import Ground
+from tests.support.installations import SandboxInstallation
 
 HOUR = timedelta(hours=1)
 MANY = SETTLED_AT + 5
 
 
-def _counted(ground: Ground, tenant: Principal, now: datetime) -> int:
-    with ground.database.read(tenant.workspace_id) as tx:
+def _counted(sandbox: SandboxInstallation, tenant: Principal, now: datetime) -> int:
+    with sandbox.database.read(tenant.workspace_id) as tx:
         return count_keys(tx, tenant.workspace_id, now)
 
 
-def _check(ground: Ground, tenant: Principal) -> None:
+def _check(sandbox: SandboxInstallation, tenant: Principal) -> None:
     """The count is right now, and at instants before and after."""
-    keys, now = ground.keys(tenant, limit=200), ground.clock.now()
+    keys, now = sandbox.keys(tenant, limit=200), sandbox.clock.now()
     moves = (-3 * HOUR, timedelta(), timedelta(microseconds=1), 3 * HOUR)
-    with ground.database.read(tenant.workspace_id) as tx:
+    with sandbox.database.read(tenant.workspace_id) as tx:
         counted = [count_keys(tx, tenant.workspace_id, now + move) for move in moves]
     assert counted == [sum(key.counts(now + move) for key in keys) for move in moves]
 
@@ -62,10 +62,10 @@ def _row(workspace_id: str, number: int, **chosen: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tenant(ground: Ground) -> Iterator[Principal]:
+def tenant(sandbox: SandboxInstallation) -> Iterator[Principal]:
     """A workspace of the test's own."""
-    yield ground.tenant()
-    ground.clock.set(NOON)
+    yield sandbox.tenant()
+    sandbox.clock.set(NOON)
 
 
 ACTS = st.tuples(
@@ -81,24 +81,28 @@ ACTS = st.tuples(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(ACTS, max_size=15))
-def test_the_count_is_that_of_the_keys(ground: Ground, acts: list[tuple[str, int, int]]) -> None:
+def test_the_count_is_that_of_the_keys(
+    sandbox: SandboxInstallation, acts: list[tuple[str, int, int]]
+) -> None:
     """Whatever is done with keys, and wherever the clock is set meanwhile, the count tells how many count (R40)."""
-    tenant = ground.tenant()
-    ground.clock.set(NOON)
+    tenant = sandbox.tenant()
+    sandbox.clock.set(NOON)
     made: list[KeyId] = []
     for name, place, hours in acts:
-        _do(ground, tenant, made, name, place)
-        ground.clock.advance(hours * HOUR)
-        _check(ground, tenant)
+        _do(sandbox, tenant, made, name, place)
+        sandbox.clock.advance(hours * HOUR)
+        _check(sandbox, tenant)
 
 
-def _do(ground: Ground, tenant: Principal, made: list[KeyId], name: str, place: int) -> None:
-    keys, now = ground.services.keys, ground.clock.now()
+def _do(
+    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], name: str, place: int
+) -> None:
+    keys, now = sandbox.services.keys, sandbox.clock.now()
     ends = None if place % 3 == 0 else now + place * HOUR
     if name == "create":
-        made.append(ground.key(tenant, expires_at=ends).key.id)
+        made.append(sandbox.key(tenant, expires_at=ends).key.id)
     elif name == "settle":
-        _settle(ground, tenant)
+        _settle(sandbox, tenant)
     elif made:
         key_id = made[place % len(made)]
         try:
@@ -107,7 +111,7 @@ def _do(ground: Ground, tenant: Principal, made: list[KeyId], name: str, place: 
             elif name == "extend":
                 keys.update(tenant, key_id, KeyPatch(expires_at=ends))
             elif name == "remove":
-                _remove(ground, tenant, made, key_id)
+                _remove(sandbox, tenant, made, key_id)
             else:
                 overlap = HOUR if name == "rotate" else timedelta()
                 made.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
@@ -115,78 +119,84 @@ def _do(ground: Ground, tenant: Principal, made: list[KeyId], name: str, place: 
             pass
 
 
-def _settle(ground: Ground, tenant: Principal) -> None:
+def _settle(sandbox: SandboxInstallation, tenant: Principal) -> None:
     """As if much had expired: the count is written down as it is now."""
-    now = ground.clock.now()
-    with ground.database.write(tenant.workspace_id) as tx:
+    now = sandbox.clock.now()
+    with sandbox.database.write(tenant.workspace_id) as tx:
         counted = count_keys(tx, tenant.workspace_id, now)
         mine = update(key_counts).where(key_counts.c.workspace_id == tenant.workspace_id)
         tx.execute(mine.values(counted=counted, at=now))
 
 
-def _remove(ground: Ground, tenant: Principal, made: list[KeyId], key_id: KeyId) -> None:
+def _remove(
+    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], key_id: KeyId
+) -> None:
     """No use case removes a key's row; the count would know."""
-    with write_behind(ground.database) as tx:
+    with write_behind(sandbox.database) as tx:
         tx.execute(update(api_keys).where(api_keys.c.rotated_to == key_id).values(rotated_to=None))
         tx.execute(delete(api_keys).where(api_keys.c.id == key_id))
     made.remove(key_id)
 
 
-def test_servers_of_an_older_version_are_counted(ground: Ground, tenant: Principal) -> None:
+def test_servers_of_an_older_version_are_counted(
+    sandbox: SandboxInstallation, tenant: Principal
+) -> None:
     """A server that knows nothing of counts makes and ends keys, and the limit of this one holds beside it (R94)."""
-    ground.limit(tenant, 2)
-    with ground.database.write(tenant.workspace_id) as tx:
+    sandbox.limit(tenant, 2)
+    with sandbox.database.write(tenant.workspace_id) as tx:
         tx.execute(insert(api_keys), [_row(tenant.workspace_id, 1), _row(tenant.workspace_id, 2)])
     with pytest.raises(LimitReached):
-        ground.key(tenant)
-    with ground.database.write(tenant.workspace_id) as tx:
+        sandbox.key(tenant)
+    with sandbox.database.write(tenant.workspace_id) as tx:
         one = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
         tx.execute(one.values(revoked_at=NOON))
-    ground.key(tenant)
+    sandbox.key(tenant)
     with pytest.raises(LimitReached):
-        ground.key(tenant)
+        sandbox.key(tenant)
 
 
 @pytest.mark.parametrize("hours", [1, 2, 3])
-def test_a_clock_that_is_set_back(ground: Ground, tenant: Principal, hours: int) -> None:
+def test_a_clock_that_is_set_back(
+    sandbox: SandboxInstallation, tenant: Principal, hours: int
+) -> None:
     """Keys that are made, given another end and revoked before the instant of the written count, count as ever."""
-    ground.key(tenant)
-    ground.clock.advance(2 * HOUR)
-    _settle(ground, tenant)
-    ground.clock.set(NOON)
-    made = ground.key(tenant, expires_at=NOON + HOUR * hours).key
-    _check(ground, tenant)
+    sandbox.key(tenant)
+    sandbox.clock.advance(2 * HOUR)
+    _settle(sandbox, tenant)
+    sandbox.clock.set(NOON)
+    made = sandbox.key(tenant, expires_at=NOON + HOUR * hours).key
+    _check(sandbox, tenant)
     for other in (1, 2, 3):
         ends = NOON + HOUR * other
-        ground.services.keys.update(tenant, made.id, KeyPatch(expires_at=ends))
-        _check(ground, tenant)
-    ground.services.keys.update(tenant, made.id, KeyPatch(expires_at=NOON + HOUR * hours))
-    ground.services.keys.revoke(tenant, made.id)
-    _check(ground, tenant)
+        sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=ends))
+        _check(sandbox, tenant)
+    sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=NOON + HOUR * hours))
+    sandbox.services.keys.revoke(tenant, made.id)
+    _check(sandbox, tenant)
 
 
-def test_what_expired_is_read_once(ground: Ground, tenant: Principal) -> None:
+def test_what_expired_is_read_once(sandbox: SandboxInstallation, tenant: Principal) -> None:
     """Where many keys have expired, the next creation writes the count down, and it is right before and after."""
     rows = [
         _row(tenant.workspace_id, number, expires_at=NOON + HOUR)
         for number in range(100, 100 + MANY)
     ]
-    with ground.database.write(tenant.workspace_id) as tx:
+    with sandbox.database.write(tenant.workspace_id) as tx:
         tx.execute(insert(api_keys), rows)
-    assert _counted(ground, tenant, NOON) == MANY
-    now = ground.clock.advance(2 * HOUR)
-    assert _counted(ground, tenant, now) == 0
-    ground.key(tenant)
-    with read_behind(ground.database) as tx:
+    assert _counted(sandbox, tenant, NOON) == MANY
+    now = sandbox.clock.advance(2 * HOUR)
+    assert _counted(sandbox, tenant, now) == 0
+    sandbox.key(tenant)
+    with read_behind(sandbox.database) as tx:
         written = select(key_counts.c.counted, key_counts.c.at)
         mine = written.where(key_counts.c.workspace_id == tenant.workspace_id)
         assert tuple(tx.execute(mine).one()) == (1, now)
-    assert _counted(ground, tenant, now) == 1
-    assert _counted(ground, tenant, NOON) == MANY + 1
+    assert _counted(sandbox, tenant, now) == 1
+    assert _counted(sandbox, tenant, NOON) == MANY + 1
 
 
-def test_a_workspace_without_keys(ground: Ground, tenant: Principal) -> None:
+def test_a_workspace_without_keys(sandbox: SandboxInstallation, tenant: Principal) -> None:
     """Where no key was ever made there is nothing to count, nor to settle."""
-    with ground.database.write(tenant.workspace_id) as tx:
+    with sandbox.database.write(tenant.workspace_id) as tx:
         assert count_keys(tx, tenant.workspace_id, NOON) == 0
         assert settled_count(tx, tenant.workspace_id, NOON) == 0

@@ -17,7 +17,7 @@ from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Principal, of_key
 from tests.support.administrator import tidy
 from tests.support.clocks import NOON
-from tests.support.installations import Ground, plan_of
+from tests.support.installations import SandboxInstallation, plan_of
 
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
@@ -26,93 +26,93 @@ ENDS = (None, timedelta(0), timedelta(seconds=1), 14 * DAY, 14 * DAY + timedelta
 USES = (None, 0 * DAY, 30 * DAY, 30 * DAY - TICK)
 
 
-def all_kinds(ground: Ground) -> Principal:
+def all_kinds(sandbox: SandboxInstallation) -> Principal:
     """A workspace with keys at every edge of every habit: ages, ends and uses, some of them ended or rotated."""
-    tenant = ground.tenant()
+    tenant = sandbox.tenant()
     for number, (age, ends, used) in enumerate(product(AGES, ENDS, USES)):
         if used is not None and used > age:
             continue
-        ground.clock.set(NOON - age - TICK if ends == timedelta(0) else NOON - age)
-        key = ground.key(tenant, expires_at=None if ends is None else NOON + ends).key
+        sandbox.clock.set(NOON - age - TICK if ends == timedelta(0) else NOON - age)
+        key = sandbox.key(tenant, expires_at=None if ends is None else NOON + ends).key
         if used is not None:
-            note(ground, key.id, tenant, used)
+            note(sandbox, key.id, tenant, used)
         if number % 7 == 3:
-            ground.services.keys.revoke(tenant, key.id)
+            sandbox.services.keys.revoke(tenant, key.id)
         if number % 7 == 5 and ends != timedelta(0):
-            ground.services.keys.rotate(tenant, key.id, overlap=DAY)
-    ground.clock.set(NOON)
-    ground.flush()
+            sandbox.services.keys.rotate(tenant, key.id, overlap=DAY)
+    sandbox.clock.set(NOON)
+    sandbox.flush()
     return tenant
 
 
-def note(ground: Ground, key_id: KeyId, tenant: Principal, ago: timedelta) -> None:
+def note(sandbox: SandboxInstallation, key_id: KeyId, tenant: Principal, ago: timedelta) -> None:
     """A use of the key that long before noon."""
-    key = ground.services.keys.get(tenant, key_id)
+    key = sandbox.services.keys.get(tenant, key_id)
     user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
-    ground.services.usage.note(user, to_microseconds(NOON - ago), "10.2.3.4", "curl")
+    sandbox.services.usage.note(user, to_microseconds(NOON - ago), "10.2.3.4", "curl")
 
 
-def test_habits_are_counted_as_the_rules_say(ground: Ground) -> None:
+def test_habits_are_counted_as_the_rules_say(sandbox: SandboxInstallation) -> None:
     """The one query that counts, and the filter that lists, find exactly the keys that the pure rule finds."""
-    tenant = all_kinds(ground)
-    keys = ground.keys(tenant)
+    tenant = all_kinds(sandbox)
+    keys = sandbox.keys(tenant)
     assert {key.status(NOON) for key in keys} == set(KeyStatus)
     assert any(key.rotated_to and key.status(NOON) is KeyStatus.ACTIVE for key in keys)
     expected = {
         habit: [key.id for key in keys if has_finding(key, habit, NOON)] for habit in HygieneFinding
     }
     assert all(expected.values())
-    assert ground.services.keys.count_hygiene_findings(tenant) == {
+    assert sandbox.services.keys.count_hygiene_findings(tenant) == {
         h: len(ids) for h, ids in expected.items()
     }
     assert {
-        habit: ground.ids(tenant, finding=habit, limit=3) for habit in HygieneFinding
+        habit: sandbox.ids(tenant, finding=habit, limit=3) for habit in HygieneFinding
     } == expected
 
 
-def test_habits_of_an_empty_workspace(ground: Ground) -> None:
+def test_habits_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:
     """Where there are no keys there is nothing to say, whatever other workspaces hold."""
-    all_kinds(ground)
-    assert ground.services.keys.count_hygiene_findings(ground.tenant()) == {}
+    all_kinds(sandbox)
+    assert sandbox.services.keys.count_hygiene_findings(sandbox.tenant()) == {}
 
 
 @contextmanager
-def statements(ground: Ground) -> Iterator[list[Any]]:
+def statements(sandbox: SandboxInstallation) -> Iterator[list[Any]]:
     """The statements that run meanwhile."""
     seen: list[Any] = []
 
     def saw(_: Any, statement: Any, *__: Any) -> None:
         seen.append(statement)
 
-    event.listen(ground.database.engine, "before_execute", saw)
+    event.listen(sandbox.database.engine, "before_execute", saw)
     try:
         yield seen
     finally:
-        event.remove(ground.database.engine, "before_execute", saw)
+        event.remove(sandbox.database.engine, "before_execute", saw)
 
 
-def test_events_of_one_thing_come_through_an_index(ground: Ground) -> None:
+def test_events_of_one_thing_come_through_an_index(sandbox: SandboxInstallation) -> None:
     """What happened to one key is read newest first by its index, whatever else happened in the workspace."""
-    tenant = ground.tenant()
-    key = ground.key(tenant).key
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant).key
     for _ in range(300):
-        ground.key(tenant)
-    tidy(ground.database)
-    with statements(ground) as seen:
-        ground.services.events.list(tenant, target_id=key.id)
+        sandbox.key(tenant)
+    tidy(sandbox.database)
+    with statements(sandbox) as seen:
+        sandbox.services.events.list(tenant, target_id=key.id)
     (listed,) = seen
-    assert "events_by_target" in plan_of(ground.database, listed, tenant.workspace_id)
+    assert "events_by_target" in plan_of(sandbox.database, listed, tenant.workspace_id)
 
 
-def test_hints(ground: Ground) -> None:
+def test_hints(sandbox: SandboxInstallation) -> None:
     """The hints of several keys come in one read; a neighbour's key has none, and no ids ask nothing."""
-    tenant, neighbour = ground.tenant(), ground.tenant()
-    keys = [ground.key(tenant).key for _ in range(3)]
-    theirs = ground.key(neighbour).key
+    tenant, neighbour = sandbox.tenant(), sandbox.tenant()
+    keys = [sandbox.key(tenant).key for _ in range(3)]
+    theirs = sandbox.key(neighbour).key
     asked = [keys[0].id, keys[2].id, theirs.id]
     expected = {key.id: key.hint for key in (keys[0], keys[2])}
-    with statements(ground) as seen:
-        assert ground.services.keys.hints(tenant, asked) == expected
+    with statements(sandbox) as seen:
+        assert sandbox.services.keys.hints(tenant, asked) == expected
         assert len(seen) == 1
-        assert ground.services.keys.hints(tenant, []) == {}
+        assert sandbox.services.keys.hints(tenant, []) == {}
         assert len(seen) == 1
