@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from keystead.domain.principals import Principal
     from keystead.domain.workspaces import Workspace
     from keystead_prove.experiments.catalog import Environment
+    from keystead_prove.servers.endpoints import Target
     from keystead_prove.servers.fault_proxy import FaultProxy
-    from keystead_prove.servers.target import Target
 
 DESCRIPTION: Final = "keystead prove"
 POSTGRESQL: Final = 5432
@@ -241,8 +241,7 @@ def _credential(installation: Installation) -> Iterator[str]:
 def _target(urls: Sequence[str], token: str, credential: str, others: Sequence[str] = ()) -> Target:
     from keystead_prove.servers.calls import SCOPE_TO_KEEP, create, unready
     from keystead_prove.servers.connection import Connection
-    from keystead_prove.servers.endpoints import of_servers, through
-    from keystead_prove.servers.target import Target
+    from keystead_prove.servers.endpoints import Target, of_servers, through
 
     away = unready(urls, token)
     if away:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.reference import sample_of
 from tests.support.stub_server import TOKEN, json_answer, stranger
 
 COMMITTED: Final = Path(__file__).parents[2] / "openapi.json"

@@ -344,7 +344,7 @@ def test_collections_and_the_plan(remote: Remote) -> None:
 def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command is the call of its name; a secret is alone on standard output, and in no list."""
     from keystead.api.openapi.document import describe, operations
-    from keystead.api.openapi.samples import sample_of
+    from keystead.api.openapi.reference import sample_of
 
     document = describe()
     described = {o["operationId"]: o for _, _, o in operations(document)}

@@ -14,7 +14,7 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.cli.serve import export_lines
 from keystead.domain.token import Secret
-from keystead.operation.server.address_file import published
+from keystead.operation.server.address import published
 from keystead.settings import Settings
 from tests.cli.conftest import Keystead
 from tests.support.postgres import wait_until

@@ -16,7 +16,7 @@ import pytest
 
 from keystead import client as sdk
 from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.reference import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient

@@ -15,8 +15,7 @@ from keystead_prove.environment import on_running
 from keystead_prove.experiments import restart, revocation
 from keystead_prove.race.acts import ACTS, REVOKED, Act
 from keystead_prove.report import Finding, Verdict, at_line, summary
-from keystead_prove.servers.endpoints import Endpoint
-from keystead_prove.servers.target import Target
+from keystead_prove.servers.endpoints import Endpoint, Target
 from tests.support.entrances import Application, behind_nginx, hosted, with_middleware
 from tests.support.postgres import PostgresServer
 from tests.support.revoking_commands import commands_of

@@ -13,9 +13,9 @@ import pytest
 from keystead_prove.experiments import away, clock, kill, limit, revocation
 from keystead_prove.race.acts import REVOKED
 from keystead_prove.report import Finding, Report, SeededFault, Verdict, as_json, as_markdown
+from keystead_prove.servers.endpoints import Target
 from keystead_prove.servers.faulty_server import MANAGER, Fault, Register, faulty_server, served
 from keystead_prove.servers.processes import start_servers
-from keystead_prove.servers.target import Target
 
 FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, SeededFault("a fault", 10, 9), worst=-1.25)
 

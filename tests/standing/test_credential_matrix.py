@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.reference import sample_of
 from keystead.api.operator import OPERATOR
 from keystead.api.route import SECURITY
 from keystead.domain.credentials import CredentialKind

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import select
 
 from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.reference import sample_of
 from keystead.api.route import SECURITY
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble

@@ -100,17 +100,17 @@ def serve(
 
 def _resolve_port(settings: Settings, options: dict[str, object], stack: ExitStack) -> Settings:
     """Reserve the port, and export all settings to the environment, where the server's processes read them."""
-    from keystead.operation.server import ports
+    from keystead.operation.server.address import reserve
     from keystead.settings import export, read_settings
 
-    reserved = stack.enter_context(ports.reserve(settings.host, settings.port))
+    reserved = stack.enter_context(reserve(settings.host, settings.port))
     export({**options, "port": reserved.getsockname()[1]})
     return read_settings()
 
 
 def _serve(settings: Settings, stack: ExitStack) -> None:
     from keystead import bootstrap
-    from keystead.operation.server.address_file import published
+    from keystead.operation.server.address import published
     from keystead.operation.server.serving import Address, serve
 
     _prepare(settings)
@@ -265,7 +265,7 @@ def sign_in_link(
     The default workspace is the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running server.
     """
     from keystead.domain.instants import format_instant
-    from keystead.operation.server.address_file import published_url
+    from keystead.operation.server.address import published_url
 
     with opened(place) as installation:
         settings = installation.settings

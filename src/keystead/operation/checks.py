@@ -15,7 +15,7 @@ from typing import Final
 
 from keystead.domain.errors import StorageError
 from keystead.operation.files import ConfigurationError
-from keystead.operation.server import ports
+from keystead.operation.server.address import reserve
 
 MIB: Final = 1024 * 1024
 LEAST_FREE: Final = 100 * MIB
@@ -159,7 +159,7 @@ def check_port(host: str, port: int, *, tls: bool) -> Finding:
 
 
 def _free(host: str, port: int) -> str:
-    with ports.reserve(host, port):
+    with reserve(host, port):
         return f"Port {port} on {host} is free."
 
 

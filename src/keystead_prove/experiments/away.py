@@ -13,8 +13,8 @@ from keystead_prove.race.history import MILLISECOND
 from keystead_prove.report import Finding, SeededFault
 from keystead_prove.servers.calls import WHOAMI, create
 from keystead_prove.servers.connection import Connection, Reply
+from keystead_prove.servers.endpoints import Target
 from keystead_prove.servers.faulty_server import Fault, faulty_server
-from keystead_prove.servers.target import Target
 
 NAME: Final = "away"
 PROMISE: Final = (

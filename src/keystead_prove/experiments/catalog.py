@@ -15,9 +15,9 @@ from keystead_prove.experiments import restart as restarts
 from keystead_prove.experiments import revocation
 from keystead_prove.race.acts import REVOKED
 from keystead_prove.report import Finding
+from keystead_prove.servers.endpoints import Operator, Target
 from keystead_prove.servers.fault_proxy import FaultProxy
 from keystead_prove.servers.processes import RestartableServer
-from keystead_prove.servers.target import Operator, Target
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows the progress of something with that title and number of steps."""

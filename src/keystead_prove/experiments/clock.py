@@ -12,8 +12,8 @@ from keystead_prove.race.history import MILLISECOND
 from keystead_prove.race.race import Race, clock_of
 from keystead_prove.race.tally import Tally
 from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.endpoints import Operator, Target
 from keystead_prove.servers.faulty_server import Fault, faulty_server
-from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "clock"
 PROMISE: Final = (

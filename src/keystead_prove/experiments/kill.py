@@ -17,9 +17,9 @@ from keystead_prove.race.history import MILLISECOND
 from keystead_prove.report import Finding, SeededFault
 from keystead_prove.servers.calls import WHOAMI, draft
 from keystead_prove.servers.connection import NO_ANSWER, Connection
+from keystead_prove.servers.endpoints import Target
 from keystead_prove.servers.faulty_server import MANAGER, Fault
 from keystead_prove.servers.processes import RestartableServer, start_servers
-from keystead_prove.servers.target import Target
 
 NAME: Final = "kill"
 PROMISE: Final = (

@@ -13,8 +13,8 @@ from typing import Final
 from keystead_prove.report import Finding, SeededFault
 from keystead_prove.servers.calls import active_keys, clear, draft
 from keystead_prove.servers.connection import Connection
+from keystead_prove.servers.endpoints import Operator, Target
 from keystead_prove.servers.faulty_server import Fault, faulty_server
-from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "limit"
 PROMISE: Final = (

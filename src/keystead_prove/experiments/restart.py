@@ -11,8 +11,8 @@ from keystead_prove.experiments.revocation import by_probe
 from keystead_prove.race.acts import REVOKED
 from keystead_prove.race.race import Race, clock_of
 from keystead_prove.report import Finding, SeededFault
+from keystead_prove.servers.endpoints import Operator, Target
 from keystead_prove.servers.processes import RestartableServer
-from keystead_prove.servers.target import Operator, Target
 
 NAME: Final = "restart"
 PROMISE: Final = (

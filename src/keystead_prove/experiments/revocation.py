@@ -14,7 +14,7 @@ from keystead_prove.race.history import MILLISECOND
 from keystead_prove.race.race import Race, clock_of
 from keystead_prove.race.tally import Tally
 from keystead_prove.report import At, Finding, SeededFault
-from keystead_prove.servers.target import Operator, Target
+from keystead_prove.servers.endpoints import Operator, Target
 
 NAME: Final = "revocation"
 PROMISE: Final = (

@@ -20,8 +20,7 @@ from keystead_prove.race.tally import Tallies, Tally
 from keystead_prove.race.verifier import Trial, Verifier
 from keystead_prove.servers.calls import Key, Refused, anywhere
 from keystead_prove.servers.connection import Connection, Reply
-from keystead_prove.servers.endpoints import Endpoint
-from keystead_prove.servers.target import Operator, Target
+from keystead_prove.servers.endpoints import Endpoint, Operator, Target
 
 PAUSE_SECONDS: Final = 0.005
 """Between two verifications, for acts by the clock, which take long."""

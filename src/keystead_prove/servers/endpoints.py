@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from keystead_prove.servers.calls import SCOPE_TO_KEEP, WHOAMI, Key, Refused
@@ -112,3 +113,36 @@ def _status_of(reply: Reply, *, narrowed: bool) -> int:
     if not body["active"]:
         return 401
     return 403 if narrowed and body["scope"].split() == [SCOPE_TO_KEEP] else 200
+
+
+class Operator(Protocol):
+    """What only the operator can do to the workspace."""
+
+    def suspend(self) -> None:
+        """Suspend the workspace."""
+        ...
+
+    def resume(self) -> None:
+        """Resume the workspace."""
+        ...
+
+    def limit_keys(self, limit: int | None) -> None:
+        """Set the limit of active keys; None: no limit."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the installation's time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The URLs of the servers, the token of a key that manages the others, and the endpoints that verify keys."""
+
+    urls: Sequence[str]
+    token: str = field(repr=False)
+    endpoints: Sequence[Endpoint] = ()
+
+    def managers(self) -> list[Connection]:
+        """Return a connection to each server with the managing key."""
+        return [Connection(url, self.token) for url in self.urls]

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keystead_prove.servers.calls import WHOAMI
-from keystead_prove.servers.endpoints import plain
-from keystead_prove.servers.target import Target
+from keystead_prove.servers.endpoints import Target, plain
 
 HOST: Final = "127.0.0.1"
 MANAGER: Final = "faulty_manager"

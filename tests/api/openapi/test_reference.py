@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.reference import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
 from tests.support.api_client import BASE, Client, Tenant, problem, said

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap import open_safely
-from keystead.developer_area.workspace.code_samples import push_samples, search_samples
+from keystead.developer_area.workspace.quick_start import push_samples, search_samples
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system

@@ -13,7 +13,6 @@ from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.labels import field_problems, plural
 from keystead.developer_area.web.navigation import pager, see_other, with_query
-from keystead.developer_area.workspace.code_samples import push_samples
 from keystead.developer_area.workspace.contexts import (
     CollectionPage,
     CollectionRow,
@@ -23,6 +22,7 @@ from keystead.developer_area.workspace.contexts import (
     DocumentRow,
     NewCollectionPage,
 )
+from keystead.developer_area.workspace.quick_start import push_samples
 from keystead.domain.documents import (
     MAX_TITLE,
     Collection,
