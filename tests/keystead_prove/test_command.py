@@ -32,7 +32,7 @@ def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
     assert finding["experiment"] == "limit"
     assert finding["seeded"]["seen"] > 0
     assert sum(finding["violations"].values()) == 0
-    assert told["about"]["servers"] == "2, started for this on one machine"
+    assert told["about"]["servers"] == "2, started on this machine"
     assert file.read_text().startswith("# Keystead, guarantees tested: held\n")
     assert "100 concurrent creations for 10 places: held (1 tries" in ended.err
 
@@ -112,7 +112,7 @@ def test_through_another_address(
         ("/v1/plan", Exit.USAGE, "Unknown experiment nonsense."),
         ("/healthz", Exit.UNAVAILABLE, "does not refuse (401 or 403) requests without a key"),
         ("/operator/v1/workspaces", Exit.UNAVAILABLE, "does not accept (2xx) a key"),
-        ("/v1/plan#here", Exit.USAGE, "no user and no fragment"),
+        ("/v1/plan#here", Exit.USAGE, "can't have a user or a fragment"),
     ):
         ended = run("prove", "nonsense", "--url", url, "--through", url + page)
         assert (ended.code, ended.out) == (code, "")

@@ -143,7 +143,7 @@ def test_a_copy_of_the_files_is_found_to_be_old(embedded: ServerProcess, tmp_pat
     put_back(embedded, folder)
     ended = begin(embedded)
     assert ended.code == CONFIGURATION
-    assert "does not know of 1 acts" in ended.log
+    assert "lacks 1 revocation," in ended.log
     assert embedded.cli("keys", "list").returncode == CONFIGURATION
     assert restore(embedded)["done_again"] == {"keys revoked": 1}
     embedded.start()

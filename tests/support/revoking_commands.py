@@ -61,15 +61,15 @@ class Commands:
     def revoke_here(self, _: Connection, key: Key) -> Reply:
         """Over the installation's own database."""
         words = ("keys", "revoke", key.id, "--yes", "--workspace", self.workspace)
-        return self._run("Revoked", words, self.here)
+        return self._run("revoked", words, self.here)
 
     def revoke_there(self, _: Connection, key: Key) -> Reply:
         """At a server."""
-        return self._at_server("Revoked", "revoke", key.id, "--yes")
+        return self._at_server("revoked", "revoke", key.id, "--yes")
 
     def end_self(self, _: Connection, key: Key) -> Reply:
         """At a server, with what is to be ended."""
-        return self._at_server("Revoked", "revoke", key.id, "--yes", token=key.token)
+        return self._at_server("revoked", "revoke", key.id, "--yes", token=key.token)
 
     def rotate(self, _: Connection, key: Key) -> Reply:
         """Over the installation's own database; the new token is what it says first."""
@@ -99,7 +99,7 @@ class Commands:
         said, ended = b"", 0
         while heard := os.read(reading.fileno(), 65_536):
             said += heard
-            if not ended and says.encode() in said:
+            if not ended and says.encode() in said.lower():
                 ended = time.monotonic_ns()
         reading.close()
         child.join()

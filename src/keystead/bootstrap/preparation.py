@@ -85,7 +85,7 @@ def require_complete(settings: Settings, database: Database) -> None:
     if lost:
         raise ConfigurationError(
             f"The database is older than the one that this server used, or a different one: it lacks"
-            f" {len(lost)} revocations, the last at {format_instant(lost[-1].at)}."
+            f" {len(lost)} revocation{'s' * (len(lost) != 1)}, the last at {format_instant(lost[-1].at)}."
             " Run: keystead restore"
         )
 
