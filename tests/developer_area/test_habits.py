@@ -1,4 +1,4 @@
-"""The line above the table: what deserves a look, how many, what to do, and exactly those keys behind it."""
+"""Key hygiene above the table: what needs review, how many keys, what to do, and a list of exactly those keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINES = {
 
 
 def lived_in(area: Area) -> None:
-    """A workspace with a key for each habit, and keys of which there is nothing to say."""
+    """Create a key for each finding, and keys without findings."""
     unlimited(area)
     area.clock.set(NOON - timedelta(days=400))
     forgotten, endless = area.key("forgotten", days=500), area.key("endless")
@@ -36,7 +36,7 @@ def lived_in(area: Area) -> None:
 
 
 def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
-    """Every line has a count, an action, and a link to a list that holds those keys and no other."""
+    """Every line has a count, an action, and a link to a list of exactly its keys."""
     lived_in(each_area)
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
@@ -60,7 +60,7 @@ def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
 
 
 def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
-    """No keys, or good ones: no line."""
+    """Without keys, or with good ones, there is no line."""
     assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
     area.key("good", days=90)
     assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
@@ -68,13 +68,13 @@ def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
 
 @pytest.mark.parametrize("habit", ["never-used", "unused", "expiring", "old", "endless"])
 def test_an_empty_list_of_a_habit_says_so(area: Area, habit: str) -> None:
-    """A link from yesterday, when the last such key is gone, says that there is none any more."""
+    """An old link, opened when the last such key is gone, says that there are no such keys."""
     seen = area.signed_in().open(f"{area.keys_url}?show={habit}")
     assert "There is no such key any more." in seen.tree.text
 
 
 def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:
-    """Within the list of a habit pages and search stay within the habit."""
+    """Paging and searching keep the filter by finding."""
     unlimited(area)
     for number in range(51):
         area.key(f"endless {number:02}")

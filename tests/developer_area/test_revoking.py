@@ -1,4 +1,4 @@
-"""Revoking a key: asked first, done at once, said afterwards."""
+"""Revoking a key: confirmed first, done immediately, then reported."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tests.developer_area.test_seeing import used
 
 
 def revoke_url(area: Area, key_id: str) -> str:
-    """Where a key is revoked."""
+    """Return the URL of a key's revocation."""
     return f"{area.keys_url}/{key_id}/revoke"
 
 
 def test_revoking_asks_and_then_acts(each_area: Area) -> None:
-    """The link leads to a question that names the key; its form ends the key, and the list says so."""
+    """The link leads to a question that names the key; its form revokes the key, and the list says so."""
     token = each_area.key("data-warehouse sync")
     each_area.key("another")
     browser = each_area.signed_in()
@@ -32,7 +32,7 @@ def test_revoking_asks_and_then_acts(each_area: Area) -> None:
 
 
 def test_the_question_says_what_stops(area: Area) -> None:
-    """The last use is told with its address and agent, or that there was none, or that the key is over anyway."""
+    """The question shows the last use with address and agent, or that there was none, or that the key has ended."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
@@ -48,7 +48,7 @@ def test_the_question_says_what_stops(area: Area) -> None:
 
 
 def test_an_expired_key_can_be_revoked(area: Area) -> None:
-    """An expired key leaves the list for History when it is revoked."""
+    """An expired key moves from the list to the history when it is revoked."""
     token = area.key("short", days=1)
     area.clock.advance(days=2)
     browser = area.signed_in()
@@ -74,8 +74,8 @@ def test_revoking_twice_is_revoking_once(area: Area) -> None:
     assert late.tree.all("form", action=url) == []
 
 
-def test_a_made_up_message_says_nothing(area: Area) -> None:
-    """An address cannot make the page claim that a key is revoked which is not, or which is none."""
+def test_an_invented_message_is_not_shown(area: Area) -> None:
+    """No URL makes the page claim that a key is revoked which is not, or which doesn't exist."""
     token = area.key("sync")
     browser = area.signed_in()
     for said in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
@@ -85,7 +85,7 @@ def test_a_made_up_message_says_nothing(area: Area) -> None:
 
 
 def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
-    """Used within the last day, a key ends only after its last four characters were typed; anything else asks again."""
+    """A key used within the last day needs its last four characters typed; anything else asks again."""
     token = each_area.key("sync")
     used(each_area, token)
     each_area.clock.advance(hours=23, minutes=59)
@@ -107,7 +107,7 @@ def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
 
 
 def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
-    """Never used, or not for a day: the question is one click."""
+    """A key that was not used for a day, or never, is revoked with one click."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
@@ -122,7 +122,7 @@ def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
 
 
 def test_a_use_since_the_question_asks_again(area: Area) -> None:
-    """A key that was first used while the question stood there is not revoked by it: the new question says so."""
+    """A key that was first used while the question was open is not revoked: the new question says so."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
@@ -134,7 +134,7 @@ def test_a_use_since_the_question_asks_again(area: Area) -> None:
 
 
 def test_the_question_is_named_and_described(area: Area) -> None:
-    """The panel, an alert dialog where scripts run, has its heading as name and what stops as description."""
+    """The panel, an alert dialog if scripts run, is labelled by its heading and described by its consequences."""
     token = area.key("sync")
     question = area.signed_in().open(revoke_url(area, token.key_id))
     panel = question.tree.one("section", id="panel")

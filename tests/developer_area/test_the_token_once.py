@@ -1,4 +1,4 @@
-"""A token is in exactly one answer of its life, and in nothing that is kept."""
+"""A token is in exactly one response, and in nothing that is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BIRTHS = ("/keys", "/rotate")
 
 
 def token_in(seen: Seen) -> Token:
-    """The token that a page shows."""
+    """Return the token that a page shows."""
     (found,) = set(TOKEN.findall(seen.html))
     token = parse(found)
     assert token is not None
@@ -27,14 +27,14 @@ def token_in(seen: Seen) -> Token:
 
 
 def shapes(token: Token) -> list[str]:
-    """What would give the secret away: as it stands, in part, backwards, encoded."""
+    """Return the forms that would reveal the secret: whole, in part, reversed, encoded."""
     secret = token.reveal()[-49:]
     packed = base64.b64encode(token.reveal().encode()).decode().rstrip("=")
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
 def made(furnished: FurnishedArea) -> Iterator[Seen]:
-    """Every answer in which a token is born: of a new key, and of one that succeeds another."""
+    """Yield every response with a new token: of a new key, and of a successor."""
     births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births
     for wanted in births:
@@ -52,7 +52,7 @@ def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
 
 
 def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
-    """After the answer that shows it, no page, file or API answer that anybody can get holds the token or a part."""
+    """After the response that shows it, no page, file or API response contains the token or a part."""
     answers = list(made(furnished))
     later = []
     for who, visitor in furnished.visitors.items():
@@ -67,7 +67,7 @@ def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
 
 
 def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None:
-    """The answer that shows it shows it in its body alone."""
+    """The response contains the token only in its body."""
     for answer in made(furnished):
         secret = token_in(answer).reveal()[-49:]
         assert secret not in answer.path
@@ -77,7 +77,7 @@ def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None
 
 
 def test_no_row_holds_it(furnished: FurnishedArea) -> None:
-    """Nor does any column of any table: what is stored is its digest."""
+    """No column of any table contains the token: only its digest is stored."""
     tokens = [token_in(answer) for answer in made(furnished)]
     with furnished.area.installation.database.engine.connect() as connection:
         names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
@@ -93,7 +93,7 @@ def test_no_row_holds_it(furnished: FurnishedArea) -> None:
 
 
 def test_the_second_sending_shows_nothing(furnished: FurnishedArea) -> None:
-    """The same form again, as a reload sends it, tells that the key exists, and not its token."""
+    """The same form again, as a reload sends it, shows that the key exists, but not its token."""
     for wanted in furnished.visitors["owner"].forms:
         if wanted.pattern.endswith(BIRTHS):
             browser, form = furnished.form("owner", wanted)
