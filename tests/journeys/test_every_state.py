@@ -1,4 +1,4 @@
-"""Every state of every page in a real browser: usable by everybody, safe from text, and without a trace of a token."""
+"""Every state of every page in a real browser: accessible, safe from hostile text, and without a trace of a token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.server_process import ServerProcess, serving
 
 FEWEST_STATES: Final = 45
 COLOURS: Final = {"runOnly": ["color-contrast", "link-in-text-block"]}
-"""Rules that can differ between light and dark; the rest is checked in one of them."""
+"""Rules whose results can differ between light and dark; all others are checked in one of them."""
 SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collections")
-"""Pages that show what people wrote."""
+"""Pages that show text from users."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def sample(server: ServerProcess) -> Iterator[SampleWorkspace]:
-    """The server's installation, furnished."""
+    """The server's installation with sample data."""
     with sample_of(server) as sample:
         yield sample
 
@@ -49,13 +49,13 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def somebody(browser: Browser, server: ServerProcess) -> Iterator[Page]:
-    """A page of a user who is not signed in yet."""
+    """Yield a page of a user who is not signed in yet."""
     with person(browser, base_url=server.base_url, reduced_motion="reduce") as page:
         yield page
 
 
 def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
-    """What axe-core has to say of what the page shows."""
+    """Return the violations that axe-core finds on the page."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_SCRIPT)
     found = page.evaluate(
@@ -65,10 +65,10 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_everybody_can_use_every_state(
+def test_every_state_is_accessible(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """axe-core finds nothing: on each page, in each dialog, light and dark."""
+    """axe-core finds no violation: on each page, in each dialog, light and dark."""
     found: dict[str, list[Any]] = {}
 
     def look(name: str) -> None:
@@ -98,7 +98,7 @@ PAYLOADS: Final = (
 def test_text_opens_no_dialog(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """Active text in names of keys, people and documents does nothing on any page, and makes no request."""
+    """Active text in names of keys, users and documents does nothing on any page, and makes no request."""
     for number, payload in enumerate(PAYLOADS):
         person_ = sample.person(Role.DEVELOPER, payload)
         key = sample.key(payload, 30, by=person_)
@@ -128,7 +128,7 @@ def test_text_opens_no_dialog(
 
 
 def foreign(url: str, own: str, found: list[str]) -> None:
-    """Notes an address that is not the server's."""
+    """Record a URL that is not the server's."""
     if not url.startswith((own, "data:", "blob:")):
         found.append(url)
 
@@ -137,7 +137,7 @@ def foreign(url: str, own: str, found: list[str]) -> None:
 def test_no_state_keeps_a_token(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """After the answer that showed it, no page, storage or history of the browser holds the token."""
+    """After the response that showed it, no page, storage or history of the browser contains the token."""
     tokens: list[str] = []
     kept: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Good habits: a key for each job, an end for each key, rotation without a pause, and pruning."""
+"""Good practice: a key for each job, an expiry for each key, rotation without a pause, and pruning."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.support.product import Customer, in_days, next_second, written
 from tests.support.server_process import ServerProcess
 
 CARRIED_SECONDS = 0.25
-"""How far from the instant a natural expiry may be seen: the database's clock is carried by the machine's own."""
+"""How far from its time an expiry may be observed: the database's clock follows the machine's own."""
 
 
 def test_a_key_for_each_job_ends_without_the_others(customer: Customer) -> None:
-    """When one job's key goes, the other jobs do not notice."""
+    """Revoking one job's key does not affect the other jobs."""
     jobs = [customer.create(job) for job in ("nightly export", "dashboard", "billing")]
     customer.revoke(jobs[1])
     assert [customer.works(key) for key in jobs] == [True, False, True]
 
 
-def test_a_key_ends_when_i_said(customer: Customer, both_servers: list[ServerProcess]) -> None:
+def test_a_key_expires_when_i_chose(customer: Customer, both_servers: list[ServerProcess]) -> None:
     """It works until its expiry and is refused from then on, to a quarter of a second, on both servers."""
     ends = next_second()
     key = customer.create("for today's import", expires_at=written(ends))
@@ -39,7 +39,7 @@ def test_a_key_ends_when_i_said(customer: Customer, both_servers: list[ServerPro
 
 
 def test_a_key_that_ends_soon_says_so(customer: Customer) -> None:
-    """In its last fourteen days every answer to it carries the instant, so that my monitoring warns me in time."""
+    """In its last fourteen days every response carries the expiry, so that monitoring warns in time."""
     soon = customer.create(expires_at=in_days(13))
     later = customer.create(expires_at=in_days(30))
     told = [
@@ -50,7 +50,7 @@ def test_a_key_that_ends_soon_says_so(customer: Customer) -> None:
 
 
 def test_i_rotate_while_my_service_works_and_no_request_is_refused(customer: Customer) -> None:
-    """The service takes the new token in the overlap, when it is ready; then I end the old key, without a pause."""
+    """The service switches to the new token during the overlap; then I revoke the old key, without a pause."""
     held, served, stop = [customer.create("service")], [], threading.Event()
 
     def serve() -> None:
@@ -79,7 +79,7 @@ def _is_in_use(key_id: str, served: list[tuple[str, bool]]) -> bool:
 
 
 def test_i_prune_the_keys_that_were_never_used(customer: Customer) -> None:
-    """The list shows which of my keys are unused; revoking those leaves the ones in use alone."""
+    """The list shows which keys are unused; revoking them leaves the others alone."""
     keys = [customer.create(f"key {number}") for number in range(4)]
     used = keys[1::2]
     assert all(customer.works(key) for key in used)

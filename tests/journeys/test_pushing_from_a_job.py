@@ -1,4 +1,4 @@
-"""Good habits, for a job: it pushes by the command line, with a key for nothing else, until that key ends."""
+"""Good practice for a job: it pushes by the command line, with a key of its own, until that key is revoked."""
 
 from __future__ import annotations
 
