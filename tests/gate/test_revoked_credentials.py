@@ -1,4 +1,4 @@
-"""A revoked credential is refused by every process of real servers from the answer on, despite caches."""
+"""A revoked credential is refused by every process of real servers from the response on, despite caches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Place:
     body: bytes
 
     def credential(self, kind: CredentialKind) -> tuple[CredentialId, str]:
-        """Id and token of a new credential."""
+        """Create a credential and return its ID and token."""
         made, token = self.services.credentials.create("search", OPERATOR, kind)
         return made.id, token.reveal()
 
@@ -46,7 +46,7 @@ class Place:
         return asked.status
 
     def list_plans(self, kept: Line, credential: str) -> int:
-        """The status for an operator who has that credential."""
+        """Return the status for an operator with that credential."""
         return kept.ask("/operator/v1/plans", [bearer(credential)]).status
 
 
@@ -54,7 +54,7 @@ class Place:
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """The same on each engine, in each mode."""
+    """A server on each engine, in each mode."""
     engine, mode = request.param
     with ExitStack() as stack:
         if engine == "sqlite":
@@ -74,7 +74,7 @@ def place(
 
 @pytest.mark.slow
 def test_refused_on_every_line(place: Place) -> None:
-    """A service and an operator who were let in on every open connection are refused on all of them from then on."""
+    """A service and an operator that were accepted on every open connection are refused on all of them."""
     with ExitStack() as stack:
         lines = [stack.enter_context(line(place.server.port)) for _ in range(LINES)]
         for kind, ask in (
@@ -90,14 +90,14 @@ def test_refused_on_every_line(place: Place) -> None:
 
 @dataclass
 class Seen:
-    """What one caller saw: when questions that were answered well began, and when one was first refused."""
+    """The results of one client: when its accepted requests began, and when the first was refused."""
 
     accepted: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
 
 def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> None:
-    """Asks until it has asked twice after the end."""
+    """Send requests until two have begun after the end."""
     late = 0
     with line(place.server.port) as kept:
         while late < 2:
@@ -112,7 +112,7 @@ def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> Non
 
 
 def _wrongly_let_in(place: Place) -> int:
-    """How many of those who ask all the time with a credential that is revoked meanwhile."""
+    """Count the requests that were wrongly accepted, with a credential that is revoked while clients use it."""
     id, token = place.credential(CredentialKind.SERVICE)
     ended, seen = threading.Event(), [Seen() for _ in range(LINES)]
     with ThreadPoolExecutor(LINES) as pool:
@@ -131,6 +131,6 @@ def _wrongly_let_in(place: Place) -> int:
 
 
 @pytest.mark.slow
-def test_a_race_with_those_who_ask(place: Place) -> None:
-    """No request is accepted that began after the revocation's answer, or after another refusal (R29, R30)."""
+def test_a_race_with_concurrent_requests(place: Place) -> None:
+    """No request is accepted that began after the revocation's response, or after another refusal (R29, R30)."""
     assert sum(_wrongly_let_in(place) for _ in range(12)) == 0

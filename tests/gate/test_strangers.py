@@ -1,4 +1,4 @@
-"""Clients that were never written for Keystead, unchanged: they ask its introspection as the standard says."""
+"""Third-party clients, unchanged: they use introspection as the standard says."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def credential(server: ServerProcess) -> tuple[str, str]:
-    """Id and token of a service's credential: to OAuth, a client's id and secret."""
+    """ID and token of a service's credential: the client ID and secret of OAuth."""
     installation = bootstrap.open_safely(server.settings)
     try:
         kind = CredentialKind.SERVICE
@@ -48,14 +48,14 @@ def credential(server: ServerProcess) -> tuple[str, str]:
 
 
 def guarded(server: ServerProcess, credential: tuple[str, str]) -> ResourceProtector:
-    """Authlib's resource server, whose validator asks with Authlib's own client."""
+    """Return Authlib's resource server, whose validator uses Authlib's own client."""
     asking = OAuth2Session(*credential, token_endpoint_auth_method="client_secret_basic")
 
     class Validator(IntrospectTokenValidator):  # type: ignore[misc]
-        """What Authlib's documentation says to write."""
+        """The validator from Authlib's documentation."""
 
         def introspect_token(self, token_string: str) -> Any:
-            """Asks the server."""
+            """Ask the server."""
             answer = asking.introspect_token(f"{server.base_url}/introspect", token=token_string)
             answer.raise_for_status()
             return answer.json()
@@ -66,7 +66,7 @@ def guarded(server: ServerProcess, credential: tuple[str, str]) -> ResourceProte
 
 
 def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
-    """Its validator lets a good token through, and refuses a dead one, and one without the scope, by its own rules."""
+    """Its validator accepts a good token, and refuses a dead one, and one without the scope, by its own rules."""
     protector = guarded(server, credential)
     token = server.token("documents:read", "plan:read")
     request = SimpleNamespace(headers={"Authorization": f"Bearer {token}"})
@@ -82,7 +82,7 @@ def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
 
 
 def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
-    """What oauth4webapi makes of the answers."""
+    """Return the results of oauth4webapi."""
     if not shutil.which("node") or not os.environ.get(NODE):
         pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
     sent = {"server": server.base_url, "client_id": credential[0], "client_secret": credential[1]}
@@ -95,7 +95,7 @@ def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: 
 
 @pytest.mark.prove
 def test_oauth4webapi(server: ServerProcess, credential: tuple[str, str]) -> None:
-    """A JavaScript library takes the answers on a good token, a dead one, a revocation, and a bad credential."""
+    """A JavaScript library accepts the responses to a good token, a dead one, a revocation, and a bad credential."""
     token = server.token("documents:read")
     good = asked_from_node(server, credential, token=token)
     assert (good["active"], good["scope"]) == (True, "documents:read")
