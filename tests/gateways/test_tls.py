@@ -1,4 +1,4 @@
-"""TLS at the gateway, and from there to Keystead: the options of `keystead gateway` do what they say."""
+"""TLS at the gateway, and from there to Keystead: the options of `keystead gateway` work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.server_process import HOST, free_port, serving
 
 
 def status(port: int, certificate: Path, token: str) -> int:
-    """The status of a request that checks the gateway's certificate."""
+    """Return the status of a request that checks the gateway's certificate."""
     context = ssl.create_default_context(cafile=str(certificate))
     line = HTTPSConnection(HOST, port, timeout=20, context=context)
     try:
@@ -47,7 +47,7 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
         for authorities in (certificate, other):
             made = replace(
                 setup(free_port(), [0], behind.port),
-                # nginx checks names alone; the certificate has this one as its common name.
+                # nginx checks only names; the certificate has this one as its common name.
                 keysteads=[Address("localhost" if gateway is NGINX else HOST, keystead.port, True)],
                 certificate=str(certificate),
                 key=str(key),
