@@ -54,7 +54,7 @@ def test_uuid7_layout(now: datetime) -> None:
 
 
 def test_uuid7_randomness() -> None:
-    """All 74 random bits of ids made at one instant vary."""
+    """All 74 random bits of IDs with the same time vary."""
     made = [ids.uuid7(NOON) for _ in range(200)]
     varying = 0
     for number in made:
@@ -64,7 +64,7 @@ def test_uuid7_randomness() -> None:
 
 @given(st.lists(st.timedeltas(timedelta(days=-1), timedelta(days=1)), min_size=2, max_size=20))
 def test_ids_strictly_rise(steps: list[timedelta]) -> None:
-    """An id made after another is above it, whatever the clock does in between, and still a UUIDv7."""
+    """An ID made after another is above it, whatever the clock does in between, and still a UUIDv7."""
     now, last = NOON, None
     for step in steps:
         now += step
@@ -74,8 +74,8 @@ def test_ids_strictly_rise(steps: list[timedelta]) -> None:
         last = made
 
 
-def test_many_ids_in_one_instant_rise() -> None:
-    """A thousand ids of one instant, each made after the one before, are in strict order."""
+def test_many_ids_at_one_time_rise() -> None:
+    """A thousand IDs with the same time, each made after the previous one, are in strict order."""
     made = [ids.new_id("key", NOON)]
     for _ in range(1000):
         made.append(ids.new_id("key", NOON, made[-1]))
@@ -104,5 +104,5 @@ def test_what_is_no_id(text: str) -> None:
 
 
 def test_what_is_an_id() -> None:
-    """A made id has the form of one of its kind."""
+    """Each generated ID is valid for its kind."""
     assert ids.is_id("key", ids.new_id("key", NOON))

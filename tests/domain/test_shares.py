@@ -1,4 +1,4 @@
-"""Shares: one that wants every place leaves some to the others, however many there are."""
+"""Shares: an owner that wants every place leaves some to the others, however many there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.shares import FreePlaces, Shares
 
 
 def taken(shares: Shares[Any], owner: str) -> int:
-    """How many places the owner gets when it asks for all there are."""
+    """Return how many places the owner gets when it asks for all."""
     count = 0
     while shares.take(owner):
         count += 1
@@ -32,7 +32,7 @@ def test_a_newcomer_finds_a_place(greedy: int, each: int) -> None:
 
 
 def test_one_after_another_leaves_a_place_too() -> None:
-    """Owners that come one after another, each taking all it can get, leave a place to six others at least."""
+    """Owners that come one after another, each taking all it can get, leave a place to at least six others."""
     shares: Shares[object] = Shares(64)
     assert [taken(shares, owner) for owner in "abcdef"] == [32, 16, 8, 4, 2, 1]
     assert shares.take("newcomer")
@@ -64,7 +64,7 @@ def test_who_left_is_served_no_more() -> None:
 
 @given(places=st.integers(0, 12), steps=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))
 def test_places_are_never_lost(places: int, steps: list[tuple[str, bool]]) -> None:
-    """In any order of calls, no more places are held than exist, and in the end all are free again."""
+    """In any order of calls, no more places are in use than exist, and finally all are free again."""
     shares: Shares[str] = Shares(places)
     held: list[str] = []
     for owner, gives in steps:

@@ -1,4 +1,4 @@
-"""Versions: what If-Match fields mean, and that a version is never given twice."""
+"""Versions: what If-Match fields mean, and that a version is never reused."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def test_a_condition_admits_its_version_alone(version: int) -> None:
 
 
 def test_a_name_given_again_begins_with_another_version() -> None:
-    """What is made later under the same name begins above every version that the one before can have had."""
+    """A resource with a reused name starts with a version above all of the previous one."""
     assert first_version(NOON + timedelta(seconds=1)) - first_version(NOON) == 1_000_000
