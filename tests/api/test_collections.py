@@ -11,8 +11,8 @@ from tests.support.api_client import Tenant, pointers, problem
 MEMBERS = {"name", "title", "documents", "created_at", "updated_at"}
 
 
-def test_a_collection_is_made_seen_titled_and_deleted(tenant: Tenant) -> None:
-    """201 with its place; GET, PATCH and the list show it alike; 204 and then 404."""
+def test_a_collection_is_created_read_titled_and_deleted(tenant: Tenant) -> None:
+    """201 with its Location; GET, PATCH and the list show the same; 204 and then 404."""
     client = tenant.client()
     answer = client.post("/v1/collections", {"name": "handbook", "title": "Product handbook"})
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/collections/handbook")
@@ -32,7 +32,7 @@ def test_a_collection_is_made_seen_titled_and_deleted(tenant: Tenant) -> None:
 
 
 def test_without_a_title_the_name_is_the_title(quick: Tenant) -> None:
-    """Omitted or null."""
+    """The title may be omitted or null."""
     client = quick.client()
     for name, more in (("one", {}), ("two", {"title": None})):
         made = client.post("/v1/collections", {"name": name, **more}).json()
@@ -49,7 +49,7 @@ def test_a_name_is_a_slug(quick: Tenant, name: str) -> None:
 
 @pytest.mark.parametrize("title", ["", "x" * 301, "two\nlines", None, 1])
 def test_a_title_is_one_line(quick: Tenant, title: Any) -> None:
-    """1-300 characters; in a PATCH not null either."""
+    """1-300 characters; in a PATCH it can't be null either."""
     client = quick.client()
     assert pointers(client.patch(client.collection(), {"title": title})) == ["/title"]
 
@@ -78,7 +78,7 @@ def test_a_collection_with_documents_goes_only_with_them(tenant: Tenant) -> None
 
 
 def test_no_difference_leaves_no_trace(tenant: Tenant) -> None:
-    """200, the collection as it was, and no event."""
+    """200, an unchanged collection, and no event."""
     client = tenant.client()
     path = client.collection()
     made, before = client.get(path).json(), tenant.event_types()
@@ -100,7 +100,7 @@ def test_the_plan_limits_collections(tenant: Tenant) -> None:
 
 
 def test_collections_are_paged_newest_first(tenant: Tenant) -> None:
-    """Every one once, in order."""
+    """Every collection is listed once, in order."""
     client = tenant.client()
     for name in ("a", "b", "c"):
         client.collection(name)
@@ -111,8 +111,8 @@ def test_collections_are_paged_newest_first(tenant: Tenant) -> None:
     assert second["next_cursor"] is None
 
 
-def test_what_is_missing_is_told_before_what_is_wrong(tenant: Tenant) -> None:
-    """404 before 422 and 409."""
+def test_not_found_comes_before_invalid_values(tenant: Tenant) -> None:
+    """404 comes before 422 and 409."""
     client = tenant.client()
     missing = [
         client.get("/v1/collections/none?x=1"),

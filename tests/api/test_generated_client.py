@@ -1,4 +1,4 @@
-"""A standard generator takes openapi.json as it is, and the client that it makes works."""
+"""A standard generator accepts openapi.json unchanged, and its client works."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ listed = keys_list.sync(client=client, limit=3)
 refused = keys_list.sync(client=client, limit=3)
 print(json.dumps([me.key.id, str(me.key.created_at), made.token, len(listed.items), refused.code]))
 """
-"""Imports all that was generated, and calls a server with it."""
+"""A script that imports the generated client, and calls a server with it."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the client was generated: `generated` in it, without a warning. The generator is never online."""
+    """A folder with the generated client in `generated`, without warnings. The generator is never online."""
     folder = tmp_path_factory.mktemp("generator")
     (folder / "settings.yaml").write_text("post_hooks: []\n")
     words = ["--path", str(COMMITTED), "--output-path", "generated", "--meta", "none"]
@@ -59,7 +59,7 @@ def test_every_operation_is_generated(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_generated_client_works(folder: Path) -> None:
-    """It sends the token where it belongs and typed bodies, and reads answers and refusals as typed values."""
+    """It sends the token correctly and typed bodies, and reads responses and refusals as typed values."""
     schemas = DOCUMENT["components"]["schemas"]
     samples = [
         sample_of({"$ref": f"#/components/schemas/{name}"}, schemas)

@@ -1,4 +1,4 @@
-"""Doing a request once: the Idempotency-Key of creating and rotating."""
+"""Idempotency: the Idempotency-Key of creating and rotating."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.support.api_client import Client, Headers, Tenant, problem
 
 
 def once(key: str) -> Headers:
-    """The header field."""
+    """Return the header field."""
     return [("idempotency-key", key)]
 
 
 def made(client: Client) -> list[str]:
-    """The ids of the keys that the client sees, except its own."""
+    """Return the IDs of the keys that the client sees, except its own."""
     items = client.get("/v1/keys").json()["items"]
     return [item["id"] for item in items if item["id"] != client.key_id]
 
 
 def test_the_same_request_again_is_the_same_key_without_its_token(tenant: Tenant) -> None:
-    """201 with the same key, `token` null and `Location`; one key, one event, however it was written."""
+    """201 with the same key, `token` null and `Location`; one key, one event, even with other formatting."""
     client = tenant.client()
     body = {"description": "x", "expires_at": "2030-01-31T12:00:00Z", "scopes": ["plan:read"]}
     first = client.post("/v1/keys", body, once("a"))
@@ -40,8 +40,8 @@ def test_the_same_request_again_is_the_same_key_without_its_token(tenant: Tenant
     assert tenant.event_types().count("key.created") == 2
 
 
-def test_fifty_at_once_make_one_key(tenant: Tenant) -> None:
-    """Of fifty parallel requests one is answered with the token; the others with the same key, or 409 to try again."""
+def test_fifty_parallel_requests_create_one_key(tenant: Tenant) -> None:
+    """Of fifty parallel requests one gets the token; the others get the same key, or 409 to try again."""
     client = tenant.client()
     answers = client.together(*[("POST", "/v1/keys", {"description": "x"}, once("a"))] * 50)
     good = [answer.json() for answer in answers if answer.status_code == 201]
@@ -53,7 +53,7 @@ def test_fifty_at_once_make_one_key(tenant: Tenant) -> None:
 
 
 def test_another_request_with_the_same_text_is_refused(tenant: Tenant) -> None:
-    """Another body, another path: 422 `idempotency-mismatch`, nothing made."""
+    """Another body or another path: 422 `idempotency-mismatch`, and nothing is created."""
     client = tenant.client()
     key = client.post("/v1/keys", {"description": "x"}, once("a")).json()
     others: list[tuple[str, Any]] = [
@@ -69,7 +69,7 @@ def test_another_request_with_the_same_text_is_refused(tenant: Tenant) -> None:
 
 
 def test_the_text_is_the_caller_s_own(tenant: Tenant) -> None:
-    """Another key of the workspace, and one of another workspace, use the same text for requests of their own."""
+    """Another key of the workspace, and one of another workspace, can use the same text for their own requests."""
     callers = [tenant.client(), tenant.client(), tenant.world.tenant().client()]
     keys = [caller.post("/v1/keys", {"description": "x"}, once("a")).json() for caller in callers]
     assert len({key["id"] for key in keys}) == 3
@@ -77,7 +77,7 @@ def test_the_text_is_the_caller_s_own(tenant: Tenant) -> None:
 
 
 def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
-    """A client that takes its token for an Idempotency-Key leaves none in the database."""
+    """A client that sends its token as Idempotency-Key leaves no token in the database."""
     client = tenant.client()
     assert client.token is not None
     client.post("/v1/keys", {"description": "x"}, once(client.token))
@@ -88,7 +88,7 @@ def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
 
 
 def test_a_rotation_is_done_once(tenant: Tenant) -> None:
-    """The same rotation again answers the same successor, though the old key could not be rotated twice."""
+    """The same rotation again returns the same successor, even though the old key can't be rotated twice."""
     client = tenant.client()
     key = client.created()
     path = f"/v1/keys/{key['id']}/rotate"
@@ -99,7 +99,7 @@ def test_a_rotation_is_done_once(tenant: Tenant) -> None:
 
 
 def test_a_refused_request_leaves_the_text_free(tenant: Tenant) -> None:
-    """What was refused was not done: the request that is right then may use the text."""
+    """A refused request was not done: a corrected request may use the text."""
     client = tenant.client()
     assert client.post("/v1/keys", {"description": ""}, once("a")).status_code == 422
     assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["token"]
@@ -113,7 +113,7 @@ def test_a_refused_request_leaves_the_text_free(tenant: Tenant) -> None:
 
 
 def test_after_a_day_the_text_is_free(tenant: Tenant) -> None:
-    """For 24 hours the answer is the same; then it is a new request."""
+    """For 24 hours the response is the same; after that it is a new request."""
     client = tenant.client()
     first = client.post("/v1/keys", {"description": "x"}, once("a")).json()
     tenant.world.clock.advance(timedelta(hours=23, minutes=59))
@@ -123,7 +123,7 @@ def test_after_a_day_the_text_is_free(tenant: Tenant) -> None:
 
 
 def test_an_answer_from_before_shows_the_key_as_it_is_now(tenant: Tenant) -> None:
-    """A revoked key stays revoked: the same request again brings no key back."""
+    """A revoked key stays revoked: the same request again does not revive it."""
     client = tenant.client()
     key = client.post("/v1/keys", {"description": "x"}, once("a")).json()
     client.delete(f"/v1/keys/{key['id']}")
@@ -148,7 +148,7 @@ def test_an_answer_from_before_shows_the_key_as_it_is_now(tenant: Tenant) -> Non
     ids=["twice", "two", "empty", "blank", "words", "long", "not ASCII"],
 )
 def test_a_malformed_text_is_refused(quick: Tenant, headers: Headers) -> None:
-    """400 and nothing made; where the call does not take one, the field means nothing."""
+    """400 and nothing created; calls that don't use the field ignore it."""
     client = quick.client()
     assert problem(client.post("/v1/keys", {"description": "x"}, headers)) == (
         400,

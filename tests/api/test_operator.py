@@ -1,4 +1,4 @@
-"""The tenants of the installation, for the product's own services: made, found, renamed, suspended, put on plans."""
+"""The installation's tenants, for the product's own services: created, found, renamed, suspended, put on plans."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 @pytest.fixture
 def operator(world: World) -> Client:
-    """The product's backend, with a live credential."""
+    """The product's backend, with an active credential."""
     return backend(world)
 
 
 def backend(world: World) -> Client:
-    """A client with a new operator's credential."""
+    """Return a client with a new operator's credential."""
     _, token = world.services.credentials.create("billing", BY)
     return world.client(token.reveal())
 
 
 def good(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
-    """What a good answer says."""
+    """Return the body of a successful response."""
     assert answer.status_code == status, said(answer)
     told: dict[str, Any] = answer.json()
     return told
 
 
 def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
-    """A new workspace."""
+    """Create a workspace."""
     return good(operator.post(PATH, {"name": name, **more}), 201)
 
 
 def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
-    """What happened in a workspace, newest first."""
+    """Return the events of a workspace, newest first."""
     return world.services.events.list(Tenant(world, workspace_id).principal).items
 
 
-def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:
-    """201 with its path; its owner can be signed in, and the audit log says which credential made it, from where."""
+def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) -> None:
+    """201 with its Location; its owner can sign in, and the audit log has the credential and the address."""
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
     told = good(answer, 201)
@@ -102,12 +102,12 @@ def test_an_address_is_one_owner_s(operator: Client) -> None:
     ids=str,
 )
 def test_what_is_wrong_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
-    """422 with the place of the value; what is the server's to set is refused."""
+    """422 with the pointer of the value; members that only the server sets are refused."""
     assert pointers(backend(sqlite_world).post(PATH, body)) == expected
 
 
 def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
-    """Newest first, each once, later ones left out; a cursor belongs to its list and its search."""
+    """Newest first, each once, without later ones; a cursor belongs to its list and its search."""
     ids = []
     for number in range(5):
         world.clock.advance(timedelta(seconds=1))
@@ -140,7 +140,7 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
     ],
 )
 def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
-    """Part of a name, the letters a-z in any case, nothing in it being a pattern: the same on both engines."""
+    """Part of a name, the letters a-z in any case, without patterns: the same on both engines."""
     operator = backend(world)
     present = good(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
     for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
@@ -150,14 +150,14 @@ def test_workspaces_are_found_by_their_names(world: World, query: str, found: li
 
 
 def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
-    """The exact id is a search too; a part of it is not."""
+    """The exact ID is a search too; a part of it is not."""
     one = made(operator)
     assert good(operator.get(f"{PATH}?query={one['id']}"))["items"] == [one]
     assert good(operator.get(f"{PATH}?query={one['id'][:-1]}"))["items"] == []
 
 
 def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
-    """All limits, with the plan's numbers or its own, and how much is used of each."""
+    """All limits, with the plan's numbers or custom ones, and the use of each."""
     one = made(operator, plan="free", owner={"name": "Ann"})
     client = Tenant(world, one["id"]).client()
     client.put(f"{client.collection()}/documents/a", {"text": "x"})
@@ -174,7 +174,7 @@ def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> Non
 
 
 def test_renaming(world: World, operator: Client) -> None:
-    """Another name is seen immediately; the same name, or an empty change, is not an event."""
+    """The new name is visible immediately; the same name, or an empty change, is not an event."""
     one = made(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
         assert good(operator.patch(f"{PATH}/{one['id']}", {"name": name}))["name"] == name
@@ -185,8 +185,8 @@ def test_renaming(world: World, operator: Client) -> None:
     assert pointers(operator.patch(f"{PATH}/{one['id']}", {"plan": "team"})) == ["/plan"]
 
 
-def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -> None:
-    """Every key is refused from the answer on, none can be made by one; resumed, they work as before. Twice is once."""
+def test_suspension_ends_all_access_immediately(world: World, operator: Client) -> None:
+    """Every key is refused from the response on, and none can be created by one; resumed, they work again."""
     one = made(operator, plan="team")
     tenant = Tenant(world, one["id"])
     keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
@@ -259,7 +259,7 @@ def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> 
     ids=str,
 )
 def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
-    """422 with the place of the value, and nothing changes."""
+    """422 with the pointer of the value, and nothing changes."""
     operator = backend(sqlite_world)
     one = made(operator)
     assert pointers(operator.put(f"{PATH}/{one['id']}/plan", body)) == expected
@@ -267,7 +267,7 @@ def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list
 
 
 def test_what_is_not_there_is_not_found(operator: Client) -> None:
-    """404 for every call about a workspace that never was, before a word about the values that were sent."""
+    """404 for every call about a workspace that never existed, before any error in the values."""
     for id in ("ws_02tcRIyrxLXTR81B3dqdOx", "none", "key_02tcRIyrxLXTR81B3dqdOx", "%F0%9F%97%9D"):
         for method, tail, bodies in (
             ("GET", "", [None]),
@@ -282,7 +282,7 @@ def test_what_is_not_there_is_not_found(operator: Client) -> None:
 
 
 def test_plans_are_listed(world: World, operator: Client) -> None:
-    """Every plan with its limits, from small to large, null being unlimited."""
+    """Every plan with its limits, from small to large; null is unlimited."""
     told = good(operator.get("/operator/v1/plans"))
     assert [plan["id"] for plan in told["items"]] == ["free", "team", "scale"]
     assert told["items"][0]["limits"] == {

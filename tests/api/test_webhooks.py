@@ -31,15 +31,15 @@ NEW = {
 
 
 def created(client: Client, **chosen: Any) -> dict[str, Any]:
-    """A new webhook."""
+    """Create a webhook."""
     answer = client.post("/v1/webhooks", NEW | chosen)
     assert answer.status_code == 201
     made: dict[str, Any] = answer.json()
     return made
 
 
-def test_a_webhook_is_made_seen_changed_and_deleted(tenant: Tenant) -> None:
-    """201 with its place and its secret, once; GET, PATCH and the list show the rest; 204 and then 404."""
+def test_a_webhook_is_created_read_changed_and_deleted(tenant: Tenant) -> None:
+    """201 with its Location and its secret, once; GET, PATCH and the list show the rest; 204 and then 404."""
     client = tenant.client()
     answer = client.post("/v1/webhooks", NEW)
     made = answer.json()
@@ -75,7 +75,7 @@ def test_a_webhook_is_made_seen_changed_and_deleted(tenant: Tenant) -> None:
 
 
 def test_a_rotated_secret_is_shown_once(tenant: Tenant) -> None:
-    """Another one, with the end of the time in which both sign."""
+    """A new secret, with the time until which both sign."""
     client = tenant.client()
     made = created(client)
     answer = client.post(f"/v1/webhooks/{made['id']}/rotate-secret")
@@ -111,7 +111,7 @@ def test_deliveries_are_listed_seen_and_sent_again(tenant: Tenant) -> None:
 
 
 def test_nothing_is_sent_to_a_disabled_webhook(tenant: Tenant) -> None:
-    """409 for a test and for sending again, with a page of its own."""
+    """409 for a test and for resending, with a page of its own."""
     client = tenant.client()
     made = created(client, events=["*"])
     path = f"/v1/webhooks/{made['id']}"
@@ -125,7 +125,7 @@ def test_nothing_is_sent_to_a_disabled_webhook(tenant: Tenant) -> None:
 
 
 def test_too_many_tests_have_to_wait(tenant: Tenant) -> None:
-    """429 with Retry-After beyond the pace of the workspace, whichever key asks."""
+    """429 with Retry-After over the workspace's rate limit, with any of its keys."""
     client = tenant.client()
     path = f"/v1/webhooks/{created(client)['id']}/test"
     statuses = [client.post(path).status_code for _ in range(SENDING.most)]
@@ -151,14 +151,14 @@ def test_too_many_tests_have_to_wait(tenant: Tenant) -> None:
 def test_what_is_refused_names_its_place(
     quick: Tenant, body: dict[str, Any], expected: list[str]
 ) -> None:
-    """At the beginning, and in a change alike."""
+    """Each value is refused with its pointer, in a creation and in a change."""
     client = quick.client()
     assert pointers(client.post("/v1/webhooks", NEW | body)) == expected
     made = created(client)
     assert pointers(client.patch(f"/v1/webhooks/{made['id']}", body)) == expected
 
 
-def test_the_plan_s_limit_is_told(tenant: Tenant) -> None:
+def test_the_plan_s_limit_is_reported(tenant: Tenant) -> None:
     """409 with the numbers; the plan's page of quotas counts webhooks."""
     free = tenant.world.tenant(plan="free").client()
     created(free)
