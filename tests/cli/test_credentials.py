@@ -12,8 +12,8 @@ from tests.cli.conftest import Keystead, one_engine
 from tests.support.installations import calling
 
 
-def test_a_credential_is_made_and_works(keystead: Keystead, installation: Installation) -> None:
-    """Its token is alone on standard output, and is an operator's; it is never shown again."""
+def test_a_credential_is_created_and_works(keystead: Keystead, installation: Installation) -> None:
+    """Only its token is on standard output, and it is an operator's; it is never shown again."""
     made = keystead("credentials", "create", "billing backend")
     assert made.code == Exit.DONE
     token = made.out.removesuffix("\n")
@@ -27,8 +27,10 @@ def test_a_credential_is_made_and_works(keystead: Keystead, installation: Instal
     assert credential.id in made.err
 
 
-def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Installation) -> None:
-    """The token is dead with the answer; again is the same answer, and the list says since when."""
+def test_a_credential_is_revoked_immediately(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """The token is dead with the response; repeating it gives the same response, and the list shows the time."""
     told = keystead("credentials", "create", "old", "--json").json
     assert set(told) == {
         "id", "kind", "name", "hint", "created_at", "created_by", "revoked_at", "revoked_by", "token",
@@ -45,7 +47,7 @@ def test_a_credential_is_revoked_at_once(keystead: Keystead, installation: Insta
 
 @one_engine
 def test_the_installations_events(keystead: Keystead) -> None:
-    """`events --installation` shows who made and revoked credentials, of no workspace; of a server it is not asked."""
+    """`events --installation` shows the creation and revocation of credentials; it has no server form."""
     made = keystead("credentials", "create", "old", "--json").json
     keystead("credentials", "revoke", made["id"], "--yes")
     for words in (("events",), ("events", "list")):
@@ -74,7 +76,7 @@ def test_a_service_credential(keystead: Keystead, installation: Installation) ->
 
 @one_engine
 def test_what_cannot_be_is_refused(keystead: Keystead, installation: Installation) -> None:
-    """An empty name, an unknown id, and a script without --yes: nothing changes."""
+    """An empty name, an unknown ID, and a script without --yes: nothing changes."""
     assert keystead("credentials", "create", " ").code == Exit.REFUSED
     for id in ("op_0000000000000000000000", "key_x", ""):
         refused = keystead("credentials", "revoke", id, "--yes")

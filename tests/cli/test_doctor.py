@@ -30,14 +30,14 @@ CHECKS = {
 
 
 def findings(ended: Ended) -> dict[str, Any]:
-    """The verdicts by check."""
+    """Return the findings by check."""
     return {finding["check"]: finding["verdict"] for finding in ended.json}
 
 
 def test_a_sound_installation_has_no_fault(
     keystead: Keystead, monkeypatch: pytest.MonkeyPatch, installation: Installation
 ) -> None:
-    """Every check is made and none is a fault; exit code 0. As text each is one line."""
+    """Every check runs and finds no fault; exit code 0. As text each is one line."""
     monkeypatch.setenv("KEYSTEAD_PORT", "0")
     told = keystead("doctor", "--json")
     verdicts = findings(told)
@@ -63,20 +63,20 @@ def test_a_sound_installation_has_no_fault(
 def test_an_interpreter_with_known_faults_is_named(
     version: tuple[int, int, int], verdict: Verdict
 ) -> None:
-    """A Python whose parsers have known faults is a warning, which says what to upgrade to."""
+    """A Python whose parsers have known faults is a warning, with the version to upgrade to."""
     found = checks.check_interpreter(version)
     assert found.verdict is verdict
     assert ("CVE-2024-7592" in found.says) == (verdict is Verdict.WARNING)
 
 
-def test_nothing_is_made_by_looking(run: Keystead) -> None:
-    """Before the first start the doctor finds nothing wrong, and leaves nothing behind."""
+def test_the_doctor_creates_nothing(run: Keystead) -> None:
+    """Before the first start the doctor finds no fault, and leaves no files."""
     assert run("doctor").code == 0
     assert not list(Path.cwd().iterdir())
 
 
 @one_engine
-def test_each_fault_is_found_and_told_how_to_mend(
+def test_each_fault_is_found_with_its_fix(
     keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open files, a lost pepper and another server on the port: three faults in one run, with exit code 1."""
@@ -101,7 +101,7 @@ def test_each_fault_is_found_and_told_how_to_mend(
 
 @pytest.mark.slow
 def test_a_server_that_runs_is_no_fault(server: ServerProcess) -> None:
-    """While Keystead answers on the port, the port is as it should be."""
+    """A port that Keystead itself answers on isn't a fault."""
     told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
     assert told.returncode == 0
     assert "Keystead answers" in told.stdout
@@ -148,7 +148,7 @@ def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> No
     ],
 )
 def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
-    """The doctor reports whether losing one server of PostgreSQL could lose acknowledged changes."""
+    """The doctor reports whether losing one PostgreSQL server could lose acknowledged changes."""
     keeps = {"synchronous_commit": "on", "synchronous_standby_names": standbys}
     assert checks.check_durability("PostgreSQL", keeps).says == (
         f"An acknowledged change is {says}"

@@ -1,4 +1,4 @@
-"""A command's token is in no argument, no file, no core dump; what a person is asked; what a full disk costs."""
+"""Tokens of commands: in no argument, no file, no core dump; confirmations; a full disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def environment(installation: Installation, **more: str) -> Mapping[str, str]:
-    """The environment of a command on that installation."""
+    """Return the environment of a command on that installation."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
     place = {
         "KEYSTEAD_DATA": str(installation.settings.data),
@@ -36,7 +36,7 @@ def environment(installation: Installation, **more: str) -> Mapping[str, str]:
 
 @linux
 def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
-    """While a push holds its token and waits for the server, no process shows it, and the push cannot dump core."""
+    """While a push waits for the server, no process shows its token, and the push cannot dump core."""
     (tmp_path / "a.md").write_text("x")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -62,7 +62,7 @@ def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
 
 @linux
 def test_a_process_with_a_token_cannot_be_dumped() -> None:
-    """Handlers that ignore the limit are held off by the kernel: the process is not dumpable (prctl 3 answers 0)."""
+    """The kernel stops handlers that ignore the limit: the process is not dumpable (prctl 3 returns 0)."""
     script = (
         "import ctypes; from keystead.cli.outcome import forbid_core_dumps; forbid_core_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
@@ -77,7 +77,7 @@ def test_a_process_with_a_token_cannot_be_dumped() -> None:
 def test_no_file_keeps_a_token(
     keystead: Keystead, installation: Installation, tmp_path: Path
 ) -> None:
-    """After a key was created and rotated, nothing below the data folder and the home holds a token."""
+    """After a key was created and rotated, no file in the data folder or the home contains a token."""
     made = keystead("keys", "create", "-d", "x", "--json").json
     rotated = keystead("keys", "rotate", made["id"]).out.strip()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -95,7 +95,7 @@ def test_no_file_keeps_a_token(
 def test_a_token_that_cannot_be_written_is_called_lost(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """Where standard output takes nothing, the line names the key to be revoked and pretends nothing."""
+    """If standard output is full, the line names the key to revoke and does not claim success."""
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [KEYSTEAD, "keys", "create", "-d", "lost"],
@@ -136,7 +136,7 @@ def test_a_person_is_asked_before_a_key_ends(
 def test_a_table_at_a_terminal_has_the_same_cells(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """Drawn with lines and weights, and nothing in it moves the cursor."""
+    """It is drawn with lines and bold text, and no cell moves the cursor."""
     made = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
     code, shown = at_terminal(environment(installation), "", "keys", "list")
     assert code == Exit.DONE
