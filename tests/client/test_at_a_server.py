@@ -98,7 +98,7 @@ def methods(kind: type[Any]) -> set[str]:
     return found
 
 
-def test_a_token_is_shown_to_nobody(server: ServerProcess) -> None:
+def test_a_token_is_never_shown(server: ServerProcess) -> None:
     """A created key prints without its token, on a real response too."""
     with Client(server.base_url, server.token()) as client:
         created = client.keys.create("quiet")
@@ -108,7 +108,7 @@ def test_a_token_is_shown_to_nobody(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_service_asks_about_tokens(server: ServerProcess, kind: type[Any]) -> None:
-    """A service reads the state of tokens, and revokes one that was found."""
+    """A service reads the state of tokens, and revokes a leaked one."""
     service = credential(server, CredentialKind.SERVICE)
     token = server.token("documents:read")
     with opened(kind, server.base_url, service) as client:

@@ -266,7 +266,7 @@ def cursors_of(kind: type[Any], walk: Ask, told: Any) -> list[str | None]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) -> None:
+def test_a_token_that_was_shown_before_is_lost(kind: type[Any]) -> None:
     """A repeated creation is answered without the token: TokenLost, with the key to rotate."""
     status, told = described("keys_create")
     transport = httpx2.MockTransport(Answering(status, json.dumps(told | {"token": None}).encode()))

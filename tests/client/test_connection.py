@@ -114,7 +114,7 @@ def test_a_proxy_of_the_environment_is_a_tunnel(
 
 
 @both
-def test_nobody_there_is_said_so(kind: type[Any]) -> None:
+def test_a_closed_port_is_unreachable(kind: type[Any]) -> None:
     """A closed port raises Unreachable, which names the server and not the token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -128,7 +128,7 @@ def test_nobody_there_is_said_so(kind: type[Any]) -> None:
 
 
 @both
-def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: type[Any]) -> None:
+def test_a_missing_response_times_out(kind: type[Any]) -> None:
     """A server that does not respond raises Unreachable after the timeout; the request may have arrived."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -153,7 +153,7 @@ def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
 
 
 @both
-def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
+def test_the_client_has_a_near_expiry(kind: type[Any]) -> None:
     """The client has the expiry of the last good response, and None if there is no such field."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         status, fields, body = NOTHING
