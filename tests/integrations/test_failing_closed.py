@@ -74,7 +74,7 @@ def test_a_failing_decision_runs_nothing(
 
 
 @pytest.mark.parametrize("framework", ["asgi", "wsgi", "django"])
-def test_nobody_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
+def test_no_client_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
     """The fields of gateways are removed from requests, in every spelling that servers treat as equal."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
@@ -140,7 +140,7 @@ def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> No
         assert sent[0]["type"] == ("websocket.accept" if admitted else "websocket.close"), name
 
 
-def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard) -> None:
+def test_a_websocket_gets_the_reason_if_the_server_can_send_it(world: World, guard: Guard) -> None:
     """With the extension, the handshake is answered with the problem."""
     asked = world.requests()["revoked"]
     sent = asyncio.run(_open(_bare(guard, []), asked, {"websocket.http.response": {}}))
@@ -164,7 +164,7 @@ def test_what_carries_no_request_passes(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize("scope", ["*", "events", "Events:read", "events:read documents:read", ""])
-def test_what_is_no_scope_is_refused_at_once(guard: Guard, scope: str) -> None:
+def test_an_invalid_scope_is_refused_immediately(guard: Guard, scope: str) -> None:
     """A malformed scope stops the start of the product: it would refuse every key, or require too little."""
     for build in (require, requires, flask_require):
         with pytest.raises(ValueError, match="scope"):

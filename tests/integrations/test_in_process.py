@@ -79,7 +79,7 @@ def _process_of(guard: Guard) -> int | None:
     return guard.installation.process
 
 
-def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
+def test_a_database_of_another_version_admits_no_caller(tmp_path: Path) -> None:
     """Without the schema of this version no key is admitted, and nothing is created."""
     guard = connect(f"sqlite:///{tmp_path / 'keystead.db'}")
     with pytest.raises(ConfigurationError, match="keystead migrate"):

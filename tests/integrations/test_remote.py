@@ -41,7 +41,7 @@ def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> N
         asyncio.run(remote.admit_on_loop(head, REQUIRED))
 
 
-def test_a_server_that_is_away_admits_nobody(world: World) -> None:
+def test_a_server_that_is_away_admits_no_caller(world: World) -> None:
     """If the server cannot be reached, the answer says so, and not that the key is invalid."""
     head = RequestHead((bearer(world.tokens["good"]),))
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
@@ -55,7 +55,7 @@ def test_a_server_that_is_away_admits_nobody(world: World) -> None:
             asyncio.run(guard.admit_on_loop(head))
 
 
-def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
+def test_an_invalid_credential_admits_no_caller(world: World) -> None:
     """A key's token and a revoked service's token raise an error that says what to do."""
     head = RequestHead((bearer(world.tokens["good"]),))
     for refused in (world.tokens["everything"], world.revoked_service_token()):
@@ -66,7 +66,7 @@ def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
                 asyncio.run(guard.admit_on_loop(head))
 
 
-def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
+def test_a_server_that_is_not_keystead_is_a_configuration_error(world: World) -> None:
     """A wrong URL is a configuration error and does not look like an outage."""
     guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
     with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
