@@ -139,8 +139,8 @@ def test_a_type_or_a_noun_narrows_the_list(area: Area, chosen: str, count: int) 
     """The list and its files contain only the chosen type or noun."""
     filled(area)
     browser = area.signed_in()
-    asked = f"?type={chosen}"
-    seen = browser.open(url(area, asked))
+    query = f"?type={chosen}"
+    seen = browser.open(url(area, query))
     assert len(happened(seen)) == count
     assert len(browser.open(seen.link("Export JSON lines")).html.splitlines()) == count
     assert len(browser.open(seen.link("Export CSV")).html.splitlines()) == count + 1
@@ -190,8 +190,8 @@ def test_files_are_downloads_that_no_cache_keeps(area: Area) -> None:
     """Files are never displayed inline, and are named by workspace and day."""
     seen = area.signed_in().open(url(area, ".csv"))
     assert seen.headers["content-type"].startswith("text/csv")
-    said = seen.headers["content-disposition"]
-    assert said.startswith(f'attachment; filename="activity-{area.workspace_id}-')
+    disposition = seen.headers["content-disposition"]
+    assert disposition.startswith(f'attachment; filename="activity-{area.workspace_id}-')
     assert seen.headers["cache-control"] == "no-store"
     assert seen.headers["x-content-type-options"] == "nosniff"
 

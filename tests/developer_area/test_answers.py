@@ -53,11 +53,11 @@ def test_head_is_answered_as_get(area: Area) -> None:
         path = route.path.replace("{workspace_id}", area.workspace_id)
         if "{" in path:
             continue
-        got, head = (browser.request(method, path, {}) for method in ("GET", "HEAD"))
-        assert (head.status, head.path) == (got.status, got.path), path
-        assert head.headers.keys() == got.headers.keys(), path
-        assert (got.status == 405) == ("GET" not in (route.methods or ())), path
-        seen += got.status == 200
+        response, head = (browser.request(method, path, {}) for method in ("GET", "HEAD"))
+        assert (head.status, head.path) == (response.status, response.path), path
+        assert head.headers.keys() == response.headers.keys(), path
+        assert (response.status == 405) == ("GET" not in (route.methods or ())), path
+        seen += response.status == 200
     assert seen >= 15
     for url in assets_of(browser.open(area.keys_url)):
         assert browser.request("HEAD", url, {}).status == 200
@@ -231,5 +231,8 @@ def test_times_in_words(span: timedelta, words: str) -> None:
 
 def test_times_are_exact_in_utc() -> None:
     """The exact time stands next to the words, in UTC whatever its original zone."""
-    shown = timestamp(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
-    assert (shown.iso, shown.exact) == ("2026-11-23T12:05:09.500000Z", "23 Nov 2026, 12:05:09 UTC")
+    markup = timestamp(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
+    assert (markup.iso, markup.exact) == (
+        "2026-11-23T12:05:09.500000Z",
+        "23 Nov 2026, 12:05:09 UTC",
+    )

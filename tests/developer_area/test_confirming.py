@@ -43,8 +43,8 @@ def test_an_act_goes_on_after_the_proof(each_area: Area) -> None:
     browser = stale(each_area, enter(each_area))
     page = create(each_area, browser, **FULL)
     assert (page.status, each_area.active()) == (403, 0)
-    made = prove(browser, page)
-    assert (made.status, each_area.active()) == (201, 1)
+    created = prove(browser, page)
+    assert (created.status, each_area.active()) == (201, 1)
     (key,) = each_area.services.keys.list(each_area.principal).items
     assert (key.description, list(key.scopes)) == ("warehouse sync", ["*"])
     assert key.expires_at is not None
@@ -101,13 +101,13 @@ def test_no_password_is_carried(area: Area) -> None:
     url = f"/w/{area.workspace_id}/account/password"
     page = browser.open(url)
     stale(area, browser)
-    asked = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
-    assert asked.heading == "Confirm it is you"
-    kept = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
+    question = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
+    assert question.heading == "Confirm it is you"
+    cookie = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
     for secret in (RIGHT, OTHER):
-        assert secret not in asked.html
-        assert secret not in kept
-    assert prove(browser, asked).path == url
+        assert secret not in question.html
+        assert secret not in cookie
+    assert prove(browser, question).path == url
     enter(area, EMAIL, RIGHT)
 
 
@@ -116,9 +116,9 @@ def test_a_page_waits_for_the_proof(area: Area) -> None:
     with_password(area)
     browser = stale(area, enter(area))
     url = f"/w/{area.workspace_id}/account/password"
-    asked = browser.open(url)
-    assert asked.status == 403
-    assert (prove(browser, asked).path, browser.open(url).heading) == (url, "Change password")
+    question = browser.open(url)
+    assert question.status == 403
+    assert (prove(browser, question).path, browser.open(url).heading) == (url, "Change password")
 
 
 def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
@@ -232,8 +232,8 @@ def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: st
     assert resumed.path == keys.replace("/keys", "/resume")
     assert "typed 字 for a while" in resumed.tree.text
     assert "form_token" not in resumed.tree.text
-    made = browser.submit(resumed, keys)
-    assert (made.status, made.heading) == (201, "Copy your API key now")
+    created = browser.submit(resumed, keys)
+    assert (created.status, created.heading) == (201, "Copy your API key now")
     again = browser.post(keys, filled(resumed.form(keys), {}))
     assert again.heading.startswith("Already created")
 

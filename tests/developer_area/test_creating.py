@@ -26,8 +26,8 @@ def forced(area: Area, browser: Browser, **fields: str) -> Seen:
     """Send the same form with values that it does not offer."""
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     own = filled(form, {"description": "sync", "expiry": "30"})
-    kept = [(name, value) for name, value in own if name not in fields]
-    return browser.post(area.keys_url, [*kept, *fields.items()])
+    unchanged = [(name, value) for name, value in own if name not in fields]
+    return browser.post(area.keys_url, [*unchanged, *fields.items()])
 
 
 def newest(area: Area) -> ApiKey:
@@ -55,12 +55,12 @@ def test_a_key_is_created_and_works(each_area: Area) -> None:
 def test_the_token_is_in_one_answer(area: Area) -> None:
     """Only the response to the form contains the token, and nothing caches that response."""
     browser = area.signed_in()
-    made = create(area, browser)
-    token = token_on(made)
+    created = create(area, browser)
+    token = token_on(created)
     secret = token[-49:]
-    assert made.headers["cache-control"] == "no-store"
-    assert secret not in str(made.headers)
-    assert secret not in made.path
+    assert created.headers["cache-control"] == "no-store"
+    assert secret not in str(created.headers)
+    assert secret not in created.path
     key_id = newest(area).id
     pages = ["", "/new", f"/{key_id}/revoke", "?show=history", f"?query={token[-4:]}"]
     for page in pages:

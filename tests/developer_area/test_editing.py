@@ -148,8 +148,8 @@ def test_errors_are_shown_at_their_field(area: Area, fields: dict[str, str], pro
     before = now(area, token)
     seen = forced(area, area.signed_in(), token, **fields)
     assert seen.status == 422
-    (said,) = [p.text for p in seen.tree.all("p", class_="problem")]
-    assert said.startswith(problem)
+    (error,) = [p.text for p in seen.tree.all("p", class_="problem")]
+    assert error.startswith(problem)
     assert now(area, token) == before
 
 

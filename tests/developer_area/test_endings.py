@@ -80,18 +80,18 @@ class Watched:
                 wait_for(lambda: len(self._answers) >= POLLERS)
                 yield
                 ended = time.perf_counter()
-                wait_for(lambda: sum(began > ended for began, _ in self._answers) >= POLLERS)
+                wait_for(lambda: sum(started > ended for started, _ in self._answers) >= POLLERS)
             finally:
                 self._stop.set()
             for poll in polls:
                 poll.result()
         assert self._answers[0][1], "it never worked"
-        assert not any(worked for began, worked in self._answers if began > ended)
+        assert not any(worked for started, worked in self._answers if started > ended)
 
     def _poll(self, works: Callable[[], bool]) -> None:
         while not self._stop.is_set():
-            began = time.perf_counter()
-            self._answers.append((began, works()))
+            started = time.perf_counter()
+            self._answers.append((started, works()))
 
 
 def _narrow(page: Seen) -> dict[str, str]:

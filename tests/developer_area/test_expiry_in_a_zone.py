@@ -49,12 +49,12 @@ def test_the_form_shows_the_time_that_the_key_gets(area: Area, zone: str, expiry
     browser = in_zone(area, zone)
     form = browser.open(f"{area.keys_url}/new")
     area.clock.advance(minutes=10, microseconds=3)
-    made = browser.submit(form, area.keys_url, description="sync", expiry=expiry, access="full")
+    created = browser.submit(form, area.keys_url, description="sync", expiry=expiry, access="full")
     ends = NOW + timedelta(days=int(expiry))
     assert newest(area).expires_at == ends
     local = ends.astimezone(ZoneInfo(zone))
-    assert exact(made).startswith(f"{local.day} {local:%b %Y, %H:%M:%S} ")
-    assert hints(form)[CHOICES[expiry]] == f"until {exact(made)}"
+    assert exact(created).startswith(f"{local.day} {local:%b %Y, %H:%M:%S} ")
+    assert hints(form)[CHOICES[expiry]] == f"until {exact(created)}"
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_a_last_day_ends_with_the_day_of_the_person(
     form = browser.open(f"{area.keys_url}/new")
     assert hints(form)["Custom date"] == f"until the end of that day, your time ({zone})"
     chosen = {"expiry": "date", "expires_on": day}
-    made = browser.submit(form, area.keys_url, description="sync", access="full", **chosen)
+    created = browser.submit(form, area.keys_url, description="sync", access="full", **chosen)
     assert newest(area).expires_at == datetime.fromisoformat(ends)
-    assert re.match(rf"{int(day[-2:])} \w+ {day[:4]}, 23:59:59 ", exact(made))
+    assert re.match(rf"{int(day[-2:])} \w+ {day[:4]}, 23:59:59 ", exact(created))
     edit = f"{area.keys_url}/{newest(area).id}/edit"
     browser.submit(browser.open(edit), edit, expiry="never")
     browser.submit(browser.open(edit), edit, **chosen)

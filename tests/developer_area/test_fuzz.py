@@ -129,8 +129,8 @@ class Fuzzer:
     def _path(self, pattern: str) -> bytes:
         real = self.random.choice(self._paths.get(pattern) or [pattern])
         parts = [
-            self._hostile_part() if self.random.random() < 0.1 and "{" in named else part.encode()
-            for named, part in zip(pattern.split("/"), real.split("/"), strict=True)
+            self._hostile_part() if self.random.random() < 0.1 and "{" in segment else part.encode()
+            for segment, part in zip(pattern.split("/"), real.split("/"), strict=True)
         ]
         return b"/".join(parts)
 
@@ -141,8 +141,8 @@ class Fuzzer:
         return self.random.choice(HOSTILE)
 
     def _pairs(self, names: Sequence[str]) -> bytes:
-        some = self.random.sample(names, k=self.random.choice([0, 0, 1, 2]))
-        return b"&".join(name.encode() + b"=" + self._written() for name in some)
+        chosen = self.random.sample(names, k=self.random.choice([0, 0, 1, 2]))
+        return b"&".join(name.encode() + b"=" + self._written() for name in chosen)
 
     def _written(self) -> bytes:
         """Return a hostile value, escaped as a careful client does, or raw."""
@@ -185,24 +185,26 @@ class Fuzzer:
             b"accept-encoding",
             b"if-none-match",
         )
-        some = self.random.sample(names, k=self.random.choice([0, 1, 2]))
-        return [(name, self._hostile().translate(None, b"\x00\r\n")) for name in some]
+        chosen = self.random.sample(names, k=self.random.choice([0, 1, 2]))
+        return [(name, self._hostile().translate(None, b"\x00\r\n")) for name in chosen]
 
 
 def _paths_by_pattern(survey: Survey) -> Mapping[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    asked = [seen.path for seen in survey.pages] + [form.action for _, form in survey.forms]
-    for url, route in itertools.product(sorted({urlsplit(u).path for u in asked}), survey.routes):
+    by_pattern: dict[str, set[str]] = {}
+    requested = [seen.path for seen in survey.pages] + [form.action for _, form in survey.forms]
+    for url, route in itertools.product(
+        sorted({urlsplit(u).path for u in requested}), survey.routes
+    ):
         if route.path_regex.match(url) and url.count("/") == route.path.count("/"):
-            found.setdefault(route.path, set()).add(url)
-    return {pattern: sorted(paths) for pattern, paths in found.items()}
+            by_pattern.setdefault(route.path, set()).add(url)
+    return {pattern: sorted(paths) for pattern, paths in by_pattern.items()}
 
 
 def _fields_by_pattern(survey: Survey) -> Mapping[str, list[dict[str, str]]]:
-    found: dict[str, list[dict[str, str]]] = {}
+    fields: dict[str, list[dict[str, str]]] = {}
     for _, form in survey.forms:
-        found.setdefault(form.pattern, []).append(dict(form.filled()))
-    return found
+        fields.setdefault(form.pattern, []).append(dict(form.filled()))
+    return fields
 
 
 def _query_names(url: str) -> set[str]:

@@ -121,8 +121,8 @@ def test_known_and_unknown_people_look_alike(survey: Survey, tmp_path: Path) -> 
             page = browser.open("/sign-in")
             seen = browser.submit(page, "/sign-in", email=email, password="not the right words")
             token = seen.tree.all("input", name="form_token")[0].attributes["value"]
-            said = seen.html.replace(token, "").replace(email, "")
+            markup = seen.html.replace(token, "").replace(email, "")
             headers = {n: v for n, v in seen.headers.items() if n not in VARYING}
-            answers.append((seen.status, said, headers))
+            answers.append((seen.status, markup, headers))
     assert answers[0] == answers[1] == answers[2]
     assert answers[0][0] == LOOKED_AT

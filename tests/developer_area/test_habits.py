@@ -83,5 +83,5 @@ def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:
     first = browser.open(f"{area.keys_url}?show=endless")
     assert "51 keys never expire." in first.tree.text
     assert descriptions(browser.open(first.link("Older"))) == ["endless 00"]
-    found = browser.submit(first, area.keys_url, query="07")
-    assert descriptions(found) == ["endless 07"]
+    results = browser.submit(first, area.keys_url, query="07")
+    assert descriptions(results) == ["endless 07"]

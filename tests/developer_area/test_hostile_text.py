@@ -61,14 +61,17 @@ def require_inert(page: Element, where: object) -> None:
 
 def require_known(element: Element, where: object) -> None:
     """Raise AssertionError for an element that a payload would have created."""
-    said = element.attributes
+    attributes = element.attributes
     assert element.tag not in {"style", "hx-partial", "iframe", "object", "base"}, where
-    assert element.tag != "script" or said.get("src", "").startswith("/static/"), where
-    assert element.tag != "img" or said.get("src", "").startswith("/static/"), where
-    assert element.tag != "form" or is_own_address(said.get("action", "")), where
-    assert said.get("hx-trigger", "") != "load", where
-    if element.tag == "a" and "href" in said:
-        assert said["href"].startswith(("/", "#", "https://product.example/")), (where, said)
+    assert element.tag != "script" or attributes.get("src", "").startswith("/static/"), where
+    assert element.tag != "img" or attributes.get("src", "").startswith("/static/"), where
+    assert element.tag != "form" or is_own_address(attributes.get("action", "")), where
+    assert attributes.get("hx-trigger", "") != "load", where
+    if element.tag == "a" and "href" in attributes:
+        assert attributes["href"].startswith(("/", "#", "https://product.example/")), (
+            where,
+            attributes,
+        )
 
 
 def is_own_address(value: str) -> bool:
@@ -153,9 +156,9 @@ def send_everywhere(survey: Survey, furnished: FurnishedArea, payload: str) -> I
 
 def send(furnished: FurnishedArea, who: str, wanted: FoundForm, name: str, payload: str) -> bool:
     """Send the payload in that field and check the response; return whether the form could be sent."""
-    if (found := offered(furnished, who, wanted)) is None:
+    if (offer := offered(furnished, who, wanted)) is None:
         return False
-    browser, form = found
+    browser, form = offer
     seen = browser.post(form.action, form.filled(**{name: payload}))
     assert seen.status < 500, (form.kind, name)
     if seen.response.request.method == "POST":  # the walk visits later the pages that it leads to

@@ -31,17 +31,17 @@ def opened(area: Area, token: Token) -> Seen:
 
 def attributes(seen: Seen) -> dict[str, str]:
     """Return the list of the key's attributes."""
-    found = seen.tree.one("dl", class_="card attributes")
-    pairs = [child for child in found.children if isinstance(child, Element)]
+    terms = seen.tree.one("dl", class_="card attributes")
+    pairs = [child for child in terms.children if isinstance(child, Element)]
     return {pair.one("dt").text: pair.one("dd").text for pair in pairs}
 
 
 def section(seen: Seen, title: str) -> str:
     """Return the text of the section with that heading; empty if there is no such section."""
-    found = [
+    sections = [
         s.text for s in seen.tree.all("section") if s.all("h2") and s.all("h2")[0].text == title
     ]
-    return found[0] if found else ""
+    return sections[0] if sections else ""
 
 
 def refused(area: Area, token: Token, agent: str = "cron/1", required: str | None = None) -> None:
@@ -149,8 +149,8 @@ def test_who_still_calls(each_area: Area) -> None:
     assert "Nobody has called with it since" in section(opened(each_area, token), "Who still calls")
     refused(each_area, token)
     refused(each_area, token)
-    told = section(opened(each_area, token), "Who still calls")
-    assert "10.9.9.9 cron/1 revoked 2 just now" in told
+    callers = section(opened(each_area, token), "Who still calls")
+    assert "10.9.9.9 cron/1 revoked 2 just now" in callers
     assert attributes(opened(each_area, token))["Status"] == "Revoked"
 
 
@@ -280,8 +280,10 @@ def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
             listed = [child.text for child in scopes if isinstance(child, Element)]
             page = browser.open(description.one("a").attributes["href"])
             shown = [li.one("strong").text for li in page.tree.one("ul", class_="access").all("li")]
-            named = ["Full access" if s == "*" else s for s in sorted(description.text.split())]
-            assert listed == shown == named
+            scopes_in_row = [
+                "Full access" if s == "*" else s for s in sorted(description.text.split())
+            ]
+            assert listed == shown == scopes_in_row
             combinations.remove(tuple(s for s in SCOPES if s in description.text.split()))
         older = seen.tree.all("a", rel="next")
         if not older:

@@ -34,12 +34,12 @@ def test_strangers_use_up_no_share_of_a_workspace(area: Area, names: str) -> Non
     async def run() -> None:
         # The outsider's session is written as seen, which waits for the single writer.
         with area.installation.database.write(other):
-            asked = [asyncio.ensure_future(_open(stranger, "192.0.2.9", url)) for url in wanted]
+            requests = [asyncio.ensure_future(_open(stranger, "192.0.2.9", url)) for url in wanted]
             await asyncio.sleep(0)
             assert await _open(member, "192.0.2.1", area.keys_url) == 200
             # Requests in progress give up after some seconds, and others take their places.
-            assert sum(each.done() for each in asked) < MANY / 2
-        assert set(await asyncio.gather(*asked)) == {404}
+            assert sum(each.done() for each in requests) < MANY / 2
+        assert set(await asyncio.gather(*requests)) == {404}
 
     asyncio.run(run())
 

@@ -22,13 +22,13 @@ def test_revoking_asks_and_then_acts(each_area: Area) -> None:
     assert token.hint in question.tree.text
     assert question.link("Cancel") == each_area.keys_url
     assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
-    done = browser.submit(question, revoke_url(each_area, token.key_id))
+    result = browser.submit(question, revoke_url(each_area, token.key_id))
     assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
     assert (
-        done.tree.one("div", role="status").text
+        result.tree.one("div", role="status").text
         == "“data-warehouse sync” was revoked. 1 of 5 active keys."
     )
-    assert [row["Description"] for row in done.rows()] == ["another Full access"]
+    assert [row["Description"] for row in result.rows()] == ["another Full access"]
 
 
 def test_the_question_says_what_stops(area: Area) -> None:
@@ -39,8 +39,8 @@ def test_the_question_says_what_stops(area: Area) -> None:
     assert "This key has never been used, so nothing will break." in browser.open(url).tree.text
     used(area, token, "python-requests/2.32")
     area.clock.advance(minutes=4)
-    said = "Last used 4 minutes ago from 10.2.3.4 (python-requests/2.32). Anything using it will stop immediately."
-    assert said in browser.open(url).tree.text
+    warning = "Last used 4 minutes ago from 10.2.3.4 (python-requests/2.32). Anything using it will stop immediately."
+    assert warning in browser.open(url).tree.text
     short = area.key("short", days=1)
     area.clock.advance(days=1)
     again = area.signed_in()
@@ -78,8 +78,8 @@ def test_an_invented_message_is_not_shown(area: Area) -> None:
     """No URL makes the page claim that a key is revoked which is not, or which doesn't exist."""
     token = area.key("sync")
     browser = area.signed_in()
-    for said in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
-        page = browser.open(f"{area.keys_url}?revoked={said}")
+    for message in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
+        page = browser.open(f"{area.keys_url}?revoked={message}")
         assert page.status == 200
         assert page.tree.one("div", role="status").text == ""
 
@@ -101,8 +101,8 @@ def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
         assert again.status == 422
         assert "That doesn't match." in again.tree.one("p", class_="problem").text
         assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
-    done = browser.submit(question, url, confirmation=f" {last_four} ")
-    assert done.tree.one("div", role="status").text.startswith("“sync” was revoked.")
+    result = browser.submit(question, url, confirmation=f" {last_four} ")
+    assert result.tree.one("div", role="status").text.startswith("“sync” was revoked.")
     assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
 
 

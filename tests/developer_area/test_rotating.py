@@ -51,8 +51,8 @@ def test_the_old_key_ends_when_chosen(each_area: Area, overlap: str) -> None:
 def test_the_answer_says_what_becomes_of_the_old_key(area: Area) -> None:
     """Next to the token the page says exactly when the old key stops, or that it has stopped."""
     token = area.key("sync", days=90)
-    said = f"The old key {token.hint} stops working in 24 hours: 24 Nov 2026, 12:00:00 UTC."
-    assert said in rotated(area, token, "day").tree.text
+    sentence = f"The old key {token.hint} stops working in 24 hours: 24 Nov 2026, 12:00:00 UTC."
+    assert sentence in rotated(area, token, "day").tree.text
     other = area.key("other")
     assert f"The old key {other.hint} has stopped working." in rotated(area, other, "now").tree.text
 

@@ -159,9 +159,9 @@ def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
     for query in ("warehouse", "WAREHOUSE SYNC", token.key_id, token.hint[-4:]):
-        found = browser.submit(page, each_area.keys_url, query=query)
-        assert descriptions(found) == ["Data-Warehouse Sync"], query
-        assert found.tree.one("input", id="query").attributes["value"] == query
+        results = browser.submit(page, each_area.keys_url, query=query)
+        assert descriptions(results) == ["Data-Warehouse Sync"], query
+        assert results.tree.one("input", id="query").attributes["value"] == query
     for query in ("%", "_", "nothing like it", "ks_", "\\"):
         none = browser.submit(page, each_area.keys_url, query=query)
         assert descriptions(none) == [], query
@@ -175,10 +175,10 @@ def test_a_pasted_token_finds_its_key_and_leaves_the_address(area: Area) -> None
     token = area.key("pasted")
     area.key("another")
     browser = area.signed_in()
-    found = browser.submit(browser.open(area.keys_url), area.keys_url, query=token.reveal())
-    assert descriptions(found) == ["pasted"]
-    assert found.path == f"{area.keys_url}?query={token.key_id}"
-    assert token.reveal()[-49:] not in found.html
+    results = browser.submit(browser.open(area.keys_url), area.keys_url, query=token.reveal())
+    assert descriptions(results) == ["pasted"]
+    assert results.path == f"{area.keys_url}?query={token.key_id}"
+    assert token.reveal()[-49:] not in results.html
 
 
 @pytest.mark.parametrize(
@@ -292,4 +292,6 @@ def statements_of(area: Area, browser: Browser) -> int:
         browser.open(area.keys_url)
     finally:
         event.remove(engine, "before_cursor_execute", saw)
-    return len([one for one in seen if one != "BEGIN" and not one.startswith("SELECT set_config(")])
+    return len(
+        [text for text in seen if text != "BEGIN" and not text.startswith("SELECT set_config(")]
+    )

@@ -41,8 +41,8 @@ def test_nothing_on_the_way_is_broken(survey: Survey) -> None:
     """No link leads to a refusal or an error; a request for recent authentication is neither."""
     for who, visitor in survey.visitors.items():
         refused = [s for s in visitor.pages if s.status != 200]
-        asked = [s for s in refused if s.status == 403 and "proof_password" in s.html]
-        assert [(who, s.path, s.status) for s in refused if s not in asked] == []
+        questions = [s for s in refused if s.status == 403 and "proof_password" in s.html]
+        assert [(who, s.path, s.status) for s in refused if s not in questions] == []
 
 
 def test_no_page_is_kept(survey: Survey) -> None:
@@ -100,7 +100,7 @@ def targets(element: Element) -> set[str]:
 def unnamed(tree: Element) -> list[dict[str, str]]:
     """Return the fields without a label around them or for them."""
     labels = tree.all("label")
-    named = {label.attributes.get("for") for label in labels}
+    labelled = {label.attributes.get("for") for label in labels}
     inside = {id(e) for label in labels for e in label.walk()}
     fields = [e for e in tree.walk() if e.tag in {"input", "textarea", "select"}]
     shown = [e for e in fields if e.attributes.get("type") != "hidden"]
@@ -108,7 +108,7 @@ def unnamed(tree: Element) -> list[dict[str, str]]:
         e.attributes
         for e in shown
         if id(e) not in inside
-        and e.attributes.get("id") not in named
+        and e.attributes.get("id") not in labelled
         and "aria-label" not in e.attributes
     ]
 

@@ -75,12 +75,12 @@ def ancestry(name: str) -> Iterator[nodes.Template]:
 
 def variables(name: str) -> set[str]:
     """Return the context variables of a template and of those it extends: neither imported nor set in them."""
-    found: set[str] = set()
+    names: set[str] = set()
     for tree in ancestry(name):
         imported = {n for node in tree.find_all(nodes.FromImport) for n in node.names}
-        made = {node.name for node in tree.find_all(nodes.Macro)}
-        found |= find_undeclared_variables(tree) - imported - made
-    return found - set(ENVIRONMENT.globals)
+        macros = {node.name for node in tree.find_all(nodes.Macro)}
+        names |= find_undeclared_variables(tree) - imported - macros
+    return names - set(ENVIRONMENT.globals)
 
 
 @pytest.mark.parametrize("page", CONTEXTS, ids=lambda page: page.__name__)
@@ -209,11 +209,11 @@ def test_every_field_has_a_label(plain: dict[str, Seen]) -> None:
     """Each control has a label, around it or for it."""
     for name, seen in plain.items():
         labels = seen.tree.all("label")
-        named = {label.attributes.get("for") for label in labels}
+        labelled = {label.attributes.get("for") for label in labels}
         inside = {id(e) for label in labels for e in label.walk()}
         for control in [e for e in seen.tree.walk() if e.tag in {"input", "textarea"}]:
             if control.attributes.get("type") != "hidden":
-                assert control.attributes.get("id") in named or id(control) in inside, name
+                assert control.attributes.get("id") in labelled or id(control) in inside, name
 
 
 def test_the_vendored_script_is_the_one_that_was_checked() -> None:

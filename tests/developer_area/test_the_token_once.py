@@ -20,8 +20,8 @@ BIRTHS = ("/keys", "/rotate")
 
 def token_in(seen: Seen) -> Token:
     """Return the token that a page shows."""
-    (found,) = set(TOKEN.findall(seen.html))
-    token = parse(found)
+    (text,) = set(TOKEN.findall(seen.html))
+    token = parse(text)
     assert token is not None
     return token
 

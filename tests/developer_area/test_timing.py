@@ -30,20 +30,20 @@ Act = Callable[[], None]
 
 def differences(one: Act, other: Act, pairs: int) -> list[float]:
     """Return the seconds that `one` took longer than `other` in each pair; which runs first is random."""
-    found = []
+    seconds_longer = []
     for _ in range(pairs):
         first_is_one = random.random() < 0.5
         first, second = (one, other) if first_is_one else (other, one)
         spent = seconds(first), seconds(second)
-        found.append(spent[0] - spent[1] if first_is_one else spent[1] - spent[0])
-    return found
+        seconds_longer.append(spent[0] - spent[1] if first_is_one else spent[1] - spent[0])
+    return seconds_longer
 
 
 def seconds(act: Act) -> float:
     """Return how long it took."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     act()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def interval(found: list[float]) -> tuple[float, float]:
@@ -66,8 +66,10 @@ def test_known_and_unknown_people_take_the_same_time(survey: Survey, tmp_path: P
             with write_behind(sandbox.area.installation.database) as tx:
                 tx.execute(throttles.delete())
 
-        found = differences(lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS)
-    low, high = interval(found)
+        samples = differences(
+            lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS
+        )
+    low, high = interval(samples)
     assert -LOGIN_SECONDS < low < high < LOGIN_SECONDS
 
 
@@ -88,13 +90,13 @@ def test_refused_tokens_take_the_same_time(tmp_path: Path) -> None:
             answer.read()
             assert answer.status == 401
 
-        for one, other in ((unknown, wrong_last), (wrong_first, wrong_last)):
-            found = differences(
-                lambda one=one: send(one),  # type: ignore[misc]
+        for first, other in ((unknown, wrong_last), (wrong_first, wrong_last)):
+            samples = differences(
+                lambda first=first: send(first),  # type: ignore[misc]
                 lambda other=other: send(other),  # type: ignore[misc]
                 TOKEN_PAIRS,
             )
-            low, high = interval(found)
+            low, high = interval(samples)
             assert -TOKEN_SECONDS < low < high < TOKEN_SECONDS
         connection.close()
 

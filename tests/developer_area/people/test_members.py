@@ -37,9 +37,9 @@ def act(browser: Browser, address: str, **values: str) -> Seen:
 def invite(area: Area, browser: Browser, role: str = "developer", email: str = GUEST) -> str:
     """Create an invitation and return its link, which is shown once."""
     page = browser.open(url(area, "/invitations/new"))
-    made = browser.submit(page, url(area, "/invitations"), email=email, role=role)
-    assert made.status == 201, made.tree.text
-    link = made.tree.one("textarea", id="invitation-link").raw
+    created = browser.submit(page, url(area, "/invitations"), email=email, role=role)
+    assert created.status == 201, created.tree.text
+    link = created.tree.one("textarea", id="invitation-link").raw
     assert re.fullmatch(r"https://keys\.example/invitation\?link=[\w-]{43}", link)
     return link.removeprefix("https://keys.example")
 
@@ -351,7 +351,7 @@ def test_older_forms_of_a_role_and_a_name_change_nothing(each_area: Area) -> Non
         409,
         True,
     )
-    found = each_area.services.members.get(each_area.principal, dana.user.id)
+    member = each_area.services.members.get(each_area.principal, dana.user.id)
     workspace = each_area.services.workspaces.get(each_area.workspace_id)
-    assert (found.role, workspace.name) == (Role.VIEWER, "Acme Robotics")
+    assert (member.role, workspace.name) == (Role.VIEWER, "Acme Robotics")
     assert browser.submit(refused, name_url, name="Other").status == 200

@@ -216,7 +216,7 @@ def test_no_secret_is_logged(area: Area) -> None:
         browser = area.browser()
         browser.submit(browser.open(link), "/sign-in")
         browser.submit(browser.open(area.keys_url), "/sign-out")
-    said = str(lines)
-    assert "/sign-in" in said
-    assert link.partition("=")[2] not in said
-    assert session_of(area.signed_in()) not in said
+    log = str(lines)
+    assert "/sign-in" in log
+    assert link.partition("=")[2] not in log
+    assert session_of(area.signed_in()) not in log

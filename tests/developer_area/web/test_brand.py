@@ -194,8 +194,8 @@ GUIDE = (Path(__file__).parents[3] / "docs/guides/white-label.md").read_text()
 
 def test_the_settings_of_the_guide_are_valid() -> None:
     """The settings in the guide load, and the API accepts the body that it sends."""
-    (told,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-    settings = Settings(**tomllib.loads(told))
+    (example,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    settings = Settings(**tomllib.loads(example))
     assert settings.product_name == "Acme Cloud"
     (body,) = re.findall(r"-d '(.*?)'\n", GUIDE, re.DOTALL)
     request = NewPortalSession.model_validate_json(body).request()

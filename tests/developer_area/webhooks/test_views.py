@@ -195,7 +195,7 @@ def test_a_delivery_is_sent_again(area: Area) -> None:
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
     assert "Resent with the same ID." in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
-    assert [one.status for one in page.items] == [DeliveryStatus.PENDING]
+    assert [delivery.status for delivery in page.items] == [DeliveryStatus.PENDING]
     switch(area, webhook, WebhookStatus.DISABLED)
     assert "Resume the webhook" in browser.open(path).html
 

@@ -124,8 +124,8 @@ def test_documents_added_meanwhile_are_not_deleted(area: Area) -> None:
 def test_an_invented_url_announces_no_deletion(area: Area) -> None:
     """The list reports a deletion only if it is on record."""
     filled(area)
-    for said in ("docs", "other", "<b>"):
-        seen = area.signed_in().open(url(area, f"?deleted={said}"))
+    for name in ("docs", "other", "<b>"):
+        seen = area.signed_in().open(url(area, f"?deleted={name}"))
         assert seen.tree.one("div", id="status").text == ""
 
 
@@ -150,8 +150,8 @@ def test_search_finds_words(each_area: Area) -> None:
     )
     browser = each_area.signed_in()
     page = browser.open(url(each_area, "/docs"))
-    found = browser.submit(page, url(each_area, "/docs"), query="key overl")
-    assert [row["Document"] for row in found.rows()] == ["Rotation a"]
+    results = browser.submit(page, url(each_area, "/docs"), query="key overl")
+    assert [row["Document"] for row in results.rows()] == ["Rotation a"]
     nothing = browser.submit(page, url(each_area, "/docs"), query="key unicorn")
     assert "No document has all of these words: “key unicorn”." in nothing.tree.text
 

@@ -69,7 +69,7 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
         pytest.skip(f"no {command[0]} here")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": path, "KEYSTEAD_TOKEN": token, "HOME": str(folder)}
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         check=False,
         capture_output=True,
@@ -78,8 +78,8 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
         env=environment,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.slow_on("postgresql")
@@ -94,15 +94,15 @@ def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, languag
         assert token is not None
         (tmp_path / "docs").mkdir()
         (tmp_path / "docs" / "hello.md").write_text("# Hello\n\nHello from our first document.\n")
-        said = ""
+        output = ""
         for lines in (
             push_samples(server.base_url, "docs", create=True),
             push_samples(server.base_url, "docs"),
             search_samples(server.base_url, "docs"),
         ):
             (code,) = [tab.code for tab in lines if tab.id == language]
-            said = run(language, code, tmp_path, token.reveal())
-        assert "Hello" in said
+            output = run(language, code, tmp_path, token.reveal())
+        assert "Hello" in output
         assert installation.services.documents.get_collection(workspace, "docs").documents == 1
     finally:
         installation.close()
