@@ -65,8 +65,8 @@ class Journey:
 
     def key(self, description: str) -> ApiKey:
         """Return the key from the services."""
-        found = self.installation.services.keys.list(self.principal, query=description).items
-        return found[0]
+        keys = self.installation.services.keys.list(self.principal, query=description).items
+        return keys[0]
 
     def older_key(self, description: str, days_ago: int = 0) -> ApiKey:
         """Create a key that is that old."""

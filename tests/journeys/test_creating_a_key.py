@@ -54,8 +54,8 @@ def test_my_create_was_sent_twice_and_i_have_one_key(customer: Customer) -> None
     again = customer.send("POST", "/v1/keys", draft, headers=once)
     assert (again.status_code, again.json()) == (201, {**lost.said, "token": None})
     assert [key["id"] for key in customer.keys("?query=sent+twice")] == [lost.id]
-    found = customer.rotate(lost)
-    assert customer.works(found)
+    successor = customer.rotate(lost)
+    assert customer.works(successor)
     assert not customer.works(lost)
 
 
@@ -65,8 +65,8 @@ def test_i_give_a_key_less_than_i_hold_and_never_more(customer: Customer) -> Non
     assert customer.told("GET", "/v1/collections", key=reader)["items"] == []
     refused = customer.send("POST", "/v1/collections", {"name": "docs"}, key=reader)
     assert (refused.status_code, refused.json()["scope"]) == (403, "collections:write")
-    asked = {"description": "more", "scopes": ["documents:write"]}
-    assert customer.send("POST", "/v1/keys", asked, key=reader).json()["scope"] == "keys:write"
+    draft = {"description": "more", "scopes": ["documents:write"]}
+    assert customer.send("POST", "/v1/keys", draft, key=reader).json()["scope"] == "keys:write"
     clerk = customer.create("clerk", scopes=["keys:write", "documents:read"])
-    assert customer.send("POST", "/v1/keys", asked, key=clerk).json()["code"] == "would-widen"
+    assert customer.send("POST", "/v1/keys", draft, key=clerk).json()["code"] == "would-widen"
     assert customer.told("GET", "/v1/collections")["items"] == []

@@ -58,10 +58,10 @@ def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
     """Return the violations that axe-core finds on the page."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_SCRIPT)
-    found = page.evaluate(
+    results = page.evaluate(
         "options => axe.run(document, options)", {**options, "resultTypes": ["violations"]}
     )
-    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]]
+    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in results["violations"]]
 
 
 @pytest.mark.slow
@@ -69,19 +69,19 @@ def test_every_state_is_accessible(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
     """axe-core finds no violation: on each page, in each dialog, light and dark."""
-    found: dict[str, list[Any]] = {}
+    violations: dict[str, list[Any]] = {}
 
     def look(name: str) -> None:
         page.emulate_media(color_scheme="light")
         light = complaints(page, {})
         page.emulate_media(color_scheme="dark")
-        if said := light + complaints(page, COLOURS):
-            found[name] = said
+        if problems := light + complaints(page, COLOURS):
+            violations[name] = problems
 
     with somebody(browser, server) as page:
         tour = Tour(page, sample, look)
         tour.everything()
-    assert found == {}
+    assert violations == {}
     assert len(tour.names) == len(set(tour.names)) >= FEWEST_STATES
 
 
@@ -139,7 +139,7 @@ def test_no_state_keeps_a_token(
 ) -> None:
     """After the response that showed it, no page, storage or history of the browser contains the token."""
     tokens: list[str] = []
-    kept: list[str] = []
+    contents: list[str] = []
 
     def look(name: str) -> None:
         if name == "created":
@@ -149,12 +149,12 @@ def test_no_state_keeps_a_token(
         tour = Tour(page, sample, look)
         tour.enter()
         tour.forms()
-        kept.append(everything_kept(page))
+        contents.append(everything_kept(page))
         for path in SHOWING:
             page.goto(f"{sample.base}/{path}")
-            kept.append(everything_kept(page))
-        for _ in range(len(kept)):
+            contents.append(everything_kept(page))
+        for _ in range(len(contents)):
             page.go_back()
-            kept.append(everything_kept(page))
+            contents.append(everything_kept(page))
     assert len(tokens) == 1
-    assert [number for number, held in enumerate(kept) if tokens[0][-49:] in held] == []
+    assert [number for number, content in enumerate(contents) if tokens[0][-49:] in content] == []

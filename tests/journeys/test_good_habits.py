@@ -28,11 +28,11 @@ def test_a_key_expires_when_i_chose(customer: Customer, both_servers: list[Serve
     seen = []
     while time.time() < ends.timestamp() + 2 * CARRIED_SECONDS:
         for server in both_servers:
-            began = time.time()
+            started = time.time()
             works = customer.works(key, server)
-            seen.append((began - ends.timestamp(), time.time() - ends.timestamp(), works))
+            seen.append((started - ends.timestamp(), time.time() - ends.timestamp(), works))
     assert any(works for _, _, works in seen)
-    assert not [1 for began, _, works in seen if works and began > CARRIED_SECONDS]
+    assert not [1 for started, _, works in seen if works and started > CARRIED_SECONDS]
     assert not [1 for _, ended, works in seen if not works and ended < -CARRIED_SECONDS]
     assert not any(customer.works(key, server) for server in both_servers)
     assert customer.see(key)["status"] == "expired"
@@ -42,35 +42,35 @@ def test_a_key_that_ends_soon_says_so(customer: Customer) -> None:
     """In its last fourteen days every response carries the expiry, so that monitoring warns in time."""
     soon = customer.create(expires_at=in_days(13))
     later = customer.create(expires_at=in_days(30))
-    told = [
+    headers = [
         customer.send("GET", "/v1/whoami", key=key).headers.get("keystead-key-expires")
         for key in (soon, later)
     ]
-    assert told == [soon.said["expires_at"], None]
+    assert headers == [soon.said["expires_at"], None]
 
 
 def test_i_rotate_while_my_service_works_and_no_request_is_refused(customer: Customer) -> None:
     """The service switches to the new token during the overlap; then I revoke the old key, without a pause."""
-    held, served, stop = [customer.create("service")], [], threading.Event()
+    keys, served, stop = [customer.create("service")], [], threading.Event()
 
     def serve() -> None:
         while not stop.is_set():
-            key = held[-1]
+            key = keys[-1]
             served.append((key.id, customer.works(key)))
 
     service = threading.Thread(target=serve)
     service.start()
     try:
         for _ in range(5):
-            old = held[-1]
+            old = keys[-1]
             new = customer.rotate(old, overlap_seconds=3600)
-            held.append(new)
+            keys.append(new)
             wait_until(partial(_is_in_use, new.id, served), "the service uses the new token")
             customer.revoke(old)
     finally:
         stop.set()
         service.join()
-    assert {id for id, _ in served} >= {key.id for key in held[1:]}
+    assert {id for id, _ in served} >= {key.id for key in keys[1:]}
     assert all(works for _, works in served)
 
 

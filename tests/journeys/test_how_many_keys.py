@@ -14,22 +14,22 @@ def full(product: Product) -> tuple[Customer, list[Key]]:
 
 def refusal(customer: Customer) -> dict[str, object]:
     """Return the refusal of one key too many."""
-    said: dict[str, object] = customer.told(
+    problem: dict[str, object] = customer.told(
         "POST", "/v1/keys", {"description": "one too many"}, status=409
     )
-    return said
+    return problem
 
 
 def test_the_sixth_key_is_refused_with_the_ones_i_could_do_without(product: Product) -> None:
     """The refusal names the plan, its limit and its use, and the keys, never used ones first."""
     customer, keys = full(product)
-    said = refusal(customer)
-    assert said["code"] == "limit-reached"
-    assert (said["plan"], said["limit"], said["used"]) == ("Free", 5, 5)
-    candidates = said["candidates"]
+    problem = refusal(customer)
+    assert problem["code"] == "limit-reached"
+    assert (problem["plan"], problem["limit"], problem["used"]) == ("Free", 5, 5)
+    candidates = problem["candidates"]
     assert isinstance(candidates, list)
-    named = [candidate["id"] for candidate in candidates]
-    assert [id for id in named if id in {key.id for key in keys}] == [key.id for key in keys]
+    ids = [candidate["id"] for candidate in candidates]
+    assert [id for id in ids if id in {key.id for key in keys}] == [key.id for key in keys]
     assert len(customer.keys()) == 5
 
 
@@ -96,5 +96,5 @@ def test_i_see_how_many_are_left_before_i_need_one(product: Product) -> None:
 def room(customer: Customer) -> int:
     """Return how many more keys are possible."""
     quota = customer.told("GET", "/v1/keys")["quota"]
-    left: int = quota["limit"] - quota["used"]
-    return left
+    remaining: int = quota["limit"] - quota["used"]
+    return remaining

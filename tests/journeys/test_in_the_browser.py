@@ -259,11 +259,11 @@ def test_copying_without_a_clipboard(scripted: Page) -> None:
 
 def everything_kept(page: Page) -> str:
     """Return the document, its URL, and everything that the page has stored."""
-    kept = page.evaluate(
+    contents = page.evaluate(
         "async () => JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, history.state,"
         " await caches.keys(), (await indexedDB.databases()).map(d => d.name), document.cookie, window.name])"
     )
-    return str(kept) + page.content()
+    return str(contents) + page.content()
 
 
 def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
@@ -472,8 +472,10 @@ def test_every_page_is_accessible(
 
 def require_accessible(page: Page) -> None:
     """Raise AssertionError with the violations that axe-core finds."""
-    found = Axe().run(page)
-    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found.response["violations"]] == []
+    results = Axe().run(page)
+    assert [
+        (v["id"], [n["html"] for n in v["nodes"]]) for v in results.response["violations"]
+    ] == []
 
 
 @pytest.mark.parametrize("width", [320, 390])

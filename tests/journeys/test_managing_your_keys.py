@@ -41,10 +41,10 @@ def test_i_revoke_a_key_and_the_same_curl_line_answers_401(customer: Customer) -
 
     def status() -> str:
         environment = {"PATH": os.environ["PATH"], "TOKEN": key.token}
-        said = subprocess.run(
+        output = subprocess.run(
             ["sh", "-c", line], env=environment, stdout=subprocess.PIPE, check=True
         )
-        return said.stdout.decode()
+        return output.stdout.decode()
 
     assert status() == "200"
     customer.revoke(key)
@@ -69,11 +69,11 @@ def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
     customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
     """Under load on both servers, no request that begins after the response is accepted."""
-    key, began, revoked = customer.create(), threading.Barrier(5), threading.Event()
+    key, barrier, revoked = customer.create(), threading.Barrier(5), threading.Event()
     late: list[int] = []
 
     def work(connection: OpenConnection) -> None:
-        began.wait()
+        barrier.wait()
         left = 20
         while left:
             counts = revoked.is_set()
@@ -86,7 +86,7 @@ def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
     workers = [threading.Thread(target=work, args=(connection,)) for connection in pool]
     for worker in workers:
         worker.start()
-    began.wait()
+    barrier.wait()
     customer.revoke(key)
     revoked.set()
     for worker, connection in zip(workers, pool, strict=True):
@@ -144,11 +144,11 @@ def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
         assert customer.works(old, server)
     seen = customer.see(old)
     assert seen["rotated_to"] == new.id
-    ends, made = (
+    ends, created = (
         datetime.fromisoformat(text) for text in (seen["expires_at"], new.said["created_at"])
     )
     # The overlap ends at a whole second, never later than requested.
-    assert timedelta(seconds=1) < ends - made <= timedelta(seconds=2)
+    assert timedelta(seconds=1) < ends - created <= timedelta(seconds=2)
     assert ends.microsecond == 0
     for server in both_servers:
         wait_until(lambda at=server: not customer.works(old, at), "the overlap ends")  # type: ignore[misc]
@@ -169,9 +169,9 @@ def test_i_rotate_without_an_overlap_when_a_token_has_leaked(customer: Customer)
 
 def test_a_key_ends_itself_without_any_further_right(customer: Customer) -> None:
     """Anyone who finds a token can revoke it with nothing but the token."""
-    found = customer.create("found on a train", scopes=["documents:read"])
-    assert customer.send("DELETE", f"/v1/keys/{found.id}", key=found).status_code == 204
-    assert not customer.works(found)
+    key = customer.create("found on a train", scopes=["documents:read"])
+    assert customer.send("DELETE", f"/v1/keys/{key.id}", key=key).status_code == 204
+    assert not customer.works(key)
 
 
 def test_i_can_see_what_happened_to_a_key(customer: Customer) -> None:

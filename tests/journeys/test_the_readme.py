@@ -36,7 +36,7 @@ def sh(server: ServerProcess, script: str, **environment: str) -> str:
         assert written in script
         script = script.replace(written, here)
     place = {"KEYSTEAD_DATA": str(server.data), "KEYSTEAD_URL": server.base_url}
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", "-e"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": str(server.data), **place, **environment},
@@ -45,8 +45,8 @@ def sh(server: ServerProcess, script: str, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def was_used(server: ServerProcess) -> bool:

@@ -49,8 +49,8 @@ def test_my_script_pushes_real_documents_and_finds_them(customer: Customer) -> N
     assert found_ids(customer, "zeppelin", key) == []
     again = customer.told("POST", batch, {"upsert": pages, "delete": ["gone.md"]}, key=key)
     assert again == {"created": 0, "updated": 0, "unchanged": len(pages), "deleted": 0}
-    one = "problems--limit-reached.md"
-    read = customer.told("GET", f"/v1/collections/handbook/documents/{one}", key=key)
+    id = "problems--limit-reached.md"
+    read = customer.told("GET", f"/v1/collections/handbook/documents/{id}", key=key)
     assert read["text"] == (DOCS / "problems" / "limit-reached.md").read_text()
 
 
@@ -87,9 +87,9 @@ def test_a_mistyped_token_is_refused_like_any_other(customer: Customer) -> None:
     head, tail = key.token[:-49], other.token[-49:]
     texts = [key.token[:-1] + flipped, head + tail, f"ks_{'0' * 22}_{'0' * 49}", "hunter2"]
     answers = [customer.send("GET", "/v1/whoami", key=Key({}, text)) for text in texts]
-    told = {(a.status_code, a.headers["www-authenticate"], a.text) for a in answers}
-    assert len(told) == 1
-    assert 'error="invalid_token"' in told.pop()[1]
+    responses = {(a.status_code, a.headers["www-authenticate"], a.text) for a in answers}
+    assert len(responses) == 1
+    assert 'error="invalid_token"' in responses.pop()[1]
     assert customer.works(key)
 
 
