@@ -105,8 +105,8 @@ def test_every_dead_token_is_refused_alike(
     answers = [doors.ask(READ, token) for token in (text, WELL_FORMED, text[:-1], "a" * 5000, "~")]
     assert {answer.body for answer in answers} == {answers[0].body}
     for answer in answers:
-        told = refused(answer, 401, "invalid-token").header("www-authenticate")
-        assert told == 'Bearer realm="keystead", error="invalid_token"'
+        challenge = refused(answer, 401, "invalid-token").header("www-authenticate")
+        assert challenge == 'Bearer realm="keystead", error="invalid_token"'
 
 
 def test_without_credentials(doors: Doors) -> None:
@@ -121,8 +121,8 @@ def test_without_credentials(doors: Doors) -> None:
 def test_two_credentials_are_none(doors: Doors, joined: bool) -> None:
     """Two Authorization fields, or two in one, with a good token first or last: 401, since gateways mishandle a 400."""
     good, bad = (value for _, value in (*bearer(doors.token()), *bearer(WELL_FORMED)))
-    for one, other in ((good, bad), (bad, good), (good, good)):
-        pair = [one + b", " + other] if joined else [one, other]
+    for first, other in ((good, bad), (bad, good), (good, good)):
+        pair = [first + b", " + other] if joined else [first, other]
         answer = doors.ask(READ, headers=[(b"authorization", value) for value in pair])
         assert "invalid_request" in str(
             refused(answer, 401, "invalid-request").header("www-authenticate")
@@ -171,17 +171,17 @@ def refused_or_not(answer: Response) -> Response:
 def test_no_credential_over_plain_http(doors: Doors) -> None:
     """From another machine without TLS only requests with a token are refused."""
     token = doors.token()
-    told = refused(doors.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
-    assert "plain HTTP" in told.json()["detail"]
+    response = refused(doors.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
+    assert "plain HTTP" in response.json()["detail"]
     assert doors.ask(READ, token, client=("192.0.2.1", "5000"), scheme="https").status == 200
 
 
 def test_a_key_that_ends_soon_says_so(doors: Doors) -> None:
     """Within 14 days of its end, the response to a key carries its expiry."""
-    for days, told in ((13, True), (15, False)):
+    for days, expected in ((13, True), (15, False)):
         end = NOON + timedelta(days=days)
         answer = doors.ask(READ, doors.token(expires_at=end))
-        assert answer.header("keystead-key-expires") == (format_instant(end) if told else None)
+        assert answer.header("keystead-key-expires") == (format_instant(end) if expected else None)
 
 
 def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:

@@ -208,10 +208,10 @@ def test_the_cache_keeps_few_bytes_of_strangers(
     )
     for length in (8, 16, 2000, 4000, 8000, 32_000):
         fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}
-        asked = scope_of(
+        scope = scope_of(
             headers=list(fields.items()), raw_path=b"/forward-auth/any", client=(PROXY, "5")
         )
-        plain.read(asked)
+        plain.read(scope)
     assert plain._origins._cached.cache_info().currsize == 2
 
 
@@ -223,7 +223,7 @@ def test_the_caller_behind_a_proxy(both: Both, shared_sandbox: SandboxInstallati
         (b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"),
         (b"x-forwarded-proto", b"https"),
     ]
-    for peer, told in ((PROXY, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
+    for peer, caller in ((PROXY, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
         scope = scope_of(
             headers=[HOST, *bearer(text_of(key)), *forwarded],
             raw_path=b"/forward-auth/any",
@@ -235,6 +235,6 @@ def test_the_caller_behind_a_proxy(both: Both, shared_sandbox: SandboxInstallati
         shared_sandbox.clock.advance(seconds=1)
         own = shared_sandbox.services.keys.get(tenant, key.key.id)
         assert own.last_use is not None
-        assert own.last_use.address == told
+        assert own.last_use.address == caller
         callers = shared_sandbox.services.usage.callers(tenant, key.key.id)
-        assert {c.caller.address: c.times for c in callers}[told] == 2
+        assert {c.caller.address: c.times for c in callers}[caller] == 2

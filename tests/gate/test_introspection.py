@@ -91,24 +91,24 @@ def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
 
 def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
     """Without a valid service credential and its own ID: 401 with both challenges, and no effect."""
-    (one, token), (other, _) = doors.credential(), doors.credential()
+    (id, token), (other, _) = doors.credential(), doors.credential()
     gone, dead = doors.credential()
     sandbox.services.credentials.revoke(gone, OPERATOR)
     key = doors.token("*", "keys:write")
-    subject = text_of(made := sandbox.key(tenant := sandbox.tenant()))
+    subject = text_of(workspace_key := sandbox.key(tenant := sandbox.tenant()))
     wrong: list[list[Header]] = [
         [], bearer(key), bearer(dead), bearer(WELL_FORMED), [basic(gone, dead)], [basic(other, token)],
-        [basic("", token)], [basic(one, key)], [basic(one, "")], [(b"authorization", b"Basic !!!")],
-        [(b"authorization", b"Basic e30=")], [basic(one, "%ff" + token)], [(b"authorization", b"Digest a=b")],
+        [basic("", token)], [basic(id, key)], [basic(id, "")], [(b"authorization", b"Basic !!!")],
+        [(b"authorization", b"Basic e30=")], [basic(id, "%ff" + token)], [(b"authorization", b"Digest a=b")],
     ]  # fmt: skip
     for fields in wrong:
         answer = doors.introspect(subject, *fields)
         assert answer.status == 401
-        told = challenges(answer)
-        assert told[0].startswith('Bearer realm="keystead"')
-        assert told[1] == 'Basic realm="keystead", charset="UTF-8"'
+        answered = challenges(answer)
+        assert answered[0].startswith('Bearer realm="keystead"')
+        assert answered[1] == 'Basic realm="keystead", charset="UTF-8"'
     sandbox.flush()
-    assert sandbox.services.keys.get(tenant, made.key.id).last_use is None
+    assert sandbox.services.keys.get(tenant, workspace_key.key.id).last_use is None
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_refusals_are_those_of_oauth(
     """Each is a problem with the `error` of RFC 6749, and names the credential that services have."""
     path, method = sent.get("path", "/introspect"), sent.get("method", "POST")
     answer = doors.send(scope_of(method, path, [HOST, *sent.get("headers", [])]), b"token=x")
-    told = answer.json()
-    assert (answer.status, told["status"], told["error"]) == (status, status, error)
+    problem = answer.json()
+    assert (answer.status, problem["status"], problem["error"]) == (status, status, error)
     assert answer.header("content-type") == "application/problem+json"
-    assert words in told["detail"]
+    assert words in problem["detail"]
     assert "Send an API key" not in answer.body.decode()
 
 
@@ -178,8 +178,8 @@ def test_the_form(doors: Doors) -> None:
     json = scope_of("POST", "/introspect", [HOST, service, (b"content-type", b"application/json")])
     assert doors.send(json, b'{"token": "x"}').status == 415
     charset = (b"content-type", b"application/x-www-form-urlencoded; charset=UTF-8")
-    named = scope_of("POST", "/introspect", [HOST, service, charset])
-    assert doors.send(named, f"token={token}".encode()).json()["active"] is True
+    scope = scope_of("POST", "/introspect", [HOST, service, charset])
+    assert doors.send(scope, f"token={token}".encode()).json()["active"] is True
 
 
 def test_only_post(doors: Doors) -> None:

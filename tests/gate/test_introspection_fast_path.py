@@ -73,11 +73,11 @@ def forms(shared_sandbox: SandboxInstallation) -> list[str]:
     good, dead = (text_of(shared_sandbox.key(tenant)) for _ in range(2))
     gone = shared_sandbox.key(tenant)
     shared_sandbox.services.keys.revoke(tenant, gone.key.id)
-    told = f"token={good}"
+    form = f"token={good}"
     return [
         *(
-            told,
-            told + "&token_type_hint=x",
+            form,
+            form + "&token_type_hint=x",
             f"token={text_of(gone)}",
             "token=x",
             f"tok%65n={dead}",
@@ -242,16 +242,16 @@ def test_calling_credentials_are_logged(
     seconds = [1_000.0]
     monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
     body = forms[0].encode()
-    one, other = (bearer(both.doors.credential()[1])[0] for _ in range(2))
+    first, other = (bearer(both.doors.credential()[1])[0] for _ in range(2))
 
     def logged(field: Header) -> bool:
         return both.ask_plainly(field, body).header("x-request-id") is not None
 
-    assert [logged(one), logged(one), logged(other), logged(one), logged(other)] == [
+    assert [logged(first), logged(first), logged(other), logged(first), logged(other)] == [
         *(True, False, True, False, False),
     ]
     seconds[0] += introspection.LOG_SECONDS
-    assert [logged(one), logged(one), logged(other)] == [True, False, True]
+    assert [logged(first), logged(first), logged(other)] == [True, False, True]
 
 
 def test_one_use_for_one_question(

@@ -29,12 +29,12 @@ def test_a_token_that_is_sent_back_is_dead_everywhere(server: ServerProcess) -> 
     token = server.token("documents:read")
     with ExitStack() as stack:
         lines = [stack.enter_context(line(server.port)) for _ in range(LINES)]
-        for kept in lines * 3:
-            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 200
+        for connection in lines * 3:
+            assert connection.ask("/forward-auth/documents:read", [bearer(token)]).status == 200
         body = f"token={token}".encode()
         assert ask(server.port, "/revoke", [FORM], method="POST", body=body).status == 200
-        for kept in lines * 3:
-            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
+        for connection in lines * 3:
+            assert connection.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
 
 
 @pytest.mark.slow
@@ -42,15 +42,18 @@ def test_a_body_is_never_the_next_request(server: ServerProcess) -> None:
     """A body that comes with a request is never read as another request."""
     token = server.token("documents:read")
     inner = f"GET /forward-auth/any HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
-    with line(server.port) as kept:
-        asked = kept.ask(
+    with line(server.port) as connection:
+        response = connection.ask(
             "/forward-auth/any", [bearer(token)], method="POST", body=inner.encode() * 50
         )
-        assert asked.status == 200
-    with line(server.port) as kept:
-        assert kept.ask("/forward-auth/any", [], method="POST", body=inner.encode()).status == 401
+        assert response.status == 200
+    with line(server.port) as connection:
+        assert (
+            connection.ask("/forward-auth/any", [], method="POST", body=inner.encode()).status
+            == 401
+        )
         try:
-            after = kept.ask("/forward-auth/any").status
+            after = connection.ask("/forward-auth/any").status
         except (ConnectionError, OSError):
             return
         assert after == 401

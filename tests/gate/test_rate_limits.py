@@ -91,14 +91,14 @@ def test_inside_an_application(sandbox: SandboxInstallation) -> None:
         {"database": sandbox.url, "peppers": peppers, "rate_limits": "memory"}
     )
     guard = InProcess(settings)
-    asked = RequestHead(bearer(text_of(created)))
+    head = RequestHead(bearer(text_of(created)))
     try:
-        guard.admit(asked)
-        asyncio.run(guard.admit_on_loop(asked))
+        guard.admit(head)
+        asyncio.run(guard.admit_on_loop(head))
         with pytest.raises(RateLimited) as refused:
-            guard.admit(asked)
+            guard.admit(head)
         with pytest.raises(RateLimited):
-            asyncio.run(guard.admit_on_loop(asked))
+            asyncio.run(guard.admit_on_loop(head))
         assert guard.answer(refused.value).status == 429
     finally:
         guard.close()

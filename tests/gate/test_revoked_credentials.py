@@ -36,18 +36,20 @@ class Place:
 
     def credential(self, kind: CredentialKind) -> tuple[CredentialId, str]:
         """Create a credential and return its ID and token."""
-        made, token = self.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        created, token = self.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
 
-    def introspect(self, kept: Line, credential: str) -> int:
+    def introspect(self, connection: Line, credential: str) -> int:
         """Return the status for a caller with that credential."""
-        asked = kept.ask("/introspect", [bearer(credential), FORM], method="POST", body=self.body)
-        assert (asked.status == 200) is (b'"active":true' in asked.body)
-        return asked.status
+        response = connection.ask(
+            "/introspect", [bearer(credential), FORM], method="POST", body=self.body
+        )
+        assert (response.status == 200) is (b'"active":true' in response.body)
+        return response.status
 
-    def list_plans(self, kept: Line, credential: str) -> int:
+    def list_plans(self, connection: Line, credential: str) -> int:
         """Return the status for an operator with that credential."""
-        return kept.ask("/operator/v1/plans", [bearer(credential)]).status
+        return connection.ask("/operator/v1/plans", [bearer(credential)]).status
 
 
 @pytest.fixture(scope="module", params=MODES, ids="-".join)
@@ -83,9 +85,9 @@ def test_refused_on_every_line(place: Place) -> None:
             (CredentialKind.OPERATOR, place.list_plans),
         ):
             id, token = place.credential(kind)
-            assert [ask(kept, token) for kept in lines * 3] == [200] * len(lines) * 3
+            assert [ask(connection, token) for connection in lines * 3] == [200] * len(lines) * 3
             place.services.credentials.revoke(id, OPERATOR)
-            assert [ask(kept, token) for kept in lines * 3] == [401] * len(lines) * 3
+            assert [ask(connection, token) for connection in lines * 3] == [401] * len(lines) * 3
 
 
 @dataclass
@@ -99,13 +101,13 @@ class Seen:
 def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> None:
     """Send requests until two have begun after the end."""
     late = 0
-    with line(place.server.port) as kept:
+    with line(place.server.port) as connection:
         while late < 2:
             late += ended.is_set()
-            began = time.monotonic_ns()
-            status = place.introspect(kept, token)
+            started = time.monotonic_ns()
+            status = place.introspect(connection, token)
             if status == 200:
-                seen.accepted.append(began)
+                seen.accepted.append(started)
             else:
                 assert status == 401
                 seen.refused.append(time.monotonic_ns())
@@ -116,18 +118,18 @@ def _wrongly_let_in(place: Place) -> int:
     id, token = place.credential(CredentialKind.SERVICE)
     ended, seen = threading.Event(), [Seen() for _ in range(LINES)]
     with ThreadPoolExecutor(LINES) as pool:
-        asking = [pool.submit(_hammer, place, token, one, ended) for one in seen]
+        asking = [pool.submit(_hammer, place, token, client, ended) for client in seen]
         try:
-            wait_until(lambda: all(one.accepted for one in seen), "everybody is let in")
+            wait_until(lambda: all(client.accepted for client in seen), "everybody is let in")
             place.services.credentials.revoke(id, OPERATOR)
             answered = time.monotonic_ns()
         finally:
             ended.set()
-        for one in asking:
-            one.result(60)
-    assert all(len(one.refused) >= 2 for one in seen)
-    end = min([answered, *(one.refused[0] for one in seen)])
-    return sum(began > end for one in seen for began in one.accepted)
+        for client in asking:
+            client.result(60)
+    assert all(len(client.refused) >= 2 for client in seen)
+    end = min([answered, *(client.refused[0] for client in seen)])
+    return sum(started > end for client in seen for started in client.accepted)
 
 
 @pytest.mark.slow

@@ -41,8 +41,8 @@ def credential(server: ServerProcess) -> tuple[str, str]:
     installation = bootstrap.open_safely(server.settings)
     try:
         kind = CredentialKind.SERVICE
-        made, token = installation.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        created, token = installation.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
     finally:
         installation.close()
 
@@ -70,9 +70,9 @@ def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
     protector = guarded(server, credential)
     token = server.token("documents:read", "plan:read")
     request = SimpleNamespace(headers={"Authorization": f"Bearer {token}"})
-    found = protector.validate_request(["documents:read"], request)
-    assert found["client_id"] == f"key_{token.split('_')[1]}"
-    assert found["sub"] == found["workspace"]["id"]
+    active = protector.validate_request(["documents:read"], request)
+    assert active["client_id"] == f"key_{token.split('_')[1]}"
+    assert active["sub"] == active["workspace"]["id"]
     with pytest.raises(InsufficientScopeError):
         protector.validate_request(["documents:write"], request)
     with OAuth2Session() as anybody:
@@ -86,11 +86,11 @@ def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: 
     if not shutil.which("node") or not os.environ.get(NODE):
         pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
     sent = {"server": server.base_url, "client_id": credential[0], "client_secret": credential[1]}
-    done = subprocess.run(
+    process = subprocess.run(
         ["node", SCRIPT], input=json.dumps(sent | more), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.mark.prove
