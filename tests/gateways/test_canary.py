@@ -75,8 +75,8 @@ def logs(folder: Path) -> dict[str, bytes]:
 
 def betrayed(folder: Path, known: Secrets) -> dict[str, list[str]]:
     """Return which secrets are in which file."""
-    found = {name: known.found_in(content) for name, content in logs(folder).items()}
-    return {name: names for name, names in found.items() if names}
+    secrets = {name: known.found_in(content) for name, content in logs(folder).items()}
+    return {name: names for name, names in secrets.items() if names}
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,9 @@ SPELLINGS = {
 
 def identity(reached: Reached) -> list[str]:
     """Return the caller's identity as the application gets it, each field exactly once however it reads names."""
-    told = [reached.like(name) for name in IDENTITY]
-    assert [len(fields) for fields in told] == [1, 1, 1], told
-    return [fields[0][1] for fields in told]
+    values = [reached.like(name) for name in IDENTITY]
+    assert [len(fields) for fields in values] == [1, 1, 1], values
+    return [fields[0][1] for fields in values]
 
 
 @pytest.mark.slow
@@ -235,13 +235,16 @@ def test_who_calls_cannot_be_taken_away(site: Site) -> None:
 def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
     """The next request of the same connection is refused."""
     token = site.keystead.token("documents:read")
-    with line(site.port) as kept:
+    with line(site.port) as connection:
         for _ in range(3):
-            assert kept.ask("/documents/a", [bearer(token)]).status == 200
+            assert connection.ask("/documents/a", [bearer(token)]).status == 200
         assert site.keystead.call("DELETE", own(site, token), token=token).status_code == 204
         before = site.reached()
         for _ in range(3):
-            assert kept.ask("/documents/a", [bearer(token)]).problem() == (401, "invalid-token")
+            assert connection.ask("/documents/a", [bearer(token)]).problem() == (
+                401,
+                "invalid-token",
+            )
     assert site.reached() == before
 
 
@@ -258,11 +261,11 @@ def test_websockets(site: Site) -> None:
     assert site.ask("/documents/live", *upgrade).status == 401
     assert site.ask("/documents/live", bearer(WELL_FORMED), *upgrade).status == 401
     assert site.reached() == before
-    with line(site.port) as kept:
-        got = kept.ask("/documents/live", [bearer(site.token), *upgrade])
+    with line(site.port) as connection:
+        got = connection.ask("/documents/live", [bearer(site.token), *upgrade])
         assert got.status == 101
-        kept.raw().sendall(b"ping")
-        assert kept.raw().recv(4) == b"ping"
+        connection.raw().sendall(b"ping")
+        assert connection.raw().recv(4) == b"ping"
     identity(site.application.reached[-1])
 
 
@@ -320,10 +323,10 @@ def test_refusals_for_a_time(
 
     def answer(request: Reached) -> bytes:
         fields = [(name.lower().encode(), value.encode()) for name, value in request.headers]
-        told = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
-        head = b"".join(b"%s: %s\r\n" % field for field in told.headers)
-        first = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (told.status, len(told.body))
-        return first + head + b"\r\n" + told.body
+        response = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
+        head = b"".join(b"%s: %s\r\n" % field for field in response.headers)
+        first = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (response.status, len(response.body))
+        return first + head + b"\r\n" + response.body
 
     with recorder(answer) as stand_in, recorder(application) as behind:
         with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
@@ -355,10 +358,10 @@ def test_what_is_asked(site: Site, tmp_path: Path) -> None:
             for path in ("/documents/a?b=c", "/imports/a", "/account"):
                 fields = [bearer("x"), ("Cookie", "secret=1"), ("User-Agent", "curl/8"), *FORWARDED]
                 ask(port, path, fields, method="POST", body=b"body")
-        asked: list[Reached] = stand_in.reached
-    scopes = [request.path.partition("?")[0].split("/")[2] for request in asked]
+        requests: list[Reached] = stand_in.reached
+    scopes = [request.path.partition("?")[0].split("/")[2] for request in requests]
     assert scopes == ["documents:read", "documents:write", "any"]
-    for request in asked:
+    for request in requests:
         assert request.like("authorization") == [(request.like("authorization")[0][0], "Bearer x")]
         assert [value for _, value in request.like("user-agent")] == ["curl/8"]
         assert request.like("cookie") == []

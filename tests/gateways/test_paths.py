@@ -158,10 +158,10 @@ def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
         return path.startswith("/documents/")
 
     passed = [path for path in spellings("/imports") if judge(path)]
-    found = {
+    reached = {
         kind for path in passed for kind, read in APPLICATIONS.items() if reaches(read(path), "/imports")
     }  # fmt: skip
-    assert found == {"normal", "normal, any case", "normal, upper case"}
+    assert reached == {"normal", "normal, any case", "normal, upper case"}
     started = [path for path in spellings("/imports") if reaches(path, "/imports")]
     assert len([path for path in started if reaches(resolved(path), "/documents")]) > 10
 

@@ -45,7 +45,7 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
     ):
         token = keystead.token("documents:read")
         for authorities in (certificate, other):
-            made = replace(
+            secured = replace(
                 setup(free_port(), [0], behind.port),
                 # nginx checks only names; the certificate has this one as its common name.
                 keysteads=[Address("localhost" if gateway is NGINX else HOST, keystead.port, True)],
@@ -55,8 +55,8 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
             )
             folder = tmp_path / authorities.parent.name / "gateway"
             folder.mkdir()
-            with running_setup(gateway, folder, made):
-                got = status(made.listen.port, certificate, token)
+            with running_setup(gateway, folder, secured):
+                got = status(secured.listen.port, certificate, token)
             assert (got == 200) == (authorities == certificate), got
             assert got in {200, 500, 503}
         assert len(behind.reached) == 1
