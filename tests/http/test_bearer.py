@@ -168,11 +168,11 @@ def test_a_token_in_the_url_is_never_read_and_counts_as_a_second() -> None:
 @given(st.binary(max_size=80) | st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(b"".join))
 def test_any_bytes_are_one_token_or_a_refusal(value: bytes) -> None:
     """Whatever is accepted is exactly one token68; everything else is one of the three refusals."""
-    found = read_or_error(value)
-    if isinstance(found, str):
-        assert is_one_token68(value, found)
+    result = read_or_error(value)
+    if isinstance(result, str):
+        assert is_one_token68(value, result)
     else:
-        assert found in {Unauthenticated, InvalidToken, TwoCredentials}
+        assert result in {Unauthenticated, InvalidToken, TwoCredentials}
 
 
 def test_a_hundred_thousand_values_have_no_second_meaning() -> None:
@@ -183,10 +183,10 @@ def test_a_hundred_thousand_values_have_no_second_meaning() -> None:
         value = b"".join(chance.choices(FRAGMENTS, k=chance.randrange(1, 7)))
         if chance.random() < 0.5:
             value = b"Bearer " + value
-        found = read_or_error(value)
-        if isinstance(found, str):
+        result = read_or_error(value)
+        if isinstance(result, str):
             accepted += 1
-            assert is_one_token68(value, found)
+            assert is_one_token68(value, result)
     assert accepted > 5_000
 
 

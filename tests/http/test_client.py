@@ -108,8 +108,8 @@ def test_a_way_is_private_over_tls_or_on_this_machine(
 ) -> None:
     """TLS here, TLS at a configured proxy, or loopback without a proxy."""
     fields = {} if proto is None else {"x_forwarded_proto": proto}
-    found = client(peer, scheme, **fields)
-    assert (found.secure, found.private) == (secure, private)
+    caller = client(peer, scheme, **fields)
+    assert (caller.secure, caller.private) == (secure, private)
 
 
 def test_a_local_proxy_that_names_no_protocol_is_no_private_way() -> None:
