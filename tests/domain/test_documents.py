@@ -187,8 +187,8 @@ def test_the_documents_of_a_bad_batch_are_named() -> None:
     drafts = [GOOD, DocumentDraft("one", "\0", title="x" * 301), DocumentDraft("two", "\0"), GOOD]
     with pytest.raises(Invalid) as refused:
         check_push(Push([*drafts, DocumentDraft("a/b", "")], ["two"]))
-    named = [(error.pointer, error.id) for error in refused.value.errors]
-    assert named == [
+    faults = [(error.pointer, error.id) for error in refused.value.errors]
+    assert faults == [
         ("/upsert/1/title", "one"),
         ("/upsert/1/text", "one"),
         ("/upsert/2/text", "two"),
@@ -264,7 +264,9 @@ def test_a_plan_turns_what_is_into_what_is_wanted(
     deletes = [id for id in deletes if id not in wanted]
     incoming = [Incoming(DocumentDraft(id, ""), digest) for id, digest in wanted.items()]
     plan = diff(existing, incoming, deletes)
-    result = existing | {one.draft.id: one.digest for one in (*plan.created, *plan.updated)}
+    result = existing | {
+        change.draft.id: change.digest for change in (*plan.created, *plan.updated)
+    }
     result = {id: digest for id, digest in result.items() if id not in plan.deleted}
     expected = {id: digest for id, digest in (existing | wanted).items() if id not in deletes}
     assert result == expected

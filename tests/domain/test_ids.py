@@ -55,10 +55,10 @@ def test_uuid7_layout(now: datetime) -> None:
 
 def test_uuid7_randomness() -> None:
     """All 74 random bits of IDs with the same time vary."""
-    made = [ids.uuid7(NOON) for _ in range(200)]
+    uuids = [ids.uuid7(NOON) for _ in range(200)]
     varying = 0
-    for number in made:
-        varying |= number ^ made[0]
+    for number in uuids:
+        varying |= number ^ uuids[0]
     assert varying == ((1 << 12) - 1) << 64 | ((1 << 62) - 1)
 
 
@@ -68,18 +68,18 @@ def test_ids_strictly_rise(steps: list[timedelta]) -> None:
     now, last = NOON, None
     for step in steps:
         now += step
-        made = ids.new_id("key", now, last)
-        assert last is None or made > last
-        assert UUID(int=ids.number_of(made)).version == 7
-        last = made
+        id = ids.new_id("key", now, last)
+        assert last is None or id > last
+        assert UUID(int=ids.number_of(id)).version == 7
+        last = id
 
 
 def test_many_ids_at_one_time_rise() -> None:
     """A thousand IDs with the same time, each made after the previous one, are in strict order."""
-    made = [ids.new_id("key", NOON)]
+    created = [ids.new_id("key", NOON)]
     for _ in range(1000):
-        made.append(ids.new_id("key", NOON, made[-1]))
-    assert made == sorted(set(made))
+        created.append(ids.new_id("key", NOON, created[-1]))
+    assert created == sorted(set(created))
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ def test_a_key_with_nothing_to_give() -> None:
     """A key that only has `keys:write` must name the scopes to grant; no key without scopes is created."""
     with pytest.raises(Invalid):
         rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NOON)
-    named = KeyDraft("sync", scopes=[KEYS_WRITE])
-    assert set(rules.grant(named, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
+    draft = KeyDraft("sync", scopes=[KEYS_WRITE])
+    assert set(rules.grant(draft, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
         KEYS_WRITE
     }
 
@@ -283,13 +283,13 @@ def test_the_same_expiry_is_no_change() -> None:
 @pytest.mark.parametrize("fraction", [1, 500_000, 999_999])
 def test_a_fraction_of_a_second_is_rounded_down(fraction: int) -> None:
     """Created, changed or rotated, a key expires at a whole second; sending the same second again isn't a change."""
-    named, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
-    changed = rules.apply_patch(_key(), KeyPatch(expires_at=named), OPERATOR, CATALOG, NOON)
+    chosen, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
+    changed = rules.apply_patch(_key(), KeyPatch(expires_at=chosen), OPERATOR, CATALOG, NOON)
     assert changed.expires_at == whole
-    assert rules.grant(KeyDraft("sync", named), OPERATOR, CATALOG, NOON).expires_at == whole
-    assert _rotation(_key(), expires_at=named).successor.expires_at == whole
+    assert rules.grant(KeyDraft("sync", chosen), OPERATOR, CATALOG, NOON).expires_at == whole
+    assert _rotation(_key(), expires_at=chosen).successor.expires_at == whole
     for now in (NOON, NOON + 2 * HOUR):
-        patch = KeyPatch(expires_at=named)
+        patch = KeyPatch(expires_at=chosen)
         assert rules.apply_patch(changed, patch, OPERATOR, CATALOG, now) == changed
 
 

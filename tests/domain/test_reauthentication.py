@@ -88,8 +88,8 @@ def test_full_rights_need_a_recent_proof(scopes: list[str] | Unset) -> None:
 def test_few_rights_need_none() -> None:
     """Creating a key with named scopes needs no recent authentication."""
     draft = KeyDraft("reads", scopes=["documents:read", "documents:write"])
-    made = grant(draft, _proven(timedelta(hours=23)), CATALOG, NOON)
-    assert made.scopes == Scopes(["documents:read", "documents:write"])
+    granted = grant(draft, _proven(timedelta(hours=23)), CATALOG, NOON)
+    assert granted.scopes == Scopes(["documents:read", "documents:write"])
 
 
 def test_rotation_grants_full_access_again() -> None:

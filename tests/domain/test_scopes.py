@@ -86,9 +86,9 @@ def test_equality_and_hash(one: Scopes, other: Scopes) -> None:
 
 def test_no_part_of_a_scope_permits() -> None:
     """A scope permits only itself: no prefix, no longer name, no other case, no wildcard inside."""
-    held = Scopes(["documents:read"])
-    for asked in ("documents", "documents:", "documents:rea", "documents:read2", "Documents:read"):
-        assert not held.permit(asked)
+    scopes = Scopes(["documents:read"])
+    for name in ("documents", "documents:", "documents:rea", "documents:read2", "Documents:read"):
+        assert not scopes.permit(name)
     assert not Scopes(["documents:*", "*:read"]).permit("documents:read")
 
 

@@ -35,8 +35,8 @@ def plainly(text: str) -> list[str]:
     """Return the words by the rule itself, however slow."""
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed)
-    kept = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
-    parted = "".join(c if c.isalnum() else " " for c in kept)
+    characters = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
+    parted = "".join(c if c.isalnum() else " " for c in characters)
     return [word[:MAX_WORD] for word in parted.split(" ") if word]
 
 
@@ -137,10 +137,10 @@ def test_words_of_a_query() -> None:
 def test_what_a_query_asks() -> None:
     """Every clause requires all words, the last as a prefix; the title scores four, each step of frequency one."""
     required = (Term("aapi", False), Term("ake", True))
-    asked = clauses(("api", "ke"))
-    assert asked[0] == (0, required)
-    assert all(clause.terms[:2] == required for clause in asked)
-    extra = {clause.terms[2]: clause.points for clause in asked[1:]}
+    terms = clauses(("api", "ke"))
+    assert terms[0] == (0, required)
+    assert all(clause.terms[:2] == required for clause in terms)
+    extra = {clause.terms[2]: clause.points for clause in terms[1:]}
     assert extra == {
         Term("ake", False): 1,
         Term("tapi", False): 4,

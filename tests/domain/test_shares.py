@@ -24,10 +24,10 @@ def taken(shares: Shares[Any], owner: str) -> int:
 def test_a_newcomer_finds_a_place(greedy: int, each: int) -> None:
     """Of 64 places one owner gets half, three get a quarter each, and the 64th owner still gets one."""
     shares: Shares[object] = Shares(64)
-    got = [0] * greedy
+    places = [0] * greedy
     while any(step := [int(shares.take(str(owner))) for owner in range(greedy)]):
-        got = [sum(pair) for pair in zip(got, step, strict=True)]
-    assert set(got) == {each}
+        places = [sum(pair) for pair in zip(places, step, strict=True)]
+    assert set(places) == {each}
     assert shares.take("newcomer")
 
 
@@ -66,18 +66,18 @@ def test_who_left_is_served_no_more() -> None:
 def test_places_are_never_lost(places: int, steps: list[tuple[str, bool]]) -> None:
     """In any order of calls, no more places are in use than exist, and finally all are free again."""
     shares: Shares[str] = Shares(places)
-    held: list[str] = []
+    owners: list[str] = []
     for owner, gives in steps:
-        if gives and owner in held:
-            held.remove(owner)
-            held += shares.give_back(owner)
+        if gives and owner in owners:
+            owners.remove(owner)
+            owners += shares.give_back(owner)
         elif shares.take(owner):
-            held.append(owner)
+            owners.append(owner)
         else:
             shares.wait(owner, owner)
-        assert len(held) <= places
-    while held:
-        held += shares.give_back(held.pop())
+        assert len(owners) <= places
+    while owners:
+        owners += shares.give_back(owners.pop())
     assert shares._free == places
 
 

@@ -27,7 +27,7 @@ WIDE_ALONE = {"keys:write", "webhooks:write"}
 
 def _sets(scopes: list[str]) -> list[Scopes]:
     sizes = range(1, len(scopes) + 1)
-    return [Scopes(some) for some in chain(*(combinations(scopes, size) for size in sizes))]
+    return [Scopes(names) for names in chain(*(combinations(scopes, size) for size in sizes))]
 
 
 def test_each_act_is_in_the_table_once() -> None:

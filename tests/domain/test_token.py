@@ -58,12 +58,12 @@ def test_digest_covers_all_but_the_checksum() -> None:
 @given(PREFIXES, UUIDS, SECRETS)
 def test_round_trip(prefix: str, number: int, secret: bytes) -> None:
     """Every token is read back as its key, and matches the published expression."""
-    made = tokens.assemble(prefix, number, secret)
-    parsed = tokens.parse(made.reveal())
+    token = tokens.assemble(prefix, number, secret)
+    parsed = tokens.parse(token.reveal())
     assert parsed is not None
-    assert (parsed.key_id, parsed.reveal()) == (made.key_id, made.reveal())
+    assert (parsed.key_id, parsed.reveal()) == (token.key_id, token.reveal())
     assert number_of(parsed.key_id) == number
-    assert re.fullmatch(tokens.TOKEN_PATTERN, made.reveal())
+    assert re.fullmatch(tokens.TOKEN_PATTERN, token.reveal())
 
 
 @given(PREFIXES, UUIDS, SECRETS)
@@ -116,9 +116,9 @@ def test_anything_is_read_without_a_crash(text: str) -> None:
 def test_swapped_neighbours_are_refused() -> None:
     """Two swapped neighbouring characters are detected."""
     for place in range(len(VECTOR) - 1):
-        one, other = VECTOR[place], VECTOR[place + 1]
-        swapped = VECTOR[:place] + other + one + VECTOR[place + 2 :]
-        assert one == other or tokens.parse(swapped) is None
+        first, other = VECTOR[place], VECTOR[place + 1]
+        swapped = VECTOR[:place] + other + first + VECTOR[place + 2 :]
+        assert first == other or tokens.parse(swapped) is None
 
 
 def test_largest_secret() -> None:
@@ -153,8 +153,8 @@ def test_reserved_prefixes(prefix: str) -> None:
 )
 def test_good_prefixes(prefix: str) -> None:
     """An allowed prefix makes tokens that are read back."""
-    made = tokens.mint(tokens.check_prefix(prefix), NOW)
-    assert tokens.parse(made.reveal()) is not None
+    token = tokens.mint(tokens.check_prefix(prefix), NOW)
+    assert tokens.parse(token.reveal()) is not None
 
 
 def test_minted_tokens_differ() -> None:
@@ -181,10 +181,10 @@ def test_hint(prefix: str, number: int, secret: bytes) -> None:
 
 def test_hint_leaves_the_secret_unknown() -> None:
     """With the hint, the key's ID and the format, at least 128 bits are left to guess (R12)."""
-    shown = 4 * math.log2(len(ALPHABET))
+    bits = 4 * math.log2(len(ALPHABET))
     secret = 8 * tokens.SECRET_BYTES
     assert secret == 256
-    assert secret - shown > 230
+    assert secret - bits > 230
 
 
 SHOWERS: dict[str, Callable[[object], str]] = {
@@ -231,11 +231,11 @@ def test_secrets_are_not_copied_out(secret: Token | Secret) -> None:
 
 def test_sign_in_secret() -> None:
     """A sign-in secret is 256 fresh bits as base64url, and its stored form is its SHA-256."""
-    one, other = Secret.fresh(), Secret.fresh()
-    assert one.reveal() != other.reveal()
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", one.reveal())
-    assert one.fingerprint() == Secret(one.reveal()).fingerprint() != other.fingerprint()
-    assert len(one.fingerprint()) == 32
+    first, other = Secret.fresh(), Secret.fresh()
+    assert first.reveal() != other.reveal()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", first.reveal())
+    assert first.fingerprint() == Secret(first.reveal()).fingerprint() != other.fingerprint()
+    assert len(first.fingerprint()) == 32
 
 
 @given(st.text(max_size=50))

@@ -56,9 +56,9 @@ def test_any_agent_can_be_stored(agent: str) -> None:
     """The stored form of any agent is printable and bounded, and can be written."""
     noted = UsageBuffer(KeyId("key_1"), WorkspaceId("ws_1"))
     noted.note(1, agent, agent)
-    kept = noted.last
-    assert kept.at == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
-    for text in (kept.agent, kept.address):
+    use = noted.last
+    assert use.at == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    for text in (use.agent, use.address):
         assert text is not None
         assert text.isprintable()
         assert len(text) <= MAX_AGENT

@@ -49,7 +49,7 @@ def test_a_condition_admits_its_version_alone(version: int) -> None:
     IfMatch.of_version(version).require(version)
     IfMatch.parse(["*"]).require(version)
     require_match(None, None)
-    for if_match, found in (
+    for if_match, exists in (
         (IfMatch.of_version(version), version + 1),
         (IfMatch.of_version(version), None),
         (IfMatch.of_version(""), version),
@@ -57,7 +57,7 @@ def test_a_condition_admits_its_version_alone(version: int) -> None:
         (IfMatch.parse([f"W/{etag(version)}"]), version),
     ):
         with pytest.raises(ChangedMeanwhile):
-            if_match.require(found)
+            if_match.require(exists)
 
 
 def test_a_name_given_again_begins_with_another_version() -> None:

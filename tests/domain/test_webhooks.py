@@ -130,12 +130,12 @@ def test_retry_after_is_read_as_http_writes_it(text: str, wait: timedelta | None
 
 def test_retry_after_is_obeyed_within_bounds() -> None:
     """It delays the next attempt, never brings it forward, and at most by a day."""
-    for asked, follows in (
+    for wait, follows in (
         (timedelta(hours=1), timedelta(hours=1)),
         (timedelta(seconds=1), timedelta(seconds=5)),
         (timedelta(days=11_574), MAX_RETRY_DELAY),
     ):
-        step = next_step(DELIVERY, outcome(429, wait=asked), jitter=0.5)
+        step = next_step(DELIVERY, outcome(429, wait=wait), jitter=0.5)
         assert step.delivery.next_attempt_at == NOON + follows
 
 
