@@ -30,8 +30,8 @@ def postgresql_world(request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest) -> World:
     """The API over SQLite, then over PostgreSQL, for what depends on the database."""
-    found: World = request.getfixturevalue(f"{request.param}_world")
-    return found
+    chosen: World = request.getfixturevalue(f"{request.param}_world")
+    return chosen
 
 
 @pytest.fixture

@@ -243,8 +243,8 @@ def test_an_invisible_document_title_is_empty(quick: Tenant) -> None:
     """A document sent with such a title has an empty one; sent again without a title it is unchanged."""
     client = quick.client()
     collection = client.collection()
-    one = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})
-    assert one.json()["title"] == ""
+    created = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})
+    assert created.json()["title"] == ""
     batch = {"upsert": [{"id": "d", "text": "x"}, {"id": "e", "text": "y", "title": "   "}]}
     report = client.post(f"{collection}/documents/batch", batch).json()
     assert (report["created"], report["unchanged"]) == (1, 1)

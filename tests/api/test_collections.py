@@ -16,16 +16,20 @@ def test_a_collection_is_created_read_titled_and_deleted(tenant: Tenant) -> None
     client = tenant.client()
     answer = client.post("/v1/collections", {"name": "handbook", "title": "Product handbook"})
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/collections/handbook")
-    made = answer.json()
-    assert set(made) == MEMBERS
-    assert (made["name"], made["title"], made["documents"]) == ("handbook", "Product handbook", 0)
+    collection = answer.json()
+    assert set(collection) == MEMBERS
+    assert (collection["name"], collection["title"], collection["documents"]) == (
+        "handbook",
+        "Product handbook",
+        0,
+    )
     path = answer.headers["location"]
-    assert client.get(path).json() == made
-    assert client.get("/v1/collections").json() == {"items": [made], "next_cursor": None}
+    assert client.get(path).json() == collection
+    assert client.get("/v1/collections").json() == {"items": [collection], "next_cursor": None}
     tenant.world.clock.advance(seconds=1)
     titled = client.patch(path, {"title": "Other"}).json()
-    assert titled == made | {"title": "Other", "updated_at": titled["updated_at"]}
-    assert titled["updated_at"] > made["updated_at"]
+    assert titled == collection | {"title": "Other", "updated_at": titled["updated_at"]}
+    assert titled["updated_at"] > collection["updated_at"]
     assert client.delete(path).status_code == 204
     gone = [client.get(path), client.patch(path, {"title": "x"}), client.delete(path)]
     assert [problem(answer) for answer in gone] == [(404, "not-found")] * 3
@@ -35,8 +39,8 @@ def test_without_a_title_the_name_is_the_title(quick: Tenant) -> None:
     """The title may be omitted or null."""
     client = quick.client()
     for name, more in (("one", {}), ("two", {"title": None})):
-        made = client.post("/v1/collections", {"name": name, **more}).json()
-        assert made["title"] == name
+        collection = client.post("/v1/collections", {"name": name, **more}).json()
+        assert collection["title"] == name
 
 
 @pytest.mark.parametrize("name", ["", "Handbook", "-a", "_a", "a b", "a/b", "a.b", "ä", "a" * 65])
@@ -81,10 +85,10 @@ def test_no_difference_leaves_no_trace(tenant: Tenant) -> None:
     """200, an unchanged collection, and no event."""
     client = tenant.client()
     path = client.collection()
-    made, before = client.get(path).json(), tenant.event_types()
+    collection, before = client.get(path).json(), tenant.event_types()
     for body in ({}, {"title": "handbook"}):
         answer = client.patch(path, body)
-        assert (answer.status_code, answer.json()) == (200, made)
+        assert (answer.status_code, answer.json()) == (200, collection)
     assert tenant.event_types() == before
 
 
@@ -95,8 +99,8 @@ def test_the_plan_limits_collections(tenant: Tenant) -> None:
         client.collection(name)
     refused = client.post("/v1/collections", {"name": "d"})
     assert problem(refused) == (409, "limit-reached")
-    told = refused.json()
-    assert (told["limit"], told["used"], told["plan"], told["candidates"]) == (3, 3, "Free", [])
+    body = refused.json()
+    assert (body["limit"], body["used"], body["plan"], body["candidates"]) == (3, 3, "Free", [])
 
 
 def test_collections_are_paged_newest_first(tenant: Tenant) -> None:

@@ -94,8 +94,8 @@ def test_the_log_has_the_reason(quick: Tenant) -> None:
         "revoked": "revoked", "rotated": "revoked", "after its overlap": "expired",
         "suspended": "suspended", "not token68": None,
     }  # fmt: skip
-    told = [line.get("denied") for line in lines]
-    assert told == [*(reasons[kind] for kind in tokens), "insufficient_scope", None]
+    denials = [line.get("denied") for line in lines]
+    assert denials == [*(reasons[kind] for kind in tokens), "insufficient_scope", None]
     assert [("key_id" in line) for line in lines] == [
         *(reasons[kind] in {"expired", "revoked", "suspended"} for kind in tokens),
         True,
@@ -200,8 +200,8 @@ def test_each_call_needs_the_scope_that_its_description_names(
         == f'{CHALLENGE}, error="insufficient_scope", scope="{needed[0]}"'
     )
     for missing in needed:
-        held = [scope for scope in BUILT_IN if scope not in {"*", missing}]
-        refused = quick.client(*held).send(method, sample_path(path), b"not json")
+        scopes = [scope for scope in BUILT_IN if scope not in {"*", missing}]
+        refused = quick.client(*scopes).send(method, sample_path(path), b"not json")
         assert (problem(refused), refused.json()["scope"]) == ((403, "insufficient-scope"), missing)
     passed = quick.client(*needed).send(method, sample_path(path), b"not json")
     assert passed.status_code in {200, 204, 400, 404}, said(passed)
@@ -306,9 +306,9 @@ def test_other_methods_are_refused_with_those_that_work(quick: Tenant, path: str
 def test_head_is_answered_as_get(quick: Tenant, path: str) -> None:
     """HEAD has the status and fields of GET, and its refusals (RFC 9110 section 9.3.2)."""
     for client in (quick.client(), quick.world.client(), quick.client("keys:write")):
-        got, head = (client.send(method, sample_path(path)) for method in ("GET", "HEAD"))
-        assert shown(head)[::2] == shown(got)[::2]
-        assert got.status_code in {200, 401, 403, 404}
+        response, head = (client.send(method, sample_path(path)) for method in ("GET", "HEAD"))
+        assert shown(head)[::2] == shown(response)[::2]
+        assert response.status_code in {200, 401, 403, 404}
     wrong = quick.client().send("HEAD", f"{sample_path(path)}?nonsense=1")
     assert wrong.status_code in {404, 422}
 

@@ -33,22 +33,24 @@ def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Cli
     path = f"{DOCUMENTS}/passwords"
     answer = client.put(path, body)
     assert (answer.status_code, answer.headers["location"]) == (201, path)
-    made = answer.json()
-    assert set(made) == SUMMARY | {"text"}
-    assert made == {
+    document = answer.json()
+    assert set(document) == SUMMARY | {"text"}
+    assert document == {
         **body,
         "id": "passwords",
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": document["created_at"],
+        "updated_at": document["created_at"],
     }
-    assert client.get(path).json() == made
-    again = client.put(path, {name: made[name] for name in ("title", "text", "url", "attributes")})
-    assert (again.status_code, again.json()) == (200, made)
+    assert client.get(path).json() == document
+    again = client.put(
+        path, {name: document[name] for name in ("title", "text", "url", "attributes")}
+    )
+    assert (again.status_code, again.json()) == (200, document)
     assert "location" not in again.headers
     tenant.world.clock.advance(seconds=1)
     bare = client.put(path, {"text": "x"}).json()
     assert (bare["title"], bare["url"], bare["attributes"], bare["text"]) == ("", None, {}, "x")
-    assert bare["created_at"] == made["created_at"] < bare["updated_at"]
+    assert bare["created_at"] == document["created_at"] < bare["updated_at"]
     deleted = client.delete(path)
     assert (deleted.status_code, deleted.content) == (204, b"")
     assert [problem(client.get(path)), problem(client.delete(path))] == [(404, "not-found")] * 2

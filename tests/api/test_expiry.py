@@ -73,8 +73,8 @@ REFUSED = [
 def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
     """Created, changed or rotated: the key expires at the given second, in UTC; fractions are cut off."""
     client = quick.client()
-    made = client.created(expires_at=sent)
-    assert made["expires_at"] == EXACT[sent]
+    created = client.created(expires_at=sent)
+    assert created["expires_at"] == EXACT[sent]
     plain = client.created()
     changed = client.patch(f"/v1/keys/{plain['id']}", {"expires_at": sent}).json()
     rotated = client.post(f"/v1/keys/{plain['id']}/rotate", {"expires_at": sent}).json()

@@ -44,8 +44,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--path", str(COMMITTED), "--output-path", "generated", "--meta", "none"]
     strict = ["--config", "settings.yaml", "--fail-on-warning"]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *words, *strict]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert (done.returncode, "arning" in done.stdout + done.stderr) == (0, False), done.stdout
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (process.returncode, "arning" in process.stdout + process.stderr) == (0, False), (
+        process.stdout
+    )
     return folder
 
 
@@ -72,7 +74,7 @@ def test_the_generated_client_works(folder: Path) -> None:
         created = server.answers[1]
         server.answers[1] = (201, *created[1:])
         server.answers.append((403, media, json.dumps(refusal).encode()))
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", ASK, server.url, TOKEN],
             cwd=folder,
             env={k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
@@ -80,11 +82,11 @@ def test_the_generated_client_works(folder: Path) -> None:
             text=True,
             check=False,
         )
-    assert done.returncode == 0, done.stderr.replace(TOKEN, "<token>")
+    assert process.returncode == 0, process.stderr.replace(TOKEN, "<token>")
     key = samples[0]["key"]
     at = key["created_at"].replace("T", " ").replace("Z", "+00:00")
-    told = [key["id"], at, samples[1]["token"], len(samples[2]["items"]), "insufficient-scope"]
-    assert json.loads(done.stdout) == told
+    expected = [key["id"], at, samples[1]["token"], len(samples[2]["items"]), "insufficient-scope"]
+    assert json.loads(process.stdout) == expected
     assert [path for _, path, _, _ in server.requests] == [
         "/v1/whoami", "/v1/keys", "/v1/keys?limit=3", "/v1/keys?limit=3",
     ]  # fmt: skip

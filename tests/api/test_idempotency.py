@@ -82,9 +82,9 @@ def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
     assert client.token is not None
     client.post("/v1/keys", {"description": "x"}, once(client.token))
     with read_behind(tenant.world.installation.database) as tx:
-        kept = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
-    assert kept
-    assert client.token not in repr(kept)
+        rows = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
+    assert rows
+    assert client.token not in repr(rows)
 
 
 def test_a_rotation_is_done_once(tenant: Tenant) -> None:

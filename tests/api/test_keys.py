@@ -28,30 +28,32 @@ def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None
     client = tenant.client()
     answer = client.post("/v1/keys", {"description": "data-warehouse sync"})
     assert answer.status_code == 201
-    made = answer.json()
-    assert set(made) == KEY_MEMBERS | {"token"}
-    assert re.fullmatch(TOKEN_PATTERN, made["token"])
-    assert made["hint"] == f"ks_…{made['token'][-4:]}"
-    assert made["description"] == "data-warehouse sync"
-    assert made["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
-    assert made["created_at"] == format_instant(tenant.world.clock.now())
-    assert answer.headers["location"] == f"/v1/keys/{made['id']}"
+    created = answer.json()
+    assert set(created) == KEY_MEMBERS | {"token"}
+    assert re.fullmatch(TOKEN_PATTERN, created["token"])
+    assert created["hint"] == f"ks_…{created['token'][-4:]}"
+    assert created["description"] == "data-warehouse sync"
+    assert created["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
+    assert created["created_at"] == format_instant(tenant.world.clock.now())
+    assert answer.headers["location"] == f"/v1/keys/{created['id']}"
     assert answer.headers["cache-control"] == "no-store"
-    mine = tenant.world.client(made["token"])
-    assert mine.get("/v1/whoami").json()["key"]["id"] == made["id"]
+    mine = tenant.world.client(created["token"])
+    assert mine.get("/v1/whoami").json()["key"]["id"] == created["id"]
     places = (answer.headers["location"], "/v1/keys", "/v1/events", "/v1/whoami")
     later = [client.get(place).text for place in places]
-    assert all(made["token"] not in text and made["token"][30:60] not in text for text in later)
+    assert all(
+        created["token"] not in text and created["token"][30:60] not in text for text in later
+    )
     shown = client.get(answer.headers["location"]).json()
-    assert shown == {name: value for name, value in made.items() if name != "token"}
+    assert shown == {name: value for name, value in created.items() if name != "token"}
 
 
 def test_a_key_without_a_choice_has_its_creators_access_without_keys_write(tenant: Tenant) -> None:
     """Omitted scopes are the caller's without `keys:write`; an omitted expiry is the caller's."""
     client = tenant.client("keys:write", "documents:read", lives=timedelta(days=30))
-    made = client.created()
-    assert made["scopes"] == ["documents:read"]
-    assert made["expires_at"] == end_of(tenant, days=30)
+    created = client.created()
+    assert created["scopes"] == ["documents:read"]
+    assert created["expires_at"] == end_of(tenant, days=30)
 
 
 def test_a_key_with_only_keys_write_must_name_scopes(tenant: Tenant) -> None:
@@ -117,8 +119,8 @@ def test_scopes_that_do_not_exist_are_pointed_at(
 
 def test_a_scope_of_the_product_is_a_scope(tenant: Tenant) -> None:
     """A scope from the installation's settings can be granted, and `*` covers it."""
-    made = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
-    assert made["scopes"] == ["invoices:read"]
+    created = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
+    assert created["scopes"] == ["invoices:read"]
 
 
 @pytest.mark.parametrize("description", ["", "   ", "x" * 201, "two\nlines", "tab\there", "\x7f"])
@@ -164,7 +166,7 @@ def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> N
 def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
     """The pages show every key once, in order, without keys created meanwhile."""
     client = tenant.client()
-    made = [client.created(description=str(number))["id"] for number in range(7)]
+    created = [client.created(description=str(number))["id"] for number in range(7)]
     path: str | None = "/v1/keys?limit=3"
     seen: list[str] = []
     while path:
@@ -172,7 +174,7 @@ def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
         seen += [item["id"] for item in page["items"]]
         client.created(description="later")
         path = page["next_cursor"] and f"/v1/keys?limit=3&cursor={page['next_cursor']}"
-    assert seen == [*reversed(made), client.key_id]
+    assert seen == [*reversed(created), client.key_id]
 
 
 def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
@@ -350,8 +352,8 @@ def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
     """The old key ends at its own expiry if that comes first; a chosen expiry is the successor's."""
     client = tenant.client()
     old = client.created(expires_at=end_of(tenant, seconds=30))
-    asked = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
-    new = client.post(f"/v1/keys/{old['id']}/rotate", asked).json()
+    body = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
+    new = client.post(f"/v1/keys/{old['id']}/rotate", body).json()
     assert client.get(f"/v1/keys/{old['id']}").json()["expires_at"] == end_of(tenant, seconds=30)
     assert new["expires_at"] == end_of(tenant, days=2)
     forever = client.created()
@@ -373,21 +375,21 @@ def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
     """409 with the limit, its use, the plan and the safest keys to revoke; rotating and revoking still work."""
     free = tenant.world.tenant("free")
     client = free.client()
-    made = [client.created(description=str(number)) for number in range(4)]
+    created = [client.created(description=str(number)) for number in range(4)]
     tenant.world.services.usage.flush()
-    tenant.world.client(made[0]["token"]).get("/v1/whoami")
+    tenant.world.client(created[0]["token"]).get("/v1/whoami")
     tenant.world.clock.advance(seconds=1)
     tenant.world.services.usage.flush()
     refused = client.post("/v1/keys", {"description": "one too many"})
     assert problem(refused) == (409, "limit-reached")
-    told = refused.json()
-    assert (told["limit"], told["used"], told["plan"]) == (5, 5, "Free")
-    assert told["plans_url"] == "https://product.example/plans"
-    candidates = [candidate["id"] for candidate in told["candidates"]]
-    assert candidates[:3] == [key["id"] for key in made[1:]]
-    assert set(candidates[3:]) == {made[0]["id"], client.key_id}
-    assert set(told["candidates"][0]) == {"id", "description", "hint", "last_used_at"}
-    rotated = client.post(f"/v1/keys/{made[0]['id']}/rotate", {"overlap_seconds": 60})
+    body = refused.json()
+    assert (body["limit"], body["used"], body["plan"]) == (5, 5, "Free")
+    assert body["plans_url"] == "https://product.example/plans"
+    candidates = [candidate["id"] for candidate in body["candidates"]]
+    assert candidates[:3] == [key["id"] for key in created[1:]]
+    assert set(candidates[3:]) == {created[0]["id"], client.key_id}
+    assert set(body["candidates"][0]) == {"id", "description", "hint", "last_used_at"}
+    rotated = client.post(f"/v1/keys/{created[0]['id']}/rotate", {"overlap_seconds": 60})
     assert rotated.status_code == 201
     assert problem(client.post("/v1/keys", {"description": "x"})) == (409, "limit-reached")
     client.delete(f"/v1/keys/{candidates[0]}")

@@ -54,14 +54,14 @@ def test_a_portal_session_signs_in_once(world: World, operator: Client) -> None:
     answer = operator.post(PATH, body(tenant, return_url=f"{ORIGIN}/settings"))
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
-    told = answer.json()
-    assert set(told) == {"url", "expires_at"}
-    assert told["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
-    signed_in = world.services.sign_in.redeem(secret_of(told["url"]))
+    created = answer.json()
+    assert set(created) == {"url", "expires_at"}
+    assert created["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
+    signed_in = world.services.sign_in.redeem(secret_of(created["url"]))
     assert (signed_in.member.user.name, signed_in.member.role) == ("Ada", Role.DEVELOPER)
     assert signed_in.member.workspace_id == tenant.id
     with pytest.raises(Invalid):
-        world.services.sign_in.redeem(secret_of(told["url"]))
+        world.services.sign_in.redeem(secret_of(created["url"]))
 
 
 def test_a_user_is_known_again(world: World, operator: Client) -> None:

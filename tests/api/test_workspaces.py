@@ -13,13 +13,13 @@ def test_whoami_returns_key_and_workspace(tenant: Tenant) -> None:
     client = tenant.client("events:read", lives=timedelta(days=3))
     answer = client.get("/v1/whoami")
     assert answer.status_code == 200
-    told = answer.json()
+    body = answer.json()
     workspace = tenant.world.services.workspaces.get(tenant.id)
-    assert told["workspace"] == {"id": tenant.id, "name": workspace.name, "plan": "scale"}
-    assert told["key"] == tenant.client().get(f"/v1/keys/{client.key_id}").json()
-    assert told["key"]["scopes"] == ["events:read"]
+    assert body["workspace"] == {"id": tenant.id, "name": workspace.name, "plan": "scale"}
+    assert body["key"] == tenant.client().get(f"/v1/keys/{client.key_id}").json()
+    assert body["key"]["scopes"] == ["events:read"]
     end = tenant.world.clock.now() + timedelta(days=3)
-    assert told["key"]["expires_at"] == format_instant(end)
+    assert body["key"]["expires_at"] == format_instant(end)
 
 
 def test_the_plan_has_each_limit_and_its_use(tenant: Tenant) -> None:
@@ -31,8 +31,8 @@ def test_the_plan_has_each_limit_and_its_use(tenant: Tenant) -> None:
     client.delete(f"/v1/keys/{client.created()['id']}")
     path = client.collection()
     client.put(f"{path}/documents/d", {"text": "x"})
-    told = client.get("/v1/plan").json()
-    assert told == {
+    plan = client.get("/v1/plan").json()
+    assert plan == {
         "plan": {"id": "free", "name": "Free"},
         "quotas": {
             "api_keys": {"limit": 5, "used": 2},

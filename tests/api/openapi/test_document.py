@@ -41,8 +41,8 @@ def test_the_committed_document_is_what_the_code_says() -> None:
 def test_the_module_prints_the_document() -> None:
     """`python -m keystead.api.openapi.document` prints openapi.json, and nothing on standard error."""
     command = [sys.executable, "-m", "keystead.api.openapi.document"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (to_json(DOCUMENT), "")
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == (to_json(DOCUMENT), "")
 
 
 def test_the_document_is_public(quick: Tenant) -> None:
@@ -54,12 +54,12 @@ def test_the_document_is_public(quick: Tenant) -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     """Every `$ref` has its component, and every component a use."""
-    targets = {found["$ref"] for found in walk(DOCUMENT) if "$ref" in found}
+    targets = {value["$ref"] for value in walk(DOCUMENT) if "$ref" in value}
     components = {
         f"#/components/{kind}/{name}"
-        for kind, named in DOCUMENT["components"].items()
+        for kind, by_name in DOCUMENT["components"].items()
         if kind not in {"securitySchemes", "examples"}
-        for name in named
+        for name in by_name
     }
     assert {target for target in targets if "/examples/" not in target} == components
     examples = {target.rpartition("/")[2] for target in targets if "/examples/" in target}

@@ -63,8 +63,8 @@ def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
     """Lists, references, alternatives and enumerations are shown as such."""
     text = re.sub(r"</?(?:a|code)[^>]*>", "", nobody.get("/docs").text)
     cells = {" ".join(cell.split()) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)}
-    for told in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
-        assert told in cells, told
+    for words in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
+        assert words in cells, words
     assert "active, expired, revoked" in text
     assert "list of anything" not in cells
 
