@@ -66,9 +66,9 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
     """An installation of one engine, with its schema and one workspace: Acme."""
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    made = Settings(data=data, database=database_url)
-    begin(made)
-    return made
+    created = Settings(data=data, database=database_url)
+    begin(created)
+    return created
 
 
 @pytest.fixture

@@ -45,8 +45,8 @@ def descriptions(installation: Installation) -> list[str]:
 def test_a_command_retries(keystead: Keystead, installation: Installation) -> None:
     """A command that conflicts is done once, and reports no conflict."""
     with colliding(installation, 2):
-        made = keystead("keys", "create", "-d", "sync", "--json")
-    assert (made.code, made.json["description"]) == (Exit.DONE, "sync")
+        created = keystead("keys", "create", "-d", "sync", "--json")
+    assert (created.code, created.json["description"]) == (Exit.DONE, "sync")
     assert descriptions(installation) == ["sync"]
 
 

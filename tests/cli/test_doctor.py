@@ -39,12 +39,12 @@ def test_a_sound_installation_has_no_fault(
 ) -> None:
     """Every check runs and finds no fault; exit code 0. As text each is one line."""
     monkeypatch.setenv("KEYSTEAD_PORT", "0")
-    told = keystead("doctor", "--json")
-    verdicts = findings(told)
+    result = keystead("doctor", "--json")
+    verdicts = findings(result)
     own = set() if installation.settings.is_embedded else {"role", "row security"}
     assert verdicts.keys() == CHECKS | own
     assert "fault" not in verdicts.values()
-    assert told.code == 0
+    assert result.code == 0
     assert len(keystead("doctor").out.splitlines()) == len(verdicts)
 
 
@@ -64,9 +64,9 @@ def test_an_interpreter_with_known_faults_is_named(
     version: tuple[int, int, int], verdict: Verdict
 ) -> None:
     """A Python whose parsers have known faults is a warning, with the version to upgrade to."""
-    found = checks.check_interpreter(version)
-    assert found.verdict is verdict
-    assert ("CVE-2024-7592" in found.says) == (verdict is Verdict.WARNING)
+    finding = checks.check_interpreter(version)
+    assert finding.verdict is verdict
+    assert ("CVE-2024-7592" in finding.says) == (verdict is Verdict.WARNING)
 
 
 def test_the_doctor_creates_nothing(run: Keystead) -> None:
@@ -88,23 +88,23 @@ def test_each_fault_is_found_with_its_fix(
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         monkeypatch.setenv("KEYSTEAD_PORT", str(stranger.getsockname()[1]))
-        told = keystead("doctor", "--json")
-    verdicts = findings(told)
+        result = keystead("doctor", "--json")
+    verdicts = findings(result)
     assert {check for check, verdict in verdicts.items() if verdict == "fault"} == {
         "files",
         "port",
         "peppers",
     }
-    assert told.code == 1
-    assert f"run: chmod 0640 {file}" in told.out
+    assert result.code == 1
+    assert f"run: chmod 0640 {file}" in result.out
 
 
 @pytest.mark.slow
 def test_a_server_that_runs_is_no_fault(server: ServerProcess) -> None:
     """A port that Keystead itself answers on isn't a fault."""
-    told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
-    assert told.returncode == 0
-    assert "Keystead answers" in told.stdout
+    result = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
+    assert result.returncode == 0
+    assert "Keystead answers" in result.stdout
 
 
 @one_engine
@@ -113,17 +113,17 @@ def test_a_wrong_configuration_is_the_one_finding(
 ) -> None:
     """If the settings can't be read, nothing else is checked."""
     monkeypatch.setenv("KEYSTEAD_HOST", "0.0.0.0")
-    told = keystead("doctor", "--json")
-    assert findings(told) == {"configuration": "fault"}
-    assert told.code == 1
+    result = keystead("doctor", "--json")
+    assert findings(result) == {"configuration": "fault"}
+    assert result.code == 1
 
 
 def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed address is reported without waiting."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", "postgresql://nobody:swordfish@127.0.0.1:1/none")
-    told = run("doctor", "--json")
-    assert findings(told)["database"] == "fault"
-    assert "swordfish" not in told.out + told.err
+    result = run("doctor", "--json")
+    assert findings(result)["database"] == "fault"
+    assert "swordfish" not in result.out + result.err
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 def printed(run: Keystead, product: str, **options: str) -> str:
     """Return the command's output with these options and the usual ones."""
-    named = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-    ended = run("gateway", *product.split(), *(word for pair in named.items() for word in pair))
+    arguments = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    ended = run("gateway", *product.split(), *(word for pair in arguments.items() for word in pair))
     assert ended.code == Exit.DONE, ended.err
     return ended.out
 
@@ -111,8 +111,8 @@ def test_values_that_do_not_fit_together_are_refused(
     run: Keystead, words: list[str], says: str
 ) -> None:
     """The message names the option."""
-    named = ["--public-url", "https://k", "--application", "http://a", *words]
-    ended = run("gateway", "nginx", *named)
+    arguments = ["--public-url", "https://k", "--application", "http://a", *words]
+    ended = run("gateway", "nginx", *arguments)
     assert (ended.code, ended.out) == (Exit.USAGE, "")
     assert says in ended.err
 
@@ -142,8 +142,10 @@ def test_every_file_is_well_formed(run: Keystead) -> None:
         assert "{{" not in re.sub(r"\}\}|\{\{", "", text)
         if file.endswith("l"):
             assert yaml.safe_load(text)
-    named = [word for pair in (USUAL | {"--scopes": options["scopes"]}).items() for word in pair]
-    assert "reports:run" in run("gateway", "nginx", *named).err
+    arguments = [
+        word for pair in (USUAL | {"--scopes": options["scopes"]}).items() for word in pair
+    ]
+    assert "reports:run" in run("gateway", "nginx", *arguments).err
 
 
 def test_the_problems_are_the_servers() -> None:

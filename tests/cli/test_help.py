@@ -68,15 +68,15 @@ def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:
     assert {
         line.split()[1] for line in shown.out.splitlines() if re.match("│ [a-z]", line)
     } == nouns
-    asked = [["--help"], ["keys", "--help"], ["documents", "push", "--help"]]
+    calls = [["--help"], ["keys", "--help"], ["documents", "push", "--help"]]
     script = (
-        f"import sys; from keystead.cli import run; [run(words) for words in {asked!r}];"
+        f"import sys; from keystead.cli import run; [run(words) for words in {calls!r}];"
         f"sys.exit(str(sorted(set({HEAVY!r}) & set(sys.modules))))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.stderr == "[]\n"
+    assert process.stderr == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_wrong_usage_is_one_line(run: Keystead, arguments: list[str]) -> None:
 
 def test_the_guide_knows_every_command() -> None:
     """The guide's table has exactly the commands."""
-    told = set[tuple[str, ...]]()
+    documented = set[tuple[str, ...]]()
     for cell in re.findall(r"^\| (`keystead .*?`) \|", GUIDE, re.MULTILINE):
         first, *verbs = re.findall(r"`([^`]+)`", cell)
         _, *words = first.split()
-        told |= {tuple(words), *((words[0], verb) for verb in verbs)}
-    assert told == set(COMMANDS)
+        documented |= {tuple(words), *((words[0], verb) for verb in verbs)}
+    assert documented == set(COMMANDS)
 
 
 def test_the_guide_has_the_exit_codes() -> None:

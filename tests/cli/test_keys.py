@@ -23,22 +23,22 @@ def verify(installation: Installation, token: str, scope: str | None = None) -> 
 
 def create(keystead: Keystead, *arguments: str) -> tuple[str, str]:
     """Create a key and return its ID and token."""
-    made = keystead("keys", "create", "--description", "sync", "--json", *arguments)
-    assert made.code == Exit.DONE, made.err
-    return made.json["id"], made.json["token"]
+    created = keystead("keys", "create", "--description", "sync", "--json", *arguments)
+    assert created.code == Exit.DONE, created.err
+    return created.json["id"], created.json["token"]
 
 
 def test_the_token_is_alone_on_standard_output(
     keystead: Keystead, installation: Installation
 ) -> None:
     """A pipe gets the token and a newline; the information for people is on standard error, without the token."""
-    made = keystead("keys", "create", "-d", "data-warehouse sync", "--expires", "90d")
-    assert made.code == Exit.DONE
-    token = made.out.removesuffix("\n")
+    created = keystead("keys", "create", "-d", "data-warehouse sync", "--expires", "90d")
+    assert created.code == Exit.DONE
+    token = created.out.removesuffix("\n")
     assert isinstance(verify(installation, token, "documents:write"), Verified)
-    assert token not in made.err
-    assert "data-warehouse sync" in made.err
-    assert "expires" in made.err
+    assert token not in created.err
+    assert "data-warehouse sync" in created.err
+    assert "expires" in created.err
 
 
 def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
@@ -61,29 +61,31 @@ def test_the_account_that_ran_the_command_is_on_record(
     keystead: Keystead, installation: Installation
 ) -> None:
     """A key created here names the operator's account as its creator, and so does its event."""
-    made = keystead("keys", "create", "-d", "x", "--json").json
-    assert made["created_by"]["type"] == "operator"
-    assert made["created_by"]["name"] != ""
+    created = keystead("keys", "create", "-d", "x", "--json").json
+    assert created["created_by"]["type"] == "operator"
+    assert created["created_by"]["name"] != ""
     events = keystead("events", "list", "--type", "key.created", "--json").json["items"]
-    assert events[0]["actor"] == made["created_by"]
+    assert events[0]["actor"] == created["created_by"]
 
 
 @one_engine
 def test_a_duration_counts_from_now(keystead: Keystead) -> None:
     """The expiry is the duration after the creation, to the second."""
-    made = keystead("keys", "create", "-d", "x", "--expires", "36h", "--json").json
-    end, begin = parse_instant(made["expires_at"]), parse_instant(made["created_at"])
+    created = keystead("keys", "create", "-d", "x", "--expires", "36h", "--json").json
+    end, begin = parse_instant(created["expires_at"]), parse_instant(created["created_at"])
     assert timedelta() <= begin + timedelta(hours=36) - end < timedelta(seconds=2)
 
 
 @one_engine
 def test_a_time_is_exact_and_never_means_never(keystead: Keystead) -> None:
     """A time with any offset, `never`, and no option at all mean exactly that."""
-    made = keystead("keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json")
-    assert made.json["expires_at"] == "2031-02-28T10:00:00Z"
+    created = keystead(
+        "keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json"
+    )
+    assert created.json["expires_at"] == "2031-02-28T10:00:00Z"
     for arguments in (["--expires", "never"], []):
-        made = keystead("keys", "create", "-d", "x", *arguments, "--json")
-        assert made.json["expires_at"] is None
+        created = keystead("keys", "create", "-d", "x", *arguments, "--json")
+        assert created.json["expires_at"] is None
 
 
 UNREADABLE = ("", "9", "-1d", "soon", "0d", "2020-01-01T00:00:00Z", "2031-02-29T00:00:00Z", "NaN")
@@ -147,7 +149,7 @@ def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> Non
     """Description, expiry and scopes, each alone: the others and the token are unchanged."""
     id, token = create(keystead)
     before = keystead("keys", "show", id, "--json").json
-    for words, told in (
+    for words, changes in (
         (("--description", "renamed"), {"description": "renamed"}),
         (("--scope", "documents:read"), {"scopes": ["documents:read"]}),
         (("--expires", "2099-01-31T00:00:00Z"), {"expires_at": "2099-01-31T00:00:00Z"}),
@@ -156,7 +158,7 @@ def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> Non
         changed = keystead("keys", "update", id, *words)
         assert (changed.code, changed.out) == (Exit.DONE, "")
         assert id in changed.err
-        before |= told
+        before |= changes
         assert keystead("keys", "show", id, "--json").json == before
     assert isinstance(verify(installation, token, "documents:read"), Verified)
     assert isinstance(verify(installation, token, "documents:write"), Denied)
@@ -221,8 +223,10 @@ def test_a_revoked_key_stays_revoked(keystead: Keystead, installation: Installat
     for _ in range(2):
         assert keystead("keys", "revoke", id, "--yes").code == Exit.DONE
         assert isinstance(verify(installation, token), Denied)
-    told = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json["items"]
-    assert len(told) == 1
+    revocations = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json[
+        "items"
+    ]
+    assert len(revocations) == 1
 
 
 def test_with_several_workspaces_one_is_named(
@@ -314,8 +318,8 @@ def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyP
     assert "Rate limits are off" in off.err
     monkeypatch.setenv("KEYSTEAD_RATE_LIMITS", "memory")
     assert keystead("keys", "rate-limit", id, "--per-minute", "60").err == ""
-    told = keystead("keys", "rate-limit", id, "--json").json
-    assert told == {"id": id, "per_minute": 60, "holds": 60}
+    limit = keystead("keys", "rate-limit", id, "--json").json
+    assert limit == {"id": id, "per_minute": 60, "holds": 60}
     assert keystead("keys", "rate-limit", id, "--none").out == "unlimited\n"
     assert keystead("keys", "rate-limit", id, "--none", "--per-minute", "1").code == Exit.USAGE
     assert keystead("keys", "rate-limit", id, "--per-minute", "0").code == Exit.REFUSED

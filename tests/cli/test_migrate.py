@@ -28,11 +28,11 @@ def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) 
     assert (before.code, before.json["status"]) == (1, "empty")
     assert not place.exists() or not list(place.glob("[kp]e*"))
     assert run("migrate").code == 0
-    made = (place / "peppers").read_text()
+    peppers = (place / "peppers").read_text()
     after = run("migrate", "--check", "--json")
     assert (after.code, after.json["status"]) == (0, "current")
     assert "already current" in run("migrate").out
-    assert (place / "peppers").read_text() == made
+    assert (place / "peppers").read_text() == peppers
 
 
 def test_an_installation_without_its_pepper_gets_no_other(run: Keystead, place: Path) -> None:

@@ -47,9 +47,9 @@ def test_an_error_is_one_line_and_a_code(
     assert TOKEN not in err
     assert len(err.splitlines()) == (0 if code is Exit.INTERRUPTED else 1)
     if as_json and err:
-        said = json.loads(err)
-        assert {"code", "title", "detail"} <= said.keys()
-        assert not isinstance(error, KeysteadError) or said["code"] == error.code
+        problem = json.loads(err)
+        assert {"code", "title", "detail"} <= problem.keys()
+        assert not isinstance(error, KeysteadError) or problem["code"] == error.code
 
 
 def test_a_refusal_is_one_line_with_any_text(
@@ -58,10 +58,10 @@ def test_a_refusal_is_one_line_with_any_text(
     """Line breaks, escapes and tokens in a refusal's text are escaped for the terminal."""
     with reported(False):
         raise NotFound(f"There is no\n\x1b[31m{TOKEN}")
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "\x1b" not in said
-    assert TOKEN not in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "\x1b" not in message
+    assert TOKEN not in message
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,9 @@ def test_limits_are_loosened_only_on_demand(keystead: Keystead, tmp_path: Path) 
     before = keystead("plans", "list", "--json").out
     refused = keystead("plans", "apply", str(file), "--json")
     assert refused.code == Exit.USAGE
-    said = json.loads(refused.err)
-    assert said["code"] == "would-loosen"
-    assert {"- scale: removed", "~ free: api_keys 5 -> 7"} <= set(said["changes"])
+    problem = json.loads(refused.err)
+    assert problem["code"] == "would-loosen"
+    assert {"- scale: removed", "~ free: api_keys 5 -> 7"} <= set(problem["changes"])
     assert "--yes" in keystead("plans", "apply", str(file)).err
     assert keystead("plans", "list", "--json").out == before
     assert keystead("plans", "apply", str(file), "--yes").code == Exit.DONE

@@ -74,7 +74,7 @@ def test_both_say_the_same(remote: Remote) -> None:
     key, operator = remote.server.token(description="same"), remote.credential()
     id = re.sub(r"ks_(\w{22})_.*", r"key_\1", key)
     (workspace,) = remote.here("workspaces", "list", "--query", "my work", "--json").json["items"]
-    asked = {
+    commands = {
         ("keys", "list", "--query", "same"): key,
         ("keys", "list", "--status", "revoked"): key,
         ("keys", "show", id): key,
@@ -86,7 +86,7 @@ def test_both_say_the_same(remote: Remote) -> None:
     }
     remote("keys", "list", token=key)
     remote.here("keys", "list", *FIRST)
-    for words, token in asked.items():
+    for words, token in commands.items():
         for form in ((), ("--json",)):
             of = FIRST if words[0] in {"keys", "events"} else ()
             there, here = remote(*words, *form, token=token), remote.here(*words, *of, *form)
@@ -106,9 +106,9 @@ def steady(text: str) -> str:
 def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
     """Created, shown once, changed, rotated, revoked, with another key's token: only a new token is on stdout."""
     own = remote.server.token()
-    made = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
-    token = made.out.removesuffix("\n")
-    assert (made.code, token.startswith("ks_"), token in made.err) == (0, True, False)
+    created = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
+    token = created.out.removesuffix("\n")
+    assert (created.code, token.startswith("ks_"), token in created.err) == (0, True, False)
     assert remote("whoami", "--json", token=token).json["key"]["description"] == "far"
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     assert remote("whoami", token=token).err == ""
@@ -178,10 +178,10 @@ def steady_use(text: str) -> str:
 def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
     """Create, find, put on a plan, suspend, resume: by ID or by name, with an operator's credential."""
     operator = remote.credential()
-    made = remote("workspaces", "create", "Far Ltd", "--plan", "team", token=operator)
-    assert made.out.startswith("ws_")
-    found = remote("workspaces", "list", "--query", "far l", "--json", token=operator).json
-    assert [one["id"] for one in found["items"]] == [made.out.strip()]
+    created = remote("workspaces", "create", "Far Ltd", "--plan", "team", token=operator)
+    assert created.out.startswith("ws_")
+    workspaces = remote("workspaces", "list", "--query", "far l", "--json", token=operator).json
+    assert [workspace["id"] for workspace in workspaces["items"]] == [created.out.strip()]
     on = remote("workspaces", "plan", "Far Ltd", "free", "--limit", "api_keys=9", token=operator)
     assert re.search(r"^api keys +0 of 9 \(its own\)$", on.out, re.MULTILINE)
     shown = remote("workspaces", "suspend", "Far Ltd", "--json", token=operator).json
@@ -200,17 +200,17 @@ def test_each_kind_of_token_has_its_own_commands(remote: Remote) -> None:
         remote.credential("service"),
     )
     for words in (("workspaces", "list"), ("plans", "list")):
-        asked = [remote(*words, token=token) for token in (key, service)]
-        assert {one.code for one in asked} == {Exit.DENIED}
-        assert "workspace's key, but the command needs that of an operator's" in asked[0].err
+        results = [remote(*words, token=token) for token in (key, service)]
+        assert {result.code for result in results} == {Exit.DENIED}
+        assert "workspace's key, but the command needs that of an operator's" in results[0].err
     for line in ("keys list", "keys create -d x", "events list", "plan", "collections list"):
-        asked = [remote(*line.split(), token=token) for token in (operator, service)]
-        assert {one.code for one in asked} == {Exit.DENIED}
-        for one, kind in zip(asked, ("operator", "service"), strict=True):
+        results = [remote(*line.split(), token=token) for token in (operator, service)]
+        assert {result.code for result in results} == {Exit.DENIED}
+        for result, kind in zip(results, ("operator", "service"), strict=True):
             text = (
                 f"This token belongs to {'an' if kind == 'operator' else 'a'} {kind}'s credential"
             )
-            assert text in one.err
+            assert text in result.err
 
 
 @pytest.mark.parametrize(
@@ -244,19 +244,19 @@ def test_login_keeps_a_token_for_one_server(
     """Read from standard input, tried, stored with mode 0600 in a private folder; used only there, until logout."""
     key, operator = remote.server.token(description="laptop"), remote.credential()
     for token in (key, operator):
-        said = logged_in(remote, monkeypatch, tmp_path, token)
-        assert said.code == Exit.DONE, said.err
-        assert token not in said.out + said.err
-    kept = sorted(file for file in (tmp_path / "home/.config").rglob("*") if file.is_file())
-    assert [stat.S_IMODE(file.stat().st_mode) for file in kept] == [0o600, 0o600]
-    assert stat.S_IMODE(kept[0].parent.stat().st_mode) == 0o700
+        result = logged_in(remote, monkeypatch, tmp_path, token)
+        assert result.code == Exit.DONE, result.err
+        assert token not in result.out + result.err
+    files = sorted(file for file in (tmp_path / "home/.config").rglob("*") if file.is_file())
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+    assert stat.S_IMODE(files[0].parent.stat().st_mode) == 0o700
     assert remote("whoami", "--json").json["key"]["description"] == "laptop"
     assert remote("keys", "list").code == remote("workspaces", "list").code == Exit.DONE
     with stranger() as other:
         assert remote._run("whoami", "--url", other.url).code == Exit.DENIED
         assert other.requests == []
     assert remote("logout").code == Exit.DONE
-    assert not any(file.exists() for file in kept)
+    assert not any(file.exists() for file in files)
     assert remote("whoami").code == remote("workspaces", "list").code == Exit.DENIED
     assert remote("whoami", token=key).code == Exit.DONE
 
@@ -276,17 +276,19 @@ def test_login_keeps_nothing_that_does_not_work(
     """Text other than a token, an unknown token, and one that no command can use: refused, not stored."""
     service = remote.credential(CredentialKind.SERVICE.name.lower())
     typed = {"nonsense": "hunter2", "unknown": TOKEN, "service": service}[what]
-    said = logged_in(remote, monkeypatch, tmp_path, typed)
-    assert said.code in {Exit.DENIED, Exit.USAGE}
-    assert typed not in said.err
+    result = logged_in(remote, monkeypatch, tmp_path, typed)
+    assert result.code in {Exit.DENIED, Exit.USAGE}
+    assert typed not in result.err
     assert not (tmp_path / "home/.config").exists()
 
 
 def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> None:
     """At a terminal the token is asked for, and does not appear on it."""
     token = remote.server.token()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
-    environment = kept | {"HOME": str(tmp_path), "TERM": "xterm"}
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")
+    }
+    environment = variables | {"HOME": str(tmp_path), "TERM": "xterm"}
     words = ("login", "--url", remote.server.base_url)
     code, shown = at_terminal(environment, f"{token}\n", *words, after="Token: ")
     assert code == Exit.DONE
@@ -307,9 +309,9 @@ def test_a_product_s_own_scopes_are_known_everywhere(remote: Remote) -> None:
         ).out.strip(),
     ]  # fmt: skip
     for token in tokens:
-        found = remote("whoami", "--json", token=token)
-        assert found.code == Exit.DONE, found.err
-        assert found.json["key"]["scopes"] == ["invoices:read"]
+        whoami = remote("whoami", "--json", token=token)
+        assert whoami.code == Exit.DONE, whoami.err
+        assert whoami.json["key"]["scopes"] == ["invoices:read"]
         gates = [
             remote.server.call("GET", f"/forward-auth/{scope}", token=token).status_code
             for scope in ("invoices:read", "documents:read", "any")
@@ -352,11 +354,11 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(id: str) -> tuple[int, dict[str, str], bytes]:
         status = min(described[id]["responses"])
         media = described[id]["responses"][status].get("content", {}).get("application/json")
-        told = media and sample_of(media["schema"], document["components"]["schemas"])
-        body = b"" if told is None else json.dumps(told).encode()
+        sample = media and sample_of(media["schema"], document["components"]["schemas"])
+        body = b"" if sample is None else json.dumps(sample).encode()
         return int(status), {"content-type": "application/json"}, body
 
-    asked: dict[str, tuple[str, ...]] = {
+    commands: dict[str, tuple[str, ...]] = {
         "webhooks_create": ("create", "CRM", "https://example.com/", "--event", "*"),
         "webhooks_rotate": ("rotate", "wh_1"),
         "webhooks_list": ("list",),
@@ -367,8 +369,8 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
     with stranger() as server:
-        server.answers = [answer(id) for id in asked for _ in range(2)]
-        for id, words in asked.items():
+        server.answers = [answer(id) for id in commands for _ in range(2)]
+        for id, words in commands.items():
             plain = run("webhooks", *words, "--url", server.url)
             assert plain.code == Exit.DONE, (id, plain.err)
             more = () if id == "webhooks_delete" else ("--json",)
@@ -377,7 +379,7 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
             shows_secret = "whsec_" in plain.out
             assert shows_secret == (id in {"webhooks_create", "webhooks_rotate"})
             assert not shows_secret or plain.out.count("\n") == 1
-    assert len(server.requests) == 2 * len(asked)
+    assert len(server.requests) == 2 * len(commands)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -26,12 +26,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 def environment(installation: Installation, **more: str) -> Mapping[str, str]:
     """Return the environment of a command on that installation."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")
+    }
     place = {
         "KEYSTEAD_DATA": str(installation.settings.data),
         "KEYSTEAD_DATABASE": str(installation.settings.database),
     }
-    return kept | place | {"TERM": "xterm", "COLUMNS": "160"} | more
+    return variables | place | {"TERM": "xterm", "COLUMNS": "160"} | more
 
 
 @linux
@@ -67,10 +69,10 @@ def test_a_process_with_a_token_cannot_be_dumped() -> None:
         "import ctypes; from keystead.cli.outcome import forbid_core_dumps; forbid_core_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0\n"
+    assert process.stdout == "0\n"
 
 
 @one_engine
@@ -78,15 +80,15 @@ def test_no_file_keeps_a_token(
     keystead: Keystead, installation: Installation, tmp_path: Path
 ) -> None:
     """After a key was created and rotated, no file in the data folder or the home contains a token."""
-    made = keystead("keys", "create", "-d", "x", "--json").json
-    rotated = keystead("keys", "rotate", made["id"]).out.strip()
+    created = keystead("keys", "create", "-d", "x", "--json").json
+    rotated = keystead("keys", "rotate", created["id"]).out.strip()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.name for file in files} > {"keystead.db"}
-    held = b"".join(file.read_bytes() for file in files)
-    for token in (made["token"], rotated):
-        assert token.encode() not in held
-        assert token[-49:].encode() not in held
-        assert made["id"].encode() in held
+    contents = b"".join(file.read_bytes() for file in files)
+    for token in (created["token"], rotated):
+        assert token.encode() not in contents
+        assert token[-49:].encode() not in contents
+        assert created["id"].encode() in contents
 
 
 @pytest.mark.slow
@@ -118,17 +120,17 @@ def test_a_person_is_asked_before_a_key_ends(
     keystead: Keystead, installation: Installation
 ) -> None:
     """The question names the key, its last four characters and its last use; anything but yes revokes nothing."""
-    made = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
-    installation.services.verifier.verify(made["token"])
+    created = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
+    installation.services.verifier.verify(created["token"])
     installation.services.usage.flush()
-    code, shown = at_terminal(environment(installation), "\n", "keys", "revoke", made["id"])
+    code, shown = at_terminal(environment(installation), "\n", "keys", "revoke", created["id"])
     assert code == Exit.REFUSED
-    for part in ("turned\\u202eround", made["token"][-4:], "last used 20"):
+    for part in ("turned\\u202eround", created["token"][-4:], "last used 20"):
         assert part in shown
-    assert keystead("keys", "show", made["id"], "--json").json["status"] == "active"
-    code, _ = at_terminal(environment(installation), "yes\n", "keys", "revoke", made["id"])
+    assert keystead("keys", "show", created["id"], "--json").json["status"] == "active"
+    code, _ = at_terminal(environment(installation), "yes\n", "keys", "revoke", created["id"])
     assert code == Exit.DONE
-    assert keystead("keys", "show", made["id"], "--json").json["status"] == "revoked"
+    assert keystead("keys", "show", created["id"], "--json").json["status"] == "revoked"
 
 
 @pytest.mark.slow
@@ -137,10 +139,10 @@ def test_a_table_at_a_terminal_has_the_same_cells(
     keystead: Keystead, installation: Installation
 ) -> None:
     """It is drawn with lines and bold text, and no cell moves the cursor."""
-    made = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
+    created = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
     code, shown = at_terminal(environment(installation), "", "keys", "list")
     assert code == Exit.DONE
-    assert made["id"] in shown
+    assert created["id"] in shown
     assert "turned\\u202eround [bold]x[/]" in shown
     assert "─" in shown
     assert set(re.findall(r"\x1b(?!\[[0-9;]*m).", shown)) == set()

@@ -94,10 +94,10 @@ def test_commands_that_find_the_server_need_no_variables() -> None:
 
 def test_a_workspace_may_be_named(keystead: Keystead, installation: Installation) -> None:
     """The option takes a name or an ID; an unknown workspace, and one without an owner, are refused in words."""
-    made = installation.services.workspaces.create("Globex", owner="Hank")
-    told = keystead("sign-in-link", "--workspace", "Globex", "--json")
-    secret = Secret(told.json["url"].partition("link=")[2])
-    assert installation.services.sign_in.redeem(secret).member.workspace_id == made.id
-    assert told.json["expires_at"].endswith("Z")
+    workspace = installation.services.workspaces.create("Globex", owner="Hank")
+    result = keystead("sign-in-link", "--workspace", "Globex", "--json")
+    secret = Secret(result.json["url"].partition("link=")[2])
+    assert installation.services.sign_in.redeem(secret).member.workspace_id == workspace.id
+    assert result.json["expires_at"].endswith("Z")
     assert keystead("sign-in-link", "--workspace", "Initech").code == 1
     assert keystead("sign-in-link", "--workspace", "Acme").code == 1

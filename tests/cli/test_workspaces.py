@@ -15,7 +15,7 @@ def test_a_workspace_is_created_with_its_owner(
     keystead: Keystead, installation: Installation
 ) -> None:
     """Only its ID is on standard output; plan and owner are the given ones."""
-    made = keystead(
+    created = keystead(
         "workspaces",
         "create",
         "Bolt",
@@ -26,9 +26,9 @@ def test_a_workspace_is_created_with_its_owner(
         "--email",
         "bo@bolt.example",
     )
-    assert made.code == Exit.DONE
+    assert created.code == Exit.DONE
     workspace = installation.services.workspaces.named("Bolt")
-    assert made.out == f"{workspace.id}\n"
+    assert created.out == f"{workspace.id}\n"
     assert workspace.plan_id == "team"
     owner = installation.services.workspaces.owner(workspace.id).user
     assert (owner.name, owner.email) == ("Bo", "bo@bolt.example")

@@ -66,8 +66,8 @@ def test_a_folder_is_pushed_and_found(keystead: Keystead, folder: Path) -> None:
     counts = {"created": 0, "updated": 1, "unchanged": 2, "deleted": 0}
     assert again == {"collection": "found", **counts, "refused": []}
     search = ("documents", "search", "--collection", "found")
-    found = keystead(*search, "gatew", "--json")
-    listed = resources.DocumentList.model_validate_json(found.out)
+    results = keystead(*search, "gatew", "--json")
+    listed = resources.DocumentList.model_validate_json(results.out)
     assert {document.id for document in listed.items} == {"guides--deploy.md", "faq"}
     lines = keystead(*search, "revoked", "at", "once").out.splitlines()
     assert lines[1].split("  ")[:2] == ["README.md", "Welcome back"]
@@ -84,8 +84,8 @@ def test_invalid_files_are_reported_and_the_rest_is_pushed(
     pushed = keystead(*push)
     assert pushed.code == Exit.REFUSED
     assert pushed.out == "partly: 4 created, 0 updated, 0 unchanged, 2 refused.\n"
-    *told, next_ = pushed.err.splitlines()
-    assert sorted(line.split(": ")[0] for line in told) == [
+    *reports, next_ = pushed.err.splitlines()
+    assert sorted(line.split(": ")[0] for line in reports) == [
         f"{folder}/bad.jsonl:1",
         f"{folder}/binary.md",
     ]
@@ -116,12 +116,12 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
     assert keystead("documents", "search", "--collection", "sync", "welcome", "--json").json[
         "items"
     ]
-    done = keystead(*push, "--delete-missing", "--yes", "--exclude", "bad.md")
-    assert (done.code, done.out) == (
+    result = keystead(*push, "--delete-missing", "--yes", "--exclude", "bad.md")
+    assert (result.code, result.out) == (
         Exit.DONE,
         "sync: 0 created, 0 updated, 2 unchanged, 1 deleted.\n",
     )
-    assert "Excluded 1 file or folder." in done.err
+    assert "Excluded 1 file or folder." in result.err
     assert not keystead("documents", "search", "-c", "sync", "welcome", "--json").json["items"]
 
 
@@ -208,9 +208,9 @@ def test_a_revoked_key_pushes_nothing(
 
 def test_whoami_has_the_shape_of_the_api(keystead: Keystead) -> None:
     """The workspace and the key behind a token, for people and for programs."""
-    told = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
-    assert told.workspace.name == "My workspace"
-    assert told.key.id in keystead("whoami").out
+    whoami = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
+    assert whoami.workspace.name == "My workspace"
+    assert whoami.key.id in keystead("whoami").out
 
 
 @pytest.mark.slow
@@ -247,10 +247,10 @@ def _is_begun(client: Client) -> bool:
 @pytest.fixture
 def refusing(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
     """A server with the responses that a test sets."""
-    with stranger() as one:
-        monkeypatch.setenv("KEYSTEAD_URL", one.url)
+    with stranger() as server:
+        monkeypatch.setenv("KEYSTEAD_URL", server.url)
         monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
-        yield one
+        yield server
 
 
 def problem(status: int, code: str, **more: object) -> tuple[int, dict[str, str], bytes]:
@@ -266,7 +266,10 @@ def pushed(created: int) -> tuple[int, dict[str, str], bytes]:
 
 def ids(refusing: Stranger) -> list[list[str]]:
     """Return the IDs of each batch that arrived."""
-    return [[one["id"] for one in json.loads(body)["upsert"]] for *_, body in refusing.requests]
+    return [
+        [document["id"] for document in json.loads(body)["upsert"]]
+        for *_, body in refusing.requests
+    ]
 
 
 def test_what_the_server_refuses_is_reported_and_the_rest_is_pushed(
@@ -280,8 +283,8 @@ def test_what_the_server_refuses_is_reported_and_the_rest_is_pushed(
     refusing.answers = [problem(422, "invalid", errors=fields), pushed(2)]
     ended = run("documents", "push", str(folder), "--collection", "x")
     assert ended.code == Exit.REFUSED
-    told = f"{folder}/more.jsonl:1: text is not welcome; title is too bold."
-    assert ended.err.splitlines()[0] == told
+    report = f"{folder}/more.jsonl:1: text is not welcome; title is too bold."
+    assert ended.err.splitlines()[0] == report
     assert [len(batch) for batch in ids(refusing)] == [3, 2]
     assert "faq" not in ids(refusing)[1]
 

@@ -24,11 +24,11 @@ def read(
     *paths: Path, shaping: Shaping = PLAIN
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Return the documents of these paths by ID, and the refusals by source."""
-    found, refused = find_files(paths), list[Refused]()
-    documents = (one for file in found.files for one in read_documents(file, shaping))
+    files, refused = find_files(paths), list[Refused]()
+    documents = (document for file in files.files for document in read_documents(file, shaping))
     ready = list(unrepeated(documents, {}, refused.append))
-    bodies = {one.id: json.loads(document_body(one.draft)) for one in ready}
-    return bodies, {one.source: one.detail for one in [*found.refused, *refused]}
+    bodies = {document.id: json.loads(document_body(document.draft)) for document in ready}
+    return bodies, {document.source: document.detail for document in [*files.refused, *refused]}
 
 
 def write(file: Path, content: str | bytes) -> Path:
@@ -68,9 +68,9 @@ def test_a_file_by_name_and_its_folder_give_the_same_id(tmp_path: Path) -> None:
     """Below a root every path has one ID, however it was named; a path elsewhere is wrong usage."""
     file = write(tmp_path / "docs/guides/cli.md", "# CLI")
     assert set(read(file)[0]) == {"cli.md"}
-    for named in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
-        found = find_files([named], root=tmp_path / "docs")
-        assert [one.name for one in found.files] == ["guides/cli.md"]
+    for path in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
+        files = find_files([path], root=tmp_path / "docs")
+        assert [item.name for item in files.files] == ["guides/cli.md"]
     with pytest.raises(Failure, match="not below"):
         find_files([file], root=tmp_path / "elsewhere")
 
@@ -109,13 +109,13 @@ def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str) -> None:
     every = {"draft.md", "own.md", "sub/draft.md", "sub/deep/draft.md", "sub/deep/own.md"}
     for name in every:
         write(tmp_path / name, "x")
-    left = {one.name for one in find_files([tmp_path], exclude=[pattern]).files}
-    assert every - left == set(EXCLUDED[pattern])
+    names = {file.name for file in find_files([tmp_path], exclude=[pattern]).files}
+    assert every - names == set(EXCLUDED[pattern])
     write(tmp_path / ".keysteadignore", f"# what is not ready\n\n  {pattern}  \n")
-    assert {one.name for one in find_files([tmp_path]).files} == left
-    for name in every - left:
-        found = find_files([tmp_path / name], root=tmp_path)
-        assert (found.files, found.excluded) == ([], 1)
+    assert {file.name for file in find_files([tmp_path]).files} == names
+    for name in every - names:
+        files = find_files([tmp_path / name], root=tmp_path)
+        assert (files.files, files.excluded) == ([], 1)
 
 
 def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-32", "shift_jis"])
 def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -> None:
     """The text is the same in every encoding; text of another encoding than the named one is refused."""
-    said = "日本" if encoding == "shift_jis" else "café"
-    write(tmp_path / "a.txt", said.encode(encoding))
+    word = "日本" if encoding == "shift_jis" else "café"
+    write(tmp_path / "a.txt", word.encode(encoding))
     documents, refused = read(tmp_path, shaping=Shaping(encoding=encoding))
-    assert documents["a.txt"]["text"] == said
+    assert documents["a.txt"]["text"] == word
     assert not refused
     assert "--encoding" in "".join(read(tmp_path)[1].values())
     write(tmp_path / "b.txt", "x".encode("ascii") * (4 * MAX_TEXT_BYTES + 1))
@@ -240,9 +240,9 @@ def test_a_bad_line_is_reported_and_the_next_is_read(
     )
     documents, refused = read(file)
     assert set(documents) == {"1", "3"}
-    ((source, told),) = refused.items()
+    ((source, reason),) = refused.items()
     assert source == f"{file}:2"
-    assert told.startswith(detail)
+    assert reason.startswith(detail)
 
 
 def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
@@ -255,14 +255,14 @@ def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
 
 def test_an_id_is_pushed_once(tmp_path: Path) -> None:
     """A repeated id is refused, naming its first source; the same file named twice is one."""
-    one, other = tmp_path / "one", tmp_path / "other"
-    write(one / "README.md", "one")
+    first, other = tmp_path / "one", tmp_path / "other"
+    write(first / "README.md", "one")
     write(other / "README.md", "other")
     write(other / "z.jsonl", '{"id": "README.md", "text": "third"}')
-    documents, refused = read(one, other, one)
+    documents, refused = read(first, other, first)
     assert documents["README.md"]["text"] == "one"
     assert set(refused) == {str(other / "README.md"), f"{other / 'z.jsonl'}:1"}
-    assert all(str(one / "README.md") in detail for detail in refused.values())
+    assert all(str(first / "README.md") in detail for detail in refused.values())
 
 
 def ready(sizes: Sequence[int]) -> list[Ready]:
@@ -275,9 +275,10 @@ def test_batches_keep_within_their_bounds_and_lose_nothing() -> None:
     for sizes in ([10] * 2_500, [BATCH_BYTES // 3] * 7, [BATCH_BYTES * 2, 1, 1], []):
         documents = ready(sizes)
         cut = list(batches(documents))
-        assert [one for batch in cut for one in batch] == documents
+        assert [document for batch in cut for document in batch] == documents
         assert all(len(batch) <= 1_000 for batch in cut)
         assert all(
-            len(batch) == 1 or sum(one.size for one in batch) <= BATCH_BYTES for batch in cut
+            len(batch) == 1 or sum(document.size for document in batch) <= BATCH_BYTES
+            for batch in cut
         )
     assert len(list(batches(ready([10] * 2_500)))) == 3
