@@ -174,8 +174,10 @@ def test_the_token_is_in_no_repr(kind: type[Any]) -> None:
     with opened(kind, "https://keys.example.com", TOKEN) as client:
         assert repr(client.inner) == f"<{kind.__name__} of https://keys.example.com>"
         connection = client.inner._connection
-        held = [client.inner, connection, *vars(connection).values()]
-        assert not any(TOKEN in repr(value) + str(vars(value)) for value in held if has_dict(value))
+        attributes = [client.inner, connection, *vars(connection).values()]
+        assert not any(
+            TOKEN in repr(value) + str(vars(value)) for value in attributes if has_dict(value)
+        )
         for value in (client.inner, connection, connection._bearer):
             with pytest.raises(TypeError):
                 pickle.dumps(value)
@@ -214,12 +216,12 @@ def test_the_token_is_in_no_log_and_no_traceback(
 
 def shown(trace: TracebackType | None) -> list[str]:
     """Return every variable in the SDK's frames, as a tool for errors would print it."""
-    found = []
+    variables = []
     while trace is not None:
         if "/tests/" not in trace.tb_frame.f_code.co_filename:
-            found += [repr(value) for value in trace.tb_frame.f_locals.values()]
+            variables += [repr(value) for value in trace.tb_frame.f_locals.values()]
         trace = trace.tb_next
-    return found
+    return variables
 
 
 @pytest.mark.parametrize(
