@@ -132,9 +132,9 @@ SOCKETS = {"asgi": _bare, "mounted": _mounted, "starlette": _starlette, "fastapi
 @pytest.mark.parametrize("kind", SOCKETS)
 def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> None:
     """A websocket opens for the keys that a request would admit; others are refused before it opens."""
-    for name, asked in world.requests().items():
+    for name, request in world.requests().items():
         reached: list[str] = []
-        sent = asyncio.run(_open(SOCKETS[kind](guard, reached), asked, extensions={}))
+        sent = asyncio.run(_open(SOCKETS[kind](guard, reached), request, extensions={}))
         admitted = name in ADMITTED
         assert reached == (["websocket"] if admitted else []), name
         assert sent[0]["type"] == ("websocket.accept" if admitted else "websocket.close"), name
@@ -142,8 +142,8 @@ def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> No
 
 def test_a_websocket_gets_the_reason_if_the_server_can_send_it(world: World, guard: Guard) -> None:
     """With the extension, the handshake is answered with the problem."""
-    asked = world.requests()["revoked"]
-    sent = asyncio.run(_open(_bare(guard, []), asked, {"websocket.http.response": {}}))
+    request = world.requests()["revoked"]
+    sent = asyncio.run(_open(_bare(guard, []), request, {"websocket.http.response": {}}))
     assert [message["type"] for message in sent] == [
         "websocket.http.response.start",
         "websocket.http.response.body",
@@ -173,7 +173,7 @@ def test_an_invalid_scope_is_refused_immediately(guard: Guard, scope: str) -> No
         KeysteadMiddleware(_nothing, guard, scope)
 
 
-async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]:
+async def _open(app: Any, request: Asked, extensions: dict[str, Any]) -> list[Any]:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
@@ -190,8 +190,8 @@ async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]
         "path": "/",
         "raw_path": b"/",
         "root_path": "",
-        "query_string": asked.query.encode(),
-        "headers": [(b"host", b"product.test"), *asked.fields],
+        "query_string": request.query.encode(),
+        "headers": [(b"host", b"product.test"), *request.fields],
         "client": ("192.0.2.7", 4711),
         "server": ("product.test", 80),
         "subprotocols": [],

@@ -18,9 +18,9 @@ def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str
     """Each credential gets the problem and the challenge of the server, or reaches the product."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
-    for name, asked in world.requests().items():
+    for name, request in world.requests().items():
         product.served.clear()
-        answered, expected = ask(asked), world.expected(asked)
+        answered, expected = ask(request), world.expected(request)
         assert (answered.status == 200) == (name in ADMITTED), name
         assert bool(product.served) == (name in ADMITTED), name
         if name not in ADMITTED:
