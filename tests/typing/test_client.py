@@ -107,10 +107,10 @@ def test_a_stranger_s_checker_sees_the_types(tmp_path: Path) -> None:
     """mypy, strict, in a folder of its own: values have their types, and each of four mistakes is found."""
     (tmp_path / "program.py").write_text(STRANGER)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "program.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.stderr == ""
     notes: dict[str, Any] = {"note": [], "error": []}
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         _, number, kind, text = line.split(":", 3)
         notes[kind.strip()].append((int(number), text.strip()))
     revealed = [text.split('"')[1] for _, text in notes["note"] if "Revealed" in text]
