@@ -50,12 +50,12 @@ def event(event_type: EventType, target: str = "key_1", **data: object) -> Event
     )
 
 
-def happened(seen: Seen) -> list[str]:
+def sentences(seen: Seen) -> list[str]:
     """Return the sentences of the page, newest first."""
     return [span.text for span in seen.tree.all("span", class_="event")]
 
 
-def filled(area: Area) -> None:
+def with_events(area: Area) -> None:
     """Cause a few events."""
     token = area.key("data-warehouse sync")
     area.services.keys.revoke(area.principal, token.key_id, FROM)
@@ -120,12 +120,12 @@ def test_every_type_has_words(event_type: EventType) -> None:
 
 def test_the_page_shows_actor_action_and_origin(each_area: Area) -> None:
     """Each event is a row: a sentence, a relative and an exact time, the address and the request."""
-    filled(each_area)
+    with_events(each_area)
     seen = each_area.signed_in().open(url(each_area))
-    assert happened(seen)[1:4] == [
+    assert sentences(seen)[1:4] == [
         "You pushed 2 new documents to docs",
         "You created the collection docs",
-        "You revoked the key data-warehouse sync (…" + happened(seen)[3][-5:],
+        "You revoked the key data-warehouse sync (…" + sentences(seen)[3][-5:],
     ]
     row = seen.rows()[2]
     assert row["When"].startswith("just now ")
@@ -137,11 +137,11 @@ def test_the_page_shows_actor_action_and_origin(each_area: Area) -> None:
 )
 def test_a_type_or_a_noun_narrows_the_list(area: Area, chosen: str, count: int) -> None:
     """The list and its files contain only the chosen type or noun."""
-    filled(area)
+    with_events(area)
     browser = area.signed_in()
     query = f"?type={chosen}"
     seen = browser.open(url(area, query))
-    assert len(happened(seen)) == count
+    assert len(sentences(seen)) == count
     assert len(browser.open(seen.link("Export JSON lines")).html.splitlines()) == count
     assert len(browser.open(seen.link("Export CSV")).html.splitlines()) == count + 1
 
@@ -161,7 +161,7 @@ def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
     first = browser.open(url(each_area))
     each_area.services.workspaces.rename(each_area.principal, "Meanwhile")
     second = browser.open(first.link("Older"))
-    shown = happened(first) + happened(second)
+    shown = sentences(first) + sentences(second)
     assert len(shown) == 63  # the events of this test, the workspace, its owner, and the sign-in
     assert shown[-1].endswith("created the workspace")
     assert "Meanwhile" not in " ".join(shown)
@@ -171,7 +171,7 @@ def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
 def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is read in batches, and contains each event once, newest first."""
     monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORT_PAGE", 2)
-    filled(area)
+    with_events(area)
     lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
     types = [json.loads(line)["type"] for line in lines]
     assert types == [
@@ -293,7 +293,7 @@ def test_strangers_get_no_file(area: Area) -> None:
 
 def test_keys_and_collections_are_a_click_away(area: Area) -> None:
     """A sentence links to the page of its subject while that exists."""
-    filled(area)
+    with_events(area)
     browser = area.signed_in()
     seen = browser.open(url(area))
     assert browser.open(seen.link("data-warehouse sync")).heading == "data-warehouse sync"
@@ -305,7 +305,7 @@ def test_keys_and_collections_are_a_click_away(area: Area) -> None:
 
 def test_times_are_in_the_users_zone(area: Area) -> None:
     """A user's time zone applies to the activity and to its collections; the file stays in UTC."""
-    filled(area)
+    with_events(area)
     browser = area.signed_in()
     area.services.accounts.set_time_zone(Secret(session_of(browser)), "Asia/Kolkata")
     assert browser.open(url(area)).rows()[0]["When"].endswith(" IST")

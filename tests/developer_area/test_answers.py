@@ -161,7 +161,7 @@ def test_a_wrong_method_names_the_right_ones(area: Area) -> None:
 @pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "https://evil.example", "%09//evil.example"]
 )
-def test_no_address_leads_away(area: Area, target: str) -> None:
+def test_no_url_leads_to_another_site(area: Area, target: str) -> None:
     """No parameter of a page chooses its target: every redirect stays on this site."""
     browser = area.browser()
     for name in ("next", "return_to", "url", "redirect", "return_url"):
@@ -170,7 +170,7 @@ def test_no_address_leads_away(area: Area, target: str) -> None:
         assert browser.open(f"/?{name}={target}").path == area.keys_url
 
 
-def test_without_the_store_the_page_says_so(private_postgres: PrivatePostgres) -> None:
+def test_without_the_database_the_page_says_so(private_postgres: PrivatePostgres) -> None:
     """If keys cannot be read, the response is 503 with a calm sentence and no details."""
     with opened(private_postgres.dsn()) as area:
         browser = area.signed_in()
@@ -189,7 +189,7 @@ def test_without_the_store_the_page_says_so(private_postgres: PrivatePostgres) -
         assert "psycopg" not in answer.html
 
 
-def test_a_bug_shows_nothing_of_itself(each_area: Area) -> None:
+def test_a_bug_shows_no_internals(each_area: Area) -> None:
     """An internal error is a plain page: no traceback, no SQL, no table names."""
     browser = each_area.signed_in()
     with write_behind(each_area.installation.database) as tx:

@@ -37,7 +37,7 @@ def prove(browser: Browser, page: Seen, password: str = RIGHT) -> Seen:
     return browser.submit(page, form.attributes["action"], proof_password=password)
 
 
-def test_an_act_goes_on_after_the_proof(each_area: Area) -> None:
+def test_an_action_continues_after_authentication(each_area: Area) -> None:
     """A full-access key asks for the password first, and is then created as it was entered: once."""
     with_password(each_area)
     browser = stale(each_area, enter(each_area))
@@ -157,7 +157,7 @@ def test_another_user_does_not_continue_with_it(area: Area) -> None:
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
 
 
-def test_signing_out_forgets_what_waited(area: Area) -> None:
+def test_signing_out_removes_the_saved_form(area: Area) -> None:
     """After signing out, the browser keeps nothing of the form."""
     browser = stale(area, area.signed_in())
     page = create(area, browser, **FULL)
@@ -169,7 +169,7 @@ def test_signing_out_forgets_what_waited(area: Area) -> None:
 @pytest.mark.parametrize(
     "value", ["", "x", "e30", "W10", "WzEsMiwzXQ", "bnVsbA", "/w8", "A" * 5000]
 )
-def test_a_damaged_cookie_is_no_form(area: Area, value: str) -> None:
+def test_a_damaged_cookie_is_ignored(area: Area, value: str) -> None:
     """Any content of the cookie is safe: the page that continues ignores a damaged form."""
     browser = area.signed_in()
     browser.cookies.set(KEPT_FORM, value)
@@ -238,7 +238,7 @@ def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: st
     assert again.heading.startswith("Already created")
 
 
-def test_a_form_of_the_session_before_goes_on(area: Area) -> None:
+def test_a_form_of_the_previous_session_still_works(area: Area) -> None:
     """After signing in again in another tab, the form of the first tab still works."""
     with_password(area)
     browser = enter(area)

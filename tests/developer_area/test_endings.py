@@ -173,7 +173,7 @@ def test_a_session_that_ends_opens_nothing(
 
 
 @rounds
-def test_a_role_that_is_taken_allows_nothing(each_area: Area, rounds: int) -> None:
+def test_a_removed_role_allows_nothing(each_area: Area, rounds: int) -> None:
     """A form that a developer has opened is refused once they are a viewer; they can still view."""
     each_area.services.workspaces.set_plan(each_area.workspace_id, "scale")
     for number in range(rounds):
@@ -200,7 +200,7 @@ def test_a_suspended_workspace_has_no_working_key(each_area: Area, rounds: int) 
         each_area.services.workspaces.resume(each_area.workspace_id)
 
 
-def test_a_poll_that_goes_on_is_caught(area: Area) -> None:
+def test_an_action_that_ends_nothing_is_detected(area: Area) -> None:
     """The test itself can fail: it notices an action that ends nothing."""
     watched = Watched(area, developer(area, 0))
     with pytest.raises(AssertionError), watched.polled(watched.opens):

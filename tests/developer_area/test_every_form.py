@@ -92,7 +92,7 @@ def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: Path) -> None:
+def test_the_same_forms_are_accepted_unchanged(survey: Survey, tmp_path: Path) -> None:
     """The forgeries fail because of the forgery: unchanged forms pass the guards, and most change rows."""
     changed = []
     for number, (who, wanted) in enumerate(survey.forms):

@@ -123,7 +123,7 @@ def test_the_last_time_of_all_is_shown(area: Area, zone: str) -> None:
     assert in_zone(area, zone).open(area.keys_url).status == 200
 
 
-def test_a_spoilt_time_makes_no_key(area: Area) -> None:
+def test_an_invalid_time_creates_no_key(area: Area) -> None:
     """A form with an invalid time is refused, and no key is created."""
     browser = area.signed_in()
     fields = browser.open(f"{area.keys_url}/new").form(area.keys_url)

@@ -150,7 +150,7 @@ def test_a_forged_form_changes_nothing(area: Area, make: Callable[[Area], Act]) 
 
 
 @pytest.mark.parametrize("make", ACTS, ids=lambda act: act.__name__)
-def test_an_own_form_is_taken(area: Area, make: Callable[[Area], Act]) -> None:
+def test_a_real_form_is_accepted(area: Area, make: Callable[[Area], Act]) -> None:
     """The same forms, sent unchanged, have their effect: the forgeries fail because of the forgery."""
     act = make(area)
     assert act.sent().status in {200, 201}
@@ -179,7 +179,7 @@ def test_a_browser_without_fetch_metadata_shows_its_origin(
     ],
     ids=["large", "many", "not UTF-8", "raw bytes", "empty", "noise"],
 )
-def test_a_body_that_is_no_form_is_refused(area: Area, body: bytes, status: int) -> None:
+def test_a_malformed_form_is_refused(area: Area, body: bytes, status: int) -> None:
     """Forms are bounded and UTF-8; nothing else reaches a handler."""
     headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": FORM}
     seen = area.signed_in().request("POST", area.keys_url, headers, body)

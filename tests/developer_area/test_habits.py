@@ -19,7 +19,7 @@ LINES = {
 }
 
 
-def lived_in(area: Area) -> None:
+def with_findings(area: Area) -> None:
     """Create a key for each finding, and keys without findings."""
     unlimited(area)
     area.clock.set(NOON - timedelta(days=400))
@@ -37,7 +37,7 @@ def lived_in(area: Area) -> None:
 
 def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
     """Every line has a count, an action, and a link to a list of exactly its keys."""
-    lived_in(each_area)
+    with_findings(each_area)
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
     items = page.tree.one("section", class_="habits").all("li")
@@ -59,7 +59,7 @@ def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
     assert chosen.tree.all("a", aria_current="true")[0].text == links[0].text
 
 
-def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
+def test_without_findings_there_is_no_line(area: Area) -> None:
     """Without keys, or with good ones, there is no line."""
     assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
     area.key("good", days=90)

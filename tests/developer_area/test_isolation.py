@@ -38,7 +38,7 @@ def act(browser: Browser, url: str) -> Seen:
     return browser.post(url, fields.items())
 
 
-def told(seen: Seen) -> tuple[int, str, list[tuple[str, str]]]:
+def visible(seen: Seen) -> tuple[int, str, list[tuple[str, str]]]:
     """Return everything in a response except its ID."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html, headers
@@ -52,15 +52,15 @@ def test_another_workspace_is_not_there(each_area: Area) -> None:
     for key in (their_key, NO_KEY, "key_x", "%27"):
         for page in PAGES:
             path = page.format(key=key)
-            nowhere = told(browser.open(f"/w/{NOWHERE}/keys{path}"))
+            nowhere = visible(browser.open(f"/w/{NOWHERE}/keys{path}"))
             assert nowhere[0] == 404
-            assert told(browser.open(f"/w/{theirs}/keys{path}")) == nowhere, path
+            assert visible(browser.open(f"/w/{theirs}/keys{path}")) == nowhere, path
             probes += 1
         for page in ACTS:
             path = page.format(key=key)
-            nowhere = told(act(browser, f"/w/{NOWHERE}/keys{path}"))
+            nowhere = visible(act(browser, f"/w/{NOWHERE}/keys{path}"))
             assert nowhere[0] == 404
-            assert told(act(browser, f"/w/{theirs}/keys{path}")) == nowhere, path
+            assert visible(act(browser, f"/w/{theirs}/keys{path}")) == nowhere, path
             probes += 1
     assert probes == 28
     assert each_area.services.keys.list(each_area.principal).items == []
@@ -72,10 +72,10 @@ def test_another_workspaces_key_is_not_there(each_area: Area) -> None:
     browser = each_area.signed_in()
     for key in (their_key, NO_KEY):
         url = f"{each_area.keys_url}/{key}/revoke"
-        assert told(browser.open(url)) == told(
+        assert visible(browser.open(url)) == visible(
             browser.open(f"{each_area.keys_url}/{NO_KEY}/revoke")
         )
-        assert told(act(browser, url)) == told(
+        assert visible(act(browser, url)) == visible(
             act(browser, f"{each_area.keys_url}/{NO_KEY}/revoke")
         )
         assert browser.open(url).status == 404

@@ -304,7 +304,7 @@ def test_every_combination_of_scopes_is_named() -> None:
             assert all(c.hint == catalog.descriptions()[c.value] for c in access)
 
 
-def happens(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
+def record(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
     """Record an event about the key that has no actor."""
     act = Act(system(area.workspace_id).actor, area.clock.now())
     with write_behind(area.installation.database) as tx:
@@ -318,7 +318,7 @@ def test_no_event_is_shown_by_its_bare_name(area: Area) -> None:
     for event_type in EventType:
         token = area.key("sync")
         for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
-            happens(area, token, event_type, {"from": "admin", "to": "owner", **data})
+            record(area, token, event_type, {"from": "admin", "to": "owner", **data})
         what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
         assert event_type.value not in what
         assert "_" not in what
@@ -339,5 +339,5 @@ def test_what_time_does_to_a_key_is_shown(
 ) -> None:
     """Events caused by time alone are as short as those caused by users."""
     token = area.key("sync")
-    happens(area, token, event_type, data)
+    record(area, token, event_type, data)
     assert f"{words} by " in section(opened(area, token), "What happened")

@@ -106,7 +106,7 @@ def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
     assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
 
 
-def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
+def test_an_unused_key_needs_no_confirmation(area: Area) -> None:
     """A key that was not used for a day, or never, is revoked with one click."""
     token = area.key("sync")
     browser = area.signed_in()

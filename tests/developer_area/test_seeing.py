@@ -261,7 +261,7 @@ def test_the_scopes_are_shown(area: Area) -> None:
     assert row["Description"] == "narrow documents:read plan:read"
 
 
-def test_a_list_asks_no_more_for_more_rows(each_area: Area) -> None:
+def test_more_rows_need_no_more_statements(each_area: Area) -> None:
     """Fifty rows, rotated ones among them, need no more statements than two."""
     unlimited(each_area)
 

@@ -71,7 +71,7 @@ def test_refused_sign_ins_are_logged_with_their_source(
     assert WRONG not in str(line)
 
 
-def told(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
+def visible(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
     """Return everything in a response except its ID and the typed email."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html.replace(email, "x" * len(email)), headers
@@ -89,7 +89,7 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
     statuses = []
     for _ in range(7):
         answers = [
-            told(browser.submit(page, "/sign-in", email=email, password=WRONG), email)
+            visible(browser.submit(page, "/sign-in", email=email, password=WRONG), email)
             for email in (EMAIL, STRANGER, "eve@keys.example")
         ]
         assert answers[0] == answers[1] == answers[2]

@@ -123,7 +123,7 @@ def test_headings_do_not_skip(survey: Survey, who: str) -> None:
         assert steps == [], (seen.path, levels)
 
 
-def test_the_walk_sees_what_is_there(survey: Survey) -> None:
+def test_the_walk_is_not_empty(survey: Survey) -> None:
     """The walk is not empty: three workspaces, many pages, and a form for each action."""
     assert len(survey.visitors["owner"].pages) > 20
     assert len({s.path.split("/")[2] for s in survey.visitors["owner"].pages}) == 3

@@ -33,7 +33,7 @@ def shapes(token: Token) -> list[str]:
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
-def made(furnished: FurnishedArea) -> Iterator[Seen]:
+def responses_with_tokens(furnished: FurnishedArea) -> Iterator[Seen]:
     """Yield every response with a new token: of a new key, and of a successor."""
     births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births
@@ -53,7 +53,7 @@ def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
 
 def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
     """After the response that shows it, no page, file or API response contains the token or a part."""
-    answers = list(made(furnished))
+    answers = list(responses_with_tokens(furnished))
     later = []
     for who, visitor in furnished.visitors.items():
         walk = Walk(furnished.browser(who), furnished.area.app)
@@ -66,9 +66,9 @@ def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
             assert not [seen for seen in answers if seen is not answer and shape in seen.html]
 
 
-def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None:
+def test_it_is_in_no_url_and_no_header(furnished: FurnishedArea) -> None:
     """The response contains the token only in its body."""
-    for answer in made(furnished):
+    for answer in responses_with_tokens(furnished):
         secret = token_in(answer).reveal()[-49:]
         assert secret not in answer.path
         assert not [name for name, value in answer.headers.items() if secret in value]
@@ -78,7 +78,7 @@ def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None
 
 def test_no_row_holds_it(furnished: FurnishedArea) -> None:
     """No column of any table contains the token: only its digest is stored."""
-    tokens = [token_in(answer) for answer in made(furnished)]
+    tokens = [token_in(answer) for answer in responses_with_tokens(furnished)]
     with furnished.area.installation.database.engine.connect() as connection:
         names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
         tables = [name for (name,) in names]
@@ -92,7 +92,7 @@ def test_no_row_holds_it(furnished: FurnishedArea) -> None:
         assert not [shape for shape in shapes(token) for row in rows if shape in row]
 
 
-def test_the_second_sending_shows_nothing(furnished: FurnishedArea) -> None:
+def test_sending_the_form_again_shows_no_token(furnished: FurnishedArea) -> None:
     """The same form again, as a reload sends it, shows that the key exists, but not its token."""
     for wanted in furnished.visitors["owner"].forms:
         if wanted.pattern.endswith(BIRTHS):

@@ -29,7 +29,7 @@ def status_of(seen: Seen) -> str:
     return seen.tree.one("div", id="status").text
 
 
-def act(browser: Browser, address: str, **values: str) -> Seen:
+def submit(browser: Browser, address: str, **values: str) -> Seen:
     """Send the form of the page with its own URL."""
     return browser.submit(browser.open(address), address, **values)
 
@@ -83,7 +83,7 @@ def test_a_role_is_changed_for_the_next_request(each_area: Area) -> None:
     browser = each_area.signed_in(dana)
     open_form = browser.open(f"{each_area.keys_url}/new")
     owner = each_area.signed_in()
-    seen = act(owner, url(each_area, f"/{dana.user.id}/role"), role="viewer")
+    seen = submit(owner, url(each_area, f"/{dana.user.id}/role"), role="viewer")
     assert (seen.path, status_of(seen)) == (url(each_area), "Dana is now a viewer.")
     late = browser.submit(open_form, each_area.keys_url, description="late", expiry="30")
     assert (late.status, each_area.active()) == (403, 0)
@@ -95,7 +95,7 @@ def test_a_member_is_removed_immediately_and_their_keys_stay(each_area: Area) ->
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     each_area.key("of Dana", by=dana)
     browser = each_area.signed_in(dana)
-    seen = act(each_area.signed_in(), url(each_area, f"/{dana.user.id}/remove"))
+    seen = submit(each_area.signed_in(), url(each_area, f"/{dana.user.id}/remove"))
     assert status_of(seen) == "Dana was removed. Their keys keep working."
     assert browser.open(each_area.keys_url).path.startswith("/sign-in")
     assert each_area.active() == 1
@@ -109,11 +109,11 @@ def test_the_last_owner_stays(each_area: Area) -> None:
         (url(each_area, "/leave"), {}),
         (url(each_area, f"/{own}/role"), {"role": "viewer"}),
     ):
-        seen = act(browser, address, **values)
+        seen = submit(browser, address, **values)
         assert seen.status == 409
         assert "This is the workspace's only owner" in seen.tree.text
     second = each_area.member(Role.OWNER, name="Olga")
-    assert act(browser, url(each_area, "/leave")).path == "/sign-in"
+    assert submit(browser, url(each_area, "/leave")).path == "/sign-in"
     assert roles_of_as(each_area, second) == {"Olga": "owner"}
 
 
@@ -150,7 +150,7 @@ def test_other_roles_change_no_member(area: Area, role: Role) -> None:
     assert area.services.workspaces.get(area.workspace_id).name == "My workspace"
 
 
-def test_an_admin_makes_no_owners(area: Area) -> None:
+def test_an_admin_appoints_no_owners(area: Area) -> None:
     """Admins are not offered the owner role, and are refused if they ask for it, even for themselves."""
     ann = area.member(Role.ADMIN, name="Ann")
     browser = area.signed_in(ann)
@@ -186,10 +186,10 @@ def test_an_unknown_member_and_role_are_refused(area: Area) -> None:
 def test_the_workspace_is_renamed(each_area: Area) -> None:
     """An admin renames the workspace, and every page shows the new name; an empty one is refused."""
     browser = each_area.signed_in(each_area.member(Role.ADMIN))
-    seen = act(browser, url(each_area, "/workspace-name"), name="Acme Robotics")
+    seen = submit(browser, url(each_area, "/workspace-name"), name="Acme Robotics")
     assert status_of(seen) == "The workspace is now called Acme Robotics."
     assert "Acme Robotics" in browser.open(each_area.keys_url).tree.text
-    assert act(browser, url(each_area, "/workspace-name"), name="x" * 101).status == 422
+    assert submit(browser, url(each_area, "/workspace-name"), name="x" * 101).status == 422
 
 
 def test_an_invitation_makes_a_new_member(each_area: Area) -> None:
@@ -254,7 +254,7 @@ def test_a_full_plan_does_not_use_up_the_invitation(area: Area) -> None:
     guest = area.browser()
     full = guest.submit(guest.open(link), "/invitation", name="Gus")
     assert (full.status, "open this link again" in full.tree.text) == (409, True)
-    act(owner, url(area, f"/{fillers[0].user.id}/remove"))
+    submit(owner, url(area, f"/{fillers[0].user.id}/remove"))
     assert guest.submit(full, "/invitation", name="Gus").path == area.keys_url
 
 
@@ -266,7 +266,7 @@ def test_an_invitation_is_revoked(each_area: Area) -> None:
     assert [(row["E-mail"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
     assert link.partition("=")[2] not in page.html
     revoke = page.link("Revoke")
-    seen = act(browser, revoke)
+    seen = submit(browser, revoke)
     assert status_of(seen) == f"The invitation of {GUEST} was revoked."
     assert [row["Status"] for row in seen.rows()] == ["Revoked"]
     assert each_area.browser().open(link).status == 404
@@ -333,8 +333,8 @@ def test_older_forms_of_a_role_and_a_name_change_nothing(each_area: Area) -> Non
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     role_url, name_url = url(each_area, f"/{dana.user.id}/role"), url(each_area, "/workspace-name")
     role_form, name_form = browser.open(role_url), browser.open(name_url)
-    assert act(browser, role_url, role="viewer").status == 200
-    assert act(browser, name_url, name="Acme Robotics").status == 200
+    assert submit(browser, role_url, role="viewer").status == 200
+    assert submit(browser, name_url, name="Acme Robotics").status == 200
     refused = browser.submit(role_form, role_url, role="admin")
     assert (
         refused.status,

@@ -196,7 +196,7 @@ def test_a_removed_member_is_signed_out_immediately(area: Area) -> None:
     assert browser.open(area.keys_url).path.startswith("/sign-in")
 
 
-def test_a_token_is_no_cookie(area: Area) -> None:
+def test_a_token_signs_no_user_in(area: Area) -> None:
     """An API key's token signs no user in, neither as a cookie nor in the Authorization field (R56)."""
     token = area.key().reveal()
     browser = area.browser()

@@ -150,7 +150,7 @@ NO_LOGOS = {
 
 
 @pytest.mark.parametrize("name", LOGOS)
-def test_a_logo_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+def test_a_logo_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
     """SVG and PNG are recognised by their content, not by their name."""
     (tmp_path / "logo").write_bytes(LOGOS[name])
     logo = read_logo(tmp_path / "logo")
@@ -159,7 +159,7 @@ def test_a_logo_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NO_LOGOS)
-def test_what_is_no_logo_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_unsafe_logo_is_refused(tmp_path: Path, name: str) -> None:
     """Files that could act, load something or are too large are refused in one line."""
     body, says = NO_LOGOS[name]
     (tmp_path / "logo.svg").write_bytes(body)

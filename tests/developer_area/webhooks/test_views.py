@@ -31,7 +31,7 @@ def url(area: Area, end: str = "") -> str:
     return f"/w/{area.workspace_id}/webhooks{end}"
 
 
-def made(area: Area, name: str = "chat", *events: str) -> WebhookEndpoint:
+def new_webhook(area: Area, name: str = "chat", *events: str) -> WebhookEndpoint:
     """Create a webhook through the services."""
     draft = WebhookDraft(name, HOOK, events or ("*",), {"X-Team": "keys"})
     return area.services.webhooks.create(area.principal, draft).endpoint
@@ -55,7 +55,7 @@ def create(area: Area, **typed: str | list[str]) -> Seen:
     return browser.submit(form, url(area), **values)
 
 
-def settle(area: Area, status: int | None, error: AttemptError | None = None) -> None:
+def attempt_all(area: Area, status: int | None, error: AttemptError | None = None) -> None:
     """Let a worker attempt all due deliveries, with that outcome."""
     deliveries = area.services.deliveries
     for batch in deliveries.claim(endpoints=10, messages=100):
@@ -130,7 +130,7 @@ def test_at_the_limit_the_page_says_so(area: Area) -> None:
     area.services.workspaces.set_plan(area.workspace_id, "free", limits)
     browser = area.signed_in()
     form = browser.open(url(area, "/new"))
-    made(area)
+    new_webhook(area)
     assert "no room" in browser.open(url(area)).tree.one("p", id="limit-reason").text
     seen = browser.submit(form, url(area), name="second", url=HOOK, range="all")
     assert seen.status == 409
@@ -140,11 +140,11 @@ def test_at_the_limit_the_page_says_so(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_deliveries_show_their_outcome(each_area: Area) -> None:
     """Delivered, failed and waiting deliveries have words of their own, and can be filtered."""
-    webhook = made(each_area, "chat", "key.created")
+    webhook = new_webhook(each_area, "chat", "key.created")
     each_area.key("first")
-    settle(each_area, 204)
+    attempt_all(each_area, 204)
     each_area.key("second")
-    settle(each_area, 500, AttemptError.STATUS)
+    attempt_all(each_area, 500, AttemptError.STATUS)
     rows = page_of(each_area, webhook).rows()
     assert [row["Event"] for row in rows] == ["key.created", "key.created"]
     assert rows[0]["Status"].startswith("Pending next attempt in")
@@ -158,11 +158,11 @@ def test_deliveries_show_their_outcome(each_area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     """The page of a delivery has its payload, and each attempt with its outcome."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     area.key("nightly")
-    settle(area, None, AttemptError.TIMEOUT)
+    attempt_all(area, None, AttemptError.TIMEOUT)
     area.clock.advance(seconds=30)
-    settle(area, 302, AttemptError.REDIRECT)
+    attempt_all(area, 302, AttemptError.REDIRECT)
     seen = area.signed_in().open(page_of(area, webhook).link("key.created"))
     assert [row["Answer"] for row in seen.rows()] == [
         "302 Found: redirects aren't followed",
@@ -175,7 +175,7 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_test_is_sent(area: Area) -> None:
     """The button creates a test delivery and leads to it."""
-    webhook = made(area, "chat", "key.revoked")
+    webhook = new_webhook(area, "chat", "key.revoked")
     browser = area.signed_in()
     seen = browser.submit(
         browser.open(url(area, f"/{webhook.id}")), url(area, f"/{webhook.id}/test")
@@ -187,20 +187,20 @@ def test_a_test_is_sent(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_delivery_is_sent_again(area: Area) -> None:
     """Resending makes a delivery due under the same ID; while the webhook is paused the page says why it can't."""
-    webhook = made(area, "chat", "key.created")
+    webhook = new_webhook(area, "chat", "key.created")
     area.key()
-    settle(area, 204)
+    attempt_all(area, 204)
     browser = area.signed_in()
     path = page_of(area, webhook).link("key.created")
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
     assert "Resent with the same ID." in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
     assert [delivery.status for delivery in page.items] == [DeliveryStatus.PENDING]
-    switch(area, webhook, WebhookStatus.DISABLED)
+    press_switch(area, webhook, WebhookStatus.DISABLED)
     assert "Resume the webhook" in browser.open(path).html
 
 
-def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
+def press_switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
     """Press the button that pauses or resumes a webhook."""
     browser = area.signed_in()
     here = url(area, f"/{webhook.id}")
@@ -210,19 +210,19 @@ def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_switched_off_and_on(each_area: Area) -> None:
     """While a webhook is paused, nothing is sent and the page says so; events wait until it resumes."""
-    webhook = made(each_area)
-    seen = switch(each_area, webhook, WebhookStatus.DISABLED)
+    webhook = new_webhook(each_area)
+    seen = press_switch(each_area, webhook, WebhookStatus.DISABLED)
     assert "It is off." in seen.html
     each_area.key()
     assert each_area.services.deliveries.claim(endpoints=1, messages=10) == []
-    assert "It is off." not in switch(each_area, webhook, WebhookStatus.ACTIVE).html
+    assert "It is off." not in press_switch(each_area, webhook, WebhookStatus.ACTIVE).html
     assert each_area.services.deliveries.claim(endpoints=1, messages=10)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_another_secret_is_shown_once(area: Area) -> None:
     """Only one response shows a new secret, and says how long the previous one also signs."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     browser = area.signed_in()
     question = browser.open(page_of(area, webhook).link("New secret"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/rotate-secret"))
@@ -235,7 +235,7 @@ def test_another_secret_is_shown_once(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_edited(area: Area) -> None:
     """Name, URL and events change; the secret and the headers stay."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     browser = area.signed_in()
     form = browser.open(page_of(area, webhook).link("Edit"))
     typed = {"name": "pager", "url": f"{HOOK}/2", "range": "chosen", "type": ["key.revoked"]}
@@ -280,9 +280,9 @@ def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
+def test_an_invalid_header_changes_none(area: Area) -> None:
     """The form comes back as it was sent, removals included; all headers are unchanged."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
     assert seen.status == 422
     assert "A custom header is reserved" in seen.html
@@ -295,7 +295,7 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_too_many_tests_are_refused_in_words(area: Area) -> None:
     """Over the workspace's rate limit the page says how long to wait, for a test and for resending."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     delivery, *_ = [
         area.services.webhooks.test(area.principal, webhook.id) for _ in range(SENDING.most)
     ]
@@ -312,7 +312,7 @@ def test_too_many_tests_are_refused_in_words(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_deleted(area: Area) -> None:
     """After the question the webhook is deleted, and the list says so."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     browser = area.signed_in()
     question = browser.open(page_of(area, webhook).link("Delete"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/delete"))
@@ -323,9 +323,9 @@ def test_a_webhook_is_deleted(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
-def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> None:
+def test_other_roles_see_webhooks_and_change_nothing(area: Area, role: Role) -> None:
     """Viewers and developers see webhooks and deliveries; no page offers them an action, and all are refused."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     area.key()
     browser = area.signed_in(area.member(role))
     here = url(area, f"/{webhook.id}")
@@ -344,7 +344,7 @@ def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> 
 def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
     """The ID of another workspace's webhook is 404, and a delivery is only found below its own webhook."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
-    first, second = made(area, "first"), made(area, "second", "key.revoked")
+    first, second = new_webhook(area, "first"), new_webhook(area, "second", "key.revoked")
     area.key()
     path = page_of(area, first).link("key.created")
     browser = area.signed_in()
@@ -357,17 +357,17 @@ def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_names_are_inert(area: Area, payload: str) -> None:
     """Any name leaves the markup of the pages unchanged."""
-    harmless = made(area, "x" * 20, "key.revoked")
+    harmless = new_webhook(area, "x" * 20, "key.revoked")
     before = skeleton(page_of(area, harmless).tree)
     area.services.webhooks.delete(area.principal, harmless.id)
-    hostile = made(area, payload.strip()[:100], "key.revoked")
+    hostile = new_webhook(area, payload.strip()[:100], "key.revoked")
     assert skeleton(page_of(area, hostile).tree) == before
 
 
 @pytest.mark.slow_on("postgresql")
 def test_an_older_form_of_a_webhook_changes_nothing(area: Area) -> None:
     """A form from before another change shows both values, and overwrites neither (R105)."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     address, browser = url(area, f"/{webhook.id}/edit"), area.signed_in()
     form = browser.open(address)
     assert browser.submit(form, address, url=f"{HOOK}/2").status == 200

@@ -37,7 +37,7 @@ def create(area: Area, name: str, title: str = "") -> Seen:
     return browser.submit(form, url(area), name=name, title=title)
 
 
-def test_a_collection_is_made_and_shown(each_area: Area) -> None:
+def test_a_collection_is_created_and_shown(each_area: Area) -> None:
     """The form creates a collection and leads to its page, which says how to push to it."""
     seen = create(each_area, "docs", "Product docs")
     assert (seen.status, seen.heading, seen.path) == (200, "Product docs", url(each_area, "/docs"))
@@ -213,7 +213,7 @@ def test_documents_are_inert(area: Area, payload: str) -> None:
         assert skeleton(one) == skeleton(two)
 
 
-def test_viewers_look_and_change_nothing(area: Area) -> None:
+def test_viewers_read_and_change_nothing(area: Area) -> None:
     """A viewer reads everything, is offered no action, and a forged one is refused."""
     filled(area, DocumentDraft("a", "x"))
     viewer = area.signed_in(area.member(Role.VIEWER))
