@@ -90,10 +90,10 @@ class Journey:
         for time in place.locator("time:visible").all():
             instant = datetime.fromisoformat(str(time.get_attribute("datetime")))
             exact = time.locator("xpath=following-sibling::*[contains(@class, 'exact')][1]")
-            expect(exact).to_contain_text(said(instant, self.zone))
+            expect(exact).to_contain_text(local_time(instant, self.zone))
 
 
-def said(instant: datetime, zone: str) -> str:
+def local_time(instant: datetime, zone: str) -> str:
     """Return the time as a clock in that zone shows it."""
     local = instant.astimezone(ZoneInfo(zone))
     return f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
@@ -125,7 +125,7 @@ def creating_a_key(journey: Journey) -> None:
     expiry = journey.key("nightly export").expires_at
     assert expiry is not None
     assert abs(expiry - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=2)
-    expect(journey.row("nightly export")).to_contain_text(said(expiry, journey.zone))
+    expect(journey.row("nightly export")).to_contain_text(local_time(expiry, journey.zone))
     expect(journey.row("nightly export")).to_contain_text("in 3 months")
 
 
@@ -141,7 +141,7 @@ def using_a_key(journey: Journey) -> None:
     use = journey.key("nightly export").last_use
     assert use is not None
     assert abs(use.at - datetime.now(UTC)) < timedelta(minutes=1)
-    expect(row).to_contain_text(said(use.at, journey.zone))
+    expect(row).to_contain_text(local_time(use.at, journey.zone))
     expect(row).to_contain_text("just now")
     expect(row).to_contain_text("127.0.0.1")
     journey.require_right_times(row)

@@ -38,7 +38,7 @@ def test_my_new_key_works_immediately_and_everywhere(
         assert all(customer.works(key, server) for server in reversed(both_servers))
 
 
-def test_an_end_in_the_past_makes_no_key(customer: Customer) -> None:
+def test_an_expiry_in_the_past_creates_no_key(customer: Customer) -> None:
     """The refusal says which field is wrong, and I have no additional key."""
     before = [key["id"] for key in customer.keys("?limit=200")]
     draft = {"description": "typo in the year", "expires_at": "2016-12-31T00:00:00Z"}

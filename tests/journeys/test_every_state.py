@@ -54,7 +54,7 @@ def somebody(browser: Browser, server: ServerProcess) -> Iterator[Page]:
         yield page
 
 
-def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
+def violations_on(page: Page, options: dict[str, Any]) -> list[Any]:
     """Return the violations that axe-core finds on the page."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_SCRIPT)
@@ -73,9 +73,9 @@ def test_every_state_is_accessible(
 
     def look(name: str) -> None:
         page.emulate_media(color_scheme="light")
-        light = complaints(page, {})
+        light = violations_on(page, {})
         page.emulate_media(color_scheme="dark")
-        if problems := light + complaints(page, COLOURS):
+        if problems := light + violations_on(page, COLOURS):
             violations[name] = problems
 
     with somebody(browser, server) as page:

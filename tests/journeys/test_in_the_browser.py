@@ -345,7 +345,7 @@ def test_the_question_begins_on_cancel(scripted: Page) -> None:
     expect(row(page, "kept")).to_contain_text("Active")
 
 
-def test_the_focus_goes_on_to_the_next_row(scripted: Page) -> None:
+def test_the_focus_moves_to_the_next_row(scripted: Page) -> None:
     """After a revocation the focus is on the row below, on the row above at the end, and finally on the heading."""
     page = scripted
     for name in ("alpha", "beta", "gamma"):

@@ -56,7 +56,7 @@ def was_used(server: ServerProcess) -> bool:
 
 
 @pytest.mark.slow
-def test_the_lines_do_what_the_readme_says(server: ServerProcess) -> None:
+def test_the_commands_of_the_readme_work(server: ServerProcess) -> None:
     """A key is created and used, documents are pushed and found, the use is listed, and the revoked key refused."""
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
