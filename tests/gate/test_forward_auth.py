@@ -118,7 +118,7 @@ def test_without_credentials(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_two_credentials_are_none(doors: Doors, joined: bool) -> None:
+def test_two_credentials_are_refused(doors: Doors, joined: bool) -> None:
     """Two Authorization fields, or two in one, with a good token first or last: 401, since gateways mishandle a 400."""
     good, bad = (value for _, value in (*bearer(doors.token()), *bearer(WELL_FORMED)))
     for first, other in ((good, bad), (bad, good), (good, good)):

@@ -21,7 +21,7 @@ from tests.support.installations import SandboxInstallation, calling, text_of
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 
 
-def done(answer: Response) -> list[tuple[bytes, bytes]]:
+def accepted(answer: Response) -> list[tuple[bytes, bytes]]:
     """Return the fields of a response except its ID, after checking that it is an empty 200."""
     assert (answer.status, answer.body) == (200, b"")
     return sorted(field for field in answer.headers if field[0] != b"x-request-id")
@@ -40,7 +40,7 @@ def test_a_token_is_dead_when_the_answer_arrives(
     key = sandbox.key(tenant, scopes=("plan:read",))
     another = sandbox.another()
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(text_of(key), **address(1)))
+    accepted(doors.revoke(text_of(key), **address(1)))
     assert sandbox.verdict(key) == "revoked"
     assert isinstance(another.services.verifier.verify(text_of(key)), Denied)
     assert doors.ask("/any", text_of(key)).status == 401
@@ -58,7 +58,7 @@ def test_every_answer_is_the_same(sandbox: SandboxInstallation, doors: Doors) ->
     sandbox.clock.advance(seconds=1)
     _, service = doors.credential()
     tokens = [text_of(live), text_of(live), text_of(expired), WELL_FORMED, "x", "é", service]
-    answers = [done(doors.revoke(token, **address(2))) for token in tokens]
+    answers = [accepted(doors.revoke(token, **address(2))) for token in tokens]
     assert all(answer == answers[0] for answer in answers)
     assert sandbox.happened(tenant).count("key.revoked") == 2
 
@@ -67,9 +67,9 @@ def test_again_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
     """A second time changes nothing: one event, and the first time stays."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
-    done(doors.revoke(text_of(key), **address(3)))
+    accepted(doors.revoke(text_of(key), **address(3)))
     sandbox.clock.advance(hours=1)
-    done(doors.revoke(text_of(key), **address(3)))
+    accepted(doors.revoke(text_of(key), **address(3)))
     assert sandbox.services.keys.get(tenant, key.key.id).revoked_at == NOON
     assert sandbox.happened(tenant).count("key.revoked") == 1
 
@@ -80,7 +80,7 @@ def test_a_services_credential_stays(
 ) -> None:
     """Only an operator can revoke a service's credential; this endpoint can't."""
     id, token = doors.credential(kind)
-    done(doors.revoke(token, **address(4)))
+    accepted(doors.revoke(token, **address(4)))
     assert calling(sandbox.installation, token, *CredentialKind).id == id
 
 
@@ -89,7 +89,7 @@ def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, doors: Doors
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
-    done(doors.revoke(text_of(old), **address(5)))
+    accepted(doors.revoke(text_of(old), **address(5)))
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
 
 
@@ -98,19 +98,19 @@ def test_a_suspended_workspace(sandbox: SandboxInstallation, doors: Doors) -> No
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
     sandbox.services.workspaces.suspend(tenant.workspace_id)
-    done(doors.revoke(text_of(key), **address(6)))
+    accepted(doors.revoke(text_of(key), **address(6)))
     sandbox.services.workspaces.resume(tenant.workspace_id)
     assert sandbox.verdict(key) == "revoked"
 
 
-def test_another_secret_ends_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_another_secret_revokes_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
     """The ID of a key is public: only its whole token revokes it."""
     key = sandbox.key(sandbox.tenant())
     other = text_of(sandbox.key(sandbox.tenant()))
     forged = "_".join([*text_of(key).split("_")[:2], other.split("_")[2][:-CHECKSUM_WIDTH]])
     forged += checksum(forged)
     assert parse(forged) is not None
-    done(doors.revoke(forged, **address(7)))
+    accepted(doors.revoke(forged, **address(7)))
     assert sandbox.verdict(key) == "verified"
 
 
@@ -123,9 +123,9 @@ def test_many_tokens_from_one_address(sandbox: SandboxInstallation, doors: Doors
     assert (refused.status, refused.json()["code"]) == (429, "rate-limited")
     assert refused.header("retry-after") == "1"
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(WELL_FORMED, **address(9)))
+    accepted(doors.revoke(WELL_FORMED, **address(9)))
     sandbox.clock.advance(seconds=1)
-    done(doors.revoke(text_of(key), **address(8)))
+    accepted(doors.revoke(text_of(key), **address(8)))
     assert sandbox.verdict(key) == "revoked"
     assert sandbox.services.keys.now() > NOON
 
@@ -166,5 +166,5 @@ def test_an_expired_key_is_revoked_permanently(sandbox: SandboxInstallation, doo
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
     sandbox.clock.advance(seconds=2)
-    done(doors.revoke(text_of(key), **address(11)))
+    accepted(doors.revoke(text_of(key), **address(11)))
     assert sandbox.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED

@@ -81,7 +81,7 @@ def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
         protector.validate_request(["documents:read"], request)
 
 
-def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
+def results_of_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
     """Return the results of oauth4webapi."""
     if not shutil.which("node") or not os.environ.get(NODE):
         pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
@@ -97,9 +97,9 @@ def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: 
 def test_oauth4webapi(server: ServerProcess, credential: tuple[str, str]) -> None:
     """A JavaScript library accepts the responses to a good token, a dead one, a revocation, and a bad credential."""
     token = server.token("documents:read")
-    good = asked_from_node(server, credential, token=token)
+    good = results_of_node(server, credential, token=token)
     assert (good["active"], good["scope"]) == (True, "documents:read")
-    assert asked_from_node(server, credential, token="ks_x") == {"active": False}
-    refused = asked_from_node(server, (credential[0], "wrong"), token=token)
+    assert results_of_node(server, credential, token="ks_x") == {"active": False}
+    refused = results_of_node(server, (credential[0], "wrong"), token=token)
     assert refused["status"] == 401
-    assert asked_from_node(server, credential, token=token, revoke=True) == {"active": False}
+    assert results_of_node(server, credential, token=token, revoke=True) == {"active": False}
