@@ -73,7 +73,7 @@ def logs(folder: Path) -> dict[str, bytes]:
     }
 
 
-def betrayed(folder: Path, known: Secrets) -> dict[str, list[str]]:
+def leaked(folder: Path, known: Secrets) -> dict[str, list[str]]:
     """Return which secrets are in which file."""
     secrets = {name: known.found_in(content) for name, content in logs(folder).items()}
     return {name: names for name, names in secrets.items() if names}
@@ -93,7 +93,7 @@ def test_no_gateway_logs_a_secret(
     for servers in ((keystead.port, behind.port), (keystead.port, NOBODY), (NOBODY, behind.port)):
         with running(gateway, tmp_path, *servers) as port:
             assert push(port, known) > 150
-        assert betrayed(tmp_path, known) == {}
+        assert leaked(tmp_path, known) == {}
     if gateway is NGINX:
         statuses = {line.split(b'" ')[1][:3] for line in logs(tmp_path)["access.log"].splitlines()}
         assert {b"200", b"400", b"401", b"404", b"502", b"503"} <= statuses
@@ -106,7 +106,7 @@ def test_the_proxy_before_keystead_logs_no_secret(
     for server in (keystead.port, NOBODY):
         with deployed(tmp_path, server, _at_any_rate) as port:
             assert push(port, known) > 150
-        assert betrayed(tmp_path, known) == {}
+        assert leaked(tmp_path, known) == {}
     statuses = {line.split(b'" ')[1][:3] for line in logs(tmp_path)["keystead.log"].splitlines()}
     assert {b"200", b"401", b"404", b"502"} <= statuses
     assert "keystead.error.log" in logs(tmp_path)
@@ -130,4 +130,4 @@ def test_the_search_finds_what_nginx_logs_by_itself(tmp_path: Path, kind: str) -
     )
     with running(NGINX, tmp_path, NOBODY, NOBODY, changed) as port:
         push(port, known)
-    assert betrayed(tmp_path, known) == {f"{kind}.log": ["token"]}
+    assert leaked(tmp_path, known) == {f"{kind}.log": ["token"]}

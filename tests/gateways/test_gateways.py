@@ -136,7 +136,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_a_stranger_makes_no_failure(site: Site, name: str) -> None:
+def test_no_client_causes_a_server_error(site: Site, name: str) -> None:
     """Any client error gets a 4xx: a 5xx would wake the operators."""
     before = site.reached()
     for path in ("/documents/a", "/documents/" + "a" * 5000, "/documents/a?" + "b" * 5000):
@@ -212,7 +212,7 @@ def test_clients_cannot_claim_an_identity(site: Site, spelling: str) -> None:
 
 
 @pytest.mark.slow
-def test_who_calls_cannot_be_taken_away(site: Site) -> None:
+def test_identity_fields_cannot_be_stripped(site: Site) -> None:
     """A client that lists the fields in Connection does not remove them."""
     before = site.reached()
     for connection in (

@@ -127,7 +127,7 @@ def nested(
         yield Passing(request.param, port, behind, reader)
 
 
-def betrayed(passing: Passing, prefix: str) -> list[tuple[str, str]]:
+def let_through(passing: Passing, prefix: str) -> list[tuple[str, str]]:
     """Return the spellings that reached a path under `prefix`, and how an application reads them."""
     return [
         (path, kind)
@@ -142,16 +142,16 @@ def betrayed(passing: Passing, prefix: str) -> list[tuple[str, str]]:
 def test_no_path_is_two(site: Site, prefix: str) -> None:
     """With the guide's routes no spelling brings a key without the scope to a protected path, however it is read."""
     passing = Passing(site.gateway, site.port, site.application, site.token)
-    assert betrayed(passing, prefix) == []
+    assert let_through(passing, prefix) == []
 
 
 @pytest.mark.parametrize("prefix", PROTECTED)
 def test_no_path_is_two_where_routes_lie_within_one_another(nested: Passing, prefix: str) -> None:
     """The same if the path around a protected one may be read."""
-    assert betrayed(nested, prefix) == []
+    assert let_through(nested, prefix) == []
 
 
-def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
+def test_the_spellings_get_past_a_check_of_prefixes() -> None:
     """The test can fail: a check of the raw prefix lets spellings through for each kind of application."""
 
     def judge(path: str) -> bool:
@@ -173,7 +173,7 @@ def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
         "/_keystead", "/_keystead/any", "/forward-auth/any", "/keystead", "/healthz",
     ],
 )  # fmt: skip
-def test_what_no_route_names_is_refused(site: Site, path: str) -> None:
+def test_unlisted_paths_are_refused(site: Site, path: str) -> None:
     """Even for a full-access key, before Keystead is asked."""
     everything = site.keystead.token("*")
     before = site.reached()
