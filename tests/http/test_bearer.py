@@ -83,7 +83,7 @@ def test_a_bearer_token_is_read_whatever_the_case_of_its_scheme(value: str) -> N
 
 
 @pytest.mark.parametrize("token", ["a", "=", "a=", "a==", "-._~+/", "A" * (MAX_CREDENTIALS - 7)])
-def test_token68_is_taken_whole(token: str) -> None:
+def test_token68_is_read_whole(token: str) -> None:
     """All of token68 (RFC 9110 section 11.2) is read, padding included; padding alone isn't a token."""
     assert read_or_error(f"Bearer {token}".encode()) == (InvalidToken if token == "=" else token)
 
@@ -92,7 +92,7 @@ def test_token68_is_taken_whole(token: str) -> None:
     "values",
     [(), (b"",), (b"Basic dXNlcjpwYXNz",), (b"Bearerx abc",), (b"Token abc",), (TOKEN.encode(),)],
 )
-def test_another_scheme_is_as_no_credentials(values: tuple[bytes, ...]) -> None:
+def test_another_scheme_means_no_credentials(values: tuple[bytes, ...]) -> None:
     """No Authorization, or one of another scheme, means no credentials."""
     assert read_or_error(*values) is Unauthenticated
 
@@ -175,7 +175,7 @@ def test_any_bytes_are_one_token_or_a_refusal(value: bytes) -> None:
         assert result in {Unauthenticated, InvalidToken, TwoCredentials}
 
 
-def test_a_hundred_thousand_values_have_no_second_meaning() -> None:
+def test_a_hundred_thousand_values_have_one_meaning() -> None:
     """Each of 100,000 mixed-up values is read as the one token68 that it contains, or refused."""
     chance = random.Random(6750)
     accepted = 0

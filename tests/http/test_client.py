@@ -112,7 +112,7 @@ def test_a_way_is_private_over_tls_or_on_this_machine(
     assert (caller.secure, caller.private) == (secure, private)
 
 
-def test_a_local_proxy_that_names_no_protocol_is_no_private_way() -> None:
+def test_a_local_proxy_without_a_protocol_is_not_private() -> None:
     """X-Forwarded-For shows that the request came from elsewhere, so loopback doesn't make it private."""
     assert not client("127.0.0.1", x_forwarded_for="192.0.2.7").private
 
@@ -146,7 +146,7 @@ def test_a_token_that_was_pasted_as_agent_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "example.com", "10.0.0.0/33"])
-def test_a_proxy_that_is_no_network_is_refused(text: str) -> None:
+def test_an_invalid_proxy_network_is_refused(text: str) -> None:
     """A typo in the configuration is found at the start."""
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
         parse_networks([text])

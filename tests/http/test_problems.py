@@ -132,11 +132,11 @@ def test_a_wrong_method_gets_the_right_ones() -> None:
     assert field(PROBLEMS.answer(MethodNotAllowed("GET, PUT")), b"allow") == "GET, PUT"
 
 
-def test_a_failure_of_the_store_shows_nothing_of_its_inside() -> None:
+def test_a_storage_error_shows_no_internals() -> None:
     """The text of a storage error stays internal."""
     assert b"SELECT" not in PROBLEMS.answer(Unavailable("SELECT * FROM keys: timeout")).body
 
 
-def test_detail_that_is_no_unicode_is_still_answered() -> None:
+def test_a_detail_with_a_lone_surrogate_is_still_sent() -> None:
     """A lone surrogate in a sentence, from any source, causes no server error."""
     assert json.loads(PROBLEMS.answer(NotFound("\ud800")).body)["detail"] == "\ud800"

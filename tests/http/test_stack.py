@@ -325,7 +325,7 @@ def test_an_answer_that_fails_in_the_middle_is_not_completed() -> None:
     assert [line["event"] for line in logs] == ["failure", "request"]
 
 
-def test_an_application_that_says_nothing_is_a_bug() -> None:
+def test_an_application_without_a_response_is_a_bug() -> None:
     """Every request gets a response."""
 
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
