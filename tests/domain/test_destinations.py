@@ -33,7 +33,7 @@ def test_a_hostile_url_is_refused(url: str) -> None:
         ("https://[2606:4700::1111]/", ("https", "2606:4700::1111", 443, "/")),
     ],
 )
-def test_a_host_on_the_internet_is_taken(url: str, read: tuple[str, str, int, str]) -> None:
+def test_a_host_on_the_internet_is_accepted(url: str, read: tuple[str, str, int, str]) -> None:
     """A name or an address is accepted, and split as it will be used."""
     assert INTERNET.read(url) == Destination(*read)
 

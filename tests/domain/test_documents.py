@@ -96,7 +96,7 @@ def test_the_ids_of_documents(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a b", "é", "a\n", "a\0", "x" * 129])
-def test_what_is_no_id(id: str) -> None:
+def test_invalid_ids(id: str) -> None:
     """Anything else is refused, and so are `.` and `..`, which a URL can't contain."""
     assert not is_document_id(id)
     with pytest.raises(Invalid) as refused:
@@ -123,7 +123,7 @@ def test_what_is_no_id(id: str) -> None:
         replace(GOOD, attributes={"x": "y" * (MAX_ATTRIBUTES_BYTES - 8)}),
     ],
 )
-def test_what_is_within_the_bounds_is_taken(draft: DocumentDraft) -> None:
+def test_values_within_the_bounds_are_accepted(draft: DocumentDraft) -> None:
     """Every field up to and including its bound is accepted unchanged."""
     assert check_document(draft).draft is draft
 
@@ -159,7 +159,9 @@ def test_what_is_within_the_bounds_is_taken(draft: DocumentDraft) -> None:
         (replace(GOOD, attributes={"x": {1, 2}}), "/attributes"),
     ],
 )
-def test_what_is_beyond_them_is_refused_at_its_field(draft: DocumentDraft, pointer: str) -> None:
+def test_values_beyond_the_bounds_are_refused_at_their_field(
+    draft: DocumentDraft, pointer: str
+) -> None:
     """One step over a bound is refused, and the refusal points at the field."""
     with pytest.raises(Invalid) as refused:
         check_document(draft)
@@ -257,7 +259,7 @@ def test_the_digest_covers_all_that_a_document_says() -> None:
     st.dictionaries(ids, digests),
     st.lists(ids, unique=True),
 )
-def test_a_plan_turns_what_is_into_what_is_wanted(
+def test_a_plan_leads_to_the_wanted_documents(
     existing: dict[str, bytes], wanted: dict[str, bytes], deletes: list[str]
 ) -> None:
     """A plan leaves exactly the wanted documents, and the same push then changes nothing."""

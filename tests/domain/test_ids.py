@@ -98,7 +98,7 @@ def test_many_ids_at_one_time_rise() -> None:
         "key_02tcRIyrxLXTR81B3dqdO²",
     ],
 )
-def test_what_is_no_id(text: str) -> None:
+def test_invalid_ids(text: str) -> None:
     """A text that can't be a key's id is recognised without a lookup."""
     assert not ids.is_id("key", text)
 

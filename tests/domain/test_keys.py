@@ -161,7 +161,7 @@ def test_what_a_key_gives() -> None:
     assert (granted.scopes, granted.expires_at) == (Scopes(["events:read"]), end)
 
 
-def test_a_key_with_nothing_to_give() -> None:
+def test_a_key_with_no_scope_to_grant() -> None:
     """A key that only has `keys:write` must name the scopes to grant; no key without scopes is created."""
     with pytest.raises(Invalid):
         rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NOON)

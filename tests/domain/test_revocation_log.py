@@ -38,7 +38,7 @@ def test_what_is_written_is_read() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
+def test_a_truncated_line_spoils_no_other(cut: int) -> None:
     """However much of a line is left by a crash, the lines before and after it are read."""
     whole = format_entries([RevocationEntry(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1")])
     assert len(parse_entries(whole + whole[:-cut].rstrip(b";\n") + whole)) == 2

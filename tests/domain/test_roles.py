@@ -75,7 +75,7 @@ def test_what_members_may_do_by_scope(role: Role) -> None:
 
 
 @pytest.mark.parametrize("permission", Permission)
-def test_a_key_is_no_person(permission: Permission) -> None:
+def test_a_key_has_no_permissions_of_users(permission: Permission) -> None:
     """No key has a permission of users, whatever its scopes; the installation has all."""
     key = of_key(KeyId("key_1"), "all", WORKSPACE, Scopes([EVERYTHING, KEYS_WRITE]), None)
     with pytest.raises(Forbidden):

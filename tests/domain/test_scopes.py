@@ -11,7 +11,7 @@ NAMES = st.sampled_from([*scopes.BUILT_IN, "invoices:read", "later:scope"])
 SETS = st.frozensets(NAMES).map(Scopes)
 
 
-def authority(held: Scopes) -> set[str]:
+def permitted(held: Scopes) -> set[str]:
     """Return every tested scope that these permit."""
     return {
         name for name in (*scopes.BUILT_IN, "invoices:read", "later:scope") if held.permit(name)
@@ -21,7 +21,7 @@ def authority(held: Scopes) -> set[str]:
 @given(SETS, SETS)
 def test_covering_is_permitting_all(holder: Scopes, asked: Scopes) -> None:
     """A set covers another exactly if the other permits only what it permits itself."""
-    assert holder.cover(asked) == (authority(asked) <= authority(holder))
+    assert holder.cover(asked) == (permitted(asked) <= permitted(holder))
 
 
 @given(SETS, SETS, SETS)
@@ -37,7 +37,7 @@ def test_everything_but_keys(held: Scopes) -> None:
     """`*` permits every scope, including later ones, but `keys:write` must be named."""
     assert held.permit(scopes.KEYS_WRITE) == (scopes.KEYS_WRITE in set(held))
     if scopes.EVERYTHING in set(held):
-        assert authority(held) | {scopes.KEYS_WRITE} == authority(Scopes(NAMES_OF_ALL))
+        assert permitted(held) | {scopes.KEYS_WRITE} == permitted(Scopes(NAMES_OF_ALL))
 
 
 NAMES_OF_ALL = (*scopes.BUILT_IN, "invoices:read", "later:scope")
@@ -59,7 +59,7 @@ def test_star_never_covers_keys_write() -> None:
 @given(SETS)
 def test_no_scopes_permit_nothing(held: Scopes) -> None:
     """The empty set permits nothing and is covered by every set."""
-    assert not authority(Scopes())
+    assert not permitted(Scopes())
     assert held.cover(Scopes())
 
 

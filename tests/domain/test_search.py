@@ -31,7 +31,7 @@ PREFIX_LENGTH = 10
 TEXT_BYTES = 256 * 1024
 
 
-def plainly(text: str) -> list[str]:
+def reference_words(text: str) -> list[str]:
     """Return the words by the rule itself, however slow."""
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed)
@@ -64,7 +64,7 @@ def test_words(text: str, words: list[str]) -> None:
 @given(st.text())
 def test_words_are_made_by_the_rule(text: str) -> None:
     """The fast implementation gives the words of the rule, for any text."""
-    assert words_of(text) == plainly(text)
+    assert words_of(text) == reference_words(text)
 
 
 def test_every_character_of_unicode_makes_words_that_engines_leave_whole() -> None:

@@ -12,7 +12,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.shares import FreePlaces, Shares
 
 
-def taken(shares: Shares[Any], owner: str) -> int:
+def places_of(shares: Shares[Any], owner: str) -> int:
     """Return how many places the owner gets when it asks for all."""
     count = 0
     while shares.take(owner):
@@ -34,14 +34,14 @@ def test_a_newcomer_finds_a_place(greedy: int, each: int) -> None:
 def test_one_after_another_leaves_a_place_too() -> None:
     """Owners that come one after another, each taking all it can get, leave a place to at least six others."""
     shares: Shares[object] = Shares(64)
-    assert [taken(shares, owner) for owner in "abcdef"] == [32, 16, 8, 4, 2, 1]
+    assert [places_of(shares, owner) for owner in "abcdef"] == [32, 16, 8, 4, 2, 1]
     assert shares.take("newcomer")
 
 
 def test_the_one_with_the_fewest_is_next() -> None:
     """A freed place goes to the waiting owner with the fewest, not to the one that has waited longest."""
     shares: Shares[str] = Shares(4)
-    assert taken(shares, "greedy") == 2
+    assert places_of(shares, "greedy") == 2
     shares.wait("greedy", "third")
     assert shares.take("b")
     assert shares.take("c")
@@ -51,7 +51,7 @@ def test_the_one_with_the_fewest_is_next() -> None:
     assert shares.give_back("c") == ["third"]
 
 
-def test_who_left_is_served_no_more() -> None:
+def test_a_waiter_that_left_gets_no_place() -> None:
     """A waiter that left gets no place; one that has a place cannot leave."""
     shares: Shares[str] = Shares(1)
     assert shares.take("a")

@@ -38,7 +38,7 @@ def test_each_act_is_in_the_table_once() -> None:
     assert own == {SensitiveAction.CHANGE_EMAIL, SensitiveAction.CHANGE_PASSWORD}
 
 
-def test_a_wide_key_is_known_by_what_its_scopes_add_up_to() -> None:
+def test_a_wide_key_is_recognised_by_the_sum_of_its_scopes() -> None:
     """`*`, all scopes by name, all reading or all writing scopes are wide, with any other scope or without."""
     writes = [scope for scope in NAMED if scope.endswith(":write")]
     assert is_wide(Scopes([EVERYTHING]))

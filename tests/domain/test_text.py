@@ -79,7 +79,7 @@ CHECKS: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_what_cannot_be_seen_names_nothing(check: Callable[[str], Any], text: str) -> None:
+def test_an_invisible_name_is_refused(check: Callable[[str], Any], text: str) -> None:
     """Invisible text is refused as a name, a title or a description; visible text is accepted."""
     with pytest.raises(Invalid) as refused:
         check(text)

@@ -79,7 +79,7 @@ def test_published_expression_finds_whole_tokens() -> None:
 
 
 @given(st.text("ab1_", max_size=12) | PREFIXES)
-def test_the_published_expression_is_what_is_read(prefix: str) -> None:
+def test_the_published_expression_matches_exactly_the_tokens(prefix: str) -> None:
     """With any text before the ID, texts with the right checksum are tokens exactly if the expression finds them."""
     whole = with_checksum(prefix + VECTOR[2:-6])
     is_token = re.fullmatch(tokens.TOKEN_PATTERN, whole) is not None

@@ -73,7 +73,7 @@ def test_addresses(email: str) -> None:
         "\ufeffada@example.com",
     ],
 )
-def test_what_is_no_address(email: str) -> None:
+def test_invalid_addresses(email: str) -> None:
     """Other text, or an address longer than mail allows, is refused with the name of its field."""
     with pytest.raises(Invalid) as refused:
         check_email(email, "/user/email")
@@ -128,7 +128,7 @@ def test_zones(zone: str) -> None:
         "a\0",
     ],
 )
-def test_what_is_no_zone(zone: str) -> None:
+def test_invalid_zones(zone: str) -> None:
     """Any other text is refused, including names of files."""
     with pytest.raises(Invalid):
         check_time_zone(zone)

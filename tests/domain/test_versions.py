@@ -36,7 +36,7 @@ def test_fields_are_read_as_the_standard_says(fields: list[str], versions: set[s
 @pytest.mark.parametrize(
     "text", ["3", '"3', '3"', '"3" "4"', 'w/"3"', 'W/ "3"', '*, "3"', '"a b"', '"\x00"', "**"]
 )
-def test_what_is_no_condition_is_refused(text: str) -> None:
+def test_a_malformed_condition_is_refused(text: str) -> None:
     """A malformed condition is refused, so that a conditional change never becomes an unconditional one."""
     with pytest.raises(InvalidRequest):
         IfMatch.parse([text])

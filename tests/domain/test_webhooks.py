@@ -176,7 +176,7 @@ def test_sending_again_begins_a_whole_schedule() -> None:
         ({"name": "", "url": "", "events": []}, ["/name", "/url", "/events"]),
     ],
 )
-def test_what_no_endpoint_may_be(chosen: dict[str, Any], pointers: list[str]) -> None:
+def test_invalid_endpoints_are_refused(chosen: dict[str, Any], pointers: list[str]) -> None:
     """Each is refused with its pointer, when it is created and when it is changed."""
     with pytest.raises(Invalid) as refused:
         check_draft(replace(DRAFT, **chosen), Destinations())
