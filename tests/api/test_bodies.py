@@ -54,7 +54,7 @@ NAMES = ("create", "change", "rotate", "collection", "title", "put", "batch")
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("name", NAMES)
-def test_no_body_sets_what_is_the_server_s(quick: Tenant, name: str) -> None:
+def test_no_body_sets_members_of_the_server(quick: Tenant, name: str) -> None:
     """A member that the call does not take is refused by name, and no part of the body is used."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
@@ -118,7 +118,7 @@ def test_no_body_is_read_without_credentials(quick: Tenant, name: str) -> None:
         assert problem(lacking) == (403, "insufficient-scope")
 
 
-def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
+def test_a_huge_invalid_batch_gets_a_small_error(quick: Tenant) -> None:
     """Many thousand wrong values don't make as many entries: the error is small.
 
     Beyond a number of values nothing is built of them: 413.
@@ -229,7 +229,7 @@ def test_names_and_texts_come_back_unchanged(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize("name", ["create", "change", "collection", "title"])
 @pytest.mark.parametrize("text", ["\u200b", " \u3000", "\u3164"], ids=ascii)
-def test_no_body_names_a_thing_by_what_cannot_be_seen(quick: Tenant, name: str, text: str) -> None:
+def test_an_invisible_description_or_title_is_refused(quick: Tenant, name: str, text: str) -> None:
     """An invisible description or title is refused with its pointer, and nothing is written."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]

@@ -66,7 +66,7 @@ def test_names_are_the_workspace_s_own(tenant: Tenant) -> None:
     assert other.post("/v1/collections", {"name": "handbook"}).status_code == 201
 
 
-def test_a_collection_with_documents_goes_only_with_them(tenant: Tenant) -> None:
+def test_a_collection_with_documents_is_deleted_only_with_them(tenant: Tenant) -> None:
     """409 unless `?documents=delete`, which is the only value."""
     client = tenant.client()
     path = client.collection()

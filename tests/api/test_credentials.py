@@ -131,7 +131,7 @@ def test_without_credentials_only_the_scheme_is_named(quick: Tenant, headers: He
     assert answer.headers["www-authenticate"] == CHALLENGE
 
 
-def test_a_token_anywhere_but_in_authorization_is_no_credential(quick: Tenant) -> None:
+def test_a_token_outside_authorization_is_ignored(quick: Tenant) -> None:
     """In the URL, a form, the body, a cookie, Basic or a header of another name: 401, and nothing is done."""
     token = quick.token().reveal()
     nobody = quick.world.client()
@@ -151,7 +151,7 @@ def test_a_token_anywhere_but_in_authorization_is_no_credential(quick: Tenant) -
     assert quick.event_types() == ["key.created", "workspace.created"]
 
 
-def test_a_bare_token_without_its_scheme_is_no_credential(quick: Tenant) -> None:
+def test_a_token_without_its_scheme_is_ignored(quick: Tenant) -> None:
     """`Authorization: <token>` names no scheme that we know."""
     answer = quick.world.client().get("/v1/whoami", [("authorization", quick.token().reveal())])
     assert problem(answer) == (401, "unauthenticated")
@@ -234,7 +234,7 @@ def test_a_key_may_always_end_itself(tenant: Tenant) -> None:
     assert problem(client.delete(f"/v1/keys/{client.key_id}")) == (401, "invalid-token")
 
 
-def test_a_refused_call_is_no_use(quick: Tenant) -> None:
+def test_a_refused_call_does_not_count_as_use(quick: Tenant) -> None:
     """Only a successful call moves last use: neither a refused scope nor a dead token does."""
     client = quick.client("plan:read")
     watcher = quick.client()

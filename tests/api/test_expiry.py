@@ -98,7 +98,7 @@ def test_a_time_in_the_past_is_refused(quick: Tenant, sent: Any) -> None:
 
 
 @pytest.mark.parametrize("sent", ["NaN", "Infinity", "-Infinity", "01", "2030-01-31T12:00:00Z"])
-def test_what_is_no_json_makes_no_key(quick: Tenant, sent: str) -> None:
+def test_invalid_json_creates_no_key(quick: Tenant, sent: str) -> None:
     """NaN and similar values, and a time without quotes, are 400: the body is not JSON."""
     client = quick.client()
     body = f'{{"description": "x", "expires_at": {sent}}}'.encode()
@@ -106,7 +106,7 @@ def test_what_is_no_json_makes_no_key(quick: Tenant, sent: str) -> None:
     assert len(client.get("/v1/keys").json()["items"]) == 1
 
 
-def test_an_end_that_is_sent_twice_makes_no_key(quick: Tenant) -> None:
+def test_a_repeated_expiry_creates_no_key(quick: Tenant) -> None:
     """A repeated name could mean either value: 422."""
     client = quick.client()
     ends = '"expires_at": "2030-01-31T12:00:00Z", "expires_at": null'

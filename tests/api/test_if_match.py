@@ -133,7 +133,7 @@ def test_a_change_of_an_older_version_is_refused(resource: Resource) -> None:
     assert resource.change(second).status_code == 200
 
 
-def test_a_tag_is_of_what_can_be_edited(resource: Resource) -> None:
+def test_an_etag_depends_on_editable_members(resource: Resource) -> None:
     """A strong, quoted ETag, the same until something changes, and after an identical change."""
     first, _ = resource.kind.changes
     tag, _ = resource.state
@@ -172,7 +172,7 @@ def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
     assert resource.delete(tag).status_code == 204
 
 
-def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
+def test_an_absent_document_matches_nothing(world: World) -> None:
     """PUT creates no document on a condition: not even on `*`, which requires an existing one."""
     client = world.tenant().client()
     client.send("POST", "/v1/collections", {"name": "docs"})
@@ -199,7 +199,7 @@ def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
     assert problem(resource.change(resource.kind.changes[0], seen)) == (412, "changed-meanwhile")
 
 
-def test_use_status_and_counts_are_no_version(world: World) -> None:
+def test_use_status_and_counts_do_not_change_the_version(world: World) -> None:
     """Using a key, adding to a collection and pausing a webhook are not edits."""
     key, collection, webhook = (Resource(world, n) for n in ("key", "collection", "webhook"))
     before = [each.state[0] for each in (key, collection, webhook)]

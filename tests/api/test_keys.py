@@ -163,7 +163,7 @@ def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> N
     assert found("query=%25") == found("query=_nit") == []
 
 
-def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
+def test_a_list_continues_at_the_end_of_its_page(tenant: Tenant) -> None:
     """The pages show every key once, in order, without keys created meanwhile."""
     client = tenant.client()
     created = [client.created(description=str(number))["id"] for number in range(7)]
@@ -222,9 +222,7 @@ def test_a_limit_is_a_number_from_1_to_200(quick: Tenant, limit: str) -> None:
         ("x=1&y=2", ["query:x", "query:y"]),
     ],
 )
-def test_a_parameter_that_means_nothing_is_refused(
-    quick: Tenant, query: str, places: list[str]
-) -> None:
+def test_an_unknown_parameter_is_refused(quick: Tenant, query: str, places: list[str]) -> None:
     """Unknown and repeated ones: a misspelled filter would show too much."""
     assert pointers(quick.client().get(f"/v1/keys?{query}")) == places
 
@@ -264,7 +262,7 @@ def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any)
 
 
 @pytest.mark.parametrize("name", ["description", "scopes"])
-def test_null_is_no_value_but_for_the_end(tenant: Tenant, name: str) -> None:
+def test_null_is_valid_only_for_the_expiry(tenant: Tenant, name: str) -> None:
     """Any other null in a PATCH is refused with its pointer."""
     client = tenant.client()
     key = client.created()
@@ -348,7 +346,7 @@ def test_in_the_overlap_both_tokens_work(tenant: Tenant) -> None:
     assert client.post(f"/v1/keys/{new['id']}/rotate").status_code == 201
 
 
-def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
+def test_an_overlap_extends_no_key(tenant: Tenant) -> None:
     """The old key ends at its own expiry if that comes first; a chosen expiry is the successor's."""
     client = tenant.client()
     old = client.created(expires_at=end_of(tenant, seconds=30))
@@ -371,7 +369,7 @@ def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -
     assert client.get(f"/v1/keys/{key['id']}").json() == expected(key)
 
 
-def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
+def test_a_full_plan_lists_keys_to_revoke(tenant: Tenant) -> None:
     """409 with the limit, its use, the plan and the safest keys to revoke; rotating and revoking still work."""
     free = tenant.world.tenant("free")
     client = free.client()

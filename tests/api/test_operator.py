@@ -29,16 +29,16 @@ def backend(world: World) -> Client:
     return world.client(token.reveal())
 
 
-def good(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
+def successful(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
     """Return the body of a successful response."""
     assert answer.status_code == status, said(answer)
     body: dict[str, Any] = answer.json()
     return body
 
 
-def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
+def new_workspace(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
     """Create a workspace."""
-    return good(operator.post(PATH, {"name": name, **more}), 201)
+    return successful(operator.post(PATH, {"name": name, **more}), 201)
 
 
 def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
@@ -50,7 +50,7 @@ def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) 
     """201 with its Location; its owner can sign in, and the audit log has the credential and the address."""
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
-    created = good(answer, 201)
+    created = successful(answer, 201)
     assert set(created) == {"id", "name", "plan", "created_at", "suspended_at"}
     assert (created["name"], created["plan"], created["suspended_at"]) == ("Acme", "team", None)
     assert answer.headers["location"] == f"{PATH}/{created['id']}"
@@ -71,18 +71,21 @@ def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) 
 
 def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
     """By default it is on the smallest plan, without an owner; names need not differ."""
-    first, second = made(operator, "Twin"), made(operator, "Twin", plan=None, owner=None)
+    first, second = (
+        new_workspace(operator, "Twin"),
+        new_workspace(operator, "Twin", plan=None, owner=None),
+    )
     assert first["plan"] == second["plan"] == "free"
     assert first["id"] != second["id"]
 
 
-def test_an_address_is_one_owner_s(operator: Client) -> None:
+def test_an_email_has_one_owner(operator: Client) -> None:
     """The address of an existing user: 409, and no workspace is created."""
     owner = {"name": "Ann", "email": "ann.twice@example.com"}
-    made(operator, "First of two", owner=owner)
+    new_workspace(operator, "First of two", owner=owner)
     answer = operator.post(PATH, {"name": "Second of two", "owner": owner})
     assert problem(answer) == (409, "name-taken")
-    assert good(operator.get(f"{PATH}?query=second of two"))["items"] == []
+    assert successful(operator.get(f"{PATH}?query=second of two"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -112,17 +115,17 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
     ids = []
     for number in range(5):
         world.clock.advance(timedelta(seconds=1))
-        ids.append(made(operator, f"Paged {number}")["id"])
+        ids.append(new_workspace(operator, f"Paged {number}")["id"])
     seen: list[str] = []
     cursor = ""
     while True:
-        page = good(operator.get(f"{PATH}?query=paged&limit=2{cursor}"))
+        page = successful(operator.get(f"{PATH}?query=paged&limit=2{cursor}"))
         seen += [item["id"] for item in page["items"]]
         if page["next_cursor"] is None:
             break
         cursor = f"&cursor={page['next_cursor']}"
         world.clock.advance(timedelta(seconds=1))
-        made(operator, "Paged meanwhile")
+        new_workspace(operator, "Paged meanwhile")
     assert seen == ids[::-1]
     assert problem(operator.get(f"{PATH}?limit=2{cursor}")) == (422, "invalid-cursor")
     assert backend(world).get(f"{PATH}?query=paged{cursor}").status_code == 200
@@ -143,26 +146,26 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
 def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
     """Part of a name, the letters a-z in any case, without patterns: the same on both engines."""
     operator = backend(world)
-    present = good(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
+    present = successful(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
     for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
-        made(operator, name)
-    answer = good(operator.get(str(httpx2.URL(PATH, params={"query": query}))))
+        new_workspace(operator, name)
+    answer = successful(operator.get(str(httpx2.URL(PATH, params={"query": query}))))
     assert [item["name"] for item in answer["items"]] == found
 
 
 def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
     """The exact ID is a search too; a part of it is not."""
-    workspace = made(operator)
-    assert good(operator.get(f"{PATH}?query={workspace['id']}"))["items"] == [workspace]
-    assert good(operator.get(f"{PATH}?query={workspace['id'][:-1]}"))["items"] == []
+    workspace = new_workspace(operator)
+    assert successful(operator.get(f"{PATH}?query={workspace['id']}"))["items"] == [workspace]
+    assert successful(operator.get(f"{PATH}?query={workspace['id'][:-1]}"))["items"] == []
 
 
 def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
     """All limits, with the plan's numbers or custom ones, and the use of each."""
-    workspace = made(operator, plan="free", owner={"name": "Ann"})
+    workspace = new_workspace(operator, plan="free", owner={"name": "Ann"})
     client = Tenant(world, workspace["id"]).client()
     client.put(f"{client.collection()}/documents/a", {"text": "x"})
-    body = good(operator.get(f"{PATH}/{workspace['id']}"))
+    body = successful(operator.get(f"{PATH}/{workspace['id']}"))
     assert body.pop("overrides") == {}
     assert body.pop("quotas") == {
         "api_keys": {"limit": 5, "used": 1},
@@ -176,10 +179,12 @@ def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> Non
 
 def test_renaming(world: World, operator: Client) -> None:
     """The new name is visible immediately; the same name, or an empty change, is not an event."""
-    workspace = made(operator)
+    workspace = new_workspace(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
-        assert good(operator.patch(f"{PATH}/{workspace['id']}", {"name": name}))["name"] == name
-    assert good(operator.patch(f"{PATH}/{workspace['id']}", {}))["name"] == "Acme Ltd"
+        assert (
+            successful(operator.patch(f"{PATH}/{workspace['id']}", {"name": name}))["name"] == name
+        )
+    assert successful(operator.patch(f"{PATH}/{workspace['id']}", {}))["name"] == "Acme Ltd"
     types = [event.type for event in events_of(world, workspace["id"])]
     assert types == ["workspace.updated", "workspace.created"]
     assert pointers(operator.patch(f"{PATH}/{workspace['id']}", {"name": None})) == ["/name"]
@@ -188,17 +193,17 @@ def test_renaming(world: World, operator: Client) -> None:
 
 def test_suspension_ends_all_access_immediately(world: World, operator: Client) -> None:
     """Every key is refused from the response on, and none can be created by one; resumed, they work again."""
-    workspace = made(operator, plan="team")
+    workspace = new_workspace(operator, plan="team")
     tenant = Tenant(world, workspace["id"])
     keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
-    first = good(operator.post(f"{PATH}/{workspace['id']}/suspend"))
+    first = successful(operator.post(f"{PATH}/{workspace['id']}/suspend"))
     assert first["suspended_at"] is not None
-    assert good(operator.post(f"{PATH}/{workspace['id']}/suspend")) == first
+    assert successful(operator.post(f"{PATH}/{workspace['id']}/suspend")) == first
     for client in keys:
         assert problem(client.get("/v1/whoami")) == (401, "invalid-token")
     assert problem(keys[0].post("/v1/keys", {"description": "x"})) == (401, "invalid-token")
     for _ in range(2):
-        assert good(operator.post(f"{PATH}/{workspace['id']}/resume"))["suspended_at"] is None
+        assert successful(operator.post(f"{PATH}/{workspace['id']}/resume"))["suspended_at"] is None
     assert [client.get("/v1/whoami").status_code for client in keys] == [200, 200, 200]
     statuses = [
         event
@@ -212,16 +217,16 @@ def test_suspension_ends_all_access_immediately(world: World, operator: Client) 
 
 def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
     """The whole response with the new limits; the same values are not an event; a PUT replaces everything."""
-    workspace = made(operator)
+    workspace = new_workspace(operator)
     sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
-    first = good(operator.put(f"{PATH}/{workspace['id']}/plan", sent))
+    first = successful(operator.put(f"{PATH}/{workspace['id']}/plan", sent))
     assert (first["plan"], first["overrides"]) == ("team", sent["overrides"])
     assert first["quotas"]["api_keys"] == {"limit": 20, "used": 0}
     assert first["quotas"]["documents"]["limit"] is None
     assert first["quotas"]["collections"]["limit"] == 25
-    assert good(operator.put(f"{PATH}/{workspace['id']}/plan", sent)) == first
-    assert good(operator.get(f"{PATH}/{workspace['id']}")) == first
-    plain = good(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
+    assert successful(operator.put(f"{PATH}/{workspace['id']}/plan", sent)) == first
+    assert successful(operator.get(f"{PATH}/{workspace['id']}")) == first
+    plain = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
     assert (plain["overrides"], plain["quotas"]["api_keys"]["limit"]) == ({}, 50)
     changes = [
         event
@@ -234,15 +239,15 @@ def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Cli
 
 def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> None:
     """Seven keys on a plan for five: all work, an eighth is refused until there is room."""
-    workspace = made(operator, plan="team")
+    workspace = new_workspace(operator, plan="team")
     tenant = Tenant(world, workspace["id"])
     keys = [tenant.client() for _ in range(7)]
-    plan = good(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "free"}))
+    plan = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "free"}))
     assert plan["quotas"]["api_keys"] == {"limit": 5, "used": 7}
     assert {client.get("/v1/whoami").status_code for client in keys} == {200}
     full = keys[0].post("/v1/keys", {"description": "x"})
     assert problem(full) == (409, "limit-reached")
-    good(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
+    successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
     assert keys[0].post("/v1/keys", {"description": "x"}).status_code == 201
 
 
@@ -263,12 +268,12 @@ def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> 
     ],
     ids=str,
 )
-def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+def test_an_invalid_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
     """422 with the pointer of the value, and nothing changes."""
     operator = backend(sqlite_world)
-    workspace = made(operator)
+    workspace = new_workspace(operator)
     assert pointers(operator.put(f"{PATH}/{workspace['id']}/plan", body)) == expected
-    assert good(operator.get(f"{PATH}/{workspace['id']}"))["plan"] == "free"
+    assert successful(operator.get(f"{PATH}/{workspace['id']}"))["plan"] == "free"
 
 
 def test_what_is_not_there_is_not_found(operator: Client) -> None:
@@ -288,7 +293,7 @@ def test_what_is_not_there_is_not_found(operator: Client) -> None:
 
 def test_plans_are_listed(world: World, operator: Client) -> None:
     """Every plan with its limits, from small to large; null is unlimited."""
-    plans = good(operator.get("/operator/v1/plans"))
+    plans = successful(operator.get("/operator/v1/plans"))
     assert [plan["id"] for plan in plans["items"]] == ["free", "team", "scale"]
     assert plans["items"][0]["limits"] == {
         "api_keys": 5, "collections": 3, "documents": 1000, "webhooks": 1, "members": 3,
@@ -311,11 +316,11 @@ def own_world(database_url: str) -> Iterator[World]:
 def test_the_list_is_the_whole_installation(own_world: World) -> None:
     """Every workspace, of any origin and state, and nothing else."""
     operator = backend(own_world)
-    assert good(operator.get(PATH)) == {"items": [], "next_cursor": None}
+    assert successful(operator.get(PATH)) == {"items": [], "next_cursor": None}
     by_hand = own_world.tenant()
     own_world.clock.advance(timedelta(seconds=1))
-    made_here = made(operator)
-    good(operator.post(f"{PATH}/{by_hand.id}/suspend"))
-    page = good(operator.get(PATH))
+    made_here = new_workspace(operator)
+    successful(operator.post(f"{PATH}/{by_hand.id}/suspend"))
+    page = successful(operator.get(PATH))
     assert [item["id"] for item in page["items"]] == [made_here["id"], by_hand.id]
     assert page["items"][1]["suspended_at"] is not None

@@ -76,7 +76,7 @@ def test_a_user_is_known_again(world: World, operator: Client) -> None:
     assert (people[1].user.name, people[1].role) == ("Ada L.", Role.VIEWER)
 
 
-def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
+def test_other_credentials_are_refused(world: World, operator: Client) -> None:
     """No credential, a workspace's key of any scope, a revoked credential, garbage: 401, and nothing is created."""
     tenant = world.tenant()
     ended, token = world.services.credentials.create("old", BY)
@@ -91,7 +91,7 @@ def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
     assert tenant.event_types() == ["key.created", "workspace.created"]
 
 
-def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
+def test_an_operators_token_is_not_a_key(world: World, operator: Client) -> None:
     """The credential that works here works on no call of a workspace."""
     for path in ("/v1/whoami", "/v1/keys", "/v1/collections"):
         assert problem(operator.get(path)) == (401, "invalid-token")

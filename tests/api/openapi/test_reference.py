@@ -69,7 +69,7 @@ def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
     assert "list of anything" not in cells
 
 
-def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
+def test_the_reference_loads_nothing_from_other_hosts(nobody: Client) -> None:
     """No script, no inline style, no image, no foreign host except in links; and a policy that would block them."""
     answer = nobody.get("/docs")
     page = Page(answer.text)
@@ -86,7 +86,7 @@ def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
     assert "light dark" in style.text
 
 
-def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> None:
+def test_a_sample_request_of_the_page_is_valid(quick: Tenant, nobody: Client) -> None:
     """Each curl command names this server, takes the token from the environment, and sends a valid body."""
     text = nobody.get("/docs").text.replace("&#39;", "'").replace("&#34;", '"')
     lines = re.findall(r"curl -X ([A-Z]+) (\S+)((?:[^<]|<(?!/code>))*)</code>", text)
