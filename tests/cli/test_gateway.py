@@ -48,7 +48,7 @@ def printed(run: Keystead, product: str, **options: str) -> str:
 
 
 @pytest.mark.parametrize("product", FILES)
-def test_the_guides_files_are_what_the_command_prints(run: Keystead, product: str) -> None:
+def test_the_guides_files_are_the_commands_output(run: Keystead, product: str) -> None:
     """Each file of the guide is the output of the command that its page shows."""
     page = (GUIDE / "README.md").read_text()
     (command,) = re.findall(

@@ -106,7 +106,7 @@ def test_the_guide_has_the_exit_codes() -> None:
     assert {name: int(code) for code, name in rows} == {code.name: code.value for code in Exit}
 
 
-def test_the_guides_examples_are_good_usage(run: Keystead) -> None:
+def test_the_guides_examples_are_valid(run: Keystead) -> None:
     """Every command line of the guide is accepted, and its file of plans is valid."""
     lines = [
         line.removesuffix(" > ~/.config/keystead/token")

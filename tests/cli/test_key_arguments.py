@@ -65,7 +65,7 @@ def test_an_end_may_be_a_time_or_never() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Never", "none", "tomorrow", "2028-02-30T00:00:00Z"])
-def test_what_cannot_be_read_is_no_end(text: str) -> None:
+def test_an_invalid_expiry_is_refused(text: str) -> None:
     """It is refused, and never treated as never."""
     with pytest.raises(ValueError, match=r"\w"):
         parse_expiry(text, NOW)

@@ -92,7 +92,7 @@ UNREADABLE = ("", "9", "-1d", "soon", "0d", "2020-01-01T00:00:00Z", "2031-02-29T
 
 
 @one_engine
-def test_an_end_that_cannot_be_read_makes_no_key(keystead: Keystead) -> None:
+def test_an_invalid_expiry_creates_no_key(keystead: Keystead) -> None:
     """A wrong or past expiry is refused in one line; no key without expiry is created instead."""
     for text in UNREADABLE:
         refused = keystead("keys", "create", "-d", "x", f"--expires={text}")
@@ -250,7 +250,7 @@ def test_with_several_workspaces_one_is_named(
 
 
 @one_engine
-def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) -> None:
+def test_a_token_as_argument_is_refused(keystead: Keystead, installation: Installation) -> None:
     """A token instead of an ID is refused and not repeated; the message names its key's ID, to revoke it."""
     id, token = create(keystead)
     for command, *options in (["show"], ["revoke", "--yes"], ["rotate"], ["update", "-d", "x"]):
@@ -267,7 +267,7 @@ def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) 
 
 
 @one_engine
-def test_a_full_plan_says_which_keys_cost_least(keystead: Keystead) -> None:
+def test_a_full_plan_names_the_safest_keys_to_revoke(keystead: Keystead) -> None:
     """At the limit no key is created; the safest keys to revoke are named, and in JSON the problem is complete."""
     ids = {create(keystead)[0] for _ in range(5)}
     refused = keystead("keys", "create", "-d", "one more")
@@ -283,7 +283,7 @@ TURNED = "report\u202egpj.exe"
 
 
 @one_engine
-def test_foreign_text_does_nothing_to_a_terminal(
+def test_foreign_text_is_harmless_on_a_terminal(
     keystead: Keystead, installation: Installation
 ) -> None:
     """An agent full of escapes, and a description that reverses the line, are shown as text."""

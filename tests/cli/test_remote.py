@@ -91,11 +91,11 @@ def test_both_say_the_same(remote: Remote) -> None:
             of = FIRST if words[0] in {"keys", "events"} else ()
             there, here = remote(*words, *form, token=token), remote.here(*words, *of, *form)
             assert (there.code, here.code) == (0, 0), there.err + here.err
-            assert steady(there.out) == steady(here.out), words
+            assert without_use(there.out) == without_use(here.out), words
             assert there.err == here.err
 
 
-def steady(text: str) -> str:
+def without_use(text: str) -> str:
     """Return the output without the last use of the calling key, and without cursors."""
     text = re.sub(r'"last_used_(at|ip|agent)": .*', "", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC *$", "never", text, flags=re.MULTILINE)
@@ -164,13 +164,13 @@ def test_a_full_plan_names_what_to_revoke(remote: Remote) -> None:
         remote("keys", "create", "-d", "x", token=token),
         remote.here("keys", "create", "-d", "x", *words),
     )
-    assert (full.code, steady_use(full.err)) == (Exit.REFUSED, steady_use(here.err))
+    assert (full.code, without_last_use(full.err)) == (Exit.REFUSED, without_last_use(here.err))
     assert '"no. 0"' in full.err
     refused = json.loads(remote("keys", "create", "-d", "x", "--json", token=token).err)
     assert (refused["code"], refused["limit"]) == ("limit-reached", 5)
 
 
-def steady_use(text: str) -> str:
+def without_last_use(text: str) -> str:
     """Return the message without the last use of the calling key."""
     return re.sub(r"last used \S+", "", text)
 

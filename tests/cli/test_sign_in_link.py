@@ -32,7 +32,7 @@ def test_the_link_signs_the_owner_in(keystead: Keystead, installation: Installat
     assert signed_in.member == installation.services.workspaces.first()
 
 
-def test_the_link_leads_where_the_data_folder_says(
+def test_the_link_has_the_url_from_the_data_folder(
     keystead: Keystead, installation: Installation
 ) -> None:
     """The running server's file counts, if it has a URL; a stopping server removes only its own."""

@@ -99,7 +99,7 @@ def test_a_link_is_judged_by_the_file_behind_it(home: Path) -> None:
     assert read_token(home / "link2") == "x"
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(home: Path) -> None:
+def test_a_pipe_or_folder_is_refused_immediately(home: Path) -> None:
     """A pipe without a writer, and a folder, are refused immediately."""
     os.mkfifo(home / "pipe", 0o600)
     assert "not a file" in refusal(home / "pipe").detail

@@ -172,7 +172,7 @@ def test_an_unknown_encoding_is_wrong_usage(run: Keystead, folder: Path) -> None
         assert (ended.code, ended.err.count("\n")) == (Exit.USAGE, 1)
 
 
-def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
+def test_a_dry_run_calls_no_server(run: Keystead, folder: Path) -> None:
     """A dry run needs neither server nor token, and counts the documents."""
     rehearsed = run("documents", "push", str(folder), "--collection", "x", "--dry-run", "--json")
     assert rehearsed.code == Exit.DONE
@@ -349,7 +349,7 @@ def test_every_refusal_has_its_exit_code(
     assert TOKEN not in ended.err
 
 
-def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: Stranger) -> None:
+def test_hostile_responses_are_harmless_on_a_terminal(run: Keystead, refusing: Stranger) -> None:
     """Titles and refusals full of escapes are shown as text."""
     item: dict[str, object] = {"id": "a", "title": "\x1b[2J\u202e", "url": None, "attributes": {}}
     item |= {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}

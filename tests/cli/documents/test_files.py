@@ -184,7 +184,7 @@ def test_each_invalid_file_is_reported(tmp_path: Path) -> None:
     }
 
 
-def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_no_link_leaves_the_folder(tmp_path: Path) -> None:
     """A link to a file elsewhere is not pushed with the folder, nor is a linked folder walked; both are reported."""
     folder = tmp_path / "folder"
     write(folder / "own.md", "own")

@@ -30,7 +30,7 @@ PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
         ("Übersicht.md", "Ubersicht.md-9bd06dffde4a5da5"),
     ],
 )
-def test_an_id_is_the_path_made_fit(name: str, id: str) -> None:
+def test_an_id_is_derived_from_the_path(name: str, id: str) -> None:
     """Folders are separated by two hyphens; if something is lost, part of the path's hash makes the id unique."""
     assert id_of(name) == id
 
