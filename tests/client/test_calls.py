@@ -139,7 +139,9 @@ def kind_of(id: str, place: int) -> type[Any]:
     return (KINDS if id in WORKSPACE_CALLS else OPERATORS)[place]
 
 
-def asked(id: str, place: int, document: dict[str, Any] = DOCUMENT) -> tuple[httpx2.Request, Any]:
+def request_of(
+    id: str, place: int, document: dict[str, Any] = DOCUMENT
+) -> tuple[httpx2.Request, Any]:
     """Return the request of an operation, and the result of its described response."""
     status, response = described(id, document)
     answering = Answering(status, b"" if response is None else json.dumps(response).encode())
@@ -159,7 +161,7 @@ def test_no_call_is_left_out() -> None:
 def test_a_call_is_sent_as_it_is_described(id: str) -> None:
     """Method, path, parameters and members are as described, and the same for both kinds."""
     path, method, operation = OPERATIONS[id]
-    (waiting, _), (awaiting, _) = asked(id, 0), asked(id, 1)
+    (waiting, _), (awaiting, _) = request_of(id, 0), request_of(id, 1)
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
     assert re.fullmatch(pattern, waiting.url.path)
     assert waiting.method.lower() == method
@@ -194,8 +196,8 @@ def facts(request: httpx2.Request) -> tuple[Any, ...]:
 def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any]) -> None:
     """The typed result has every member of the described response, for both kinds."""
     _, response = described(id, document)
-    result = asked(id, 0, document)[1]
-    assert repr(asked(id, 1, document)[1]) == repr(result)
+    result = request_of(id, 0, document)[1]
+    assert repr(request_of(id, 1, document)[1]) == repr(result)
     if response is None:
         assert result is None
         return

@@ -59,7 +59,7 @@ def test_a_query_is_encoded(kind: type[Any]) -> None:
 
 @both
 @pytest.mark.parametrize("name", ["", ".", ".."])
-def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
+def test_no_name_reaches_another_resource(kind: type[Any], name: str) -> None:
     """A name that a URL would drop is refused: deleting a document cannot delete its collection."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         for act, names in (
@@ -139,7 +139,7 @@ def test_a_missing_response_times_out(kind: type[Any]) -> None:
 
 
 @both
-def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
+def test_busy_responses_are_retried(kind: type[Any]) -> None:
     """503 and 429 are retried with the same Idempotency-Key; the next key has another one."""
     busy = {"code": "unavailable", "title": "t", "status": 503, "detail": "d"}
     fields = {"content-type": "application/problem+json", "retry-after": "0"}
