@@ -152,7 +152,7 @@ def test_a_websocket_gets_the_reason_if_the_server_can_send_it(world: World, gua
     assert json.loads(sent[1]["body"])["code"] == "invalid-token"
 
 
-def test_what_carries_no_request_passes(guard: Guard) -> None:
+def test_other_scopes_pass(guard: Guard) -> None:
     """A server's start and stop reach the application."""
     reached: list[str] = []
 

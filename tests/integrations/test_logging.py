@@ -31,9 +31,7 @@ from keystead.operation.revocation_log_file import RevocationLogFile
 
 @pytest.mark.slow
 @pytest.mark.parametrize("configured", [True, False])
-def test_what_goes_wrong_in_process_is_logged_like_a_library(
-    world: World, configured: bool
-) -> None:
+def test_in_process_errors_are_logged_as_by_a_library(world: World, configured: bool) -> None:
     """The application's own handlers get every line, and its standard output none."""
     arguments = [json.dumps(configured), world.server.database_url, str(world.server.data)]
     process = subprocess.run(

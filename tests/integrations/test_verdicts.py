@@ -27,10 +27,10 @@ def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str
             assert (answered.status, answered.challenge) == (expected.status, expected.challenge), (
                 name
             )
-            assert _said(answered) == _said(expected), name
+            assert _problem(answered) == _problem(expected), name
 
 
-def _said(answered: Answered) -> dict[str, object]:
+def _problem(answered: Answered) -> dict[str, object]:
     """Return the problem's members. Two credentials have another detail if the server has joined the fields."""
     members: dict[str, object] = json.loads(answered.body)
     if members["code"] == "invalid-request":
