@@ -223,10 +223,8 @@ def test_a_revoked_key_stays_revoked(keystead: Keystead, installation: Installat
     for _ in range(2):
         assert keystead("keys", "revoke", id, "--yes").code == Exit.DONE
         assert isinstance(verify(installation, token), Denied)
-    revocations = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json[
-        "items"
-    ]
-    assert len(revocations) == 1
+    events = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json
+    assert len(events["items"]) == 1
 
 
 def test_with_several_workspaces_one_is_named(

@@ -224,19 +224,17 @@ def plain(value: Any) -> Any:
             return value
 
 
-def plain_of(response: Any) -> Any:
-    """Return the JSON of a response with times as Python writes them; for plans, the items of their page."""
-    if isinstance(response, dict):
-        only_items = {"items", "next_cursor"} == response.keys() and "limits" in response["items"][
-            0
-        ]
-        inside = {name: plain_of(item) for name, item in response.items()}
+def plain_of(value: Any) -> Any:
+    """Return the JSON of a value with times as Python writes them; for plans, the items of their page."""
+    if isinstance(value, dict):
+        only_items = {"items", "next_cursor"} == value.keys() and "limits" in value["items"][0]
+        inside = {name: plain_of(item) for name, item in value.items()}
         return inside["items"] if only_items else inside
-    if isinstance(response, list):
-        return [plain_of(item) for item in response]
-    if isinstance(response, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", response):
-        return response.replace("Z", "+00:00")
-    return response
+    if isinstance(value, list):
+        return [plain_of(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", value):
+        return value.replace("Z", "+00:00")
+    return value
 
 
 def test_lists_go_on_to_the_end() -> None:
@@ -322,8 +320,8 @@ def names(kind: type[Any]) -> set[str]:
 
 def signature(method: Any) -> tuple[list[str], str]:
     """Return the parameters and the return type of a method."""
-    parameters = inspect.signature(method)
-    return [str(each) for each in parameters.parameters.values()], str(parameters.return_annotation)
+    inspected = inspect.signature(method)
+    return [str(each) for each in inspected.parameters.values()], str(inspected.return_annotation)
 
 
 def test_all_public_names_are_there_and_explained() -> None:
